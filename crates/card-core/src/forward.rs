@@ -1,0 +1,80 @@
+//! What the core and a model say to each other.
+//!
+//! A model holds, per sequence, a *stem* (the committed tokens it has in its KV cache)
+//! and a tree of further tokens hanging off the stem's end. The caller names every token
+//! it has decoded by a [`Cell`]; how cells map to KV cells is the model's business.
+
+use crate::types::{SequenceId, Token};
+
+/// Names one decoded token of a sequence. Never used twice by the same caller; 0 is no cell.
+pub type Cell = u64;
+
+/// One token to decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The sequence it belongs to.
+    pub sequence: SequenceId,
+    /// The token.
+    pub token: Token,
+    /// Its index in the sequence, 0 is the first token of the prompt.
+    pub position: u32,
+    /// The name it will have.
+    pub cell: Cell,
+    /// What it follows: a cell decoded before or earlier in this forward, or `None` for
+    /// the end of the stem.
+    pub parent: Option<Cell>,
+    /// Whether its logits are needed.
+    pub logits: bool,
+}
+
+/// One forward of a model: tokens of one or several sequences, parents before children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// The tokens.
+    pub rows: Vec<Row>,
+    /// The model must compute at least this many rows, filling up with rows that nothing
+    /// attends to, so that every forward runs the same kernels (docs/exactness.md).
+    pub pad_to: usize,
+}
+
+/// A change of what a model keeps. Applied between forwards, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvOp {
+    /// The path to `tip` joins the stem. What does not descend from `tip` is dropped, and
+    /// what does is kept if `keep_descendants`.
+    Commit {
+        /// The sequence.
+        sequence: SequenceId,
+        /// New end of the stem.
+        tip: Cell,
+        /// Whether the tree below `tip` stays.
+        keep_descendants: bool,
+    },
+    /// Everything hanging off the stem is dropped.
+    Prune {
+        /// The sequence.
+        sequence: SequenceId,
+    },
+    /// The sequence is over; its cells are free.
+    Release {
+        /// The sequence.
+        sequence: SequenceId,
+    },
+}
+
+/// Logits of the last forward.
+pub trait Logits {
+    /// Logits (length: vocabulary) of row `i` of the forward, which had `logits` set.
+    fn row(&self, i: usize) -> &[f32];
+}
+
+/// What one forward can take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Tokens of one sequence, prompt and candidates included.
+    pub context: u32,
+    /// Rows of one forward.
+    pub rows: usize,
+    /// Leaves of the tree of one sequence.
+    pub leaves: usize,
+}
