@@ -5,7 +5,8 @@
 //! count of how often the target wrote the proposed token, which makes them so. The
 //! prior believes the source, with the weight of a few observations.
 
-use crate::types::Source;
+use crate::cache::CandidateCache;
+use crate::types::{Source, Token};
 
 const BUCKETS: usize = 12;
 const RANKS: usize = 4;
@@ -47,6 +48,26 @@ impl Acceptance {
         (count.accepted + PRIOR_WEIGHT * prior) / (count.seen + PRIOR_WEIGHT)
     }
 
+    /// Learns from what the target wrote: every candidate that was proposed for one of
+    /// these positions, chosen or not. Call it before [`CandidateCache::correct`].
+    pub fn learn(&mut self, cache: &CandidateCache, committed: &[Token]) {
+        let mut at = cache.root();
+        for &token in committed {
+            let mut next = None;
+            for id in cache.children(at) {
+                let Some(c) = cache.get(id) else { continue };
+                self.observe(c.source, c.prob, c.rank, c.token == token);
+                if c.token == token {
+                    next = Some(id);
+                }
+            }
+            match next {
+                Some(id) => at = id,
+                None => return,
+            }
+        }
+    }
+
     /// Learns that the target did or did not write a proposed token.
     pub fn observe(&mut self, source: Source, prob: f32, rank: u8, accepted: bool) {
         let count = &mut self.counts[source.index()][bucket(prob)][rank_slot(rank)];
@@ -60,10 +81,7 @@ impl Acceptance {
 }
 
 fn bucket(prob: f32) -> usize {
-    BOUNDS
-        .iter()
-        .position(|&b| prob < b)
-        .unwrap_or(BUCKETS - 1)
+    BOUNDS.iter().position(|&b| prob < b).unwrap_or(BUCKETS - 1)
 }
 
 fn rank_slot(rank: u8) -> usize {

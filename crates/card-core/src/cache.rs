@@ -395,13 +395,7 @@ impl CandidateCache {
 
     /// The `n` unexpanded nodes of highest reach, best first, at most `max_depth`
     /// below the root and with a reach of at least `min_reach`. The root is never one.
-    pub fn frontier(
-        &mut self,
-        n: usize,
-        max_depth: u32,
-        min_reach: f32,
-        out: &mut Vec<NodeId>,
-    ) {
+    pub fn frontier(&mut self, n: usize, max_depth: u32, min_reach: f32, out: &mut Vec<NodeId>) {
         out.clear();
         self.scratch.clear();
         let root_position = self.nodes[self.root as usize].position;

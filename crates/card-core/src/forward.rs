@@ -55,6 +55,16 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
     },
+    /// A sequence begins with the first `keep` tokens of the stem of `from`, which is
+    /// over: a prompt that starts like an earlier one is not decoded again.
+    Adopt {
+        /// The new sequence.
+        sequence: SequenceId,
+        /// The finished one.
+        from: SequenceId,
+        /// Tokens taken over.
+        keep: u32,
+    },
     /// The sequence is over; its cells are free.
     Release {
         /// The sequence.
@@ -66,6 +76,38 @@ pub enum KvOp {
 pub trait Logits {
     /// Logits (length: vocabulary) of row `i` of the forward, which had `logits` set.
     fn row(&self, i: usize) -> &[f32];
+}
+
+/// Why a model could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ModelError {
+    /// No room in the KV cache.
+    #[error("the KV cache of the {model} model is full; raise --ctx, or shorten the prompt")]
+    Full {
+        /// "target" or "draft".
+        model: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A model that decodes: llama.cpp, an emulated device, a simulated one.
+pub trait Model: Logits {
+    /// What one forward can take.
+    fn limits(&self) -> Limits;
+    /// Number of logits per row.
+    fn vocab(&self) -> usize;
+    /// Changes what the KV cache keeps.
+    ///
+    /// # Errors
+    /// If the sequence or the cell is not known, or there is no room.
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError>;
+    /// Decodes the rows; afterwards [`Logits::row`] answers for them.
+    ///
+    /// # Errors
+    /// If the KV cache is full or the device fails. The KV cache is as before then.
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError>;
 }
 
 /// What one forward can take.

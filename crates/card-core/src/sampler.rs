@@ -87,17 +87,37 @@ impl SamplingParams {
             })
         };
         let t = self.temperature;
-        check("temperature", t, (0.0..=100.0).contains(&t), "between 0 and 100")?;
+        check(
+            "temperature",
+            t,
+            (0.0..=100.0).contains(&t),
+            "between 0 and 100",
+        )?;
         let p = self.top_p;
         check("top-p", p, p > 0.0 && p <= 1.0, "above 0 and at most 1")?;
         let m = self.min_p;
         check("min-p", m, (0.0..=1.0).contains(&m), "between 0 and 1")?;
         let r = self.repeat_penalty;
-        check("repeat-penalty", r, r > 0.0 && r <= 100.0, "above 0 and at most 100")?;
+        check(
+            "repeat-penalty",
+            r,
+            r > 0.0 && r <= 100.0,
+            "above 0 and at most 100",
+        )?;
         let f = self.frequency_penalty;
-        check("frequency-penalty", f, f.abs() <= 100.0, "between -100 and 100")?;
+        check(
+            "frequency-penalty",
+            f,
+            f.abs() <= 100.0,
+            "between -100 and 100",
+        )?;
         let q = self.presence_penalty;
-        check("presence-penalty", q, q.abs() <= 100.0, "between -100 and 100")?;
+        check(
+            "presence-penalty",
+            q,
+            q.abs() <= 100.0,
+            "between -100 and 100",
+        )?;
         for &(_, b) in &self.logit_bias {
             check("logit-bias", b, !b.is_nan(), "a number")?;
         }
@@ -152,9 +172,8 @@ impl Sampler {
         }
         self.filter(params, logits, history);
         let scale = params.temperature;
-        let noisy = |&(logit, token): &(f32, Token)| {
-            logit / scale + gumbel(params.seed, position, token)
-        };
+        let noisy =
+            |&(logit, token): &(f32, Token)| logit / scale + gumbel(params.seed, position, token);
         let kept = &self.kept[..];
         let mut best = (f32::NEG_INFINITY, 0, 0);
         let mut second = f32::NEG_INFINITY;

@@ -1,0 +1,517 @@
+//! A draft model's side: a replica of the candidate cache, grown best-first.
+//!
+//! The drafter hears of commits only. Each corrects its replica the same way the
+//! target corrects the cache, so what it drafted past a hit survives here too, KV cells
+//! included. A slow or remote drafter needs no lock and no round trip.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::acceptance::Acceptance;
+use crate::cache::{CandidateCache, NodeId};
+use crate::cost::CostCurve;
+use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Row};
+use crate::policy::Outlook;
+use crate::sampler::{Sampler, SamplingParams};
+use crate::types::{SequenceId, Source, Token};
+
+/// What a drafter proposes after one token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expansion {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Index of the last committed token the drafter knew of.
+    pub root: u32,
+    /// Tokens from there to the expanded one.
+    pub path: Vec<Token>,
+    /// Proposed next tokens with the probability the draft model gives them, best first.
+    pub children: Vec<(Token, f32)>,
+}
+
+/// Expansions that came from one forward of the draft model.
+#[derive(Clone, Debug)]
+pub struct Drafted {
+    /// Who drafted.
+    pub source: Source,
+    /// The expansions.
+    pub expansions: Vec<Expansion>,
+    /// Rows the forward had.
+    pub rows: u32,
+    /// Time it took.
+    pub elapsed: Duration,
+}
+
+/// What a drafter is told.
+#[derive(Clone, Debug)]
+pub enum DraftInput {
+    /// A sequence begins.
+    Open {
+        /// The sequence.
+        sequence: SequenceId,
+        /// Its tokens so far.
+        tokens: Vec<Token>,
+        /// How the target samples; the drafter uses the same noise.
+        params: SamplingParams,
+    },
+    /// The target wrote these.
+    Commit {
+        /// The sequence.
+        sequence: SequenceId,
+        /// Index of the first of them.
+        from: u32,
+        /// The tokens.
+        tokens: Vec<Token>,
+    },
+    /// The sequence is over.
+    Close {
+        /// The sequence.
+        sequence: SequenceId,
+    },
+}
+
+/// Settings of a [`Drafter`].
+#[derive(Clone, Copy, Debug)]
+pub struct DrafterConfig {
+    /// Which source it is.
+    pub source: Source,
+    /// Children proposed for each node.
+    pub branch: usize,
+    /// How far past the last committed token it drafts.
+    pub max_depth: u32,
+    /// Nodes of less reach are not looked past.
+    pub min_reach: f32,
+    /// Bytes of candidates per sequence.
+    pub cache_bytes: usize,
+    /// What its model can take.
+    pub limits: Limits,
+    /// Size of its model's vocabulary.
+    pub vocab: usize,
+    /// Finished sequences whose KV cells are kept for a prompt that starts alike.
+    pub parked: usize,
+}
+
+struct Draft {
+    params: SamplingParams,
+    tokens: Vec<Token>,
+    /// Leading tokens that are in the stem.
+    decoded: usize,
+    /// Its root is the last token; a node's tag is the cell it was decoded into.
+    replica: CandidateCache,
+    /// The root was decoded and looked past.
+    rooted: bool,
+}
+
+/// A row of the running forward that will be looked past.
+struct Wanted {
+    sequence: SequenceId,
+    row: usize,
+    node: NodeId,
+}
+
+/// The drafting state machine. See the [module](self) documentation.
+pub struct Drafter {
+    config: DrafterConfig,
+    drafts: BTreeMap<SequenceId, Draft>,
+    parked: Vec<(SequenceId, Vec<Token>)>,
+    acceptance: Acceptance,
+    cost: CostCurve,
+    sampler: Sampler,
+    next_cell: Cell,
+    ops: Vec<KvOp>,
+    wanted: Vec<Wanted>,
+    /// Sequences whose stem grows by the running forward: its new end, and by how much.
+    caught_up: Vec<(SequenceId, Cell, usize)>,
+    started: Duration,
+    nodes: Vec<NodeId>,
+    children: Vec<(Token, f32)>,
+}
+
+impl Drafter {
+    /// A drafter with no sequence. `cost` is what is known of the draft model's forwards.
+    pub fn new(config: DrafterConfig, cost: CostCurve) -> Self {
+        Drafter {
+            config,
+            drafts: BTreeMap::new(),
+            parked: Vec::new(),
+            acceptance: Acceptance::default(),
+            cost,
+            sampler: Sampler::default(),
+            next_cell: 1,
+            ops: Vec::new(),
+            wanted: Vec::new(),
+            caught_up: Vec::new(),
+            started: Duration::ZERO,
+            nodes: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Takes one message. Not to be called between [`Drafter::poll`] and
+    /// [`Drafter::complete`] of a forward.
+    pub fn handle(&mut self, input: DraftInput) {
+        match input {
+            DraftInput::Open {
+                sequence,
+                tokens,
+                params,
+            } => self.open(sequence, tokens, params),
+            DraftInput::Commit {
+                sequence,
+                from,
+                tokens,
+            } => self.commit(sequence, from, &tokens),
+            DraftInput::Close { sequence } => self.close(sequence),
+        }
+    }
+
+    /// KV changes to apply before the next forward, in order.
+    pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
+        out.append(&mut self.ops);
+    }
+
+    /// What it would do next, if anything.
+    pub fn outlook(&mut self) -> Option<Outlook> {
+        let mut best: Option<Outlook> = None;
+        let rows_limit = self.config.limits.rows;
+        let mut nodes = std::mem::take(&mut self.nodes);
+        for draft in self.drafts.values_mut() {
+            let next = if !draft.rooted {
+                if !fits(&self.config, draft) {
+                    continue;
+                }
+                let pending = draft.tokens.len() - draft.decoded;
+                Outlook {
+                    reach: 1.0,
+                    rows: pending as u32,
+                }
+            } else {
+                let depth = depth_limit(&self.config, draft);
+                draft
+                    .replica
+                    .frontier(1, depth, self.config.min_reach, &mut nodes);
+                let Some(c) = nodes.first().and_then(|&n| draft.replica.get(n)) else {
+                    continue;
+                };
+                Outlook {
+                    reach: c.reach,
+                    rows: 1,
+                }
+            };
+            if best.is_none_or(|b| next.reach > b.reach) {
+                best = Some(next);
+            }
+        }
+        self.nodes = nodes;
+        best.map(|mut b| {
+            b.rows = b.rows.min(rows_limit as u32).max(1);
+            b
+        })
+    }
+
+    /// The next forward of the draft model: tokens it has to catch up with first, else the
+    /// frontier nodes of highest reach, as many as pay by its cost curve.
+    pub fn poll(&mut self, now: Duration) -> Option<Forward> {
+        let mut rows = Vec::new();
+        self.wanted.clear();
+        self.caught_up.clear();
+        self.started = now;
+        self.catch_up(&mut rows);
+        if rows.is_empty() {
+            self.expand(&mut rows);
+        }
+        (!rows.is_empty()).then_some(Forward { rows, pad_to: 0 })
+    }
+
+    /// The forward is done: what it proposes. Commits are heard afterwards, so nothing
+    /// changed since [`Drafter::poll`].
+    pub fn complete(&mut self, forward: &Forward, logits: &dyn Logits, now: Duration) -> Drafted {
+        let elapsed = now.saturating_sub(self.started);
+        let rows = forward.rows.len() as u32;
+        self.cost.observe(rows, elapsed);
+        for (sequence, tip, count) in self.caught_up.drain(..) {
+            let Some(draft) = self.drafts.get_mut(&sequence) else {
+                continue;
+            };
+            draft.decoded += count;
+            draft.rooted = draft.decoded == draft.tokens.len();
+            self.ops.push(KvOp::Commit {
+                sequence,
+                tip,
+                keep_descendants: false,
+            });
+        }
+        let mut expansions = Vec::new();
+        for wanted in std::mem::take(&mut self.wanted) {
+            let Some(draft) = self.drafts.get_mut(&wanted.sequence) else {
+                continue;
+            };
+            let path = draft.replica.path(wanted.node);
+            let at = draft.tokens.len();
+            // Penalties count the drafted path as well, as they will for the target.
+            draft.tokens.extend_from_slice(&path);
+            let position = draft.tokens.len() as u32;
+            self.sampler.propose(
+                &draft.params,
+                logits.row(wanted.row),
+                &draft.tokens,
+                position,
+                self.config.branch,
+                &mut self.children,
+            );
+            draft.tokens.truncate(at);
+            draft.replica.mark_expanded(wanted.node);
+            for (rank, &(token, prob)) in self.children.iter().enumerate() {
+                let cond = self.acceptance.expect(self.config.source, prob, rank as u8);
+                draft.replica.insert(
+                    wanted.node,
+                    token,
+                    prob,
+                    cond,
+                    rank as u8,
+                    self.config.source,
+                );
+            }
+            expansions.push(Expansion {
+                sequence: wanted.sequence,
+                root: at as u32 - 1,
+                path,
+                children: self.children.clone(),
+            });
+        }
+        Drafted {
+            source: self.config.source,
+            expansions,
+            rows,
+            elapsed,
+        }
+    }
+
+    fn open(&mut self, sequence: SequenceId, tokens: Vec<Token>, params: SamplingParams) {
+        if tokens.is_empty() || self.drafts.contains_key(&sequence) {
+            return;
+        }
+        let adopted = adopt(&mut self.parked, sequence, &tokens, &mut self.ops);
+        let draft = Draft {
+            params,
+            decoded: adopted,
+            replica: CandidateCache::new(tokens.len() as u32 - 1, self.config.cache_bytes),
+            rooted: false,
+            tokens,
+        };
+        self.drafts.insert(sequence, draft);
+    }
+
+    fn commit(&mut self, sequence: SequenceId, from: u32, tokens: &[Token]) {
+        let Some(draft) = self.drafts.get_mut(&sequence) else {
+            return;
+        };
+        // A message that was heard twice, or after a restart, brings only what is new.
+        let Some(known) = draft.tokens.len().checked_sub(from as usize) else {
+            return;
+        };
+        let Some(tokens) = tokens.get(known..).filter(|t| !t.is_empty()) else {
+            return;
+        };
+        self.acceptance.learn(&draft.replica, tokens);
+        // The deepest cell on the committed path joins the stem.
+        let mut at = draft.replica.root();
+        let mut tip = None;
+        let mut depth = 0;
+        for &token in tokens {
+            let Some(child) = draft.replica.child(at, token) else {
+                break;
+            };
+            at = child;
+            if draft.replica.tag(at) == 0 {
+                break;
+            }
+            depth += 1;
+            tip = Some(draft.replica.tag(at));
+        }
+        let whole = depth == tokens.len();
+        // A root that is not decoded has nothing decoded below it either.
+        if draft.rooted {
+            self.ops.push(match tip {
+                Some(tip) => KvOp::Commit {
+                    sequence,
+                    tip,
+                    keep_descendants: whole,
+                },
+                None => KvOp::Prune { sequence },
+            });
+            draft.decoded = draft.tokens.len() + depth;
+        }
+        draft.tokens.extend_from_slice(tokens);
+        draft.replica.correct(tokens);
+        draft.rooted = draft.rooted && whole;
+    }
+
+    fn close(&mut self, sequence: SequenceId) {
+        let Some(mut draft) = self.drafts.remove(&sequence) else {
+            return;
+        };
+        draft.tokens.truncate(draft.decoded);
+        self.ops.push(KvOp::Prune { sequence });
+        park(
+            &mut self.parked,
+            self.config.parked,
+            sequence,
+            draft.tokens,
+            &mut self.ops,
+        );
+    }
+
+    /// Rows for committed tokens that are not decoded yet.
+    fn catch_up(&mut self, rows: &mut Vec<Row>) {
+        for (&sequence, draft) in &mut self.drafts {
+            if draft.rooted || !fits(&self.config, draft) {
+                continue;
+            }
+            let room = self.config.limits.rows.saturating_sub(rows.len());
+            let pending = draft.tokens.len() - draft.decoded;
+            let count = pending.min(room);
+            let mut parent = None;
+            for i in 0..count {
+                let at = draft.decoded + i;
+                let last = at + 1 == draft.tokens.len();
+                let cell = self.next_cell;
+                self.next_cell += 1;
+                rows.push(Row {
+                    sequence,
+                    token: draft.tokens[at],
+                    position: at as u32,
+                    cell,
+                    parent,
+                    logits: last,
+                });
+                parent = Some(cell);
+                if last {
+                    self.wanted.push(Wanted {
+                        sequence,
+                        row: rows.len() - 1,
+                        node: draft.replica.root(),
+                    });
+                }
+            }
+            if let Some(tip) = parent {
+                self.caught_up.push((sequence, tip, count));
+            }
+        }
+    }
+
+    /// Rows for the frontier nodes of highest reach.
+    fn expand(&mut self, rows: &mut Vec<Row>) {
+        let most = self.config.limits.rows.min(16);
+        let mut found: Vec<(f32, SequenceId, NodeId)> = Vec::new();
+        for (&sequence, draft) in &mut self.drafts {
+            if !draft.rooted {
+                continue;
+            }
+            let depth = depth_limit(&self.config, draft);
+            let min = self.config.min_reach;
+            draft.replica.frontier(most, depth, min, &mut self.nodes);
+            found.extend(
+                self.nodes
+                    .iter()
+                    .filter_map(|&node| Some((draft.replica.get(node)?.reach, sequence, node))),
+            );
+        }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        found.truncate(most);
+        // As many as give the most reach per millisecond.
+        let mut sum = 0.0;
+        let mut best = (0, 0.0);
+        for (i, (reach, ..)) in found.iter().enumerate() {
+            sum += f64::from(*reach);
+            let value = sum / self.cost.ms(i as u32 + 1);
+            if value > best.1 {
+                best = (i + 1, value);
+            }
+        }
+        for &(_, sequence, node) in &found[..best.0] {
+            let Some(draft) = self.drafts.get_mut(&sequence) else {
+                continue;
+            };
+            let Some(c) = draft.replica.get(node) else {
+                continue;
+            };
+            let root = draft.replica.root();
+            let parent = draft.replica.parent(node).filter(|p| *p != root);
+            let parent = parent.map(|p| draft.replica.tag(p));
+            let cell = self.next_cell;
+            self.next_cell += 1;
+            draft.replica.set_tag(node, cell);
+            rows.push(Row {
+                sequence,
+                token: c.token,
+                position: c.position,
+                cell,
+                parent,
+                logits: true,
+            });
+            self.wanted.push(Wanted {
+                sequence,
+                row: rows.len() - 1,
+                node,
+            });
+        }
+    }
+}
+
+/// Whether the model can decode what is committed.
+fn fits(config: &DrafterConfig, draft: &Draft) -> bool {
+    draft.tokens.len() < config.limits.context as usize
+        && draft.tokens[draft.decoded..]
+            .iter()
+            .all(|&t| (t as usize) < config.vocab)
+}
+
+fn depth_limit(config: &DrafterConfig, draft: &Draft) -> u32 {
+    let room = config.limits.context as usize;
+    let room = room.saturating_sub(draft.tokens.len() + 1) as u32;
+    config.max_depth.saturating_sub(1).min(room)
+}
+
+/// Looks among the parked sequences for the one that begins most like `tokens` and hands
+/// its KV cells to `sequence`. Returns how many tokens that saves.
+pub(crate) fn adopt(
+    parked: &mut Vec<(SequenceId, Vec<Token>)>,
+    sequence: SequenceId,
+    tokens: &[Token],
+    ops: &mut Vec<KvOp>,
+) -> usize {
+    let common = |old: &[Token]| {
+        let same = old.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        // The last token is decoded anew: its logits are needed.
+        same.min(tokens.len().saturating_sub(1))
+    };
+    let best = (0..parked.len()).max_by_key(|&i| common(&parked[i].1));
+    let Some((i, keep)) = best.map(|i| (i, common(&parked[i].1))) else {
+        return 0;
+    };
+    if keep == 0 {
+        return 0;
+    }
+    let (from, _) = parked.remove(i);
+    ops.push(KvOp::Adopt {
+        sequence,
+        from,
+        keep: keep as u32,
+    });
+    keep
+}
+
+/// Keeps the cells of a finished sequence, within the limit; the oldest goes first.
+pub(crate) fn park(
+    parked: &mut Vec<(SequenceId, Vec<Token>)>,
+    limit: usize,
+    sequence: SequenceId,
+    stem: Vec<Token>,
+    ops: &mut Vec<KvOp>,
+) {
+    parked.push((sequence, stem));
+    while parked.len() > limit {
+        let (oldest, _) = parked.remove(0);
+        ops.push(KvOp::Release { sequence: oldest });
+    }
+}

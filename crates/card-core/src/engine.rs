@@ -1,0 +1,669 @@
+//! The target's side: query, verify, correct.
+//!
+//! A round is one forward of the target. [`Engine::poll`] takes the best subtree of each
+//! sequence's candidate cache, sized by the [policy](crate::policy); [`Engine::complete`]
+//! lets the target's own sampler decide every position, walks down the candidates as far
+//! as they agree, commits, and corrects the cache. The output depends on the target, the
+//! settings and the seed only: candidates decide how soon a token is known, not which.
+
+mod round;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::acceptance::Acceptance;
+use crate::cache::{CandidateCache, NodeId};
+use crate::drafter::{Drafted, adopt, park};
+use crate::forward::{Cell, Forward, KvOp, Limits, Row};
+use crate::policy::{Lanes, Mode, Outlook, Policy};
+use crate::sampler::{Sampler, SamplingParams};
+use crate::types::{SequenceId, Source, Token};
+
+pub use round::{Round, RoundNode};
+
+/// Which shapes of forward may be used, so that results do not depend on them
+/// (docs/exactness.md).
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Shapes {
+    /// Every decoding forward is padded to at least this many rows.
+    pub pad_to: usize,
+    /// No decoding forward has more rows.
+    pub max_rows: usize,
+    /// Verify chains only: the branches of a tree move KV cells, and with them the order
+    /// of sums.
+    pub chain_only: bool,
+    /// One sequence per forward.
+    pub alone: bool,
+    /// Decisions closer than this (in logits) that a wider forward than plain decoding's
+    /// made are made again by a forward of one row.
+    pub redecide_below: Option<f32>,
+}
+
+impl Shapes {
+    /// No restriction.
+    pub const FREE: Shapes = Shapes {
+        pad_to: 0,
+        max_rows: usize::MAX,
+        chain_only: false,
+        alone: false,
+        redecide_below: None,
+    };
+}
+
+/// Settings of an [`Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// What the target can take.
+    pub limits: Limits,
+    /// Size of the target's vocabulary.
+    pub vocab: usize,
+    /// Which forwards are allowed.
+    pub shapes: Shapes,
+    /// Prompt tokens decoded per forward.
+    pub prefill_rows: usize,
+    /// Bytes of candidates per sequence.
+    pub cache_bytes: usize,
+    /// Finished sequences whose KV cells are kept for a prompt that starts alike.
+    pub parked: usize,
+    /// Report the candidates of every round, not only counts.
+    pub trace: bool,
+    /// Decisions closer than this (in logits) are reported as near-ties.
+    pub near_tie: f32,
+}
+
+/// A generation to run.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its name.
+    pub sequence: SequenceId,
+    /// The prompt, at least one token.
+    pub prompt: Vec<Token>,
+    /// How to sample.
+    pub params: SamplingParams,
+    /// Most tokens to write.
+    pub max_tokens: u32,
+    /// Tokens that end it.
+    pub stop_tokens: Vec<Token>,
+}
+
+/// Why a request cannot be.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RequestError {
+    /// Nothing to go on from.
+    #[error("the prompt is empty")]
+    Empty,
+    /// No room for the prompt and one token.
+    #[error(
+        "the prompt has {prompt} tokens, but the context holds {context}; shorten it, or raise --ctx"
+    )]
+    TooLong {
+        /// Tokens in the prompt.
+        prompt: usize,
+        /// Tokens the context holds.
+        context: u32,
+    },
+    /// Not of this vocabulary.
+    #[error("token {0} is not in the model's vocabulary")]
+    ForeignToken(Token),
+    /// A sampling setting is impossible.
+    #[error(transparent)]
+    Sampling(#[from] crate::sampler::SamplingError),
+    /// The name is taken.
+    #[error("sequence {} is running already", .0.0)]
+    Duplicate(SequenceId),
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The target wrote a token that ends it.
+    Stop,
+    /// As many tokens as were asked for.
+    Length,
+    /// The context is full.
+    ContextFull,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Action {
+    /// Apply [`Engine::take_ops`], decode this on the target, then [`Engine::complete`] it.
+    Forward(Forward),
+    /// Let the drafter take one step on the shared lane first.
+    Draft,
+    /// Wait for news from the drafter, at most until then.
+    Wait(Duration),
+    /// Nothing to do until a request comes.
+    Idle,
+}
+
+/// What the engine tells.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Tokens were committed: index of the first, and the tokens. A token that ended the
+    /// sequence is not among them.
+    Tokens(SequenceId, u32, Vec<Token>),
+    /// A round was done.
+    Round(Box<Round>),
+    /// A sequence ended.
+    Finished(SequenceId, Finish),
+}
+
+struct Sequence {
+    params: SamplingParams,
+    tokens: Vec<Token>,
+    /// Leading tokens that are in the stem.
+    decoded: usize,
+    /// Its root is the last token; a node's tag is the cell it was last decoded into.
+    cache: CandidateCache,
+    /// Length at which it ends.
+    end: usize,
+    stop_tokens: Vec<Token>,
+    /// The next decision is made by a forward of one row.
+    solo: bool,
+}
+
+/// The part of a running forward that belongs to one sequence.
+struct Part {
+    sequence: SequenceId,
+    /// Its first row.
+    first: usize,
+    /// Committed tokens among its rows.
+    chain: usize,
+    /// Whether the last committed token is among them, so that there is a decision.
+    decides: bool,
+    /// Candidates, in the order of the rows after the chain.
+    nodes: Vec<NodeId>,
+    prefill: bool,
+}
+
+struct Flight {
+    parts: Vec<Part>,
+    first_cell: Cell,
+    launched: Duration,
+    rows: usize,
+    base: usize,
+    solo: bool,
+}
+
+/// The engine state machine. See the [module](self) documentation.
+pub struct Engine {
+    config: EngineConfig,
+    /// The schedule, with what it has learned.
+    pub policy: Policy,
+    sequences: BTreeMap<SequenceId, Sequence>,
+    parked: Vec<(SequenceId, Vec<Token>)>,
+    acceptance: Acceptance,
+    sampler: Sampler,
+    next_cell: Cell,
+    ops: Vec<KvOp>,
+    outputs: Vec<Output>,
+    flight: Option<Flight>,
+    drafter_lost: bool,
+    waiting_since: Option<Duration>,
+    last_round: Duration,
+    nodes: Vec<NodeId>,
+}
+
+impl Engine {
+    /// An engine with no sequence.
+    pub fn new(config: EngineConfig, policy: Policy) -> Self {
+        Engine {
+            config,
+            policy,
+            sequences: BTreeMap::new(),
+            parked: Vec::new(),
+            acceptance: Acceptance::default(),
+            sampler: Sampler::default(),
+            next_cell: 1,
+            ops: Vec::new(),
+            outputs: Vec::new(),
+            flight: None,
+            drafter_lost: false,
+            waiting_since: None,
+            last_round: Duration::ZERO,
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Starts a generation. Not to be called while a forward runs; the same holds for
+    /// the other methods that change something.
+    ///
+    /// # Errors
+    /// If the request cannot be; nothing is changed then.
+    pub fn open(&mut self, request: Request, now: Duration) -> Result<(), RequestError> {
+        let Request {
+            sequence,
+            prompt,
+            params,
+            max_tokens,
+            stop_tokens,
+        } = request;
+        params.validate()?;
+        if prompt.is_empty() {
+            return Err(RequestError::Empty);
+        }
+        let context = self.config.limits.context;
+        if prompt.len() >= context as usize {
+            return Err(RequestError::TooLong {
+                prompt: prompt.len(),
+                context,
+            });
+        }
+        if let Some(&t) = prompt.iter().find(|t| **t as usize >= self.config.vocab) {
+            return Err(RequestError::ForeignToken(t));
+        }
+        if self.sequences.contains_key(&sequence) {
+            return Err(RequestError::Duplicate(sequence));
+        }
+        if self.sequences.is_empty() {
+            self.last_round = now;
+        }
+        let decoded = adopt(&mut self.parked, sequence, &prompt, &mut self.ops);
+        self.sequences.insert(
+            sequence,
+            Sequence {
+                params,
+                decoded,
+                cache: CandidateCache::new(prompt.len() as u32 - 1, self.config.cache_bytes),
+                end: prompt.len().saturating_add(max_tokens as usize),
+                tokens: prompt,
+                stop_tokens,
+                solo: false,
+            },
+        );
+        if max_tokens == 0 {
+            self.finish(sequence, Finish::Length);
+        }
+        Ok(())
+    }
+
+    /// Ends a generation early.
+    pub fn cancel(&mut self, sequence: SequenceId) {
+        if self.sequences.contains_key(&sequence) {
+            self.finish(sequence, Finish::Cancelled);
+        }
+    }
+
+    /// Takes a drafter's proposals. Those for a path that was corrected away are dropped,
+    /// those for a path that survived are re-based.
+    pub fn drafted(&mut self, drafted: &Drafted) {
+        let mut best = Vec::with_capacity(drafted.expansions.len());
+        for e in &drafted.expansions {
+            if let Some(&(_, prob)) = e.children.first() {
+                best.push(self.acceptance.expect(drafted.source, prob, 0));
+            }
+            self.propose(e.sequence, e.root, &e.path, &e.children, drafted.source);
+        }
+        self.policy.drafted(drafted.rows, drafted.elapsed, best);
+    }
+
+    /// Adds candidates after the path of tokens `path` that begins behind index `root`.
+    pub fn propose(
+        &mut self,
+        sequence: SequenceId,
+        root: u32,
+        path: &[Token],
+        children: &[(Token, f32)],
+        source: Source,
+    ) {
+        let Some(seq) = self.sequences.get_mut(&sequence) else {
+            return;
+        };
+        // What was committed since must be what the path says.
+        let Some(committed) = seq.tokens.get(root as usize + 1..) else {
+            return;
+        };
+        if path.len() < committed.len() || path[..committed.len()] != *committed {
+            return;
+        }
+        let rest = &path[committed.len()..];
+        let (at, followed) = seq.cache.walk(rest);
+        if followed < rest.len() {
+            return;
+        }
+        for (rank, &(token, prob)) in children.iter().enumerate() {
+            if token as usize >= self.config.vocab || !(0.0..=1.0).contains(&prob) {
+                continue;
+            }
+            let rank = rank.min(u8::MAX as usize) as u8;
+            let cond = self.acceptance.expect(source, prob, rank);
+            seq.cache.insert(at, token, prob, cond, rank, source);
+        }
+    }
+
+    /// There is no drafter (any more): the target does not wait for one.
+    pub fn drafter_lost(&mut self) {
+        self.drafter_lost = true;
+    }
+
+    /// There is a drafter (again).
+    pub fn drafter_back(&mut self) {
+        self.drafter_lost = false;
+    }
+
+    /// KV changes to apply to the target before the next forward, in order.
+    pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
+        out.append(&mut self.ops);
+    }
+
+    /// What happened since the last call.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// Number of running sequences.
+    pub fn running(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Tokens of a sequence, prompt included.
+    pub fn tokens(&self, sequence: SequenceId) -> Option<&[Token]> {
+        self.sequences.get(&sequence).map(|s| &s.tokens[..])
+    }
+
+    /// Tokens of the prompt this engine need not decode, and the candidates cached now.
+    pub fn cached(&self, sequence: SequenceId) -> Option<(usize, &CandidateCache)> {
+        self.sequences.get(&sequence).map(|s| (s.decoded, &s.cache))
+    }
+
+    /// Decides what to do. `outlook` is the drafter's next step if it shares the lane.
+    pub fn poll(&mut self, now: Duration, outlook: Option<Outlook>) -> Action {
+        if self.flight.is_some() || self.sequences.is_empty() {
+            return Action::Idle;
+        }
+        if let Some(wait) = self.hold(now, outlook) {
+            return wait;
+        }
+        self.waiting_since = None;
+        self.launch(now)
+    }
+
+    /// Whether to draft or wait before the next launch.
+    fn hold(&mut self, now: Duration, outlook: Option<Outlook>) -> Option<Action> {
+        let config = self.policy.config();
+        if config.mode == Mode::Plain || self.drafter_lost {
+            return None;
+        }
+        let deciding = self.sequences.values().all(|s| !s.prefilling() && !s.solo);
+        if !deciding {
+            return None;
+        }
+        let base = self.sequences.len() as u32;
+        let ready = self.ready();
+        let depth = self.depth();
+        match config.lanes {
+            Lanes::Shared => {
+                let left = |s: &Sequence| s.end.min(self.config.limits.context as usize);
+                let left = self
+                    .sequences
+                    .values()
+                    .map(|s| left(s).saturating_sub(s.tokens.len()))
+                    .max()
+                    .unwrap_or(0);
+                // Nothing past the end is ever verified.
+                if depth as usize + 1 >= left {
+                    return None;
+                }
+                self.policy
+                    .draft_first(base, &ready, depth, outlook, left as u32)
+                    .then_some(Action::Draft)
+            }
+            Lanes::Disjoint if config.mode == Mode::DraftThenVerify => {
+                let least = self.sequences.values_mut().map(|s| s.ahead()).min();
+                if least.unwrap_or(0) >= config.draft_len {
+                    return None;
+                }
+                let since = *self.waiting_since.get_or_insert(now);
+                let until = since + self.policy.patience();
+                (now < until).then_some(Action::Wait(until))
+            }
+            Lanes::Disjoint => None,
+        }
+    }
+
+    /// Reach of the candidates that could join the next forward, best first.
+    fn ready(&mut self) -> Vec<f32> {
+        let most = self.most_candidates();
+        let mut reaches = Vec::new();
+        let leaves = self.leaves();
+        for seq in self.sequences.values_mut() {
+            seq.cache.query(most, leaves, &mut self.nodes);
+            reaches.extend(
+                self.nodes
+                    .iter()
+                    .filter_map(|&n| seq.cache.get(n))
+                    .map(|c| c.reach),
+            );
+        }
+        reaches.sort_by(|a, b| b.total_cmp(a));
+        reaches
+    }
+
+    /// Length of the longest chain of best candidates.
+    fn depth(&mut self) -> u32 {
+        self.sequences
+            .values_mut()
+            .map(|s| s.ahead())
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn leaves(&self) -> usize {
+        if self.config.shapes.chain_only || self.policy.chain_only() {
+            return 1;
+        }
+        (self.config.limits.leaves / self.sequences.len().max(1)).max(1)
+    }
+
+    /// Candidates one forward may carry beside what it decodes anyway.
+    fn most_candidates(&self) -> usize {
+        // Beyond this the smallest cost of a row exceeds what its reach can bring.
+        const MOST: usize = 64;
+        let rows = self.config.limits.rows.min(self.config.shapes.max_rows);
+        rows.saturating_sub(self.sequences.len()).min(MOST)
+    }
+
+    fn launch(&mut self, now: Duration) -> Action {
+        let shapes = self.config.shapes;
+        let mut forward = Forward::default();
+        let mut flight = Flight {
+            parts: Vec::new(),
+            first_cell: self.next_cell,
+            launched: now,
+            rows: 0,
+            base: 0,
+            solo: false,
+        };
+        let solo = self
+            .sequences
+            .iter()
+            .find(|(_, s)| s.solo)
+            .map(|(&id, _)| id);
+        let prefill = self
+            .sequences
+            .iter()
+            .find(|(_, s)| s.prefilling())
+            .map(|(&id, _)| id);
+        let first = self.sequences.keys().next().copied();
+        let members: Vec<SequenceId> = match (solo, prefill) {
+            (Some(id), _) => {
+                flight.solo = true;
+                vec![id]
+            }
+            (None, Some(id)) if shapes.alone => vec![id],
+            // One sequence prefills at a time, so that the others are not held up for long.
+            (None, Some(p)) => {
+                let decoding = self.sequences.iter().filter(|(_, s)| !s.prefilling());
+                let mut members: Vec<_> = decoding.map(|(&id, _)| id).collect();
+                members.truncate(self.config.limits.rows.saturating_sub(1));
+                members.push(p);
+                members
+            }
+            (None, None) if shapes.alone => first.into_iter().collect(),
+            (None, None) => self.sequences.keys().copied().collect(),
+        };
+        let with_candidates = !flight.solo && prefill.is_none() && !self.policy.is_plain();
+        let mut chosen = if with_candidates {
+            self.choose(&members)
+        } else {
+            BTreeMap::new()
+        };
+        for id in members {
+            let room = self.config.limits.rows - forward.rows.len();
+            if room == 0 {
+                break;
+            }
+            let nodes = chosen.remove(&id).unwrap_or_default();
+            self.add_part(id, nodes, room, &mut forward, &mut flight);
+        }
+        let decodes_only = flight.parts.iter().all(|p| !p.prefill);
+        if decodes_only {
+            forward.pad_to = shapes.pad_to;
+        }
+        flight.base = flight.parts.len();
+        flight.rows = forward.rows.len();
+        self.flight = Some(flight);
+        Action::Forward(forward)
+    }
+
+    /// The candidates of the next forward, per sequence: one budget for all, each row to
+    /// the sequence where it adds most.
+    fn choose(&mut self, members: &[SequenceId]) -> BTreeMap<SequenceId, Vec<NodeId>> {
+        let most = self.most_candidates();
+        let leaves = self.leaves();
+        let context = self.config.limits.context as usize;
+        let mut all: Vec<(f32, SequenceId, NodeId)> = Vec::new();
+        for &id in members {
+            let Some(seq) = self.sequences.get_mut(&id) else {
+                continue;
+            };
+            seq.cache.query(most, leaves, &mut self.nodes);
+            // The token after a candidate must still be wanted.
+            let last = seq.end.min(context).saturating_sub(1) as u32;
+            all.extend(self.nodes.iter().filter_map(|&node| {
+                let c = seq.cache.get(node)?;
+                (c.position < last).then_some((c.reach, id, node))
+            }));
+        }
+        // Stable, so that parents stay before their children.
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        all.truncate(most);
+        let reaches: Vec<f32> = all.iter().map(|e| e.0).collect();
+        let size = self.policy.size(members.len() as u32, &reaches);
+        let mut chosen: BTreeMap<SequenceId, Vec<NodeId>> = BTreeMap::new();
+        for &(_, id, node) in &all[..size] {
+            chosen.entry(id).or_default().push(node);
+        }
+        chosen
+    }
+
+    fn add_part(
+        &mut self,
+        id: SequenceId,
+        nodes: Vec<NodeId>,
+        room: usize,
+        forward: &mut Forward,
+        flight: &mut Flight,
+    ) {
+        let Some(seq) = self.sequences.get_mut(&id) else {
+            return;
+        };
+        let first = forward.rows.len();
+        let pending = seq.tokens.len() - seq.decoded;
+        let prefill = seq.prefilling();
+        let chain = if prefill {
+            pending.min(room).min(self.config.prefill_rows)
+        } else {
+            pending
+        };
+        let decides = chain == pending;
+        let mut parent = None;
+        for i in 0..chain {
+            let at = seq.decoded + i;
+            let cell = self.next_cell;
+            self.next_cell += 1;
+            forward.rows.push(Row {
+                sequence: id,
+                token: seq.tokens[at],
+                position: at as u32,
+                cell,
+                parent,
+                logits: at + 1 == seq.tokens.len(),
+            });
+            parent = Some(cell);
+        }
+        let root_cell = parent;
+        let root = seq.cache.root();
+        let mut taken = Vec::with_capacity(nodes.len());
+        for node in nodes.into_iter().take(room - chain) {
+            let Some(c) = seq.cache.get(node) else {
+                continue;
+            };
+            let parent = match seq.cache.parent(node) {
+                Some(p) if p != root => Some(seq.cache.tag(p)),
+                _ => root_cell,
+            };
+            let cell = self.next_cell;
+            self.next_cell += 1;
+            seq.cache.set_tag(node, cell);
+            forward.rows.push(Row {
+                sequence: id,
+                token: c.token,
+                position: c.position,
+                cell,
+                parent,
+                logits: true,
+            });
+            taken.push(node);
+        }
+        flight.parts.push(Part {
+            sequence: id,
+            first,
+            chain,
+            decides,
+            nodes: taken,
+            prefill,
+        });
+    }
+
+    fn finish(&mut self, id: SequenceId, reason: Finish) {
+        let Some(mut seq) = self.sequences.remove(&id) else {
+            return;
+        };
+        seq.tokens.truncate(seq.decoded);
+        self.ops.push(KvOp::Prune { sequence: id });
+        park(
+            &mut self.parked,
+            self.config.parked,
+            id,
+            seq.tokens,
+            &mut self.ops,
+        );
+        self.outputs.push(Output::Finished(id, reason));
+    }
+}
+
+impl Sequence {
+    /// More than the last token is missing in the stem.
+    fn prefilling(&self) -> bool {
+        self.tokens.len() - self.decoded > 1
+    }
+
+    /// Length of the chain of best candidates.
+    fn ahead(&mut self) -> u32 {
+        let mut at = self.cache.root();
+        let mut depth = 0;
+        loop {
+            let best = self.cache.children(at).next();
+            match best {
+                Some(child) => at = child,
+                None => return depth,
+            }
+            depth += 1;
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The end of a round: decide every position, commit, correct.
+
+use std::time::Duration;
+
+use super::{Engine, Finish, Flight, Output, Part};
+use crate::forward::{Forward, KvOp, Logits};
+use crate::types::{SequenceId, SourceSet, Token};
+
+/// What one target forward did for one sequence.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Whether it decoded prompt tokens.
+    pub prefill: bool,
+    /// Candidates that were verified.
+    pub offered: usize,
+    /// Sources of each accepted candidate, in order.
+    pub accepted: Vec<SourceSet>,
+    /// Tokens the target decided on: the accepted ones and its own.
+    pub tokens: Vec<Token>,
+    /// Whether the token after the last accepted one was cached; `None` if there was no
+    /// such decision.
+    pub hit: Option<bool>,
+    /// Candidates cached after the correction.
+    pub survivors: usize,
+    /// Decisions closer than the near-tie bound: index in the sequence, margin in logits.
+    pub near_ties: Vec<(u32, f32)>,
+    /// A close decision was left to a forward of one row.
+    pub deferred: bool,
+    /// Rows of the whole forward.
+    pub rows: usize,
+    /// Time of the forward.
+    pub forward: Duration,
+    /// Time since the round before ended, this forward included.
+    pub elapsed: Duration,
+    /// The verified candidates, if the engine was asked to trace. Parents come first.
+    pub nodes: Vec<RoundNode>,
+}
+
+/// A candidate that was verified.
+#[derive(Clone, Debug)]
+pub struct RoundNode {
+    /// Its token.
+    pub token: Token,
+    /// Its parent among the nodes; `None` for the last committed token.
+    pub parent: Option<usize>,
+    /// Who proposed it.
+    pub sources: SourceSet,
+    /// Probability its first source gave.
+    pub prob: f32,
+    /// Calibrated probability that the target walks through it.
+    pub reach: f32,
+    /// Whether the target did.
+    pub accepted: bool,
+}
+
+impl Engine {
+    /// The forward given by [`Engine::poll`] is done: verify, commit, correct.
+    pub fn complete(&mut self, forward: &Forward, logits: &dyn Logits, now: Duration) {
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        let mut tokens = 0;
+        let mut hit = None;
+        let decodes = flight.parts.iter().all(|p| !p.prefill);
+        for part in &flight.parts {
+            let settled = self.settle(part, &flight, forward, logits, now);
+            let Settled {
+                round,
+                committed,
+                finish,
+            } = settled;
+            let id = round.sequence;
+            tokens += round.tokens.len() as u32;
+            hit = hit.or(round.hit);
+            self.outputs.push(Output::Round(Box::new(round)));
+            if let Some((from, tokens)) = committed {
+                self.outputs.push(Output::Tokens(id, from, tokens));
+            }
+            if let Some(reason) = finish {
+                self.finish(id, reason);
+            }
+        }
+        let elapsed = now.saturating_sub(flight.launched);
+        if decodes {
+            // The cost of a padded forward is the cost of its padding too.
+            let rows = flight.rows.max(forward.pad_to) as u32;
+            let round = now.saturating_sub(self.last_round);
+            self.policy
+                .verified(flight.base as u32, rows, elapsed, round, tokens, hit);
+        } else {
+            self.policy.target.observe(flight.rows as u32, elapsed);
+        }
+        self.last_round = now;
+    }
+
+    /// The forward could not be done. Nothing was committed; the sequences go on as if
+    /// it had not been asked for.
+    pub fn abandon(&mut self) {
+        self.flight = None;
+    }
+
+    fn settle(
+        &mut self,
+        part: &Part,
+        flight: &Flight,
+        forward: &Forward,
+        logits: &dyn Logits,
+        now: Duration,
+    ) -> Settled {
+        let id = part.sequence;
+        let mut round = Round {
+            sequence: id,
+            prefill: part.prefill,
+            offered: part.nodes.len(),
+            accepted: Vec::new(),
+            tokens: Vec::new(),
+            hit: None,
+            survivors: 0,
+            near_ties: Vec::new(),
+            deferred: false,
+            rows: flight.rows,
+            forward: now.saturating_sub(flight.launched),
+            elapsed: now.saturating_sub(self.last_round),
+            nodes: Vec::new(),
+        };
+        let context = self.config.limits.context as usize;
+        let Some(seq) = self.sequences.get_mut(&id) else {
+            return Settled::only(round);
+        };
+        if self.config.trace {
+            round.nodes = trace(seq, part, flight, forward);
+        }
+        let root_row = part.first + part.chain - 1;
+        if !part.decides {
+            seq.decoded += part.chain;
+            self.ops.push(KvOp::Commit {
+                sequence: id,
+                tip: forward.rows[root_row].cell,
+                keep_descendants: false,
+            });
+            return Settled::only(round);
+        }
+        // A wider forward than plain decoding's may have decided a near-tie otherwise.
+        let wider = flight.rows > 1 && !part.prefill && !flight.solo;
+        let bound = self.config.shapes.redecide_below.filter(|_| wider);
+        let start = seq.tokens.len();
+        let mut at = seq.cache.root();
+        let mut row = root_row;
+        let mut finish = None;
+        seq.solo = false;
+        loop {
+            let position = seq.tokens.len() as u32;
+            let choice = self
+                .sampler
+                .choose(&seq.params, logits.row(row), &seq.tokens, position);
+            if choice.margin < self.config.near_tie {
+                round.near_ties.push((position, choice.margin));
+            }
+            if bound.is_some_and(|b| choice.margin < b) {
+                seq.solo = true;
+                round.deferred = true;
+                break;
+            }
+            round.tokens.push(choice.token);
+            if seq.stop_tokens.contains(&choice.token) {
+                finish = Some(Finish::Stop);
+                break;
+            }
+            seq.tokens.push(choice.token);
+            if seq.tokens.len() >= seq.end {
+                finish = Some(Finish::Length);
+                break;
+            }
+            if seq.tokens.len() >= context {
+                finish = Some(Finish::ContextFull);
+                break;
+            }
+            let child = seq.cache.child(at, choice.token);
+            let verified = child.filter(|&c| seq.cache.tag(c) >= flight.first_cell);
+            let Some(child) = verified else { break };
+            if let Some(c) = seq.cache.get(child) {
+                round.accepted.push(c.sources);
+            }
+            row = part.first + (seq.cache.tag(child) - forward.rows[part.first].cell) as usize;
+            at = child;
+        }
+        let committed = &seq.tokens[start..];
+        // A deferred decision leaves its row to be decoded again: the stem ends before it.
+        let in_stem = committed.len().min(round.accepted.len());
+        let tip = match (round.deferred, in_stem) {
+            (false, _) => Some(row),
+            (true, 0) => (part.chain > 1).then(|| root_row - 1),
+            (true, _) => Some(parent_row(part, forward, row)),
+        };
+        self.ops.push(match tip {
+            Some(row) => KvOp::Commit {
+                sequence: id,
+                tip: forward.rows[row].cell,
+                keep_descendants: false,
+            },
+            None => KvOp::Prune { sequence: id },
+        });
+        seq.decoded = match round.deferred {
+            true => seq.tokens.len() - 1,
+            false => start + in_stem,
+        };
+        mark_accepted(&mut round, in_stem);
+        self.acceptance.learn(&seq.cache, &round.tokens);
+        let committed = (!committed.is_empty()).then(|| (start as u32, committed.to_vec()));
+        if let Some((_, tokens)) = &committed {
+            let correction = seq.cache.correct(tokens);
+            round.survivors = correction.survivors;
+            if !part.prefill && !round.deferred && finish.is_none() {
+                round.hit = Some(correction.hit);
+            }
+        }
+        Settled {
+            round,
+            committed,
+            finish,
+        }
+    }
+}
+
+/// What became of one part of a forward.
+struct Settled {
+    round: Round,
+    /// Index of the first committed token, and the tokens.
+    committed: Option<(u32, Vec<Token>)>,
+    finish: Option<Finish>,
+}
+
+impl Settled {
+    fn only(round: Round) -> Self {
+        Settled {
+            round,
+            committed: None,
+            finish: None,
+        }
+    }
+}
+
+/// The row a row of this part follows.
+fn parent_row(part: &Part, forward: &Forward, row: usize) -> usize {
+    let first = forward.rows[part.first].cell;
+    forward.rows[row]
+        .parent
+        .map_or(row, |cell| part.first + (cell - first) as usize)
+}
+
+fn trace(seq: &super::Sequence, part: &Part, flight: &Flight, forward: &Forward) -> Vec<RoundNode> {
+    let first = forward.rows[part.first].cell + part.chain as u64;
+    part.nodes
+        .iter()
+        .filter_map(|&node| {
+            let c = seq.cache.get(node)?;
+            let parent = seq.cache.parent(node).map_or(0, |p| seq.cache.tag(p));
+            let inside = parent >= first && parent >= flight.first_cell;
+            Some(RoundNode {
+                token: c.token,
+                parent: inside.then(|| (parent - first) as usize),
+                sources: c.sources,
+                prob: c.prob,
+                reach: c.reach,
+                accepted: false,
+            })
+        })
+        .collect()
+}
+
+/// Marks the nodes on the accepted path.
+fn mark_accepted(round: &mut Round, accepted: usize) {
+    let mut at = None;
+    for &token in &round.tokens[..accepted.min(round.tokens.len())] {
+        let next = round
+            .nodes
+            .iter()
+            .position(|n| n.parent == at && n.token == token);
+        let Some(i) = next else { return };
+        round.nodes[i].accepted = true;
+        at = Some(i);
+    }
+}

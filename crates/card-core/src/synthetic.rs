@@ -1,0 +1,200 @@
+//! A made-up language model: its logits are a hash of the whole text so far.
+//!
+//! It checks what callers do with its KV cache (every row must follow a cell that is
+//! there), so a bookkeeping mistake shows as an error or as other text. With noise added
+//! it becomes a draft model that agrees with the one without noise more or less often.
+//! It serves the tests and the simulator; nothing it says is a measurement of a model.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Model, ModelError};
+use crate::sampler::gumbel;
+use crate::types::{SequenceId, Token};
+
+/// Settings of a [`Synthetic`] model.
+#[derive(Clone, Copy, Debug)]
+pub struct SyntheticConfig {
+    /// Number of tokens.
+    pub vocab: usize,
+    /// Two models of one seed speak the same language.
+    pub seed: u64,
+    /// How far logits spread: more makes it surer of itself.
+    pub spread: f32,
+    /// How far this model's logits are off the language's.
+    pub noise: f32,
+    /// Which noise.
+    pub noise_seed: u64,
+    /// What it takes per forward.
+    pub limits: Limits,
+}
+
+#[derive(Clone, Copy)]
+struct Decoded {
+    token: Token,
+    position: u32,
+    parent: Option<Cell>,
+    /// Hash of the text up to and with this token.
+    hash: u64,
+}
+
+#[derive(Default)]
+struct Kv {
+    /// Hash of the text up to each token of the stem.
+    stem: Vec<u64>,
+    cells: BTreeMap<Cell, Decoded>,
+}
+
+/// A made-up model. See the [module](self) documentation.
+pub struct Synthetic {
+    config: SyntheticConfig,
+    sequences: HashMap<SequenceId, Kv>,
+    logits: Vec<Vec<f32>>,
+}
+
+impl Synthetic {
+    /// A model with an empty KV cache.
+    pub fn new(config: SyntheticConfig) -> Self {
+        Synthetic {
+            config,
+            sequences: HashMap::new(),
+            logits: Vec::new(),
+        }
+    }
+
+    fn logits_after(&self, hash: u64) -> Vec<f32> {
+        let c = &self.config;
+        let draw = |seed: u64, t: usize| gumbel(seed ^ hash, 0, t as Token);
+        (0..c.vocab)
+            .map(|t| c.spread * draw(c.seed, t) + c.noise * draw(c.noise_seed, t))
+            .collect()
+    }
+}
+
+impl Logits for Synthetic {
+    fn row(&self, i: usize) -> &[f32] {
+        &self.logits[i]
+    }
+}
+
+impl Model for Synthetic {
+    fn limits(&self) -> Limits {
+        self.config.limits
+    }
+
+    fn vocab(&self) -> usize {
+        self.config.vocab
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        match op {
+            KvOp::Commit {
+                sequence,
+                tip,
+                keep_descendants,
+            } => {
+                let kv = self.sequences.entry(sequence).or_default();
+                let mut path = Vec::new();
+                let mut at = Some(tip);
+                while let Some(cell) = at {
+                    let decoded = kv.cells.get(&cell).copied();
+                    let decoded = decoded.ok_or_else(|| failed("commits a cell it never had"))?;
+                    path.push(decoded.hash);
+                    at = decoded.parent;
+                }
+                kv.stem.extend(path.iter().rev());
+                let mut kept = BTreeMap::new();
+                // Parents have smaller names than their children.
+                for (&cell, decoded) in &kv.cells {
+                    let mut decoded = *decoded;
+                    if decoded.parent == Some(tip) {
+                        decoded.parent = None;
+                    } else if !decoded.parent.is_some_and(|p| kept.contains_key(&p)) {
+                        continue;
+                    }
+                    kept.insert(cell, decoded);
+                }
+                if !keep_descendants {
+                    kept.clear();
+                }
+                kv.cells = kept;
+            }
+            KvOp::Prune { sequence } => {
+                self.sequences.entry(sequence).or_default().cells.clear();
+            }
+            KvOp::Adopt {
+                sequence,
+                from,
+                keep,
+            } => {
+                let mut kv = self
+                    .sequences
+                    .remove(&from)
+                    .ok_or_else(|| failed("adopts from a sequence it never had"))?;
+                if keep as usize > kv.stem.len() {
+                    return Err(failed("adopts more than there is"));
+                }
+                kv.stem.truncate(keep as usize);
+                kv.cells.clear();
+                self.sequences.insert(sequence, kv);
+            }
+            KvOp::Release { sequence } => {
+                self.sequences.remove(&sequence);
+            }
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        if forward.rows.len() > self.config.limits.rows {
+            return Err(failed("too many rows"));
+        }
+        self.logits.clear();
+        for row in &forward.rows {
+            let kv = self.sequences.entry(row.sequence).or_default();
+            let (position, hash) = match row.parent {
+                Some(parent) => {
+                    let p = kv.cells.get(&parent);
+                    let p = p.ok_or_else(|| failed("follows a cell it never had"))?;
+                    (p.position + 1, p.hash)
+                }
+                None => (
+                    kv.stem.len() as u32,
+                    kv.stem.last().copied().unwrap_or(0x5bd1_e995),
+                ),
+            };
+            if position != row.position || position >= self.config.limits.context {
+                return Err(failed("position"));
+            }
+            if row.token as usize >= self.config.vocab {
+                return Err(failed("foreign token"));
+            }
+            let mut hash = (hash ^ u64::from(row.token)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 29;
+            kv.cells.insert(
+                row.cell,
+                Decoded {
+                    token: row.token,
+                    position,
+                    parent: row.parent,
+                    hash,
+                },
+            );
+            let logits = match row.logits {
+                true => self.logits_after(hash),
+                false => Vec::new(),
+            };
+            self.logits.push(logits);
+        }
+        Ok(())
+    }
+}
+
+fn failed(what: &str) -> ModelError {
+    ModelError::Failed(format!("synthetic model: {what}"))
+}
+
+impl std::fmt::Debug for Decoded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.token, self.position)
+    }
+}

@@ -1,0 +1,185 @@
+//! Whatever the drafter does, whenever it does it: the output is plain decoding's.
+
+mod common;
+
+use std::time::Duration;
+
+use card_core::engine::{Finish, Shapes};
+use card_core::policy::{Lanes, Mode};
+use card_core::sampler::SamplingParams;
+use common::{Setup, run};
+use proptest::prelude::*;
+
+fn params() -> impl Strategy<Value = SamplingParams> {
+    let filters = (0u32..8, 0.3f32..1.0, 0.0f32..0.2, 0.8f32..1.5, any::<u64>());
+    (prop_oneof![Just(0.0f32), 0.2f32..1.5], filters).prop_map(
+        |(temperature, (top_k, top_p, min_p, repeat_penalty, seed))| SamplingParams {
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repeat_penalty,
+            seed,
+            ..Default::default()
+        },
+    )
+}
+
+fn setups() -> impl Strategy<Value = Setup> {
+    let schedule = (
+        prop_oneof![
+            Just(Mode::DraftThenVerify),
+            Just(Mode::Card),
+            Just(Mode::Auto)
+        ],
+        prop_oneof![Just(Lanes::Shared), Just(Lanes::Disjoint)],
+        prop_oneof![
+            Just(Shapes::FREE),
+            Just(Shapes {
+                pad_to: 2,
+                max_rows: 6,
+                chain_only: true,
+                alone: true,
+                redecide_below: None
+            }),
+            Just(Shapes {
+                redecide_below: Some(0.4),
+                ..Shapes::FREE
+            })
+        ],
+        params(),
+    );
+    let drafting = (
+        proptest::option::weighted(0.9, 0.0f32..3.0),
+        1u32..8,
+        1usize..6,
+        1usize..200,
+        0.1f64..30.0,
+    );
+    let world = (
+        prop::collection::vec(prop::collection::vec(0u32..23, 1..30), 1..4),
+        prop::collection::vec(0.0f64..8.0, 6),
+        proptest::option::weighted(0.3, any::<u64>()),
+        proptest::option::weighted(0.3, 0u64..400),
+        prop_oneof![Just(vec![]), Just(vec![0])],
+    );
+    (schedule, drafting, world).prop_map(
+        |((mode, lanes, shapes, params), drafting, (prompts, steps, garbage, dies, stop_tokens))| {
+            let (draft_noise, draft_len, branch, cache_nodes, draft_ms) = drafting;
+            let mut ms = 5.0;
+            let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
+            let target_ms = target_ms.map(|(rows, step)| {
+                ms += step;
+                (rows, ms)
+            });
+            Setup {
+                mode,
+                lanes,
+                shapes,
+                params,
+                draft_noise,
+                draft_len,
+                branch,
+                cache_nodes,
+                draft_ms,
+                target_ms: target_ms.collect(),
+                prompts,
+                max_tokens: 40,
+                stop_tokens,
+                garbage,
+                dies: dies.map(Duration::from_millis),
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn output_is_plain_decoding(setup in setups()) {
+        let plain = run(&Setup { mode: Mode::Plain, shapes: Shapes::FREE, garbage: None, ..setup.clone() });
+        let fast = run(&setup);
+        prop_assert_eq!(&plain.text, &fast.text);
+        prop_assert_eq!(&plain.finish, &fast.finish);
+    }
+}
+
+#[test]
+fn same_seed_same_run() {
+    let setup = Setup {
+        mode: Mode::Card,
+        ..Default::default()
+    };
+    let (a, b) = (run(&setup), run(&setup));
+    assert_eq!(a.time, b.time);
+    assert_eq!(a.rounds.len(), b.rounds.len());
+}
+
+#[test]
+fn a_good_drafter_on_its_own_lane_saves_time() {
+    for (noise, least) in [(0.0, 3.0), (0.5, 1.5)] {
+        let base = Setup {
+            draft_noise: Some(noise),
+            max_tokens: 200,
+            ..Default::default()
+        };
+        let plain = run(&base);
+        let card = run(&Setup {
+            mode: Mode::Card,
+            ..base.clone()
+        });
+        let ratio = plain.time.as_secs_f64() / card.time.as_secs_f64();
+        assert!(ratio > least, "{ratio} at noise {noise}");
+        assert!(card.hit_rate() > 0.8, "hit rate {}", card.hit_rate());
+        assert!(card.mean_accepted() > least);
+    }
+}
+
+#[test]
+fn auto_leaves_a_lane_to_plain_decoding_when_drafts_cost_too_much() {
+    let base = Setup {
+        lanes: Lanes::Shared,
+        draft_ms: 9.0,
+        target_ms: vec![(1, 10.0), (2, 20.0), (8, 80.0), (24, 240.0)],
+        max_tokens: 300,
+        ..Default::default()
+    };
+    let plain = run(&base);
+    let auto = run(&Setup {
+        mode: Mode::Auto,
+        ..base
+    });
+    let ratio = plain.time.as_secs_f64() / auto.time.as_secs_f64();
+    assert!(ratio > 0.98, "{ratio}");
+}
+
+#[test]
+fn a_dead_drafter_costs_speed_only() {
+    for mode in [Mode::DraftThenVerify, Mode::Card, Mode::Auto] {
+        let base = Setup {
+            mode,
+            ..Default::default()
+        };
+        let whole = run(&base);
+        let dead = run(&Setup {
+            dies: Some(Duration::from_millis(40)),
+            ..base
+        });
+        assert_eq!(whole.text, dead.text);
+        assert!(dead.time >= whole.time);
+    }
+}
+
+#[test]
+fn a_full_context_ends_the_sequence() {
+    let setup = Setup {
+        mode: Mode::Card,
+        max_tokens: 10_000,
+        prompts: vec![(0..390).map(|i| 1 + i % 22).collect()],
+        ..Default::default()
+    };
+    let out = run(&setup);
+    assert_eq!(out.finish[&0], Finish::ContextFull);
+    assert_eq!(out.text[&0].len(), 10);
+}
