@@ -99,6 +99,8 @@ struct Draft {
     replica: CandidateCache,
     /// The root was decoded and looked past.
     rooted: bool,
+    /// Leaves of the decoded part of the replica.
+    leaves: usize,
 }
 
 /// A row of the running forward that will be looked past.
@@ -296,6 +298,7 @@ impl Drafter {
             decoded: adopted,
             replica: CandidateCache::new(tokens.len() as u32 - 1, self.config.cache_bytes),
             rooted: false,
+            leaves: 0,
             tokens,
         };
         self.drafts.insert(sequence, draft);
@@ -344,6 +347,7 @@ impl Drafter {
         draft.tokens.extend_from_slice(tokens);
         draft.replica.correct(tokens);
         draft.rooted = draft.rooted && whole;
+        draft.leaves = decoded_leaves(&draft.replica);
     }
 
     fn close(&mut self, sequence: SequenceId) {
@@ -428,6 +432,7 @@ impl Drafter {
                 best = (i + 1, value);
             }
         }
+        let most_leaves = self.config.limits.leaves / self.drafts.len().max(1);
         for &(_, sequence, node) in &found[..best.0] {
             let Some(draft) = self.drafts.get_mut(&sequence) else {
                 continue;
@@ -435,6 +440,12 @@ impl Drafter {
             let Some(c) = draft.replica.get(node) else {
                 continue;
             };
+            if branches(&draft.replica, node) {
+                if draft.leaves >= most_leaves {
+                    continue;
+                }
+                draft.leaves += 1;
+            }
             let root = draft.replica.root();
             let parent = draft.replica.parent(node).filter(|p| *p != root);
             let parent = parent.map(|p| draft.replica.tag(p));
@@ -464,6 +475,23 @@ fn fits(config: &DrafterConfig, draft: &Draft) -> bool {
         && draft.tokens[draft.decoded..]
             .iter()
             .all(|&t| (t as usize) < config.vocab)
+}
+
+/// Whether decoding `node` adds a leaf: a sibling, or nothing at all, was decoded before.
+fn branches(replica: &CandidateCache, node: NodeId) -> bool {
+    let parent = replica.parent(node).unwrap_or(replica.root());
+    parent == replica.root() || replica.children(parent).any(|c| replica.tag(c) != 0)
+}
+
+fn decoded_leaves(replica: &CandidateCache) -> usize {
+    let mut leaves = 0;
+    let mut stack = vec![replica.root()];
+    while let Some(at) = stack.pop() {
+        let before = stack.len();
+        stack.extend(replica.children(at).filter(|&c| replica.tag(c) != 0));
+        leaves += usize::from(stack.len() == before && at != replica.root());
+    }
+    leaves
 }
 
 fn depth_limit(config: &DrafterConfig, draft: &Draft) -> u32 {

@@ -64,7 +64,11 @@ fn setups() -> impl Strategy<Value = Setup> {
         prop_oneof![Just(vec![]), Just(vec![0])],
     );
     (schedule, drafting, world).prop_map(
-        |((mode, lanes, shapes, params), drafting, (prompts, steps, garbage, dies, stop_tokens))| {
+        |(
+            (mode, lanes, shapes, params),
+            drafting,
+            (prompts, steps, garbage, dies, stop_tokens),
+        )| {
             let (draft_noise, draft_len, branch, cache_nodes, draft_ms) = drafting;
             let mut ms = 5.0;
             let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);

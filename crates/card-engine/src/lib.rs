@@ -1,1 +1,293 @@
-//! placeholder
+//! Drives the CARD core on real models: a thread per lane, channels, a clock.
+//!
+//! With a lane each, the target's thread and the drafter's run at the same time and share
+//! nothing but two bounded channels: commits one way, expansions the other. On a shared
+//! lane one thread runs both, as the policy says. Neither case needs a coordinator.
+
+mod draft_lane;
+pub mod selftest;
+mod target_lane;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use card_core::cost::CostCurve;
+use card_core::engine::{Finish, Request, RequestError, Round, Shapes};
+use card_core::forward::Model;
+use card_core::policy::{Lanes, Mode};
+use card_core::sampler::SamplingParams;
+use card_core::types::{SequenceId, Token};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+/// Settings of a running engine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How to schedule.
+    pub mode: Mode,
+    /// Where the models run.
+    pub lanes: Lanes,
+    /// Chain length of [`Mode::DraftThenVerify`].
+    pub draft_len: u32,
+    /// Which forwards the target may run.
+    pub shapes: Shapes,
+    /// Prompt tokens per forward.
+    pub prefill_rows: usize,
+    /// Bytes of candidates per sequence.
+    pub cache_bytes: usize,
+    /// Children a drafter proposes for each node.
+    pub branch: usize,
+    /// How far past the last committed token a drafter goes.
+    pub max_depth: u32,
+    /// Finished sequences kept for prompts that begin alike.
+    pub parked: usize,
+    /// Report every candidate.
+    pub trace: bool,
+    /// Decisions closer than this are reported as near-ties.
+    pub near_tie: f32,
+    /// What is known of the target's forwards.
+    pub target_cost: CostCurve,
+    /// What is known of the draft model's forwards.
+    pub draft_cost: CostCurve,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            mode: Mode::Auto,
+            lanes: Lanes::Shared,
+            draft_len: 4,
+            shapes: Shapes::FREE,
+            prefill_rows: 256,
+            cache_bytes: 256 * card_core::cache::BYTES_PER_NODE,
+            branch: 4,
+            max_depth: 24,
+            parked: 1,
+            trace: false,
+            near_tie: 0.05,
+            target_cost: CostCurve::default(),
+            draft_cost: CostCurve::default(),
+        }
+    }
+}
+
+/// What to generate.
+#[derive(Clone, Debug)]
+pub struct Generate {
+    /// Tokens of the prompt.
+    pub prompt: Vec<Token>,
+    /// How to sample.
+    pub params: SamplingParams,
+    /// Most tokens to write.
+    pub max_tokens: u32,
+    /// Tokens that end it.
+    pub stop_tokens: Vec<Token>,
+}
+
+/// News of a generation.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Tokens were committed.
+    Tokens(Vec<Token>),
+    /// A round was done.
+    Round(Box<Round>),
+    /// It ended; nothing follows.
+    Finished(Finish),
+    /// It could not start or go on; nothing follows.
+    Failed(Failure),
+}
+
+/// Why a generation failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The request cannot be.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The target failed.
+    #[error("{0}")]
+    Target(String),
+    /// The engine is gone.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// Time a lane has worked since the engine started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneTimes {
+    /// Target forwards.
+    pub target: Duration,
+    /// Draft forwards.
+    pub draft: Duration,
+    /// Everything the engine does on the target's thread between forwards.
+    pub overhead: Duration,
+    /// Target forwards.
+    pub forwards: u64,
+    /// Draft forwards.
+    pub draft_forwards: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Meters {
+    target_ns: AtomicU64,
+    draft_ns: AtomicU64,
+    overhead_ns: AtomicU64,
+    forwards: AtomicU64,
+    draft_forwards: AtomicU64,
+}
+
+impl Meters {
+    fn target(&self, time: Duration) {
+        self.target_ns
+            .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.forwards.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn draft(&self, time: Duration) {
+        self.draft_ns
+            .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.draft_forwards.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn overhead(&self, time: Duration) {
+        self.overhead_ns
+            .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+pub(crate) enum Command {
+    Open(Request, Sender<Event>),
+    Cancel(SequenceId),
+}
+
+/// A running engine. Dropping it ends what runs and joins its threads.
+pub struct Engine {
+    commands: Option<Sender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+    meters: Arc<Meters>,
+    next: AtomicU64,
+}
+
+/// The events of one generation. Dropping it cancels the generation.
+pub struct Stream {
+    sequence: SequenceId,
+    events: Receiver<Event>,
+    commands: Sender<Command>,
+}
+
+impl Engine {
+    /// Starts the lanes. Without a draft model every mode is plain decoding.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        target: Box<dyn Model + Send>,
+        draft: Option<Box<dyn Model + Send>>,
+        options: Options,
+    ) -> std::io::Result<Engine> {
+        let (commands, inbox) = bounded(64);
+        let meters = Arc::new(Meters::default());
+        let mut threads = Vec::new();
+        let draft = draft.filter(|_| options.mode != Mode::Plain);
+        let drafting = match (draft, options.lanes) {
+            (None, _) => target_lane::Drafting::None,
+            (Some(model), Lanes::Shared) => {
+                target_lane::Drafting::Here(draft_lane::DraftLane::new(model, &options))
+            }
+            (Some(model), Lanes::Disjoint) => {
+                let (to, from_engine) = bounded(256);
+                let (to_engine, from) = bounded(256);
+                let lane = draft_lane::DraftLane::new(model, &options);
+                let meters = meters.clone();
+                threads.push(
+                    std::thread::Builder::new()
+                        .name("card-draft".into())
+                        .spawn(move || lane.run(&from_engine, &to_engine, &meters))?,
+                );
+                target_lane::Drafting::There(target_lane::Link::new(to, from))
+            }
+        };
+        let lane = target_lane::TargetLane::new(target, drafting, &options, meters.clone());
+        threads.push(
+            std::thread::Builder::new()
+                .name("card-target".into())
+                .spawn(move || lane.run(&inbox))?,
+        );
+        Ok(Engine {
+            commands: Some(commands),
+            threads,
+            meters,
+            next: AtomicU64::new(1),
+        })
+    }
+
+    /// Starts a generation.
+    ///
+    /// # Errors
+    /// If the engine has stopped. What is wrong with the request comes as an event.
+    pub fn generate(&self, what: Generate) -> Result<Stream, Failure> {
+        let commands = self.commands.clone().ok_or(Failure::Stopped)?;
+        let sequence = SequenceId(self.next.fetch_add(1, Ordering::Relaxed));
+        // Bounded by what a context can hold: the engine must not wait for a reader.
+        let (sender, events) = unbounded();
+        let request = Request {
+            sequence,
+            prompt: what.prompt,
+            params: what.params,
+            max_tokens: what.max_tokens,
+            stop_tokens: what.stop_tokens,
+        };
+        commands
+            .send(Command::Open(request, sender))
+            .map_err(|_| Failure::Stopped)?;
+        Ok(Stream {
+            sequence,
+            events,
+            commands,
+        })
+    }
+
+    /// What the lanes did so far.
+    pub fn lane_times(&self) -> LaneTimes {
+        let ns = |n: &AtomicU64| Duration::from_nanos(n.load(Ordering::Relaxed));
+        LaneTimes {
+            target: ns(&self.meters.target_ns),
+            draft: ns(&self.meters.draft_ns),
+            overhead: ns(&self.meters.overhead_ns),
+            forwards: self.meters.forwards.load(Ordering::Relaxed),
+            draft_forwards: self.meters.draft_forwards.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.commands = None;
+        for thread in self.threads.drain(..).rev() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Stream {
+    /// The next event; `None` once it is over.
+    pub fn next(&self) -> Option<Event> {
+        self.events.recv().ok()
+    }
+
+    /// Where the events arrive, to wait for them together with other things.
+    pub fn events(&self) -> &Receiver<Event> {
+        &self.events
+    }
+
+    /// Asks for an early end; [`Event::Finished`] follows.
+    pub fn cancel(&self) {
+        let _ = self.commands.try_send(Command::Cancel(self.sequence));
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}

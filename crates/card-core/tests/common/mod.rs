@@ -180,10 +180,19 @@ pub fn run(setup: &Setup) -> Outcome {
             if let Some(seed) = &mut noise {
                 throw_garbage(&mut engine, seed);
             }
-            let outlook = (shared && draft.is_some())
+            let mut outlook = (shared && draft.is_some())
                 .then(|| drafter.outlook())
                 .flatten();
-            match engine.poll(now, outlook) {
+            let action = loop {
+                match engine.poll(now, outlook) {
+                    // Nothing could be drafted after all: ask again without that choice.
+                    Action::Draft if !begin_draft(&mut drafter, &mut draft, now, &mut drafting) => {
+                        outlook = None;
+                    }
+                    action => break action,
+                }
+            };
+            match action {
                 Action::Forward(forward) => {
                     let rows = forward.rows.len().max(forward.pad_to);
                     assert!(rows <= LIMITS.rows);
@@ -193,7 +202,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     let end = now + ms(curve.ms(rows as u32));
                     verifying = Some((forward, end));
                 }
-                Action::Draft => assert!(begin_draft(&mut drafter, &mut draft, now, &mut drafting)),
+                Action::Draft => {}
                 Action::Wait(until) => wait = Some(until),
                 Action::Idle => break,
             }

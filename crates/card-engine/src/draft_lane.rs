@@ -1,0 +1,108 @@
+//! A draft model at work: on a thread of its own, or a step at a time on the target's.
+
+use std::time::{Duration, Instant};
+
+use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
+use card_core::forward::{KvOp, Model, ModelError};
+use card_core::policy::{Mode, Outlook};
+use card_core::types::Source;
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+
+use crate::{Meters, Options};
+
+/// Less likely candidates are not worth a draft forward.
+const MIN_REACH: f32 = 0.02;
+
+pub(crate) struct DraftLane {
+    model: Box<dyn Model + Send>,
+    drafter: Drafter,
+    clock: Instant,
+    ops: Vec<KvOp>,
+}
+
+impl DraftLane {
+    pub(crate) fn new(model: Box<dyn Model + Send>, options: &Options) -> Self {
+        let chain = options.mode == Mode::DraftThenVerify;
+        let config = DrafterConfig {
+            source: Source::Draft,
+            branch: if chain { 1 } else { options.branch },
+            max_depth: if chain {
+                options.draft_len
+            } else {
+                options.max_depth
+            },
+            min_reach: if chain { 0.0 } else { MIN_REACH },
+            cache_bytes: options.cache_bytes,
+            limits: model.limits(),
+            vocab: model.vocab(),
+            parked: options.parked,
+        };
+        DraftLane {
+            drafter: Drafter::new(config, options.draft_cost.clone()),
+            model,
+            clock: Instant::now(),
+            ops: Vec::new(),
+        }
+    }
+
+    pub(crate) fn handle(&mut self, input: DraftInput) {
+        self.drafter.handle(input);
+    }
+
+    pub(crate) fn outlook(&mut self) -> Option<Outlook> {
+        self.drafter.outlook()
+    }
+
+    /// One draft forward; `None` if there is nothing to draft.
+    pub(crate) fn step(&mut self, meters: &Meters) -> Result<Option<Drafted>, ModelError> {
+        let start = self.clock.elapsed();
+        self.drafter.take_ops(&mut self.ops);
+        for op in self.ops.drain(..) {
+            self.model.apply(op)?;
+        }
+        let Some(forward) = self.drafter.poll(start) else {
+            return Ok(None);
+        };
+        self.model.forward(&forward)?;
+        let end = self.clock.elapsed();
+        let drafted = self.drafter.complete(&forward, &*self.model, end);
+        meters.draft(end.saturating_sub(start));
+        Ok(Some(drafted))
+    }
+
+    /// The lane's thread: drafts until the engine hangs up or the model fails. Either way
+    /// the channel to the engine closes, which tells it.
+    pub(crate) fn run(
+        mut self,
+        inbox: &Receiver<DraftInput>,
+        outbox: &Sender<Drafted>,
+        meters: &Meters,
+    ) {
+        loop {
+            loop {
+                match inbox.try_recv() {
+                    Ok(input) => self.handle(input),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            match self.step(meters) {
+                Ok(Some(drafted)) => {
+                    // A full channel holds the drafter back, never the target.
+                    if outbox.send(drafted).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => match inbox.recv_timeout(Duration::from_secs(3600)) {
+                    Ok(input) => self.handle(input),
+                    Err(e) if e.is_disconnected() => return,
+                    Err(_) => {}
+                },
+                Err(error) => {
+                    tracing::warn!("the drafter stops: {error}; the target goes on alone");
+                    return;
+                }
+            }
+        }
+    }
+}

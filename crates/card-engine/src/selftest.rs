@@ -1,0 +1,317 @@
+//! Which shapes of forward give the same logits, and what each costs.
+//!
+//! Decodes one passage token by token and in chunks of other sizes. Sizes whose logits
+//! are the same bit for bit form a *kernel class*; the exactness levels are built on what
+//! this finds (DESIGN §6, docs/exactness.md). The same forwards give the cost curve.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use card_core::cost::CostCurve;
+use card_core::engine::Shapes;
+use card_core::forward::{Forward, KvOp, Model, ModelError, Row};
+use card_core::types::{SequenceId, Token};
+use serde::{Deserialize, Serialize};
+
+/// Sizes that are tried.
+pub const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32];
+/// Tokens decoded before the comparison starts.
+const HEAD: usize = 8;
+/// Above every name the engine gives.
+const SEQUENCE: SequenceId = SequenceId(u64::MAX);
+
+/// What decoding in chunks of one size did, compared with one token at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SizeReport {
+    /// Rows per forward.
+    pub rows: usize,
+    /// Sizes of the same class have the same number.
+    pub class: usize,
+    /// Largest difference of a logit.
+    pub max_diff: f32,
+    /// Largest change of the distance between the two best tokens.
+    pub margin_shift: f32,
+    /// Positions at which the best token became another one.
+    pub flips: usize,
+    /// Largest margin at such a position.
+    pub flip_margin: f32,
+    /// Median milliseconds of a forward.
+    pub ms: f64,
+}
+
+/// The findings for one model, build and number of threads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// One entry per size, smallest first.
+    pub sizes: Vec<SizeReport>,
+    /// Positions compared.
+    pub positions: usize,
+}
+
+/// How close the output is to plain decoding's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exactness {
+    /// As fast as it comes; near-ties are reported.
+    Default,
+    /// Near-ties are decided by a forward of one row.
+    Strict,
+    /// Logits are plain decoding's, bit for bit.
+    Bitwise,
+}
+
+impl Report {
+    /// Largest number of rows up to which every size gives the logits of one row.
+    pub fn exact_rows(&self) -> usize {
+        self.contiguous(0)
+    }
+
+    /// From the size at `from` on, the largest that is of the same class, with all between.
+    fn contiguous(&self, from: usize) -> usize {
+        let class = self.sizes[from].class;
+        let same = self.sizes[from..].iter().take_while(|s| s.class == class);
+        same.last().map_or(1, |s| s.rows)
+    }
+
+    /// The forwards that keep what `level` promises.
+    ///
+    /// Bitwise takes the class of one row if it is wide enough to verify something, else
+    /// pads to the start of the class that allows most rows per millisecond.
+    pub fn shapes(&self, level: Exactness) -> Shapes {
+        match level {
+            Exactness::Default => Shapes::FREE,
+            Exactness::Strict => Shapes {
+                redecide_below: Some(self.margin_bound()),
+                ..Shapes::FREE
+            },
+            Exactness::Bitwise => {
+                let (pad_to, max_rows) = self.bitwise_range();
+                Shapes {
+                    pad_to: if pad_to == 1 { 0 } else { pad_to },
+                    max_rows,
+                    chain_only: true,
+                    alone: true,
+                    redecide_below: None,
+                }
+            }
+        }
+    }
+
+    /// Fewest and most rows of a forward for bitwise exactness.
+    pub fn bitwise_range(&self) -> (usize, usize) {
+        /// Rows that make speculation worth its while.
+        const ENOUGH: usize = 3;
+        if self.exact_rows() >= ENOUGH {
+            return (1, self.exact_rows());
+        }
+        let ranges = (0..self.sizes.len()).map(|i| (self.sizes[i], self.contiguous(i)));
+        ranges
+            .filter(|(s, most)| most - s.rows >= ENOUGH)
+            .min_by(|a, b| a.0.ms.total_cmp(&b.0.ms))
+            .map_or((1, self.exact_rows()), |(s, most)| (s.rows, most))
+    }
+
+    /// Decisions closer than this may come out otherwise in a forward of another size:
+    /// twice the largest shift seen, 0 if every size gives the same logits.
+    pub fn margin_bound(&self) -> f32 {
+        let shift = self.sizes.iter().map(|s| s.margin_shift);
+        2.0 * shift.fold(0.0, f32::max)
+    }
+
+    /// Milliseconds by rows.
+    pub fn cost(&self) -> CostCurve {
+        CostCurve::from_points(self.sizes.iter().map(|s| (s.rows as u32, s.ms)))
+    }
+}
+
+/// Logits of the passage, decoded in one way.
+struct Pass {
+    /// FNV hash of each position's logits.
+    hashes: Vec<u64>,
+    ms: f64,
+}
+
+/// Runs the self-test on `passage` (at least 40 tokens). The model's KV cache must be
+/// free for it, and is free again afterwards. `progress` hears (done, all) in forwards.
+///
+/// # Errors
+/// If the passage is too short or the model fails.
+pub fn run(
+    model: &mut dyn Model,
+    passage: &[Token],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Report, ModelError> {
+    let most = model.limits().rows;
+    let sizes: Vec<usize> = SIZES.into_iter().filter(|&n| n <= most).collect();
+    let body = passage.len().saturating_sub(HEAD);
+    let largest = sizes.last().copied().unwrap_or(1);
+    if body < largest {
+        return Err(ModelError::Failed(format!(
+            "the self-test needs {} tokens",
+            HEAD + largest
+        )));
+    }
+    let all: u64 = sizes.iter().map(|&n| (body / n) as u64).sum();
+    let mut done = 0;
+    let mut step = || {
+        done += 1;
+        progress(done, all);
+    };
+    let mut reference: Vec<Vec<f32>> = Vec::new();
+    let mut reports: Vec<SizeReport> = Vec::new();
+    let mut passes: BTreeMap<usize, Pass> = BTreeMap::new();
+    for &rows in &sizes {
+        let mut report = SizeReport {
+            rows,
+            class: rows,
+            max_diff: 0.0,
+            margin_shift: 0.0,
+            flips: 0,
+            flip_margin: 0.0,
+            ms: 0.0,
+        };
+        let mut hashes = Vec::new();
+        let ms = decode(model, passage, rows, 0, &mut step, &mut |logits| {
+            hashes.push(hash(logits));
+            match rows {
+                1 => reference.push(logits.to_vec()),
+                _ => compare(&mut report, &reference[hashes.len() - 1], logits),
+            }
+        })?;
+        report.ms = ms;
+        let pass = Pass { hashes, ms };
+        let same = passes.iter().find(|(_, p)| agree(&p.hashes, &pass.hashes));
+        if let Some((&class, _)) = same {
+            report.class = class;
+        }
+        reports.push(report);
+        passes.insert(rows, pass);
+    }
+    let report = Report {
+        sizes: reports,
+        positions: body,
+    };
+    check_padding(model, passage, report, &passes)
+}
+
+/// If bitwise exactness needs padding, makes sure that padded forwards are what they are
+/// taken for; a class that does not pass is split up.
+fn check_padding(
+    model: &mut dyn Model,
+    passage: &[Token],
+    mut report: Report,
+    passes: &BTreeMap<usize, Pass>,
+) -> Result<Report, ModelError> {
+    loop {
+        let (pad_to, _) = report.bitwise_range();
+        if pad_to == 1 {
+            return Ok(report);
+        }
+        let mut hashes = Vec::new();
+        decode(model, passage, 1, pad_to, &mut || {}, &mut |logits| {
+            hashes.push(hash(logits));
+        })?;
+        if agree(&hashes, &passes[&pad_to].hashes) {
+            return Ok(report);
+        }
+        for size in &mut report.sizes {
+            if size.rows == pad_to {
+                size.class = usize::MAX - pad_to;
+            }
+        }
+    }
+}
+
+/// Decodes the passage in chunks of `rows`, padded to `pad_to`; `each` gets the logits of
+/// every position behind the head. Returns the median milliseconds of a forward.
+fn decode(
+    model: &mut dyn Model,
+    passage: &[Token],
+    rows: usize,
+    pad_to: usize,
+    step: &mut dyn FnMut(),
+    each: &mut dyn FnMut(&[f32]),
+) -> Result<f64, ModelError> {
+    let mut times = Vec::new();
+    let (head, body) = passage.split_at(HEAD);
+    let mut at = 0;
+    for (chunk, counts) in
+        std::iter::once((head, false)).chain(body.chunks_exact(rows).map(|chunk| (chunk, true)))
+    {
+        let forward = Forward {
+            rows: chunk
+                .iter()
+                .enumerate()
+                .map(|(i, &token)| Row {
+                    sequence: SEQUENCE,
+                    token,
+                    position: (at + i) as u32,
+                    cell: (at + i + 1) as u64,
+                    parent: (i > 0).then_some((at + i) as u64),
+                    logits: true,
+                })
+                .collect(),
+            pad_to: if counts { pad_to } else { 0 },
+        };
+        let start = Instant::now();
+        model.forward(&forward)?;
+        if counts {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+            for i in 0..chunk.len() {
+                each(model.row(i));
+            }
+            step();
+        }
+        at += chunk.len();
+        model.apply(KvOp::Commit {
+            sequence: SEQUENCE,
+            tip: at as u64,
+            keep_descendants: false,
+        })?;
+    }
+    model.apply(KvOp::Release { sequence: SEQUENCE })?;
+    times.sort_by(f64::total_cmp);
+    Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
+}
+
+fn compare(report: &mut SizeReport, reference: &[f32], logits: &[f32]) {
+    let (mut first, mut second) = (0, usize::from(reference.len() > 1));
+    for (i, &l) in reference.iter().enumerate() {
+        if l > reference[first] {
+            second = first;
+            first = i;
+        } else if i != first && l > reference[second] {
+            second = i;
+        }
+    }
+    let margin = reference[first] - reference[second];
+    let now = logits[first] - logits[second];
+    report.margin_shift = report.margin_shift.max((margin - now).abs());
+    let mut best = 0;
+    for (i, (a, b)) in reference.iter().zip(logits).enumerate() {
+        report.max_diff = report.max_diff.max((a - b).abs());
+        if *b > logits[best] {
+            best = i;
+        }
+    }
+    if best != first {
+        report.flips += 1;
+        report.flip_margin = report.flip_margin.max(margin);
+    }
+}
+
+fn agree(a: &[u64], b: &[u64]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a == b)
+}
+
+fn hash(logits: &[f32]) -> u64 {
+    logits.iter().fold(0xcbf2_9ce4_8422_2325, |h, l| {
+        (h ^ u64::from(l.to_bits())).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+impl std::fmt::Debug for Pass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} positions, {} ms", self.hashes.len(), self.ms)
+    }
+}

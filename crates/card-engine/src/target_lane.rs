@@ -1,0 +1,336 @@
+//! The target's thread: the engine loop.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use card_core::drafter::{DraftInput, Drafted};
+use card_core::engine::{Action, Engine, EngineConfig, Output};
+use card_core::forward::{Forward, KvOp, Model, ModelError};
+use card_core::policy::{Policy, PolicyConfig};
+use card_core::types::SequenceId;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, never, select};
+
+use crate::draft_lane::DraftLane;
+use crate::{Command, Event, Failure, Meters, Options};
+
+/// Where the drafter is.
+pub(crate) enum Drafting {
+    None,
+    /// On this thread.
+    Here(DraftLane),
+    /// On another.
+    There(Link),
+}
+
+/// The channels to a drafter on another lane.
+pub(crate) struct Link {
+    to: Sender<DraftInput>,
+    from: Receiver<Drafted>,
+    /// What did not fit into the channel yet; commits of one sequence are joined.
+    backlog: VecDeque<DraftInput>,
+}
+
+impl Link {
+    pub(crate) fn new(to: Sender<DraftInput>, from: Receiver<Drafted>) -> Self {
+        Link {
+            to,
+            from,
+            backlog: VecDeque::new(),
+        }
+    }
+
+    /// Sends without ever waiting; `false` if nobody listens any more.
+    fn send(&mut self, input: Option<DraftInput>) -> bool {
+        if let Some(input) = input {
+            match (self.backlog.back_mut(), input) {
+                (
+                    Some(DraftInput::Commit {
+                        sequence, tokens, ..
+                    }),
+                    DraftInput::Commit {
+                        sequence: other,
+                        tokens: more,
+                        ..
+                    },
+                ) if *sequence == other => tokens.extend(more),
+                (_, input) => self.backlog.push_back(input),
+            }
+        }
+        while let Some(input) = self.backlog.pop_front() {
+            match self.to.try_send(input) {
+                Ok(()) => {}
+                Err(TrySendError::Full(input)) => {
+                    self.backlog.push_front(input);
+                    return true;
+                }
+                Err(TrySendError::Disconnected(_)) => return false,
+            }
+        }
+        true
+    }
+}
+
+pub(crate) struct TargetLane {
+    model: Box<dyn Model + Send>,
+    drafting: Drafting,
+    engine: Engine,
+    clients: HashMap<SequenceId, Sender<Event>>,
+    meters: Arc<Meters>,
+    clock: Instant,
+    ops: Vec<KvOp>,
+}
+
+impl TargetLane {
+    pub(crate) fn new(
+        model: Box<dyn Model + Send>,
+        drafting: Drafting,
+        options: &Options,
+        meters: Arc<Meters>,
+    ) -> Self {
+        let policy = Policy::new(
+            PolicyConfig {
+                mode: options.mode,
+                lanes: options.lanes,
+                draft_len: options.draft_len,
+            },
+            options.target_cost.clone(),
+            options.draft_cost.clone(),
+        );
+        let config = EngineConfig {
+            limits: model.limits(),
+            vocab: model.vocab(),
+            shapes: options.shapes,
+            prefill_rows: options.prefill_rows.min(model.limits().rows),
+            cache_bytes: options.cache_bytes,
+            parked: options.parked,
+            trace: options.trace,
+            near_tie: options.near_tie,
+        };
+        let mut engine = Engine::new(config, policy);
+        if matches!(drafting, Drafting::None) {
+            engine.drafter_lost();
+        }
+        TargetLane {
+            model,
+            drafting,
+            engine,
+            clients: HashMap::new(),
+            meters,
+            clock: Instant::now(),
+            ops: Vec::new(),
+        }
+    }
+
+    /// Runs until nobody can send commands any more.
+    pub(crate) fn run(mut self, inbox: &Receiver<Command>) {
+        let mut mark = self.clock.elapsed();
+        loop {
+            loop {
+                match inbox.try_recv() {
+                    Ok(command) => self.command(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            self.hear_drafter();
+            let mut outlook = match &mut self.drafting {
+                Drafting::Here(lane) => lane.outlook(),
+                _ => None,
+            };
+            let action = loop {
+                let now = self.clock.elapsed();
+                match self.engine.poll(now, outlook) {
+                    // Nothing could be drafted after all: ask again without that choice.
+                    Action::Draft if !self.draft() => outlook = None,
+                    Action::Draft => break None,
+                    action => break Some(action),
+                }
+            };
+            match action {
+                None => {}
+                Some(Action::Forward(forward)) => {
+                    let start = self.clock.elapsed();
+                    self.meters.overhead(start.saturating_sub(mark));
+                    self.forward(&forward);
+                    mark = self.clock.elapsed();
+                    self.tell();
+                    continue;
+                }
+                Some(Action::Wait(until)) => {
+                    let now = self.clock.elapsed();
+                    self.wait(inbox, until.saturating_sub(now));
+                }
+                Some(Action::Idle | Action::Draft) => {
+                    self.tell();
+                    match inbox.recv() {
+                        Ok(command) => self.command(command),
+                        Err(_) => return,
+                    }
+                }
+            }
+            self.tell();
+            // Waiting and drafting are no overhead of the engine.
+            mark = self.clock.elapsed();
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Open(request, client) => {
+                let sequence = request.sequence;
+                let input = DraftInput::Open {
+                    sequence,
+                    tokens: request.prompt.clone(),
+                    params: request.params.clone(),
+                };
+                match self.engine.open(request, self.clock.elapsed()) {
+                    Ok(()) => {
+                        self.clients.insert(sequence, client);
+                        self.tell_drafter(input);
+                    }
+                    Err(error) => {
+                        let _ = client.send(Event::Failed(error.into()));
+                    }
+                }
+            }
+            Command::Cancel(sequence) => self.engine.cancel(sequence),
+        }
+    }
+
+    fn forward(&mut self, forward: &Forward) {
+        let start = self.clock.elapsed();
+        match self.decode(forward) {
+            Ok(()) => {
+                let end = self.clock.elapsed();
+                self.meters.target(end.saturating_sub(start));
+                self.engine.complete(forward, &*self.model, end);
+                let done = self.clock.elapsed();
+                self.meters.overhead(done.saturating_sub(end));
+            }
+            Err(error) => {
+                self.engine.abandon();
+                let failure = Failure::Target(error.to_string());
+                for row in &forward.rows {
+                    if let Some(client) = self.clients.remove(&row.sequence) {
+                        let _ = client.send(Event::Failed(failure.clone()));
+                        self.engine.cancel(row.sequence);
+                    }
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        self.engine.take_ops(&mut self.ops);
+        for op in self.ops.drain(..) {
+            self.model.apply(op)?;
+        }
+        self.model.forward(forward)
+    }
+
+    /// Lets the drafter take a step on this lane; `false` if it took none.
+    fn draft(&mut self) -> bool {
+        let Drafting::Here(lane) = &mut self.drafting else {
+            return false;
+        };
+        match lane.step(&self.meters) {
+            Ok(Some(drafted)) => {
+                self.engine.drafted(&drafted);
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!("the drafter stops: {error}; the target goes on alone");
+                self.drafting = Drafting::None;
+                self.engine.drafter_lost();
+                false
+            }
+        }
+    }
+
+    fn hear_drafter(&mut self) {
+        let Drafting::There(link) = &mut self.drafting else {
+            return;
+        };
+        let mut lost = !link.send(None);
+        loop {
+            match link.from.try_recv() {
+                Ok(drafted) => self.engine.drafted(&drafted),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    lost = true;
+                    break;
+                }
+            }
+        }
+        if lost {
+            self.drafting = Drafting::None;
+            self.engine.drafter_lost();
+        }
+    }
+
+    /// Waits for the drafter or a command.
+    fn wait(&mut self, inbox: &Receiver<Command>, most: Duration) {
+        let silent = never();
+        let from = match &self.drafting {
+            Drafting::There(link) => &link.from,
+            _ => &silent,
+        };
+        let mut command = None;
+        select! {
+            recv(from) -> drafted => if let Ok(drafted) = drafted {
+                self.engine.drafted(&drafted);
+            },
+            recv(inbox) -> received => command = received.ok(),
+            default(most) => {}
+        }
+        if let Some(command) = command {
+            self.command(command);
+        }
+    }
+
+    fn tell_drafter(&mut self, input: DraftInput) {
+        match &mut self.drafting {
+            Drafting::None => {}
+            Drafting::Here(lane) => lane.handle(input),
+            Drafting::There(link) => {
+                if !link.send(Some(input)) {
+                    self.drafting = Drafting::None;
+                    self.engine.drafter_lost();
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        for output in self.engine.take_outputs() {
+            match output {
+                Output::Tokens(sequence, from, tokens) => {
+                    self.tell_drafter(DraftInput::Commit {
+                        sequence,
+                        from,
+                        tokens: tokens.clone(),
+                    });
+                    self.tell_client(sequence, Event::Tokens(tokens));
+                }
+                Output::Round(round) => self.tell_client(round.sequence, Event::Round(round)),
+                Output::Finished(sequence, reason) => {
+                    self.tell_drafter(DraftInput::Close { sequence });
+                    self.tell_client(sequence, Event::Finished(reason));
+                    self.clients.remove(&sequence);
+                }
+            }
+        }
+    }
+
+    /// A reader that went away cancels the generation.
+    fn tell_client(&mut self, sequence: SequenceId, event: Event) {
+        if let Some(client) = self.clients.get(&sequence)
+            && client.send(event).is_err()
+        {
+            self.clients.remove(&sequence);
+            self.engine.cancel(sequence);
+        }
+    }
+}

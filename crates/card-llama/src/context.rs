@@ -1,0 +1,261 @@
+//! A model with a KV cache: llama.cpp behind the core's [`Model`].
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use llama_cpp_sys_2 as sys;
+
+use crate::kv::{Id, KvTrees, MemoryOp};
+use crate::model::Handle;
+use crate::{LlamaError, LlamaModel, log};
+
+/// How to set up a context.
+#[derive(Clone, Debug)]
+pub struct ContextOptions {
+    /// "target" or "draft", for messages.
+    pub role: &'static str,
+    /// Most tokens of one sequence.
+    pub context: u32,
+    /// Sequences it must hold at full length.
+    pub sequences: u32,
+    /// KV cells beyond that, for candidates.
+    pub spare_cells: u32,
+    /// Most rows of a forward.
+    pub rows: u32,
+    /// Threads.
+    pub threads: usize,
+    /// Flash attention; without it the sums of attention have the same order at every size.
+    pub flash_attention: bool,
+}
+
+/// Sequence ids of llama.cpp a context has; each leaf of a tree takes one.
+const IDS: usize = 128;
+
+/// A model with its KV cache.
+pub struct LlamaContext {
+    raw: NonNull<sys::llama_context>,
+    batch: sys::llama_batch,
+    // Dropped after the context, which uses it.
+    _model: Arc<Handle>,
+    trees: KvTrees,
+    scratch: Id,
+    limits: Limits,
+    vocab: usize,
+    role: &'static str,
+    memory_ops: Vec<MemoryOp>,
+}
+
+// SAFETY: a llama_context may be used from any thread, by one at a time; `&mut self`
+// guards what changes it, and reading logits changes nothing.
+unsafe impl Send for LlamaContext {}
+
+impl LlamaContext {
+    /// A context for `model`, warmed up.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub fn new(model: &LlamaModel, options: &ContextOptions) -> Result<Self, LlamaError> {
+        let cells = options
+            .context
+            .saturating_mul(options.sequences.max(1))
+            .saturating_add(options.spare_cells);
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { sys::llama_context_default_params() };
+        params.n_ctx = cells.next_multiple_of(256);
+        params.n_batch = options.rows;
+        params.n_ubatch = options.rows;
+        params.n_seq_max = IDS as u32;
+        params.n_threads = options.threads as i32;
+        params.n_threads_batch = options.threads as i32;
+        params.kv_unified = true;
+        params.flash_attn_type = match options.flash_attention {
+            true => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
+            false => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        };
+        log::forget();
+        // SAFETY: the model is loaded and kept alive by the Arc; params points to nothing.
+        let raw = unsafe { sys::llama_init_from_model(model.handle.0.as_ptr(), params) };
+        let raw = NonNull::new(raw).ok_or_else(|| LlamaError::Context {
+            context: options.context,
+            why: log::reason(),
+        })?;
+        // SAFETY: freed in drop; every token has room for every id.
+        let batch = unsafe { sys::llama_batch_init(options.rows as i32, 0, IDS as i32) };
+        let mut context = LlamaContext {
+            raw,
+            batch,
+            _model: model.handle.clone(),
+            trees: KvTrees::new(IDS - 1),
+            scratch: IDS as Id - 1,
+            limits: Limits {
+                context: options.context,
+                rows: options.rows as usize,
+                // Some ids stay free for stems.
+                leaves: IDS / 2,
+            },
+            vocab: model.vocab().len(),
+            role: options.role,
+            memory_ops: Vec::new(),
+        };
+        // The first forward pays for page faults and buffers; it shall not be a measurement.
+        context.run(&[], &[], 1).map_err(|e| LlamaError::Context {
+            context: options.context,
+            why: e.to_string(),
+        })?;
+        Ok(context)
+    }
+
+    /// Sets the number of threads of the next forwards.
+    pub fn set_threads(&mut self, threads: usize) {
+        // SAFETY: the context is alive.
+        unsafe { sys::llama_set_n_threads(self.raw.as_ptr(), threads as i32, threads as i32) }
+    }
+
+    fn memory(&self) -> sys::llama_memory_t {
+        // SAFETY: the context is alive.
+        unsafe { sys::llama_get_memory(self.raw.as_ptr()) }
+    }
+
+    fn change_memory(&mut self) {
+        let memory = self.memory();
+        for op in self.memory_ops.drain(..) {
+            match op {
+                // SAFETY: the memory is the context's own; ids are below n_seq_max.
+                MemoryOp::Copy { from, to, end } => unsafe {
+                    sys::llama_memory_seq_cp(memory, from, to, 0, end as i32);
+                },
+                // SAFETY: as above.
+                MemoryOp::Remove { id, start } => unsafe {
+                    sys::llama_memory_seq_rm(memory, id, start as i32, -1);
+                },
+            }
+        }
+    }
+
+    /// Decodes rows with their ids, and padding up to `pad_to` rows in a sequence of its own.
+    fn run(
+        &mut self,
+        rows: &[card_core::forward::Row],
+        ids: &[Vec<Id>],
+        pad_to: usize,
+    ) -> Result<(), ModelError> {
+        let padding = pad_to.saturating_sub(rows.len());
+        let b = &mut self.batch;
+        let mut n = 0;
+        let mut add = |token: i32, position: u32, ids: &[Id], logits: bool| {
+            // SAFETY: n is below the rows the batch was made for (checked by the callers),
+            // and ids are at most IDS many.
+            unsafe {
+                *b.token.add(n) = token;
+                *b.pos.add(n) = position as i32;
+                *b.n_seq_id.add(n) = ids.len() as i32;
+                let list = *b.seq_id.add(n);
+                for (i, id) in ids.iter().enumerate() {
+                    *list.add(i) = *id;
+                }
+                *b.logits.add(n) = i8::from(logits);
+            }
+            n += 1;
+        };
+        for (row, ids) in rows.iter().zip(ids) {
+            add(row.token as i32, row.position, ids, row.logits);
+        }
+        for i in 0..padding {
+            add(0, i as u32, &[self.scratch], true);
+        }
+        self.batch.n_tokens = n as i32;
+        log::forget();
+        // SAFETY: the batch holds n tokens, the context is alive and used by nobody else.
+        let code = unsafe { sys::llama_decode(self.raw.as_ptr(), self.batch) };
+        if padding > 0 {
+            self.memory_ops.push(MemoryOp::Remove {
+                id: self.scratch,
+                start: 0,
+            });
+            self.change_memory();
+        }
+        match code {
+            0 => Ok(()),
+            1 => Err(ModelError::Full {
+                model: self.role.into(),
+            }),
+            _ => Err(ModelError::Failed(format!(
+                "the {} model failed to decode (code {code}: {})",
+                self.role,
+                log::reason()
+            ))),
+        }
+    }
+}
+
+impl Logits for LlamaContext {
+    fn row(&self, i: usize) -> &[f32] {
+        // SAFETY: the context is alive; llama.cpp waits for the device and gives null for
+        // a row without logits.
+        let p = unsafe { sys::llama_get_logits_ith(self.raw.as_ptr(), i as i32) };
+        if p.is_null() {
+            return &[];
+        }
+        // SAFETY: a row has as many logits as the vocabulary has tokens, and stays until
+        // the next decode, which needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(p, self.vocab) }
+    }
+}
+
+impl Model for LlamaContext {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        if !self.trees.apply(op, &mut self.memory_ops) {
+            return Err(ModelError::Failed(format!(
+                "{} KV cache: {op:?} names what is not there",
+                self.role
+            )));
+        }
+        self.change_memory();
+        Ok(())
+    }
+
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        let rows = forward.rows.len().max(forward.pad_to);
+        if rows > self.limits.rows {
+            return Err(ModelError::Failed(format!(
+                "a forward of {rows} rows, but {} fit",
+                self.limits.rows
+            )));
+        }
+        let mut before = Vec::new();
+        let Some(ids) = self.trees.place(&forward.rows, &mut before) else {
+            return Err(ModelError::Full {
+                model: self.role.into(),
+            });
+        };
+        self.memory_ops.extend_from_slice(&before);
+        self.change_memory();
+        let done = self.run(&forward.rows, &ids, forward.pad_to);
+        if done.is_err() {
+            let mut undo = std::mem::take(&mut self.memory_ops);
+            self.trees.undo(&forward.rows, &before, &mut undo);
+            self.memory_ops = undo;
+            self.change_memory();
+        }
+        done
+    }
+}
+
+impl Drop for LlamaContext {
+    fn drop(&mut self) {
+        // SAFETY: both were made in `new` and are freed once.
+        unsafe {
+            sys::llama_batch_free(self.batch);
+            sys::llama_free(self.raw.as_ptr());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The devices llama.cpp found.
+
+use std::ffi::CStr;
+
+use llama_cpp_sys_2 as sys;
+
+use crate::{LlamaError, log};
+
+/// Something that computes.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// The name to choose it by, like `CUDA0` or `CPU`.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// Whether it has memory of its own.
+    pub is_gpu: bool,
+    /// Bytes free and in all.
+    pub memory: (usize, usize),
+}
+
+/// Every device, in llama.cpp's order.
+pub fn devices() -> Vec<Device> {
+    log::start();
+    handles()
+        .map(|handle| {
+            let (mut free, mut total) = (0, 0);
+            // SAFETY: the handle is one ggml just gave; it stays valid for the process.
+            unsafe { sys::ggml_backend_dev_memory(handle, &mut free, &mut total) };
+            // SAFETY: as above.
+            let kind = unsafe { sys::ggml_backend_dev_type(handle) };
+            Device {
+                name: name(handle),
+                // SAFETY: as above; the string is static.
+                description: text(unsafe { sys::ggml_backend_dev_description(handle) }),
+                is_gpu: kind == sys::GGML_BACKEND_DEVICE_TYPE_GPU
+                    || kind == sys::GGML_BACKEND_DEVICE_TYPE_IGPU,
+                memory: (free, total),
+            }
+        })
+        .collect()
+}
+
+/// The handle of the device called `wanted`.
+pub(crate) fn find(wanted: &str) -> Result<sys::ggml_backend_dev_t, LlamaError> {
+    handles()
+        .find(|&h| name(h).eq_ignore_ascii_case(wanted))
+        .ok_or_else(|| LlamaError::Device {
+            name: wanted.to_owned(),
+            known: handles().map(name).collect::<Vec<_>>().join(", "),
+        })
+}
+
+/// CPU features and backends of this build, in llama.cpp's words.
+pub fn system_info() -> String {
+    log::start();
+    // SAFETY: returns a static string.
+    text(unsafe { sys::llama_print_system_info() })
+}
+
+fn handles() -> impl Iterator<Item = sys::ggml_backend_dev_t> {
+    // SAFETY: the backends are loaded; the count is fixed from then on.
+    let count = unsafe { sys::ggml_backend_dev_count() };
+    // SAFETY: the index is below the count.
+    (0..count).map(|i| unsafe { sys::ggml_backend_dev_get(i) })
+}
+
+fn name(handle: sys::ggml_backend_dev_t) -> String {
+    // SAFETY: the handle is one ggml gave; the string is static.
+    text(unsafe { sys::ggml_backend_dev_name(handle) })
+}
+
+pub(crate) fn text(p: *const std::ffi::c_char) -> String {
+    if p.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, and all callers pass NUL-terminated strings of llama.cpp.
+    unsafe { CStr::from_ptr(p) }.to_string_lossy().into_owned()
+}

@@ -1,0 +1,106 @@
+//! llama.cpp's log lines, sent to `tracing`; the last errors are kept to explain a failure.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::{Mutex, Once, PoisonError};
+
+use llama_cpp_sys_2 as sys;
+
+static START: Once = Once::new();
+static STATE: Mutex<State> = Mutex::new(State {
+    line: String::new(),
+    level: sys::GGML_LOG_LEVEL_INFO,
+    errors: Vec::new(),
+    watch: None,
+});
+
+struct State {
+    line: String,
+    level: sys::ggml_log_level,
+    errors: Vec<String>,
+    watch: Option<Box<dyn FnMut(&str) + Send>>,
+}
+
+/// Starts llama.cpp once per process.
+pub(crate) fn start() {
+    START.call_once(|| {
+        // SAFETY: the callback is a function that lives as long as the process and
+        // ignores its user data; init has no other requirement than being called first.
+        unsafe {
+            sys::llama_log_set(Some(on_line), std::ptr::null_mut());
+            sys::llama_backend_init();
+        }
+        #[cfg(feature = "portable")]
+        // SAFETY: loads the backends that lie beside the executable; no arguments.
+        unsafe {
+            sys::ggml_backend_load_all();
+        }
+    });
+}
+
+/// Forgets earlier errors; call before something that may fail.
+pub(crate) fn forget() {
+    lock().errors.clear();
+}
+
+/// What llama.cpp complained of since [`forget`], in one line.
+pub(crate) fn reason() -> String {
+    let errors = &lock().errors;
+    match errors.is_empty() {
+        true => "it gave no reason".into(),
+        false => errors.join("; "),
+    }
+}
+
+/// Calls `watch` with every log line until the guard is dropped.
+pub(crate) fn watch(watch: Box<dyn FnMut(&str) + Send>) -> Watch {
+    lock().watch = Some(watch);
+    Watch(())
+}
+
+pub(crate) struct Watch(());
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        lock().watch = None;
+    }
+}
+
+fn lock() -> std::sync::MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+unsafe extern "C" fn on_line(level: sys::ggml_log_level, text: *const c_char, _: *mut c_void) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: ggml passes a NUL-terminated string that is valid during the call.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    let mut state = lock();
+    if level != sys::GGML_LOG_LEVEL_CONT {
+        state.level = level;
+    }
+    state.line.push_str(&text);
+    while let Some(end) = state.line.find('\n') {
+        let rest = state.line.split_off(end + 1);
+        let line = std::mem::replace(&mut state.line, rest);
+        let line = line.trim_end();
+        if line.is_empty() {
+            continue;
+        }
+        match state.level {
+            sys::GGML_LOG_LEVEL_ERROR => {
+                tracing::debug!(target: "llama.cpp", "error: {line}");
+                // "function: what happened": the function helps nobody outside.
+                let said = line.split_once(": ").map_or(line, |(_, said)| said);
+                if state.errors.len() < 4 {
+                    state.errors.push(said.to_owned());
+                }
+            }
+            sys::GGML_LOG_LEVEL_WARN => tracing::debug!(target: "llama.cpp", "warning: {line}"),
+            _ => tracing::trace!(target: "llama.cpp", "{line}"),
+        }
+        if let Some(watch) = &mut state.watch {
+            watch(line);
+        }
+    }
+}

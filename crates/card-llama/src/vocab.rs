@@ -1,0 +1,161 @@
+//! Text to tokens and back.
+
+use std::sync::Arc;
+
+use card_core::types::Token;
+use llama_cpp_sys_2 as sys;
+
+use crate::LlamaError;
+use crate::device::text;
+use crate::model::Handle;
+
+/// The vocabulary of a model. Cheap to clone.
+#[derive(Clone)]
+pub struct Vocab {
+    handle: Arc<Handle>,
+}
+
+impl Vocab {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        Vocab { handle }
+    }
+
+    fn raw(&self) -> *const sys::llama_vocab {
+        // SAFETY: the model is loaded and outlives self.
+        unsafe { sys::llama_model_get_vocab(self.handle.0.as_ptr()) }
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        // SAFETY: the vocabulary belongs to a loaded model.
+        unsafe { sys::llama_vocab_n_tokens(self.raw()) }.max(0) as usize
+    }
+
+    /// Whether it has no token.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens of a text. `special` reads `<|im_end|>` and the like as the tokens they
+    /// name, which is right for a rendered chat template and wrong for what a user typed.
+    ///
+    /// # Errors
+    /// If the text is too long for llama.cpp (2 GiB).
+    pub fn tokenize(&self, input: &str, special: bool) -> Result<Vec<Token>, LlamaError> {
+        let too_long = || LlamaError::Text("the text is too long to tokenize".into());
+        let length = i32::try_from(input.len()).map_err(|_| too_long())?;
+        let mut tokens = vec![0i32; input.len() + 8];
+        for _ in 0..2 {
+            // SAFETY: the text is `length` bytes, the buffer as long as said.
+            let n = unsafe {
+                sys::llama_tokenize(
+                    self.raw(),
+                    input.as_ptr().cast(),
+                    length,
+                    tokens.as_mut_ptr(),
+                    tokens.len().min(i32::MAX as usize) as i32,
+                    true,
+                    special,
+                )
+            };
+            if n >= 0 {
+                tokens.truncate(n as usize);
+                return Ok(tokens.into_iter().map(|t| t as Token).collect());
+            }
+            tokens = vec![0; n.unsigned_abs() as usize];
+        }
+        Err(too_long())
+    }
+
+    /// The bytes a token stands for. They need not be whole characters.
+    pub fn piece(&self, token: Token, special: bool) -> Vec<u8> {
+        let Ok(token) = i32::try_from(token) else {
+            return Vec::new();
+        };
+        let mut buffer = vec![0u8; 32];
+        for _ in 0..2 {
+            // SAFETY: the buffer is as long as said; an unknown token gives length 0.
+            let n = unsafe {
+                sys::llama_token_to_piece(
+                    self.raw(),
+                    token,
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len() as i32,
+                    0,
+                    special,
+                )
+            };
+            if n >= 0 {
+                buffer.truncate(n as usize);
+                return buffer;
+            }
+            buffer = vec![0; n.unsigned_abs() as usize];
+        }
+        Vec::new()
+    }
+
+    /// Tokens that end a generation.
+    pub fn end_tokens(&self) -> Vec<Token> {
+        (0..self.len() as i32)
+            // SAFETY: the token is in the vocabulary.
+            .filter(|&t| unsafe { sys::llama_vocab_is_eog(self.raw(), t) })
+            .map(|t| t as Token)
+            .collect()
+    }
+
+    /// Text of the token that begins a text, empty if there is none.
+    pub fn bos_text(&self) -> String {
+        // SAFETY: the vocabulary belongs to a loaded model.
+        self.raw_text(unsafe { sys::llama_vocab_bos(self.raw()) })
+    }
+
+    /// Text of the token that ends a text, empty if there is none.
+    pub fn eos_text(&self) -> String {
+        // SAFETY: the vocabulary belongs to a loaded model.
+        self.raw_text(unsafe { sys::llama_vocab_eos(self.raw()) })
+    }
+
+    fn raw_text(&self, token: i32) -> String {
+        if token < 0 || token as usize >= self.len() {
+            return String::new();
+        }
+        // SAFETY: the token is in the vocabulary; the string lives as long as the model.
+        text(unsafe { sys::llama_vocab_get_text(self.raw(), token) })
+    }
+
+    fn kind(&self) -> u32 {
+        // SAFETY: the vocabulary belongs to a loaded model.
+        unsafe { sys::llama_vocab_type(self.raw()) as u32 }
+    }
+}
+
+/// Checks that a draft model's tokens mean what the target's do: the same kind of
+/// tokenizer, and the same text for every token both have. Vocabularies may differ in
+/// length, since some files pad them.
+///
+/// # Errors
+/// Says what differs first.
+pub fn check_vocabularies(target: &Vocab, draft: &Vocab) -> Result<(), LlamaError> {
+    /// Padding seen in model families (Qwen2.5: 151,936 against 152,064).
+    const MOST_PADDING: usize = 256;
+    let (t, d) = (target.len(), draft.len());
+    if target.kind() != draft.kind() {
+        return Err(LlamaError::Vocabulary(
+            "they use different kinds of tokenizer".into(),
+        ));
+    }
+    if t.abs_diff(d) > MOST_PADDING {
+        return Err(LlamaError::Vocabulary(format!(
+            "the target has {t} tokens, the draft model {d}"
+        )));
+    }
+    for token in 0..t.min(d) as i32 {
+        let (a, b) = (target.raw_text(token), draft.raw_text(token));
+        if a != b {
+            return Err(LlamaError::Vocabulary(format!(
+                "token {token} is {a:?} for the target and {b:?} for the draft model"
+            )));
+        }
+    }
+    Ok(())
+}
