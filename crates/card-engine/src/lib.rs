@@ -7,6 +7,7 @@
 mod draft_lane;
 pub mod selftest;
 mod target_lane;
+pub mod text;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
