@@ -1,1 +1,141 @@
-fn main() {}
+//! The `card` command.
+
+mod args;
+mod chat;
+mod generate;
+mod interrupt;
+mod models;
+mod profile;
+mod report;
+mod session;
+mod show;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use args::{Cli, Command};
+use clap::Parser;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use models::catalogue::Catalogue;
+use models::fetch;
+use models::store::Store;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match cli.verbose {
+        0 => "warn",
+        1 => "info,card=debug,card_engine=debug",
+        _ => "debug,llama.cpp=trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CARD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let style = anstyle::AnsiColor::Red.on_default().bold();
+            anstream::eprintln!("{style}error:{style:#} {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    interrupt::install()?;
+    let catalogue = Catalogue::load(cli.catalogue.as_deref())?;
+    match cli.command {
+        Command::Generate(args) => generate::run(&args, &catalogue),
+        Command::Chat(args) => chat::run(&args, &catalogue),
+        Command::Pull { name } => pull(&catalogue, &name),
+        Command::List => list(&catalogue),
+        Command::Quantize {
+            input,
+            output,
+            r#type,
+        } => quantize(&catalogue, &input, &output, &r#type),
+        Command::Selftest(args) => report::selftest(&args, &catalogue),
+        Command::Devices => {
+            for device in card_llama::devices() {
+                let (free, all) = device.memory;
+                println!(
+                    "{:10} {}  ({} free of {})",
+                    device.name,
+                    device.description,
+                    HumanBytes(free as u64),
+                    HumanBytes(all as u64)
+                );
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn pull(catalogue: &Catalogue, name: &str) -> Result<ExitCode> {
+    let store = Store::open()?;
+    let (target, draft) = catalogue.resolve(name)?;
+    for model in std::iter::once(target).chain(draft) {
+        let path = fetch::fetch(&store, model)?;
+        eprintln!("{}: {}", model.name, path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(catalogue: &Catalogue) -> Result<ExitCode> {
+    let store = Store::open()?;
+    println!("pairs");
+    for pair in &catalogue.pair {
+        println!(
+            "  {:20} {} + {}  ({})",
+            pair.name, pair.target, pair.draft, pair.title
+        );
+    }
+    println!("models");
+    for model in &catalogue.model {
+        let here = if store.has(model) { "here" } else { "" };
+        println!(
+            "  {:20} {:36} {:>10}  {:12} {here}",
+            model.name,
+            model.title,
+            HumanBytes(model.bytes).to_string(),
+            model.licence
+        );
+    }
+    println!("kept in {}", store.models().display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn quantize(
+    catalogue: &Catalogue,
+    input: &std::path::Path,
+    output: &std::path::Path,
+    kind: &str,
+) -> Result<ExitCode> {
+    let named = input.to_str().filter(|_| !input.exists());
+    let input = match named.and_then(|name| catalogue.model(name)) {
+        Some(model) => fetch::fetch(&Store::open()?, model)?,
+        None => input.to_owned(),
+    };
+    let bar = ProgressBar::new(1);
+    if let Ok(style) = ProgressStyle::with_template("  {bar:32} {pos}/{len} tensors {eta:>5}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let shown = bar.clone();
+    let done = card_llama::quantize(&input, output, kind, threads, move |done, all| {
+        shown.set_length(all);
+        shown.set_position(done);
+    });
+    bar.finish_and_clear();
+    done?;
+    let size = std::fs::metadata(output)
+        .context("the output is gone")?
+        .len();
+    eprintln!("{}: {}", output.display(), HumanBytes(size));
+    Ok(ExitCode::SUCCESS)
+}

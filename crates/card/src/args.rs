@@ -1,0 +1,262 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use card_core::sampler::SamplingParams;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Lossless LLM acceleration by cache-assisted parallel speculative decoding.
+///
+/// A small draft model fills a cache of candidates while the large target model verifies
+/// them, many at a time. The output is the target's own, token for token; it just arrives
+/// sooner.
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    after_help = "Start with:\n  card pull qwen-coder\n  card generate --chat -p \"Write a quicksort in Rust\""
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more (-v: what card does, -vv: llama.cpp's messages too)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Use this catalogue of models in place of the built-in one
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub catalogue: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Generate text from a prompt, streaming it
+    Generate(GenerateArgs),
+    /// Talk with a model
+    Chat(ChatArgs),
+    /// Fetch a model or a pair of the catalogue
+    Pull {
+        /// Name of a model or a pair (see `card list`)
+        #[arg(default_value = crate::models::catalogue::DEFAULT_PAIR)]
+        name: String,
+    },
+    /// Show the catalogue, and what you have of it
+    List,
+    /// Write a model with another type of weights
+    #[command(after_help = "Example: card quantize qwen2.5-coder-1.5b target-f16.gguf F16")]
+    Quantize {
+        /// Model file, or a name of the catalogue
+        input: PathBuf,
+        /// File to write
+        output: PathBuf,
+        /// Weight type: F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, …
+        r#type: String,
+    },
+    /// Find out which forwards give the same logits here, and what each costs
+    Selftest(SelftestArgs),
+    /// Show the devices models can run on
+    Devices,
+}
+
+#[derive(Args, Debug)]
+pub struct SelftestArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// One token per forward; no drafter
+    Plain,
+    /// Draft a chain of --draft-len tokens, verify it, start over
+    DraftThenVerify,
+    /// Query-and-correct: verify what the cache has while the drafter goes on
+    Card,
+    /// Whatever is fastest by the costs measured here, plain decoding included
+    Auto,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExactnessArg {
+    /// As fast as it comes; near-ties are reported
+    Default,
+    /// Near-ties are decided again by a forward of one token
+    Strict,
+    /// Every logit is plain decoding's, bit for bit
+    Bitwise,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LanesArg {
+    /// Disjoint if the models are on different devices or the mode is `card`, else shared
+    Auto,
+    /// The models take turns
+    Shared,
+    /// The models run at the same time; on one CPU they split the threads
+    Disjoint,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Models")]
+pub struct ModelArgs {
+    /// Pair or model of the catalogue, or a GGUF file: the target
+    #[arg(short, long, default_value = crate::models::catalogue::DEFAULT_PAIR, env = "CARD_MODEL")]
+    pub model: String,
+    /// Draft model: a name, a GGUF file, or `none` [default: the pair's]
+    #[arg(short, long, env = "CARD_DRAFT")]
+    pub draft: Option<String>,
+    /// How to schedule the two
+    #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
+    pub mode: ModeArg,
+    /// How close to plain decoding's arithmetic
+    #[arg(long, value_enum, default_value_t = ExactnessArg::Default)]
+    pub exactness: ExactnessArg,
+    /// Chain length of `--mode draft-then-verify`
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub draft_len: u32,
+    /// Whether the models run at the same time
+    #[arg(long, value_enum, default_value_t = LanesArg::Auto)]
+    pub lanes: LanesArg,
+    /// Threads in all [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Threads of the drafter when both run on one CPU at the same time [default: a share]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub draft_threads: Option<u32>,
+    /// Tokens of context, prompt included [default: 4096, or what the model was trained for]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    pub ctx: Option<u32>,
+    /// Layers of the target on the GPU [default: all]
+    #[arg(long, value_name = "N")]
+    pub gpu_layers: Option<u32>,
+    /// Layers of the drafter on the GPU [default: all]
+    #[arg(long, value_name = "N")]
+    pub draft_gpu_layers: Option<u32>,
+    /// Devices of the target, by the names `card devices` shows
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// Devices of the drafter
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub draft_device: Vec<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sampling")]
+pub struct SamplingArgs {
+    /// 0 takes the most probable token; higher is more varied
+    #[arg(
+        long,
+        visible_alias = "temperature",
+        default_value_t = 0.0,
+        value_name = "T"
+    )]
+    pub temp: f32,
+    /// Only the K most probable tokens; 0 for all
+    #[arg(long, default_value_t = 0, value_name = "K")]
+    pub top_k: u32,
+    /// Only the most probable tokens that add up to P
+    #[arg(long, default_value_t = 1.0, value_name = "P")]
+    pub top_p: f32,
+    /// Only tokens at least P times as probable as the best
+    #[arg(long, default_value_t = 0.0, value_name = "P")]
+    pub min_p: f32,
+    /// Divides the logits of recent tokens; 1 for none
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    pub repeat_penalty: f32,
+    /// Subtracted from a logit for each recent occurrence
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "X",
+        allow_hyphen_values = true
+    )]
+    pub frequency_penalty: f32,
+    /// Subtracted once from the logit of a recent token
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "X",
+        allow_hyphen_values = true
+    )]
+    pub presence_penalty: f32,
+    /// How many tokens are recent
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub repeat_last_n: u32,
+    /// Seed of the sampling noise [default: a new one each time]
+    #[arg(short, long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// End before this text (may be given several times)
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Most tokens to generate
+    #[arg(short = 'n', long, default_value_t = 512, value_name = "N")]
+    pub max_tokens: u32,
+    /// Go on past the model's end-of-text token
+    #[arg(long)]
+    pub ignore_eos: bool,
+}
+
+impl SamplingArgs {
+    /// The settings, checked.
+    pub fn params(&self) -> anyhow::Result<SamplingParams> {
+        let fresh = || {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.map_or(0, |d| d.as_nanos() as u64)
+        };
+        let params = SamplingParams {
+            temperature: self.temp,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repeat_penalty: self.repeat_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            penalty_window: self.repeat_last_n,
+            logit_bias: Vec::new(),
+            seed: self.seed.unwrap_or_else(fresh),
+        };
+        params.validate()?;
+        Ok(params)
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// The prompt [default: standard input]
+    #[arg(short, long)]
+    pub prompt: Option<String>,
+    /// Read the prompt from a file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "prompt")]
+    pub file: Option<PathBuf>,
+    /// Put the prompt into the model's chat template, as a user's message
+    #[arg(long)]
+    pub chat: bool,
+    /// System message for --chat
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
+    /// Show the candidates and corrections of every round
+    #[arg(long)]
+    pub show_cache: bool,
+    /// Print nothing but the text
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print the text's token ids as JSON in place of the text
+    #[arg(long, conflicts_with = "show_cache")]
+    pub tokens: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ChatArgs {
+    /// System message
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}

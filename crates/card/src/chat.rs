@@ -1,0 +1,86 @@
+//! `card chat`: a conversation at the terminal.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use card_core::engine::Finish;
+use card_llama::{ChatError, Message};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::args::ChatArgs;
+use crate::generate::{How, stream};
+use crate::models::catalogue::Catalogue;
+use crate::models::store::Store;
+use crate::session::Session;
+
+const HELP: &str =
+    "/reset  start over\n/help   this\n/quit   leave (also Ctrl-D)\nCtrl-C ends an answer early.";
+
+/// `card chat`.
+pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    let params = args.sampling.params()?;
+    let session = Session::start(&args.model, catalogue, false)?;
+    let template = session.template.as_ref().ok_or(ChatError::None)?;
+    let mut editor = DefaultEditor::new().context("cannot use this terminal")?;
+    let history = Store::open()?.models().with_file_name("chat-history");
+    let _ = editor.load_history(&history);
+    let system = args.system.iter().map(|s| Message::new("system", s));
+    let opening: Vec<Message> = system.collect();
+    let mut messages = opening.clone();
+    eprintln!("{HELP}");
+    loop {
+        let line = match editor.readline("> ") {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => continue,
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(error).context("cannot read a line"),
+        };
+        match line.trim() {
+            "" => continue,
+            "/quit" => break,
+            "/help" => {
+                eprintln!("{HELP}");
+                continue;
+            }
+            "/reset" => {
+                messages = opening.clone();
+                continue;
+            }
+            _ => {}
+        }
+        let _ = editor.add_history_entry(&line);
+        messages.push(Message::new("user", line));
+        let prompt = session.vocab.tokenize(&template.render(&messages)?, true)?;
+        let before = session.engine.lane_times();
+        let mut out = std::io::stdout().lock();
+        let answer = stream(
+            &session,
+            prompt,
+            &args.sampling,
+            params.clone(),
+            How::default(),
+            &mut out,
+        );
+        drop(out);
+        match answer {
+            Ok(done) => {
+                done.summary.print(before, session.drafting);
+                if done.finish == Finish::ContextFull {
+                    eprintln!("the context is full; /reset starts over, --ctx makes it longer");
+                }
+                messages.push(Message::new("assistant", done.text));
+            }
+            Err(error) => {
+                // The conversation goes on without the message that did not work.
+                messages.pop();
+                eprintln!("error: {error:#}");
+            }
+        }
+    }
+    let saved = history.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if saved.is_ok() {
+        let _ = editor.save_history(&history);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,63 @@
+//! `--show-cache`: each round's candidates as a tree, and what the target made of them.
+
+use anstyle::{AnsiColor, Style};
+use card_core::engine::Round;
+use card_llama::Vocab;
+
+const ACCEPTED: Style = AnsiColor::Green.on_default().bold();
+const REJECTED: Style = AnsiColor::BrightBlack.on_default();
+const HIT: Style = AnsiColor::Yellow.on_default().bold();
+const MISS: Style = AnsiColor::Red.on_default().bold();
+
+/// Prints one round.
+pub fn round(number: usize, round: &Round, vocab: &Vocab) {
+    let text = |token| {
+        let piece = vocab.piece(token, true);
+        format!("{:?}", String::from_utf8_lossy(&piece))
+    };
+    anstream::println!(
+        "\n{REJECTED}round {number}: {} candidates verified in {:.1} ms{REJECTED:#}",
+        round.offered,
+        round.forward.as_secs_f64() * 1e3
+    );
+    let mut stack: Vec<(usize, usize)> = children(round, None).map(|i| (i, 0)).collect();
+    stack.reverse();
+    while let Some((i, depth)) = stack.pop() {
+        let node = &round.nodes[i];
+        let style = if node.accepted { ACCEPTED } else { REJECTED };
+        let mark = if node.accepted { "✓" } else { "✗" };
+        let sources: Vec<_> = node.sources.iter().map(|s| s.name()).collect();
+        anstream::println!(
+            "  {}{style}{mark} {}{style:#} {REJECTED}{} {:.2}, reach {:.2}{REJECTED:#}",
+            "  ".repeat(depth),
+            text(node.token),
+            sources.join("+"),
+            node.prob,
+            node.reach
+        );
+        let below: Vec<_> = children(round, Some(i)).map(|c| (c, depth + 1)).collect();
+        stack.extend(below.into_iter().rev());
+    }
+    let accepted = round.accepted.len().min(round.tokens.len());
+    if let Some(&own) = round.tokens.get(accepted) {
+        let (style, what) = match round.hit {
+            Some(true) => (HIT, format!("hit, {} candidates survive", round.survivors)),
+            Some(false) => (MISS, "miss, the cache starts over".into()),
+            None => (HIT, "the end".into()),
+        };
+        anstream::println!(
+            "  {style}→ {}{style:#} {REJECTED}{what}{REJECTED:#}",
+            text(own)
+        );
+    }
+    if round.deferred {
+        anstream::println!("  {HIT}a near-tie is decided again by itself{HIT:#}");
+    }
+}
+
+fn children(round: &Round, parent: Option<usize>) -> impl Iterator<Item = usize> + '_ {
+    let nodes = round.nodes.iter().enumerate();
+    nodes
+        .filter(move |(_, n)| n.parent == parent)
+        .map(|(i, _)| i)
+}
