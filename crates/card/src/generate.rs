@@ -106,10 +106,7 @@ pub fn stream(
 ) -> Result<Done> {
     let listener = Listener::new();
     let start = Instant::now();
-    let mut summary = Summary {
-        prompt_tokens: prompt.len(),
-        ..Summary::default()
-    };
+    let mut summary = Summary::of_prompt(prompt.len());
     let stop_tokens = match sampling.ignore_eos {
         true => Vec::new(),
         false => session.vocab.end_tokens(),

@@ -34,6 +34,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Nothing yet, for a prompt of so many tokens.
+    pub fn of_prompt(prompt_tokens: usize) -> Self {
+        Summary {
+            prompt_tokens,
+            ..Summary::default()
+        }
+    }
+
     /// Counts a round.
     pub fn add(&mut self, round: &Round) {
         self.near_ties.extend(&round.near_ties);

@@ -32,7 +32,6 @@ pub struct Session {
     pub vocab: Vocab,
     pub template: Option<ChatTemplate>,
     pub context: u32,
-    pub lanes: Lanes,
     pub drafting: bool,
 }
 
@@ -131,7 +130,6 @@ impl Session {
             vocab,
             template,
             context,
-            lanes,
             drafting,
         })
     }

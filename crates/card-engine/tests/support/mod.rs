@@ -1,0 +1,289 @@
+//! Real models for tests: found where `card pull` keeps them, run, compared.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use card_core::engine::Shapes;
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::policy::{Lanes, Mode};
+use card_core::sampler::{SamplingParams, gumbel};
+use card_core::types::Token;
+use card_engine::selftest::{self, Report};
+use card_engine::{Engine, Event, Generate, Options};
+use card_llama::{ContextOptions, LlamaContext, LlamaModel, LoadOptions, Vocab};
+
+/// Prompts of the kinds people send: mathematics, code, chat, several languages.
+pub const PROMPTS: [&str; 20] = [
+    "A train travels 60 km in 45 minutes. How far does it travel in two hours?",
+    "Solve for x: 3x + 7 = 25. Show each step.",
+    "What is the sum of the first 50 odd numbers?",
+    "A shop sells pens at 3 for 2 euros. What do 18 pens cost?",
+    "def fibonacci(n):\n    \"\"\"Return the n-th Fibonacci number.\"\"\"\n",
+    "Write a Python function that checks whether a string is a palindrome.",
+    "fn main() {\n    let numbers = vec![3, 1, 2];\n",
+    "Explain what this does: for i in range(10): print(i * i)",
+    "SELECT name, COUNT(*) FROM orders",
+    "Write a short poem about the sea.",
+    "Who was Marie Curie, and what is she known for?",
+    "Give me three tips for a good night's sleep.",
+    "The quick brown fox",
+    "Once upon a time, in a village at the foot of a mountain,",
+    "日本の首都はどこですか？",
+    "Erkläre in zwei Sätzen, was ein Kompilator ist.",
+    "¿Cuál es la diferencia entre un virus y una bacteria?",
+    "Qu'est-ce que la photosynthèse ?",
+    "List the planets of the solar system in order.",
+    "To be, or not to be, that is the question:",
+];
+
+/// Where `card pull` put a model.
+pub fn model_file(name: &str) -> PathBuf {
+    let home = std::env::var_os("CARD_HOME").map(PathBuf::from);
+    let cache = || {
+        let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let user = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+        xdg.unwrap_or_else(user).join("card")
+    };
+    let file = home.unwrap_or_else(cache).join("models").join(name);
+    assert!(
+        file.exists(),
+        "{} is missing: run `cargo run --release -p card -- pull smol` and `… pull qwen-coder` first",
+        file.display()
+    );
+    file
+}
+
+pub fn load(name: &str, repack: bool) -> LlamaModel {
+    let options = LoadOptions {
+        repack,
+        ..LoadOptions::default()
+    };
+    LlamaModel::load(&model_file(name), &options, &mut |_| {}).expect("the model loads")
+}
+
+pub fn context(model: &LlamaModel) -> LlamaContext {
+    let options = ContextOptions {
+        role: "target",
+        context: 512,
+        sequences: 1,
+        spare_cells: 512,
+        rows: 128,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        flash_attention: false,
+    };
+    LlamaContext::new(model, &options).expect("a context")
+}
+
+pub fn self_test(model: &LlamaModel) -> Report {
+    let text = "A list is sorted if each element is at most the next one. To sort a list of \
+        numbers, compare neighbours and swap those in the wrong order, until nothing changes any \
+        more; better methods split the list first.";
+    let mut passage = model.vocab().tokenize(text, false).expect("tokens");
+    passage.truncate(48);
+    selftest::run(&mut context(model), &passage, &mut |_, _| {}).expect("a report")
+}
+
+/// A draft model whose logits are spoilt at a share of the positions.
+pub struct Spoilt {
+    pub inner: LlamaContext,
+    /// 0 spoils nothing, 1 everything.
+    pub share: f32,
+    pub spoilt: Vec<Option<Vec<f32>>>,
+}
+
+impl Spoilt {
+    pub fn new(inner: LlamaContext, share: f32) -> Self {
+        Spoilt {
+            inner,
+            share,
+            spoilt: Vec::new(),
+        }
+    }
+}
+
+impl Logits for Spoilt {
+    fn row(&self, i: usize) -> &[f32] {
+        match &self.spoilt[i] {
+            Some(row) => row,
+            None => self.inner.row(i),
+        }
+    }
+}
+
+impl Model for Spoilt {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    fn vocab(&self) -> usize {
+        self.inner.vocab()
+    }
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        self.inner.apply(op)
+    }
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        self.inner.forward(forward)?;
+        self.spoilt = forward
+            .rows
+            .iter()
+            .map(|row| {
+                // Uniform in [0, 1), from noise that is a function of the row.
+                let u = (-(-gumbel(7, row.position, row.token)).exp()).exp();
+                (row.logits && u < self.share).then(|| {
+                    let n = self.inner.vocab() as Token;
+                    (0..n).map(|t| gumbel(9, row.position, t)).collect()
+                })
+            })
+            .collect();
+        Ok(())
+    }
+}
+
+/// A target that notes the logits it was asked for, by position.
+pub struct Recorder {
+    pub inner: LlamaContext,
+    pub positions: Vec<u32>,
+    pub notes: Arc<Mutex<BTreeMap<u32, u64>>>,
+}
+
+impl Recorder {
+    pub fn new(inner: LlamaContext) -> (Self, Arc<Mutex<BTreeMap<u32, u64>>>) {
+        let notes = Arc::default();
+        let recorder = Recorder {
+            inner,
+            positions: Vec::new(),
+            notes: Arc::clone(&notes),
+        };
+        (recorder, notes)
+    }
+}
+
+impl Logits for Recorder {
+    fn row(&self, i: usize) -> &[f32] {
+        let row = self.inner.row(i);
+        let hash = row.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, l| {
+            (h ^ u64::from(l.to_bits())).wrapping_mul(0x0100_0000_01b3)
+        });
+        self.notes
+            .lock()
+            .expect("notes")
+            .insert(self.positions[i], hash);
+        row
+    }
+}
+
+impl Model for Recorder {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    fn vocab(&self) -> usize {
+        self.inner.vocab()
+    }
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        self.inner.apply(op)
+    }
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        self.positions = forward.rows.iter().map(|r| r.position).collect();
+        self.inner.forward(forward)
+    }
+}
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub mode: Mode,
+    pub lanes: Lanes,
+    pub shapes: Shapes,
+}
+
+/// Tokens of a generation, with the margin of every close decision by position.
+pub struct Text {
+    pub prompt: usize,
+    pub tokens: Vec<Token>,
+    pub margins: BTreeMap<u32, f32>,
+    pub accepted: usize,
+    pub offered: usize,
+}
+
+/// Decisions with margins up to this are noted.
+pub const NOTED: f32 = 4.0;
+
+pub fn start(
+    target: Box<dyn Model + Send>,
+    draft: Option<Box<dyn Model + Send>>,
+    setup: Setup,
+    report: &Report,
+) -> Engine {
+    let options = Options {
+        mode: setup.mode,
+        lanes: setup.lanes,
+        shapes: setup.shapes,
+        parked: 0,
+        near_tie: NOTED,
+        target_cost: report.cost(),
+        ..Options::default()
+    };
+    Engine::start(target, draft, options).expect("threads")
+}
+
+pub fn generate(
+    engine: &Engine,
+    vocab: &Vocab,
+    prompt: &str,
+    params: &SamplingParams,
+    max_tokens: u32,
+) -> Text {
+    let prompt = vocab.tokenize(prompt, false).expect("tokens");
+    let mut text = Text {
+        prompt: prompt.len(),
+        tokens: Vec::new(),
+        margins: BTreeMap::new(),
+        accepted: 0,
+        offered: 0,
+    };
+    let stream = engine
+        .generate(Generate {
+            prompt,
+            params: params.clone(),
+            max_tokens,
+            stop_tokens: Vec::new(),
+        })
+        .expect("a running engine");
+    while let Some(event) = stream.next() {
+        match event {
+            Event::Tokens(tokens) => text.tokens.extend(tokens),
+            Event::Round(round) => {
+                text.margins.extend(round.near_ties.iter().copied());
+                text.accepted += round.accepted.len();
+                text.offered += round.offered;
+            }
+            Event::Finished(_) => break,
+            Event::Failed(failure) => panic!("{failure}"),
+        }
+    }
+    text
+}
+
+/// Checks that `fast` is `plain`, but for a near-tie that came out otherwise: from there
+/// on they may differ. Returns whether there was one.
+pub fn compare(what: &str, plain: &Text, fast: &Text, bound: f32) -> bool {
+    assert_eq!(plain.tokens.len(), fast.tokens.len(), "{what}: length");
+    let differs = plain
+        .tokens
+        .iter()
+        .zip(&fast.tokens)
+        .position(|(a, b)| a != b);
+    let Some(at) = differs else { return false };
+    let position = (plain.prompt + at) as u32;
+    let margin = plain
+        .margins
+        .get(&position)
+        .copied()
+        .unwrap_or(f32::INFINITY);
+    println!("{what}: a near-tie at position {position}, margin {margin:.4} (bound {bound:.4})");
+    assert!(
+        margin < bound,
+        "{what}: differs at position {position}, where the margin is {margin}, not below {bound}"
+    );
+    true
+}
