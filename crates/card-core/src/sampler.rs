@@ -241,7 +241,7 @@ impl Sampler {
         let logits = self.adjust(params, logits, history, &mut adjusted);
         let scale = params.temperature;
         let kept = &mut self.kept;
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let max = maximum(logits);
         let reach = if params.min_p > 0.0 {
             FLOOR.min(-params.min_p.ln())
         } else {
@@ -327,13 +327,16 @@ fn descending(a: &(f32, Token), b: &(f32, Token)) -> std::cmp::Ordering {
 fn two_best(logits: &[f32]) -> Choice {
     let mut best = (f32::NEG_INFINITY, 0);
     let mut second = f32::NEG_INFINITY;
-    // The common case is one comparison a token: nothing changes.
-    for (token, &logit) in logits.iter().enumerate() {
-        if logit > second {
+    // Most chunks hold nothing new, which their maximum tells at vector speed.
+    for (i, chunk) in logits.chunks(CHUNK).enumerate() {
+        if maximum(chunk) <= second {
+            continue;
+        }
+        for (j, &logit) in chunk.iter().enumerate() {
             if logit > best.0 {
                 second = best.0;
-                best = (logit, token);
-            } else {
+                best = (logit, i * CHUNK + j);
+            } else if logit > second {
                 second = logit;
             }
         }
@@ -344,16 +347,36 @@ fn two_best(logits: &[f32]) -> Choice {
     }
 }
 
+const CHUNK: usize = 256;
+
+/// Largest value; lanes side by side let the compiler use vectors.
+fn maximum(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let mut chunks = values.chunks_exact(16);
+    for chunk in &mut chunks {
+        for (lane, &v) in lanes.iter_mut().zip(chunk) {
+            *lane = if v > *lane { v } else { *lane };
+        }
+    }
+    let all = lanes.iter().chain(chunks.remainder());
+    all.fold(f32::NEG_INFINITY, |m, &v| if v > m { v } else { m })
+}
+
 fn best_k(logits: &[f32], k: usize, out: &mut Vec<(f32, Token)>) {
     out.clear();
     let k = k.max(1);
-    for (token, &logit) in logits.iter().enumerate() {
-        if out.len() == k && logit <= out[k - 1].0 {
+    for (i, chunk) in logits.chunks(CHUNK).enumerate() {
+        if out.len() == k && maximum(chunk) <= out[k - 1].0 {
             continue;
         }
-        let at = out.partition_point(|e| e.0 >= logit);
-        out.insert(at, (logit, token as Token));
-        out.truncate(k);
+        for (j, &logit) in chunk.iter().enumerate() {
+            if out.len() == k && logit <= out[k - 1].0 {
+                continue;
+            }
+            let at = out.partition_point(|e| e.0 >= logit);
+            out.insert(at, (logit, (i * CHUNK + j) as Token));
+            out.truncate(k);
+        }
     }
 }
 

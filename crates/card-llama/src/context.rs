@@ -8,7 +8,7 @@ use llama_cpp_sys_2 as sys;
 
 use crate::kv::{Id, KvTrees, MemoryOp};
 use crate::model::Handle;
-use crate::{LlamaError, LlamaModel, log};
+use crate::{Cores, LlamaError, LlamaModel, log};
 
 /// How to set up a context.
 #[derive(Clone, Debug)]
@@ -23,10 +23,8 @@ pub struct ContextOptions {
     pub spare_cells: u32,
     /// Most rows of a forward.
     pub rows: u32,
-    /// Threads.
-    pub threads: usize,
-    /// Flash attention; without it the sums of attention have the same order at every size.
-    pub flash_attention: bool,
+    /// The lane it runs on.
+    pub cores: Cores,
 }
 
 /// Sequence ids of llama.cpp a context has; each leaf of a tree takes one.
@@ -43,6 +41,7 @@ pub struct LlamaContext {
     limits: Limits,
     vocab: usize,
     role: &'static str,
+    cores: Cores,
     memory_ops: Vec<MemoryOp>,
 }
 
@@ -66,13 +65,12 @@ impl LlamaContext {
         params.n_batch = options.rows;
         params.n_ubatch = options.rows;
         params.n_seq_max = IDS as u32;
-        params.n_threads = options.threads as i32;
-        params.n_threads_batch = options.threads as i32;
+        params.n_threads = options.cores.threads() as i32;
+        params.n_threads_batch = options.cores.threads() as i32;
         params.kv_unified = true;
-        params.flash_attn_type = match options.flash_attention {
-            true => sys::LLAMA_FLASH_ATTN_TYPE_AUTO,
-            false => sys::LLAMA_FLASH_ATTN_TYPE_DISABLED,
-        };
+        // It treats each row by itself, so that attention gives the same at every size;
+        // plain attention is a matrix product, whose kernels depend on the number of rows.
+        params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_AUTO;
         log::forget();
         // SAFETY: the model is loaded and kept alive by the Arc; params points to nothing.
         let raw = unsafe { sys::llama_init_from_model(model.handle.0.as_ptr(), params) };
@@ -96,6 +94,7 @@ impl LlamaContext {
             },
             vocab: model.vocab().len(),
             role: options.role,
+            cores: options.cores.clone(),
             memory_ops: Vec::new(),
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
@@ -104,12 +103,6 @@ impl LlamaContext {
             why: e.to_string(),
         })?;
         Ok(context)
-    }
-
-    /// Sets the number of threads of the next forwards.
-    pub fn set_threads(&mut self, threads: usize) {
-        // SAFETY: the context is alive.
-        unsafe { sys::llama_set_n_threads(self.raw.as_ptr(), threads as i32, threads as i32) }
     }
 
     fn memory(&self) -> sys::llama_memory_t {
@@ -166,8 +159,21 @@ impl LlamaContext {
         }
         self.batch.n_tokens = n as i32;
         log::forget();
-        // SAFETY: the batch holds n tokens, the context is alive and used by nobody else.
-        let code = unsafe { sys::llama_decode(self.raw.as_ptr(), self.batch) };
+        let turn = self.cores.take();
+        // SAFETY: the batch holds n tokens, the context is alive and used by nobody else;
+        // the pool is ours until `turn` is dropped, and the context forgets it before.
+        let code = unsafe {
+            let pool = turn.pool();
+            if !pool.is_null() {
+                sys::llama_attach_threadpool(self.raw.as_ptr(), pool, pool);
+            }
+            let code = sys::llama_decode(self.raw.as_ptr(), self.batch);
+            // A device may still be at work; the CPU's part is done with the logits.
+            sys::llama_synchronize(self.raw.as_ptr());
+            sys::llama_detach_threadpool(self.raw.as_ptr());
+            code
+        };
+        drop(turn);
         if padding > 0 {
             self.memory_ops.push(MemoryOp::Remove {
                 id: self.scratch,
@@ -187,6 +193,17 @@ impl LlamaContext {
             ))),
         }
     }
+}
+
+/// Runs `work` on a thread that ends with it.
+///
+/// A thread that decodes becomes a worker of the lane's pool and is pinned with it. So
+/// whoever decodes outside of a lane's own thread does it here.
+pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 impl Logits for LlamaContext {

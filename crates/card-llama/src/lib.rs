@@ -18,6 +18,7 @@ compile_error!(
 
 mod chat;
 mod context;
+mod cores;
 mod device;
 mod kv;
 mod log;
@@ -26,7 +27,8 @@ mod quantize;
 mod vocab;
 
 pub use chat::{ChatError, ChatTemplate, Message};
-pub use context::{ContextOptions, LlamaContext};
+pub use context::{ContextOptions, LlamaContext, on_own_thread};
+pub use cores::Cores;
 pub use device::{Device, devices, system_info};
 pub use model::{LlamaModel, LoadOptions, ModelInfo};
 pub use quantize::{QUANT_TYPES, quantize};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use card_engine::selftest::{self, Report};
-use card_llama::{LlamaContext, LlamaModel, system_info};
+use card_llama::{LlamaContext, LlamaModel, on_own_thread, system_info};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -79,9 +79,11 @@ fn measure(model: &LlamaModel, context: &mut LlamaContext) -> Result<Report> {
     }
     bar.set_message("measuring this model here (once)");
     bar.enable_steady_tick(Duration::from_millis(200));
-    let report = selftest::run(context, &passage, &mut |done, all| {
-        bar.set_length(all);
-        bar.set_position(done);
+    let report = on_own_thread(|| {
+        selftest::run(context, &passage, &mut |done, all| {
+            bar.set_length(all);
+            bar.set_position(done);
+        })
     })
     .context("the self-test failed");
     bar.finish_and_clear();

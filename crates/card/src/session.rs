@@ -9,8 +9,8 @@ use card_core::policy::{Lanes, Mode};
 use card_engine::selftest::Exactness;
 use card_engine::{Engine, Options};
 use card_llama::{
-    ChatTemplate, ContextOptions, LlamaContext, LlamaModel, LoadOptions, Vocab, check_vocabularies,
-    devices,
+    ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab,
+    check_vocabularies,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -84,17 +84,17 @@ impl Session {
             tracing::info!("there is no draft model, so this is plain decoding");
         }
         let lanes = lanes(args, files.draft.is_some());
-        let (threads, draft_threads) = threads(args, lanes, files.draft.is_some());
+        let (cores, draft_cores) = cores(args, lanes, files.draft.is_some());
 
         let loader = Loader {
             args,
             store: &store,
-            threads,
+            cores,
         };
         let target = loader.target(&files, mode)?;
         let context = target.context.limits().context;
         let draft = match &files.draft {
-            Some(path) => Some(loader.draft(path, &target, context, draft_threads)?),
+            Some(path) => Some(loader.draft(path, &target, context, &draft_cores)?),
             None => None,
         };
         let mut options = Options {
@@ -138,7 +138,7 @@ impl Session {
 struct Loader<'a> {
     args: &'a ModelArgs,
     store: &'a Store,
-    threads: usize,
+    cores: Cores,
 }
 
 /// A target, ready.
@@ -199,8 +199,7 @@ impl Loader<'_> {
                 sequences: 1,
                 spare_cells: SPARE_CELLS,
                 rows: ROWS,
-                threads: self.threads,
-                flash_attention: self.flash_attention(),
+                cores: self.cores.clone(),
             },
         )?;
         let profile = match test {
@@ -208,7 +207,7 @@ impl Loader<'_> {
                 self.store,
                 &model,
                 &mut context,
-                &self.key(self.threads, repack),
+                &self.key(&self.cores, repack),
             )?),
             false => None,
         };
@@ -224,7 +223,7 @@ impl Loader<'_> {
         path: &std::path::Path,
         target: &Target,
         context: u32,
-        threads: usize,
+        cores: &Cores,
     ) -> Result<(LlamaContext, Option<Profile>)> {
         let options = LoadOptions {
             gpu_layers: self.args.draft_gpu_layers,
@@ -246,22 +245,16 @@ impl Loader<'_> {
                 sequences: 1,
                 spare_cells: SPARE_CELLS,
                 rows: ROWS,
-                threads,
-                flash_attention: self.flash_attention(),
+                cores: cores.clone(),
             },
         )?;
-        let profile = profile::get(self.store, &model, &mut context, &self.key(threads, true))?;
+        let profile = profile::get(self.store, &model, &mut context, &self.key(cores, true))?;
         Ok((context, Some(profile)))
     }
 
-    /// On the CPU attention is done in the same order at every size only without it.
-    fn flash_attention(&self) -> bool {
-        devices().iter().any(|d| d.is_gpu) && self.args.exactness != ExactnessArg::Bitwise
-    }
-
-    fn key(&self, threads: usize, repack: bool) -> String {
+    fn key(&self, cores: &Cores, repack: bool) -> String {
         format!(
-            "{threads} threads, repack {repack}, {:?} {:?}",
+            "{cores:?}, repack {repack}, {:?} {:?}",
             self.args.device, self.args.gpu_layers
         )
     }
@@ -271,11 +264,11 @@ impl Loader<'_> {
 pub fn selftest_target(args: &ModelArgs, catalogue: &Catalogue, repack: bool) -> Result<Target> {
     let store = Store::open()?;
     let files = find_files(args, catalogue, &store)?;
-    let (threads, _) = threads(args, Lanes::Shared, false);
+    let (cores, _) = cores(args, Lanes::Shared, false);
     let loader = Loader {
         args,
         store: &store,
-        threads,
+        cores,
     };
     loader.load_target(&files, repack, true)
 }
@@ -298,16 +291,22 @@ fn lanes(args: &ModelArgs, drafting: bool) -> Lanes {
     }
 }
 
-/// Threads of the target and of the drafter.
-fn threads(args: &ModelArgs, lanes: Lanes, drafting: bool) -> (usize, usize) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let all = args.threads.map_or(cores, |t| t as usize);
+/// The cores of the target and of the drafter.
+fn cores(args: &ModelArgs, lanes: Lanes, drafting: bool) -> (Cores, Cores) {
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    let all = args.threads.map_or(there_are, |t| t as usize);
     if lanes == Lanes::Shared || !drafting {
-        return (all, all);
+        let cores = Cores::all(&[all]).and_then(|mut lanes| lanes.pop());
+        let cores = cores.unwrap_or_else(|| Cores::unpinned(all));
+        return (cores.clone(), cores);
     }
     // The drafter is small: a quarter of the threads, at least one.
     let draft = args.draft_threads.map_or(all / 4, |t| t as usize).max(1);
-    (all.saturating_sub(draft).max(1), draft)
+    let target = all.saturating_sub(draft).max(1);
+    match Cores::all(&[target, draft]).as_deref() {
+        Some([target, draft]) => (target.clone(), draft.clone()),
+        _ => (Cores::unpinned(target), Cores::unpinned(draft)),
+    }
 }
 
 fn load(path: &std::path::Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {

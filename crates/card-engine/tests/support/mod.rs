@@ -11,7 +11,9 @@ use card_core::sampler::{SamplingParams, gumbel};
 use card_core::types::Token;
 use card_engine::selftest::{self, Report};
 use card_engine::{Engine, Event, Generate, Options};
-use card_llama::{ContextOptions, LlamaContext, LlamaModel, LoadOptions, Vocab};
+use card_llama::{
+    ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab, on_own_thread,
+};
 
 /// Prompts of the kinds people send: mathematics, code, chat, several languages.
 pub const PROMPTS: [&str; 20] = [
@@ -69,8 +71,7 @@ pub fn context(model: &LlamaModel) -> LlamaContext {
         sequences: 1,
         spare_cells: 512,
         rows: 128,
-        threads: std::thread::available_parallelism().map_or(1, usize::from),
-        flash_attention: false,
+        cores: Cores::unpinned(std::thread::available_parallelism().map_or(1, usize::from)),
     };
     LlamaContext::new(model, &options).expect("a context")
 }
@@ -81,7 +82,8 @@ pub fn self_test(model: &LlamaModel) -> Report {
         more; better methods split the list first.";
     let mut passage = model.vocab().tokenize(text, false).expect("tokens");
     passage.truncate(48);
-    selftest::run(&mut context(model), &passage, &mut |_, _| {}).expect("a report")
+    let mut context = context(model);
+    on_own_thread(|| selftest::run(&mut context, &passage, &mut |_, _| {})).expect("a report")
 }
 
 /// A draft model whose logits are spoilt at a share of the positions.

@@ -1,0 +1,108 @@
+//! The threads of a lane: ggml's own pool, made on the thread that decodes.
+//!
+//! Not OpenMP: its threads wander, and where the scheduler puts two of them on one core a
+//! small model decodes five times slower (docs/backend.md has the measurement). ggml's
+//! pool can pin its threads, the calling one included.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+
+use llama_cpp_sys_2 as sys;
+
+/// Cores that run one forward at a time. Contexts that share it take turns.
+#[derive(Clone)]
+pub struct Cores {
+    threads: usize,
+    /// Processor numbers to pin to, one thread each; empty for the system's choice.
+    pins: Arc<[usize]>,
+    pool: Arc<Mutex<Option<Pool>>>,
+}
+
+struct Pool {
+    raw: *mut sys::ggml_threadpool,
+    owner: ThreadId,
+}
+
+// SAFETY: a pool may be used and freed from any thread, by one at a time; the mutex in
+// `Cores` sees to that.
+unsafe impl Send for Pool {}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: made by ggml_threadpool_new, freed once, and not in use: whoever uses it
+        // holds the lock.
+        unsafe { sys::ggml_threadpool_free(self.raw) }
+    }
+}
+
+/// Exclusive use of the cores.
+pub(crate) struct Turn<'a>(MutexGuard<'a, Option<Pool>>);
+
+impl Turn<'_> {
+    pub(crate) fn pool(&self) -> *mut sys::ggml_threadpool {
+        self.0.as_ref().map_or(std::ptr::null_mut(), |p| p.raw)
+    }
+}
+
+impl Cores {
+    /// `threads` threads wherever the system puts them.
+    pub fn unpinned(threads: usize) -> Self {
+        Cores {
+            threads: threads.max(1),
+            pins: Arc::from([]),
+            pool: Arc::default(),
+        }
+    }
+
+    /// Lanes that together use every core, each pinned to its own. `None` if the numbers of
+    /// threads do not add up to the cores there are: pinning some would leave others idle
+    /// and get in the way of a second program that does the same.
+    pub fn all(lanes: &[usize]) -> Option<Vec<Self>> {
+        let ids = core_affinity::get_core_ids()?;
+        if lanes.iter().sum::<usize>() != ids.len() || lanes.contains(&0) {
+            return None;
+        }
+        let mut ids = ids.into_iter().map(|c| c.id);
+        let lane = |&threads: &usize| Cores {
+            threads,
+            pins: ids.by_ref().take(threads).collect(),
+            pool: Arc::default(),
+        };
+        Some(lanes.iter().map(lane).collect())
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Waits for the cores to be free and takes them. The pool belongs to the thread that
+    /// used it last, since that thread is one of its workers; another one makes it anew.
+    pub(crate) fn take(&self) -> Turn<'_> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = std::thread::current().id();
+        if pool.as_ref().is_none_or(|p| p.owner != me) {
+            // The old one first: its threads would compete with the new one's.
+            *pool = None;
+            // SAFETY: returns a plain struct.
+            let mut params = unsafe { sys::ggml_threadpool_params_default(self.threads as i32) };
+            for &id in self.pins.iter() {
+                if let Some(bit) = params.cpumask.get_mut(id) {
+                    *bit = true;
+                }
+            }
+            params.strict_cpu = !self.pins.is_empty();
+            // SAFETY: params is filled in; ggml copies it.
+            let raw = unsafe { sys::ggml_threadpool_new(&mut params) };
+            // Without a pool ggml makes threads for every forward: slow, but right.
+            *pool = (!raw.is_null()).then_some(Pool { raw, owner: me });
+        }
+        Turn(pool)
+    }
+}
+
+impl std::fmt::Debug for Cores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} threads, pinned to {:?}", self.threads, self.pins)
+    }
+}
