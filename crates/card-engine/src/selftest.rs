@@ -5,7 +5,7 @@
 //! this finds (DESIGN §6, docs/exactness.md). The same forwards give the cost curve.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::engine::Shapes;
@@ -15,10 +15,13 @@ use serde::{Deserialize, Serialize};
 
 /// Sizes that are tried.
 pub const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32];
-/// Tokens decoded before the comparison starts.
-const HEAD: usize = 8;
-/// Above every name the engine gives.
-const SEQUENCE: SequenceId = SequenceId(u64::MAX);
+/// Tokens decoded before the comparison starts: few, as in a short chat, and more than
+/// the 512 from which on llama.cpp splits the attention of a single row.
+pub const HEADS: [usize; 2] = [8, 560];
+/// Above every name the engine gives. The passage is decoded in the second one, which
+/// takes the head over from the first and gives it back.
+const STEM: SequenceId = SequenceId(u64::MAX);
+const BODY: SequenceId = SequenceId(u64::MAX - 1);
 
 /// What decoding in chunks of one size did, compared with one token at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +121,33 @@ impl Report {
         2.0 * shift.fold(0.0, f32::max)
     }
 
+    /// What holds by both reports: sizes are of one class if they are in both.
+    fn and(self, other: &Report) -> Report {
+        let mut classes: Vec<(usize, usize)> = Vec::new();
+        let pairs = self.sizes.iter().zip(&other.sizes);
+        let sizes = pairs
+            .map(|(a, b)| {
+                let class = (a.class, b.class);
+                let known = classes.iter().position(|c| *c == class);
+                let index = known.unwrap_or(classes.len());
+                classes.push(class);
+                SizeReport {
+                    rows: a.rows,
+                    class: self.sizes[index].rows,
+                    max_diff: a.max_diff.max(b.max_diff),
+                    margin_shift: a.margin_shift.max(b.margin_shift),
+                    flips: a.flips + b.flips,
+                    flip_margin: a.flip_margin.max(b.flip_margin),
+                    ms: a.ms,
+                }
+            })
+            .collect();
+        Report {
+            sizes,
+            positions: self.positions + other.positions,
+        }
+    }
+
     /// Milliseconds by rows.
     pub fn cost(&self) -> CostCurve {
         CostCurve::from_points(self.sizes.iter().map(|s| (s.rows as u32, s.ms)))
@@ -131,36 +161,66 @@ struct Pass {
     ms: f64,
 }
 
-/// Runs the self-test on `passage` (at least 40 tokens). The model's KV cache must be
-/// free for it, and is free again afterwards. `progress` hears (done, all) in forwards.
+/// Runs the self-test on `passage` (at least 32 tokens) behind each of the `heads`, which
+/// are the passage over and over. A head that does not fit the context is left out. The
+/// model's KV cache must be free for it, and is free again afterwards. `progress` hears
+/// (done, all) in forwards.
 ///
 /// # Errors
 /// If the passage is too short or the model fails.
 pub fn run(
     model: &mut dyn Model,
     passage: &[Token],
+    heads: &[usize],
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, ModelError> {
-    let most = model.limits().rows;
-    let sizes: Vec<usize> = SIZES.into_iter().filter(|&n| n <= most).collect();
-    let body = passage.len().saturating_sub(HEAD);
+    let limits = model.limits();
+    let sizes: Vec<usize> = SIZES.into_iter().filter(|&n| n <= limits.rows).collect();
     let largest = sizes.last().copied().unwrap_or(1);
-    if body < largest {
+    if passage.len() < largest {
         return Err(ModelError::Failed(format!(
-            "the self-test needs {} tokens",
-            HEAD + largest
+            "the self-test needs {largest} tokens"
         )));
     }
-    let all: u64 = sizes.iter().map(|&n| (body / n) as u64).sum();
+    let room = (limits.context as usize).saturating_sub(passage.len());
+    let fitting = heads.iter().copied().filter(|&h| h > 0 && h <= room);
+    let heads: Vec<usize> = fitting.collect();
+    let forwards = sizes.iter().map(|&n| (passage.len() / n) as u64);
+    let all = forwards.sum::<u64>() * heads.len() as u64;
     let mut done = 0;
     let mut step = || {
         done += 1;
         progress(done, all);
     };
+    let mut whole: Option<Report> = None;
+    for head in heads {
+        let head: Vec<Token> = passage.iter().copied().cycle().take(head).collect();
+        let report = behind(model, &head, passage, &sizes, &mut step)?;
+        whole = Some(match whole {
+            None => report,
+            Some(earlier) => earlier.and(&report),
+        });
+    }
+    whole.ok_or_else(|| ModelError::Failed("the context is too small for the self-test".into()))
+}
+
+/// The self-test behind one head.
+fn behind(
+    model: &mut dyn Model,
+    head: &[Token],
+    passage: &[Token],
+    sizes: &[usize],
+    step: &mut dyn FnMut(),
+) -> Result<Report, ModelError> {
+    let mut at = 0;
+    for chunk in head.chunks(model.limits().rows) {
+        extend(model, STEM, at, chunk, 0)?;
+        at += chunk.len();
+    }
     let mut reference: Vec<Vec<f32>> = Vec::new();
     let mut reports: Vec<SizeReport> = Vec::new();
     let mut passes: BTreeMap<usize, Pass> = BTreeMap::new();
-    for &rows in &sizes {
+    for &rows in sizes {
         let mut report = SizeReport {
             rows,
             class: rows,
@@ -171,7 +231,7 @@ pub fn run(
             ms: 0.0,
         };
         let mut hashes = Vec::new();
-        let ms = decode(model, passage, rows, 0, &mut step, &mut |logits| {
+        let ms = decode(model, head, passage, rows, 0, step, &mut |logits| {
             hashes.push(hash(logits));
             match rows {
                 1 => reference.push(logits.to_vec()),
@@ -189,15 +249,18 @@ pub fn run(
     }
     let report = Report {
         sizes: reports,
-        positions: body,
+        positions: passage.len(),
     };
-    check_padding(model, passage, report, &passes)
+    let report = check_padding(model, head, passage, report, &passes)?;
+    model.apply(KvOp::Release { sequence: STEM })?;
+    Ok(report)
 }
 
 /// If bitwise exactness needs padding, makes sure that padded forwards are what they are
 /// taken for; a class that does not pass is split up.
 fn check_padding(
     model: &mut dyn Model,
+    head: &[Token],
     passage: &[Token],
     mut report: Report,
     passes: &BTreeMap<usize, Pass>,
@@ -208,7 +271,7 @@ fn check_padding(
             return Ok(report);
         }
         let mut hashes = Vec::new();
-        decode(model, passage, 1, pad_to, &mut || {}, &mut |logits| {
+        decode(model, head, passage, 1, pad_to, &mut || {}, &mut |logits| {
             hashes.push(hash(logits));
         })?;
         if agree(&hashes, &passes[&pad_to].hashes) {
@@ -222,54 +285,68 @@ fn check_padding(
     }
 }
 
-/// Decodes the passage in chunks of `rows`, padded to `pad_to`; `each` gets the logits of
-/// every position behind the head. Returns the median milliseconds of a forward.
+/// Decodes `tokens` behind the `at` tokens the sequence has, as one chain that joins the
+/// stem. `pad_to` as in [`Forward`].
+fn extend(
+    model: &mut dyn Model,
+    sequence: SequenceId,
+    at: usize,
+    tokens: &[Token],
+    pad_to: usize,
+) -> Result<Duration, ModelError> {
+    let row = |(i, &token)| Row {
+        sequence,
+        token,
+        position: (at + i) as u32,
+        cell: (at + i + 1) as u64,
+        parent: (i > 0).then_some((at + i) as u64),
+        logits: true,
+    };
+    let forward = Forward {
+        rows: tokens.iter().enumerate().map(row).collect(),
+        pad_to,
+    };
+    let start = Instant::now();
+    model.forward(&forward)?;
+    let elapsed = start.elapsed();
+    model.apply(KvOp::Commit {
+        sequence,
+        tip: (at + tokens.len()) as u64,
+        keep_descendants: false,
+    })?;
+    Ok(elapsed)
+}
+
+/// Decodes `body` behind the head in chunks of `rows`, padded to `pad_to`; `each` gets the
+/// logits of every position. Returns the median milliseconds of a forward.
 fn decode(
     model: &mut dyn Model,
-    passage: &[Token],
+    head: &[Token],
+    body: &[Token],
     rows: usize,
     pad_to: usize,
     step: &mut dyn FnMut(),
     each: &mut dyn FnMut(&[f32]),
 ) -> Result<f64, ModelError> {
+    let keep = head.len() as u32;
+    let hand_over = |sequence, from| KvOp::Adopt {
+        sequence,
+        from,
+        keep,
+    };
+    model.apply(hand_over(BODY, STEM))?;
     let mut times = Vec::new();
-    let (head, body) = passage.split_at(HEAD);
-    let mut at = 0;
-    for (chunk, counts) in
-        std::iter::once((head, false)).chain(body.chunks_exact(rows).map(|chunk| (chunk, true)))
-    {
-        let forward = Forward {
-            rows: chunk
-                .iter()
-                .enumerate()
-                .map(|(i, &token)| Row {
-                    sequence: SEQUENCE,
-                    token,
-                    position: (at + i) as u32,
-                    cell: (at + i + 1) as u64,
-                    parent: (i > 0).then_some((at + i) as u64),
-                    logits: true,
-                })
-                .collect(),
-            pad_to: if counts { pad_to } else { 0 },
-        };
-        let start = Instant::now();
-        model.forward(&forward)?;
-        if counts {
-            times.push(start.elapsed().as_secs_f64() * 1e3);
-            for i in 0..chunk.len() {
-                each(model.row(i));
-            }
-            step();
+    let mut at = head.len();
+    for chunk in body.chunks_exact(rows) {
+        let elapsed = extend(model, BODY, at, chunk, pad_to)?;
+        times.push(elapsed.as_secs_f64() * 1e3);
+        for i in 0..chunk.len() {
+            each(model.row(i));
         }
+        step();
         at += chunk.len();
-        model.apply(KvOp::Commit {
-            sequence: SEQUENCE,
-            tip: at as u64,
-            keep_descendants: false,
-        })?;
     }
-    model.apply(KvOp::Release { sequence: SEQUENCE })?;
+    model.apply(hand_over(STEM, BODY))?;
     times.sort_by(f64::total_cmp);
     Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
 }

@@ -34,12 +34,13 @@ pub fn get(
     model: &LlamaModel,
     context: &mut LlamaContext,
     setup: &str,
+    heads: &[usize],
 ) -> Result<Profile> {
     let meta = fs::metadata(model.path())?;
     let modified = meta.modified().ok();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     let key = format!(
-        "card {} | {} | {} bytes {:?} | {setup} | {}",
+        "card {} | {} | {} bytes {:?} | {setup} {heads:?} | {}",
         env!("CARGO_PKG_VERSION"),
         fs::canonicalize(model.path())?.display(),
         meta.len(),
@@ -56,7 +57,7 @@ pub fn get(
     if let Some(profile) = known.filter(|p| p.key == key) {
         return Ok(profile);
     }
-    let report = measure(model, context)?;
+    let report = measure(model, context, heads)?;
     let profile = Profile { key, report };
     // A result that cannot be kept is measured again next time; that is no failure.
     let kept = fs::create_dir_all(store.profiles())
@@ -70,9 +71,9 @@ pub fn get(
     Ok(profile)
 }
 
-fn measure(model: &LlamaModel, context: &mut LlamaContext) -> Result<Report> {
+fn measure(model: &LlamaModel, context: &mut LlamaContext, heads: &[usize]) -> Result<Report> {
     let mut passage = model.vocab().tokenize(PASSAGE, false)?;
-    passage.truncate(8 + POSITIONS);
+    passage.truncate(POSITIONS);
     let bar = ProgressBar::new(1);
     if let Ok(style) = ProgressStyle::with_template("  {msg:32} {bar:24} {percent:>3} % {eta:>4}") {
         bar.set_style(style);
@@ -80,7 +81,7 @@ fn measure(model: &LlamaModel, context: &mut LlamaContext) -> Result<Report> {
     bar.set_message("measuring this model here (once)");
     bar.enable_steady_tick(Duration::from_millis(200));
     let report = on_own_thread(|| {
-        selftest::run(context, &passage, &mut |done, all| {
+        selftest::run(context, &passage, heads, &mut |done, all| {
             bar.set_length(all);
             bar.set_position(done);
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use card_core::forward::Model as _;
 use card_core::policy::{Lanes, Mode};
-use card_engine::selftest::Exactness;
+use card_engine::selftest::{Exactness, HEADS};
 use card_engine::{Engine, Options};
 use card_llama::{
     ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab,
@@ -208,6 +208,7 @@ impl Loader<'_> {
                 &model,
                 &mut context,
                 &self.key(&self.cores, repack),
+                self.heads(),
             )?),
             false => None,
         };
@@ -248,8 +249,22 @@ impl Loader<'_> {
                 cores: cores.clone(),
             },
         )?;
-        let profile = profile::get(self.store, &model, &mut context, &self.key(cores, true))?;
+        let profile = profile::get(
+            self.store,
+            &model,
+            &mut context,
+            &self.key(cores, true),
+            &HEADS[..1],
+        )?;
         Ok((context, Some(profile)))
+    }
+
+    /// Promises about bits are checked with a long context as well.
+    fn heads(&self) -> &'static [usize] {
+        match self.args.exactness {
+            ExactnessArg::Default => &HEADS[..1],
+            ExactnessArg::Strict | ExactnessArg::Bitwise => &HEADS,
+        }
     }
 
     fn key(&self, cores: &Cores, repack: bool) -> String {

