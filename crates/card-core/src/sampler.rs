@@ -516,8 +516,9 @@ mod tests {
             top_p: 0.0,
             ..Default::default()
         };
-        let message = p.validate().unwrap_err().to_string();
-        assert_eq!(message, "top-p is 0, but must be above 0 and at most 1");
+        let message = p.validate().map_err(|e| e.to_string());
+        let expected = "top-p is 0, but must be above 0 and at most 1";
+        assert_eq!(message, Err(expected.to_string()));
         let p = SamplingParams {
             temperature: f32::NAN,
             ..Default::default()

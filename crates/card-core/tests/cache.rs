@@ -1,5 +1,7 @@
 //! The candidate cache under random use, against a model that is slow and plain.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::HashMap;
 
 use card_core::cache::{BYTES_PER_NODE, CandidateCache, NodeId};

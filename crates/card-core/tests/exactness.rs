@@ -1,5 +1,7 @@
 //! Whatever the drafter does, whenever it does it: the output is plain decoding's.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;

@@ -193,7 +193,7 @@ impl Engine {
         let drafting = match (draft, options.lanes) {
             (None, _) => target_lane::Drafting::None,
             (Some(model), Lanes::Shared) => {
-                target_lane::Drafting::Here(draft_lane::DraftLane::new(model, &options))
+                target_lane::Drafting::Here(Box::new(draft_lane::DraftLane::new(model, &options)))
             }
             (Some(model), Lanes::Disjoint) => {
                 let (to, from_engine) = bounded(256);

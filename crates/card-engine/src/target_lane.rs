@@ -18,7 +18,7 @@ use crate::{Command, Event, Failure, Meters, Options};
 pub(crate) enum Drafting {
     None,
     /// On this thread.
-    Here(DraftLane),
+    Here(Box<DraftLane>),
     /// On another.
     There(Link),
 }

@@ -62,7 +62,8 @@ impl TextStream {
             at += chunk.valid().len();
             let bad = chunk.invalid();
             let unfinished = at + bad.len() == self.bytes.len() && bad.len() < 4;
-            if !bad.is_empty() && !(unfinished && may_continue(bad)) {
+            let may_come = unfinished && may_continue(bad);
+            if !bad.is_empty() && !may_come {
                 text.push(char::REPLACEMENT_CHARACTER);
                 at += bad.len();
             }

@@ -3,6 +3,8 @@
 //! The small model carries the test in full. The pair has a short version here; the full
 //! one is `cargo test --release -p card-engine --test exactness -- --ignored --nocapture`.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use card_core::engine::Shapes;

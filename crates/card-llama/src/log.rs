@@ -13,11 +13,14 @@ static STATE: Mutex<State> = Mutex::new(State {
     watch: None,
 });
 
+/// Hears every log line.
+type Watcher = Box<dyn FnMut(&str) + Send>;
+
 struct State {
     line: String,
     level: sys::ggml_log_level,
     errors: Vec<String>,
-    watch: Option<Box<dyn FnMut(&str) + Send>>,
+    watch: Option<Watcher>,
 }
 
 /// Starts llama.cpp once per process.
@@ -52,7 +55,7 @@ pub(crate) fn reason() -> String {
 }
 
 /// Calls `watch` with every log line until the guard is dropped.
-pub(crate) fn watch(watch: Box<dyn FnMut(&str) + Send>) -> Watch {
+pub(crate) fn watch(watch: Watcher) -> Watch {
     lock().watch = Some(watch);
     Watch(())
 }

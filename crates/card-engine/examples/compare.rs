@@ -1,0 +1,252 @@
+//! Modes against plain decoding, interleaved: ratios of the time per token.
+//!
+//! cargo run --release -p card-engine --example compare -- TARGET DRAFT PROMPTS.jsonl [N] [TOKENS]
+//!
+//! PROMPTS has one JSON object per line; its `question`, `text` or first of `turns` is the
+//! prompt. For each of N prompts every contestant generates TOKENS tokens, one after the
+//! other, so that a slow minute of the machine hits all of them. `bare` is a loop of
+//! one-token forwards and an argmax, without the engine.
+
+use std::path::Path;
+use std::time::Instant;
+
+use card_core::engine::Shapes;
+use card_core::forward::{Forward, KvOp, Logits, Model, Row};
+use card_core::policy::{Lanes, Mode};
+use card_core::sampler::SamplingParams;
+use card_core::types::{SequenceId, Token};
+use card_engine::selftest::{self, HEADS};
+use card_engine::{Engine, Event, Generate, Options};
+use card_llama::{
+    ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Message,
+    on_own_thread,
+};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// A contestant: its name and how it runs.
+type Contestant = (&'static str, Option<(Mode, Lanes)>);
+
+const CONTESTANTS: [Contestant; 6] = [
+    ("plain", Some((Mode::Plain, Lanes::Shared))),
+    ("bare", None),
+    (
+        "draft-then-verify",
+        Some((Mode::DraftThenVerify, Lanes::Shared)),
+    ),
+    ("card, shared lane", Some((Mode::Card, Lanes::Shared))),
+    (
+        "card, lanes of their own",
+        Some((Mode::Card, Lanes::Disjoint)),
+    ),
+    ("auto", Some((Mode::Auto, Lanes::Shared))),
+];
+
+fn main() -> Result<(), Failure> {
+    let mut args = std::env::args().skip(1);
+    let usage = "usage: compare TARGET DRAFT PROMPTS.jsonl [N] [TOKENS]";
+    let (Some(target), Some(draft), Some(prompts)) = (args.next(), args.next(), args.next()) else {
+        return Err(usage.into());
+    };
+    let count: usize = args.next().map_or(Ok(4), |n| n.parse())?;
+    let tokens: u32 = args.next().map_or(Ok(64), |n| n.parse())?;
+    let load = |file: &str| LlamaModel::load(Path::new(file), &LoadOptions::default(), &mut |_| {});
+    let (target, draft) = (load(&target)?, load(&draft)?);
+    let template = ChatTemplate::of(&target)?;
+    let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); CONTESTANTS.len()];
+    let mut overheads = Vec::new();
+    let (target_report, draft_report) = (measure(&target)?, measure(&draft)?);
+    for line in std::fs::read_to_string(prompts)?.lines().take(count) {
+        let text = prompt_of(line).ok_or("no prompt in a line of the file")?;
+        let rendered = template.render(&[Message::new("user", text)])?;
+        let prompt = target.vocab().tokenize(&rendered, true)?;
+        let mut times = Vec::new();
+        let mut plain = Vec::new();
+        for (name, how) in CONTESTANTS {
+            let (seconds, written) = match how {
+                None => bare(&target, &prompt, tokens)?,
+                Some((mode, lanes)) => {
+                    let options = Options {
+                        mode,
+                        lanes,
+                        shapes: Shapes::FREE,
+                        parked: 0,
+                        target_cost: target_report.cost(),
+                        draft_cost: draft_report.cost(),
+                        ..Options::default()
+                    };
+                    let run = engine(&target, &draft, options, &prompt, tokens)?;
+                    overheads.push(run.2);
+                    (run.0, run.1)
+                }
+            };
+            if plain.is_empty() {
+                plain.clone_from(&written);
+            }
+            let same = plain
+                .iter()
+                .zip(&written)
+                .take_while(|(a, b)| a == b)
+                .count();
+            if same < plain.len().min(written.len()) {
+                println!("  {name}: another text from token {same} on (a near-tie)");
+            }
+            times.push(seconds / written.len().max(1) as f64);
+        }
+        for (ratio, time) in ratios.iter_mut().zip(&times) {
+            ratio.push(times[0] / time);
+        }
+    }
+    println!("speed relative to plain decoding over {count} prompts, median (least to most):");
+    for ((name, _), mut ratio) in CONTESTANTS.into_iter().zip(ratios) {
+        ratio.sort_by(f64::total_cmp);
+        let last = ratio.len() - 1;
+        println!(
+            "  {name:26} {:.3} ({:.3} to {:.3})",
+            ratio[last / 2],
+            ratio[0],
+            ratio[last]
+        );
+    }
+    overheads.sort_by(f64::total_cmp);
+    println!(
+        "engine outside the models: median {:.2} % of a target forward",
+        100.0 * overheads[overheads.len() / 2]
+    );
+    Ok(())
+}
+
+fn prompt_of(line: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    let fields = [&value["question"], &value["text"], &value["turns"][0]];
+    fields
+        .into_iter()
+        .find_map(|v| v.as_str())
+        .map(str::to_owned)
+}
+
+fn cores(lanes: Lanes) -> (Cores, Cores) {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let draft = (all / 4).max(1);
+    let target = all.saturating_sub(draft).max(1);
+    if lanes == Lanes::Shared {
+        let one = Cores::all(&[all]).and_then(|mut l| l.pop());
+        let one = one.unwrap_or_else(|| Cores::unpinned(all));
+        return (one.clone(), one);
+    }
+    match Cores::all(&[target, draft]).as_deref() {
+        Some([target, draft]) => (target.clone(), draft.clone()),
+        _ => (Cores::unpinned(target), Cores::unpinned(draft)),
+    }
+}
+
+fn context(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, Failure> {
+    let options = ContextOptions {
+        role: "target",
+        context: 2048,
+        sequences: 1,
+        spare_cells: 512,
+        rows: 256,
+        cores: cores.clone(),
+    };
+    Ok(LlamaContext::new(model, &options)?)
+}
+
+fn measure(model: &LlamaModel) -> Result<selftest::Report, Failure> {
+    let passage = model
+        .vocab()
+        .tokenize(&"one two three four five six. ".repeat(8), false)?;
+    let mut context = context(model, &cores(Lanes::Shared).0)?;
+    let run = || selftest::run(&mut context, &passage[..40], &HEADS[..1], &mut |_, _| {});
+    Ok(on_own_thread(run)?)
+}
+
+/// Seconds of decoding (the prompt's prefill left out), tokens, engine time per forward.
+fn engine(
+    target: &LlamaModel,
+    draft: &LlamaModel,
+    options: Options,
+    prompt: &[Token],
+    tokens: u32,
+) -> Result<(f64, Vec<Token>, f64), Failure> {
+    let (target_cores, draft_cores) = cores(options.lanes);
+    let drafter: Option<Box<dyn Model + Send>> = match options.mode {
+        Mode::Plain => None,
+        _ => Some(Box::new(context(draft, &draft_cores)?)),
+    };
+    let target = Box::new(context(target, &target_cores)?);
+    let engine = Engine::start(target, drafter, options)?;
+    let stream = engine.generate(Generate {
+        prompt: prompt.to_vec(),
+        params: SamplingParams::default(),
+        max_tokens: tokens,
+        stop_tokens: Vec::new(),
+    })?;
+    let mut written = Vec::new();
+    let mut start = Instant::now();
+    while let Some(event) = stream.next() {
+        match event {
+            Event::Tokens(tokens) => {
+                if written.is_empty() {
+                    start = Instant::now();
+                }
+                written.extend(tokens);
+            }
+            Event::Failed(failure) => return Err(failure.into()),
+            Event::Finished(_) => break,
+            Event::Round(_) => {}
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let lanes = engine.lane_times();
+    let overhead = lanes.overhead.as_secs_f64() / lanes.target.as_secs_f64();
+    Ok((seconds, written, overhead))
+}
+
+fn bare(model: &LlamaModel, prompt: &[Token], tokens: u32) -> Result<(f64, Vec<Token>), Failure> {
+    let mut context = context(model, &cores(Lanes::Shared).0)?;
+    on_own_thread(move || {
+        let sequence = SequenceId(1);
+        let mut at = 0;
+        let mut step = |chunk: &[Token]| -> Result<Token, String> {
+            let row = |(i, &token)| Row {
+                sequence,
+                token,
+                position: (at + i) as u32,
+                cell: (at + i + 1) as u64,
+                parent: (i > 0).then_some((at + i) as u64),
+                logits: i + 1 == chunk.len(),
+            };
+            let forward = Forward {
+                rows: chunk.iter().enumerate().map(row).collect(),
+                pad_to: 0,
+            };
+            context.forward(&forward).map_err(|e| e.to_string())?;
+            let logits = context.row(chunk.len() - 1);
+            let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            let best = best.map_or(0, |b| b.0 as Token);
+            at += chunk.len();
+            let tip = at as u64;
+            let keep_descendants = false;
+            let commit = KvOp::Commit {
+                sequence,
+                tip,
+                keep_descendants,
+            };
+            context.apply(commit).map_err(|e| e.to_string())?;
+            Ok(best)
+        };
+        let mut next = 0;
+        for chunk in prompt.chunks(256) {
+            next = step(chunk)?;
+        }
+        let mut written = vec![next];
+        let start = Instant::now();
+        while written.len() < tokens as usize {
+            next = step(&[next])?;
+            written.push(next);
+        }
+        Ok((start.elapsed().as_secs_f64(), written))
+    })
+    .map_err(|e: String| e.into())
+}
