@@ -29,8 +29,8 @@ const PLAIN: Setup = Setup {
 
 fn schedules() -> [(Mode, Lanes); 4] {
     [
-        (Mode::DraftThenVerify, Lanes::Shared),
         (Mode::Card, Lanes::Disjoint),
+        (Mode::DraftThenVerify, Lanes::Shared),
         (Mode::Card, Lanes::Shared),
         (Mode::Auto, Lanes::Shared),
     ]
@@ -127,7 +127,9 @@ fn small_model_every_mode_in_full() {
         &draft,
         &report,
         Exactness::Default,
-        &schedules(),
+        // As its own drafter on a lane of its own it is never ahead of itself; the pair
+        // and the garbage test cover that lane.
+        &schedules()[1..],
         &PROMPTS,
         128,
     );

@@ -161,16 +161,14 @@ impl LlamaContext {
         log::forget();
         let turn = self.cores.take();
         // SAFETY: the batch holds n tokens, the context is alive and used by nobody else;
-        // the pool is ours until `turn` is dropped, and the context forgets it before.
+        // the pool is ours until `turn` is dropped, and lives as long as the context.
         let code = unsafe {
-            let pool = turn.pool();
-            if !pool.is_null() {
-                sys::llama_attach_threadpool(self.raw.as_ptr(), pool, pool);
+            if !turn.pool.is_null() {
+                sys::llama_attach_threadpool(self.raw.as_ptr(), turn.pool, turn.pool);
             }
             let code = sys::llama_decode(self.raw.as_ptr(), self.batch);
             // A device may still be at work; the CPU's part is done with the logits.
             sys::llama_synchronize(self.raw.as_ptr());
-            sys::llama_detach_threadpool(self.raw.as_ptr());
             code
         };
         drop(turn);

@@ -15,7 +15,7 @@ pub struct Cores {
     threads: usize,
     /// Processor numbers to pin to, one thread each; empty for the system's choice.
     pins: Arc<[usize]>,
-    pool: Arc<Mutex<Option<Pool>>>,
+    pools: Arc<Mutex<Vec<Pool>>>,
 }
 
 struct Pool {
@@ -29,19 +29,17 @@ unsafe impl Send for Pool {}
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: made by ggml_threadpool_new, freed once, and not in use: whoever uses it
-        // holds the lock.
+        // SAFETY: made by ggml_threadpool_new and freed once. Every context that may have
+        // used it holds the `Cores` it belongs to, and is gone by now.
         unsafe { sys::ggml_threadpool_free(self.raw) }
     }
 }
 
 /// Exclusive use of the cores.
-pub(crate) struct Turn<'a>(MutexGuard<'a, Option<Pool>>);
-
-impl Turn<'_> {
-    pub(crate) fn pool(&self) -> *mut sys::ggml_threadpool {
-        self.0.as_ref().map_or(std::ptr::null_mut(), |p| p.raw)
-    }
+pub(crate) struct Turn<'a> {
+    /// The pool of the calling thread; null if there could be none.
+    pub(crate) pool: *mut sys::ggml_threadpool,
+    _lock: MutexGuard<'a, Vec<Pool>>,
 }
 
 impl Cores {
@@ -50,7 +48,7 @@ impl Cores {
         Cores {
             threads: threads.max(1),
             pins: Arc::from([]),
-            pool: Arc::default(),
+            pools: Arc::default(),
         }
     }
 
@@ -66,7 +64,7 @@ impl Cores {
         let lane = |&threads: &usize| Cores {
             threads,
             pins: ids.by_ref().take(threads).collect(),
-            pool: Arc::default(),
+            pools: Arc::default(),
         };
         Some(lanes.iter().map(lane).collect())
     }
@@ -76,14 +74,14 @@ impl Cores {
         self.threads
     }
 
-    /// Waits for the cores to be free and takes them. The pool belongs to the thread that
-    /// used it last, since that thread is one of its workers; another one makes it anew.
+    /// Waits for the cores to be free and takes them. The thread that decodes is one of the
+    /// workers, so each thread that ever does has a pool. Pools are few and stay until the
+    /// last context is gone: a context's CPU backend remembers the one it used last, and
+    /// pauses it when it gets another.
     pub(crate) fn take(&self) -> Turn<'_> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let me = std::thread::current().id();
-        if pool.as_ref().is_none_or(|p| p.owner != me) {
-            // The old one first: its threads would compete with the new one's.
-            *pool = None;
+        if !pools.iter().any(|p| p.owner == me) {
             // SAFETY: returns a plain struct.
             let mut params = unsafe { sys::ggml_threadpool_params_default(self.threads as i32) };
             for &id in self.pins.iter() {
@@ -94,10 +92,16 @@ impl Cores {
             params.strict_cpu = !self.pins.is_empty();
             // SAFETY: params is filled in; ggml copies it.
             let raw = unsafe { sys::ggml_threadpool_new(&mut params) };
-            // Without a pool ggml makes threads for every forward: slow, but right.
-            *pool = (!raw.is_null()).then_some(Pool { raw, owner: me });
+            if !raw.is_null() {
+                pools.push(Pool { raw, owner: me });
+            }
         }
-        Turn(pool)
+        // Without a pool ggml makes threads for every forward: slow, but right.
+        let mine = pools.iter().find(|p| p.owner == me);
+        Turn {
+            pool: mine.map_or(std::ptr::null_mut(), |p| p.raw),
+            _lock: pools,
+        }
     }
 }
 

@@ -125,7 +125,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub draft_threads: Option<u32>,
     /// Tokens of context, prompt included [default: 4096, or what the model was trained for]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     pub ctx: Option<u32>,
     /// Layers of the target on the GPU [default: all]
     #[arg(long, value_name = "N")]

@@ -72,7 +72,8 @@ fn every_mode_writes_the_same() {
     let text = |arguments: &[&str]| {
         let common = ["-p", "Once upon a time", "-n", "24", "-q", "--tokens"];
         let output = generate(&common).args(arguments).output().unwrap();
-        assert!(output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{:?}: {said}", output.status);
         String::from_utf8(output.stdout).unwrap()
     };
     for sampling in [
@@ -136,21 +137,21 @@ fn a_full_context_ends_with_a_word_about_it() {
         "-p",
         "Count: 1 2 3",
         "--ctx",
-        "32",
+        "64",
         "-n",
         "200",
         "--ignore-eos",
     ])
     .assert()
     .success()
-    .stderr(contains("the context of 32 tokens is full").and(contains("raise --ctx")));
+    .stderr(contains("the context of 64 tokens is full").and(contains("raise --ctx")));
 }
 
 #[test]
 fn a_prompt_that_does_not_fit_is_refused() {
     let long = "word ".repeat(100);
     refuses(
-        generate(&["-p", &long, "--ctx", "32"]),
+        generate(&["-p", &long, "--ctx", "64"]),
         "shorten it, or raise --ctx",
     );
 }
