@@ -392,11 +392,9 @@ impl Engine {
         if !deciding {
             return None;
         }
-        let base = self.sequences.len() as u32;
-        let ready = self.ready();
-        let depth = self.depth();
         match config.lanes {
             Lanes::Shared => {
+                let depth = self.depth();
                 let left = |s: &Sequence| s.end.min(self.config.limits.context as usize);
                 let left = self
                     .sequences
@@ -408,6 +406,8 @@ impl Engine {
                 if depth as usize + 1 >= left {
                     return None;
                 }
+                let base = self.sequences.len() as u32;
+                let ready = self.ready();
                 self.policy
                     .draft_first(base, &ready, depth, outlook, left as u32)
                     .then_some(Action::Draft)

@@ -37,6 +37,25 @@ pub struct Forward {
     pub pad_to: usize,
 }
 
+impl Forward {
+    /// `tokens` as one chain behind the stem of `at` tokens; a cell is named by its position
+    /// plus one, so this is for callers that grow no tree. All logits are asked for.
+    pub fn chain(sequence: SequenceId, at: usize, tokens: &[Token], pad_to: usize) -> Self {
+        let row = |(i, &token)| Row {
+            sequence,
+            token,
+            position: (at + i) as u32,
+            cell: (at + i + 1) as Cell,
+            parent: (i > 0).then_some((at + i) as Cell),
+            logits: true,
+        };
+        Forward {
+            rows: tokens.iter().enumerate().map(row).collect(),
+            pad_to,
+        }
+    }
+}
+
 /// A change of what a model keeps. Applied between forwards, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvOp {

@@ -30,7 +30,6 @@ pub struct SyntheticConfig {
 
 #[derive(Clone, Copy)]
 struct Decoded {
-    token: Token,
     position: u32,
     parent: Option<Cell>,
     /// Hash of the text up to and with this token.
@@ -173,7 +172,6 @@ impl Model for Synthetic {
             kv.cells.insert(
                 row.cell,
                 Decoded {
-                    token: row.token,
                     position,
                     parent: row.parent,
                     hash,
@@ -191,10 +189,4 @@ impl Model for Synthetic {
 
 fn failed(what: &str) -> ModelError {
     ModelError::Failed(format!("synthetic model: {what}"))
-}
-
-impl std::fmt::Debug for Decoded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}@{}", self.token, self.position)
-    }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use card_core::engine::Shapes;
-use card_core::forward::{Forward, KvOp, Logits, Model, Row};
+use card_core::forward::{Forward, KvOp, Logits, Model};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
 use card_core::types::{SequenceId, Token};
@@ -127,17 +127,12 @@ fn prompt_of(line: &str) -> Option<String> {
 
 fn cores(lanes: Lanes) -> (Cores, Cores) {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let draft = (all / 4).max(1);
-    let target = all.saturating_sub(draft).max(1);
     if lanes == Lanes::Shared {
-        let one = Cores::all(&[all]).and_then(|mut l| l.pop());
-        let one = one.unwrap_or_else(|| Cores::unpinned(all));
+        let one = Cores::one_lane(all);
         return (one.clone(), one);
     }
-    match Cores::all(&[target, draft]).as_deref() {
-        Some([target, draft]) => (target.clone(), draft.clone()),
-        _ => (Cores::unpinned(target), Cores::unpinned(draft)),
-    }
+    let draft = (all / 4).max(1);
+    Cores::two_lanes(all.saturating_sub(draft).max(1), draft)
 }
 
 fn context(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, Failure> {
@@ -209,18 +204,7 @@ fn bare(model: &LlamaModel, prompt: &[Token], tokens: u32) -> Result<(f64, Vec<T
         let sequence = SequenceId(1);
         let mut at = 0;
         let mut step = |chunk: &[Token]| -> Result<Token, String> {
-            let row = |(i, &token)| Row {
-                sequence,
-                token,
-                position: (at + i) as u32,
-                cell: (at + i + 1) as u64,
-                parent: (i > 0).then_some((at + i) as u64),
-                logits: i + 1 == chunk.len(),
-            };
-            let forward = Forward {
-                rows: chunk.iter().enumerate().map(row).collect(),
-                pad_to: 0,
-            };
+            let forward = Forward::chain(sequence, at, chunk, 0);
             context.forward(&forward).map_err(|e| e.to_string())?;
             let logits = context.row(chunk.len() - 1);
             let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::engine::Shapes;
-use card_core::forward::{Forward, KvOp, Model, ModelError, Row};
+use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::types::{SequenceId, Token};
 use serde::{Deserialize, Serialize};
 
@@ -154,13 +154,6 @@ impl Report {
     }
 }
 
-/// Logits of the passage, decoded in one way.
-struct Pass {
-    /// FNV hash of each position's logits.
-    hashes: Vec<u64>,
-    ms: f64,
-}
-
 /// Runs the self-test on `passage` (at least 32 tokens) behind each of the `heads`, which
 /// are the passage over and over. A head that does not fit the context is left out. The
 /// model's KV cache must be free for it, and is free again afterwards. `progress` hears
@@ -219,7 +212,8 @@ fn behind(
     }
     let mut reference: Vec<Vec<f32>> = Vec::new();
     let mut reports: Vec<SizeReport> = Vec::new();
-    let mut passes: BTreeMap<usize, Pass> = BTreeMap::new();
+    // Fingerprints of each position's logits, by size.
+    let mut passes: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for &rows in sizes {
         let mut report = SizeReport {
             rows,
@@ -232,20 +226,19 @@ fn behind(
         };
         let mut hashes = Vec::new();
         let ms = decode(model, head, passage, rows, 0, step, &mut |logits| {
-            hashes.push(hash(logits));
+            hashes.push(fingerprint(logits));
             match rows {
                 1 => reference.push(logits.to_vec()),
                 _ => compare(&mut report, &reference[hashes.len() - 1], logits),
             }
         })?;
         report.ms = ms;
-        let pass = Pass { hashes, ms };
-        let same = passes.iter().find(|(_, p)| agree(&p.hashes, &pass.hashes));
+        let same = passes.iter().find(|(_, earlier)| agree(earlier, &hashes));
         if let Some((&class, _)) = same {
             report.class = class;
         }
         reports.push(report);
-        passes.insert(rows, pass);
+        passes.insert(rows, hashes);
     }
     let report = Report {
         sizes: reports,
@@ -263,7 +256,7 @@ fn check_padding(
     head: &[Token],
     passage: &[Token],
     mut report: Report,
-    passes: &BTreeMap<usize, Pass>,
+    passes: &BTreeMap<usize, Vec<u64>>,
 ) -> Result<Report, ModelError> {
     loop {
         let (pad_to, _) = report.bitwise_range();
@@ -272,9 +265,9 @@ fn check_padding(
         }
         let mut hashes = Vec::new();
         decode(model, head, passage, 1, pad_to, &mut || {}, &mut |logits| {
-            hashes.push(hash(logits));
+            hashes.push(fingerprint(logits));
         })?;
-        if agree(&hashes, &passes[&pad_to].hashes) {
+        if agree(&hashes, &passes[&pad_to]) {
             return Ok(report);
         }
         for size in &mut report.sizes {
@@ -294,18 +287,7 @@ fn extend(
     tokens: &[Token],
     pad_to: usize,
 ) -> Result<Duration, ModelError> {
-    let row = |(i, &token)| Row {
-        sequence,
-        token,
-        position: (at + i) as u32,
-        cell: (at + i + 1) as u64,
-        parent: (i > 0).then_some((at + i) as u64),
-        logits: true,
-    };
-    let forward = Forward {
-        rows: tokens.iter().enumerate().map(row).collect(),
-        pad_to,
-    };
+    let forward = Forward::chain(sequence, at, tokens, pad_to);
     let start = Instant::now();
     model.forward(&forward)?;
     let elapsed = start.elapsed();
@@ -381,14 +363,9 @@ fn agree(a: &[u64], b: &[u64]) -> bool {
     a.iter().zip(b).all(|(a, b)| a == b)
 }
 
-fn hash(logits: &[f32]) -> u64 {
+/// FNV-1a over the bits of a row of logits: equal logits, equal number.
+pub fn fingerprint(logits: &[f32]) -> u64 {
     logits.iter().fold(0xcbf2_9ce4_8422_2325, |h, l| {
         (h ^ u64::from(l.to_bits())).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-impl std::fmt::Debug for Pass {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} positions, {} ms", self.hashes.len(), self.ms)
-    }
 }

@@ -98,7 +98,7 @@ impl LlamaContext {
             memory_ops: Vec::new(),
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
-        context.run(&[], &[], 1).map_err(|e| LlamaError::Context {
+        on_own_thread(|| context.run(&[], &[], 1)).map_err(|e| LlamaError::Context {
             context: options.context,
             why: e.to_string(),
         })?;

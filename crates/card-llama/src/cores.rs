@@ -44,7 +44,7 @@ pub(crate) struct Turn<'a> {
 
 impl Cores {
     /// `threads` threads wherever the system puts them.
-    pub fn unpinned(threads: usize) -> Self {
+    fn unpinned(threads: usize) -> Self {
         Cores {
             threads: threads.max(1),
             pins: Arc::from([]),
@@ -52,10 +52,24 @@ impl Cores {
         }
     }
 
+    /// One lane of `threads` threads, pinned if it takes every core.
+    pub fn one_lane(threads: usize) -> Self {
+        let pinned = Self::all(&[threads]).and_then(|mut lanes| lanes.pop());
+        pinned.unwrap_or_else(|| Self::unpinned(threads))
+    }
+
+    /// Two lanes, pinned if together they take every core.
+    pub fn two_lanes(first: usize, second: usize) -> (Self, Self) {
+        match Self::all(&[first, second]).as_deref() {
+            Some([a, b]) => (a.clone(), b.clone()),
+            _ => (Self::unpinned(first), Self::unpinned(second)),
+        }
+    }
+
     /// Lanes that together use every core, each pinned to its own. `None` if the numbers of
     /// threads do not add up to the cores there are: pinning some would leave others idle
     /// and get in the way of a second program that does the same.
-    pub fn all(lanes: &[usize]) -> Option<Vec<Self>> {
+    fn all(lanes: &[usize]) -> Option<Vec<Self>> {
         let ids = core_affinity::get_core_ids()?;
         if lanes.iter().sum::<usize>() != ids.len() || lanes.contains(&0) {
             return None;

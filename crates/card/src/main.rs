@@ -6,17 +6,17 @@ mod generate;
 mod interrupt;
 mod models;
 mod profile;
+mod progress;
 mod report;
 mod session;
 mod show;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use args::{Cli, Command};
 use clap::Parser;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use models::catalogue::Catalogue;
 use models::fetch;
 use models::store::Store;
@@ -120,11 +120,7 @@ fn quantize(
         Some(model) => fetch::fetch(&Store::open()?, model)?,
         None => input.to_owned(),
     };
-    let bar = ProgressBar::new(1);
-    if let Ok(style) = ProgressStyle::with_template("  {bar:32} {pos}/{len} tensors {eta:>5}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
+    let bar = progress::bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shown = bar.clone();
     let done = card_llama::quantize(&input, output, kind, threads, move |done, all| {

@@ -1,16 +1,15 @@
 //! Self-test results, kept per machine, model and build.
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use card_engine::selftest::{self, Report};
 use card_llama::{LlamaContext, LlamaModel, on_own_thread, system_info};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::models::store::Store;
+use crate::progress;
 
 /// What the self-test found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,12 +73,8 @@ pub fn get(
 fn measure(model: &LlamaModel, context: &mut LlamaContext, heads: &[usize]) -> Result<Report> {
     let mut passage = model.vocab().tokenize(PASSAGE, false)?;
     passage.truncate(POSITIONS);
-    let bar = ProgressBar::new(1);
-    if let Ok(style) = ProgressStyle::with_template("  {msg:32} {bar:24} {percent:>3} % {eta:>4}") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(1, "  {msg:32} {bar:24} {percent:>3} % {eta:>4}");
     bar.set_message("measuring this model here (once)");
-    bar.enable_steady_tick(Duration::from_millis(200));
     let report = on_own_thread(|| {
         selftest::run(context, &passage, heads, &mut |done, all| {
             bar.set_length(all);

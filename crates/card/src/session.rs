@@ -1,7 +1,6 @@
 //! From arguments to a running engine: find the files, load, self-test, start.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use card_core::forward::Model as _;
@@ -12,13 +11,13 @@ use card_llama::{
     ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab,
     check_vocabularies,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
 use crate::models::catalogue::Catalogue;
 use crate::models::fetch;
 use crate::models::store::Store;
 use crate::profile::{self, Profile};
+use crate::progress;
 
 /// KV cells for candidates beside the context.
 const SPARE_CELLS: u32 = 512;
@@ -311,26 +310,17 @@ fn cores(args: &ModelArgs, lanes: Lanes, drafting: bool) -> (Cores, Cores) {
     let there_are = std::thread::available_parallelism().map_or(1, usize::from);
     let all = args.threads.map_or(there_are, |t| t as usize);
     if lanes == Lanes::Shared || !drafting {
-        let cores = Cores::all(&[all]).and_then(|mut lanes| lanes.pop());
-        let cores = cores.unwrap_or_else(|| Cores::unpinned(all));
+        let cores = Cores::one_lane(all);
         return (cores.clone(), cores);
     }
     // The drafter is small: a quarter of the threads, at least one.
     let draft = args.draft_threads.map_or(all / 4, |t| t as usize).max(1);
-    let target = all.saturating_sub(draft).max(1);
-    match Cores::all(&[target, draft]).as_deref() {
-        Some([target, draft]) => (target.clone(), draft.clone()),
-        _ => (Cores::unpinned(target), Cores::unpinned(draft)),
-    }
+    Cores::two_lanes(all.saturating_sub(draft).max(1), draft)
 }
 
 fn load(path: &std::path::Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
-    let bar = ProgressBar::new(100);
-    if let Ok(style) = ProgressStyle::with_template("  {msg:32} {bar:24} {percent:>3} %") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
     bar.set_message(format!("loading the {role} model"));
-    bar.enable_steady_tick(Duration::from_millis(200));
     let model = LlamaModel::load(path, options, &mut |part| {
         bar.set_position((part * 100.0) as u64);
     });

@@ -67,18 +67,10 @@ pub fn load(name: &str, repack: bool) -> LlamaModel {
 /// The cores of target and drafter: all for both in turn, or split.
 pub fn cores(lanes: Lanes) -> (Cores, Cores) {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let pinned = |lanes: &[usize]| Cores::all(lanes);
     match lanes {
-        Lanes::Disjoint => {
-            let target = (all - 1).max(1);
-            match pinned(&[target, all - target]).as_deref() {
-                Some([target, draft]) => (target.clone(), draft.clone()),
-                _ => (Cores::unpinned(target), Cores::unpinned(1)),
-            }
-        }
+        Lanes::Disjoint => Cores::two_lanes((all - 1).max(1), 1),
         Lanes::Shared => {
-            let one = pinned(&[all]).and_then(|mut lanes| lanes.pop());
-            let one = one.unwrap_or_else(|| Cores::unpinned(all));
+            let one = Cores::one_lane(all);
             (one.clone(), one)
         }
     }
@@ -184,9 +176,7 @@ impl Recorder {
 impl Logits for Recorder {
     fn row(&self, i: usize) -> &[f32] {
         let row = self.inner.row(i);
-        let hash = row.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, l| {
-            (h ^ u64::from(l.to_bits())).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = selftest::fingerprint(row);
         self.notes
             .lock()
             .expect("notes")

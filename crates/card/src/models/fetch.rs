@@ -13,11 +13,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use fs4::FileExt;
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use sha2::{Digest, Sha256};
 
 use super::catalogue::{Model, Source};
 use super::store::Store;
+use crate::progress;
 
 /// Fetches `model` unless it is there. Returns its path.
 pub fn fetch(store: &Store, model: &Model) -> Result<PathBuf> {
@@ -143,11 +144,7 @@ fn check_room(dir: &Path, model: &Model, have: u64) -> Result<()> {
 
 fn bar(bytes: u64) -> ProgressBar {
     let style = "  {bar:32} {bytes:>10} of {total_bytes} {binary_bytes_per_sec:>14} {eta:>5}";
-    let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template(style) {
-        bar.set_style(style);
-    }
-    bar
+    progress::bar(bytes, style)
 }
 
 fn from_pip(
@@ -313,7 +310,6 @@ fn verify(partial: &Partial, model: &Model) -> Result<()> {
     let length = file.metadata()?.len();
     let mut hash = Sha256::new();
     let bar = bar(length);
-    bar.set_message("checking");
     let mut buffer = vec![0; 1 << 20];
     loop {
         let n = file.read(&mut buffer)?;
