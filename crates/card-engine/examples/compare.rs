@@ -7,6 +7,7 @@
 //! other, so that a slow minute of the machine hits all of them. `bare` is a loop of
 //! one-token forwards and an argmax, without the engine.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -62,6 +63,7 @@ fn main() -> Result<(), Failure> {
         let prompt = target.vocab().tokenize(&rendered, true)?;
         let mut times = Vec::new();
         let mut plain = Vec::new();
+        let mut margins = BTreeMap::new();
         for (name, how) in CONTESTANTS {
             let (seconds, written) = match how {
                 None => bare(&target, &prompt, tokens)?,
@@ -71,13 +73,18 @@ fn main() -> Result<(), Failure> {
                         lanes,
                         shapes: Shapes::FREE,
                         parked: 0,
+                        // Every decision's margin is wanted, should a text differ.
+                        near_tie: f32::INFINITY,
                         target_cost: target_report.cost(),
                         draft_cost: draft_report.cost(),
                         ..Options::default()
                     };
                     let run = engine(&target, &draft, options, &prompt, tokens)?;
-                    overheads.push(run.2);
-                    (run.0, run.1)
+                    overheads.push(run.overhead);
+                    if mode == Mode::Plain {
+                        margins = run.margins;
+                    }
+                    (run.seconds, run.written)
                 }
             };
             if plain.is_empty() {
@@ -89,7 +96,8 @@ fn main() -> Result<(), Failure> {
                 .take_while(|(a, b)| a == b)
                 .count();
             if same < plain.len().min(written.len()) {
-                println!("  {name}: another text from token {same} on (a near-tie)");
+                let margin = margins.get(&((prompt.len() + same) as u32));
+                println!("  {name}: another text from token {same} on; plain's margin {margin:?}");
             }
             times.push(seconds / written.len().max(1) as f64);
         }
@@ -156,14 +164,24 @@ fn measure(model: &LlamaModel) -> Result<selftest::Report, Failure> {
     Ok(on_own_thread(run)?)
 }
 
-/// Seconds of decoding (the prompt's prefill left out), tokens, engine time per forward.
+/// What the engine did.
+struct Run {
+    /// Time of decoding, the prompt's prefill left out.
+    seconds: f64,
+    written: Vec<Token>,
+    /// Time of the engine relative to that of the target's forwards.
+    overhead: f64,
+    /// Distance of the two best tokens in logits, by position.
+    margins: BTreeMap<u32, f32>,
+}
+
 fn engine(
     target: &LlamaModel,
     draft: &LlamaModel,
     options: Options,
     prompt: &[Token],
     tokens: u32,
-) -> Result<(f64, Vec<Token>, f64), Failure> {
+) -> Result<Run, Failure> {
     let (target_cores, draft_cores) = cores(options.lanes);
     let drafter: Option<Box<dyn Model + Send>> = match options.mode {
         Mode::Plain => None,
@@ -178,6 +196,7 @@ fn engine(
         stop_tokens: Vec::new(),
     })?;
     let mut written = Vec::new();
+    let mut margins = BTreeMap::new();
     let mut start = Instant::now();
     while let Some(event) = stream.next() {
         match event {
@@ -189,13 +208,18 @@ fn engine(
             }
             Event::Failed(failure) => return Err(failure.into()),
             Event::Finished(_) => break,
-            Event::Round(_) => {}
+            Event::Round(round) => margins.extend(round.near_ties.iter().copied()),
         }
     }
     let seconds = start.elapsed().as_secs_f64();
     let lanes = engine.lane_times();
     let overhead = lanes.overhead.as_secs_f64() / lanes.target.as_secs_f64();
-    Ok((seconds, written, overhead))
+    Ok(Run {
+        seconds,
+        written,
+        overhead,
+        margins,
+    })
 }
 
 fn bare(model: &LlamaModel, prompt: &[Token], tokens: u32) -> Result<(f64, Vec<Token>), Failure> {
