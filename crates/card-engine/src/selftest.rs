@@ -85,6 +85,8 @@ impl Report {
             Exactness::Default => Shapes::FREE,
             Exactness::Strict => Shapes {
                 redecide_below: Some(self.margin_bound()),
+                // The bound was measured on chains; trees shift margins further.
+                chain_only: true,
                 ..Shapes::FREE
             },
             Exactness::Bitwise => {
