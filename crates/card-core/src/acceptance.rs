@@ -3,14 +3,21 @@
 //! A draft model's 0.9, a suffix match and a predicted output are not comparable as
 //! they come. For each (source, bucket of proposed probability, rank) this keeps a Beta
 //! count of how often the target wrote the proposed token, which makes them so. The
-//! prior believes the source, with the weight of a few observations.
+//! prior believes the source, with the weight of a few observations. Each sequence counts
+//! for itself as well, with what all of them say as its prior. Where several sources
+//! speak, the [mixer](crate::mixer) makes one probability of theirs.
 
-use crate::cache::CandidateCache;
-use crate::types::{Source, Token};
+use serde::{Deserialize, Serialize};
+
+use crate::cache::{CandidateCache, NodeId};
+use crate::mixer::{Mixer, Opinions};
+use crate::types::{Evidence, SOURCES, Source, SourceSet, Token};
 
 const BUCKETS: usize = 12;
 const RANKS: usize = 4;
 const PRIOR_WEIGHT: f32 = 4.0;
+/// Weight of what all sequences say, for one of them.
+const GLOBAL_WEIGHT: f32 = 8.0;
 /// Counts are halved here, so that the estimate follows a change of topic.
 const MEMORY: f32 = 400.0;
 
@@ -19,45 +26,130 @@ const BOUNDS: [f32; BUCKETS] = [
     0.01, 0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.82, 0.92, 0.98, 1.01,
 ];
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Count {
     accepted: f32,
     seen: f32,
 }
 
-/// Beta counts per (source, probability bucket, rank).
-#[derive(Clone, Debug)]
-pub struct Acceptance {
-    counts: [[[Count; RANKS]; BUCKETS]; Source::ALL.len()],
-}
+impl Count {
+    fn expect(self, prior: f32, weight: f32) -> f32 {
+        (self.accepted + weight * prior) / (self.seen + weight)
+    }
 
-impl Default for Acceptance {
-    fn default() -> Self {
-        Acceptance {
-            counts: [[[Count::default(); RANKS]; BUCKETS]; Source::ALL.len()],
+    fn observe(&mut self, accepted: bool) {
+        self.seen += 1.0;
+        self.accepted += f32::from(u8::from(accepted));
+        if self.seen > MEMORY {
+            self.seen /= 2.0;
+            self.accepted /= 2.0;
         }
     }
 }
 
+/// Beta counts per (source, probability bucket, rank).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts([[[Count; RANKS]; BUCKETS]; SOURCES]);
+
+impl Counts {
+    fn at(&self, source: Source, prob: f32, rank: u8) -> Count {
+        self.0[source.index()][bucket(prob)][rank_slot(rank)]
+    }
+
+    fn observe(&mut self, source: Source, prob: f32, rank: u8, accepted: bool) {
+        self.0[source.index()][bucket(prob)][rank_slot(rank)].observe(accepted);
+    }
+}
+
+/// What is known of all sources, from all sequences.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Acceptance {
+    counts: Counts,
+    mixer: Mixer,
+    /// Take the surest source's word in place of mixing; to measure what mixing brings.
+    #[serde(skip)]
+    pub unmixed: bool,
+}
+
 impl Acceptance {
+    /// Whether it was made by this version: what was saved elsewhere may not be.
+    pub fn fits(&self) -> bool {
+        self.mixer.fits()
+    }
+
     /// Probability that the target writes a token which `source` proposed with
     /// probability `prob` as its number `rank`, given that the target got there.
     pub fn expect(&self, source: Source, prob: f32, rank: u8) -> f32 {
-        let count = &self.counts[source.index()][bucket(prob)][rank_slot(rank)];
         let prior = prob.clamp(0.001, 0.999);
-        (count.accepted + PRIOR_WEIGHT * prior) / (count.seen + PRIOR_WEIGHT)
+        self.counts
+            .at(source, prob, rank)
+            .expect(prior, PRIOR_WEIGHT)
+    }
+
+    /// The same in a sequence that has counts of its own.
+    pub fn expect_in(&self, local: &Counts, source: Source, prob: f32, rank: u8) -> f32 {
+        let prior = self.expect(source, prob, rank);
+        local.at(source, prob, rank).expect(prior, GLOBAL_WEIGHT)
+    }
+
+    /// Probability that the target writes a candidate of which the sources say `evidence`,
+    /// while those in `against` proposed something else there.
+    pub fn judge(&self, local: &Counts, evidence: &Evidence, against: SourceSet) -> f32 {
+        let opinions = self.opinions(local, evidence, against);
+        if self.unmixed {
+            return opinions.probs.into_iter().fold(0.0, f32::max);
+        }
+        self.mixer.mix(&opinions)
+    }
+
+    fn opinions(&self, local: &Counts, evidence: &Evidence, against: SourceSet) -> Opinions {
+        let mut opinions = Opinions {
+            proposed: evidence.sources(),
+            against,
+            ..Opinions::default()
+        };
+        for (source, prob, rank) in evidence.iter() {
+            opinions.probs[source.index()] = self.expect_in(local, source, prob, rank);
+        }
+        opinions
+    }
+
+    /// Gives every child of `parent` the probability that all sources together give it.
+    pub fn rejudge(&self, local: &Counts, cache: &mut CandidateCache, parent: NodeId) {
+        /// Something else may always come.
+        const MOST: f32 = 0.99;
+        let (children, spoke) = children(cache, parent);
+        let judged: Vec<f32> = children
+            .iter()
+            .map(|(_, evidence)| self.judge(local, evidence, spoke.without(evidence.sources())))
+            .collect();
+        let sum: f32 = judged.iter().sum();
+        let scale = if sum > MOST { MOST / sum } else { 1.0 };
+        for ((id, _), cond) in children.into_iter().zip(judged) {
+            cache.set_cond(id, cond * scale);
+        }
     }
 
     /// Learns from what the target wrote: every candidate that was proposed for one of
     /// these positions, chosen or not. Call it before [`CandidateCache::correct`].
-    pub fn learn(&mut self, cache: &CandidateCache, committed: &[Token]) {
+    pub fn learn(&mut self, local: &mut Counts, cache: &CandidateCache, committed: &[Token]) {
         let mut at = cache.root();
         for &token in committed {
+            let (children, spoke) = children(cache, at);
             let mut next = None;
-            for id in cache.children(at) {
-                let Some(c) = cache.get(id) else { continue };
-                self.observe(c.source, c.prob, c.rank, c.token == token);
-                if c.token == token {
+            for (id, evidence) in children {
+                let written = cache.get(id).is_some_and(|c| c.token == token);
+                let against = spoke.without(evidence.sources());
+                let opinions = self.opinions(local, &evidence, against);
+                // A source alone is calibrated; there is nothing to mix.
+                if spoke.len() > 1 {
+                    self.mixer.learn(&opinions, written);
+                }
+                for (source, prob, rank) in evidence.iter() {
+                    self.observe(source, prob, rank, written);
+                    local.observe(source, prob, rank, written);
+                }
+                if written {
                     next = Some(id);
                 }
             }
@@ -70,14 +162,18 @@ impl Acceptance {
 
     /// Learns that the target did or did not write a proposed token.
     pub fn observe(&mut self, source: Source, prob: f32, rank: u8, accepted: bool) {
-        let count = &mut self.counts[source.index()][bucket(prob)][rank_slot(rank)];
-        count.seen += 1.0;
-        count.accepted += f32::from(accepted as u8);
-        if count.seen > MEMORY {
-            count.seen /= 2.0;
-            count.accepted /= 2.0;
-        }
+        self.counts.observe(source, prob, rank, accepted);
     }
+}
+
+/// The children of a node with what was said of each, and everyone who said anything.
+fn children(cache: &CandidateCache, parent: NodeId) -> (Vec<(NodeId, Evidence)>, SourceSet) {
+    let known = |id| cache.get(id).map(|c| (id, c.evidence));
+    let children: Vec<_> = cache.children(parent).filter_map(known).collect();
+    let spoke = children
+        .iter()
+        .fold(SourceSet::default(), |all, c| all.union(c.1.sources()));
+    (children, spoke)
 }
 
 fn bucket(prob: f32) -> usize {
@@ -115,5 +211,29 @@ mod tests {
             a.observe(Source::Draft, 0.9, 0, false);
         }
         assert!(a.expect(Source::Draft, 0.9, 0) < 0.3);
+    }
+
+    #[test]
+    fn a_sequence_of_its_own_kind_is_learned_sooner() {
+        let mut a = Acceptance::default();
+        for _ in 0..300 {
+            a.observe(Source::Suffix, 0.6, 0, false);
+        }
+        let mut local = Counts::default();
+        for _ in 0..20 {
+            local.observe(Source::Suffix, 0.6, 0, true);
+        }
+        let here = a.expect_in(&local, Source::Suffix, 0.6, 0);
+        assert!(here > 0.7 && a.expect(Source::Suffix, 0.6, 0) < 0.05);
+    }
+
+    #[test]
+    fn survives_being_saved() {
+        let mut a = Acceptance::default();
+        a.observe(Source::Draft, 0.9, 0, true);
+        let text = serde_json::to_string(&a).unwrap();
+        let again: Acceptance = serde_json::from_str(&text).unwrap();
+        assert_eq!(a, again);
+        assert!(again.fits());
     }
 }

@@ -13,7 +13,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::types::{Source, SourceSet, Token};
+use crate::types::{Evidence, Source, SourceSet, Token};
 
 const NONE: u32 = u32::MAX;
 
@@ -45,6 +45,10 @@ pub struct Candidate {
     pub source: Source,
     /// Everyone who proposed it.
     pub sources: SourceSet,
+    /// What each of them said.
+    pub evidence: Evidence,
+    /// Calibrated probability given that the target wrote its parent.
+    pub cond: f32,
     /// Whether a drafter already looked past it.
     pub expanded: bool,
 }
@@ -57,7 +61,6 @@ struct Node {
     first_child: u32,
     next_sibling: u32,
     generation: u32,
-    prob: f32,
     /// Calibrated probability given that the parent is on the path.
     cond: f32,
     /// Sum of ln(cond) from the node that was the root when the cache was made.
@@ -65,8 +68,7 @@ struct Node {
     /// Free for the owner: a drafter keeps the KV cell of the node here, 0 is none.
     tag: u64,
     source: Source,
-    sources: SourceSet,
-    rank: u8,
+    evidence: Evidence,
     pins: u8,
     expanded: bool,
     live: bool,
@@ -193,14 +195,17 @@ impl CandidateCache {
     /// The candidate, unless it is gone. The root answers too, with reach 1.
     pub fn get(&self, id: NodeId) -> Option<Candidate> {
         let node = self.node(id)?;
+        let (prob, rank) = node.evidence.by(node.source);
         Some(Candidate {
             token: node.token,
             position: node.position,
-            prob: node.prob,
+            prob,
             reach: self.reach_of(node),
-            rank: node.rank,
+            rank,
             source: node.source,
-            sources: node.sources,
+            sources: node.evidence.sources(),
+            evidence: node.evidence,
+            cond: node.cond,
             expanded: node.expanded,
         })
     }
@@ -292,7 +297,11 @@ impl CandidateCache {
         let parent_index = self.index(parent)?;
         let cond = cond.clamp(1e-6, 1.0);
         if let Some(existing) = self.child(parent, token) {
-            self.merge(existing.index, cond, source);
+            let node = &mut self.nodes[existing.index as usize];
+            node.evidence.add(source, prob, rank);
+            if cond > node.cond {
+                self.recondition(existing.index, cond);
+            }
             return Some(existing);
         }
         let (position, log_reach) = {
@@ -309,13 +318,11 @@ impl CandidateCache {
             first_child: NONE,
             next_sibling: NONE,
             generation: 0,
-            prob,
             cond,
             log_reach,
             tag: 0,
             source,
-            sources: SourceSet::of(source),
-            rank,
+            evidence: Evidence::of(source, prob, rank),
             pins: 0,
             expanded: false,
             live: true,
@@ -325,6 +332,18 @@ impl CandidateCache {
         self.link(parent_index, index);
         self.push_heaps(index);
         Some(self.id(index))
+    }
+
+    /// Sets the calibrated probability of a candidate, given its parent; its place among its
+    /// siblings and the reach of all below it follow.
+    pub fn set_cond(&mut self, id: NodeId, cond: f32) {
+        let cond = cond.clamp(1e-6, 1.0);
+        if let Some(index) = self.index(id)
+            && index != self.root
+            && self.nodes[index as usize].cond != cond
+        {
+            self.recondition(index, cond);
+        }
     }
 
     /// The best subtree: up to `max_nodes` candidates of highest reach with at most
@@ -511,13 +530,11 @@ impl CandidateCache {
             first_child: NONE,
             next_sibling: NONE,
             generation: 0,
-            prob: 1.0,
             cond: 1.0,
             log_reach: 0.0,
             tag: 0,
             source: Source::Draft,
-            sources: SourceSet::default(),
-            rank: 0,
+            evidence: Evidence::default(),
             pins: 0,
             expanded: false,
             live: true,
@@ -579,12 +596,9 @@ impl CandidateCache {
         self.nodes[at as usize].next_sibling = next;
     }
 
-    fn merge(&mut self, index: u32, cond: f32, source: Source) {
+    /// Changes the probability of a node, and with it the reach of all below it.
+    fn recondition(&mut self, index: u32, cond: f32) {
         let node = &mut self.nodes[index as usize];
-        node.sources.insert(source);
-        if cond <= node.cond {
-            return;
-        }
         let gain = f64::from(cond).ln() - f64::from(node.cond).ln();
         node.cond = cond;
         let parent = node.parent;

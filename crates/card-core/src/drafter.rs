@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::acceptance::Acceptance;
+use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
 use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Row};
@@ -97,6 +97,7 @@ struct Draft {
     decoded: usize,
     /// Its root is the last token; a node's tag is the cell it was decoded into.
     replica: CandidateCache,
+    counts: Counts,
     /// The root was decoded and looked past.
     rooted: bool,
     /// Leaves of the decoded part of the replica.
@@ -176,7 +177,7 @@ impl Drafter {
         let mut best: Option<Outlook> = None;
         let rows_limit = self.config.limits.rows;
         let mut nodes = std::mem::take(&mut self.nodes);
-        for draft in self.drafts.values_mut() {
+        for (&sequence, draft) in &mut self.drafts {
             let next = if !draft.rooted {
                 if !fits(&self.config, draft) {
                     continue;
@@ -185,21 +186,25 @@ impl Drafter {
                 Outlook {
                     reach: 1.0,
                     rows: pending as u32,
+                    sequence,
+                    path: Vec::new(),
                 }
             } else {
                 let depth = depth_limit(&self.config, draft);
                 draft
                     .replica
                     .frontier(1, depth, self.config.min_reach, &mut nodes);
-                let Some(c) = nodes.first().and_then(|&n| draft.replica.get(n)) else {
+                let Some(&node) = nodes.first() else {
                     continue;
                 };
                 Outlook {
-                    reach: c.reach,
+                    reach: draft.replica.get(node).map_or(0.0, |c| c.reach),
                     rows: 1,
+                    sequence,
+                    path: draft.replica.path(node),
                 }
             };
-            if best.is_none_or(|b| next.reach > b.reach) {
+            if best.as_ref().is_none_or(|b| next.reach > b.reach) {
                 best = Some(next);
             }
         }
@@ -263,15 +268,12 @@ impl Drafter {
             draft.tokens.truncate(at);
             draft.replica.mark_expanded(wanted.node);
             for (rank, &(token, prob)) in self.children.iter().enumerate() {
-                let cond = self.acceptance.expect(self.config.source, prob, rank as u8);
-                draft.replica.insert(
-                    wanted.node,
-                    token,
-                    prob,
-                    cond,
-                    rank as u8,
-                    self.config.source,
-                );
+                let source = self.config.source;
+                let known = &self.acceptance;
+                let cond = known.expect_in(&draft.counts, source, prob, rank as u8);
+                draft
+                    .replica
+                    .insert(wanted.node, token, prob, cond, rank as u8, source);
             }
             expansions.push(Expansion {
                 sequence: wanted.sequence,
@@ -297,6 +299,7 @@ impl Drafter {
             params,
             decoded: adopted,
             replica: CandidateCache::new(tokens.len() as u32 - 1, self.config.cache_bytes),
+            counts: Counts::default(),
             rooted: false,
             leaves: 0,
             tokens,
@@ -315,7 +318,8 @@ impl Drafter {
         let Some(tokens) = tokens.get(known..).filter(|t| !t.is_empty()) else {
             return;
         };
-        self.acceptance.learn(&draft.replica, tokens);
+        self.acceptance
+            .learn(&mut draft.counts, &draft.replica, tokens);
         // The deepest cell on the committed path joins the stem.
         let mut at = draft.replica.root();
         let mut tip = None;

@@ -8,15 +8,16 @@
 
 mod round;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use crate::acceptance::Acceptance;
+use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::drafter::{Drafted, adopt, park};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
-use crate::policy::{Lanes, Mode, Outlook, Policy};
+use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Why};
 use crate::sampler::{Sampler, SamplingParams};
+use crate::sources::{Chain, Corrections, TextIndex};
 use crate::types::{SequenceId, Source, Token};
 
 pub use round::{Round, RoundNode};
@@ -65,6 +66,8 @@ pub struct EngineConfig {
     pub cache_bytes: usize,
     /// Finished sequences whose KV cells are kept for a prompt that starts alike.
     pub parked: usize,
+    /// Let text that is at hand propose candidates too (see [`crate::sources`]).
+    pub free_sources: bool,
     /// Report the candidates of every round, not only counts.
     pub trace: bool,
     /// Decisions closer than this (in logits) are reported as near-ties.
@@ -84,6 +87,17 @@ pub struct Request {
     pub max_tokens: u32,
     /// Tokens that end it.
     pub stop_tokens: Vec<Token>,
+    /// The text the user expects back, if any ([`Source::Prediction`]).
+    pub prediction: Vec<Token>,
+}
+
+/// What is worth keeping from one run to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What the sources' words are worth.
+    pub acceptance: Acceptance,
+    /// What the target wrote before; `None` to remember nothing.
+    pub corrections: Option<Corrections>,
 }
 
 /// Why a request cannot be.
@@ -155,6 +169,8 @@ pub enum Output {
 struct Sequence {
     params: SamplingParams,
     tokens: Vec<Token>,
+    /// Tokens of the prompt among them.
+    prompt: usize,
     /// Leading tokens that are in the stem.
     decoded: usize,
     /// Its root is the last token; a node's tag is the cell it was last decoded into.
@@ -164,6 +180,12 @@ struct Sequence {
     stop_tokens: Vec<Token>,
     /// The next decision is made by a forward of one row.
     solo: bool,
+    /// What the sources' words are worth here.
+    counts: Counts,
+    /// Prompt and output, to find what repeats itself.
+    suffix: TextIndex,
+    /// The text that is expected.
+    prediction: TextIndex,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -185,7 +207,8 @@ struct Flight {
     first_cell: Cell,
     launched: Duration,
     rows: usize,
-    base: usize,
+    base: Base,
+    why: Why,
     solo: bool,
 }
 
@@ -196,7 +219,7 @@ pub struct Engine {
     pub policy: Policy,
     sequences: BTreeMap<SequenceId, Sequence>,
     parked: Vec<(SequenceId, Vec<Token>)>,
-    acceptance: Acceptance,
+    memory: Memory,
     sampler: Sampler,
     next_cell: Cell,
     ops: Vec<KvOp>,
@@ -205,18 +228,21 @@ pub struct Engine {
     drafter_lost: bool,
     waiting_since: Option<Duration>,
     last_round: Duration,
+    last_forward: Duration,
+    /// The drafter was waited for in vain; it is not again until it is heard.
+    drafter_silent: bool,
     nodes: Vec<NodeId>,
 }
 
 impl Engine {
-    /// An engine with no sequence.
-    pub fn new(config: EngineConfig, policy: Policy) -> Self {
+    /// An engine with no sequence; `memory` is what earlier runs learned.
+    pub fn new(config: EngineConfig, policy: Policy, memory: Memory) -> Self {
         Engine {
             config,
             policy,
             sequences: BTreeMap::new(),
             parked: Vec::new(),
-            acceptance: Acceptance::default(),
+            memory,
             sampler: Sampler::default(),
             next_cell: 1,
             ops: Vec::new(),
@@ -225,6 +251,8 @@ impl Engine {
             drafter_lost: false,
             waiting_since: None,
             last_round: Duration::ZERO,
+            last_forward: Duration::ZERO,
+            drafter_silent: false,
             nodes: Vec::new(),
         }
     }
@@ -241,6 +269,7 @@ impl Engine {
             params,
             max_tokens,
             stop_tokens,
+            prediction,
         } = request;
         params.validate()?;
         if prompt.is_empty() {
@@ -263,10 +292,15 @@ impl Engine {
             self.last_round = now;
         }
         let decoded = adopt(&mut self.parked, sequence, &prompt, &mut self.ops);
+        let free = self.config.free_sources;
         self.sequences.insert(
             sequence,
             Sequence {
+                counts: Counts::default(),
+                suffix: TextIndex::new(if free { &prompt } else { &[] }),
+                prediction: TextIndex::new(if free { &prediction } else { &[] }),
                 params,
+                prompt: prompt.len(),
                 decoded,
                 cache: CandidateCache::new(prompt.len() as u32 - 1, self.config.cache_bytes),
                 end: prompt.len().saturating_add(max_tokens as usize),
@@ -291,10 +325,14 @@ impl Engine {
     /// Takes a drafter's proposals. Those for a path that was corrected away are dropped,
     /// those for a path that survived are re-based.
     pub fn drafted(&mut self, drafted: &Drafted) {
+        self.drafter_silent = false;
         let mut best = Vec::with_capacity(drafted.expansions.len());
         for e in &drafted.expansions {
-            if let Some(&(_, prob)) = e.children.first() {
-                best.push(self.acceptance.expect(drafted.source, prob, 0));
+            if let (Some(&(_, prob)), Some(seq)) =
+                (e.children.first(), self.sequences.get(&e.sequence))
+            {
+                let known = &self.memory.acceptance;
+                best.push(known.expect_in(&seq.counts, drafted.source, prob, 0));
             }
             self.propose(e.sequence, e.root, &e.path, &e.children, drafted.source);
         }
@@ -325,14 +363,49 @@ impl Engine {
         if followed < rest.len() {
             return;
         }
+        seq.cache.mark_expanded(at);
         for (rank, &(token, prob)) in children.iter().enumerate() {
             if token as usize >= self.config.vocab || !(0.0..=1.0).contains(&prob) {
                 continue;
             }
             let rank = rank.min(u8::MAX as usize) as u8;
-            let cond = self.acceptance.expect(source, prob, rank);
+            let known = &self.memory.acceptance;
+            let cond = known.expect_in(&seq.counts, source, prob, rank);
             seq.cache.insert(at, token, prob, cond, rank, source);
         }
+        self.memory
+            .acceptance
+            .rejudge(&seq.counts, &mut seq.cache, at);
+    }
+
+    /// Asks the sources that need no model what follows the last token.
+    fn consult(&mut self, id: SequenceId) {
+        let speculates = matches!(self.policy.config().mode, Mode::Card | Mode::Auto);
+        if !self.config.free_sources || !speculates {
+            return;
+        }
+        let Some(seq) = self.sequences.get_mut(&id) else {
+            return;
+        };
+        let mut chain = Chain::new();
+        seq.suffix.continue_itself(&mut chain);
+        seq.insert_chain(&self.memory.acceptance, &chain, Source::Suffix);
+        if !seq.prediction.is_empty() {
+            match seq.tokens.len() == seq.prompt {
+                true => seq.prediction.beginning(&mut chain),
+                false => seq.prediction.continue_other(&seq.tokens, &mut chain),
+            }
+            seq.insert_chain(&self.memory.acceptance, &chain, Source::Prediction);
+        }
+        if let Some(corrections) = &self.memory.corrections {
+            corrections.propose(&seq.tokens, &mut chain);
+            seq.insert_chain(&self.memory.acceptance, &chain, Source::Correction);
+        }
+    }
+
+    /// What this run and those before it learned.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// There is no drafter (any more): the target does not wait for one.
@@ -371,7 +444,7 @@ impl Engine {
     }
 
     /// Decides what to do. `outlook` is the drafter's next step if it shares the lane.
-    pub fn poll(&mut self, now: Duration, outlook: Option<Outlook>) -> Action {
+    pub fn poll(&mut self, now: Duration, outlook: Option<&Outlook>) -> Action {
         if self.flight.is_some() || self.sequences.is_empty() {
             return Action::Idle;
         }
@@ -383,7 +456,7 @@ impl Engine {
     }
 
     /// Whether to draft or wait before the next launch.
-    fn hold(&mut self, now: Duration, outlook: Option<Outlook>) -> Option<Action> {
+    fn hold(&mut self, now: Duration, outlook: Option<&Outlook>) -> Option<Action> {
         let config = self.policy.config();
         if config.mode == Mode::Plain || self.drafter_lost {
             return None;
@@ -392,37 +465,91 @@ impl Engine {
         if !deciding {
             return None;
         }
+        let context = self.config.limits.context as usize;
+        let left = |s: &Sequence| s.end.min(context).saturating_sub(s.tokens.len());
+        let left = self.sequences.values().map(left).max().unwrap_or(0);
+        let depth = self.depth();
+        // Nothing past the end is ever verified.
+        if depth as usize + 1 >= left {
+            return None;
+        }
+        let reaches = self.ready();
+        let covered = outlook.map(|o| self.covered(o)).unwrap_or_default();
+        let ready = Ready {
+            base: self.base(),
+            reaches: &reaches,
+            depth,
+            covered: &covered,
+            tokens_left: left as u32,
+        };
         match config.lanes {
             Lanes::Shared => {
-                let depth = self.depth();
-                let left = |s: &Sequence| s.end.min(self.config.limits.context as usize);
-                let left = self
-                    .sequences
-                    .values()
-                    .map(|s| left(s).saturating_sub(s.tokens.len()))
-                    .max()
-                    .unwrap_or(0);
-                // Nothing past the end is ever verified.
-                if depth as usize + 1 >= left {
-                    return None;
-                }
-                let base = self.sequences.len() as u32;
-                let ready = self.ready();
-                self.policy
-                    .draft_first(base, &ready, depth, outlook, left as u32)
-                    .then_some(Action::Draft)
+                let draft = self.policy.draft_first(&ready, outlook);
+                draft.then_some(Action::Draft)
             }
             Lanes::Disjoint if config.mode == Mode::DraftThenVerify => {
                 let least = self.sequences.values_mut().map(|s| s.ahead()).min();
                 if least.unwrap_or(0) >= config.draft_len {
                     return None;
                 }
-                let since = *self.waiting_since.get_or_insert(now);
-                let until = since + self.policy.patience();
-                (now < until).then_some(Action::Wait(until))
+                self.wait(now, self.policy.patience())
             }
-            Lanes::Disjoint => None,
+            Lanes::Disjoint => {
+                let reach = self.open_reach()?;
+                let wait = !self.drafter_silent && self.policy.wait_first(&ready, reach);
+                // A drafter that takes much longer than it should is not waited for.
+                let most = self.policy.patience().min(self.last_forward);
+                wait.then(|| self.wait(now, most)).flatten()
+            }
         }
+    }
+
+    /// Waits, but no longer than `most` since the wait began.
+    fn wait(&mut self, now: Duration, most: Duration) -> Option<Action> {
+        let until = *self.waiting_since.get_or_insert(now) + most;
+        self.drafter_silent = now >= until;
+        (now < until).then_some(Action::Wait(until))
+    }
+
+    /// Reach of the best place a drafter on another lane has not looked past yet. `None` if
+    /// that is where it has not been at all, so that it will not be there soon.
+    fn open_reach(&mut self) -> Option<f32> {
+        let mut best: Option<f32> = None;
+        for seq in self.sequences.values_mut() {
+            let reach = if seq.cache.is_empty() {
+                1.0
+            } else {
+                seq.cache.frontier(1, u32::MAX, 0.0, &mut self.nodes);
+                let open = self.nodes.first().and_then(|&n| seq.cache.get(n));
+                match open {
+                    Some(c) if c.sources.contains(Source::Draft) => c.reach,
+                    _ => continue,
+                }
+            };
+            best = Some(best.map_or(reach, |b| b.max(reach)));
+        }
+        best
+    }
+
+    /// See [`Ready::covered`].
+    fn covered(&self, outlook: &Outlook) -> Vec<f32> {
+        let Some(seq) = self.sequences.get(&outlook.sequence) else {
+            return Vec::new();
+        };
+        let (mut at, followed) = seq.cache.walk(&outlook.path);
+        if followed < outlook.path.len() {
+            return Vec::new();
+        }
+        let mut covered = Vec::new();
+        let mut walked = 1.0;
+        while let Some(best) = seq.cache.children(at).next() {
+            let of = |id| seq.cache.get(id).map_or(0.0, |c| c.cond);
+            let all: f32 = seq.cache.children(at).map(of).sum();
+            covered.push(walked * all);
+            walked *= of(best);
+            at = best;
+        }
+        covered
     }
 
     /// Reach of the candidates that could join the next forward, best first.
@@ -464,7 +591,12 @@ impl Engine {
         // Beyond this the smallest cost of a row exceeds what its reach can bring.
         const MOST: usize = 64;
         let rows = self.config.limits.rows.min(self.config.shapes.max_rows);
-        rows.saturating_sub(self.sequences.len()).min(MOST)
+        rows.saturating_sub(self.base().rows as usize).min(MOST)
+    }
+
+    /// Rows the next forward has without any candidate.
+    fn base(&self) -> Base {
+        base_of(self.sequences.values())
     }
 
     fn launch(&mut self, now: Duration) -> Action {
@@ -475,7 +607,11 @@ impl Engine {
             first_cell: self.next_cell,
             launched: now,
             rows: 0,
-            base: 0,
+            base: Base {
+                sequences: 0,
+                rows: 0,
+            },
+            why: Why::default(),
             solo: false,
         };
         let solo = self
@@ -524,8 +660,12 @@ impl Engine {
         if decodes_only {
             forward.pad_to = shapes.pad_to;
         }
-        flight.base = flight.parts.len();
+        flight.base = Base {
+            sequences: flight.parts.len() as u32,
+            rows: flight.parts.iter().map(|p| p.chain as u32).sum(),
+        };
         flight.rows = forward.rows.len();
+        flight.why = self.policy.take_why();
         self.flight = Some(flight);
         Action::Forward(forward)
     }
@@ -553,7 +693,8 @@ impl Engine {
         all.sort_by(|a, b| b.0.total_cmp(&a.0));
         all.truncate(most);
         let reaches: Vec<f32> = all.iter().map(|e| e.0).collect();
-        let size = self.policy.size(members.len() as u32, &reaches);
+        let base = base_of(members.iter().filter_map(|id| self.sequences.get(id)));
+        let size = self.policy.size(base, &reaches);
         let mut chosen: BTreeMap<SequenceId, Vec<NodeId>> = BTreeMap::new();
         for &(_, id, node) in &all[..size] {
             chosen.entry(id).or_default().push(node);
@@ -573,10 +714,13 @@ impl Engine {
             return;
         };
         let first = forward.rows.len();
-        let pending = seq.tokens.len() - seq.decoded;
+        let pending = seq.pending();
         let prefill = seq.prefilling();
         let chain = if prefill {
             pending.min(room).min(self.config.prefill_rows)
+        } else if flight.solo && pending > 1 {
+            // The decision comes from a forward of its own.
+            pending - 1
         } else {
             pending
         };
@@ -598,8 +742,9 @@ impl Engine {
         }
         let root_cell = parent;
         let root = seq.cache.root();
+        let nodes = in_preorder(&seq.cache, &nodes[..nodes.len().min(room - chain)]);
         let mut taken = Vec::with_capacity(nodes.len());
-        for node in nodes.into_iter().take(room - chain) {
+        for node in nodes {
             let Some(c) = seq.cache.get(node) else {
                 continue;
             };
@@ -647,10 +792,58 @@ impl Engine {
     }
 }
 
+fn base_of<'a>(sequences: impl Iterator<Item = &'a Sequence>) -> Base {
+    let mut base = Base {
+        sequences: 0,
+        rows: 0,
+    };
+    for seq in sequences {
+        base.sequences += 1;
+        base.rows += seq.pending() as u32;
+    }
+    base
+}
+
+/// Every node followed by the subtree of its best child, then of its next one: the rows of
+/// the best path lie side by side, so that its KV cells do.
+fn in_preorder(cache: &CandidateCache, nodes: &[NodeId]) -> Vec<NodeId> {
+    let wanted: HashSet<NodeId> = nodes.iter().copied().collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    let mut stack = vec![cache.root()];
+    while let Some(at) = stack.pop() {
+        if at != cache.root() {
+            order.push(at);
+        }
+        let before = stack.len();
+        stack.extend(cache.children(at).filter(|c| wanted.contains(c)));
+        stack[before..].reverse();
+    }
+    order
+}
+
 impl Sequence {
-    /// More than the last token is missing in the stem.
+    /// Adds a chain of candidates behind the last token.
+    fn insert_chain(&mut self, known: &Acceptance, chain: &Chain, source: Source) {
+        let mut at = self.cache.root();
+        for &(token, prob) in chain {
+            let cond = known.expect_in(&self.counts, source, prob, 0);
+            let Some(next) = self.cache.insert(at, token, prob, cond, 0, source) else {
+                return;
+            };
+            known.rejudge(&self.counts, &mut self.cache, at);
+            at = next;
+        }
+    }
+
+    /// Tokens that are not in the stem yet: the last one, a side branch the target took
+    /// (see [`Engine::complete`]), or prompt.
+    fn pending(&self) -> usize {
+        self.tokens.len() - self.decoded
+    }
+
+    /// Some of the prompt is missing in the stem.
     fn prefilling(&self) -> bool {
-        self.tokens.len() - self.decoded > 1
+        self.decoded < self.prompt
     }
 
     /// Length of the chain of best candidates.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::CostCurve;
+use crate::types::{SequenceId, Token};
 
 /// How the engine schedules. All four are the same loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,8 @@ pub enum Mode {
 }
 
 /// Where drafter and target run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Lanes {
     /// They take turns on one.
     Shared,
@@ -37,11 +39,72 @@ pub enum Lanes {
 }
 
 /// What the drafter could do next.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
     /// Reach of the best node it has not looked past.
     pub reach: f32,
     /// Rows of its next forward.
+    pub rows: u32,
+    /// The sequence of that node.
+    pub sequence: SequenceId,
+    /// Tokens from the last committed one to it; empty for that one itself.
+    pub path: Vec<Token>,
+}
+
+/// What is there to decide on before a launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready<'a> {
+    /// What the forward decodes without any candidate.
+    pub base: Base,
+    /// Reach of the candidates that could join it, best first.
+    pub reaches: &'a [f32],
+    /// Length of the longest path among them.
+    pub depth: u32,
+    /// What other sources already proposed past the node the drafter would look past: the
+    /// probabilities that the target walks one, two, … of those candidates, once there.
+    pub covered: &'a [f32],
+    /// Most tokens a sequence may still write.
+    pub tokens_left: u32,
+}
+
+/// The numbers behind the last round, for people (`--explain-policy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Why {
+    /// What a millisecond is worth: tokens.
+    pub rate: f64,
+    /// Plain decoding's tokens per millisecond.
+    pub plain: f64,
+    /// Candidates that were ready.
+    pub ready: usize,
+    /// Candidates that joined the forward.
+    pub taken: usize,
+    /// Tokens expected of the forward.
+    pub expected: f64,
+    /// Milliseconds expected of the forward.
+    pub forward_ms: f64,
+    /// Draft steps that were taken for it on a shared lane.
+    pub drafted: u32,
+    /// The best that drafting (or waiting) on promised when it was last asked for.
+    pub next: Option<Next>,
+}
+
+/// What further draft steps promise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Next {
+    /// How many.
+    pub steps: u32,
+    /// Tokens they are expected to add.
+    pub tokens: f64,
+    /// Milliseconds they take, in drafting and in a longer verification.
+    pub ms: f64,
+}
+
+/// What the next forward decodes without any candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// Sequences, each of which gets at least one token.
+    pub sequences: u32,
+    /// Their rows: the last token of each, and what is to be decoded again.
     pub rows: u32,
 }
 
@@ -77,9 +140,9 @@ pub struct Policy {
     rate: Rate,
     /// Mean calibrated probability of a draft's best child.
     top: f32,
-    hit_rate: f32,
     total_ms: f64,
     explored_ms: f64,
+    why: Why,
 }
 
 /// Tokens per millisecond, forgetting the old.
@@ -114,9 +177,9 @@ impl Policy {
             draft,
             rate: Rate::default(),
             top: 0.75,
-            hit_rate: 0.7,
             total_ms: 0.0,
             explored_ms: 0.0,
+            why: Why::default(),
         }
     }
 
@@ -135,10 +198,13 @@ impl Policy {
         self.config.mode == Mode::DraftThenVerify
     }
 
-    /// Worth of time: tokens per millisecond with `base` sequences decoding.
-    pub fn rate(&self, base: u32) -> f64 {
-        let plain = f64::from(base) / self.target.ms(base);
-        plain.max(self.rate.get())
+    /// Worth of time: tokens per millisecond with these sequences decoding.
+    pub fn rate(&self, base: Base) -> f64 {
+        self.plain_rate(base.sequences).max(self.rate.get())
+    }
+
+    fn plain_rate(&self, sequences: u32) -> f64 {
+        f64::from(sequences.max(1)) / self.target.ms(sequences)
     }
 
     /// Mean calibrated probability that a draft's best child is right.
@@ -147,22 +213,35 @@ impl Policy {
     }
 
     /// How many of the candidates, given by their reach (best first), join a forward that
-    /// decodes `base` rows anyway.
-    pub fn size(&self, base: u32, reaches: &[f32]) -> usize {
-        match self.config.mode {
+    /// decodes `base` anyway.
+    pub fn size(&mut self, base: Base, reaches: &[f32]) -> usize {
+        let size = match self.config.mode {
             Mode::Plain => 0,
             Mode::DraftThenVerify => reaches.len(),
             Mode::Card | Mode::Auto => {
                 let least = usize::from(self.config.mode == Mode::Card).min(reaches.len());
                 self.best_size(base, reaches, least).0
             }
-        }
+        };
+        let sum: f64 = reaches[..size].iter().map(|r| f64::from(*r)).sum();
+        self.why.rate = self.rate(base);
+        self.why.plain = self.plain_rate(base.sequences);
+        self.why.ready = reaches.len();
+        self.why.taken = size;
+        self.why.expected = f64::from(base.sequences) + sum;
+        self.why.forward_ms = self.target.ms(base.rows + size as u32);
+        size
+    }
+
+    /// The numbers behind the round that was launched last; the next one begins anew.
+    pub fn take_why(&mut self) -> Why {
+        std::mem::take(&mut self.why)
     }
 
     /// Size of most worth, at least `least`, and that worth (tokens, time priced at λ).
-    fn best_size(&self, base: u32, reaches: &[f32], least: usize) -> (usize, f64) {
+    fn best_size(&self, base: Base, reaches: &[f32], least: usize) -> (usize, f64) {
         let rate = self.rate(base);
-        let worth = |sum: f64, n: usize| sum - rate * self.target.ms(base + n as u32);
+        let worth = |sum: f64, n: usize| sum - rate * self.target.ms(base.rows + n as u32);
         let mut sum: f64 = reaches[..least].iter().map(|r| f64::from(*r)).sum();
         let mut best = (least, worth(sum, least));
         for (i, reach) in reaches.iter().enumerate().skip(least) {
@@ -175,65 +254,73 @@ impl Policy {
         best
     }
 
-    /// Whether the drafter should take a step before the target launches, with `reaches`
-    /// the candidates that are ready (best first) and `depth` the length of the longest
-    /// path among them.
-    pub fn draft_first(
-        &self,
-        base: u32,
-        reaches: &[f32],
-        depth: u32,
-        outlook: Option<Outlook>,
-        tokens_left: u32,
-    ) -> bool {
+    /// Whether the drafter should take a step on the shared lane before the target launches.
+    pub fn draft_first(&mut self, ready: &Ready, outlook: Option<&Outlook>) -> bool {
         let Some(outlook) = outlook else { return false };
-        match self.config.mode {
+        let yes = match self.config.mode {
             Mode::Plain => false,
-            Mode::DraftThenVerify => depth < self.config.draft_len,
-            Mode::Card | Mode::Auto => {
-                if outlook.rows >= PREFILL_ROWS {
-                    return self.config.mode == Mode::Card
-                        || self.prefill_pays(outlook.rows, tokens_left);
-                }
-                if self.drafting_pays(base, reaches, outlook) {
-                    return true;
-                }
-                // Nothing at hand and drafting looks bad: CARD drafts one step all the
-                // same; auto only now and then, to notice when things change.
-                reaches.is_empty()
-                    && match self.config.mode {
-                        Mode::Card => true,
-                        _ => self.may_explore(base, outlook),
-                    }
-            }
-        }
+            Mode::DraftThenVerify => ready.depth < self.config.draft_len,
+            Mode::Card | Mode::Auto => self.draft_on(ready, outlook),
+        };
+        self.why.drafted += u32::from(yes);
+        yes
     }
 
-    fn drafting_pays(&self, base: u32, reaches: &[f32], outlook: Outlook) -> bool {
+    fn draft_on(&mut self, ready: &Ready, outlook: &Outlook) -> bool {
+        if outlook.rows >= PREFILL_ROWS {
+            return self.config.mode == Mode::Card
+                || self.prefill_pays(outlook.rows, ready.tokens_left);
+        }
+        let first = self.draft.ms(outlook.rows);
+        if self.steps_pay(ready, outlook.reach, first) {
+            return true;
+        }
+        // Nothing at hand and drafting looks bad: CARD drafts one step all the same; auto
+        // only now and then, to notice when things change.
+        ready.reaches.is_empty()
+            && match self.config.mode {
+                Mode::Card => true,
+                _ => self.may_explore(ready.base, outlook.rows),
+            }
+    }
+
+    /// Whether the target should wait for drafts that come from another lane: until then it
+    /// is idle, while drafting goes on either way, so what waiting adds is what the next
+    /// step puts behind the best open candidate, whose reach is `reach`.
+    pub fn wait_first(&mut self, ready: &Ready, reach: f32) -> bool {
+        let speculates = matches!(self.config.mode, Mode::Card | Mode::Auto);
+        let first = self.draft.ms(1);
+        speculates && !self.draft.is_empty() && self.steps_pay(ready, reach, first)
+    }
+
+    /// Whether some number of draft steps, the first of which takes `cost` milliseconds and
+    /// looks past a node of that reach, is worth more than launching now.
+    fn steps_pay(&mut self, ready: &Ready, reach: f32, mut cost: f64) -> bool {
+        let base = ready.base;
         let rate = self.rate(base);
-        let (n, now) = self.best_size(base, reaches, 0);
-        let kept: f64 = reaches[..n].iter().map(|r| f64::from(*r)).sum();
+        let (n, now) = self.best_size(base, ready.reaches, 0);
+        let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
         let top = f64::from(self.top);
         let mut gain = 0.0;
-        let mut reach = f64::from(outlook.reach);
-        let mut cost = self.draft.ms(outlook.rows);
-        // On a lane of its own the drafter goes on anyway, and what it finds late is not
-        // lost if the next correction is a hit.
-        let discount = match self.config.lanes {
-            Lanes::Shared => 1.0,
-            Lanes::Disjoint => 1.0 - f64::from(self.hit_rate),
-        };
-        for step in 1..=LOOKAHEAD {
-            reach *= top;
-            gain += reach * discount;
-            let rows = base + n as u32 + step;
-            let later = kept + gain - rate * (self.target.ms(rows) + cost);
-            if later > now {
-                return true;
+        let mut walked = 1.0;
+        let before = self.target.ms(base.rows + n as u32);
+        let mut best: Option<(f64, Next)> = None;
+        for steps in 1..=LOOKAHEAD {
+            walked *= top;
+            let covered = ready.covered.get(steps as usize - 1).copied();
+            let new = (walked - f64::from(covered.unwrap_or(0.0))).max(0.0);
+            gain += f64::from(reach) * new;
+            let forward = self.target.ms(base.rows + n as u32 + steps);
+            let value = kept + gain - rate * (forward + cost) - now;
+            if best.is_none_or(|b| value > b.0) {
+                let ms = cost + forward - before;
+                let tokens = gain;
+                best = Some((value, Next { steps, tokens, ms }));
             }
             cost += self.draft.ms(1);
         }
-        false
+        self.why.next = best.map(|b| b.1);
+        best.is_some_and(|b| b.0 > 0.0)
     }
 
     /// Whether a drafter that must first decode `rows` tokens earns that back.
@@ -256,13 +343,13 @@ impl Policy {
 
     /// Whether a draft step that does not look profitable may be tried all the same:
     /// if the best imaginable drafter would pay, and the time budget allows.
-    fn may_explore(&self, base: u32, outlook: Outlook) -> bool {
-        let cost = self.draft.ms(outlook.rows) + self.target.ms(base + 1) - self.target.ms(base);
+    fn may_explore(&self, base: Base, rows: u32) -> bool {
+        let cost = self.draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
         let imaginable = (1..=LOOKAHEAD).any(|k| {
-            let time = self.draft.ms(outlook.rows)
+            let time = self.draft.ms(rows)
                 + self.draft.ms(1) * f64::from(k - 1)
-                + self.target.ms(base + k)
-                - self.target.ms(base);
+                + self.target.ms(base.rows + k)
+                - self.target.ms(base.rows);
             f64::from(k) > self.rate(base) * time
         });
         imaginable && self.explored_ms + cost < EXPLORE * self.total_ms
@@ -292,29 +379,25 @@ impl Policy {
     }
 
     /// Learns from a round: rows of the forward, its time, time since the round before
-    /// ended (drafting and waiting included), tokens committed, whether corrections hit.
+    /// ended (drafting and waiting included), tokens committed.
     pub fn verified(
         &mut self,
-        base: u32,
+        base: Base,
         rows: u32,
         forward: Duration,
         round: Duration,
         tokens: u32,
-        hit: Option<bool>,
     ) {
         self.target.observe(rows, forward);
         let ms = round.as_secs_f64() * 1e3;
         self.rate.add(f64::from(tokens), ms);
         self.total_ms += ms;
         // What this round lost against plain decoding counts as exploration.
-        let plain = self.target.ms(base) * f64::from(tokens) / f64::from(base.max(1));
+        let plain = f64::from(tokens) / self.plain_rate(base.sequences);
         if ms > plain && self.config.mode == Mode::Auto {
             self.explored_ms += ms - plain;
         } else {
             self.explored_ms = (self.explored_ms - 0.5 * (plain - ms)).max(0.0);
-        }
-        if let Some(hit) = hit {
-            self.hit_rate += 0.05 * (f32::from(hit as u8) - self.hit_rate);
         }
     }
 }
@@ -335,48 +418,108 @@ mod tests {
         )
     }
 
-    const READY: Outlook = Outlook {
-        reach: 1.0,
+    const ONE: Base = Base {
+        sequences: 1,
         rows: 1,
     };
+
+    /// A drafter that would look past the last token, with so many rows to decode.
+    fn outlook(rows: u32) -> Outlook {
+        Outlook {
+            reach: 1.0,
+            rows,
+            sequence: SequenceId(1),
+            path: Vec::new(),
+        }
+    }
+
+    /// Nothing is cached.
+    fn empty(tokens_left: u32) -> Ready<'static> {
+        Ready {
+            base: ONE,
+            reaches: &[],
+            depth: 0,
+            covered: &[],
+            tokens_left,
+        }
+    }
 
     #[test]
     fn verifies_only_rows_that_pay() {
         // A free row is worth taking, one that costs a whole forward is not.
-        let flat = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
-        assert_eq!(flat.size(1, &[0.9, 0.5, 0.2]), 3);
-        let steep = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (4, 40.0)], &[(1, 1.0)]);
-        assert_eq!(steep.size(1, &[0.9, 0.5, 0.2]), 0);
-        let plain = policy(Mode::Plain, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
-        assert_eq!(plain.size(1, &[0.9, 0.5, 0.2]), 0);
+        let mut flat = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
+        assert_eq!(flat.size(ONE, &[0.9, 0.5, 0.2]), 3);
+        let mut steep = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (4, 40.0)], &[(1, 1.0)]);
+        assert_eq!(steep.size(ONE, &[0.9, 0.5, 0.2]), 0);
+        let mut plain = policy(Mode::Plain, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
+        assert_eq!(plain.size(ONE, &[0.9, 0.5, 0.2]), 0);
     }
 
     #[test]
     fn sees_past_a_step_in_the_cost_curve() {
         // The second row doubles the cost, fourteen more are free.
-        let p = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (16, 20.0)], &[(1, 0.5)]);
-        assert_eq!(p.size(1, &[0.9]), 0);
-        assert_eq!(p.size(1, &[0.9, 0.8, 0.7]), 3);
-        assert!(p.draft_first(1, &[], 0, Some(READY), 100));
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (16, 20.0)], &[(1, 0.5)]);
+        assert_eq!(p.size(ONE, &[0.9]), 0);
+        assert_eq!(p.size(ONE, &[0.9, 0.8, 0.7]), 3);
+        assert!(p.draft_first(&empty(100), Some(&outlook(1))));
     }
 
     #[test]
     fn plain_decoding_wins_where_drafts_cost_too_much() {
-        let p = policy(Mode::Auto, &[(1, 10.0), (8, 60.0)], &[(1, 8.0)]);
-        assert!(!p.draft_first(1, &[], 0, Some(READY), 100));
-        let p = policy(Mode::Card, &[(1, 10.0), (8, 60.0)], &[(1, 8.0)]);
-        assert!(p.draft_first(1, &[], 0, Some(READY), 100));
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 60.0)], &[(1, 8.0)]);
+        assert!(!p.draft_first(&empty(100), Some(&outlook(1))));
+        let mut p = policy(Mode::Card, &[(1, 10.0), (8, 60.0)], &[(1, 8.0)]);
+        assert!(p.draft_first(&empty(100), Some(&outlook(1))));
     }
 
     #[test]
     fn a_draft_model_prefills_only_if_enough_is_left() {
         let curve = &[(1, 10.0), (8, 12.0)];
-        let p = policy(Mode::Auto, curve, &[(1, 1.0), (500, 100.0)]);
-        let prompt = Outlook {
-            reach: 1.0,
-            rows: 500,
+        let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (500, 100.0)]);
+        assert!(p.draft_first(&empty(100), Some(&outlook(500))));
+        assert!(!p.draft_first(&empty(5), Some(&outlook(500))));
+    }
+
+    #[test]
+    fn does_not_draft_what_others_proposed_already() {
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 12.0)], &[(1, 2.0)]);
+        let known = [0.9, 0.88, 0.86, 0.85];
+        let ready = Ready {
+            reaches: &known,
+            depth: 4,
+            covered: &[
+                0.9, 0.88, 0.86, 0.85, 0.84, 0.83, 0.82, 0.8, 0.8, 0.8, 0.8, 0.8,
+            ],
+            ..empty(100)
         };
-        assert!(p.draft_first(1, &[], 0, Some(prompt), 100));
-        assert!(!p.draft_first(1, &[], 0, Some(prompt), 5));
+        assert!(!p.draft_first(&ready, Some(&outlook(1))));
+        let uncovered = Ready {
+            covered: &[],
+            ..ready
+        };
+        assert!(p.draft_first(&uncovered, Some(&outlook(1))));
+    }
+
+    #[test]
+    fn waits_for_a_first_candidate_but_not_for_the_last_bit() {
+        // A target forward takes seven draft steps, whatever it verifies.
+        let mut p = policy(Mode::Card, &[(1, 70.0), (64, 70.0)], &[(1, 10.0)]);
+        for _ in 0..30 {
+            p.verified(
+                ONE,
+                8,
+                Duration::from_millis(70),
+                Duration::from_millis(70),
+                5,
+            );
+        }
+        assert!(p.wait_first(&empty(100), 1.0));
+        let deep = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35];
+        let ready = Ready {
+            reaches: &deep,
+            depth: 7,
+            ..empty(100)
+        };
+        assert!(!p.wait_first(&ready, 0.3));
     }
 }

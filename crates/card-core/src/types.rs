@@ -25,6 +25,9 @@ pub enum Source {
     Prediction,
 }
 
+/// Number of sources.
+pub const SOURCES: usize = Source::ALL.len();
+
 impl Source {
     /// Every source, in the order of [`Source::index`].
     pub const ALL: [Source; 5] = [
@@ -72,8 +75,73 @@ impl SourceSet {
         self.0 & (1 << source.index()) != 0
     }
 
+    /// The members of either.
+    pub fn union(self, other: SourceSet) -> SourceSet {
+        SourceSet(self.0 | other.0)
+    }
+
+    /// The members that are not in `other`.
+    pub fn without(self, other: SourceSet) -> SourceSet {
+        SourceSet(self.0 & !other.0)
+    }
+
+    /// Number of members.
+    pub fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether it has no member.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The set as a number below 2^[`SOURCES`].
+    pub fn bits(self) -> usize {
+        usize::from(self.0)
+    }
+
     /// The members, in the order of [`Source::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Source> {
         Source::ALL.into_iter().filter(move |s| self.contains(*s))
+    }
+}
+
+/// What the sources said of one candidate: the probability and the rank each gave it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Evidence {
+    sources: SourceSet,
+    probs: [f32; SOURCES],
+    ranks: [u8; SOURCES],
+}
+
+impl Evidence {
+    /// What one source said.
+    pub fn of(source: Source, prob: f32, rank: u8) -> Self {
+        let mut evidence = Evidence::default();
+        evidence.add(source, prob, rank);
+        evidence
+    }
+
+    /// Adds what `source` says; it replaces what it said before.
+    pub fn add(&mut self, source: Source, prob: f32, rank: u8) {
+        self.sources.insert(source);
+        self.probs[source.index()] = prob;
+        self.ranks[source.index()] = rank;
+    }
+
+    /// Who said anything.
+    pub fn sources(&self) -> SourceSet {
+        self.sources
+    }
+
+    /// (source, probability, rank) of everyone who said anything.
+    pub fn iter(&self) -> impl Iterator<Item = (Source, f32, u8)> + '_ {
+        let said = |s: Source| (s, self.probs[s.index()], self.ranks[s.index()]);
+        self.sources.iter().map(said)
+    }
+
+    /// What `source` said, 0 and 0 if nothing.
+    pub fn by(&self, source: Source) -> (f32, u8) {
+        (self.probs[source.index()], self.ranks[source.index()])
     }
 }

@@ -64,12 +64,14 @@ fn setups() -> impl Strategy<Value = Setup> {
         proptest::option::weighted(0.3, any::<u64>()),
         proptest::option::weighted(0.3, 0u64..400),
         prop_oneof![Just(vec![]), Just(vec![0])],
+        any::<bool>(),
+        prop::collection::vec(0u32..23, 0..40),
     );
     (schedule, drafting, world).prop_map(
         |(
             (mode, lanes, shapes, params),
             drafting,
-            (prompts, steps, garbage, dies, stop_tokens),
+            (prompts, steps, garbage, dies, stop_tokens, free_sources, prediction),
         )| {
             let (draft_noise, draft_len, branch, cache_nodes, draft_ms) = drafting;
             let mut ms = 5.0;
@@ -93,6 +95,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 max_tokens: 40,
                 stop_tokens,
                 garbage,
+                free_sources,
+                prediction,
                 dies: dies.map(Duration::from_millis),
             }
         },
@@ -188,4 +192,36 @@ fn a_full_context_ends_the_sequence() {
     let out = run(&setup);
     assert_eq!(out.finish[&0], Finish::ContextFull);
     assert_eq!(out.text[&0].len(), 10);
+}
+
+#[test]
+fn predicted_text_is_verified_many_tokens_at_a_time() {
+    let base = Setup {
+        draft_noise: None,
+        free_sources: true,
+        max_tokens: 200,
+        target_ms: vec![(1, 10.0), (24, 12.0)],
+        ..Default::default()
+    };
+    let plain = run(&base);
+    let card = Setup {
+        mode: Mode::Auto,
+        prediction: plain.text[&0].clone(),
+        ..base
+    };
+    let predicted = run(&card);
+    assert_eq!(plain.text, predicted.text);
+    assert!(
+        predicted.mean_accepted() > 8.0,
+        "{}",
+        predicted.mean_accepted()
+    );
+    // Predicted text that is all wrong costs next to nothing.
+    let wrong = run(&Setup {
+        prediction: (0..200).map(|i| (i * i) % 23).collect(),
+        ..card
+    });
+    assert_eq!(plain.text, wrong.text);
+    let ratio = plain.time.as_secs_f64() / wrong.time.as_secs_f64();
+    assert!(ratio > 0.97, "{ratio}");
 }

@@ -194,6 +194,7 @@ fn engine(
         params: SamplingParams::default(),
         max_tokens: tokens,
         stop_tokens: Vec::new(),
+        prediction: Vec::new(),
     })?;
     let mut written = Vec::new();
     let mut margins = BTreeMap::new();

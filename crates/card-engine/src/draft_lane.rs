@@ -6,8 +6,9 @@ use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
 use card_core::forward::{KvOp, Model, ModelError};
 use card_core::policy::{Mode, Outlook};
 use card_core::types::Source;
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
+use crate::pipe::{PipeReceiver, PipeSender};
 use crate::{Meters, Options};
 
 /// Less likely candidates are not worth a draft forward.
@@ -74,8 +75,8 @@ impl DraftLane {
     /// the channel to the engine closes, which tells it.
     pub(crate) fn run(
         mut self,
-        inbox: &Receiver<DraftInput>,
-        outbox: &Sender<Drafted>,
+        inbox: &mut PipeReceiver<DraftInput>,
+        outbox: &PipeSender<Drafted>,
         meters: &Meters,
     ) {
         loop {
@@ -89,14 +90,14 @@ impl DraftLane {
             match self.step(meters) {
                 Ok(Some(drafted)) => {
                     // A full channel holds the drafter back, never the target.
-                    if outbox.send(drafted).is_err() {
+                    if !outbox.send(drafted) {
                         return;
                     }
                 }
                 Ok(None) => match inbox.recv_timeout(Duration::from_secs(3600)) {
                     Ok(input) => self.handle(input),
-                    Err(e) if e.is_disconnected() => return,
-                    Err(_) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {}
                 },
                 Err(error) => {
                     tracing::warn!("the drafter stops: {error}; the target goes on alone");

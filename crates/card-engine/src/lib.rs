@@ -5,6 +5,9 @@
 //! lane one thread runs both, as the policy says. Neither case needs a coordinator.
 
 mod draft_lane;
+pub mod emulate;
+mod pipe;
+pub mod placement;
 pub mod selftest;
 mod target_lane;
 pub mod text;
@@ -15,12 +18,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use card_core::cost::CostCurve;
-use card_core::engine::{Finish, Request, RequestError, Round, Shapes};
+use card_core::engine::{Finish, Memory, Request, RequestError, Round, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
 use card_core::types::{SequenceId, Token};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use pipe::pipe;
 
 /// Settings of a running engine.
 #[derive(Clone, Debug)]
@@ -41,8 +45,14 @@ pub struct Options {
     pub branch: usize,
     /// How far past the last committed token a drafter goes.
     pub max_depth: u32,
+    /// What a message between the lanes takes, one way; for emulated devices.
+    pub latency: Duration,
     /// Finished sequences kept for prompts that begin alike.
     pub parked: usize,
+    /// Let text that is at hand propose candidates too.
+    pub free_sources: bool,
+    /// What earlier runs learned.
+    pub memory: Memory,
     /// Report every candidate.
     pub trace: bool,
     /// Decisions closer than this are reported as near-ties.
@@ -64,7 +74,10 @@ impl Default for Options {
             cache_bytes: 256 * card_core::cache::BYTES_PER_NODE,
             branch: 4,
             max_depth: 24,
+            latency: Duration::ZERO,
             parked: 1,
+            free_sources: true,
+            memory: Memory::default(),
             trace: false,
             near_tie: 0.05,
             target_cost: CostCurve::default(),
@@ -84,6 +97,8 @@ pub struct Generate {
     pub max_tokens: u32,
     /// Tokens that end it.
     pub stop_tokens: Vec<Token>,
+    /// The text the user expects back; empty for none.
+    pub prediction: Vec<Token>,
 }
 
 /// News of a generation.
@@ -164,7 +179,8 @@ pub(crate) enum Command {
 /// A running engine. Dropping it ends what runs and joins its threads.
 pub struct Engine {
     commands: Option<Sender<Command>>,
-    threads: Vec<JoinHandle<()>>,
+    target: Option<JoinHandle<Memory>>,
+    draft: Option<JoinHandle<()>>,
     meters: Arc<Meters>,
     next: AtomicU64,
 }
@@ -177,7 +193,7 @@ pub struct Stream {
 }
 
 impl Engine {
-    /// Starts the lanes. Without a draft model every mode is plain decoding.
+    /// Starts the lanes. Without a draft model only [`Options::free_sources`] propose.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -188,7 +204,7 @@ impl Engine {
     ) -> std::io::Result<Engine> {
         let (commands, inbox) = bounded(64);
         let meters = Arc::new(Meters::default());
-        let mut threads = Vec::new();
+        let mut draft_thread = None;
         let draft = draft.filter(|_| options.mode != Mode::Plain);
         let drafting = match (draft, options.lanes) {
             (None, _) => target_lane::Drafting::None,
@@ -196,27 +212,23 @@ impl Engine {
                 target_lane::Drafting::Here(Box::new(draft_lane::DraftLane::new(model, &options)))
             }
             (Some(model), Lanes::Disjoint) => {
-                let (to, from_engine) = bounded(256);
-                let (to_engine, from) = bounded(256);
+                let (to, mut from_engine) = pipe(256, options.latency);
+                let (to_engine, from) = pipe(256, options.latency);
                 let lane = draft_lane::DraftLane::new(model, &options);
                 let meters = meters.clone();
-                threads.push(
-                    std::thread::Builder::new()
-                        .name("card-draft".into())
-                        .spawn(move || lane.run(&from_engine, &to_engine, &meters))?,
-                );
+                let thread = std::thread::Builder::new().name("card-draft".into());
+                draft_thread =
+                    Some(thread.spawn(move || lane.run(&mut from_engine, &to_engine, &meters))?);
                 target_lane::Drafting::There(target_lane::Link::new(to, from))
             }
         };
         let lane = target_lane::TargetLane::new(target, drafting, &options, meters.clone());
-        threads.push(
-            std::thread::Builder::new()
-                .name("card-target".into())
-                .spawn(move || lane.run(&inbox))?,
-        );
+        let thread = std::thread::Builder::new().name("card-target".into());
+        let target_thread = thread.spawn(move || lane.run(&inbox))?;
         Ok(Engine {
             commands: Some(commands),
-            threads,
+            target: Some(target_thread),
+            draft: draft_thread,
             meters,
             next: AtomicU64::new(1),
         })
@@ -237,6 +249,7 @@ impl Engine {
             params: what.params,
             max_tokens: what.max_tokens,
             stop_tokens: what.stop_tokens,
+            prediction: what.prediction,
         };
         commands
             .send(Command::Open(request, sender))
@@ -246,6 +259,21 @@ impl Engine {
             events,
             commands,
         })
+    }
+
+    /// Ends what runs, and returns what this run and those before it learned. `None` if the
+    /// target's thread failed.
+    pub fn stop(mut self) -> Option<Memory> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Option<Memory> {
+        self.commands = None;
+        let memory = self.target.take().and_then(|t| t.join().ok());
+        if let Some(draft) = self.draft.take() {
+            let _ = draft.join();
+        }
+        memory
     }
 
     /// What the lanes did so far.
@@ -263,10 +291,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.commands = None;
-        for thread in self.threads.drain(..).rev() {
-            let _ = thread.join();
-        }
+        self.join();
     }
 }
 

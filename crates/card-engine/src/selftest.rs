@@ -13,6 +13,8 @@ use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::types::{SequenceId, Token};
 use serde::{Deserialize, Serialize};
 
+/// Sizes at which trees are tried too: half the rows are the passage, half a branch beside it.
+const TREES: [usize; 3] = [4, 8, 16];
 /// Sizes that are tried.
 pub const SIZES: [usize; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32];
 /// Tokens decoded before the comparison starts: few, as in a short chat, and more than
@@ -49,6 +51,8 @@ pub struct Report {
     pub sizes: Vec<SizeReport>,
     /// Positions compared.
     pub positions: usize,
+    /// Whether a row of a tree's best path gets the logits it gets in a chain, bit for bit.
+    pub trees: bool,
 }
 
 /// How close the output is to plain decoding's.
@@ -85,8 +89,7 @@ impl Report {
             Exactness::Default => Shapes::FREE,
             Exactness::Strict => Shapes {
                 redecide_below: Some(self.margin_bound()),
-                // The bound was measured on chains; trees shift margins further.
-                chain_only: true,
+                chain_only: !self.trees,
                 ..Shapes::FREE
             },
             Exactness::Bitwise => {
@@ -94,7 +97,7 @@ impl Report {
                 Shapes {
                     pad_to: if pad_to == 1 { 0 } else { pad_to },
                     max_rows,
-                    chain_only: true,
+                    chain_only: !self.trees,
                     alone: true,
                     redecide_below: None,
                 }
@@ -147,7 +150,22 @@ impl Report {
         Report {
             sizes,
             positions: self.positions + other.positions,
+            trees: self.trees && other.trees,
         }
+    }
+
+    /// Tokens per millisecond that forwards of these shapes can reach if four of five
+    /// candidates are right: what the choice between two ways to load a model goes by.
+    pub fn promise(&self, shapes: &Shapes) -> f64 {
+        const RIGHT: f64 = 0.8;
+        let cost = self.cost();
+        let sizes = self.sizes.iter().map(|s| s.rows);
+        let allowed = sizes.filter(|&n| n == 1 || n <= shapes.max_rows);
+        let rate = |n: usize| {
+            let tokens = (1.0 - RIGHT.powi(n as i32)) / (1.0 - RIGHT);
+            tokens / cost.ms(n.max(shapes.pad_to) as u32)
+        };
+        allowed.map(rate).fold(0.0, f64::max)
     }
 
     /// Milliseconds by rows.
@@ -180,8 +198,9 @@ pub fn run(
     let room = (limits.context as usize).saturating_sub(passage.len());
     let fitting = heads.iter().copied().filter(|&h| h > 0 && h <= room);
     let heads: Vec<usize> = fitting.collect();
-    let forwards = sizes.iter().map(|&n| (passage.len() / n) as u64);
-    let all = forwards.sum::<u64>() * heads.len() as u64;
+    let chains = sizes.iter().map(|&n| passage.len() / n);
+    let trees = TREES.iter().map(|&n| passage.len() / (n / 2));
+    let all = (chains.chain(trees).sum::<usize>() * heads.len()) as u64;
     let mut done = 0;
     let mut step = || {
         done += 1;
@@ -209,7 +228,7 @@ fn behind(
 ) -> Result<Report, ModelError> {
     let mut at = 0;
     for chunk in head.chunks(model.limits().rows) {
-        extend(model, STEM, at, chunk, 0)?;
+        extend(model, STEM, at, chunk, &[], 0)?;
         at += chunk.len();
     }
     let mut reference: Vec<Vec<f32>> = Vec::new();
@@ -227,13 +246,20 @@ fn behind(
             ms: 0.0,
         };
         let mut hashes = Vec::new();
-        let ms = decode(model, head, passage, rows, 0, step, &mut |logits| {
-            hashes.push(fingerprint(logits));
-            match rows {
-                1 => reference.push(logits.to_vec()),
-                _ => compare(&mut report, &reference[hashes.len() - 1], logits),
-            }
-        })?;
+        let ms = decode(
+            model,
+            head,
+            passage,
+            Shape::chain(rows),
+            step,
+            &mut |logits| {
+                hashes.push(fingerprint(logits));
+                match rows {
+                    1 => reference.push(logits.to_vec()),
+                    _ => compare(&mut report, &reference[hashes.len() - 1], logits),
+                }
+            },
+        )?;
         report.ms = ms;
         let same = passes.iter().find(|(_, earlier)| agree(earlier, &hashes));
         if let Some((&class, _)) = same {
@@ -242,10 +268,30 @@ fn behind(
         reports.push(report);
         passes.insert(rows, hashes);
     }
-    let report = Report {
+    let mut report = Report {
         sizes: reports,
         positions: passage.len(),
+        trees: true,
     };
+    for size in &mut report.sizes {
+        if !TREES.contains(&size.rows) {
+            continue;
+        }
+        let chain = &passes[&size.rows];
+        let mut at = 0;
+        decode(
+            model,
+            head,
+            passage,
+            Shape::tree(size.rows),
+            step,
+            &mut |logits| {
+                report.trees &= chain.get(at).is_none_or(|&h| h == fingerprint(logits));
+                compare(size, &reference[at], logits);
+                at += 1;
+            },
+        )?;
+    }
     let report = check_padding(model, head, passage, report, &passes)?;
     model.apply(KvOp::Release { sequence: STEM })?;
     Ok(report)
@@ -266,7 +312,11 @@ fn check_padding(
             return Ok(report);
         }
         let mut hashes = Vec::new();
-        decode(model, head, passage, 1, pad_to, &mut || {}, &mut |logits| {
+        let padded = Shape {
+            pad_to,
+            ..Shape::chain(1)
+        };
+        decode(model, head, passage, padded, &mut || {}, &mut |logits| {
             hashes.push(fingerprint(logits));
         })?;
         if agree(&hashes, &passes[&pad_to]) {
@@ -280,35 +330,73 @@ fn check_padding(
     }
 }
 
+/// What a forward of the self-test looks like.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Tokens of the passage.
+    rows: usize,
+    /// Tokens of a branch beside them.
+    branch: usize,
+    /// As in [`Forward`].
+    pad_to: usize,
+}
+
+impl Shape {
+    fn chain(rows: usize) -> Self {
+        Shape {
+            rows,
+            branch: 0,
+            pad_to: 0,
+        }
+    }
+
+    fn tree(rows: usize) -> Self {
+        Shape {
+            rows: rows / 2,
+            branch: rows - rows / 2,
+            pad_to: 0,
+        }
+    }
+}
+
 /// Decodes `tokens` behind the `at` tokens the sequence has, as one chain that joins the
-/// stem. `pad_to` as in [`Forward`].
+/// stem; `branch` is decoded beside it and dropped.
 fn extend(
     model: &mut dyn Model,
     sequence: SequenceId,
     at: usize,
     tokens: &[Token],
+    branch: &[Token],
     pad_to: usize,
 ) -> Result<Duration, ModelError> {
-    let forward = Forward::chain(sequence, at, tokens, pad_to);
+    let mut forward = Forward::chain(sequence, at, tokens, pad_to);
+    let tip = (at + tokens.len()) as u64;
+    let beside = Forward::chain(sequence, at, branch, pad_to)
+        .rows
+        .into_iter();
+    forward.rows.extend(beside.map(|mut row| {
+        row.cell += tokens.len() as u64;
+        row.parent = row.parent.map(|p| p + tokens.len() as u64);
+        row
+    }));
     let start = Instant::now();
     model.forward(&forward)?;
     let elapsed = start.elapsed();
     model.apply(KvOp::Commit {
         sequence,
-        tip: (at + tokens.len()) as u64,
+        tip,
         keep_descendants: false,
     })?;
     Ok(elapsed)
 }
 
-/// Decodes `body` behind the head in chunks of `rows`, padded to `pad_to`; `each` gets the
-/// logits of every position. Returns the median milliseconds of a forward.
+/// Decodes `body` behind the head in forwards of one shape; `each` gets the logits of every
+/// position. Returns the median milliseconds of a forward.
 fn decode(
     model: &mut dyn Model,
     head: &[Token],
     body: &[Token],
-    rows: usize,
-    pad_to: usize,
+    shape: Shape,
     step: &mut dyn FnMut(),
     each: &mut dyn FnMut(&[f32]),
 ) -> Result<f64, ModelError> {
@@ -321,8 +409,10 @@ fn decode(
     model.apply(hand_over(BODY, STEM))?;
     let mut times = Vec::new();
     let mut at = head.len();
-    for chunk in body.chunks_exact(rows) {
-        let elapsed = extend(model, BODY, at, chunk, pad_to)?;
+    // Any other text will do for the branch.
+    let branch: Vec<Token> = body.iter().rev().copied().take(shape.branch).collect();
+    for chunk in body.chunks_exact(shape.rows) {
+        let elapsed = extend(model, BODY, at, chunk, &branch, shape.pad_to)?;
         times.push(elapsed.as_secs_f64() * 1e3);
         for i in 0..chunk.len() {
             each(model.row(i));

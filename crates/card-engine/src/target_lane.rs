@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use card_core::drafter::{DraftInput, Drafted};
-use card_core::engine::{Action, Engine, EngineConfig, Output};
+use card_core::engine::{Action, Engine, EngineConfig, Memory, Output};
 use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::policy::{Policy, PolicyConfig};
 use card_core::types::SequenceId;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, never, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, never, select};
 
 use crate::draft_lane::DraftLane;
+use crate::pipe::{PipeReceiver, PipeSender};
 use crate::{Command, Event, Failure, Meters, Options};
 
 /// Where the drafter is.
@@ -25,14 +26,14 @@ pub(crate) enum Drafting {
 
 /// The channels to a drafter on another lane.
 pub(crate) struct Link {
-    to: Sender<DraftInput>,
-    from: Receiver<Drafted>,
+    to: PipeSender<DraftInput>,
+    from: PipeReceiver<Drafted>,
     /// What did not fit into the channel yet; commits of one sequence are joined.
     backlog: VecDeque<DraftInput>,
 }
 
 impl Link {
-    pub(crate) fn new(to: Sender<DraftInput>, from: Receiver<Drafted>) -> Self {
+    pub(crate) fn new(to: PipeSender<DraftInput>, from: PipeReceiver<Drafted>) -> Self {
         Link {
             to,
             from,
@@ -104,10 +105,11 @@ impl TargetLane {
             prefill_rows: options.prefill_rows.min(model.limits().rows),
             cache_bytes: options.cache_bytes,
             parked: options.parked,
+            free_sources: options.free_sources,
             trace: options.trace,
             near_tie: options.near_tie,
         };
-        let mut engine = Engine::new(config, policy);
+        let mut engine = Engine::new(config, policy, options.memory.clone());
         if matches!(drafting, Drafting::None) {
             engine.drafter_lost();
         }
@@ -122,8 +124,13 @@ impl TargetLane {
         }
     }
 
-    /// Runs until nobody can send commands any more.
-    pub(crate) fn run(mut self, inbox: &Receiver<Command>) {
+    /// Runs until nobody can send commands any more; returns what was learned.
+    pub(crate) fn run(mut self, inbox: &Receiver<Command>) -> Memory {
+        self.serve(inbox);
+        self.engine.memory().clone()
+    }
+
+    fn serve(&mut self, inbox: &Receiver<Command>) {
         let mut mark = self.clock.elapsed();
         loop {
             loop {
@@ -140,7 +147,7 @@ impl TargetLane {
             };
             let action = loop {
                 let now = self.clock.elapsed();
-                match self.engine.poll(now, outlook) {
+                match self.engine.poll(now, outlook.as_ref()) {
                     // Nothing could be drafted after all: ask again without that choice.
                     Action::Draft if !self.draft() => outlook = None,
                     Action::Draft => break None,
@@ -270,20 +277,30 @@ impl TargetLane {
         }
     }
 
-    /// Waits for the drafter or a command.
+    /// Waits for the drafter or a command. What the drafter says is heard afterwards.
     fn wait(&mut self, inbox: &Receiver<Command>, most: Duration) {
-        let silent = never();
-        let from = match &self.drafting {
-            Drafting::There(link) => &link.from,
-            _ => &silent,
-        };
+        let (silent, nothing) = (never(), never());
+        let (mut from, mut arrival) = (&silent, &nothing);
+        let alarm;
+        if let Drafting::There(link) = &self.drafting {
+            match link.from.next() {
+                Ok(due) => {
+                    alarm = at(due);
+                    arrival = &alarm;
+                }
+                Err(receiver) => from = receiver,
+            }
+        }
         let mut command = None;
+        let mut coming = None;
         select! {
-            recv(from) -> drafted => if let Ok(drafted) = drafted {
-                self.engine.drafted(&drafted);
-            },
+            recv(from) -> message => coming = message.ok(),
+            recv(arrival) -> _ => {}
             recv(inbox) -> received => command = received.ok(),
             default(most) => {}
+        }
+        if let (Some(message), Drafting::There(link)) = (coming, &mut self.drafting) {
+            link.from.take_in(message);
         }
         if let Some(command) = command {
             self.command(command);

@@ -36,6 +36,17 @@ impl Vocab {
         self.len() == 0
     }
 
+    /// A number that differs where tokens mean something else: FNV-1a over all of them.
+    pub fn fingerprint(&self) -> u64 {
+        let fold = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3);
+        (0..self.len() as Token).fold(0xcbf2_9ce4_8422_2325, |h, token| {
+            self.piece(token, true)
+                .into_iter()
+                .chain([0xff])
+                .fold(h, fold)
+        })
+    }
+
     /// Tokens of a text. `special` reads `<|im_end|>` and the like as the tokens they
     /// name, which is right for a rendered chat template and wrong for what a user typed.
     ///

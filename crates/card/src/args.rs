@@ -89,7 +89,7 @@ pub enum ExactnessArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LanesArg {
-    /// Disjoint if the models are on different devices or the mode is `card`, else shared
+    /// What measurements on this machine say is faster
     Auto,
     /// The models take turns
     Shared,
@@ -139,6 +139,15 @@ pub struct ModelArgs {
     /// Devices of the drafter
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub draft_device: Vec<String>,
+    /// Most memory for the candidates of one generation
+    #[arg(long, default_value_t = 128, value_name = "KIB")]
+    pub cache_kib: usize,
+    /// Do not use, or add to, what earlier runs learned (docs/sources.md)
+    #[arg(long, env = "CARD_NO_MEMORY")]
+    pub no_memory: bool,
+    /// Pace the models like devices you do not have: a TOML file or a built-in profile
+    #[arg(long, value_name = "PROFILE", hide_short_help = true)]
+    pub emulate: Option<PathBuf>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -238,6 +247,13 @@ pub struct GenerateArgs {
     /// Show the candidates and corrections of every round
     #[arg(long)]
     pub show_cache: bool,
+    /// Say why each round was scheduled as it was, on standard error
+    #[arg(long)]
+    pub explain_policy: bool,
+    /// A file with the text you expect back (say, the file to be edited): what agrees with
+    /// it is verified many tokens at a time
+    #[arg(long, value_name = "FILE")]
+    pub prediction: Option<PathBuf>,
     /// Print nothing but the text
     #[arg(short, long)]
     pub quiet: bool,

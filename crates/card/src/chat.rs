@@ -9,7 +9,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::ChatArgs;
-use crate::generate::{How, stream};
+use crate::generate::{How, What, stream};
 use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
 use crate::session::Session;
@@ -21,7 +21,7 @@ const HELP: &str =
 pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let params = args.sampling.params()?;
     let session = Session::start(&args.model, catalogue, false)?;
-    let template = session.template.as_ref().ok_or(ChatError::None)?;
+    let template = session.rig.template.as_ref().ok_or(ChatError::None)?;
     let mut editor = DefaultEditor::new().context("cannot use this terminal")?;
     let history = Store::open()?.models().with_file_name("chat-history");
     let _ = editor.load_history(&history);
@@ -51,21 +51,27 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         }
         let _ = editor.add_history_entry(&line);
         messages.push(Message::new("user", line));
-        let prompt = session.vocab.tokenize(&template.render(&messages)?, true)?;
+        let prompt = session
+            .rig
+            .vocab
+            .tokenize(&template.render(&messages)?, true)?;
         let before = session.engine.lane_times();
         let mut out = std::io::stdout().lock();
         let answer = stream(
             &session,
-            prompt,
+            What {
+                prompt,
+                params: params.clone(),
+                prediction: Vec::new(),
+            },
             &args.sampling,
-            params.clone(),
             How::default(),
             &mut out,
         );
         drop(out);
         match answer {
             Ok(done) => {
-                done.summary.print(before, session.drafting);
+                done.summary.print(before, session.engine.lane_times());
                 if done.finish == Finish::ContextFull {
                     eprintln!("the context is full; /reset starts over, --ctx makes it longer");
                 }
@@ -82,5 +88,6 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     if saved.is_ok() {
         let _ = editor.save_history(&history);
     }
+    session.end();
     Ok(ExitCode::SUCCESS)
 }

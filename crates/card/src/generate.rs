@@ -1,11 +1,13 @@
 //! `card generate`, and the streaming that `card chat` shares.
 
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use card_core::engine::Finish;
+use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::text::TextStream;
 use card_engine::{Event, Generate};
@@ -23,35 +25,49 @@ use crate::show;
 pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let params = args.sampling.params()?;
     let prompt = read_prompt(args)?;
+    let prediction = match &args.prediction {
+        Some(file) => read_text(file, "predicted text")?,
+        None => String::new(),
+    };
     let session = Session::start(&args.model, catalogue, args.show_cache)?;
     let prompt = match args.chat {
         true => {
-            let template = session.template.as_ref().ok_or(ChatError::None)?;
+            let template = session.rig.template.as_ref().ok_or(ChatError::None)?;
             let mut messages = Vec::new();
             messages.extend(args.system.iter().map(|s| Message::new("system", s)));
             messages.push(Message::new("user", prompt));
-            session.vocab.tokenize(&template.render(&messages)?, true)?
+            session
+                .rig
+                .vocab
+                .tokenize(&template.render(&messages)?, true)?
         }
-        false => session.vocab.tokenize(&prompt, false)?,
+        false => session.rig.vocab.tokenize(&prompt, false)?,
     };
     let mut out = std::io::stdout().lock();
     let how = How {
         show_cache: args.show_cache,
         tokens: args.tokens,
+        explain: args.explain_policy,
+    };
+    let what = What {
+        prompt,
+        params,
+        prediction: session.rig.vocab.tokenize(&prediction, false)?,
     };
     let before = session.engine.lane_times();
-    let done = stream(&session, prompt, &args.sampling, params, how, &mut out)?;
+    let done = stream(&session, what, &args.sampling, how, &mut out)?;
     drop(out);
     if !args.quiet {
         eprintln!();
-        done.summary.print(before, session.drafting);
+        done.summary.print(before, session.engine.lane_times());
         if done.finish == Finish::ContextFull {
             eprintln!(
                 "the context of {} tokens is full, so generation ended; raise --ctx for more",
-                session.context
+                session.rig.context
             );
         }
     }
+    session.end();
     Ok(match done.interrupted {
         true => ExitCode::from(EXIT_CODE),
         false => ExitCode::SUCCESS,
@@ -61,8 +77,7 @@ pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
 fn read_prompt(args: &GenerateArgs) -> Result<String> {
     let prompt = match (&args.prompt, &args.file) {
         (Some(prompt), _) => prompt.clone(),
-        (None, Some(file)) => std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the prompt from {}", file.display()))?,
+        (None, Some(file)) => read_text(file, "prompt")?,
         (None, None) => {
             if std::io::stdin().is_terminal() {
                 eprintln!("reading the prompt from standard input; end it with Ctrl-D");
@@ -80,11 +95,24 @@ fn read_prompt(args: &GenerateArgs) -> Result<String> {
     Ok(prompt)
 }
 
+fn read_text(file: &Path, what: &str) -> Result<String> {
+    std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the {what} from {}", file.display()))
+}
+
+/// What to generate.
+pub struct What {
+    pub prompt: Vec<Token>,
+    pub params: SamplingParams,
+    pub prediction: Vec<Token>,
+}
+
 /// What to print.
 #[derive(Clone, Copy, Default)]
 pub struct How {
     pub show_cache: bool,
     pub tokens: bool,
+    pub explain: bool,
 }
 
 /// A finished generation.
@@ -98,30 +126,33 @@ pub struct Done {
 /// Generates, printing as it comes. Ctrl-C ends it with what there is.
 pub fn stream(
     session: &Session,
-    prompt: Vec<Token>,
+    what: What,
     sampling: &SamplingArgs,
-    params: card_core::sampler::SamplingParams,
     how: How,
     out: &mut dyn Write,
 ) -> Result<Done> {
     let listener = Listener::new();
     let start = Instant::now();
-    let mut summary = Summary::of_prompt(prompt.len());
+    let mut summary = Summary::of_prompt(what.prompt.len());
     let stop_tokens = match sampling.ignore_eos {
         true => Vec::new(),
-        false => session.vocab.end_tokens(),
+        false => session.rig.vocab.end_tokens(),
     };
     let events = session.engine.generate(Generate {
-        prompt,
-        params,
+        prompt: what.prompt,
+        params: what.params,
         max_tokens: sampling.max_tokens,
         stop_tokens,
+        prediction: what.prediction,
     })?;
     let mut text = TextStream::new(sampling.stop.clone());
     let mut done = String::new();
     let mut ids: Vec<Token> = Vec::new();
     let mut interrupted = false;
     let finish;
+    if session.rig.emulation.is_some() {
+        eprintln!("emulated devices: tokens are real, times are the profile's");
+    }
     let mut print = |shown: &str| -> Result<()> {
         done.push_str(shown);
         if !how.tokens && !how.show_cache && !shown.is_empty() {
@@ -151,7 +182,7 @@ pub fn stream(
                     }
                     summary.tokens += 1;
                     ids.push(token);
-                    print(&text.push(&session.vocab.piece(token, false)))?;
+                    print(&text.push(&session.rig.vocab.piece(token, false)))?;
                 }
                 if text.stopped() {
                     events.cancel();
@@ -159,8 +190,11 @@ pub fn stream(
             }
             Event::Round(round) => {
                 summary.add(&round);
+                if how.explain && !round.prefill {
+                    eprintln!("{}", show::why(summary.rounds, &round));
+                }
                 if how.show_cache && !round.prefill {
-                    show::round(summary.rounds, &round, &session.vocab);
+                    show::round(summary.rounds, &round, &session.rig.vocab);
                 }
             }
             Event::Finished(reason) => {
@@ -183,7 +217,6 @@ pub fn stream(
         writeln!(out)?;
     }
     summary.total = start.elapsed();
-    summary.lanes = session.engine.lane_times();
     Ok(Done {
         text: done,
         finish,

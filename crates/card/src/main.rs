@@ -4,6 +4,7 @@ mod args;
 mod chat;
 mod generate;
 mod interrupt;
+mod memory;
 mod models;
 mod profile;
 mod progress;

@@ -3,8 +3,11 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use card_core::policy::Lanes;
+use card_engine::placement::{self, Placement};
 use card_engine::selftest::{self, Report};
-use card_llama::{LlamaContext, LlamaModel, on_own_thread, system_info};
+use card_llama::{Cores, LlamaContext, LlamaError, LlamaModel, on_own_thread, system_info};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -12,10 +15,8 @@ use crate::models::store::Store;
 use crate::progress;
 
 /// What the self-test found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Profile {
-    /// Everything the findings depend on.
-    pub key: String,
     /// The findings.
     pub report: Report,
 }
@@ -35,39 +36,97 @@ pub fn get(
     setup: &str,
     heads: &[usize],
 ) -> Result<Profile> {
+    let key = format!("{} | {setup} {heads:?}", identity(model)?);
+    let report = remember(store, key, || measure(model, context, heads))?;
+    Ok(Profile { report })
+}
+
+/// What both models cost at work at the same time, on (target, draft) threads, from the
+/// cache or measured now.
+pub fn together(
+    store: &Store,
+    (target, draft): (&LlamaModel, &LlamaModel),
+    (target_threads, draft_threads): (usize, usize),
+    context: &dyn Fn(&LlamaModel, &'static str, &Cores) -> Result<LlamaContext, LlamaError>,
+) -> Result<Placement> {
+    let key = format!(
+        "{} | {} | together {target_threads}+{draft_threads}",
+        identity(target)?,
+        identity(draft)?
+    );
+    remember(store, key, || {
+        let bar = progress::spinner("measuring both models at work together (once)");
+        let (cores, draft_cores) = Cores::two_lanes(target_threads, draft_threads);
+        let mut target_context = context(target, "target", &cores)?;
+        let mut draft_context = context(draft, "draft", &draft_cores)?;
+        let passage = target.vocab().tokenize(PASSAGE, false)?;
+        let measured = placement::together(&mut target_context, &mut draft_context, &passage);
+        bar.finish_and_clear();
+        let (target, draft) = measured.context("measuring the lanes failed")?;
+        Ok(Placement {
+            lanes: Lanes::Disjoint,
+            target_threads,
+            draft_threads,
+            target,
+            draft,
+        })
+    })
+}
+
+/// What the findings about a model depend on: the file, this build and this machine.
+fn identity(model: &LlamaModel) -> Result<String> {
     let meta = fs::metadata(model.path())?;
     let modified = meta.modified().ok();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-    let key = format!(
-        "card {} | {} | {} bytes {:?} | {setup} {heads:?} | {}",
+    Ok(format!(
+        "card {} | {} | {} bytes {:?} | {}",
         env!("CARGO_PKG_VERSION"),
         fs::canonicalize(model.path())?.display(),
         meta.len(),
         modified.map(|d| d.as_secs()),
         system_info(),
-    );
-    let name: String = Sha256::digest(&key)[..12]
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    let file = store.profiles().join(format!("{name}.json"));
+    ))
+}
+
+/// A finding with what it depends on.
+#[derive(Serialize, Deserialize)]
+struct Finding<T> {
+    key: String,
+    report: T,
+}
+
+/// What was found out for `key` before; else finds it out and keeps it.
+fn remember<T: Serialize + DeserializeOwned>(
+    store: &Store,
+    key: String,
+    find_out: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let file = store.profiles().join(format!("{}.json", short_name(&key)));
     let known = fs::read(&file).ok();
-    let known = known.and_then(|bytes| serde_json::from_slice::<Profile>(&bytes).ok());
-    if let Some(profile) = known.filter(|p| p.key == key) {
-        return Ok(profile);
+    let known = known.and_then(|bytes| serde_json::from_slice::<Finding<T>>(&bytes).ok());
+    if let Some(found) = known.filter(|f| f.key == key) {
+        return Ok(found.report);
     }
-    let report = measure(model, context, heads)?;
-    let profile = Profile { key, report };
+    let finding = Finding {
+        report: find_out()?,
+        key,
+    };
     // A result that cannot be kept is measured again next time; that is no failure.
     let kept = fs::create_dir_all(store.profiles())
-        .and_then(|()| fs::write(&file, serde_json::to_vec_pretty(&profile)?));
+        .and_then(|()| fs::write(&file, serde_json::to_vec_pretty(&finding)?));
     if let Err(error) = kept {
         tracing::warn!(
             "cannot keep the self-test result in {}: {error}",
             file.display()
         );
     }
-    Ok(profile)
+    Ok(finding.report)
+}
+
+/// A file name for a key.
+pub fn short_name(key: &str) -> String {
+    let digest = Sha256::digest(key);
+    digest[..12].iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn measure(model: &LlamaModel, context: &mut LlamaContext, heads: &[usize]) -> Result<Report> {

@@ -14,3 +14,10 @@ pub fn bar(length: u64, template: &str) -> ProgressBar {
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
+
+/// For work whose length is not known.
+pub fn spinner(message: &'static str) -> ProgressBar {
+    let bar = bar(0, "  {spinner} {msg} {elapsed}");
+    bar.set_message(message);
+    bar
+}

@@ -30,7 +30,6 @@ pub struct Summary {
     pub total: Duration,
     decode: Duration,
     decode_tokens: usize,
-    pub lanes: LaneTimes,
 }
 
 impl Summary {
@@ -66,8 +65,10 @@ impl Summary {
         }
     }
 
-    /// The summary in a few lines. `since` is what the lanes had done before.
-    pub fn print(&self, since: LaneTimes, drafting: bool) {
+    /// The summary in a few lines, with what the lanes had done before and what by now.
+    pub fn print(&self, since: LaneTimes, lanes: LaneTimes) {
+        let drafting = lanes.draft_forwards > since.draft_forwards;
+        let speculating = self.offered > 0 || drafting;
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
         let rate = self.decode_tokens as f64 / self.decode.as_secs_f64().max(1e-9);
         eprintln!(
@@ -79,11 +80,11 @@ impl Summary {
         let work = |now: Duration, before: Duration| {
             100.0 * (now.saturating_sub(before)).as_secs_f64() / self.total.as_secs_f64().max(1e-9)
         };
-        let target = work(self.lanes.target, since.target);
-        let draft = work(self.lanes.draft, since.draft);
-        let overhead = self.lanes.overhead.saturating_sub(since.overhead);
-        let forwards = (self.lanes.forwards - since.forwards).max(1);
-        if drafting && self.rounds > 0 {
+        let target = work(lanes.target, since.target);
+        let draft = work(lanes.draft, since.draft);
+        let overhead = lanes.overhead.saturating_sub(since.overhead);
+        let forwards = (lanes.forwards - since.forwards).max(1);
+        if speculating && self.rounds > 0 {
             let decisions = (self.hits + self.misses).max(1);
             eprintln!(
                 "mean accepted length {:.2} over {} rounds; hit rate {:.0} %; verified {} candidates",
@@ -120,7 +121,7 @@ impl Summary {
                 "{} near-ties were decided again by a forward of one token",
                 self.deferred
             );
-        } else if !self.near_ties.is_empty() && drafting {
+        } else if !self.near_ties.is_empty() && speculating {
             let closest = self.near_ties.iter().map(|t| t.1).fold(f32::MAX, f32::min);
             eprintln!(
                 "{} near-ties (closest margin {closest:.4}); --exactness strict decides them as \
@@ -192,6 +193,13 @@ fn print_report(report: &Report) {
             (1, 1) => ": plain decoding only",
             (1, _) => "",
             _ => " (padded)",
+        }
+    );
+    println!(
+        "  a tree's best path gets the logits of a chain: {}",
+        match report.trees {
+            true => "yes",
+            false => "no, so strict and bitwise verify chains only",
         }
     );
     println!();

@@ -3,16 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use card_core::forward::Model as _;
+use card_core::cost::CostCurve;
+use card_core::engine::{Memory, Shapes};
+use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
+use card_engine::emulate::{Emulated, EmulationProfile};
+use card_engine::placement::Placement;
 use card_engine::selftest::{Exactness, HEADS};
 use card_engine::{Engine, Options};
 use card_llama::{
-    ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab,
+    ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaError, LlamaModel, LoadOptions, Vocab,
     check_vocabularies,
 };
 
 use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
+use crate::memory::Kept;
 use crate::models::catalogue::Catalogue;
 use crate::models::fetch;
 use crate::models::store::Store;
@@ -27,11 +32,8 @@ const DEFAULT_CONTEXT: u32 = 4096;
 
 /// A loaded pair with its engine.
 pub struct Session {
+    pub rig: Rig,
     pub engine: Engine,
-    pub vocab: Vocab,
-    pub template: Option<ChatTemplate>,
-    pub context: u32,
-    pub drafting: bool,
 }
 
 /// The files of a target and its drafter.
@@ -69,69 +71,330 @@ pub fn find_files(args: &ModelArgs, catalogue: &Catalogue, store: &Store) -> Res
 }
 
 impl Session {
-    /// Loads what `args` ask for.
+    /// Loads what `args` ask for and starts its engine.
     pub fn start(args: &ModelArgs, catalogue: &Catalogue, trace: bool) -> Result<Session> {
+        let rig = Rig::load(args, catalogue)?;
+        let engine = rig.engine(&Run {
+            trace,
+            memory: rig.memory.clone(),
+            ..rig.run(args)
+        })?;
+        Ok(Session { rig, engine })
+    }
+
+    /// Ends the engine and keeps what was learned.
+    pub fn end(self) {
+        if let (Some(kept), Some(memory)) = (&self.rig.kept, self.engine.stop()) {
+            kept.save(&memory);
+        }
+    }
+}
+
+/// How one engine shall run the models of a [`Rig`].
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub mode: Mode,
+    /// Where; `None` for what measurements say is best.
+    pub lanes: Option<Lanes>,
+    pub draft_len: u32,
+    pub free_sources: bool,
+    pub cache_bytes: usize,
+    pub trace: bool,
+    /// Decisions closer than this are reported.
+    pub near_tie: Option<f32>,
+    pub memory: Memory,
+}
+
+/// Loaded models and what is known of them: engines are made from it.
+pub struct Rig {
+    pub vocab: Vocab,
+    pub template: Option<ChatTemplate>,
+    pub context: u32,
+    pub target: LlamaModel,
+    pub draft: Option<LlamaModel>,
+    pub emulation: Option<EmulationProfile>,
+    /// Ways to run the pair, best first.
+    pub placements: Vec<Placement>,
+    /// What earlier runs learned.
+    pub memory: Memory,
+    kept: Option<Kept>,
+    shapes: Shapes,
+    near_tie: f32,
+    parked: usize,
+    args: ModelArgs,
+}
+
+/// Probability that a draft is right, before anything is known of a pair.
+const TOP: f64 = 0.85;
+
+impl Rig {
+    /// Loads what `args` ask for, and measures what is not known yet.
+    pub fn load(args: &ModelArgs, catalogue: &Catalogue) -> Result<Rig> {
         let store = Store::open()?;
         let files = find_files(args, catalogue, &store)?;
-        let mode = match args.mode {
-            ModeArg::Plain => Mode::Plain,
-            ModeArg::DraftThenVerify => Mode::DraftThenVerify,
-            ModeArg::Card => Mode::Card,
-            ModeArg::Auto => Mode::Auto,
-        };
-        if files.draft.is_none() && mode != Mode::Plain {
-            tracing::info!("there is no draft model, so this is plain decoding");
+        let emulation = args.emulate.as_deref().map(emulation).transpose()?;
+        let speculates = args.mode != ModeArg::Plain;
+        if files.draft.is_none() && speculates {
+            tracing::info!("there is no draft model; only text that is at hand proposes");
         }
-        let lanes = lanes(args, files.draft.is_some());
-        let (cores, draft_cores) = cores(args, lanes, files.draft.is_some());
-
+        let cores = Cores::one_lane(threads(args));
         let loader = Loader {
             args,
             store: &store,
             cores,
         };
-        let target = loader.target(&files, mode)?;
+        let target = loader.target(&files)?;
         let context = target.context.limits().context;
         let draft = match &files.draft {
-            Some(path) => Some(loader.draft(path, &target, context, &draft_cores)?),
+            Some(path) => Some(loader.draft(path, &target, context)?),
             None => None,
         };
-        let mut options = Options {
-            mode,
-            lanes,
-            draft_len: args.draft_len,
-            trace,
-            ..Options::default()
-        };
+        let mut shapes = Shapes::FREE;
+        let mut near_tie = Options::default().near_tie;
         if let Some(profile) = &target.profile {
-            options.shapes = profile.report.shapes(level(args.exactness));
-            options.target_cost = profile.report.cost();
-            options.near_tie = profile.report.margin_bound().max(options.near_tie);
+            shapes = profile.report.shapes(level(args.exactness));
+            near_tie = profile.report.margin_bound().max(near_tie);
         }
-        if args.exactness != ExactnessArg::Default {
+        let kept = match args.no_memory || !speculates {
+            true => None,
+            false => Some(Kept::of(
+                &store,
+                &target.model,
+                draft.as_ref().map(|d| &d.0),
+            )),
+        };
+        let mut rig = Rig {
+            vocab: target.model.vocab(),
+            template: ChatTemplate::of(&target.model).ok(),
+            context,
+            placements: Vec::new(),
+            memory: kept.as_ref().map(Kept::load).unwrap_or_default(),
+            kept,
+            shapes,
+            near_tie,
             // A prefix that an earlier answer left was decoded token by token, a prompt is
             // decoded in one go: not the same arithmetic.
-            options.parked = 0;
-        }
-        let vocab = target.model.vocab();
-        let template = ChatTemplate::of(&target.model).ok();
-        let drafting = draft.is_some();
-        let draft_model = draft.map(|(context, profile)| {
-            if let Some(profile) = profile {
-                options.draft_cost = profile.report.cost();
-            }
-            Box::new(context) as Box<dyn card_core::forward::Model + Send>
-        });
-        let engine = Engine::start(Box::new(target.context), draft_model, options)
-            .context("cannot start the engine's threads")?;
-        Ok(Session {
-            engine,
-            vocab,
-            template,
-            context,
-            drafting,
-        })
+            parked: usize::from(args.exactness == ExactnessArg::Default),
+            emulation,
+            args: args.clone(),
+            draft: draft.as_ref().map(|d| d.0.clone()),
+            target: target.model.clone(),
+        };
+        rig.placements = rig.find_placements(&store, &target, draft.as_ref())?;
+        Ok(rig)
     }
+
+    /// What `args` say of how to run.
+    pub fn run(&self, args: &ModelArgs) -> Run {
+        Run {
+            mode: mode(args.mode),
+            lanes: match args.lanes {
+                LanesArg::Auto => None,
+                LanesArg::Shared => Some(Lanes::Shared),
+                LanesArg::Disjoint => Some(Lanes::Disjoint),
+            },
+            draft_len: args.draft_len,
+            free_sources: true,
+            cache_bytes: args.cache_kib.saturating_mul(1024),
+            trace: false,
+            near_tie: None,
+            memory: Memory::default(),
+        }
+    }
+
+    /// An engine that runs these models.
+    pub fn engine(&self, run: &Run) -> Result<Engine> {
+        let placement = self.placement(run.lanes);
+        let lanes = placement.map_or(Lanes::Shared, |p| p.lanes);
+        let drafts = self.draft.is_some() && run.mode != Mode::Plain;
+        let (cores, draft_cores) = match placement {
+            Some(p) if p.lanes == Lanes::Disjoint && (drafts || self.emulation.is_some()) => {
+                Cores::two_lanes(p.target_threads, p.draft_threads)
+            }
+            _ => {
+                let cores = Cores::one_lane(threads(&self.args));
+                (cores.clone(), cores)
+            }
+        };
+        let mut options = Options {
+            mode: run.mode,
+            lanes,
+            draft_len: run.draft_len,
+            shapes: self.shapes,
+            cache_bytes: run.cache_bytes,
+            free_sources: run.free_sources,
+            memory: run.memory.clone(),
+            parked: self.parked,
+            trace: run.trace,
+            near_tie: run.near_tie.unwrap_or(self.near_tie),
+            ..Options::default()
+        };
+        if let Some(p) = placement {
+            options.target_cost = CostCurve::from_points(p.target.iter().copied());
+            options.draft_cost = CostCurve::from_points(p.draft.iter().copied());
+        }
+        let target = self.model_context(&self.target, "target", &cores)?;
+        let draft = match self.draft.as_ref().filter(|_| drafts) {
+            Some(model) => Some(self.model_context(model, "draft", &draft_cores)?),
+            None => None,
+        };
+        let boxed = |model: LlamaContext| Box::new(model) as Box<dyn Model + Send>;
+        let (target, draft) = match &self.emulation {
+            None => (boxed(target), draft.map(boxed)),
+            Some(e) => {
+                options.latency = e.latency();
+                let target = Emulated::new(target, e.target_cost());
+                let draft = draft.map(|d| Emulated::new(d, e.draft_cost()));
+                let draft = draft.map(|d| Box::new(d) as Box<dyn Model + Send>);
+                (Box::new(target) as Box<dyn Model + Send>, draft)
+            }
+        };
+        Engine::start(target, draft, options).context("cannot start the engine's threads")
+    }
+
+    /// The best way to run the pair on those lanes.
+    pub fn placement(&self, lanes: Option<Lanes>) -> Option<&Placement> {
+        let fits = |p: &&Placement| lanes.is_none_or(|l| l == p.lanes);
+        self.placements.iter().find(fits)
+    }
+
+    fn model_context(
+        &self,
+        model: &LlamaModel,
+        role: &'static str,
+        cores: &Cores,
+    ) -> Result<LlamaContext> {
+        Ok(llama_context(model, role, self.context, cores)?)
+    }
+
+    /// The ways to run the pair with what they cost, the one that promises most first.
+    fn find_placements(
+        &self,
+        store: &Store,
+        target: &Target,
+        draft: Option<&(LlamaModel, Profile)>,
+    ) -> Result<Vec<Placement>> {
+        let all = threads(&self.args);
+        let points = |profile: &Profile| profile.report.cost().points().collect();
+        let shared = Placement {
+            lanes: Lanes::Shared,
+            target_threads: all,
+            draft_threads: all,
+            target: target.profile.as_ref().map(points).unwrap_or_default(),
+            draft: draft.map(|d| points(&d.1)).unwrap_or_default(),
+        };
+        if let Some(e) = &self.emulation {
+            let disjoint = Placement {
+                lanes: Lanes::Disjoint,
+                target_threads: (all - all / 4).max(1),
+                draft_threads: (all / 4).max(1),
+                target: e.target_cost().points().collect(),
+                draft: e.draft_cost().points().collect(),
+            };
+            let turns = Placement {
+                lanes: Lanes::Shared,
+                ..disjoint.clone()
+            };
+            return Ok(vec![disjoint, turns]);
+        }
+        let Some((draft_model, _)) = draft else {
+            return Ok(vec![shared]);
+        };
+        let separate =
+            !self.args.draft_device.is_empty() && self.args.draft_device != self.args.device;
+        if separate {
+            // Devices of their own do not slow each other down.
+            let apart = Placement {
+                lanes: Lanes::Disjoint,
+                ..shared.clone()
+            };
+            return Ok(vec![apart, shared]);
+        }
+        let mut placements = vec![shared];
+        if self.args.lanes != LanesArg::Shared {
+            for draft_threads in splits(&self.args, all) {
+                placements.push(profile::together(
+                    store,
+                    (&self.target, draft_model),
+                    (all.saturating_sub(draft_threads).max(1), draft_threads),
+                    &|model, role, cores| llama_context(model, role, self.context, cores),
+                )?);
+            }
+        }
+        placements.sort_by(|a, b| b.promise(TOP).0.total_cmp(&a.promise(TOP).0));
+        Ok(placements)
+    }
+}
+
+/// How many threads the drafter might get for itself.
+fn splits(args: &ModelArgs, all: usize) -> Vec<usize> {
+    if let Some(threads) = args.draft_threads {
+        return vec![threads as usize];
+    }
+    let mut splits = vec![1, all / 4, all / 2];
+    splits.retain(|&n| n > 0);
+    splits.dedup();
+    splits
+}
+
+fn threads(args: &ModelArgs) -> usize {
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    args.threads.map_or(there_are, |t| t as usize)
+}
+
+fn emulation(file: &std::path::Path) -> Result<EmulationProfile> {
+    let shown = file.display();
+    let text = match file.to_str().and_then(built_in) {
+        Some(text) if !file.exists() => text.to_owned(),
+        _ => std::fs::read_to_string(file).with_context(|| {
+            format!(
+                "cannot read the profile {shown}; built in are: {}",
+                built_in_names()
+            )
+        })?,
+    };
+    let profile: EmulationProfile =
+        toml::from_str(&text).with_context(|| format!("{shown} is no emulation profile"))?;
+    profile
+        .check()
+        .map_err(|why| anyhow::anyhow!("{shown} is no emulation profile: {why}"))?;
+    Ok(profile)
+}
+
+const PROFILES: [(&str, &str); 3] = [
+    ("a100-70b-1b", include_str!("../profiles/a100-70b-1b.toml")),
+    ("a100-70b-8b", include_str!("../profiles/a100-70b-8b.toml")),
+    (
+        "edge-cloud-70b-1b",
+        include_str!("../profiles/edge-cloud-70b-1b.toml"),
+    ),
+];
+
+fn built_in(name: &str) -> Option<&'static str> {
+    PROFILES.iter().find(|p| p.0 == name).map(|p| p.1)
+}
+
+fn built_in_names() -> String {
+    PROFILES.map(|p| p.0).join(", ")
+}
+
+fn llama_context(
+    model: &LlamaModel,
+    role: &'static str,
+    context: u32,
+    cores: &Cores,
+) -> Result<LlamaContext, LlamaError> {
+    LlamaContext::new(
+        model,
+        &ContextOptions {
+            role,
+            context,
+            sequences: 1,
+            spare_cells: SPARE_CELLS,
+            rows: ROWS,
+            cores: cores.clone(),
+        },
+    )
 }
 
 struct Loader<'a> {
@@ -148,34 +411,27 @@ pub struct Target {
 }
 
 impl Loader<'_> {
-    fn target(&self, files: &Files, mode: Mode) -> Result<Target> {
+    fn target(&self, files: &Files) -> Result<Target> {
         // Plain decoding needs to know its kernels only if padding may be asked for.
-        let needs = files.draft.is_some() && mode != Mode::Plain
-            || self.args.exactness == ExactnessArg::Bitwise;
+        let needs =
+            self.args.mode != ModeArg::Plain || self.args.exactness == ExactnessArg::Bitwise;
         let first = self.load_target(files, true, needs)?;
-        let Some(profile) = &first.profile else {
-            return Ok(first);
-        };
-        /// Rows worth going without repacked weights for.
-        const WIDE: usize = 8;
-        let bitwise = self.args.exactness == ExactnessArg::Bitwise;
-        let exact = profile.report.exact_rows();
-        if !bitwise || exact >= WIDE {
+        if self.args.exactness != ExactnessArg::Bitwise {
             return Ok(first);
         }
+        // Weights that are not repacked use other kernels: the faster of the two is taken.
+        let promise = |target: &Target| {
+            let report = target.profile.as_ref().map(|p| &p.report);
+            report.map(|r| r.promise(&r.shapes(Exactness::Bitwise)))
+        };
+        let repacked = promise(&first);
         drop(first);
         let second = self.load_target(files, false, true)?;
-        let better = second
-            .profile
-            .as_ref()
-            .is_some_and(|p| p.report.exact_rows() > exact);
-        match better {
-            true => Ok(second),
-            false => {
-                drop(second);
-                self.load_target(files, true, true)
-            }
+        if promise(&second) > repacked {
+            return Ok(second);
         }
+        drop(second);
+        self.load_target(files, true, true)
     }
 
     fn load_target(&self, files: &Files, repack: bool, test: bool) -> Result<Target> {
@@ -190,17 +446,7 @@ impl Loader<'_> {
         if context > trained {
             tracing::warn!("the model was trained for {trained} tokens of context, not {context}");
         }
-        let mut context = LlamaContext::new(
-            &model,
-            &ContextOptions {
-                role: "target",
-                context,
-                sequences: 1,
-                spare_cells: SPARE_CELLS,
-                rows: ROWS,
-                cores: self.cores.clone(),
-            },
-        )?;
+        let mut context = llama_context(&model, "target", context, &self.cores)?;
         let profile = match test {
             true => Some(profile::get(
                 self.store,
@@ -223,8 +469,7 @@ impl Loader<'_> {
         path: &std::path::Path,
         target: &Target,
         context: u32,
-        cores: &Cores,
-    ) -> Result<(LlamaContext, Option<Profile>)> {
+    ) -> Result<(LlamaModel, Profile)> {
         let options = LoadOptions {
             gpu_layers: self.args.draft_gpu_layers,
             devices: self.args.draft_device.clone(),
@@ -237,25 +482,15 @@ impl Loader<'_> {
                 false => load(path, &options, "draft")?,
             };
         check_vocabularies(&target.model.vocab(), &model.vocab())?;
-        let mut context = LlamaContext::new(
-            &model,
-            &ContextOptions {
-                role: "draft",
-                context,
-                sequences: 1,
-                spare_cells: SPARE_CELLS,
-                rows: ROWS,
-                cores: cores.clone(),
-            },
-        )?;
+        let mut context = llama_context(&model, "draft", context, &self.cores)?;
         let profile = profile::get(
             self.store,
             &model,
             &mut context,
-            &self.key(cores, true),
+            &self.key(&self.cores, true),
             &HEADS[..1],
         )?;
-        Ok((context, Some(profile)))
+        Ok((model, profile))
     }
 
     /// Promises about bits are checked with a long context as well.
@@ -274,17 +509,25 @@ impl Loader<'_> {
     }
 }
 
-/// What `card selftest` and `Session` have in common: the target with its report.
+/// The target with its report, for `card selftest`.
 pub fn selftest_target(args: &ModelArgs, catalogue: &Catalogue, repack: bool) -> Result<Target> {
     let store = Store::open()?;
     let files = find_files(args, catalogue, &store)?;
-    let (cores, _) = cores(args, Lanes::Shared, false);
     let loader = Loader {
         args,
         store: &store,
-        cores,
+        cores: Cores::one_lane(threads(args)),
     };
     loader.load_target(&files, repack, true)
+}
+
+pub fn mode(arg: ModeArg) -> Mode {
+    match arg {
+        ModeArg::Plain => Mode::Plain,
+        ModeArg::DraftThenVerify => Mode::DraftThenVerify,
+        ModeArg::Card => Mode::Card,
+        ModeArg::Auto => Mode::Auto,
+    }
 }
 
 pub fn level(arg: ExactnessArg) -> Exactness {
@@ -293,29 +536,6 @@ pub fn level(arg: ExactnessArg) -> Exactness {
         ExactnessArg::Strict => Exactness::Strict,
         ExactnessArg::Bitwise => Exactness::Bitwise,
     }
-}
-
-fn lanes(args: &ModelArgs, drafting: bool) -> Lanes {
-    let separate = !args.draft_device.is_empty() && args.draft_device != args.device;
-    match args.lanes {
-        LanesArg::Shared => Lanes::Shared,
-        LanesArg::Disjoint => Lanes::Disjoint,
-        LanesArg::Auto if drafting && (separate || args.mode == ModeArg::Card) => Lanes::Disjoint,
-        LanesArg::Auto => Lanes::Shared,
-    }
-}
-
-/// The cores of the target and of the drafter.
-fn cores(args: &ModelArgs, lanes: Lanes, drafting: bool) -> (Cores, Cores) {
-    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
-    let all = args.threads.map_or(there_are, |t| t as usize);
-    if lanes == Lanes::Shared || !drafting {
-        let cores = Cores::one_lane(all);
-        return (cores.clone(), cores);
-    }
-    // The drafter is small: a quarter of the threads, at least one.
-    let draft = args.draft_threads.map_or(all / 4, |t| t as usize).max(1);
-    Cores::two_lanes(all.saturating_sub(draft).max(1), draft)
 }
 
 fn load(path: &std::path::Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {

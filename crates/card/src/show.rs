@@ -61,3 +61,32 @@ fn children(round: &Round, parent: Option<usize>) -> impl Iterator<Item = usize>
         .filter(move |(_, n)| n.parent == parent)
         .map(|(i, _)| i)
 }
+
+/// Why a round was scheduled as it was, in a line.
+pub fn why(number: usize, round: &Round) -> String {
+    let why = &round.why;
+    let per_second = |rate: f64| 1e3 * rate;
+    let next = why.next.map_or(String::new(), |next| {
+        format!(
+            "; {} more draft step{} promised {:.2} tokens for {:.0} ms, worth {:.2}",
+            next.steps,
+            if next.steps == 1 { "" } else { "s" },
+            next.tokens,
+            next.ms,
+            next.ms * why.rate
+        )
+    });
+    format!(
+        "round {number}: {} draft steps, {} of {} candidates verified (expected {:.2} tokens in \
+         {:.0} ms; got {} in {:.0} ms){next}; a second is worth {:.1} tokens, {:.1} by plain decoding",
+        why.drafted,
+        why.taken,
+        why.ready,
+        why.expected,
+        why.forward_ms,
+        round.tokens.len(),
+        round.forward.as_secs_f64() * 1e3,
+        per_second(why.rate),
+        per_second(why.plain)
+    )
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, Finish, Flight, Output, Part};
 use crate::forward::{Forward, KvOp, Logits};
+use crate::policy::Why;
 use crate::types::{SequenceId, SourceSet, Token};
 
 /// What one target forward did for one sequence.
@@ -22,6 +23,8 @@ pub struct Round {
     /// Whether the token after the last accepted one was cached; `None` if there was no
     /// such decision.
     pub hit: Option<bool>,
+    /// Bytes of candidates that were cached before the correction.
+    pub cached_bytes: usize,
     /// Candidates cached after the correction.
     pub survivors: usize,
     /// Decisions closer than the near-tie bound: index in the sequence, margin in logits.
@@ -34,6 +37,8 @@ pub struct Round {
     pub forward: Duration,
     /// Time since the round before ended, this forward included.
     pub elapsed: Duration,
+    /// The numbers behind the schedule.
+    pub why: Why,
     /// The verified candidates, if the engine was asked to trace. Parents come first.
     pub nodes: Vec<RoundNode>,
 }
@@ -62,7 +67,6 @@ impl Engine {
             return;
         };
         let mut tokens = 0;
-        let mut hit = None;
         let decodes = flight.parts.iter().all(|p| !p.prefill);
         for part in &flight.parts {
             let settled = self.settle(part, &flight, forward, logits, now);
@@ -73,13 +77,14 @@ impl Engine {
             } = settled;
             let id = round.sequence;
             tokens += round.tokens.len() as u32;
-            hit = hit.or(round.hit);
             self.outputs.push(Output::Round(Box::new(round)));
             if let Some((from, tokens)) = committed {
                 self.outputs.push(Output::Tokens(id, from, tokens));
             }
-            if let Some(reason) = finish {
-                self.finish(id, reason);
+            match finish {
+                Some(reason) => self.finish(id, reason),
+                None if part.decides => self.consult(id),
+                None => {}
             }
         }
         let elapsed = now.saturating_sub(flight.launched);
@@ -88,11 +93,12 @@ impl Engine {
             let rows = flight.rows.max(forward.pad_to) as u32;
             let round = now.saturating_sub(self.last_round);
             self.policy
-                .verified(flight.base as u32, rows, elapsed, round, tokens, hit);
+                .verified(flight.base, rows, elapsed, round, tokens);
         } else {
             self.policy.target.observe(flight.rows as u32, elapsed);
         }
         self.last_round = now;
+        self.last_forward = elapsed;
     }
 
     /// The forward could not be done. Nothing was committed; the sequences go on as if
@@ -117,18 +123,21 @@ impl Engine {
             accepted: Vec::new(),
             tokens: Vec::new(),
             hit: None,
+            cached_bytes: 0,
             survivors: 0,
             near_ties: Vec::new(),
             deferred: false,
             rows: flight.rows,
             forward: now.saturating_sub(flight.launched),
             elapsed: now.saturating_sub(self.last_round),
+            why: flight.why,
             nodes: Vec::new(),
         };
         let context = self.config.limits.context as usize;
         let Some(seq) = self.sequences.get_mut(&id) else {
             return Settled::only(round);
         };
+        round.cached_bytes = seq.cache.bytes();
         if self.config.trace {
             round.nodes = trace(seq, part, flight, forward);
         }
@@ -148,6 +157,7 @@ impl Engine {
         let start = seq.tokens.len();
         let mut at = seq.cache.root();
         let mut row = root_row;
+        let mut in_order = 0;
         let mut finish = None;
         seq.solo = false;
         loop {
@@ -183,31 +193,41 @@ impl Engine {
             if let Some(c) = seq.cache.get(child) {
                 round.accepted.push(c.sources);
             }
-            row = part.first + (seq.cache.tag(child) - forward.rows[part.first].cell) as usize;
+            let next = part.first + (seq.cache.tag(child) - forward.rows[part.first].cell) as usize;
+            in_order += usize::from(next == root_row + in_order + 1);
+            row = next;
             at = child;
         }
         let committed = &seq.tokens[start..];
-        // A deferred decision leaves its row to be decoded again: the stem ends before it.
         let in_stem = committed.len().min(round.accepted.len());
-        let tip = match (round.deferred, in_stem) {
-            (false, _) => Some(row),
-            (true, 0) => (part.chain > 1).then(|| root_row - 1),
-            (true, _) => Some(parent_row(part, forward, row)),
-        };
-        self.ops.push(match tip {
-            Some(row) => KvOp::Commit {
+        // The best path's rows lie side by side and join the stem. Those of a side branch
+        // do not, and joining they would change the order of attention's sums, so they are
+        // decoded again, with what comes next (docs/exactness.md). So is the row of a
+        // deferred decision.
+        let mut decoded = seq.decoded + part.chain + in_order.min(in_stem);
+        if round.deferred {
+            decoded = decoded.min(seq.tokens.len() - 1);
+        }
+        self.ops.push(match decoded - seq.decoded {
+            0 => KvOp::Prune { sequence: id },
+            rows => KvOp::Commit {
                 sequence: id,
-                tip: forward.rows[row].cell,
+                tip: forward.rows[part.first + rows - 1].cell,
                 keep_descendants: false,
             },
-            None => KvOp::Prune { sequence: id },
         });
-        seq.decoded = match round.deferred {
-            true => seq.tokens.len() - 1,
-            false => start + in_stem,
-        };
+        seq.decoded = decoded;
         mark_accepted(&mut round, in_stem);
-        self.acceptance.learn(&seq.cache, &round.tokens);
+        let memory = &mut self.memory;
+        memory
+            .acceptance
+            .learn(&mut seq.counts, &seq.cache, &round.tokens);
+        if self.config.free_sources {
+            seq.suffix.extend(committed);
+            if let Some(corrections) = &mut memory.corrections {
+                corrections.learn(&seq.tokens, start);
+            }
+        }
         let committed = (!committed.is_empty()).then(|| (start as u32, committed.to_vec()));
         if let Some((_, tokens)) = &committed {
             let correction = seq.cache.correct(tokens);
@@ -240,14 +260,6 @@ impl Settled {
             finish: None,
         }
     }
-}
-
-/// The row a row of this part follows.
-fn parent_row(part: &Part, forward: &Forward, row: usize) -> usize {
-    let first = forward.rows[part.first].cell;
-    forward.rows[row]
-        .parent
-        .map_or(row, |cell| part.first + (cell - first) as usize)
 }
 
 fn trace(seq: &super::Sequence, part: &Part, flight: &Flight, forward: &Forward) -> Vec<RoundNode> {

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use card_core::cost::CostCurve;
 use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
-use card_core::engine::{Action, Engine, EngineConfig, Finish, Output, Request, Round, Shapes};
-use card_core::forward::{Forward, Limits, Model};
+use card_core::engine::{
+    Action, Engine, EngineConfig, Finish, Memory, Output, Request, Round, Shapes,
+};
+use card_core::forward::{Forward, KvOp, Limits, Model};
 use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
 use card_core::sampler::SamplingParams;
+use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{SequenceId, Source, Token};
 
@@ -38,6 +41,9 @@ pub struct Setup {
     pub stop_tokens: Vec<Token>,
     /// Random expansions thrown at the engine, with this seed.
     pub garbage: Option<u64>,
+    /// Suffix matches, corrections and this predicted text propose too.
+    pub free_sources: bool,
+    pub prediction: Vec<Token>,
     /// The drafter dies at this time.
     pub dies: Option<Duration>,
 }
@@ -59,6 +65,8 @@ impl Default for Setup {
             max_tokens: 60,
             stop_tokens: Vec::new(),
             garbage: None,
+            free_sources: false,
+            prediction: Vec::new(),
             dies: None,
         }
     }
@@ -117,10 +125,15 @@ pub fn run(setup: &Setup) -> Outcome {
             prefill_rows: 7,
             cache_bytes: bytes,
             parked: 1,
+            free_sources: setup.free_sources,
             trace: true,
             near_tie: 0.01,
         },
         policy,
+        Memory {
+            corrections: setup.free_sources.then(|| Corrections::new(1 << 14, 0)),
+            ..Memory::default()
+        },
     );
     let chain = setup.mode == Mode::DraftThenVerify;
     let mut drafter = Drafter::new(
@@ -153,6 +166,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     params: setup.params.clone(),
                     max_tokens: setup.max_tokens,
                     stop_tokens: setup.stop_tokens.clone(),
+                    prediction: setup.prediction.clone(),
                 },
                 now,
             )
@@ -163,6 +177,7 @@ pub fn run(setup: &Setup) -> Outcome {
             params: setup.params.clone(),
         });
     }
+    let mut last = Forward::default();
     let mut verifying: Option<(Forward, Duration)> = None;
     let mut drafting: Option<(Forward, Duration)> = None;
     let mut heard: Vec<DraftInput> = Vec::new();
@@ -184,7 +199,7 @@ pub fn run(setup: &Setup) -> Outcome {
                 .then(|| drafter.outlook())
                 .flatten();
             let action = loop {
-                match engine.poll(now, outlook) {
+                match engine.poll(now, outlook.as_ref()) {
                     // Nothing could be drafted after all: ask again without that choice.
                     Action::Draft if !begin_draft(&mut drafter, &mut draft, now, &mut drafting) => {
                         outlook = None;
@@ -198,7 +213,13 @@ pub fn run(setup: &Setup) -> Outcome {
                     assert!(rows <= LIMITS.rows);
                     let decodes = forward.rows.iter().all(|r| r.logits);
                     assert!(!decodes || forward.rows.len() <= setup.shapes.max_rows);
-                    step(&mut target, |ops| engine.take_ops(ops), &forward);
+                    let mut ops = Vec::new();
+                    engine.take_ops(&mut ops);
+                    for op in &ops {
+                        joins_in_order(op, &last);
+                    }
+                    step(&mut target, |out| out.append(&mut ops), &forward);
+                    last = forward.clone();
                     let end = now + ms(curve.ms(rows as u32));
                     verifying = Some((forward, end));
                 }
@@ -261,17 +282,28 @@ fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
 }
 
-fn step(
-    model: &mut Synthetic,
-    take: impl FnOnce(&mut Vec<card_core::forward::KvOp>),
-    forward: &Forward,
-) {
+fn step(model: &mut Synthetic, take: impl FnOnce(&mut Vec<KvOp>), forward: &Forward) {
     let mut ops = Vec::new();
     take(&mut ops);
     for op in ops {
         model.apply(op).unwrap();
     }
     model.forward(forward).unwrap();
+}
+
+/// The rows that join the target's stem lie side by side in the order of their positions:
+/// so do their KV cells, and attention sums in the order of plain decoding.
+fn joins_in_order(op: &KvOp, last: &Forward) {
+    let KvOp::Commit { sequence, tip, .. } = *op else {
+        return;
+    };
+    let mut rows = last.rows.iter().filter(|r| r.sequence == sequence);
+    let mut previous = None;
+    while previous != Some(tip) {
+        let row = rows.next().expect("the tip is a row of the forward before");
+        assert_eq!(row.parent, previous, "a side branch joins the stem");
+        previous = Some(row.cell);
+    }
 }
 
 fn begin_draft(

@@ -260,6 +260,7 @@ pub fn generate(
             params: params.clone(),
             max_tokens,
             stop_tokens: Vec::new(),
+            prediction: Vec::new(),
         })
         .expect("a running engine");
     while let Some(event) = stream.next() {

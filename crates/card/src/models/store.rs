@@ -34,6 +34,11 @@ impl Store {
         self.root.join("profiles")
     }
 
+    /// Directory of what was learned from generations.
+    pub fn memory(&self) -> PathBuf {
+        self.root.join("memory")
+    }
+
     /// Where the file of a model is, or will be.
     pub fn path(&self, model: &Model) -> PathBuf {
         self.models().join(format!("{}.gguf", model.name))

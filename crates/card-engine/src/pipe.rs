@@ -1,0 +1,109 @@
+//! A bounded channel whose messages take a while to arrive, as over a network. With no
+//! latency it is the channel itself.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+
+/// The sending end.
+pub(crate) struct PipeSender<T> {
+    inner: Sender<(Instant, T)>,
+    latency: Duration,
+}
+
+/// The receiving end.
+pub(crate) struct PipeReceiver<T> {
+    inner: Receiver<(Instant, T)>,
+    /// On its way.
+    coming: Option<(Instant, T)>,
+}
+
+/// A pipe that holds up to `capacity` messages.
+pub(crate) fn pipe<T>(capacity: usize, latency: Duration) -> (PipeSender<T>, PipeReceiver<T>) {
+    let (sender, receiver) = bounded(capacity);
+    let sender = PipeSender {
+        inner: sender,
+        latency,
+    };
+    let receiver = PipeReceiver {
+        inner: receiver,
+        coming: None,
+    };
+    (sender, receiver)
+}
+
+impl<T> PipeSender<T> {
+    /// Sends without waiting.
+    pub(crate) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        let due = Instant::now() + self.latency;
+        self.inner.try_send((due, message)).map_err(|e| match e {
+            TrySendError::Full((_, m)) => TrySendError::Full(m),
+            TrySendError::Disconnected((_, m)) => TrySendError::Disconnected(m),
+        })
+    }
+
+    /// Sends; `false` if nobody listens.
+    pub(crate) fn send(&self, message: T) -> bool {
+        let due = Instant::now() + self.latency;
+        self.inner.send((due, message)).is_ok()
+    }
+}
+
+impl<T> PipeReceiver<T> {
+    /// What has arrived.
+    pub(crate) fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        if self.coming.is_none() {
+            self.coming = Some(self.inner.try_recv()?);
+        }
+        self.arrived().ok_or(TryRecvError::Empty)
+    }
+
+    /// Waits for the next message, at most that long.
+    pub(crate) fn recv_timeout(&mut self, most: Duration) -> Result<T, RecvTimeoutError> {
+        let until = Instant::now() + most;
+        if self.coming.is_none() {
+            self.coming = Some(self.inner.recv_timeout(most)?);
+        }
+        if let Some((due, _)) = &self.coming {
+            let wait = (*due).min(until).saturating_duration_since(Instant::now());
+            std::thread::sleep(wait);
+        }
+        self.arrived().ok_or(RecvTimeoutError::Timeout)
+    }
+
+    /// To wait for it together with others: when the message on its way arrives, or else
+    /// where one would come from.
+    pub(crate) fn next(&self) -> Result<Instant, &Receiver<(Instant, T)>> {
+        match &self.coming {
+            Some((due, _)) => Ok(*due),
+            None => Err(&self.inner),
+        }
+    }
+
+    /// Takes in what came from [`PipeReceiver::next`].
+    pub(crate) fn take_in(&mut self, message: (Instant, T)) {
+        self.coming = Some(message);
+    }
+
+    fn arrived(&mut self) -> Option<T> {
+        self.coming
+            .take_if(|(due, _)| *due <= Instant::now())
+            .map(|c| c.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_late_and_in_order() {
+        let (to, mut from) = pipe(4, Duration::from_millis(30));
+        assert!(to.send(1) && to.send(2));
+        assert_eq!(from.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(from.recv_timeout(Duration::from_secs(5)), Ok(1));
+        assert_eq!(from.recv_timeout(Duration::from_secs(5)), Ok(2));
+        drop(to);
+        assert_eq!(from.try_recv(), Err(TryRecvError::Disconnected));
+    }
+}

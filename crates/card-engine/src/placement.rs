@@ -1,0 +1,152 @@
+//! Which cores run what: target and drafter in turns on all of them, or each on its own.
+//!
+//! Decided by what forwards cost each way, measured with the other lane busy, since lanes
+//! that share a memory bus slow each other down.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use card_core::cost::CostCurve;
+use card_core::forward::{Forward, KvOp, Model, ModelError};
+use card_core::policy::Lanes;
+use card_core::types::{SequenceId, Token};
+use serde::{Deserialize, Serialize};
+
+/// Rows that are tried on the target with the drafter at work.
+const SIZES: [u32; 6] = [1, 2, 4, 6, 8, 12];
+/// Forwards of each size.
+const REPEATS: usize = 2;
+/// Candidates one behind the other that are considered.
+const LONGEST: u32 = 16;
+/// Share of corrections that are in the cache; a miss costs two draft steps of waiting.
+const HITS: f64 = 0.8;
+
+/// A way to run the two models, with what it costs.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Placement {
+    /// In turns, or at the same time.
+    pub lanes: Lanes,
+    /// Threads of the target.
+    pub target_threads: usize,
+    /// Threads of the drafter.
+    pub draft_threads: usize,
+    /// (rows, milliseconds) of the target.
+    pub target: Vec<(u32, f64)>,
+    /// (rows, milliseconds) of the drafter.
+    pub draft: Vec<(u32, f64)>,
+}
+
+impl Placement {
+    /// Tokens per millisecond to expect if a draft is right with probability `top`, and the
+    /// number of candidates that gives them; 0 is plain decoding.
+    pub fn promise(&self, top: f64) -> (f64, u32) {
+        let target = CostCurve::from_points(self.target.iter().copied());
+        let draft = CostCurve::from_points(self.draft.iter().copied());
+        let step = draft.ms(1);
+        let rate = |k: u32| {
+            let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
+            let verify = target.ms(1 + k);
+            let ms = match self.lanes {
+                Lanes::Shared => f64::from(k) * step + verify,
+                Lanes::Disjoint if k == 0 => verify,
+                Lanes::Disjoint => verify.max(f64::from(k) * step) + (1.0 - HITS) * 2.0 * step,
+            };
+            (tokens / ms, k)
+        };
+        let rates = (0..=LONGEST).map(rate);
+        rates.fold((0.0, 0), |best, r| if r.0 > best.0 { r } else { best })
+    }
+}
+
+/// Measures both models at work at the same time: (rows, milliseconds) of each.
+///
+/// # Errors
+/// If one of them fails.
+pub fn together(
+    target: &mut (dyn Model + Send),
+    draft: &mut (dyn Model + Send),
+    passage: &[Token],
+) -> Result<(Vec<(u32, f64)>, Vec<(u32, f64)>), ModelError> {
+    let done = AtomicBool::new(false);
+    let largest = SIZES.iter().copied().max().unwrap_or(1) as usize;
+    if passage.len() < largest {
+        let why = format!("measuring lanes needs {largest} tokens");
+        return Err(ModelError::Failed(why));
+    }
+    std::thread::scope(|scope| {
+        let drafting = scope.spawn(|| {
+            let mut times = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                times.push(once(draft, passage, 1)?);
+            }
+            Ok::<_, ModelError>(median(times))
+        });
+        let verifying = scope.spawn(|| {
+            let mut points = Vec::new();
+            for rows in SIZES {
+                let times: Result<Vec<_>, _> =
+                    (0..REPEATS).map(|_| once(target, passage, rows)).collect();
+                points.push((rows, median(times?)));
+            }
+            Ok::<_, ModelError>(points)
+        });
+        let points = join(verifying.join());
+        done.store(true, Ordering::Relaxed);
+        let draft = join(drafting.join());
+        Ok((points?, vec![(1, draft?)]))
+    })
+}
+
+fn join<T>(joined: std::thread::Result<Result<T, ModelError>>) -> Result<T, ModelError> {
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Milliseconds of one forward of `rows` tokens of the passage.
+fn once(model: &mut dyn Model, passage: &[Token], rows: u32) -> Result<f64, ModelError> {
+    const SEQUENCE: SequenceId = SequenceId(u64::MAX - 2);
+    let forward = Forward::chain(SEQUENCE, 0, &passage[..rows as usize], 0);
+    let start = Instant::now();
+    model.forward(&forward)?;
+    let elapsed: Duration = start.elapsed();
+    model.apply(KvOp::Release { sequence: SEQUENCE })?;
+    Ok(elapsed.as_secs_f64() * 1e3)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placement(lanes: Lanes, target: &[(u32, f64)], draft: f64) -> Placement {
+        Placement {
+            lanes,
+            target_threads: 1,
+            draft_threads: 1,
+            target: target.to_vec(),
+            draft: vec![(1, draft)],
+        }
+    }
+
+    #[test]
+    fn devices_of_their_own_win_and_halved_cores_lose() {
+        let flat = [(1, 70.0), (32, 70.0)];
+        let apart = placement(Lanes::Disjoint, &flat, 10.0).promise(0.9);
+        let turns = placement(Lanes::Shared, &flat, 10.0).promise(0.9);
+        assert!(apart.0 > 1.3 * turns.0);
+        let steep = [(1, 140.0), (4, 300.0), (8, 500.0)];
+        let halves = placement(Lanes::Disjoint, &steep, 32.0).promise(0.9);
+        let whole = [(1, 70.0), (4, 124.0), (8, 161.0)];
+        let turns = placement(Lanes::Shared, &whole, 16.0).promise(0.9);
+        assert!(turns.0 > halves.0);
+    }
+
+    #[test]
+    fn plain_decoding_where_nothing_pays() {
+        let steep = [(1, 10.0), (2, 20.0), (16, 160.0)];
+        assert_eq!(placement(Lanes::Shared, &steep, 5.0).promise(0.8).1, 0);
+    }
+}
