@@ -8,6 +8,7 @@ mod draft_lane;
 pub mod emulate;
 mod pipe;
 pub mod placement;
+pub mod recall;
 pub mod selftest;
 mod target_lane;
 pub mod text;

@@ -58,6 +58,19 @@ impl Placement {
     }
 }
 
+impl std::fmt::Display for Placement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.lanes {
+            Lanes::Shared => write!(f, "in turns, {} threads", self.target_threads),
+            Lanes::Disjoint => write!(
+                f,
+                "together, target {} and drafter {} threads",
+                self.target_threads, self.draft_threads
+            ),
+        }
+    }
+}
+
 /// Measures both models at work at the same time: (rows, milliseconds) of each.
 ///
 /// # Errors

@@ -1,6 +1,8 @@
 //! The `card` command.
 
 mod args;
+mod bench;
+mod calibrate;
 mod chat;
 mod generate;
 mod interrupt;
@@ -59,6 +61,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
             output,
             r#type,
         } => quantize(&catalogue, &input, &output, &r#type),
+        Command::Calibrate(args) => calibrate::run(&args, &catalogue),
+        Command::Bench(args) => bench::run(&args, &catalogue),
         Command::Selftest(args) => report::selftest(&args, &catalogue),
         Command::Devices => {
             for device in card_llama::devices() {

@@ -125,7 +125,7 @@ pub struct Rig {
 }
 
 /// Probability that a draft is right, before anything is known of a pair.
-const TOP: f64 = 0.85;
+pub const TOP: f64 = 0.85;
 
 impl Rig {
     /// Loads what `args` ask for, and measures what is not known yet.
@@ -256,6 +256,18 @@ impl Rig {
     pub fn placement(&self, lanes: Option<Lanes>) -> Option<&Placement> {
         let fits = |p: &&Placement| lanes.is_none_or(|l| l == p.lanes);
         self.placements.iter().find(fits)
+    }
+
+    /// A context of the draft model beside the engines', on the whole machine.
+    pub fn scratch_draft(&self) -> Result<Option<LlamaContext>> {
+        let cores = Cores::one_lane(threads(&self.args));
+        let context = |m| self.model_context(m, "draft", &cores);
+        self.draft.as_ref().map(context).transpose()
+    }
+
+    /// Proposals of a drafter for one place.
+    pub fn branch(&self) -> usize {
+        Options::default().branch
     }
 
     fn model_context(

@@ -1,0 +1,123 @@
+//! What a schedule with perfect information could have reached.
+//!
+//! It knows the text, and for every position what each source would have proposed there.
+//! So it never drafts or verifies a token that turns out wrong, and takes for each round
+//! the number of candidates that is best in the long run. No schedule of the same sources
+//! on the same devices can be faster, so the share of it that a run reached tells how much
+//! a better policy could still bring, and how much only better drafts or devices could.
+
+use card_core::cost::CostCurve;
+use card_core::policy::Lanes;
+
+/// What is known of a text, position by position.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Whether the draft model, given the text so far, proposes the token that comes.
+    pub drafted: Vec<bool>,
+    /// How many tokens from here on the sources that need no model propose rightly.
+    pub free: Vec<u32>,
+}
+
+/// Most candidates of one round that are considered.
+const MOST: usize = 64;
+
+/// Least milliseconds for the whole text (its length is the record's).
+///
+/// On a shared lane a draft step takes its time. On lanes of their own, the time is at
+/// least the target's and at least the drafter's; the bound is the best one that a mixture
+/// of the two gives (Lagrangian duality), so it holds however the two overlap.
+pub fn least_ms(record: &Record, lanes: Lanes, target: &CostCurve, draft_step: f64) -> f64 {
+    match lanes {
+        Lanes::Shared => schedule(record, target, 1.0, draft_step),
+        Lanes::Disjoint => (0..=20)
+            .map(|i| {
+                let share = f64::from(i) / 20.0;
+                schedule(record, target, 1.0 - share, share * draft_step)
+            })
+            .fold(0.0, f64::max),
+    }
+}
+
+/// The cheapest way through the text if target time has that weight and a draft step that
+/// cost. Dynamic programming from the end.
+fn schedule(record: &Record, target: &CostCurve, weight: f64, draft_step: f64) -> f64 {
+    let length = record.drafted.len();
+    let verify: Vec<f64> = (0..=MOST as u32)
+        .map(|n| weight * target.ms(1 + n))
+        .collect();
+    let mut least = vec![0.0; length + MOST + 2];
+    let mut run = 0;
+    for i in (0..length).rev() {
+        run = if record.drafted[i] { run + 1 } else { 0 };
+        let free = record.free.get(i).map_or(0, |&f| f as usize);
+        // The last token of a round is the target's own.
+        let left = length - i - 1;
+        let mut best = verify[0] + least[i + 1];
+        for (n, ms) in verify.iter().enumerate().skip(1).take(left) {
+            if n > free && n > run {
+                break;
+            }
+            let drafting = if n <= free {
+                0.0
+            } else {
+                n as f64 * draft_step
+            };
+            best = f64::min(best, ms + drafting + least[i + n + 1]);
+        }
+        least[i] = best;
+    }
+    least[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat() -> CostCurve {
+        CostCurve::from_points([(1, 10.0), (65, 10.0)])
+    }
+
+    fn record(drafted: &[bool]) -> Record {
+        Record {
+            drafted: drafted.to_vec(),
+            free: vec![0; drafted.len()],
+        }
+    }
+
+    #[test]
+    fn nothing_proposed_is_plain_decoding() {
+        let r = record(&[false; 12]);
+        assert_eq!(least_ms(&r, Lanes::Shared, &flat(), 1.0), 120.0);
+        assert_eq!(least_ms(&r, Lanes::Disjoint, &flat(), 1.0), 120.0);
+    }
+
+    #[test]
+    fn everything_right_is_one_round_but_drafts_take_time() {
+        let r = record(&[true; 10]);
+        // Nine drafts and one forward.
+        assert_eq!(least_ms(&r, Lanes::Shared, &flat(), 1.0), 19.0);
+        assert_eq!(least_ms(&r, Lanes::Disjoint, &flat(), 1.0), 10.0);
+        // A drafter on a lane of its own that is the slower one.
+        let slow = least_ms(&r, Lanes::Disjoint, &flat(), 4.0);
+        assert!(slow > 15.0 && slow < 36.0, "{slow}");
+    }
+
+    #[test]
+    fn a_wrong_draft_ends_a_round() {
+        // t t f t t: the third is the target's own.
+        let r = record(&[true, true, false, true, true]);
+        assert_eq!(
+            least_ms(&r, Lanes::Shared, &flat(), 1.0),
+            10.0 + 2.0 + 10.0 + 1.0
+        );
+    }
+
+    #[test]
+    fn free_proposals_cost_nothing() {
+        let r = Record {
+            drafted: vec![false; 8],
+            free: (0..8).rev().map(|n| n + 1).collect(),
+        };
+        assert_eq!(least_ms(&r, Lanes::Shared, &flat(), 5.0), 10.0);
+    }
+}

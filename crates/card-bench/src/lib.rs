@@ -1,0 +1,13 @@
+//! Measures CARD: modes against plain decoding in one interleaved run, against what a
+//! perfect schedule could have reached, and against other servers.
+//!
+//! Machines are noisy and differ, so everything is a ratio to plain decoding on the same
+//! prompt, a moment earlier or later, reported as a median with its spread.
+
+pub mod bound;
+pub mod contest;
+pub mod peer;
+pub mod plot;
+pub mod prompts;
+pub mod report;
+pub mod stats;

@@ -1,0 +1,354 @@
+//! `card bench`: the modes against plain decoding, interleaved, on real prompts.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use card_bench::bound::Record;
+use card_bench::contest::{self, Contestant, Rules, Runner, Task};
+use card_bench::peer::Peer;
+use card_bench::prompts::{self, Prompt};
+use card_bench::report::{self, Cell, Known, Report, Sweep};
+use card_core::cost::CostCurve;
+use card_core::engine::Memory;
+use card_core::policy::{Lanes, Mode};
+use card_core::sampler::SamplingParams;
+use card_core::sources::Corrections;
+use card_core::types::Token;
+use card_llama::{Message, on_own_thread};
+
+use crate::args::{BenchArgs, ModeArg, SweepArg};
+use crate::models::catalogue::Catalogue;
+use crate::progress;
+use crate::session::{Rig, Run};
+
+/// Every decision's margin is wanted, should a text differ.
+const EVERY: f32 = f32::INFINITY;
+
+/// `card bench`.
+pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    let mut model = args.model.clone();
+    // What earlier runs learned would favour those who may use it.
+    model.no_memory = true;
+    model.mode = ModeArg::Auto;
+    let rig = Rig::load(&model, catalogue)?;
+    let tasks = tasks(args, &rig)?;
+    let rules = Rules {
+        params: SamplingParams {
+            temperature: args.temp,
+            seed: args.seed,
+            ..SamplingParams::default()
+        },
+        max_tokens: args.tokens,
+        stop_tokens: rig.vocab.end_tokens(),
+    };
+    rules.params.validate()?;
+    let line_up = line_up(args, &rig, catalogue)?;
+    let contestants = line_up.contestants;
+    let turns = contestants.len() * tasks.len() * args.repeats;
+    let bar = progress::bar(turns as u64, "  {bar:32} {pos}/{len} {msg:28} {eta:>5}");
+    let mut begun = 0;
+    let results = contest::run(&contestants, &tasks, args.repeats, &rules, &mut |name| {
+        bar.set_position(begun);
+        bar.set_message(name.to_owned());
+        begun += 1;
+    })?;
+    bar.finish_and_clear();
+    let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
+    let known = match rig.draft.is_some() && args.sweep.is_none() && args.temp <= 0.0 {
+        true => {
+            let texts: Vec<&[Token]> = (0..tasks.len())
+                .map(|i| &results[i][plain].tokens[..])
+                .collect();
+            Some(known(&rig, &tasks, &texts)?)
+        }
+        false => None,
+    };
+    let report = Report {
+        title: "card bench".into(),
+        emulated: rig
+            .emulation
+            .as_ref()
+            .map(|e| format!("{}; times dilated {} times", e.title, e.dilation)),
+        facts: facts(args, &rig),
+        cells: report::cells(&contestants, &tasks, &results, known.as_ref()),
+        sweep: line_up.sweep,
+    };
+    write(&args.out, &report)?;
+    print(&report);
+    eprintln!(
+        "\nwritten: {0}/bench.json, {0}/bench.md, {0}/bench.html",
+        args.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tasks(args: &BenchArgs, rig: &Rig) -> Result<Vec<Task>> {
+    let mut chosen: Vec<Prompt> = Vec::new();
+    for file in &args.files {
+        chosen.extend(prompts::from_file(file, args.prompts)?);
+    }
+    if args.files.is_empty() {
+        for prompt in prompts::built_in() {
+            let same = |p: &&Prompt| p.category == prompt.category;
+            let wanted = args.category.is_empty() || args.category.contains(&prompt.category);
+            if wanted && chosen.iter().filter(same).count() < args.prompts {
+                chosen.push(prompt);
+            }
+        }
+    }
+    if chosen.is_empty() {
+        bail!(
+            "no prompt is of category {}; there are code, maths, chat, edit, json and japanese",
+            args.category.join(", ")
+        );
+    }
+    let template = rig.template.as_ref().context(
+        "this model has no chat template, so there is no telling how to ask it something",
+    )?;
+    let task = |p: Prompt| {
+        let rendered = template.render(&[Message::new("user", p.text.clone())])?;
+        let prediction = p.prediction.as_deref().unwrap_or_default();
+        Ok(Task {
+            prompt: rig.vocab.tokenize(&rendered, true)?,
+            prediction: rig.vocab.tokenize(prediction, false)?,
+            category: p.category,
+            text: p.text,
+        })
+    };
+    chosen.into_iter().map(task).collect()
+}
+
+struct LineUp {
+    contestants: Vec<Contestant>,
+    sweep: Option<Sweep>,
+}
+
+impl LineUp {
+    fn add(&mut self, name: &str, rig: &Rig, run: &Run) -> Result<()> {
+        self.contestants.push(Contestant {
+            name: name.to_owned(),
+            plain: run.mode == Mode::Plain,
+            runner: Runner::Engine(Box::new(rig.engine(run)?)),
+        });
+        Ok(())
+    }
+
+    /// A point of the sweep.
+    fn point(&mut self, name: String, x: f64, rig: &Rig, run: &Run) -> Result<()> {
+        if let Some(sweep) = &mut self.sweep {
+            sweep.points.push((name.clone(), x));
+        }
+        self.add(&name, rig, run)
+    }
+}
+
+fn line_up(args: &BenchArgs, rig: &Rig, catalogue: &Catalogue) -> Result<LineUp> {
+    let base = Run {
+        near_tie: Some(EVERY),
+        ..rig.run(&args.model)
+    };
+    let of = |mode: Mode| Run {
+        mode,
+        ..base.clone()
+    };
+    let sweep_over = |x: &str| {
+        Some(Sweep {
+            x: x.to_owned(),
+            points: Vec::new(),
+        })
+    };
+    let mut all = LineUp {
+        contestants: Vec::new(),
+        sweep: None,
+    };
+    all.add("plain", rig, &of(Mode::Plain))?;
+    match args.sweep {
+        None => {
+            for &draft_len in args.draft_lens.iter().filter(|_| rig.draft.is_some()) {
+                let run = Run {
+                    draft_len,
+                    ..of(Mode::DraftThenVerify)
+                };
+                all.add(&format!("draft-then-verify {draft_len}"), rig, &run)?;
+            }
+            all.add("card", rig, &of(Mode::Card))?;
+            all.add("auto", rig, &of(Mode::Auto))?;
+        }
+        Some(SweepArg::Cache) => {
+            all.sweep = sweep_over("KiB of candidates per sequence");
+            for kib in [1, 2, 4, 8, 16, 32, 128] {
+                let run = Run {
+                    cache_bytes: kib * 1024,
+                    ..of(Mode::Card)
+                };
+                all.point(format!("card, {kib} KiB"), kib as f64, rig, &run)?;
+            }
+        }
+        Some(SweepArg::Draft) => {
+            if args.drafts.is_empty() {
+                bail!("--sweep draft needs drafters to compare: --drafts a.gguf,b.gguf,…");
+            }
+            all.sweep = sweep_over("MiB of the draft model");
+            for draft in &args.drafts {
+                let mut model = args.model.clone();
+                model.no_memory = true;
+                model.draft = Some(draft.clone());
+                let other = Rig::load(&model, catalogue)?;
+                let bytes = other.draft.as_ref().map_or(0, |d| d.info().bytes);
+                let mib = bytes as f64 / f64::from(1 << 20);
+                all.point(format!("auto, {draft}"), mib, &other, &of(Mode::Auto))?;
+            }
+        }
+        Some(SweepArg::Lanes) => {
+            for lanes in [Lanes::Shared, Lanes::Disjoint] {
+                if rig.placement(Some(lanes)).is_none() {
+                    continue;
+                }
+                let run = Run {
+                    lanes: Some(lanes),
+                    ..of(Mode::Card)
+                };
+                let how = match lanes {
+                    Lanes::Shared => "card, in turns",
+                    Lanes::Disjoint => "card, together",
+                };
+                all.add(how, rig, &run)?;
+            }
+        }
+        Some(SweepArg::Sources) => {
+            let with = |free_sources: bool, mixed: bool, corrections: bool| {
+                let mut memory = Memory::default();
+                memory.acceptance.unmixed = !mixed;
+                if corrections {
+                    let vocabulary = rig.vocab.fingerprint();
+                    memory.corrections = Some(Corrections::new(4 << 20, vocabulary));
+                }
+                Run {
+                    free_sources,
+                    memory,
+                    ..of(Mode::Card)
+                }
+            };
+            all.add("draft model only", rig, &with(false, true, false))?;
+            all.add("and text at hand", rig, &with(true, true, false))?;
+            all.add("and corrections, unmixed", rig, &with(true, false, true))?;
+            all.add("and corrections, mixed", rig, &with(true, true, true))?;
+        }
+    }
+    for url in &args.peer {
+        all.contestants.push(Contestant {
+            name: format!("peer {url}"),
+            plain: false,
+            runner: Runner::Peer(Peer::new(url, args.peer_key.clone())),
+        });
+    }
+    Ok(all)
+}
+
+/// What the bound needs to know: for each text, what the sources would have proposed.
+fn known(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Known> {
+    let placement = rig.placement(None).context("no placement")?;
+    let mut scratch = rig.scratch_draft()?.context("no draft model")?;
+    let mut records = Vec::new();
+    let bar = progress::bar(tasks.len() as u64, "  computing the bound {bar:24} {eta:>4}");
+    for (task, text) in tasks.iter().zip(texts) {
+        // The first token comes with the prompt.
+        let drafted = on_own_thread(|| {
+            card_engine::recall::proposed(&mut scratch, &task.prompt, text, rig.branch())
+        })?;
+        records.push(Record {
+            drafted: drafted.into_iter().skip(1).collect(),
+            free: contest::free_lengths(task, text).into_iter().skip(1).collect(),
+        });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(Known {
+        records,
+        lanes: placement.lanes,
+        target: CostCurve::from_points(placement.target.iter().copied()),
+        draft_step: CostCurve::from_points(placement.draft.iter().copied()).ms(1),
+    })
+}
+
+fn facts(args: &BenchArgs, rig: &Rig) -> Vec<(String, String)> {
+    let mut facts = vec![
+        ("target".into(), rig.target.info().description),
+        (
+            "draft".into(),
+            rig.draft
+                .as_ref()
+                .map_or("none".into(), |d| d.info().description),
+        ),
+        ("machine".into(), machine()),
+        (
+            "placement".into(),
+            rig.placement(None).map_or("–".into(), |p| p.to_string()),
+        ),
+        ("tokens per answer".into(), args.tokens.to_string()),
+        ("command".into(), std::env::args().collect::<Vec<_>>().join(" ")),
+    ];
+    if let Some(e) = &rig.emulation {
+        facts.push(("emulated".into(), e.source.trim().replace('\n', " ")));
+    }
+    facts
+}
+
+/// The processor's name and the number of cores.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|l| l.strip_prefix("model name"));
+    let name = name.and_then(|l| l.split(':').nth(1)).map_or("processor", str::trim);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{name}, {cores} cores, {}", std::env::consts::ARCH)
+}
+
+fn write(out: &Path, report: &Report) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let files: [(&str, String); 3] = [
+        ("bench.json", serde_json::to_string_pretty(report)?),
+        ("bench.md", report.markdown()),
+        ("bench.html", report.html()),
+    ];
+    for (name, text) in files {
+        let file: PathBuf = out.join(name);
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn print(report: &Report) {
+    if let Some(emulated) = &report.emulated {
+        println!("emulated devices: {emulated}");
+    }
+    println!(
+        "speed-up over plain decoding, median (least–most); τ: tokens per target forward; \
+         bound: share of what perfect information could reach"
+    );
+    for Cell { category, rows } in &report.cells {
+        println!("{category}");
+        for r in rows {
+            let bound = r.of_bound.map_or(String::new(), |b| {
+                format!("  bound {:.0} %", 100.0 * b.median)
+            });
+            let same = match r.same_text {
+                Some(n) if n < r.runs => {
+                    let widest = r.left_at.iter().copied().fold(0.0, f32::max);
+                    format!("  {} texts left plain's at margins up to {widest:.3}", r.runs - n)
+                }
+                _ => String::new(),
+            };
+            println!(
+                "  {:26} {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{bound}{same}",
+                r.name,
+                r.speed_up.to_string(),
+                r.tokens_per_second.median,
+                r.mean_accepted_length,
+                100.0 * r.hit_rate,
+                100.0 * r.target_idle,
+                100.0 * r.draft_idle,
+            );
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `card calibrate`: what forwards cost here, and the way to run the pair that follows.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use card_bench::plot::{self, Series};
+use card_bench::report::{PAGE_HEAD, escape};
+use card_core::policy::Lanes;
+use card_engine::placement::Placement;
+
+use crate::args::{CalibrateArgs, LanesArg};
+use crate::models::catalogue::Catalogue;
+use crate::session::{Rig, TOP};
+
+/// Width of a bar of the terminal's plot.
+const BAR: f64 = 40.0;
+
+/// `card calibrate`.
+pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    let mut model = args.model.clone();
+    model.lanes = LanesArg::Auto;
+    model.no_memory = true;
+    let rig = Rig::load(&model, catalogue)?;
+    if let Some(e) = &rig.emulation {
+        println!("emulated devices: {}", e.title);
+    }
+    for placement in &rig.placements {
+        println!("\n{placement}");
+        curve("target", &placement.target);
+        curve("draft", &placement.draft);
+        let (rate, candidates) = placement.promise(TOP);
+        let plain = placement.target.first().map_or(0.0, |p| 1.0 / p.1);
+        println!(
+            "  with {:.0} % of the drafts right: {:.1} tokens/s ({candidates} candidates a round), {:.1} \
+             by plain decoding this way",
+            100.0 * TOP,
+            1e3 * rate,
+            1e3 * plain
+        );
+    }
+    if let Some(best) = rig.placements.first() {
+        println!("\nbest: {best}");
+    }
+    if let Some(file) = &args.html {
+        let page = page(&rig.placements);
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("written: {}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A cost curve as a table and as bars.
+fn curve(name: &str, points: &[(u32, f64)]) {
+    let most = points.iter().map(|p| p.1).fold(1e-9, f64::max);
+    for (rows, ms) in points {
+        let bar = "▇".repeat((BAR * ms / most).round().max(1.0) as usize);
+        println!("  {name:6} {rows:3} rows {ms:9.2} ms  {bar}");
+    }
+}
+
+fn page(placements: &[Placement]) -> String {
+    let mut page = format!("{PAGE_HEAD}<title>card calibrate</title><h1>card calibrate</h1>");
+    for p in placements {
+        let series = [("target", &p.target), ("draft", &p.draft)];
+        let series: Vec<Series> = series
+            .into_iter()
+            .map(|(name, points)| Series {
+                name: name.to_owned(),
+                points: points.iter().map(|&(n, ms)| (f64::from(n), ms)).collect(),
+            })
+            .collect();
+        let title = match p.lanes {
+            Lanes::Shared => "in turns",
+            Lanes::Disjoint => "together",
+        };
+        page.push_str(&format!("<h2>{}</h2>", escape(&p.to_string())));
+        page.push_str(&plot::lines(title, "rows", "ms per forward", &series));
+    }
+    page
+}
