@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use card_core::sampler::SamplingParams;
-use card_core::sources::{Chain, TextIndex};
+use card_core::sources::{Chain, Prediction, TextIndex};
 use card_core::types::{SOURCES, Token};
 use card_engine::{Engine, Event, Failure, Generate};
 
@@ -242,7 +242,7 @@ fn joules() -> Option<f64> {
 /// rightly there.
 pub fn free_lengths(task: &Task, text: &[Token]) -> Vec<u32> {
     let mut own = TextIndex::new(&task.prompt);
-    let predicted = TextIndex::new(&task.prediction);
+    let mut predicted = Prediction::new(&task.prediction);
     let mut so_far = task.prompt.clone();
     let mut chain = Chain::new();
     let right = |chain: &Chain, rest: &[Token]| {
@@ -253,10 +253,7 @@ pub fn free_lengths(task: &Task, text: &[Token]) -> Vec<u32> {
     for (i, &token) in text.iter().enumerate() {
         own.continue_itself(&mut chain);
         let mut most = right(&chain, &text[i..]);
-        match i {
-            0 => predicted.beginning(&mut chain),
-            _ => predicted.continue_other(&so_far, &mut chain),
-        }
+        predicted.propose(&so_far, usize::from(i > 0), &mut chain);
         most = most.max(right(&chain, &text[i..]));
         lengths.push(most);
         own.extend(&[token]);
@@ -278,6 +275,6 @@ mod tests {
             prediction: vec![7, 8, 9],
         };
         assert_eq!(free_lengths(&task, &[2, 3, 4, 5]), [0, 0, 2, 1]);
-        assert_eq!(free_lengths(&task, &[7, 8, 9]), [3, 0, 1]);
+        assert_eq!(free_lengths(&task, &[7, 8, 9]), [3, 2, 1]);
     }
 }

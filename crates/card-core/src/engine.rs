@@ -17,7 +17,7 @@ use crate::drafter::{Drafted, adopt, park};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
 use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Why};
 use crate::sampler::{Sampler, SamplingParams};
-use crate::sources::{Chain, Corrections, TextIndex};
+use crate::sources::{Chain, Corrections, Prediction, TextIndex};
 use crate::types::{SequenceId, Source, Token};
 
 pub use round::{Round, RoundNode};
@@ -185,7 +185,7 @@ struct Sequence {
     /// Prompt and output, to find what repeats itself.
     suffix: TextIndex,
     /// The text that is expected.
-    prediction: TextIndex,
+    prediction: Prediction,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -298,7 +298,7 @@ impl Engine {
             Sequence {
                 counts: Counts::default(),
                 suffix: TextIndex::new(if free { &prompt } else { &[] }),
-                prediction: TextIndex::new(if free { &prediction } else { &[] }),
+                prediction: Prediction::new(if free { &prediction } else { &[] }),
                 params,
                 prompt: prompt.len(),
                 decoded,
@@ -378,8 +378,8 @@ impl Engine {
             .rejudge(&seq.counts, &mut seq.cache, at);
     }
 
-    /// Asks the sources that need no model what follows the last token.
-    fn consult(&mut self, id: SequenceId) {
+    /// Asks the sources that need no model what follows the last `written` tokens.
+    fn consult(&mut self, id: SequenceId, written: usize) {
         let speculates = matches!(self.policy.config().mode, Mode::Card | Mode::Auto);
         if !self.config.free_sources || !speculates {
             return;
@@ -390,13 +390,8 @@ impl Engine {
         let mut chain = Chain::new();
         seq.suffix.continue_itself(&mut chain);
         seq.insert_chain(&self.memory.acceptance, &chain, Source::Suffix);
-        if !seq.prediction.is_empty() {
-            match seq.tokens.len() == seq.prompt {
-                true => seq.prediction.beginning(&mut chain),
-                false => seq.prediction.continue_other(&seq.tokens, &mut chain),
-            }
-            seq.insert_chain(&self.memory.acceptance, &chain, Source::Prediction);
-        }
+        seq.prediction.propose(&seq.tokens, written, &mut chain);
+        seq.insert_chain(&self.memory.acceptance, &chain, Source::Prediction);
         if let Some(corrections) = &self.memory.corrections {
             corrections.propose(&seq.tokens, &mut chain);
             seq.insert_chain(&self.memory.acceptance, &chain, Source::Correction);

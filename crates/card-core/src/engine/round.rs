@@ -76,6 +76,7 @@ impl Engine {
                 finish,
             } = settled;
             let id = round.sequence;
+            let written = round.tokens.len();
             tokens += round.tokens.len() as u32;
             self.outputs.push(Output::Round(Box::new(round)));
             if let Some((from, tokens)) = committed {
@@ -83,7 +84,7 @@ impl Engine {
             }
             match finish {
                 Some(reason) => self.finish(id, reason),
-                None if part.decides => self.consult(id),
+                None if part.decides => self.consult(id, written),
                 None => {}
             }
         }

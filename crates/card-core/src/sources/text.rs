@@ -1,7 +1,7 @@
 //! Finds where the recent tokens stood before, and what followed them there.
 //!
-//! Serves the suffix source (the text is prompt and output) and predicted output (the
-//! text is what the user expects back). Hash chains over token pairs, as in LZ77
+//! Serves the suffix source (the text is prompt and output) and predicted output (see
+//! [`Prediction`](super::Prediction)). Hash chains over token pairs, as in LZ77
 //! compressors; the idea of drafting this way is that of prompt lookup decoding and of
 //! SuffixDecoding (arXiv 2411.04975).
 
@@ -63,31 +63,37 @@ impl TextIndex {
     /// What followed the longest earlier match of this text's own end.
     pub fn continue_itself(&self, out: &mut Chain) {
         out.clear();
-        let end = self.tokens.len();
-        let start = end.saturating_sub(FAR);
-        let from = self.earlier.last().copied().unwrap_or(NONE);
-        self.propose(&self.tokens[start..end], from, out);
-    }
-
-    /// What follows the longest match of the end of `recent`, another text.
-    pub fn continue_other(&self, recent: &[Token], out: &mut Chain) {
-        out.clear();
-        let from = match recent {
-            [.., a, b] => self.last.get(&(*a, *b)).copied().unwrap_or(NONE),
-            _ => NONE,
+        let Some(&place) = self.earlier.last() else {
+            return;
         };
-        self.propose(&recent[recent.len().saturating_sub(FAR)..], from, out);
+        if let Some((length, end)) = self.longest(&self.tokens, place, None) {
+            let follows = self.tokens[end..].iter().take(LONGEST).enumerate();
+            out.extend(follows.map(|(i, &t)| (t, confidence(length + i))));
+        }
     }
 
-    /// The beginning of the text, for an output that has not begun.
-    pub fn beginning(&self, out: &mut Chain) {
-        out.clear();
-        let first = self.tokens.iter().take(LONGEST).enumerate();
-        out.extend(first.map(|(i, &t)| (t, confidence(i + 2))));
+    /// The text.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
-    fn propose(&self, recent: &[Token], mut place: u32, out: &mut Chain) {
-        let mut best = (0, 0);
+    /// The longest match (two tokens or more) of the end of `recent`, another text: its
+    /// length, and the index behind it. Among equally long ones the one nearest to `near`.
+    pub fn find(&self, recent: &[Token], near: Option<usize>) -> Option<(usize, usize)> {
+        let [.., a, b] = recent else { return None };
+        let place = *self.last.get(&(*a, *b))?;
+        self.longest(recent, place, near)
+    }
+
+    /// The longest match among `place` and the places before it that begin alike.
+    fn longest(
+        &self,
+        recent: &[Token],
+        mut place: u32,
+        near: Option<usize>,
+    ) -> Option<(usize, usize)> {
+        let recent = &recent[recent.len().saturating_sub(FAR)..];
+        let mut best: Option<(usize, usize)> = None;
         for _ in 0..TRIES {
             if place == NONE {
                 break;
@@ -96,19 +102,14 @@ impl TextIndex {
             let behind = self.tokens[..end].iter().rev();
             let same = behind.zip(recent.iter().rev()).take_while(|(a, b)| a == b);
             let length = same.count();
-            if length > best.0 && end < self.tokens.len() {
-                best = (length, end);
-            }
-            if best.0 >= FAR {
-                break;
+            let nearer = |other: usize| near.is_some_and(|n| n.abs_diff(end) < n.abs_diff(other));
+            let better = best.is_none_or(|(l, e)| length > l || length == l && nearer(e));
+            if better {
+                best = Some((length, end));
             }
             place = self.earlier[place as usize];
         }
-        let (length, end) = best;
-        if length > 0 {
-            let follows = self.tokens[end..].iter().take(LONGEST).enumerate();
-            out.extend(follows.map(|(i, &t)| (t, confidence(length + i))));
-        }
+        best
     }
 }
 
@@ -137,18 +138,6 @@ mod tests {
         assert!(out.is_empty());
         TextIndex::new(&[]).continue_itself(&mut out);
         assert!(out.is_empty());
-        TextIndex::new(&[4]).continue_other(&[4], &mut out);
-        assert!(out.is_empty());
-    }
-
-    #[test]
-    fn predicted_text_goes_on_behind_a_change() {
-        let expected = TextIndex::new(&[10, 11, 12, 13, 14, 15]);
-        let mut out = Vec::new();
-        expected.beginning(&mut out);
-        assert_eq!(tokens(&out), [10, 11, 12, 13, 14, 15]);
-        // The output left it at 12 and came back at 13, 14.
-        expected.continue_other(&[10, 11, 99, 13, 14], &mut out);
-        assert_eq!(tokens(&out), [15]);
+        assert_eq!(TextIndex::new(&[4]).find(&[4], None), None);
     }
 }
