@@ -56,7 +56,14 @@ pub fn along(
             }
             let history = &whole[..next];
             let logits = model.row(i);
-            sampler.propose(&params, logits, history, next as u32, branch, &mut proposals);
+            sampler.propose(
+                &params,
+                logits,
+                history,
+                next as u32,
+                branch,
+                &mut proposals,
+            );
             each(whole[next], &proposals);
         }
         at += chunk.len();
@@ -97,9 +104,15 @@ mod tests {
         for _ in 0..length {
             let mut last = 0;
             let whole: Vec<Token> = prompt.iter().chain(&text).copied().chain([0]).collect();
-            along(&mut model(0.0), &whole[..whole.len() - 1], &[0], 1, &mut |_, p| {
-                last = p[0].0;
-            })
+            along(
+                &mut model(0.0),
+                &whole[..whole.len() - 1],
+                &[0],
+                1,
+                &mut |_, p| {
+                    last = p[0].0;
+                },
+            )
             .unwrap();
             text.push(last);
         }

@@ -57,6 +57,8 @@ pub enum Command {
     /// Compare modes, drafters and other servers with plain decoding, on real prompts
     #[command(after_help = BENCH_HELP)]
     Bench(Box<BenchArgs>),
+    /// Write where a draft model is wrong as JSON lines, for those who want to train it
+    ExportPairs(ExportArgs),
     /// Show the devices models can run on
     Devices,
 }
@@ -126,10 +128,32 @@ pub struct BenchArgs {
     #[arg(long, value_name = "URL")]
     pub peer: Vec<String>,
     /// Key for the peers
-    #[arg(long, env = "CARD_PEER_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "CARD_PEER_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub peer_key: Option<String>,
     /// Folder for the report
     #[arg(short, long, default_value = "card-bench", value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Files of prompts as for `card bench` [default: its built-in set]
+    pub files: Vec<PathBuf>,
+    /// Prompts of each file or built-in category
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub prompts: usize,
+    /// Most tokens of an answer
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// File to write
+    #[arg(short, long, default_value = "pairs.jsonl", value_name = "FILE")]
     pub out: PathBuf,
     #[command(flatten)]
     pub model: ModelArgs,

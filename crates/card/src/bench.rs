@@ -32,7 +32,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     model.no_memory = true;
     model.mode = ModeArg::Auto;
     let rig = Rig::load(&model, catalogue)?;
-    let tasks = tasks(args, &rig)?;
+    let tasks = tasks(&args.files, args.prompts, &args.category, &rig)?;
     let rules = Rules {
         params: SamplingParams {
             temperature: args.temp,
@@ -54,6 +54,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         begun += 1;
     })?;
     bar.finish_and_clear();
+    rig.check_emulation()?;
     let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
     let known = match rig.draft.is_some() && args.sweep.is_none() && args.temp <= 0.0 {
         true => {
@@ -83,16 +84,23 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tasks(args: &BenchArgs, rig: &Rig) -> Result<Vec<Task>> {
+/// The first `most` prompts of each file or, without files, of each built-in category that
+/// is wanted (all if none is named).
+pub fn tasks(
+    files: &[PathBuf],
+    most: usize,
+    categories: &[String],
+    rig: &Rig,
+) -> Result<Vec<Task>> {
     let mut chosen: Vec<Prompt> = Vec::new();
-    for file in &args.files {
-        chosen.extend(prompts::from_file(file, args.prompts)?);
+    for file in files {
+        chosen.extend(prompts::from_file(file, most)?);
     }
-    if args.files.is_empty() {
+    if files.is_empty() {
         for prompt in prompts::built_in() {
             let same = |p: &&Prompt| p.category == prompt.category;
-            let wanted = args.category.is_empty() || args.category.contains(&prompt.category);
-            if wanted && chosen.iter().filter(same).count() < args.prompts {
+            let wanted = categories.is_empty() || categories.contains(&prompt.category);
+            if wanted && chosen.iter().filter(same).count() < most {
                 chosen.push(prompt);
             }
         }
@@ -100,7 +108,7 @@ fn tasks(args: &BenchArgs, rig: &Rig) -> Result<Vec<Task>> {
     if chosen.is_empty() {
         bail!(
             "no prompt is of category {}; there are code, maths, chat, edit, json and japanese",
-            args.category.join(", ")
+            categories.join(", ")
         );
     }
     let template = rig.template.as_ref().context(
@@ -251,7 +259,10 @@ fn known(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Known> {
     let placement = rig.placement(None).context("no placement")?;
     let mut scratch = rig.scratch_draft()?.context("no draft model")?;
     let mut records = Vec::new();
-    let bar = progress::bar(tasks.len() as u64, "  computing the bound {bar:24} {eta:>4}");
+    let bar = progress::bar(
+        tasks.len() as u64,
+        "  computing the bound {bar:24} {eta:>4}",
+    );
     for (task, text) in tasks.iter().zip(texts) {
         // The first token comes with the prompt.
         let drafted = on_own_thread(|| {
@@ -259,7 +270,10 @@ fn known(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Known> {
         })?;
         records.push(Record {
             drafted: drafted.into_iter().skip(1).collect(),
-            free: contest::free_lengths(task, text).into_iter().skip(1).collect(),
+            free: contest::free_lengths(task, text)
+                .into_iter()
+                .skip(1)
+                .collect(),
         });
         bar.inc(1);
     }
@@ -287,7 +301,10 @@ fn facts(args: &BenchArgs, rig: &Rig) -> Vec<(String, String)> {
             rig.placement(None).map_or("–".into(), |p| p.to_string()),
         ),
         ("tokens per answer".into(), args.tokens.to_string()),
-        ("command".into(), std::env::args().collect::<Vec<_>>().join(" ")),
+        (
+            "command".into(),
+            std::env::args().collect::<Vec<_>>().join(" "),
+        ),
     ];
     if let Some(e) = &rig.emulation {
         facts.push(("emulated".into(), e.source.trim().replace('\n', " ")));
@@ -299,7 +316,9 @@ fn facts(args: &BenchArgs, rig: &Rig) -> Vec<(String, String)> {
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info.lines().find_map(|l| l.strip_prefix("model name"));
-    let name = name.and_then(|l| l.split(':').nth(1)).map_or("processor", str::trim);
+    let name = name
+        .and_then(|l| l.split(':').nth(1))
+        .map_or("processor", str::trim);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{name}, {cores} cores, {}", std::env::consts::ARCH)
 }
@@ -335,7 +354,10 @@ fn print(report: &Report) {
             let same = match r.same_text {
                 Some(n) if n < r.runs => {
                     let widest = r.left_at.iter().copied().fold(0.0, f32::max);
-                    format!("  {} texts left plain's at margins up to {widest:.3}", r.runs - n)
+                    format!(
+                        "  {} texts left plain's at margins up to {widest:.3}",
+                        r.runs - n
+                    )
                 }
                 _ => String::new(),
             };

@@ -67,6 +67,7 @@ pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             );
         }
     }
+    session.rig.check_emulation()?;
     session.end();
     Ok(match done.interrupted {
         true => ExitCode::from(EXIT_CODE),

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod calibrate;
 mod chat;
+mod export;
 mod generate;
 mod interrupt;
 mod memory;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         } => quantize(&catalogue, &input, &output, &r#type),
         Command::Calibrate(args) => calibrate::run(&args, &catalogue),
         Command::Bench(args) => bench::run(&args, &catalogue),
+        Command::ExportPairs(args) => export::run(&args, &catalogue),
         Command::Selftest(args) => report::selftest(&args, &catalogue),
         Command::Devices => {
             for device in card_llama::devices() {

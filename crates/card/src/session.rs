@@ -7,7 +7,7 @@ use card_core::cost::CostCurve;
 use card_core::engine::{Memory, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
-use card_engine::emulate::{Emulated, EmulationProfile};
+use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
 use card_engine::placement::Placement;
 use card_engine::selftest::{Exactness, HEADS};
 use card_engine::{Engine, Options};
@@ -113,6 +113,7 @@ pub struct Rig {
     pub target: LlamaModel,
     pub draft: Option<LlamaModel>,
     pub emulation: Option<EmulationProfile>,
+    overruns: Overruns,
     /// Ways to run the pair, best first.
     pub placements: Vec<Placement>,
     /// What earlier runs learned.
@@ -176,6 +177,7 @@ impl Rig {
             // decoded in one go: not the same arithmetic.
             parked: usize::from(args.exactness == ExactnessArg::Default),
             emulation,
+            overruns: Overruns::default(),
             args: args.clone(),
             draft: draft.as_ref().map(|d| d.0.clone()),
             target: target.model.clone(),
@@ -243,8 +245,8 @@ impl Rig {
             None => (boxed(target), draft.map(boxed)),
             Some(e) => {
                 options.latency = e.latency();
-                let target = Emulated::new(target, e.target_cost());
-                let draft = draft.map(|d| Emulated::new(d, e.draft_cost()));
+                let target = Emulated::new(target, e.target_cost(), self.overruns.clone());
+                let draft = draft.map(|d| Emulated::new(d, e.draft_cost(), self.overruns.clone()));
                 let draft = draft.map(|d| Box::new(d) as Box<dyn Model + Send>);
                 (Box::new(target) as Box<dyn Model + Send>, draft)
             }
@@ -256,6 +258,23 @@ impl Rig {
     pub fn placement(&self, lanes: Option<Lanes>) -> Option<&Placement> {
         let fits = |p: &&Placement| lanes.is_none_or(|l| l == p.lanes);
         self.placements.iter().find(fits)
+    }
+
+    /// Makes sure that what was emulated was.
+    ///
+    /// # Errors
+    /// If a forward took longer here than on the emulated device.
+    pub fn check_emulation(&self) -> Result<()> {
+        /// Share of the time that stalls of the machine may add.
+        const TOLERATED: f64 = 0.02;
+        let share = self.overruns.share();
+        anyhow::ensure!(
+            share <= TOLERATED,
+            "this machine is too slow for the emulation: forwards took {:.0} % longer than their paced \
+             time, so the figures mean nothing; make `dilation` in the profile larger",
+            100.0 * share
+        );
+        Ok(())
     }
 
     /// A context of the draft model beside the engines', on the whole machine.
