@@ -71,6 +71,9 @@ impl std::fmt::Display for Placement {
     }
 }
 
+/// (rows, milliseconds of a forward).
+type Points = Vec<(u32, f64)>;
+
 /// Measures both models at work at the same time: (rows, milliseconds) of each.
 ///
 /// # Errors
@@ -79,7 +82,7 @@ pub fn together(
     target: &mut (dyn Model + Send),
     draft: &mut (dyn Model + Send),
     passage: &[Token],
-) -> Result<(Vec<(u32, f64)>, Vec<(u32, f64)>), ModelError> {
+) -> Result<(Points, Points), ModelError> {
     let done = AtomicBool::new(false);
     let largest = SIZES.iter().copied().max().unwrap_or(1) as usize;
     if passage.len() < largest {

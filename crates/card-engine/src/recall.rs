@@ -27,6 +27,9 @@ pub fn proposed(
     Ok(found)
 }
 
+/// Hears of a token and what was proposed for its place.
+pub type Listener<'a> = dyn FnMut(Token, &[(Token, f32)]) + 'a;
+
 /// Calls `each` with every token of `text` and the draft model's `branch` first proposals
 /// (token, probability) for its place.
 ///
@@ -37,7 +40,7 @@ pub fn along(
     prompt: &[Token],
     text: &[Token],
     branch: usize,
-    each: &mut dyn FnMut(Token, &[(Token, f32)]),
+    each: &mut Listener,
 ) -> Result<(), ModelError> {
     let whole: Vec<Token> = prompt.iter().chain(text).copied().collect();
     let mut sampler = Sampler::default();

@@ -68,6 +68,57 @@ fn generates_and_sums_up() {
 }
 
 #[test]
+fn predicted_text_is_verified_and_the_policy_explains_itself() {
+    let text = |arguments: &[&str]| {
+        let common = ["-p", "Numbers: 1, 2, 3, 4,", "-n", "40", "--no-memory"];
+        let output = generate(&common).args(arguments).output().unwrap();
+        assert!(output.status.success());
+        let said = String::from_utf8(output.stderr).unwrap();
+        (String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let (plain, _) = text(&["--mode", "plain"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("expected.txt");
+    fs::write(&file, &plain).unwrap();
+    let expected = ["--mode", "card", "--prediction", file.to_str().unwrap()];
+    let (predicted, said) = text(&[&expected[..], &["--explain-policy"]].concat());
+    assert_eq!(plain, predicted);
+    assert!(said.contains("prediction"), "{said}");
+    assert!(said.contains("candidates verified (expected"), "{said}");
+    let mut missing = generate(&["-p", "a", "--prediction", "/no/such/file"]);
+    missing
+        .assert()
+        .failure()
+        .stderr(contains("predicted text"));
+}
+
+#[test]
+fn what_was_learned_is_kept_and_a_broken_file_is_left_out() {
+    let home = tempfile::tempdir().unwrap();
+    let models = small_model().parent().unwrap().to_owned();
+    std::os::unix::fs::symlink(models, home.path().join("models")).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = generate(&["-p", "One, two, three, one, two,", "-n", "16"]);
+        command.args(more).env("CARD_HOME", home.path());
+        command.output().unwrap()
+    };
+    let memory = home.path().join("memory");
+    assert!(run(&["--no-memory"]).status.success());
+    assert!(!memory.exists());
+    let first = run(&[]);
+    let files = || fs::read_dir(&memory).unwrap().map(|e| e.unwrap().path());
+    assert_eq!(files().count(), 2);
+    let second = run(&[]);
+    assert_eq!(first.stdout, second.stdout);
+    for file in files() {
+        fs::write(file, "nonsense").unwrap();
+    }
+    let third = run(&[]);
+    assert_eq!(first.stdout, third.stdout);
+    assert!(String::from_utf8_lossy(&third.stderr).contains("is not used"));
+}
+
+#[test]
 fn every_mode_writes_the_same() {
     let text = |arguments: &[&str]| {
         let common = ["-p", "Once upon a time", "-n", "24", "-q", "--tokens"];

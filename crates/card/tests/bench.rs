@@ -1,0 +1,140 @@
+//! `card bench`, `calibrate` and `export-pairs` on the small model.
+//!
+//! Needs it: `cargo run --release -p card -- pull smol`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use assert_cmd::assert::OutputAssertExt;
+use predicates::prelude::*;
+use predicates::str::contains;
+
+fn card(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    command.stdin(Stdio::null()).args(arguments);
+    // As its own drafter the small model is always right.
+    command.args(["-m", "smol", "--draft", "smol"]);
+    command
+}
+
+#[test]
+fn bench_compares_modes_and_every_text_is_plain_decodings() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let quick = ["--prompts", "1", "--tokens", "24", "--draft-lens", "3"];
+    let mut command = card(&["bench", "--category", "edit,code", "-o", out]);
+    command
+        .args(quick)
+        .assert()
+        .success()
+        .stdout(contains("draft-then-verify 3").and(contains("bound")));
+    let json = fs::read_to_string(dir.path().join("bench.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let cells = report["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 2);
+    for row in cells.iter().flat_map(|c| c["rows"].as_array().unwrap()) {
+        // Its texts are the same at every size of forward, so any difference is a bug.
+        assert_eq!(row["same_text"], row["runs"], "{row}");
+    }
+    let page = fs::read_to_string(dir.path().join("bench.html")).unwrap();
+    assert!(page.contains("<svg") && !page.contains("http://www.w3.org/1999/xhtml"));
+    let markdown = fs::read_to_string(dir.path().join("bench.md")).unwrap();
+    assert!(markdown.contains("| plain |") && !markdown.contains("Emulated"));
+}
+
+#[test]
+fn bench_takes_the_users_prompts_and_names_bad_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let prompts = dir.path().join("mine.jsonl");
+    let file = prompts.to_str().unwrap();
+    let out = dir.path().join("out");
+    let sweep = ["--sweep", "cache", "--tokens", "16"];
+    fs::write(&prompts, "{\"question\": \"What is 2 + 2?\"}\n").unwrap();
+    card(&["bench", file, "-o", out.to_str().unwrap()])
+        .args(sweep)
+        .assert()
+        .success()
+        .stdout(contains("mine").and(contains("card, 128 KiB")));
+    fs::write(&prompts, "{\"question\": \"a\"}\n{\"answer\": 4}\n").unwrap();
+    card(&["bench", file])
+        .assert()
+        .failure()
+        .stderr(contains("line 2").and(contains("`question`")));
+    card(&["bench", "--category", "poetry"])
+        .assert()
+        .failure()
+        .stderr(contains("there are code, maths"));
+    card(&["bench", "--sweep", "draft"])
+        .assert()
+        .failure()
+        .stderr(contains("--drafts"));
+}
+
+#[test]
+fn emulated_runs_say_so_and_fail_if_they_do_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("device.toml");
+    let profile = |ms: f64| {
+        format!(
+            "title = \"a device\"\nsource = \"made up for this test\"\ndilation = 1.0\n\
+             [target]\nforward_ms = [[1, {ms}], [32, {ms}]]\n\
+             [draft]\nforward_ms = [[1, {ms}], [4, {ms}]]\n"
+        )
+    };
+    let emulate = || {
+        let mut command = card(&["generate", "-p", "Once", "-n", "6", "--no-memory"]);
+        command.arg("--emulate").arg(&file);
+        command
+    };
+    fs::write(&file, profile(400.0)).unwrap();
+    emulate()
+        .assert()
+        .success()
+        .stderr(contains("emulated devices"));
+    fs::write(&file, profile(0.001)).unwrap();
+    emulate()
+        .assert()
+        .failure()
+        .stderr(contains("too slow for the emulation"));
+    fs::write(&file, profile(-1.0)).unwrap();
+    emulate()
+        .assert()
+        .failure()
+        .stderr(contains("target.forward_ms must be"));
+    card(&["generate", "-p", "Once", "--emulate", "no-such-device"])
+        .assert()
+        .failure()
+        .stderr(contains("a100-70b-1b"));
+}
+
+#[test]
+fn calibrate_shows_both_ways_to_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = dir.path().join("page.html");
+    card(&["calibrate", "--html", page.to_str().unwrap()])
+        .assert()
+        .success()
+        .stdout(
+            contains("in turns")
+                .and(contains("together"))
+                .and(contains("best:")),
+        );
+    assert!(fs::read_to_string(page).unwrap().contains("<svg"));
+}
+
+#[test]
+fn a_model_that_drafts_for_itself_needs_no_correction() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = dir.path().join("pairs.jsonl");
+    let quick = ["--prompts", "1", "--tokens", "16", "--no-memory", "-o"];
+    card(&["export-pairs"])
+        .args(quick)
+        .arg(&pairs)
+        .assert()
+        .success()
+        .stderr(contains("was right at"));
+    // Its forwards of many rows and of one may differ in a near-tie, no more.
+    assert!(fs::read_to_string(pairs).unwrap().lines().count() <= 3);
+}
