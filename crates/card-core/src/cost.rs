@@ -27,7 +27,7 @@ struct Point {
 /// Weight of a new measurement once a point is settled.
 const GAIN: f64 = 0.1;
 /// What was given counts like so many measurements.
-const GIVEN: f64 = 4.0;
+const GIVEN: f64 = 1.0;
 
 impl Default for CostCurve {
     fn default() -> Self {

@@ -149,6 +149,11 @@ impl Drafter {
         }
     }
 
+    /// Which source it is.
+    pub fn source(&self) -> Source {
+        self.config.source
+    }
+
     /// Takes one message. Not to be called between [`Drafter::poll`] and
     /// [`Drafter::complete`] of a forward.
     pub fn handle(&mut self, input: DraftInput) {
@@ -184,6 +189,7 @@ impl Drafter {
                 }
                 let pending = draft.tokens.len() - draft.decoded;
                 Outlook {
+                    source: self.config.source,
                     reach: 1.0,
                     rows: pending as u32,
                     sequence,
@@ -198,6 +204,7 @@ impl Drafter {
                     continue;
                 };
                 Outlook {
+                    source: self.config.source,
                     reach: draft.replica.get(node).map_or(0.0, |c| c.reach),
                     rows: 1,
                     sequence,

@@ -15,7 +15,7 @@ use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::drafter::{Drafted, adopt, park};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
-use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Why};
+use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Step, Why};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
 use crate::types::{SequenceId, Source, Token};
@@ -146,8 +146,8 @@ pub enum Finish {
 pub enum Action {
     /// Apply [`Engine::take_ops`], decode this on the target, then [`Engine::complete`] it.
     Forward(Forward),
-    /// Let the drafter take one step on the shared lane first.
-    Draft,
+    /// Let this drafter take one step on the shared lane first.
+    Draft(Source),
     /// Wait for news from the drafter, at most until then.
     Wait(Duration),
     /// Nothing to do until a request comes.
@@ -336,7 +336,8 @@ impl Engine {
             }
             self.propose(e.sequence, e.root, &e.path, &e.children, drafted.source);
         }
-        self.policy.drafted(drafted.rows, drafted.elapsed, best);
+        self.policy
+            .drafted(drafted.source, drafted.rows, drafted.elapsed, best);
     }
 
     /// Adds candidates after the path of tokens `path` that begins behind index `root`.
@@ -438,12 +439,12 @@ impl Engine {
         self.sequences.get(&sequence).map(|s| (s.decoded, &s.cache))
     }
 
-    /// Decides what to do. `outlook` is the drafter's next step if it shares the lane.
-    pub fn poll(&mut self, now: Duration, outlook: Option<&Outlook>) -> Action {
+    /// Decides what to do. `outlooks` are the next steps of the drafters that share the lane.
+    pub fn poll(&mut self, now: Duration, outlooks: &[Outlook]) -> Action {
         if self.flight.is_some() || self.sequences.is_empty() {
             return Action::Idle;
         }
-        if let Some(wait) = self.hold(now, outlook) {
+        if let Some(wait) = self.hold(now, outlooks) {
             return wait;
         }
         self.waiting_since = None;
@@ -451,7 +452,7 @@ impl Engine {
     }
 
     /// Whether to draft or wait before the next launch.
-    fn hold(&mut self, now: Duration, outlook: Option<&Outlook>) -> Option<Action> {
+    fn hold(&mut self, now: Duration, outlooks: &[Outlook]) -> Option<Action> {
         let config = self.policy.config();
         if config.mode == Mode::Plain || self.drafter_lost {
             return None;
@@ -469,18 +470,20 @@ impl Engine {
             return None;
         }
         let reaches = self.ready();
-        let covered = outlook.map(|o| self.covered(o)).unwrap_or_default();
         let ready = Ready {
             base: self.base(),
             reaches: &reaches,
             depth,
-            covered: &covered,
             tokens_left: left as u32,
         };
         match config.lanes {
             Lanes::Shared => {
-                let draft = self.policy.draft_first(&ready, outlook);
-                draft.then_some(Action::Draft)
+                let covered: Vec<_> = outlooks.iter().map(|o| self.covered(o)).collect();
+                let steps = outlooks.iter().zip(&covered);
+                let steps: Vec<Step> = steps
+                    .map(|(outlook, covered)| Step { outlook, covered })
+                    .collect();
+                self.policy.draft_first(&ready, &steps).map(Action::Draft)
             }
             Lanes::Disjoint if config.mode == Mode::DraftThenVerify => {
                 let least = self.sequences.values_mut().map(|s| s.ahead()).min();
@@ -517,7 +520,7 @@ impl Engine {
                 seq.cache.frontier(1, u32::MAX, 0.0, &mut self.nodes);
                 let open = self.nodes.first().and_then(|&n| seq.cache.get(n));
                 match open {
-                    Some(c) if c.sources.contains(Source::Draft) => c.reach,
+                    Some(c) if c.sources.iter().any(|s| s.drafter().is_some()) => c.reach,
                     _ => continue,
                 }
             };
@@ -526,7 +529,7 @@ impl Engine {
         best
     }
 
-    /// See [`Ready::covered`].
+    /// See [`Step::covered`].
     fn covered(&self, outlook: &Outlook) -> Vec<f32> {
         let Some(seq) = self.sequences.get(&outlook.sequence) else {
             return Vec::new();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::CostCurve;
-use crate::types::{SequenceId, Token};
+use crate::types::{DRAFTERS, SequenceId, Source, Token};
 
 /// How the engine schedules. All four are the same loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +38,11 @@ pub enum Lanes {
     Disjoint,
 }
 
-/// What the drafter could do next.
+/// What a drafter could do next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
+    /// Who.
+    pub source: Source,
     /// Reach of the best node it has not looked past.
     pub reach: f32,
     /// Rows of its next forward.
@@ -60,11 +62,27 @@ pub struct Ready<'a> {
     pub reaches: &'a [f32],
     /// Length of the longest path among them.
     pub depth: u32,
+    /// Most tokens a sequence may still write.
+    pub tokens_left: u32,
+}
+
+/// A step a drafter could take.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Which.
+    pub outlook: &'a Outlook,
     /// What other sources already proposed past the node the drafter would look past: the
     /// probabilities that the target walks one, two, … of those candidates, once there.
     pub covered: &'a [f32],
-    /// Most tokens a sequence may still write.
-    pub tokens_left: u32,
+}
+
+/// What is known of a draft model.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Milliseconds of a forward by rows.
+    cost: CostCurve,
+    /// Mean calibrated probability of its best child.
+    top: f32,
 }
 
 /// The numbers behind the last round, for people (`--explain-policy`).
@@ -89,7 +107,7 @@ pub struct Why {
 }
 
 /// What further draft steps promise.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Next {
     /// How many.
     pub steps: u32,
@@ -124,6 +142,9 @@ pub struct PolicyConfig {
 const LOOKAHEAD: u32 = 12;
 /// Share of the time that may go to finding out whether speculation pays by now.
 const EXPLORE: f64 = 0.02;
+/// Rounds after which auto decodes one plainly, to know what that costs by now: every
+/// choice is made against it, and a schedule that speculates would not see it change.
+const REMEASURE: u32 = 24;
 /// Tokens a sequence is expected to have left when nothing is known.
 const OUTLOOK_TOKENS: f64 = 96.0;
 /// A drafter this far behind has to prefill, which is paid back over the whole sequence.
@@ -135,13 +156,12 @@ pub struct Policy {
     config: PolicyConfig,
     /// Milliseconds of a target forward by rows.
     pub target: CostCurve,
-    /// Milliseconds of a draft forward by rows.
-    pub draft: CostCurve,
+    drafters: [Known; DRAFTERS],
     rate: Rate,
-    /// Mean calibrated probability of a draft's best child.
-    top: f32,
     total_ms: f64,
     explored_ms: f64,
+    /// Rounds since the last one without candidates.
+    since_plain: u32,
     why: Why,
 }
 
@@ -170,15 +190,15 @@ impl Rate {
 
 impl Policy {
     /// A policy that starts from these cost curves (empty ones are learned on the way).
-    pub fn new(config: PolicyConfig, target: CostCurve, draft: CostCurve) -> Self {
+    pub fn new(config: PolicyConfig, target: CostCurve, drafts: [CostCurve; DRAFTERS]) -> Self {
         Policy {
             config,
             target,
-            draft,
+            drafters: drafts.map(|cost| Known { cost, top: 0.75 }),
             rate: Rate::default(),
-            top: 0.75,
             total_ms: 0.0,
             explored_ms: 0.0,
+            since_plain: REMEASURE,
             why: Why::default(),
         }
     }
@@ -207,17 +227,13 @@ impl Policy {
         f64::from(sequences.max(1)) / self.target.ms(sequences)
     }
 
-    /// Mean calibrated probability that a draft's best child is right.
-    pub fn top(&self) -> f32 {
-        self.top
-    }
-
     /// How many of the candidates, given by their reach (best first), join a forward that
     /// decodes `base` anyway.
     pub fn size(&mut self, base: Base, reaches: &[f32]) -> usize {
         let size = match self.config.mode {
             Mode::Plain => 0,
             Mode::DraftThenVerify => reaches.len(),
+            Mode::Auto if self.remeasures() => 0,
             Mode::Card | Mode::Auto => {
                 let least = usize::from(self.config.mode == Mode::Card).min(reaches.len());
                 self.best_size(base, reaches, least).0
@@ -231,6 +247,11 @@ impl Policy {
         self.why.expected = f64::from(base.sequences) + sum;
         self.why.forward_ms = self.target.ms(base.rows + size as u32);
         size
+    }
+
+    /// Whether the next round is a plain one, to measure it.
+    fn remeasures(&self) -> bool {
+        self.config.mode == Mode::Auto && self.since_plain >= REMEASURE
     }
 
     /// The numbers behind the round that was launched last; the next one begins anew.
@@ -254,34 +275,65 @@ impl Policy {
         best
     }
 
-    /// Whether the drafter should take a step on the shared lane before the target launches.
-    pub fn draft_first(&mut self, ready: &Ready, outlook: Option<&Outlook>) -> bool {
-        let Some(outlook) = outlook else { return false };
-        let yes = match self.config.mode {
-            Mode::Plain => false,
-            Mode::DraftThenVerify => ready.depth < self.config.draft_len,
-            Mode::Card | Mode::Auto => self.draft_on(ready, outlook),
+    /// Who should take a draft step on the shared lane before the target launches, if anyone.
+    pub fn draft_first(&mut self, ready: &Ready, steps: &[Step]) -> Option<Source> {
+        let chosen = match self.config.mode {
+            Mode::Plain => None,
+            Mode::Auto if self.remeasures() => None,
+            Mode::DraftThenVerify => {
+                let first = steps
+                    .first()
+                    .filter(|_| ready.depth < self.config.draft_len);
+                first.map(|s| s.outlook.source)
+            }
+            Mode::Card | Mode::Auto => self.draft_on(ready, steps),
         };
-        self.why.drafted += u32::from(yes);
-        yes
+        self.why.drafted += u32::from(chosen.is_some());
+        chosen
     }
 
-    fn draft_on(&mut self, ready: &Ready, outlook: &Outlook) -> bool {
-        if outlook.rows >= PREFILL_ROWS {
-            return self.config.mode == Mode::Card
-                || self.prefill_pays(outlook.rows, ready.tokens_left);
+    fn draft_on(&mut self, ready: &Ready, steps: &[Step]) -> Option<Source> {
+        let behind = |s: &&Step| s.outlook.rows >= PREFILL_ROWS;
+        let mut best: Option<(f64, Next, Source)> = None;
+        for step in steps.iter().filter(|s| !behind(s)) {
+            let Outlook {
+                source,
+                reach,
+                rows,
+                ..
+            } = *step.outlook;
+            let first = self.known(source).cost.ms(rows);
+            let (value, next) = self.steps_worth(ready, source, reach, step.covered, first);
+            if best.is_none_or(|b| value > b.0) {
+                best = Some((value, next, source));
+            }
         }
-        let first = self.draft.ms(outlook.rows);
-        if self.steps_pay(ready, outlook.reach, first) {
-            return true;
+        self.why.next = best.map(|b| b.1);
+        if let Some((_, _, source)) = best.filter(|b| b.0 > 0.0) {
+            return Some(source);
+        }
+        // A drafter that has to read the prompt first must be better than those that did.
+        let at_work: Vec<Source> = steps
+            .iter()
+            .filter(|s| !behind(s))
+            .map(|s| s.outlook.source)
+            .collect();
+        let late = steps.iter().filter(behind).find(|s| {
+            let Outlook { source, rows, .. } = *s.outlook;
+            let needed = self.config.mode == Mode::Card && at_work.is_empty();
+            needed || self.prefill_pays(ready, source, rows, &at_work)
+        });
+        if let Some(step) = late {
+            return Some(step.outlook.source);
         }
         // Nothing at hand and drafting looks bad: CARD drafts one step all the same; auto
         // only now and then, to notice when things change.
-        ready.reaches.is_empty()
-            && match self.config.mode {
-                Mode::Card => true,
-                _ => self.may_explore(ready.base, outlook.rows),
-            }
+        let idle = ready.reaches.is_empty();
+        let tried = steps.iter().filter(|s| !behind(s)).find(|s| {
+            let Outlook { source, rows, .. } = *s.outlook;
+            self.config.mode == Mode::Card || self.may_explore(ready.base, source, rows)
+        });
+        tried.filter(|_| idle).map(|s| s.outlook.source)
     }
 
     /// Whether the target should wait for drafts that come from another lane: until then it
@@ -289,67 +341,100 @@ impl Policy {
     /// step puts behind the best open candidate, whose reach is `reach`.
     pub fn wait_first(&mut self, ready: &Ready, reach: f32) -> bool {
         let speculates = matches!(self.config.mode, Mode::Card | Mode::Auto);
-        let first = self.draft.ms(1);
-        speculates && !self.draft.is_empty() && self.steps_pay(ready, reach, first)
+        let cost = &self.known(Source::Draft).cost;
+        if !speculates || cost.is_empty() || self.remeasures() {
+            return false;
+        }
+        let first = cost.ms(1);
+        let (value, next) = self.steps_worth(ready, Source::Draft, reach, &[], first);
+        self.why.next = Some(next);
+        value > 0.0
     }
 
-    /// Whether some number of draft steps, the first of which takes `cost` milliseconds and
-    /// looks past a node of that reach, is worth more than launching now.
-    fn steps_pay(&mut self, ready: &Ready, reach: f32, mut cost: f64) -> bool {
+    fn known(&self, source: Source) -> &Known {
+        &self.drafters[source.drafter().unwrap_or(0)]
+    }
+
+    /// What the best number of draft steps is worth against launching now (tokens, time
+    /// priced at λ). The first takes `cost` milliseconds and looks past a node of that reach.
+    fn steps_worth(
+        &self,
+        ready: &Ready,
+        source: Source,
+        reach: f32,
+        covered: &[f32],
+        mut cost: f64,
+    ) -> (f64, Next) {
         let base = ready.base;
         let rate = self.rate(base);
+        let drafter = self.known(source);
         let (n, now) = self.best_size(base, ready.reaches, 0);
         let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
-        let top = f64::from(self.top);
+        let top = f64::from(drafter.top);
         let mut gain = 0.0;
         let mut walked = 1.0;
         let before = self.target.ms(base.rows + n as u32);
-        let mut best: Option<(f64, Next)> = None;
+        let mut best = (f64::NEG_INFINITY, Next::default());
         for steps in 1..=LOOKAHEAD {
             walked *= top;
-            let covered = ready.covered.get(steps as usize - 1).copied();
-            let new = (walked - f64::from(covered.unwrap_or(0.0))).max(0.0);
+            let known = covered.get(steps as usize - 1).copied();
+            let new = (walked - f64::from(known.unwrap_or(0.0))).max(0.0);
             gain += f64::from(reach) * new;
             let forward = self.target.ms(base.rows + n as u32 + steps);
             let value = kept + gain - rate * (forward + cost) - now;
-            if best.is_none_or(|b| value > b.0) {
-                let ms = cost + forward - before;
-                let tokens = gain;
-                best = Some((value, Next { steps, tokens, ms }));
+            if value > best.0 {
+                let next = Next {
+                    steps,
+                    tokens: gain,
+                    ms: cost + forward - before,
+                };
+                best = (value, next);
             }
-            cost += self.draft.ms(1);
+            cost += drafter.cost.ms(1);
         }
-        self.why.next = best.map(|b| b.1);
-        best.is_some_and(|b| b.0 > 0.0)
+        best
     }
 
-    /// Whether a drafter that must first decode `rows` tokens earns that back.
-    fn prefill_pays(&self, rows: u32, tokens_left: u32) -> bool {
-        let plain = 1.0 / self.target.ms(1);
-        let top = f64::from(self.top);
-        let best = (1..=LOOKAHEAD)
-            .map(|k| {
-                let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
-                let draft = match self.config.lanes {
-                    Lanes::Shared => f64::from(k) * self.draft.ms(1),
-                    Lanes::Disjoint => 0.0,
-                };
-                tokens / (draft + self.target.ms(1 + k))
-            })
-            .fold(plain, f64::max);
-        let left = f64::from(tokens_left).min(OUTLOOK_TOKENS);
-        left / plain - left / best > self.draft.ms(rows)
+    /// Tokens per millisecond that drafting chains with `source` alone can be expected to
+    /// reach.
+    fn chain_rate(&self, source: Source) -> f64 {
+        let drafter = self.known(source);
+        let top = f64::from(drafter.top);
+        let rate = |k: u32| {
+            let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
+            let draft = match self.config.lanes {
+                Lanes::Shared => f64::from(k) * drafter.cost.ms(1),
+                Lanes::Disjoint => 0.0,
+            };
+            tokens / (draft + self.target.ms(1 + k))
+        };
+        (1..=LOOKAHEAD).map(rate).fold(0.0, f64::max)
+    }
+
+    /// Whether a drafter that must first decode `rows` tokens earns that back, compared with
+    /// what there is without it: plain decoding, the drafters at work, and what this round's
+    /// candidates promise.
+    fn prefill_pays(&self, ready: &Ready, source: Source, rows: u32, at_work: &[Source]) -> bool {
+        let (n, _) = self.best_size(ready.base, ready.reaches, 0);
+        let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
+        let now =
+            (f64::from(ready.base.sequences) + kept) / self.target.ms(ready.base.rows + n as u32);
+        let others = at_work.iter().map(|s| self.chain_rate(*s));
+        let without = others.fold(now.max(self.rate(ready.base)), f64::max);
+        let with = self.chain_rate(source).max(without);
+        let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS);
+        left / without - left / with > self.known(source).cost.ms(rows)
     }
 
     /// Whether a draft step that does not look profitable may be tried all the same:
     /// if the best imaginable drafter would pay, and the time budget allows.
-    fn may_explore(&self, base: Base, rows: u32) -> bool {
-        let cost = self.draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
+    fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
+        let draft = &self.known(source).cost;
+        let cost = draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
         let imaginable = (1..=LOOKAHEAD).any(|k| {
-            let time = self.draft.ms(rows)
-                + self.draft.ms(1) * f64::from(k - 1)
-                + self.target.ms(base.rows + k)
-                - self.target.ms(base.rows);
+            let time =
+                draft.ms(rows) + draft.ms(1) * f64::from(k - 1) + self.target.ms(base.rows + k)
+                    - self.target.ms(base.rows);
             f64::from(k) > self.rate(base) * time
         });
         imaginable && self.explored_ms + cost < EXPLORE * self.total_ms
@@ -359,22 +444,32 @@ impl Policy {
     /// lanes of their own, before it goes on with what there is.
     pub fn patience(&self) -> Duration {
         let steps = f64::from(self.config.draft_len + 2);
-        let ms = if self.draft.is_empty() {
+        let cost = &self.known(Source::Draft).cost;
+        let ms = if cost.is_empty() {
             10_000.0
         } else {
-            (8.0 * steps * self.draft.ms(1)).max(1000.0)
+            (8.0 * steps * cost.ms(1)).max(1000.0)
         };
         Duration::from_secs_f64(ms / 1e3)
     }
 
-    /// Learns from a draft step: rows, time, and the calibrated probability of the best
+    /// Learns from a draft step: who, rows, time, and the calibrated probability of the best
     /// child of each row that was expanded.
-    pub fn drafted(&mut self, rows: u32, elapsed: Duration, best: impl IntoIterator<Item = f32>) {
+    pub fn drafted(
+        &mut self,
+        source: Source,
+        rows: u32,
+        elapsed: Duration,
+        best: impl IntoIterator<Item = f32>,
+    ) {
+        let Some(drafter) = source.drafter().map(|i| &mut self.drafters[i]) else {
+            return;
+        };
         if rows > 0 {
-            self.draft.observe(rows, elapsed);
+            drafter.cost.observe(rows, elapsed);
         }
         for p in best {
-            self.top += 0.05 * (p - self.top);
+            drafter.top += 0.05 * (p - drafter.top);
         }
     }
 
@@ -389,6 +484,10 @@ impl Policy {
         tokens: u32,
     ) {
         self.target.observe(rows, forward);
+        self.since_plain = match rows > base.rows {
+            true => self.since_plain.saturating_add(1),
+            false => 0,
+        };
         let ms = round.as_secs_f64() * 1e3;
         self.rate.add(f64::from(tokens), ms);
         self.total_ms += ms;
@@ -407,15 +506,34 @@ mod tests {
     use super::*;
 
     fn policy(mode: Mode, target: &[(u32, f64)], draft: &[(u32, f64)]) -> Policy {
-        Policy::new(
+        let mut policy = Policy::new(
             PolicyConfig {
                 mode,
                 lanes: Lanes::Shared,
                 draft_len: 4,
             },
             CostCurve::from_points(target.iter().copied()),
-            CostCurve::from_points(draft.iter().copied()),
-        )
+            [
+                CostCurve::from_points(draft.iter().copied()),
+                CostCurve::default(),
+            ],
+        );
+        // Plain decoding was measured a moment ago.
+        policy.since_plain = 0;
+        policy
+    }
+
+    #[test]
+    fn plain_decoding_is_measured_now_and_then() {
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
+        let ms = Duration::from_millis(10);
+        for _ in 0..REMEASURE {
+            assert_eq!(p.size(ONE, &[0.9]), 1);
+            p.verified(ONE, 2, ms, ms, 2);
+        }
+        assert_eq!(p.size(ONE, &[0.9]), 0);
+        p.verified(ONE, 1, ms, ms, 1);
+        assert_eq!(p.size(ONE, &[0.9]), 1);
     }
 
     const ONE: Base = Base {
@@ -426,6 +544,7 @@ mod tests {
     /// A drafter that would look past the last token, with so many rows to decode.
     fn outlook(rows: u32) -> Outlook {
         Outlook {
+            source: Source::Draft,
             reach: 1.0,
             rows,
             sequence: SequenceId(1),
@@ -439,9 +558,13 @@ mod tests {
             base: ONE,
             reaches: &[],
             depth: 0,
-            covered: &[],
             tokens_left,
         }
+    }
+
+    fn drafts(p: &mut Policy, ready: &Ready, outlook: &Outlook, covered: &[f32]) -> bool {
+        let step = Step { outlook, covered };
+        p.draft_first(ready, &[step]).is_some()
     }
 
     #[test]
@@ -461,23 +584,23 @@ mod tests {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (16, 20.0)], &[(1, 0.5)]);
         assert_eq!(p.size(ONE, &[0.9]), 0);
         assert_eq!(p.size(ONE, &[0.9, 0.8, 0.7]), 3);
-        assert!(p.draft_first(&empty(100), Some(&outlook(1))));
+        assert!(drafts(&mut p, &empty(100), &outlook(1), &[]));
     }
 
     #[test]
     fn plain_decoding_wins_where_drafts_cost_too_much() {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 60.0)], &[(1, 8.0)]);
-        assert!(!p.draft_first(&empty(100), Some(&outlook(1))));
+        assert!(!drafts(&mut p, &empty(100), &outlook(1), &[]));
         let mut p = policy(Mode::Card, &[(1, 10.0), (8, 60.0)], &[(1, 8.0)]);
-        assert!(p.draft_first(&empty(100), Some(&outlook(1))));
+        assert!(drafts(&mut p, &empty(100), &outlook(1), &[]));
     }
 
     #[test]
     fn a_draft_model_prefills_only_if_enough_is_left() {
         let curve = &[(1, 10.0), (8, 12.0)];
         let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (500, 100.0)]);
-        assert!(p.draft_first(&empty(100), Some(&outlook(500))));
-        assert!(!p.draft_first(&empty(5), Some(&outlook(500))));
+        assert!(drafts(&mut p, &empty(100), &outlook(500), &[]));
+        assert!(!drafts(&mut p, &empty(5), &outlook(500), &[]));
     }
 
     #[test]
@@ -487,17 +610,32 @@ mod tests {
         let ready = Ready {
             reaches: &known,
             depth: 4,
-            covered: &[
-                0.9, 0.88, 0.86, 0.85, 0.84, 0.83, 0.82, 0.8, 0.8, 0.8, 0.8, 0.8,
-            ],
             ..empty(100)
         };
-        assert!(!p.draft_first(&ready, Some(&outlook(1))));
-        let uncovered = Ready {
-            covered: &[],
-            ..ready
+        let covered = [
+            0.9, 0.88, 0.86, 0.85, 0.84, 0.83, 0.82, 0.8, 0.8, 0.8, 0.8, 0.8,
+        ];
+        assert!(!drafts(&mut p, &ready, &outlook(1), &covered));
+        assert!(drafts(&mut p, &ready, &outlook(1), &[]));
+    }
+
+    #[test]
+    fn of_two_drafters_the_one_that_brings_more_per_millisecond_steps() {
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (16, 12.0)], &[(1, 2.0)]);
+        p.drafters[1].cost = CostCurve::from_points([(1, 0.5)]);
+        let second = Outlook {
+            source: Source::Draft2,
+            ..outlook(1)
         };
-        assert!(p.draft_first(&uncovered, Some(&outlook(1))));
+        let first = outlook(1);
+        let steps = [&first, &second].map(|outlook| Step {
+            outlook,
+            covered: &[],
+        });
+        assert_eq!(p.draft_first(&empty(100), &steps), Some(Source::Draft2));
+        // If it is never right it does not.
+        p.drafted(Source::Draft2, 0, Duration::ZERO, [0.0; 200]);
+        assert_eq!(p.draft_first(&empty(100), &steps), Some(Source::Draft));
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Source {
     Prediction,
 }
 
+/// Most draft models of one engine.
+pub const DRAFTERS: usize = 2;
+
 /// Number of sources.
 pub const SOURCES: usize = Source::ALL.len();
 
@@ -41,6 +44,15 @@ impl Source {
     /// Position in [`Source::ALL`].
     pub fn index(self) -> usize {
         self as usize
+    }
+
+    /// Which draft model it is, below [`DRAFTERS`]; `None` if it needs no model.
+    pub fn drafter(self) -> Option<usize> {
+        match self {
+            Source::Draft => Some(0),
+            Source::Draft2 => Some(1),
+            _ => None,
+        }
     }
 
     /// The word shown to people.

@@ -76,7 +76,7 @@ fn main() -> Result<(), Failure> {
                         // Every decision's margin is wanted, should a text differ.
                         near_tie: f32::INFINITY,
                         target_cost: target_report.cost(),
-                        draft_cost: draft_report.cost(),
+                        draft_costs: [draft_report.cost(), draft_report.cost()],
                         ..Options::default()
                     };
                     let run = engine(&target, &draft, options, &prompt, tokens)?;

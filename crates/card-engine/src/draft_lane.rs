@@ -22,10 +22,10 @@ pub(crate) struct DraftLane {
 }
 
 impl DraftLane {
-    pub(crate) fn new(model: Box<dyn Model + Send>, options: &Options) -> Self {
+    pub(crate) fn new(model: Box<dyn Model + Send>, source: Source, options: &Options) -> Self {
         let chain = options.mode == Mode::DraftThenVerify;
         let config = DrafterConfig {
-            source: Source::Draft,
+            source,
             branch: if chain { 1 } else { options.branch },
             max_depth: if chain {
                 options.draft_len
@@ -39,7 +39,10 @@ impl DraftLane {
             parked: options.parked,
         };
         DraftLane {
-            drafter: Drafter::new(config, options.draft_cost.clone()),
+            drafter: Drafter::new(
+                config,
+                options.draft_costs[source.drafter().unwrap_or(0)].clone(),
+            ),
             model,
             clock: Instant::now(),
             ops: Vec::new(),
@@ -48,6 +51,10 @@ impl DraftLane {
 
     pub(crate) fn handle(&mut self, input: DraftInput) {
         self.drafter.handle(input);
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        self.drafter.source()
     }
 
     pub(crate) fn outlook(&mut self) -> Option<Outlook> {

@@ -23,9 +23,11 @@ use card_core::engine::{Finish, Memory, Request, RequestError, Round, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
-use card_core::types::{SequenceId, Token};
+use card_core::types::{DRAFTERS, SequenceId, Source, Token};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use draft_lane::DraftLane;
 use pipe::pipe;
+use target_lane::{Drafting, Link};
 
 /// Settings of a running engine.
 #[derive(Clone, Debug)]
@@ -60,8 +62,8 @@ pub struct Options {
     pub near_tie: f32,
     /// What is known of the target's forwards.
     pub target_cost: CostCurve,
-    /// What is known of the draft model's forwards.
-    pub draft_cost: CostCurve,
+    /// What is known of the draft models' forwards.
+    pub draft_costs: [CostCurve; DRAFTERS],
 }
 
 impl Default for Options {
@@ -82,7 +84,7 @@ impl Default for Options {
             trace: false,
             near_tie: 0.05,
             target_cost: CostCurve::default(),
-            draft_cost: CostCurve::default(),
+            draft_costs: Default::default(),
         }
     }
 }
@@ -181,7 +183,7 @@ pub(crate) enum Command {
 pub struct Engine {
     commands: Option<Sender<Command>>,
     target: Option<JoinHandle<Memory>>,
-    draft: Option<JoinHandle<()>>,
+    drafts: Vec<JoinHandle<()>>,
     meters: Arc<Meters>,
     next: AtomicU64,
 }
@@ -194,42 +196,44 @@ pub struct Stream {
 }
 
 impl Engine {
-    /// Starts the lanes. Without a draft model only [`Options::free_sources`] propose.
+    /// Starts the lanes, with up to [`DRAFTERS`] draft models; what comes after those is
+    /// left out. Without one only [`Options::free_sources`] propose.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         target: Box<dyn Model + Send>,
-        draft: Option<Box<dyn Model + Send>>,
+        drafts: impl IntoIterator<Item = Box<dyn Model + Send>>,
         options: Options,
     ) -> std::io::Result<Engine> {
         let (commands, inbox) = bounded(64);
         let meters = Arc::new(Meters::default());
-        let mut draft_thread = None;
-        let draft = draft.filter(|_| options.mode != Mode::Plain);
-        let drafting = match (draft, options.lanes) {
-            (None, _) => target_lane::Drafting::None,
-            (Some(model), Lanes::Shared) => {
-                target_lane::Drafting::Here(Box::new(draft_lane::DraftLane::new(model, &options)))
+        let mut threads = Vec::new();
+        let mut drafting = Vec::new();
+        let sources = Source::ALL.into_iter().filter(|s| s.drafter().is_some());
+        for (model, source) in drafts.into_iter().zip(sources) {
+            if options.mode == Mode::Plain {
+                break;
             }
-            (Some(model), Lanes::Disjoint) => {
-                let (to, mut from_engine) = pipe(256, options.latency);
-                let (to_engine, from) = pipe(256, options.latency);
-                let lane = draft_lane::DraftLane::new(model, &options);
-                let meters = meters.clone();
-                let thread = std::thread::Builder::new().name("card-draft".into());
-                draft_thread =
-                    Some(thread.spawn(move || lane.run(&mut from_engine, &to_engine, &meters))?);
-                target_lane::Drafting::There(target_lane::Link::new(to, from))
+            let lane = DraftLane::new(model, source, &options);
+            if options.lanes == Lanes::Shared {
+                drafting.push(Drafting::Here(Box::new(lane)));
+                continue;
             }
-        };
+            let (to, mut from_engine) = pipe(256, options.latency);
+            let (to_engine, from) = pipe(256, options.latency);
+            let meters = meters.clone();
+            let thread = std::thread::Builder::new().name(format!("card-{}", source.name()));
+            threads.push(thread.spawn(move || lane.run(&mut from_engine, &to_engine, &meters))?);
+            drafting.push(Drafting::There(Link::new(to, from)));
+        }
         let lane = target_lane::TargetLane::new(target, drafting, &options, meters.clone());
         let thread = std::thread::Builder::new().name("card-target".into());
         let target_thread = thread.spawn(move || lane.run(&inbox))?;
         Ok(Engine {
             commands: Some(commands),
             target: Some(target_thread),
-            draft: draft_thread,
+            drafts: threads,
             meters,
             next: AtomicU64::new(1),
         })
@@ -271,7 +275,7 @@ impl Engine {
     fn join(&mut self) -> Option<Memory> {
         self.commands = None;
         let memory = self.target.take().and_then(|t| t.join().ok());
-        if let Some(draft) = self.draft.take() {
+        for draft in self.drafts.drain(..) {
             let _ = draft.join();
         }
         memory

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use card_core::drafter::{DraftInput, Drafted};
 use card_core::engine::{Action, Engine, EngineConfig, Memory, Output};
 use card_core::forward::{Forward, KvOp, Model, ModelError};
-use card_core::policy::{Policy, PolicyConfig};
-use card_core::types::SequenceId;
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, at, never, select};
+use card_core::policy::{Outlook, Policy, PolicyConfig};
+use card_core::types::{SequenceId, Source};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
 
 use crate::draft_lane::DraftLane;
 use crate::pipe::{PipeReceiver, PipeSender};
@@ -17,7 +17,6 @@ use crate::{Command, Event, Failure, Meters, Options};
 
 /// Where the drafter is.
 pub(crate) enum Drafting {
-    None,
     /// On this thread.
     Here(Box<DraftLane>),
     /// On another.
@@ -74,7 +73,7 @@ impl Link {
 
 pub(crate) struct TargetLane {
     model: Box<dyn Model + Send>,
-    drafting: Drafting,
+    drafting: Vec<Drafting>,
     engine: Engine,
     clients: HashMap<SequenceId, Sender<Event>>,
     meters: Arc<Meters>,
@@ -85,7 +84,7 @@ pub(crate) struct TargetLane {
 impl TargetLane {
     pub(crate) fn new(
         model: Box<dyn Model + Send>,
-        drafting: Drafting,
+        drafting: Vec<Drafting>,
         options: &Options,
         meters: Arc<Meters>,
     ) -> Self {
@@ -96,7 +95,7 @@ impl TargetLane {
                 draft_len: options.draft_len,
             },
             options.target_cost.clone(),
-            options.draft_cost.clone(),
+            options.draft_costs.clone(),
         );
         let config = EngineConfig {
             limits: model.limits(),
@@ -110,7 +109,7 @@ impl TargetLane {
             near_tie: options.near_tie,
         };
         let mut engine = Engine::new(config, policy, options.memory.clone());
-        if matches!(drafting, Drafting::None) {
+        if drafting.is_empty() {
             engine.drafter_lost();
         }
         TargetLane {
@@ -141,16 +140,22 @@ impl TargetLane {
                 }
             }
             self.hear_drafter();
-            let mut outlook = match &mut self.drafting {
-                Drafting::Here(lane) => lane.outlook(),
-                _ => None,
-            };
+            let mut outlooks: Vec<Outlook> = self
+                .drafting
+                .iter_mut()
+                .filter_map(|d| match d {
+                    Drafting::Here(lane) => lane.outlook(),
+                    Drafting::There(_) => None,
+                })
+                .collect();
             let action = loop {
                 let now = self.clock.elapsed();
-                match self.engine.poll(now, outlook.as_ref()) {
+                match self.engine.poll(now, &outlooks) {
                     // Nothing could be drafted after all: ask again without that choice.
-                    Action::Draft if !self.draft() => outlook = None,
-                    Action::Draft => break None,
+                    Action::Draft(source) if !self.draft(source) => {
+                        outlooks.retain(|o| o.source != source);
+                    }
+                    Action::Draft(_) => break None,
                     action => break Some(action),
                 }
             };
@@ -168,7 +173,7 @@ impl TargetLane {
                     let now = self.clock.elapsed();
                     self.wait(inbox, until.saturating_sub(now));
                 }
-                Some(Action::Idle | Action::Draft) => {
+                Some(Action::Idle | Action::Draft(_)) => {
                     self.tell();
                     match inbox.recv() {
                         Ok(command) => self.command(command),
@@ -194,7 +199,7 @@ impl TargetLane {
                 match self.engine.open(request, self.clock.elapsed()) {
                     Ok(()) => {
                         self.clients.insert(sequence, client);
-                        self.tell_drafter(input);
+                        self.tell_drafter(&input);
                     }
                     Err(error) => {
                         let _ = client.send(Event::Failed(error.into()));
@@ -236,9 +241,14 @@ impl TargetLane {
         self.model.forward(forward)
     }
 
-    /// Lets the drafter take a step on this lane; `false` if it took none.
-    fn draft(&mut self) -> bool {
-        let Drafting::Here(lane) = &mut self.drafting else {
+    /// Lets a drafter take a step on this lane; `false` if it took none.
+    fn draft(&mut self, source: Source) -> bool {
+        let place = self
+            .drafting
+            .iter()
+            .position(|d| matches!(d, Drafting::Here(lane) if lane.source() == source));
+        let Some(place) = place else { return false };
+        let Drafting::Here(lane) = &mut self.drafting[place] else {
             return false;
         };
         match lane.step(&self.meters) {
@@ -248,83 +258,88 @@ impl TargetLane {
             }
             Ok(None) => false,
             Err(error) => {
-                tracing::warn!("the drafter stops: {error}; the target goes on alone");
-                self.drafting = Drafting::None;
-                self.engine.drafter_lost();
+                tracing::warn!("a drafter stops: {error}; the target goes on without it");
+                self.drafting.remove(place);
+                self.count_drafters();
                 false
             }
         }
     }
 
-    fn hear_drafter(&mut self) {
-        let Drafting::There(link) = &mut self.drafting else {
-            return;
-        };
-        let mut lost = !link.send(None);
-        loop {
-            match link.from.try_recv() {
-                Ok(drafted) => self.engine.drafted(&drafted),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => {
-                    lost = true;
-                    break;
-                }
-            }
-        }
-        if lost {
-            self.drafting = Drafting::None;
+    /// Tells the engine if the last drafter is gone.
+    fn count_drafters(&mut self) {
+        if self.drafting.is_empty() {
             self.engine.drafter_lost();
         }
     }
 
-    /// Waits for the drafter or a command. What the drafter says is heard afterwards.
-    fn wait(&mut self, inbox: &Receiver<Command>, most: Duration) {
-        let (silent, nothing) = (never(), never());
-        let (mut from, mut arrival) = (&silent, &nothing);
-        let alarm;
-        if let Drafting::There(link) = &self.drafting {
-            match link.from.next() {
-                Ok(due) => {
-                    alarm = at(due);
-                    arrival = &alarm;
+    fn hear_drafter(&mut self) {
+        let engine = &mut self.engine;
+        self.drafting.retain_mut(|drafting| {
+            let Drafting::There(link) = drafting else {
+                return true;
+            };
+            let alive = link.send(None);
+            loop {
+                match link.from.try_recv() {
+                    Ok(drafted) => engine.drafted(&drafted),
+                    Err(TryRecvError::Empty) => return alive,
+                    Err(TryRecvError::Disconnected) => return false,
                 }
-                Err(receiver) => from = receiver,
+            }
+        });
+        self.count_drafters();
+    }
+
+    /// Waits for a drafter or a command. What a drafter says is heard afterwards.
+    fn wait(&mut self, inbox: &Receiver<Command>, most: Duration) {
+        let mut select = Select::new();
+        let command = select.recv(inbox);
+        let mut links = Vec::new();
+        let mut until = Instant::now() + most;
+        for (place, drafting) in self.drafting.iter().enumerate() {
+            let Drafting::There(link) = drafting else {
+                continue;
+            };
+            match link.from.next() {
+                Ok(due) => until = until.min(due),
+                Err(receiver) => links.push((select.recv(receiver), place, receiver)),
             }
         }
-        let mut command = None;
-        let mut coming = None;
-        select! {
-            recv(from) -> message => coming = message.ok(),
-            recv(arrival) -> _ => {}
-            recv(inbox) -> received => command = received.ok(),
-            default(most) => {}
+        let Ok(operation) = select.select_deadline(until) else {
+            return;
+        };
+        if operation.index() == command {
+            if let Ok(command) = operation.recv(inbox) {
+                self.command(command);
+            }
+            return;
         }
-        if let (Some(message), Drafting::There(link)) = (coming, &mut self.drafting) {
+        let ready = links.iter().find(|l| l.0 == operation.index());
+        let coming = ready.map(|&(_, place, receiver)| (place, operation.recv(receiver).ok()));
+        if let Some((place, Some(message))) = coming
+            && let Some(Drafting::There(link)) = self.drafting.get_mut(place)
+        {
             link.from.take_in(message);
-        }
-        if let Some(command) = command {
-            self.command(command);
         }
     }
 
-    fn tell_drafter(&mut self, input: DraftInput) {
-        match &mut self.drafting {
-            Drafting::None => {}
-            Drafting::Here(lane) => lane.handle(input),
-            Drafting::There(link) => {
-                if !link.send(Some(input)) {
-                    self.drafting = Drafting::None;
-                    self.engine.drafter_lost();
-                }
+    fn tell_drafter(&mut self, input: &DraftInput) {
+        self.drafting.retain_mut(|drafting| match drafting {
+            Drafting::Here(lane) => {
+                lane.handle(input.clone());
+                true
             }
-        }
+            Drafting::There(link) => link.send(Some(input.clone())),
+        });
+        self.count_drafters();
     }
 
     fn tell(&mut self) {
         for output in self.engine.take_outputs() {
             match output {
                 Output::Tokens(sequence, from, tokens) => {
-                    self.tell_drafter(DraftInput::Commit {
+                    self.tell_drafter(&DraftInput::Commit {
                         sequence,
                         from,
                         tokens: tokens.clone(),
@@ -333,7 +348,7 @@ impl TargetLane {
                 }
                 Output::Round(round) => self.tell_client(round.sequence, Event::Round(round)),
                 Output::Finished(sequence, reason) => {
-                    self.tell_drafter(DraftInput::Close { sequence });
+                    self.tell_drafter(&DraftInput::Close { sequence });
                     self.tell_client(sequence, Event::Finished(reason));
                     self.clients.remove(&sequence);
                 }

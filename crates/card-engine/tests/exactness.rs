@@ -11,6 +11,7 @@ use card_core::engine::Shapes;
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
+use card_core::types::Source;
 use card_engine::selftest::{Exactness, Report};
 use card_llama::{Cores, LlamaModel};
 use support::{
@@ -178,6 +179,41 @@ fn a_drafter_of_garbage_changes_nothing() {
     );
 }
 
+#[test]
+fn of_two_drafters_the_better_one_is_asked() {
+    let model = load(SMALL, true);
+    let report = self_test(&model);
+    let params = SamplingParams::default();
+    for lanes in [Lanes::Shared, Lanes::Disjoint] {
+        let (target_cores, draft_cores) = cores(lanes);
+        let spoilt = |share: f32| -> Box<dyn Model + Send> {
+            Box::new(Spoilt::new(context(&model, &draft_cores), share))
+        };
+        let setup = Setup {
+            mode: Mode::Card,
+            lanes,
+            shapes: Shapes::FREE,
+        };
+        let target = Box::new(context(&model, &target_cores));
+        let plain = start(target, None, PLAIN, &report);
+        let target = Box::new(context(&model, &target_cores));
+        let engine = start(target, [spoilt(1.0), spoilt(0.1)], setup, &report);
+        for prompt in &PROMPTS[..3] {
+            let expected = generate(&plain, &model.vocab(), prompt, &params, 48);
+            let found = generate(&engine, &model.vocab(), prompt, &params, 48);
+            let what = format!("two drafters, {lanes:?}, {prompt}");
+            compare(&what, &expected, &found, report.margin_bound());
+            assert!(
+                !found.sources.contains(Source::Draft),
+                "garbage was accepted"
+            );
+            if lanes == Lanes::Shared {
+                assert!(found.sources.contains(Source::Draft2), "{what}: not asked");
+            }
+        }
+    }
+}
+
 /// Bitwise, proven on logits: each decision of a speculative run saw the very logits that
 /// plain decoding saw there.
 fn logits_are_plain_decodings(
@@ -201,7 +237,7 @@ fn logits_are_plain_decodings(
             lanes: Lanes::Shared,
             shapes,
         };
-        let drafter = Box::new(Spoilt::new(context(draft, &whole), 0.2));
+        let drafter: Box<dyn Model + Send> = Box::new(Spoilt::new(context(draft, &whole), 0.2));
         let engine = start(Box::new(target), Some(drafter), setup, report);
         let found = generate(&engine, &model.vocab(), prompt, &params, tokens);
         drop(engine);

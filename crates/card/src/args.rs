@@ -100,7 +100,8 @@ pub struct BenchArgs {
     /// Prompts of each file or built-in category
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub prompts: usize,
-    /// Only these built-in categories: code, maths, chat, edit, json, japanese
+    /// These built-in categories, beside the files if there are any: code, maths, chat, edit,
+    /// json, japanese
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub category: Vec<String>,
     /// Most tokens of an answer
@@ -209,6 +210,9 @@ pub struct ModelArgs {
     /// Draft model: a name, a GGUF file, or `none` [default: the pair's]
     #[arg(short, long, env = "CARD_DRAFT")]
     pub draft: Option<String>,
+    /// A second draft model; each step goes to the one that promises more
+    #[arg(long, value_name = "MODEL")]
+    pub draft2: Option<String>,
     /// How to schedule the two
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,

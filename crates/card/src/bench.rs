@@ -84,8 +84,8 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first `most` prompts of each file or, without files, of each built-in category that
-/// is wanted (all if none is named).
+/// The first `most` prompts of each file and of each built-in category that is named; all
+/// of those without files and names.
 pub fn tasks(
     files: &[PathBuf],
     most: usize,
@@ -96,7 +96,7 @@ pub fn tasks(
     for file in files {
         chosen.extend(prompts::from_file(file, most)?);
     }
-    if files.is_empty() {
+    if files.is_empty() || !categories.is_empty() {
         for prompt in prompts::built_in() {
             let same = |p: &&Prompt| p.category == prompt.category;
             let wanted = categories.is_empty() || categories.contains(&prompt.category);

@@ -40,6 +40,7 @@ pub struct Session {
 pub struct Files {
     pub target: PathBuf,
     pub draft: Option<PathBuf>,
+    pub draft2: Option<PathBuf>,
 }
 
 /// Finds the files, fetching what the catalogue has and the user has not.
@@ -64,10 +65,18 @@ pub fn find_files(args: &ModelArgs, catalogue: &Catalogue, store: &Store) -> Res
         Some("none") => draft = None,
         Some(name) => draft = Some(get(name)?.0),
     }
+    let mut draft2 = match &args.draft2 {
+        Some(name) => Some(get(name)?.0),
+        None => None,
+    };
     if args.mode == ModeArg::Plain {
-        draft = None;
+        (draft, draft2) = (None, None);
     }
-    Ok(Files { target, draft })
+    Ok(Files {
+        target,
+        draft,
+        draft2,
+    })
 }
 
 impl Session {
@@ -112,6 +121,7 @@ pub struct Rig {
     pub context: u32,
     pub target: LlamaModel,
     pub draft: Option<LlamaModel>,
+    draft2: Option<(LlamaModel, Profile)>,
     pub emulation: Option<EmulationProfile>,
     overruns: Overruns,
     /// Ways to run the pair, best first.
@@ -150,6 +160,10 @@ impl Rig {
             Some(path) => Some(loader.draft(path, &target, context)?),
             None => None,
         };
+        let draft2 = match &files.draft2 {
+            Some(path) => Some(loader.draft(path, &target, context)?),
+            None => None,
+        };
         let mut shapes = Shapes::FREE;
         let mut near_tie = Options::default().near_tie;
         if let Some(profile) = &target.profile {
@@ -180,6 +194,7 @@ impl Rig {
             overruns: Overruns::default(),
             args: args.clone(),
             draft: draft.as_ref().map(|d| d.0.clone()),
+            draft2,
             target: target.model.clone(),
         };
         rig.placements = rig.find_placements(&store, &target, draft.as_ref())?;
@@ -233,22 +248,28 @@ impl Rig {
         };
         if let Some(p) = placement {
             options.target_cost = CostCurve::from_points(p.target.iter().copied());
-            options.draft_cost = CostCurve::from_points(p.draft.iter().copied());
+            options.draft_costs[0] = CostCurve::from_points(p.draft.iter().copied());
         }
         let target = self.model_context(&self.target, "target", &cores)?;
-        let draft = match self.draft.as_ref().filter(|_| drafts) {
-            Some(model) => Some(self.model_context(model, "draft", &draft_cores)?),
-            None => None,
-        };
+        let mut contexts = Vec::new();
+        for model in self.draft.iter().chain(self.draft2.iter().map(|d| &d.0)) {
+            if drafts {
+                contexts.push(self.model_context(model, "draft", &draft_cores)?);
+            }
+        }
+        if let Some((_, profile)) = &self.draft2 {
+            options.draft_costs[1] = profile.report.cost();
+        }
         let boxed = |model: LlamaContext| Box::new(model) as Box<dyn Model + Send>;
-        let (target, draft) = match &self.emulation {
-            None => (boxed(target), draft.map(boxed)),
+        let (target, draft): (_, Vec<_>) = match &self.emulation {
+            None => (boxed(target), contexts.into_iter().map(boxed).collect()),
             Some(e) => {
                 options.latency = e.latency();
+                options.draft_costs[1] = e.draft_cost();
                 let target = Emulated::new(target, e.target_cost(), self.overruns.clone());
-                let draft = draft.map(|d| Emulated::new(d, e.draft_cost(), self.overruns.clone()));
-                let draft = draft.map(|d| Box::new(d) as Box<dyn Model + Send>);
-                (Box::new(target) as Box<dyn Model + Send>, draft)
+                let paced = |d| Emulated::new(d, e.draft_cost(), self.overruns.clone());
+                let boxed = |d| Box::new(paced(d)) as Box<dyn Model + Send>;
+                (Box::new(target), contexts.into_iter().map(boxed).collect())
             }
         };
         Engine::start(target, draft, options).context("cannot start the engine's threads")

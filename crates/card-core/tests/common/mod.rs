@@ -114,7 +114,7 @@ pub fn run(setup: &Setup) -> Outcome {
             draft_len: setup.draft_len,
         },
         curve.clone(),
-        draft_curve.clone(),
+        [draft_curve.clone(), CostCurve::default()],
     );
     let bytes = setup.cache_nodes * card_core::cache::BYTES_PER_NODE;
     let mut engine = Engine::new(
@@ -195,14 +195,18 @@ pub fn run(setup: &Setup) -> Outcome {
             if let Some(seed) = &mut noise {
                 throw_garbage(&mut engine, seed);
             }
-            let mut outlook = (shared && draft.is_some())
+            let mut outlook: Vec<_> = (shared && draft.is_some())
                 .then(|| drafter.outlook())
-                .flatten();
+                .flatten()
+                .into_iter()
+                .collect();
             let action = loop {
-                match engine.poll(now, outlook.as_ref()) {
+                match engine.poll(now, &outlook) {
                     // Nothing could be drafted after all: ask again without that choice.
-                    Action::Draft if !begin_draft(&mut drafter, &mut draft, now, &mut drafting) => {
-                        outlook = None;
+                    Action::Draft(_)
+                        if !begin_draft(&mut drafter, &mut draft, now, &mut drafting) =>
+                    {
+                        outlook.clear();
                     }
                     action => break action,
                 }
@@ -223,7 +227,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     let end = now + ms(curve.ms(rows as u32));
                     verifying = Some((forward, end));
                 }
-                Action::Draft => {}
+                Action::Draft(_) => {}
                 Action::Wait(until) => wait = Some(until),
                 Action::Idle => break,
             }

@@ -8,7 +8,7 @@ use card_core::engine::Shapes;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::{SamplingParams, gumbel};
-use card_core::types::Token;
+use card_core::types::{SourceSet, Token};
 use card_engine::selftest::{self, Report};
 use card_engine::{Engine, Event, Generate, Options};
 use card_llama::{
@@ -216,6 +216,8 @@ pub struct Text {
     pub margins: BTreeMap<u32, f32>,
     pub accepted: usize,
     pub offered: usize,
+    /// Whose candidates were accepted.
+    pub sources: SourceSet,
 }
 
 /// Decisions with margins up to this are noted.
@@ -223,7 +225,7 @@ pub const NOTED: f32 = 4.0;
 
 pub fn start(
     target: Box<dyn Model + Send>,
-    draft: Option<Box<dyn Model + Send>>,
+    drafts: impl IntoIterator<Item = Box<dyn Model + Send>>,
     setup: Setup,
     report: &Report,
 ) -> Engine {
@@ -236,7 +238,7 @@ pub fn start(
         target_cost: report.cost(),
         ..Options::default()
     };
-    Engine::start(target, draft, options).expect("threads")
+    Engine::start(target, drafts, options).expect("threads")
 }
 
 pub fn generate(
@@ -253,6 +255,7 @@ pub fn generate(
         margins: BTreeMap::new(),
         accepted: 0,
         offered: 0,
+        sources: SourceSet::default(),
     };
     let stream = engine
         .generate(Generate {
@@ -270,6 +273,9 @@ pub fn generate(
                 text.margins.extend(round.near_ties.iter().copied());
                 text.accepted += round.accepted.len();
                 text.offered += round.offered;
+                for sources in &round.accepted {
+                    text.sources = text.sources.union(*sources);
+                }
             }
             Event::Finished(_) => break,
             Event::Failed(failure) => panic!("{failure}"),
