@@ -25,7 +25,8 @@ const COLOURS: [RGBColor; 7] = [
 
 fn top(series: &[Series]) -> f64 {
     let values = series.iter().flat_map(|s| s.points.iter().map(|p| p.1));
-    1.12 * values.fold(1.0, f64::max)
+    // Room for the legend above them.
+    1.5 * values.fold(1.0, f64::max)
 }
 
 /// Grouped bars, a line at 1 (plain decoding).
@@ -77,6 +78,7 @@ fn draw_bars(
     chart.draw_series(LineSeries::new([(0.0, 1.0), (width, 1.0)], BLACK))?;
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;
@@ -120,6 +122,7 @@ fn draw_lines(
     }
     chart
         .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;
