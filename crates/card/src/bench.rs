@@ -20,7 +20,7 @@ use card_llama::{Message, on_own_thread};
 use crate::args::{BenchArgs, ModeArg, SweepArg};
 use crate::models::catalogue::Catalogue;
 use crate::progress;
-use crate::session::{Rig, Run};
+use crate::rig::{Rig, Run};
 
 /// Every decision's margin is wanted, should a text differ.
 const EVERY: f32 = f32::INFINITY;
@@ -154,7 +154,7 @@ impl LineUp {
 fn line_up(args: &BenchArgs, rig: &Rig, catalogue: &Catalogue) -> Result<LineUp> {
     let base = Run {
         near_tie: Some(EVERY),
-        ..rig.run(&args.model)
+        ..rig.run()
     };
     let of = |mode: Mode| Run {
         mode,

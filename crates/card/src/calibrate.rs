@@ -10,7 +10,7 @@ use card_engine::placement::Placement;
 
 use crate::args::{CalibrateArgs, LanesArg};
 use crate::models::catalogue::Catalogue;
-use crate::session::{Rig, TOP};
+use crate::rig::{Rig, TOP};
 
 /// Width of a bar of the terminal's plot.
 const BAR: f64 = 40.0;

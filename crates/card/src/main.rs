@@ -4,14 +4,17 @@ mod args;
 mod bench;
 mod calibrate;
 mod chat;
+mod emulation;
 mod export;
 mod generate;
 mod interrupt;
+mod loader;
 mod memory;
 mod models;
 mod profile;
 mod progress;
 mod report;
+mod rig;
 mod session;
 mod show;
 

@@ -10,8 +10,8 @@ use card_engine::LaneTimes;
 use card_engine::selftest::Report;
 
 use crate::args::SelftestArgs;
+use crate::loader;
 use crate::models::catalogue::Catalogue;
-use crate::session;
 
 /// Counts over one generation.
 #[derive(Debug, Default)]
@@ -136,7 +136,7 @@ impl Summary {
 pub fn selftest(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let mut reports = Vec::new();
     for repack in [true, false] {
-        let target = session::selftest_target(&args.model, catalogue, repack)?;
+        let target = loader::selftest_target(&args.model, catalogue, repack)?;
         if let Some(profile) = target.profile {
             reports.push((repack, target.model.info(), profile.report));
         }

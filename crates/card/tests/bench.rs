@@ -14,6 +14,7 @@ use predicates::str::contains;
 fn card(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     command.stdin(Stdio::null()).args(arguments);
+    command.env("CARD_NO_MEMORY", "true");
     // As its own drafter the small model is always right.
     command.args(["-m", "smol", "--draft", "smol"]);
     command
@@ -84,7 +85,7 @@ fn emulated_runs_say_so_and_fail_if_they_do_not_fit() {
         )
     };
     let emulate = || {
-        let mut command = card(&["generate", "-p", "Once", "-n", "6", "--no-memory"]);
+        let mut command = card(&["generate", "-p", "Once", "-n", "6"]);
         command.arg("--emulate").arg(&file);
         command
     };
@@ -128,7 +129,7 @@ fn calibrate_shows_both_ways_to_run() {
 fn a_model_that_drafts_for_itself_needs_no_correction() {
     let dir = tempfile::tempdir().unwrap();
     let pairs = dir.path().join("pairs.jsonl");
-    let quick = ["--prompts", "1", "--tokens", "16", "--no-memory", "-o"];
+    let quick = ["--prompts", "1", "--tokens", "16", "-o"];
     card(&["export-pairs"])
         .args(quick)
         .arg(&pairs)

@@ -1,0 +1,237 @@
+//! From arguments to loaded models: find the files, load, self-test.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use card_engine::selftest::{Exactness, HEADS};
+use card_llama::{
+    ContextOptions, Cores, LlamaContext, LlamaError, LlamaModel, LoadOptions, check_vocabularies,
+};
+
+use crate::args::{ExactnessArg, ModeArg, ModelArgs};
+use crate::models::catalogue::Catalogue;
+use crate::models::fetch;
+use crate::models::store::Store;
+use crate::profile::{self, Profile};
+use crate::progress;
+
+/// KV cells for candidates beside the context.
+const SPARE_CELLS: u32 = 512;
+/// Rows of the largest forward.
+const ROWS: u32 = 256;
+const DEFAULT_CONTEXT: u32 = 4096;
+
+/// The files of a target and its drafter.
+pub struct Files {
+    pub target: PathBuf,
+    pub draft: Option<PathBuf>,
+    pub draft2: Option<PathBuf>,
+}
+
+/// Finds the files, fetching what the catalogue has and the user has not.
+pub fn find_files(args: &ModelArgs, catalogue: &Catalogue, store: &Store) -> Result<Files> {
+    let is_file = |name: &str| name.ends_with(".gguf") || std::path::Path::new(name).exists();
+    let get = |name: &str| -> Result<(PathBuf, Option<PathBuf>)> {
+        if is_file(name) {
+            return Ok((PathBuf::from(name), None));
+        }
+        let (target, draft) = catalogue.resolve(name)?;
+        let target = fetch::fetch(store, target)?;
+        let wanted = args.mode != ModeArg::Plain && args.draft.is_none();
+        let draft = match draft.filter(|_| wanted) {
+            Some(model) => Some(fetch::fetch(store, model)?),
+            None => None,
+        };
+        Ok((target, draft))
+    };
+    let (target, mut draft) = get(&args.model)?;
+    match args.draft.as_deref() {
+        None => {}
+        Some("none") => draft = None,
+        Some(name) => draft = Some(get(name)?.0),
+    }
+    let mut draft2 = match &args.draft2 {
+        Some(name) => Some(get(name)?.0),
+        None => None,
+    };
+    if args.mode == ModeArg::Plain {
+        (draft, draft2) = (None, None);
+    }
+    Ok(Files {
+        target,
+        draft,
+        draft2,
+    })
+}
+
+/// Loads the models of a pair.
+pub struct Loader<'a> {
+    pub args: &'a ModelArgs,
+    pub store: &'a Store,
+    /// Where the self-tests run.
+    pub cores: Cores,
+}
+
+/// A target, ready.
+pub struct Target {
+    pub model: LlamaModel,
+    pub context: LlamaContext,
+    pub profile: Option<Profile>,
+}
+
+impl Loader<'_> {
+    /// The target, loaded the way the exactness level asks for.
+    pub fn target(&self, files: &Files) -> Result<Target> {
+        // Plain decoding needs to know its kernels only if padding may be asked for.
+        let needs =
+            self.args.mode != ModeArg::Plain || self.args.exactness == ExactnessArg::Bitwise;
+        let first = self.load_target(files, true, needs)?;
+        if self.args.exactness != ExactnessArg::Bitwise {
+            return Ok(first);
+        }
+        // Weights that are not repacked use other kernels: the faster of the two is taken.
+        let promise = |target: &Target| {
+            let report = target.profile.as_ref().map(|p| &p.report);
+            report.map(|r| r.promise(&r.shapes(Exactness::Bitwise)))
+        };
+        let repacked = promise(&first);
+        drop(first);
+        let second = self.load_target(files, false, true)?;
+        if promise(&second) > repacked {
+            return Ok(second);
+        }
+        drop(second);
+        self.load_target(files, true, true)
+    }
+
+    fn load_target(&self, files: &Files, repack: bool, test: bool) -> Result<Target> {
+        let options = LoadOptions {
+            gpu_layers: self.args.gpu_layers,
+            devices: self.args.device.clone(),
+            repack,
+        };
+        let model = load(&files.target, &options, "target")?;
+        let trained = model.info().trained_context;
+        let context = self.args.ctx.unwrap_or(DEFAULT_CONTEXT.min(trained));
+        if context > trained {
+            tracing::warn!("the model was trained for {trained} tokens of context, not {context}");
+        }
+        let mut context = llama_context(&model, "target", context, &self.cores)?;
+        let profile = match test {
+            true => Some(profile::get(
+                self.store,
+                &model,
+                &mut context,
+                &self.key(&self.cores, repack),
+                self.heads(),
+            )?),
+            false => None,
+        };
+        Ok(Target {
+            model,
+            context,
+            profile,
+        })
+    }
+
+    /// A draft model, measured.
+    pub fn draft(
+        &self,
+        path: &std::path::Path,
+        target: &Target,
+        context: u32,
+    ) -> Result<(LlamaModel, Profile)> {
+        let options = LoadOptions {
+            gpu_layers: self.args.draft_gpu_layers,
+            devices: self.args.draft_device.clone(),
+            repack: true,
+        };
+        let model =
+            match path == target.model.path() && self.args.exactness == ExactnessArg::Default {
+                // A model that drafts for itself is loaded once.
+                true => target.model.clone(),
+                false => load(path, &options, "draft")?,
+            };
+        check_vocabularies(&target.model.vocab(), &model.vocab())?;
+        let mut context = llama_context(&model, "draft", context, &self.cores)?;
+        let profile = profile::get(
+            self.store,
+            &model,
+            &mut context,
+            &self.key(&self.cores, true),
+            &HEADS[..1],
+        )?;
+        Ok((model, profile))
+    }
+
+    /// Promises about bits are checked with a long context as well.
+    fn heads(&self) -> &'static [usize] {
+        match self.args.exactness {
+            ExactnessArg::Default => &HEADS[..1],
+            ExactnessArg::Strict | ExactnessArg::Bitwise => &HEADS,
+        }
+    }
+
+    fn key(&self, cores: &Cores, repack: bool) -> String {
+        format!(
+            "{cores:?}, repack {repack}, {:?} {:?}",
+            self.args.device, self.args.gpu_layers
+        )
+    }
+}
+
+/// The target with its report, for `card selftest`.
+pub fn selftest_target(args: &ModelArgs, catalogue: &Catalogue, repack: bool) -> Result<Target> {
+    let store = Store::open()?;
+    let files = find_files(args, catalogue, &store)?;
+    let loader = Loader {
+        args,
+        store: &store,
+        cores: Cores::one_lane(threads(args)),
+    };
+    loader.load_target(&files, repack, true)
+}
+
+pub fn level(arg: ExactnessArg) -> Exactness {
+    match arg {
+        ExactnessArg::Default => Exactness::Default,
+        ExactnessArg::Strict => Exactness::Strict,
+        ExactnessArg::Bitwise => Exactness::Bitwise,
+    }
+}
+
+/// A context of a model for one sequence.
+pub fn llama_context(
+    model: &LlamaModel,
+    role: &'static str,
+    context: u32,
+    cores: &Cores,
+) -> Result<LlamaContext, LlamaError> {
+    LlamaContext::new(
+        model,
+        &ContextOptions {
+            role,
+            context,
+            sequences: 1,
+            spare_cells: SPARE_CELLS,
+            rows: ROWS,
+            cores: cores.clone(),
+        },
+    )
+}
+
+/// Threads in all.
+pub fn threads(args: &ModelArgs) -> usize {
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    args.threads.map_or(there_are, |t| t as usize)
+}
+
+fn load(path: &std::path::Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
+    let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
+    bar.set_message(format!("loading the {role} model"));
+    let model = LlamaModel::load(path, options, &mut |part| {
+        bar.set_position((part * 100.0) as u64);
+    });
+    bar.finish_and_clear();
+    Ok(model?)
+}

@@ -1,0 +1,326 @@
+//! Loaded models and what is known of them: engines are made from it.
+
+use anyhow::{Context, Result};
+use card_core::cost::CostCurve;
+use card_core::engine::{Memory, Shapes};
+use card_core::forward::Model;
+use card_core::policy::{Lanes, Mode};
+use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
+use card_engine::placement::Placement;
+use card_engine::{Engine, Options};
+use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
+
+use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
+use crate::emulation::emulation;
+use crate::loader::{Loader, Target, find_files, level, llama_context, threads};
+use crate::memory::Kept;
+use crate::models::catalogue::Catalogue;
+use crate::models::store::Store;
+use crate::profile::{self, Profile};
+
+/// How one engine shall run the models of a [`Rig`].
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub mode: Mode,
+    /// Where; `None` for what measurements say is best.
+    pub lanes: Option<Lanes>,
+    pub draft_len: u32,
+    pub free_sources: bool,
+    pub cache_bytes: usize,
+    pub trace: bool,
+    /// Decisions closer than this are reported.
+    pub near_tie: Option<f32>,
+    pub memory: Memory,
+}
+
+/// Loaded models and what is known of them: engines are made from it.
+pub struct Rig {
+    pub vocab: Vocab,
+    pub template: Option<ChatTemplate>,
+    pub context: u32,
+    pub target: LlamaModel,
+    pub draft: Option<LlamaModel>,
+    draft2: Option<(LlamaModel, Profile)>,
+    pub emulation: Option<EmulationProfile>,
+    overruns: Overruns,
+    /// Ways to run the pair, best first.
+    pub placements: Vec<Placement>,
+    /// What earlier runs learned.
+    pub memory: Memory,
+    kept: Option<Kept>,
+    shapes: Shapes,
+    near_tie: f32,
+    parked: usize,
+    args: ModelArgs,
+}
+
+/// Probability that a draft is right, before anything is known of a pair.
+pub const TOP: f64 = 0.85;
+
+impl Rig {
+    /// Loads what `args` ask for, and measures what is not known yet.
+    pub fn load(args: &ModelArgs, catalogue: &Catalogue) -> Result<Rig> {
+        let store = Store::open()?;
+        let files = find_files(args, catalogue, &store)?;
+        let emulation = args.emulate.as_deref().map(emulation).transpose()?;
+        let speculates = args.mode != ModeArg::Plain;
+        if files.draft.is_none() && speculates {
+            tracing::info!("there is no draft model; only text that is at hand proposes");
+        }
+        let cores = Cores::one_lane(threads(args));
+        let loader = Loader {
+            args,
+            store: &store,
+            cores,
+        };
+        let target = loader.target(&files)?;
+        let context = target.context.limits().context;
+        let draft = match &files.draft {
+            Some(path) => Some(loader.draft(path, &target, context)?),
+            None => None,
+        };
+        let draft2 = match &files.draft2 {
+            Some(path) => Some(loader.draft(path, &target, context)?),
+            None => None,
+        };
+        let mut shapes = Shapes::FREE;
+        let mut near_tie = Options::default().near_tie;
+        if let Some(profile) = &target.profile {
+            shapes = profile.report.shapes(level(args.exactness));
+            near_tie = profile.report.margin_bound().max(near_tie);
+        }
+        let kept = match args.no_memory || !speculates {
+            true => None,
+            false => Some(Kept::of(
+                &store,
+                &target.model,
+                draft.as_ref().map(|d| &d.0),
+            )),
+        };
+        let mut rig = Rig {
+            vocab: target.model.vocab(),
+            template: ChatTemplate::of(&target.model).ok(),
+            context,
+            placements: Vec::new(),
+            memory: kept.as_ref().map(Kept::load).unwrap_or_default(),
+            kept,
+            shapes,
+            near_tie,
+            // A prefix that an earlier answer left was decoded token by token, a prompt is
+            // decoded in one go: not the same arithmetic.
+            parked: usize::from(args.exactness == ExactnessArg::Default),
+            emulation,
+            overruns: Overruns::default(),
+            args: args.clone(),
+            draft: draft.as_ref().map(|d| d.0.clone()),
+            draft2,
+            target: target.model.clone(),
+        };
+        rig.placements = rig.find_placements(&store, &target, draft.as_ref())?;
+        Ok(rig)
+    }
+
+    /// Keeps what an engine learned for the next run, unless the user said not to.
+    pub fn keep(&self, memory: &Memory) {
+        if let Some(kept) = &self.kept {
+            kept.save(memory);
+        }
+    }
+
+    /// How to run, by the arguments it was loaded with.
+    pub fn run(&self) -> Run {
+        let args = &self.args;
+        Run {
+            mode: mode(args.mode),
+            lanes: match args.lanes {
+                LanesArg::Auto => None,
+                LanesArg::Shared => Some(Lanes::Shared),
+                LanesArg::Disjoint => Some(Lanes::Disjoint),
+            },
+            draft_len: args.draft_len,
+            free_sources: true,
+            cache_bytes: args.cache_kib.saturating_mul(1024),
+            trace: false,
+            near_tie: None,
+            memory: Memory::default(),
+        }
+    }
+
+    /// An engine that runs these models.
+    pub fn engine(&self, run: &Run) -> Result<Engine> {
+        let placement = self.placement(run.lanes);
+        let lanes = placement.map_or(Lanes::Shared, |p| p.lanes);
+        let drafts = self.draft.is_some() && run.mode != Mode::Plain;
+        let (cores, draft_cores) = match placement {
+            Some(p) if p.lanes == Lanes::Disjoint && (drafts || self.emulation.is_some()) => {
+                Cores::two_lanes(p.target_threads, p.draft_threads)
+            }
+            _ => {
+                let cores = Cores::one_lane(threads(&self.args));
+                (cores.clone(), cores)
+            }
+        };
+        let mut options = Options {
+            mode: run.mode,
+            lanes,
+            draft_len: run.draft_len,
+            shapes: self.shapes,
+            cache_bytes: run.cache_bytes,
+            free_sources: run.free_sources,
+            memory: run.memory.clone(),
+            parked: self.parked,
+            trace: run.trace,
+            near_tie: run.near_tie.unwrap_or(self.near_tie),
+            ..Options::default()
+        };
+        if let Some(p) = placement {
+            options.target_cost = CostCurve::from_points(p.target.iter().copied());
+            options.draft_costs[0] = CostCurve::from_points(p.draft.iter().copied());
+        }
+        let target = self.model_context(&self.target, "target", &cores)?;
+        let mut contexts = Vec::new();
+        for model in self.draft.iter().chain(self.draft2.iter().map(|d| &d.0)) {
+            if drafts {
+                contexts.push(self.model_context(model, "draft", &draft_cores)?);
+            }
+        }
+        if let Some((_, profile)) = &self.draft2 {
+            options.draft_costs[1] = profile.report.cost();
+        }
+        let boxed = |model: LlamaContext| Box::new(model) as Box<dyn Model + Send>;
+        let (target, draft): (_, Vec<_>) = match &self.emulation {
+            None => (boxed(target), contexts.into_iter().map(boxed).collect()),
+            Some(e) => {
+                options.latency = e.latency();
+                options.draft_costs[1] = e.draft_cost();
+                let target = Emulated::new(target, e.target_cost(), self.overruns.clone());
+                let paced = |d| Emulated::new(d, e.draft_cost(), self.overruns.clone());
+                let boxed = |d| Box::new(paced(d)) as Box<dyn Model + Send>;
+                (Box::new(target), contexts.into_iter().map(boxed).collect())
+            }
+        };
+        Engine::start(target, draft, options).context("cannot start the engine's threads")
+    }
+
+    /// The best way to run the pair on those lanes.
+    pub fn placement(&self, lanes: Option<Lanes>) -> Option<&Placement> {
+        let fits = |p: &&Placement| lanes.is_none_or(|l| l == p.lanes);
+        self.placements.iter().find(fits)
+    }
+
+    /// Makes sure that what was emulated was.
+    ///
+    /// # Errors
+    /// If a forward took longer here than on the emulated device.
+    pub fn check_emulation(&self) -> Result<()> {
+        /// Share of the time that stalls of the machine may add.
+        const TOLERATED: f64 = 0.02;
+        let share = self.overruns.share();
+        anyhow::ensure!(
+            share <= TOLERATED,
+            "this machine is too slow for the emulation: forwards took {:.0} % longer than their paced \
+             time, so the figures mean nothing; make `dilation` in the profile larger",
+            100.0 * share
+        );
+        Ok(())
+    }
+
+    /// A context of the draft model beside the engines', on the whole machine.
+    pub fn scratch_draft(&self) -> Result<Option<LlamaContext>> {
+        let cores = Cores::one_lane(threads(&self.args));
+        let context = |m| self.model_context(m, "draft", &cores);
+        self.draft.as_ref().map(context).transpose()
+    }
+
+    /// Proposals of a drafter for one place.
+    pub fn branch(&self) -> usize {
+        Options::default().branch
+    }
+
+    fn model_context(
+        &self,
+        model: &LlamaModel,
+        role: &'static str,
+        cores: &Cores,
+    ) -> Result<LlamaContext> {
+        Ok(llama_context(model, role, self.context, cores)?)
+    }
+
+    /// The ways to run the pair with what they cost, the one that promises most first.
+    fn find_placements(
+        &self,
+        store: &Store,
+        target: &Target,
+        draft: Option<&(LlamaModel, Profile)>,
+    ) -> Result<Vec<Placement>> {
+        let all = threads(&self.args);
+        let points = |profile: &Profile| profile.report.cost().points().collect();
+        let shared = Placement {
+            lanes: Lanes::Shared,
+            target_threads: all,
+            draft_threads: all,
+            target: target.profile.as_ref().map(points).unwrap_or_default(),
+            draft: draft.map(|d| points(&d.1)).unwrap_or_default(),
+        };
+        if let Some(e) = &self.emulation {
+            let disjoint = Placement {
+                lanes: Lanes::Disjoint,
+                target_threads: (all - all / 4).max(1),
+                draft_threads: (all / 4).max(1),
+                target: e.target_cost().points().collect(),
+                draft: e.draft_cost().points().collect(),
+            };
+            let turns = Placement {
+                lanes: Lanes::Shared,
+                ..disjoint.clone()
+            };
+            return Ok(vec![disjoint, turns]);
+        }
+        let Some((draft_model, _)) = draft else {
+            return Ok(vec![shared]);
+        };
+        let separate =
+            !self.args.draft_device.is_empty() && self.args.draft_device != self.args.device;
+        if separate {
+            // Devices of their own do not slow each other down.
+            let apart = Placement {
+                lanes: Lanes::Disjoint,
+                ..shared.clone()
+            };
+            return Ok(vec![apart, shared]);
+        }
+        let mut placements = vec![shared];
+        if self.args.lanes != LanesArg::Shared {
+            for draft_threads in splits(&self.args, all) {
+                placements.push(profile::together(
+                    store,
+                    (&self.target, draft_model),
+                    (all.saturating_sub(draft_threads).max(1), draft_threads),
+                    &|model, role, cores| llama_context(model, role, self.context, cores),
+                )?);
+            }
+        }
+        placements.sort_by(|a, b| b.promise(TOP).0.total_cmp(&a.promise(TOP).0));
+        Ok(placements)
+    }
+}
+
+/// How many threads the drafter might get for itself.
+fn splits(args: &ModelArgs, all: usize) -> Vec<usize> {
+    if let Some(threads) = args.draft_threads {
+        return vec![threads as usize];
+    }
+    let mut splits = vec![1, all / 4, all / 2];
+    splits.retain(|&n| n > 0);
+    splits.dedup();
+    splits
+}
+
+pub fn mode(arg: ModeArg) -> Mode {
+    match arg {
+        ModeArg::Plain => Mode::Plain,
+        ModeArg::DraftThenVerify => Mode::DraftThenVerify,
+        ModeArg::Card => Mode::Card,
+        ModeArg::Auto => Mode::Auto,
+    }
+}
