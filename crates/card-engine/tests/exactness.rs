@@ -11,7 +11,7 @@ use card_core::engine::Shapes;
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
-use card_core::types::Source;
+use card_core::types::{Source, SourceSet};
 use card_engine::selftest::{Exactness, Report};
 use card_llama::{Cores, LlamaModel};
 use support::{
@@ -198,18 +198,21 @@ fn of_two_drafters_the_better_one_is_asked() {
         let plain = start(target, None, PLAIN, &report);
         let target = Box::new(context(&model, &target_cores));
         let engine = start(target, [spoilt(1.0), spoilt(0.1)], setup, &report);
+        let mut sources = SourceSet::default();
         for prompt in &PROMPTS[..3] {
             let expected = generate(&plain, &model.vocab(), prompt, &params, 48);
             let found = generate(&engine, &model.vocab(), prompt, &params, 48);
             let what = format!("two drafters, {lanes:?}, {prompt}");
             compare(&what, &expected, &found, report.margin_bound());
+            sources = sources.union(found.sources);
+        }
+        assert!(!sources.contains(Source::Draft), "garbage was accepted");
+        // On lanes of their own a drafter as slow as the target may never be in time.
+        if lanes == Lanes::Shared {
             assert!(
-                !found.sources.contains(Source::Draft),
-                "garbage was accepted"
+                sources.contains(Source::Draft2),
+                "the good one was not asked"
             );
-            if lanes == Lanes::Shared {
-                assert!(found.sources.contains(Source::Draft2), "{what}: not asked");
-            }
         }
     }
 }
