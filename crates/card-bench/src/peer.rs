@@ -110,3 +110,72 @@ impl Peer {
         Ok(sample)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use card_core::sampler::SamplingParams;
+
+    use super::*;
+
+    /// A server on loopback that gives one answer; returns its URL.
+    fn answers(body: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            let mut chunk = [0; 4096];
+            // The whole request: its body ends with the only brace at the end of a read.
+            while !asked.ends_with(b"}") {
+                match stream.read(&mut chunk).unwrap() {
+                    0 => return,
+                    n => asked.extend_from_slice(&chunk[..n]),
+                }
+            }
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close";
+            write!(stream, "{head}\r\n\r\n{body}").unwrap();
+        });
+        url
+    }
+
+    fn ask(url: &str) -> Result<Sample, PeerError> {
+        let task = Task {
+            category: "chat".into(),
+            text: "Hello".into(),
+            prompt: vec![1],
+            prediction: Vec::new(),
+        };
+        let rules = Rules {
+            params: SamplingParams::default(),
+            max_tokens: 8,
+            stop_tokens: Vec::new(),
+        };
+        Peer::new(url, Some("key".into())).generate(&task, &rules)
+    }
+
+    #[test]
+    fn a_stream_is_timed_and_its_tokens_are_counted_by_the_server() {
+        let url = answers(
+            "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n\
+             data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n\
+             data: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\n\
+             data: {\"choices\":[],\"usage\":{\"completion_tokens\":5}}\n\n\
+             data: [DONE]\n\n",
+        );
+        let sample = ask(&url).unwrap();
+        assert_eq!((sample.decoded, sample.gaps_ms.len()), (4, 1));
+    }
+
+    #[test]
+    fn servers_that_do_not_answer_as_they_should_are_named() {
+        let strange = ask(&answers("data: nonsense\n\n")).unwrap_err();
+        assert!(strange.to_string().contains("event stream"), "{strange}");
+        let silent = ask(&answers("data: [DONE]\n\n")).unwrap_err();
+        assert!(silent.to_string().contains("usage"), "{silent}");
+        let gone = ask("http://127.0.0.1:1").unwrap_err();
+        assert!(gone.to_string().contains("is the server running"), "{gone}");
+    }
+}
