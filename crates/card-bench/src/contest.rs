@@ -172,7 +172,10 @@ fn one(contestant: &Contestant, task: &Task, rules: &Rules) -> Result<Sample, Co
 }
 
 /// Generates once and measures it.
-fn generate(engine: &Engine, task: &Task, rules: &Rules) -> Result<Sample, Failure> {
+///
+/// # Errors
+/// If the engine cannot generate or stops.
+pub fn generate(engine: &Engine, task: &Task, rules: &Rules) -> Result<Sample, Failure> {
     let ms = |d: Duration| d.as_secs_f64() * 1e3;
     let mut sample = Sample::default();
     let before = engine.lane_times();

@@ -1,5 +1,7 @@
 //! Plots as SVG text, for one self-contained page.
 
+use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 /// A line or a group of bars.
@@ -29,19 +31,35 @@ fn top(series: &[Series]) -> f64 {
     1.5 * values.fold(1.0, f64::max)
 }
 
-/// Grouped bars, a line at 1 (plain decoding).
-pub fn bars(title: &str, groups: &[String], series: &[Series]) -> String {
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// The drawing, or a word in its place: a report shall not fail for want of a plot.
+fn page_part(draw: impl FnOnce(&mut String) -> Drawn) -> String {
     let mut svg = String::new();
-    let drawn = draw_bars(title, groups, series, &mut svg);
+    let drawn = draw(&mut svg);
     drawn.map_or_else(|e| format!("<p>no plot: {e}</p>"), |()| svg)
 }
 
-fn draw_bars(
-    title: &str,
-    groups: &[String],
-    series: &[Series],
-    svg: &mut String,
-) -> Result<(), Box<dyn std::error::Error>> {
+/// The legend, and the end of the drawing.
+fn finish<'a, 'b: 'a>(root: &Area, chart: &mut Chart<'a, 'b>) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
+/// Grouped bars, a line at 1 (plain decoding).
+pub fn bars(title: &str, groups: &[String], series: &[Series]) -> String {
+    page_part(|svg| draw_bars(title, groups, series, svg))
+}
+
+fn draw_bars(title: &str, groups: &[String], series: &[Series], svg: &mut String) -> Drawn {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let width = groups.len().max(1) as f64;
@@ -76,30 +94,15 @@ fn draw_bars(
             .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], colour.filled()));
     }
     chart.draw_series(LineSeries::new([(0.0, 1.0), (width, 1.0)], BLACK))?;
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    root.present()?;
-    Ok(())
+    finish(&root, &mut chart)
 }
 
 /// Lines with dots.
 pub fn lines(title: &str, x: &str, y: &str, series: &[Series]) -> String {
-    let mut svg = String::new();
-    let drawn = draw_lines(title, x, y, series, &mut svg);
-    drawn.map_or_else(|e| format!("<p>no plot: {e}</p>"), |()| svg)
+    page_part(|svg| draw_lines(title, x, y, series, svg))
 }
 
-fn draw_lines(
-    title: &str,
-    x: &str,
-    y: &str,
-    series: &[Series],
-    svg: &mut String,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn draw_lines(title: &str, x: &str, y: &str, series: &[Series], svg: &mut String) -> Drawn {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let xs = series.iter().flat_map(|s| s.points.iter().map(|p| p.0));
@@ -120,14 +123,7 @@ fn draw_lines(
             .label(s.name.clone())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    root.present()?;
-    Ok(())
+    finish(&root, &mut chart)
 }
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ impl Policy {
         let size = match self.config.mode {
             Mode::Plain => 0,
             Mode::DraftThenVerify => reaches.len(),
-            Mode::Auto if self.remeasures() => 0,
+            _ if self.remeasures() => 0,
             Mode::Card | Mode::Auto => {
                 let least = usize::from(self.config.mode == Mode::Card).min(reaches.len());
                 self.best_size(base, reaches, least).0
@@ -279,7 +279,7 @@ impl Policy {
     pub fn draft_first(&mut self, ready: &Ready, steps: &[Step]) -> Option<Source> {
         let chosen = match self.config.mode {
             Mode::Plain => None,
-            Mode::Auto if self.remeasures() => None,
+            _ if self.remeasures() => None,
             Mode::DraftThenVerify => {
                 let first = steps
                     .first()

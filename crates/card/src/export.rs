@@ -4,9 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use card_bench::contest::{self, Rules};
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
-use card_engine::{Event, Generate, recall};
+use card_engine::recall;
 use card_llama::on_own_thread;
 use serde::Serialize;
 
@@ -46,6 +47,11 @@ pub fn run(args: &ExportArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         .scratch_draft()?
         .context("there is no draft model to compare with; give one with --draft")?;
     let tasks = bench::tasks(&args.files, args.prompts, &[], rig)?;
+    let rules = Rules {
+        params: SamplingParams::default(),
+        max_tokens: args.tokens,
+        stop_tokens: rig.vocab.end_tokens(),
+    };
     let file = std::fs::File::create(&args.out)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     let mut out = std::io::BufWriter::new(file);
@@ -55,7 +61,7 @@ pub fn run(args: &ExportArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     );
     let (mut places, mut wrong) = (0usize, 0usize);
     for task in &tasks {
-        let text = write(&session, &task.prompt, args.tokens)?;
+        let text = contest::generate(&session.engine, task, &rules)?.tokens;
         let mut rows: Vec<(Token, Vec<(Token, f32)>)> = Vec::new();
         on_own_thread(|| {
             recall::along(
@@ -105,25 +111,4 @@ pub fn run(args: &ExportArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     );
     session.end();
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the target writes after `prompt`.
-fn write(session: &Session, prompt: &[Token], tokens: u32) -> Result<Vec<Token>> {
-    let stream = session.engine.generate(Generate {
-        prompt: prompt.to_vec(),
-        params: SamplingParams::default(),
-        max_tokens: tokens,
-        stop_tokens: session.rig.vocab.end_tokens(),
-        prediction: Vec::new(),
-    })?;
-    let mut text = Vec::new();
-    while let Some(event) = stream.next() {
-        match event {
-            Event::Tokens(tokens) => text.extend(tokens),
-            Event::Failed(failure) => return Err(failure.into()),
-            Event::Finished(_) => break,
-            Event::Round(_) => {}
-        }
-    }
-    Ok(text)
 }

@@ -75,7 +75,8 @@ pub struct Loader<'a> {
 /// A target, ready.
 pub struct Target {
     pub model: LlamaModel,
-    pub context: LlamaContext,
+    /// Tokens of context it shall have.
+    pub context: u32,
     pub profile: Option<Profile>,
 }
 
@@ -116,12 +117,11 @@ impl Loader<'_> {
         if context > trained {
             tracing::warn!("the model was trained for {trained} tokens of context, not {context}");
         }
-        let mut context = llama_context(&model, "target", context, &self.cores)?;
         let profile = match test {
             true => Some(profile::get(
                 self.store,
                 &model,
-                &mut context,
+                || llama_context(&model, "target", context, &self.cores),
                 &self.key(&self.cores, repack),
                 self.heads(),
             )?),
@@ -153,11 +153,10 @@ impl Loader<'_> {
                 false => load(path, &options, "draft")?,
             };
         check_vocabularies(&target.model.vocab(), &model.vocab())?;
-        let mut context = llama_context(&model, "draft", context, &self.cores)?;
         let profile = profile::get(
             self.store,
             &model,
-            &mut context,
+            || llama_context(&model, "draft", context, &self.cores),
             &self.key(&self.cores, true),
             &HEADS[..1],
         )?;

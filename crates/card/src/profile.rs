@@ -28,16 +28,16 @@ const PASSAGE: &str = "To find the largest number in a list, look at each elemen
 /// Positions compared: enough that a class of kernels shows.
 const POSITIONS: usize = 40;
 
-/// The profile of a model, from the cache or by a self-test now.
+/// The profile of a model, from the cache or by a self-test now, in a context made for it.
 pub fn get(
     store: &Store,
     model: &LlamaModel,
-    context: &mut LlamaContext,
+    context: impl FnOnce() -> Result<LlamaContext, LlamaError>,
     setup: &str,
     heads: &[usize],
 ) -> Result<Profile> {
     let key = format!("{} | {setup} {heads:?}", identity(model)?);
-    let report = remember(store, key, || measure(model, context, heads))?;
+    let report = remember(store, key, || measure(model, &mut context()?, heads))?;
     Ok(Profile { report })
 }
 

@@ -74,7 +74,7 @@ impl Rig {
             cores,
         };
         let target = loader.target(&files)?;
-        let context = target.context.limits().context;
+        let context = target.context;
         let draft = match &files.draft {
             Some(path) => Some(loader.draft(path, &target, context)?),
             None => None,

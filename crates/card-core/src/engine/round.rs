@@ -77,7 +77,7 @@ impl Engine {
             } = settled;
             let id = round.sequence;
             let written = round.tokens.len();
-            tokens += round.tokens.len() as u32;
+            tokens += written as u32;
             self.outputs.push(Output::Round(Box::new(round)));
             if let Some((from, tokens)) = committed {
                 self.outputs.push(Output::Tokens(id, from, tokens));

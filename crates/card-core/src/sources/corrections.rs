@@ -62,16 +62,6 @@ impl Corrections {
         size_of_val(&self.sets[..])
     }
 
-    /// Entries in use.
-    pub fn len(&self) -> usize {
-        self.sets.iter().flatten().filter(|e| e.count > 0).count()
-    }
-
-    /// Whether nothing is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Entries that made room for others so far.
     pub fn evictions(&self) -> u64 {
         self.evictions

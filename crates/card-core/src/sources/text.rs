@@ -55,11 +55,6 @@ impl TextIndex {
         self.tokens.is_empty()
     }
 
-    /// Bytes in use.
-    pub fn bytes(&self) -> usize {
-        self.tokens.capacity() * 8 + self.last.capacity() * 16
-    }
-
     /// What followed the longest earlier match of this text's own end.
     pub fn continue_itself(&self, out: &mut Chain) {
         out.clear();
