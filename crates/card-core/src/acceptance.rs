@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{CandidateCache, NodeId};
 use crate::mixer::{Mixer, Opinions};
-use crate::types::{Evidence, SOURCES, Source, SourceSet, Token};
+use crate::types::{DRAFTERS, Evidence, SOURCES, Source, SourceSet, Token};
 
 const BUCKETS: usize = 12;
 const RANKS: usize = 4;
@@ -62,16 +62,51 @@ impl Counts {
 }
 
 /// What is known of all sources, from all sequences.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Acceptance {
     counts: Counts,
     mixer: Mixer,
+    #[serde(default = "unknown_tops")]
+    tops: [f32; DRAFTERS],
     /// Take the surest source's word in place of mixing; to measure what mixing brings.
     #[serde(skip)]
     pub unmixed: bool,
 }
 
+impl Default for Acceptance {
+    fn default() -> Self {
+        Acceptance {
+            counts: Counts::default(),
+            mixer: Mixer::default(),
+            tops: unknown_tops(),
+            unmixed: false,
+        }
+    }
+}
+
+/// Probability that the best child of a drafter is right before anything is known of it:
+/// a model of the same family, a third of the size, has about this.
+const UNKNOWN_TOP: f32 = 0.85;
+
+fn unknown_tops() -> [f32; DRAFTERS] {
+    [UNKNOWN_TOP; DRAFTERS]
+}
+
 impl Acceptance {
+    /// Probability that the best child of a drafter's next node is right: what to expect of
+    /// a draft that is not made yet.
+    pub fn top(&self, source: Source) -> f32 {
+        source.drafter().map_or(UNKNOWN_TOP, |i| self.tops[i])
+    }
+
+    /// Learns the calibrated probability of a best child.
+    pub fn observe_top(&mut self, source: Source, prob: f32) {
+        const FOLLOW: f32 = 0.02;
+        if let Some(i) = source.drafter() {
+            self.tops[i] += FOLLOW * (prob - self.tops[i]);
+        }
+    }
+
     /// Whether it was made by this version: what was saved elsewhere may not be.
     pub fn fits(&self) -> bool {
         self.mixer.fits()

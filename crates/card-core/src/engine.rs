@@ -326,18 +326,18 @@ impl Engine {
     /// those for a path that survived are re-based.
     pub fn drafted(&mut self, drafted: &Drafted) {
         self.drafter_silent = false;
-        let mut best = Vec::with_capacity(drafted.expansions.len());
         for e in &drafted.expansions {
             if let (Some(&(_, prob)), Some(seq)) =
                 (e.children.first(), self.sequences.get(&e.sequence))
             {
-                let known = &self.memory.acceptance;
-                best.push(known.expect_in(&seq.counts, drafted.source, prob, 0));
+                let known = &mut self.memory.acceptance;
+                let best = known.expect_in(&seq.counts, drafted.source, prob, 0);
+                known.observe_top(drafted.source, best);
             }
             self.propose(e.sequence, e.root, &e.path, &e.children, drafted.source);
         }
         self.policy
-            .drafted(drafted.source, drafted.rows, drafted.elapsed, best);
+            .drafted(drafted.source, drafted.rows, drafted.elapsed);
     }
 
     /// Adds candidates after the path of tokens `path` that begins behind index `root`.
@@ -481,7 +481,11 @@ impl Engine {
                 let covered: Vec<_> = outlooks.iter().map(|o| self.covered(o)).collect();
                 let steps = outlooks.iter().zip(&covered);
                 let steps: Vec<Step> = steps
-                    .map(|(outlook, covered)| Step { outlook, covered })
+                    .map(|(outlook, covered)| Step {
+                        outlook,
+                        covered,
+                        top: self.memory.acceptance.top(outlook.source),
+                    })
                     .collect();
                 self.policy.draft_first(&ready, &steps).map(Action::Draft)
             }
@@ -493,8 +497,12 @@ impl Engine {
                 self.wait(now, self.policy.patience())
             }
             Lanes::Disjoint => {
-                let reach = self.open_reach()?;
-                let wait = !self.drafter_silent && self.policy.wait_first(&ready, reach);
+                let step = Step {
+                    outlook: &self.open_place()?,
+                    covered: &[],
+                    top: self.memory.acceptance.top(Source::Draft),
+                };
+                let wait = !self.drafter_silent && self.policy.wait_first(&ready, &step);
                 // A drafter that takes much longer than it should is not waited for.
                 let most = self.policy.patience().min(self.last_forward);
                 wait.then(|| self.wait(now, most)).flatten()
@@ -509,11 +517,11 @@ impl Engine {
         (now < until).then_some(Action::Wait(until))
     }
 
-    /// Reach of the best place a drafter on another lane has not looked past yet. `None` if
-    /// that is where it has not been at all, so that it will not be there soon.
-    fn open_reach(&mut self) -> Option<f32> {
-        let mut best: Option<f32> = None;
-        for seq in self.sequences.values_mut() {
+    /// The best place a drafter on another lane has not looked past yet. `None` if that is
+    /// where it has not been at all, so that it will not be there soon.
+    fn open_place(&mut self) -> Option<Outlook> {
+        let mut best: Option<Outlook> = None;
+        for (&sequence, seq) in &mut self.sequences {
             let reach = if seq.cache.is_empty() {
                 1.0
             } else {
@@ -524,7 +532,15 @@ impl Engine {
                     _ => continue,
                 }
             };
-            best = Some(best.map_or(reach, |b| b.max(reach)));
+            if best.as_ref().is_none_or(|b| reach > b.reach) {
+                best = Some(Outlook {
+                    source: Source::Draft,
+                    reach,
+                    rows: 1,
+                    sequence,
+                    path: Vec::new(),
+                });
+            }
         }
         best
     }

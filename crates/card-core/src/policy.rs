@@ -74,15 +74,9 @@ pub struct Step<'a> {
     /// What other sources already proposed past the node the drafter would look past: the
     /// probabilities that the target walks one, two, … of those candidates, once there.
     pub covered: &'a [f32],
-}
-
-/// What is known of a draft model.
-#[derive(Clone, Debug)]
-struct Known {
-    /// Milliseconds of a forward by rows.
-    cost: CostCurve,
-    /// Mean calibrated probability of its best child.
-    top: f32,
+    /// Probability that the drafter's best child is right
+    /// ([`Acceptance::top`](crate::acceptance::Acceptance::top)).
+    pub top: f32,
 }
 
 /// The numbers behind the last round, for people (`--explain-policy`).
@@ -156,7 +150,8 @@ pub struct Policy {
     config: PolicyConfig,
     /// Milliseconds of a target forward by rows.
     pub target: CostCurve,
-    drafters: [Known; DRAFTERS],
+    /// Milliseconds of the draft models' forwards by rows.
+    drafts: [CostCurve; DRAFTERS],
     rate: Rate,
     total_ms: f64,
     explored_ms: f64,
@@ -194,7 +189,7 @@ impl Policy {
         Policy {
             config,
             target,
-            drafters: drafts.map(|cost| Known { cost, top: 0.75 }),
+            drafts,
             rate: Rate::default(),
             total_ms: 0.0,
             explored_ms: 0.0,
@@ -296,14 +291,9 @@ impl Policy {
         let behind = |s: &&Step| s.outlook.rows >= PREFILL_ROWS;
         let mut best: Option<(f64, Next, Source)> = None;
         for step in steps.iter().filter(|s| !behind(s)) {
-            let Outlook {
-                source,
-                reach,
-                rows,
-                ..
-            } = *step.outlook;
-            let first = self.known(source).cost.ms(rows);
-            let (value, next) = self.steps_worth(ready, source, reach, step.covered, first);
+            let Outlook { source, rows, .. } = *step.outlook;
+            let first = self.draft_cost(source).ms(rows);
+            let (value, next) = self.steps_worth(ready, step, first);
             if best.is_none_or(|b| value > b.0) {
                 best = Some((value, next, source));
             }
@@ -313,15 +303,10 @@ impl Policy {
             return Some(source);
         }
         // A drafter that has to read the prompt first must be better than those that did.
-        let at_work: Vec<Source> = steps
-            .iter()
-            .filter(|s| !behind(s))
-            .map(|s| s.outlook.source)
-            .collect();
+        let at_work: Vec<&Step> = steps.iter().filter(|s| !behind(s)).collect();
         let late = steps.iter().filter(behind).find(|s| {
-            let Outlook { source, rows, .. } = *s.outlook;
             let needed = self.config.mode == Mode::Card && at_work.is_empty();
-            needed || self.prefill_pays(ready, source, rows, &at_work)
+            needed || self.prefill_pays(ready, s, &at_work)
         });
         if let Some(step) = late {
             return Some(step.outlook.source);
@@ -338,46 +323,40 @@ impl Policy {
 
     /// Whether the target should wait for drafts that come from another lane: until then it
     /// is idle, while drafting goes on either way, so what waiting adds is what the next
-    /// step puts behind the best open candidate, whose reach is `reach`.
-    pub fn wait_first(&mut self, ready: &Ready, reach: f32) -> bool {
+    /// step puts behind the best open candidate, which `step` looks past.
+    pub fn wait_first(&mut self, ready: &Ready, step: &Step) -> bool {
         let speculates = matches!(self.config.mode, Mode::Card | Mode::Auto);
-        let cost = &self.known(Source::Draft).cost;
+        let cost = self.draft_cost(step.outlook.source);
         if !speculates || cost.is_empty() || self.remeasures() {
             return false;
         }
         let first = cost.ms(1);
-        let (value, next) = self.steps_worth(ready, Source::Draft, reach, &[], first);
+        let (value, next) = self.steps_worth(ready, step, first);
         self.why.next = Some(next);
         value > 0.0
     }
 
-    fn known(&self, source: Source) -> &Known {
-        &self.drafters[source.drafter().unwrap_or(0)]
+    fn draft_cost(&self, source: Source) -> &CostCurve {
+        &self.drafts[source.drafter().unwrap_or(0)]
     }
 
     /// What the best number of draft steps is worth against launching now (tokens, time
-    /// priced at λ). The first takes `cost` milliseconds and looks past a node of that reach.
-    fn steps_worth(
-        &self,
-        ready: &Ready,
-        source: Source,
-        reach: f32,
-        covered: &[f32],
-        mut cost: f64,
-    ) -> (f64, Next) {
+    /// priced at λ). The first is `step` and takes `cost` milliseconds.
+    fn steps_worth(&self, ready: &Ready, step: &Step, mut cost: f64) -> (f64, Next) {
         let base = ready.base;
         let rate = self.rate(base);
-        let drafter = self.known(source);
+        let Outlook { source, reach, .. } = *step.outlook;
+        let draft = self.draft_cost(source);
         let (n, now) = self.best_size(base, ready.reaches, 0);
         let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
-        let top = f64::from(drafter.top);
+        let top = f64::from(step.top);
         let mut gain = 0.0;
         let mut walked = 1.0;
         let before = self.target.ms(base.rows + n as u32);
         let mut best = (f64::NEG_INFINITY, Next::default());
         for steps in 1..=LOOKAHEAD {
             walked *= top;
-            let known = covered.get(steps as usize - 1).copied();
+            let known = step.covered.get(steps as usize - 1).copied();
             let new = (walked - f64::from(known.unwrap_or(0.0))).max(0.0);
             gain += f64::from(reach) * new;
             let forward = self.target.ms(base.rows + n as u32 + steps);
@@ -390,46 +369,37 @@ impl Policy {
                 };
                 best = (value, next);
             }
-            cost += drafter.cost.ms(1);
+            cost += draft.ms(1);
         }
         best
     }
 
-    /// Tokens per millisecond that drafting chains with `source` alone can be expected to
-    /// reach.
-    fn chain_rate(&self, source: Source) -> f64 {
-        let drafter = self.known(source);
-        let top = f64::from(drafter.top);
-        let rate = |k: u32| {
-            let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
-            let draft = match self.config.lanes {
-                Lanes::Shared => f64::from(k) * drafter.cost.ms(1),
-                Lanes::Disjoint => 0.0,
-            };
-            tokens / (draft + self.target.ms(1 + k))
-        };
-        (1..=LOOKAHEAD).map(rate).fold(0.0, f64::max)
+    /// Tokens per millisecond that this drafter alone can be expected to bring about.
+    fn promise_of(&self, step: &Step) -> f64 {
+        let draft = self.draft_cost(step.outlook.source);
+        promise(self.config.lanes, step.top.into(), &self.target, draft).0
     }
 
-    /// Whether a drafter that must first decode `rows` tokens earns that back, compared with
+    /// Whether a drafter that is far behind earns back what catching up takes, compared with
     /// what there is without it: plain decoding, the drafters at work, and what this round's
     /// candidates promise.
-    fn prefill_pays(&self, ready: &Ready, source: Source, rows: u32, at_work: &[Source]) -> bool {
+    fn prefill_pays(&self, ready: &Ready, late: &Step, at_work: &[&Step]) -> bool {
         let (n, _) = self.best_size(ready.base, ready.reaches, 0);
         let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
         let now =
             (f64::from(ready.base.sequences) + kept) / self.target.ms(ready.base.rows + n as u32);
-        let others = at_work.iter().map(|s| self.chain_rate(*s));
+        let others = at_work.iter().map(|s| self.promise_of(s));
         let without = others.fold(now.max(self.rate(ready.base)), f64::max);
-        let with = self.chain_rate(source).max(without);
+        let with = self.promise_of(late).max(without);
         let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS);
-        left / without - left / with > self.known(source).cost.ms(rows)
+        let Outlook { source, rows, .. } = *late.outlook;
+        left / without - left / with > self.draft_cost(source).ms(rows)
     }
 
     /// Whether a draft step that does not look profitable may be tried all the same:
     /// if the best imaginable drafter would pay, and the time budget allows.
     fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
-        let draft = &self.known(source).cost;
+        let draft = self.draft_cost(source);
         let cost = draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
         let imaginable = (1..=LOOKAHEAD).any(|k| {
             let time =
@@ -444,7 +414,7 @@ impl Policy {
     /// lanes of their own, before it goes on with what there is.
     pub fn patience(&self) -> Duration {
         let steps = f64::from(self.config.draft_len + 2);
-        let cost = &self.known(Source::Draft).cost;
+        let cost = self.draft_cost(Source::Draft);
         let ms = if cost.is_empty() {
             10_000.0
         } else {
@@ -453,23 +423,10 @@ impl Policy {
         Duration::from_secs_f64(ms / 1e3)
     }
 
-    /// Learns from a draft step: who, rows, time, and the calibrated probability of the best
-    /// child of each row that was expanded.
-    pub fn drafted(
-        &mut self,
-        source: Source,
-        rows: u32,
-        elapsed: Duration,
-        best: impl IntoIterator<Item = f32>,
-    ) {
-        let Some(drafter) = source.drafter().map(|i| &mut self.drafters[i]) else {
-            return;
-        };
-        if rows > 0 {
-            drafter.cost.observe(rows, elapsed);
-        }
-        for p in best {
-            drafter.top += 0.05 * (p - drafter.top);
+    /// Learns from a draft step: who, rows, time.
+    pub fn drafted(&mut self, source: Source, rows: u32, elapsed: Duration) {
+        if let Some(i) = source.drafter().filter(|_| rows > 0) {
+            self.drafts[i].observe(rows, elapsed);
         }
     }
 
@@ -499,6 +456,28 @@ impl Policy {
             self.explored_ms = (self.explored_ms - 0.5 * (plain - ms)).max(0.0);
         }
     }
+}
+
+/// Tokens per millisecond to expect of the best number of candidates, one behind the
+/// other, if a draft is right with probability `top`; and that number, 0 for plain
+/// decoding. The two curves are milliseconds of the target's and the drafter's forwards.
+pub fn promise(lanes: Lanes, top: f64, target: &CostCurve, draft: &CostCurve) -> (f64, u32) {
+    /// Share of corrections that are in the cache; a miss costs two draft steps of waiting.
+    const HITS: f64 = 0.8;
+    const LONGEST: u32 = 16;
+    let step = draft.ms(1);
+    let rate = |k: u32| {
+        let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
+        let verify = target.ms(1 + k);
+        let ms = match lanes {
+            Lanes::Shared => f64::from(k) * step + verify,
+            Lanes::Disjoint if k == 0 => verify,
+            Lanes::Disjoint => verify.max(f64::from(k) * step) + (1.0 - HITS) * 2.0 * step,
+        };
+        (tokens / ms, k)
+    };
+    let rates = (0..=LONGEST).map(rate);
+    rates.fold((0.0, 0), |best, r| if r.0 > best.0 { r } else { best })
 }
 
 #[cfg(test)]
@@ -536,6 +515,7 @@ mod tests {
         assert_eq!(p.size(ONE, &[0.9]), 1);
     }
 
+    const TOP: f32 = 0.75;
     const ONE: Base = Base {
         sequences: 1,
         rows: 1,
@@ -563,7 +543,11 @@ mod tests {
     }
 
     fn drafts(p: &mut Policy, ready: &Ready, outlook: &Outlook, covered: &[f32]) -> bool {
-        let step = Step { outlook, covered };
+        let step = Step {
+            outlook,
+            covered,
+            top: TOP,
+        };
         p.draft_first(ready, &[step]).is_some()
     }
 
@@ -622,19 +606,20 @@ mod tests {
     #[test]
     fn of_two_drafters_the_one_that_brings_more_per_millisecond_steps() {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (16, 12.0)], &[(1, 2.0)]);
-        p.drafters[1].cost = CostCurve::from_points([(1, 0.5)]);
+        p.drafts[1] = CostCurve::from_points([(1, 0.5)]);
         let second = Outlook {
             source: Source::Draft2,
             ..outlook(1)
         };
         let first = outlook(1);
-        let steps = [&first, &second].map(|outlook| Step {
+        let mut steps = [&first, &second].map(|outlook| Step {
             outlook,
             covered: &[],
+            top: TOP,
         });
         assert_eq!(p.draft_first(&empty(100), &steps), Some(Source::Draft2));
         // If it is never right it does not.
-        p.drafted(Source::Draft2, 0, Duration::ZERO, [0.0; 200]);
+        steps[1].top = 0.01;
         assert_eq!(p.draft_first(&empty(100), &steps), Some(Source::Draft));
     }
 
@@ -651,13 +636,25 @@ mod tests {
                 5,
             );
         }
-        assert!(p.wait_first(&empty(100), 1.0));
+        let behind = |reach| Outlook {
+            reach,
+            ..outlook(1)
+        };
+        let mut waits = |ready: &Ready, reach| {
+            let step = Step {
+                outlook: &behind(reach),
+                covered: &[],
+                top: TOP,
+            };
+            p.wait_first(ready, &step)
+        };
+        assert!(waits(&empty(100), 1.0));
         let deep = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35];
         let ready = Ready {
             reaches: &deep,
             depth: 7,
             ..empty(100)
         };
-        assert!(!p.wait_first(&ready, 0.3));
+        assert!(!waits(&ready, 0.3));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::forward::{Forward, KvOp, Model, ModelError};
-use card_core::policy::Lanes;
+use card_core::policy::{self, Lanes};
 use card_core::types::{SequenceId, Token};
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +16,6 @@ use serde::{Deserialize, Serialize};
 const SIZES: [u32; 6] = [1, 2, 4, 6, 8, 12];
 /// Forwards of each size.
 const REPEATS: usize = 2;
-/// Candidates one behind the other that are considered.
-const LONGEST: u32 = 16;
-/// Share of corrections that are in the cache; a miss costs two draft steps of waiting.
-const HITS: f64 = 0.8;
 
 /// A way to run the two models, with what it costs.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
@@ -42,19 +38,7 @@ impl Placement {
     pub fn promise(&self, top: f64) -> (f64, u32) {
         let target = CostCurve::from_points(self.target.iter().copied());
         let draft = CostCurve::from_points(self.draft.iter().copied());
-        let step = draft.ms(1);
-        let rate = |k: u32| {
-            let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
-            let verify = target.ms(1 + k);
-            let ms = match self.lanes {
-                Lanes::Shared => f64::from(k) * step + verify,
-                Lanes::Disjoint if k == 0 => verify,
-                Lanes::Disjoint => verify.max(f64::from(k) * step) + (1.0 - HITS) * 2.0 * step,
-            };
-            (tokens / ms, k)
-        };
-        let rates = (0..=LONGEST).map(rate);
-        rates.fold((0.0, 0), |best, r| if r.0 > best.0 { r } else { best })
+        policy::promise(self.lanes, top, &target, &draft)
     }
 }
 

@@ -10,7 +10,7 @@ use card_engine::placement::Placement;
 
 use crate::args::{CalibrateArgs, LanesArg};
 use crate::models::catalogue::Catalogue;
-use crate::rig::{Rig, TOP};
+use crate::rig::Rig;
 
 /// Width of a bar of the terminal's plot.
 const BAR: f64 = 40.0;
@@ -19,21 +19,21 @@ const BAR: f64 = 40.0;
 pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let mut model = args.model.clone();
     model.lanes = LanesArg::Auto;
-    model.no_memory = true;
     let rig = Rig::load(&model, catalogue)?;
     if let Some(e) = &rig.emulation {
         println!("emulated devices: {}", e.title);
     }
+    let top = rig.draft_top();
     for placement in &rig.placements {
         println!("\n{placement}");
         curve("target", &placement.target);
         curve("draft", &placement.draft);
-        let (rate, candidates) = placement.promise(TOP);
+        let (rate, candidates) = placement.promise(top);
         let plain = placement.target.first().map_or(0.0, |p| 1.0 / p.1);
         println!(
             "  with {:.0} % of the drafts right: {:.1} tokens/s ({candidates} candidates a round), {:.1} \
              by plain decoding this way",
-            100.0 * TOP,
+            100.0 * top,
             1e3 * rate,
             1e3 * plain
         );

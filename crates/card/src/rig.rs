@@ -5,6 +5,7 @@ use card_core::cost::CostCurve;
 use card_core::engine::{Memory, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
+use card_core::types::Source;
 use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
 use card_engine::placement::Placement;
 use card_engine::{Engine, Options};
@@ -53,9 +54,6 @@ pub struct Rig {
     parked: usize,
     args: ModelArgs,
 }
-
-/// Probability that a draft is right, before anything is known of a pair.
-pub const TOP: f64 = 0.85;
 
 impl Rig {
     /// Loads what `args` ask for, and measures what is not known yet.
@@ -208,6 +206,11 @@ impl Rig {
         self.placements.iter().find(fits)
     }
 
+    /// Probability that a draft is right, as far as is known of the pair.
+    pub fn draft_top(&self) -> f64 {
+        self.memory.acceptance.top(Source::Draft).into()
+    }
+
     /// Makes sure that what was emulated was.
     ///
     /// # Errors
@@ -300,7 +303,8 @@ impl Rig {
                 )?);
             }
         }
-        placements.sort_by(|a, b| b.promise(TOP).0.total_cmp(&a.promise(TOP).0));
+        let top = self.draft_top();
+        placements.sort_by(|a, b| b.promise(top).0.total_cmp(&a.promise(top).0));
         Ok(placements)
     }
 }
