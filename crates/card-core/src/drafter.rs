@@ -11,6 +11,7 @@ use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
 use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Row};
+use crate::parked::Parked;
 use crate::policy::Outlook;
 use crate::sampler::{Sampler, SamplingParams};
 use crate::types::{SequenceId, Source, Token};
@@ -52,6 +53,8 @@ pub enum DraftInput {
         tokens: Vec<Token>,
         /// How the target samples; the drafter uses the same noise.
         params: SamplingParams,
+        /// Most tokens it can come to have.
+        end: u32,
     },
     /// The target wrote these.
     Commit {
@@ -93,6 +96,8 @@ pub struct DrafterConfig {
 struct Draft {
     params: SamplingParams,
     tokens: Vec<Token>,
+    /// Most tokens it can come to have.
+    end: usize,
     /// Leading tokens that are in the stem.
     decoded: usize,
     /// Its root is the last token; a node's tag is the cell it was decoded into.
@@ -115,7 +120,7 @@ struct Wanted {
 pub struct Drafter {
     config: DrafterConfig,
     drafts: BTreeMap<SequenceId, Draft>,
-    parked: Vec<(SequenceId, Vec<Token>)>,
+    parked: Parked,
     acceptance: Acceptance,
     cost: CostCurve,
     sampler: Sampler,
@@ -135,7 +140,7 @@ impl Drafter {
         Drafter {
             config,
             drafts: BTreeMap::new(),
-            parked: Vec::new(),
+            parked: Parked::new(config.parked),
             acceptance: Acceptance::default(),
             cost,
             sampler: Sampler::default(),
@@ -162,7 +167,8 @@ impl Drafter {
                 sequence,
                 tokens,
                 params,
-            } => self.open(sequence, tokens, params),
+                end,
+            } => self.open(sequence, tokens, params, end),
             DraftInput::Commit {
                 sequence,
                 from,
@@ -297,13 +303,25 @@ impl Drafter {
         }
     }
 
-    fn open(&mut self, sequence: SequenceId, tokens: Vec<Token>, params: SamplingParams) {
+    fn open(
+        &mut self,
+        sequence: SequenceId,
+        tokens: Vec<Token>,
+        params: SamplingParams,
+        end: u32,
+    ) {
         if tokens.is_empty() || self.drafts.contains_key(&sequence) {
             return;
         }
-        let adopted = adopt(&mut self.parked, sequence, &tokens, &mut self.ops);
+        let limits = self.config.limits;
+        let end = end.min(limits.context) as usize;
+        let adopted = self.parked.adopt(sequence, &tokens, &mut self.ops);
+        let running: usize = self.drafts.values().map(|d| d.end).sum();
+        let room = limits.cells.saturating_sub(running + end);
+        self.parked.shrink(room, &mut self.ops);
         let draft = Draft {
             params,
+            end,
             decoded: adopted,
             replica: CandidateCache::new(tokens.len() as u32 - 1, self.config.cache_bytes),
             counts: Counts::default(),
@@ -367,13 +385,7 @@ impl Drafter {
         };
         draft.tokens.truncate(draft.decoded);
         self.ops.push(KvOp::Prune { sequence });
-        park(
-            &mut self.parked,
-            self.config.parked,
-            sequence,
-            draft.tokens,
-            &mut self.ops,
-        );
+        self.parked.park(sequence, draft.tokens, &mut self.ops);
     }
 
     /// Rows for committed tokens that are not decoded yet.
@@ -509,48 +521,4 @@ fn depth_limit(config: &DrafterConfig, draft: &Draft) -> u32 {
     let room = config.limits.context as usize;
     let room = room.saturating_sub(draft.tokens.len() + 1) as u32;
     config.max_depth.saturating_sub(1).min(room)
-}
-
-/// Looks among the parked sequences for the one that begins most like `tokens` and hands
-/// its KV cells to `sequence`. Returns how many tokens that saves.
-pub(crate) fn adopt(
-    parked: &mut Vec<(SequenceId, Vec<Token>)>,
-    sequence: SequenceId,
-    tokens: &[Token],
-    ops: &mut Vec<KvOp>,
-) -> usize {
-    let common = |old: &[Token]| {
-        let same = old.iter().zip(tokens).take_while(|(a, b)| a == b).count();
-        // The last token is decoded anew: its logits are needed.
-        same.min(tokens.len().saturating_sub(1))
-    };
-    let best = (0..parked.len()).max_by_key(|&i| common(&parked[i].1));
-    let Some((i, keep)) = best.map(|i| (i, common(&parked[i].1))) else {
-        return 0;
-    };
-    if keep == 0 {
-        return 0;
-    }
-    let (from, _) = parked.remove(i);
-    ops.push(KvOp::Adopt {
-        sequence,
-        from,
-        keep: keep as u32,
-    });
-    keep
-}
-
-/// Keeps the cells of a finished sequence, within the limit; the oldest goes first.
-pub(crate) fn park(
-    parked: &mut Vec<(SequenceId, Vec<Token>)>,
-    limit: usize,
-    sequence: SequenceId,
-    stem: Vec<Token>,
-    ops: &mut Vec<KvOp>,
-) {
-    parked.push((sequence, stem));
-    while parked.len() > limit {
-        let (oldest, _) = parked.remove(0);
-        ops.push(KvOp::Release { sequence: oldest });
-    }
 }

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
-use crate::drafter::{Drafted, adopt, park};
+use crate::constraint::Constraint;
+use crate::drafter::Drafted;
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
+use crate::parked::Parked;
 use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Step, Why};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
@@ -75,7 +77,6 @@ pub struct EngineConfig {
 }
 
 /// A generation to run.
-#[derive(Clone, Debug)]
 pub struct Request {
     /// Its name.
     pub sequence: SequenceId,
@@ -89,6 +90,10 @@ pub struct Request {
     pub stop_tokens: Vec<Token>,
     /// The text the user expects back, if any ([`Source::Prediction`]).
     pub prediction: Vec<Token>,
+    /// Report the log probability of each token, and of so many of the most probable ones.
+    pub logprobs: Option<usize>,
+    /// What may be written; `None` for anything.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// What is worth keeping from one run to the next.
@@ -164,6 +169,8 @@ pub enum Output {
     Round(Box<Round>),
     /// A sequence ended.
     Finished(SequenceId, Finish),
+    /// A sequence ended because its constraint failed, for this reason.
+    Failed(SequenceId, String),
 }
 
 struct Sequence {
@@ -186,6 +193,8 @@ struct Sequence {
     suffix: TextIndex,
     /// The text that is expected.
     prediction: Prediction,
+    logprobs: Option<usize>,
+    constraint: Option<Box<dyn Constraint>>,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -218,7 +227,7 @@ pub struct Engine {
     /// The schedule, with what it has learned.
     pub policy: Policy,
     sequences: BTreeMap<SequenceId, Sequence>,
-    parked: Vec<(SequenceId, Vec<Token>)>,
+    parked: Parked,
     memory: Memory,
     sampler: Sampler,
     next_cell: Cell,
@@ -238,10 +247,10 @@ impl Engine {
     /// An engine with no sequence; `memory` is what earlier runs learned.
     pub fn new(config: EngineConfig, policy: Policy, memory: Memory) -> Self {
         Engine {
+            parked: Parked::new(config.parked),
             config,
             policy,
             sequences: BTreeMap::new(),
-            parked: Vec::new(),
             memory,
             sampler: Sampler::default(),
             next_cell: 1,
@@ -270,6 +279,8 @@ impl Engine {
             max_tokens,
             stop_tokens,
             prediction,
+            logprobs,
+            constraint,
         } = request;
         params.validate()?;
         if prompt.is_empty() {
@@ -291,7 +302,13 @@ impl Engine {
         if self.sequences.is_empty() {
             self.last_round = now;
         }
-        let decoded = adopt(&mut self.parked, sequence, &prompt, &mut self.ops);
+        let end = prompt.len().saturating_add(max_tokens as usize);
+        let decoded = self.parked.adopt(sequence, &prompt, &mut self.ops);
+        let most = |end: usize| end.min(context as usize);
+        let running: usize = self.sequences.values().map(|s| most(s.end)).sum();
+        let room = self.config.limits.cells;
+        let room = room.saturating_sub(running + most(end));
+        self.parked.shrink(room, &mut self.ops);
         let free = self.config.free_sources;
         self.sequences.insert(
             sequence,
@@ -303,10 +320,12 @@ impl Engine {
                 prompt: prompt.len(),
                 decoded,
                 cache: CandidateCache::new(prompt.len() as u32 - 1, self.config.cache_bytes),
-                end: prompt.len().saturating_add(max_tokens as usize),
+                end,
                 tokens: prompt,
                 stop_tokens,
                 solo: false,
+                logprobs,
+                constraint,
             },
         );
         if max_tokens == 0 {
@@ -628,33 +647,33 @@ impl Engine {
             why: Why::default(),
             solo: false,
         };
-        let solo = self
-            .sequences
-            .iter()
-            .find(|(_, s)| s.solo)
-            .map(|(&id, _)| id);
-        let prefill = self
-            .sequences
-            .iter()
-            .find(|(_, s)| s.prefilling())
-            .map(|(&id, _)| id);
-        let first = self.sequences.keys().next().copied();
+        // Sequences that must not share a forward are done one after the other, so that
+        // the cells of each lie in order.
+        let turn = match shapes.alone {
+            true => 1,
+            false => usize::MAX,
+        };
+        let running = || self.sequences.iter().take(turn);
+        let first = |want: fn(&Sequence) -> bool| {
+            let found = running().find(|(_, s)| want(s));
+            found.map(|(&id, _)| id)
+        };
+        let solo = first(|s| s.solo);
+        let prefill = first(Sequence::prefilling);
         let members: Vec<SequenceId> = match (solo, prefill) {
             (Some(id), _) => {
                 flight.solo = true;
                 vec![id]
             }
-            (None, Some(id)) if shapes.alone => vec![id],
             // One sequence prefills at a time, so that the others are not held up for long.
             (None, Some(p)) => {
-                let decoding = self.sequences.iter().filter(|(_, s)| !s.prefilling());
+                let decoding = running().filter(|(_, s)| !s.prefilling());
                 let mut members: Vec<_> = decoding.map(|(&id, _)| id).collect();
                 members.truncate(self.config.limits.rows.saturating_sub(1));
                 members.push(p);
                 members
             }
-            (None, None) if shapes.alone => first.into_iter().collect(),
-            (None, None) => self.sequences.keys().copied().collect(),
+            (None, None) => running().map(|(&id, _)| id).collect(),
         };
         let with_candidates = !flight.solo && prefill.is_none() && !self.policy.is_plain();
         let mut chosen = if with_candidates {
@@ -795,14 +814,15 @@ impl Engine {
         };
         seq.tokens.truncate(seq.decoded);
         self.ops.push(KvOp::Prune { sequence: id });
-        park(
-            &mut self.parked,
-            self.config.parked,
-            id,
-            seq.tokens,
-            &mut self.ops,
-        );
+        self.parked.park(id, seq.tokens, &mut self.ops);
         self.outputs.push(Output::Finished(id, reason));
+    }
+
+    /// Ends a generation that cannot go on.
+    fn fail(&mut self, id: SequenceId, why: String) {
+        self.finish(id, Finish::Cancelled);
+        self.outputs.pop();
+        self.outputs.push(Output::Failed(id, why));
     }
 }
 

@@ -84,6 +84,15 @@ pub enum KvOp {
         /// Tokens taken over.
         keep: u32,
     },
+    /// The same, but `from` keeps them: the cells belong to both. `from` may be running.
+    Share {
+        /// The new sequence.
+        sequence: SequenceId,
+        /// The one that has them.
+        from: SequenceId,
+        /// Tokens that are common.
+        keep: u32,
+    },
     /// The sequence is over; its cells are free.
     Release {
         /// The sequence.
@@ -134,6 +143,8 @@ pub trait Model: Logits {
 pub struct Limits {
     /// Tokens of one sequence, prompt and candidates included.
     pub context: u32,
+    /// Tokens of all sequences, those that are over and kept included.
+    pub cells: usize,
     /// Rows of one forward.
     pub rows: usize,
     /// Leaves of the tree of one sequence.

@@ -9,11 +9,13 @@
 
 pub mod acceptance;
 pub mod cache;
+pub mod constraint;
 pub mod cost;
 pub mod drafter;
 pub mod engine;
 pub mod forward;
 pub mod mixer;
+mod parked;
 pub mod policy;
 pub mod sampler;
 pub mod sources;

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::constraint::allows;
 use crate::types::Token;
 
 /// Tokens less than e^-20 as probable as the best are never sampled. That is their
@@ -146,6 +147,34 @@ pub struct Choice {
     pub margin: f32,
 }
 
+/// What the model thought of a token: natural logarithms of probabilities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Logprob {
+    /// The token.
+    pub token: Token,
+    /// Its own.
+    pub logprob: f32,
+    /// The most probable tokens with theirs, best first.
+    pub top: Vec<(Token, f32)>,
+}
+
+impl Logprob {
+    /// Of `token` and the `top` most probable tokens, by the model's `logits` (length:
+    /// vocabulary).
+    pub fn of(logits: &[f32], token: Token, top: usize) -> Self {
+        let mut best = Vec::new();
+        best_k(logits, top.max(1), &mut best);
+        let max = best.first().map_or(0.0, |b| b.0);
+        let whole = max + sum_exp(logits, max, 1.0).ln();
+        let of = |logit: f32| logit - whole;
+        Logprob {
+            token,
+            logprob: of(logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)),
+            top: best.iter().take(top).map(|b| (b.1, of(b.0))).collect(),
+        }
+    }
+}
+
 /// Scratch space of sampling; keep one per thread to allocate nothing per token.
 #[derive(Clone, Debug, Default)]
 pub struct Sampler {
@@ -156,21 +185,23 @@ pub struct Sampler {
 
 impl Sampler {
     /// Decides the token at index `position` of a sequence whose tokens so far are
-    /// `history`, from the model's `logits` (length: vocabulary) after them.
+    /// `history`, from the model's `logits` (length: vocabulary) after them. `allowed` is the
+    /// mask of a [constraint](crate::constraint::Constraint), if there is one.
     pub fn choose(
         &mut self,
         params: &SamplingParams,
         logits: &[f32],
+        allowed: Option<&[u32]>,
         history: &[Token],
         position: u32,
     ) -> Choice {
         if params.is_greedy() {
             let mut adjusted = std::mem::take(&mut self.logits);
-            let choice = two_best(self.adjust(params, logits, history, &mut adjusted));
+            let choice = two_best(self.adjust(params, logits, allowed, history, &mut adjusted));
             self.logits = adjusted;
             return choice;
         }
-        self.filter(params, logits, history);
+        self.filter(params, logits, allowed, history);
         let scale = params.temperature;
         let noisy =
             |&(logit, token): &(f32, Token)| logit / scale + gumbel(params.seed, position, token);
@@ -207,7 +238,7 @@ impl Sampler {
         out.clear();
         if params.is_greedy() {
             let mut adjusted = std::mem::take(&mut self.logits);
-            let logits = self.adjust(params, logits, history, &mut adjusted);
+            let logits = self.adjust(params, logits, None, history, &mut adjusted);
             let mut kept = std::mem::take(&mut self.kept);
             best_k(logits, k, &mut kept);
             let max = kept.first().map_or(0.0, |e| e.0);
@@ -220,7 +251,7 @@ impl Sampler {
             self.kept = kept;
             return;
         }
-        self.filter(params, logits, history);
+        self.filter(params, logits, None, history);
         for entry in &mut self.kept {
             entry.0 = entry.0 / params.temperature + gumbel(params.seed, position, entry.1);
         }
@@ -236,9 +267,15 @@ impl Sampler {
     }
 
     /// Fills `self.kept` with the (logit, token) pairs that pass top-k, top-p and min-p.
-    fn filter(&mut self, params: &SamplingParams, logits: &[f32], history: &[Token]) {
+    fn filter(
+        &mut self,
+        params: &SamplingParams,
+        logits: &[f32],
+        allowed: Option<&[u32]>,
+        history: &[Token],
+    ) {
         let mut adjusted = std::mem::take(&mut self.logits);
-        let logits = self.adjust(params, logits, history, &mut adjusted);
+        let logits = self.adjust(params, logits, allowed, history, &mut adjusted);
         let scale = params.temperature;
         let kept = &mut self.kept;
         let max = maximum(logits);
@@ -274,19 +311,28 @@ impl Sampler {
         self.logits = adjusted;
     }
 
-    /// The logits after bias and penalties; the model's own if there are none.
+    /// The logits after mask, bias and penalties; the model's own if there are none.
     fn adjust<'a>(
         &mut self,
         params: &SamplingParams,
         logits: &'a [f32],
+        allowed: Option<&[u32]>,
         history: &[Token],
         buffer: &'a mut Vec<f32>,
     ) -> &'a [f32] {
-        if params.logit_bias.is_empty() && !params.has_penalties() {
+        if allowed.is_none() && params.logit_bias.is_empty() && !params.has_penalties() {
             return logits;
         }
         buffer.clear();
-        buffer.extend_from_slice(logits);
+        match allowed {
+            None => buffer.extend_from_slice(logits),
+            Some(mask) => buffer.extend(logits.iter().enumerate().map(|(token, &logit)| {
+                match allows(mask, token as Token) {
+                    true => logit,
+                    false => f32::NEG_INFINITY,
+                }
+            })),
+        }
         if params.has_penalties() {
             let window = history.len().min(params.penalty_window as usize);
             self.counts.clear();
@@ -436,7 +482,7 @@ mod tests {
         let n = 40_000;
         let mut counts = [0f64; 5];
         for position in 0..n {
-            counts[sampler.choose(&params, &logits, &[], position).token as usize] += 1.0;
+            counts[sampler.choose(&params, &logits, None, &[], position).token as usize] += 1.0;
         }
         for (count, p) in counts.iter().zip(softmax(&logits)) {
             let sigma = (p * (1.0 - p) / f64::from(n)).sqrt();
@@ -448,9 +494,9 @@ mod tests {
     fn greedy_takes_the_first_of_equals_and_reports_the_margin() {
         let mut s = Sampler::default();
         let params = SamplingParams::default();
-        let c = s.choose(&params, &[1.0, 3.0, 2.5, 3.0], &[], 0);
+        let c = s.choose(&params, &[1.0, 3.0, 2.5, 3.0], None, &[], 0);
         assert_eq!((c.token, c.margin), (1, 0.0));
-        let c = s.choose(&params, &[1.0, 2.0, 1.5], &[], 0);
+        let c = s.choose(&params, &[1.0, 2.0, 1.5], None, &[], 0);
         assert_eq!((c.token, c.margin), (1, 0.5));
     }
 
@@ -467,7 +513,7 @@ mod tests {
             p
         };
         let kept = |s: &mut Sampler, p: &SamplingParams| {
-            s.filter(p, &logits, &[]);
+            s.filter(p, &logits, None, &[]);
             let mut t: Vec<Token> = s.kept.iter().map(|e| e.1).collect();
             t.sort_unstable();
             t
@@ -487,8 +533,8 @@ mod tests {
         };
         let mut s = Sampler::default();
         let logits = [2.0, 1.0];
-        assert_eq!(s.choose(&params, &logits, &[0, 0], 2).token, 1);
-        assert_eq!(s.choose(&params, &logits, &[0, 0, 1, 1], 4).token, 0);
+        assert_eq!(s.choose(&params, &logits, None, &[0, 0], 2).token, 1);
+        assert_eq!(s.choose(&params, &logits, None, &[0, 0, 1, 1], 4).token, 0);
     }
 
     #[test]
@@ -503,11 +549,32 @@ mod tests {
         let mut s = Sampler::default();
         let mut out = Vec::new();
         for position in 0..200 {
-            let choice = s.choose(&params, &logits, &[], position);
+            let choice = s.choose(&params, &logits, None, &[], position);
             s.propose(&params, &logits, &[], position, 4, &mut out);
             assert_eq!(out[0].0, choice.token);
             assert!(out.is_sorted_by(|a, b| a.1 >= b.1));
         }
+    }
+
+    #[test]
+    fn a_mask_excludes_and_logprobs_are_the_models_own() {
+        let mut s = Sampler::default();
+        let logits = [1.0, 3.0, 2.0];
+        let greedy = SamplingParams::default();
+        let mask = [0b101];
+        assert_eq!(s.choose(&greedy, &logits, Some(&mask), &[], 0).token, 2);
+        let sampled = SamplingParams {
+            temperature: 1.0,
+            ..greedy
+        };
+        for position in 0..50 {
+            let choice = s.choose(&sampled, &logits, Some(&mask), &[], position);
+            assert_ne!(choice.token, 1);
+        }
+        let of = Logprob::of(&logits, 2, 2);
+        let whole: f32 = logits.iter().map(|l| l.exp()).sum();
+        assert!((of.logprob - (2.0 - whole.ln())).abs() < 1e-5);
+        assert_eq!(of.top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

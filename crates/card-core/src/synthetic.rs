@@ -120,6 +120,20 @@ impl Model for Synthetic {
             KvOp::Prune { sequence } => {
                 self.sequences.entry(sequence).or_default().cells.clear();
             }
+            KvOp::Share {
+                sequence,
+                from,
+                keep,
+            } => {
+                let stem = self.sequences.get(&from).map(|kv| &kv.stem);
+                let stem = stem.and_then(|s| s.get(..keep as usize));
+                let stem = stem.ok_or_else(|| failed("shares more than there is"))?;
+                let kv = Kv {
+                    stem: stem.to_vec(),
+                    ..Kv::default()
+                };
+                self.sequences.insert(sequence, kv);
+            }
             KvOp::Adopt {
                 sequence,
                 from,

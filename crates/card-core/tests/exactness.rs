@@ -66,12 +66,13 @@ fn setups() -> impl Strategy<Value = Setup> {
         prop_oneof![Just(vec![]), Just(vec![0])],
         any::<bool>(),
         prop::collection::vec(0u32..23, 0..40),
+        proptest::option::weighted(0.3, prop::collection::vec(0u32..23, 1..4)),
     );
     (schedule, drafting, world).prop_map(
         |(
             (mode, lanes, shapes, params),
             drafting,
-            (prompts, steps, garbage, dies, stop_tokens, free_sources, prediction),
+            (prompts, steps, garbage, dies, stop_tokens, free_sources, prediction, allowed),
         )| {
             let (draft_noise, draft_len, branch, cache_nodes, draft_ms) = drafting;
             let mut ms = 5.0;
@@ -98,6 +99,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 free_sources,
                 prediction,
                 dies: dies.map(Duration::from_millis),
+                allowed,
             }
         },
     )

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Engine, Finish, Flight, Output, Part};
 use crate::forward::{Forward, KvOp, Logits};
 use crate::policy::Why;
+use crate::sampler::Logprob;
 use crate::types::{SequenceId, SourceSet, Token};
 
 /// What one target forward did for one sequence.
@@ -25,6 +26,9 @@ pub struct Round {
     pub hit: Option<bool>,
     /// Bytes of candidates that were cached before the correction.
     pub cached_bytes: usize,
+    /// Log probabilities of the tokens, in the model's own distribution (before bias,
+    /// penalties and constraint), if they were asked for.
+    pub logprobs: Vec<Logprob>,
     /// Candidates cached after the correction.
     pub survivors: usize,
     /// Decisions closer than the near-tie bound: index in the sequence, margin in logits.
@@ -74,6 +78,7 @@ impl Engine {
                 round,
                 committed,
                 finish,
+                failure,
             } = settled;
             let id = round.sequence;
             let written = round.tokens.len();
@@ -82,10 +87,11 @@ impl Engine {
             if let Some((from, tokens)) = committed {
                 self.outputs.push(Output::Tokens(id, from, tokens));
             }
-            match finish {
-                Some(reason) => self.finish(id, reason),
-                None if part.decides => self.consult(id, written),
-                None => {}
+            match (failure, finish) {
+                (Some(why), _) => self.fail(id, why),
+                (None, Some(reason)) => self.finish(id, reason),
+                (None, None) if part.decides => self.consult(id, written),
+                (None, None) => {}
             }
         }
         let elapsed = now.saturating_sub(flight.launched);
@@ -125,6 +131,7 @@ impl Engine {
             tokens: Vec::new(),
             hit: None,
             cached_bytes: 0,
+            logprobs: Vec::new(),
             survivors: 0,
             near_ties: Vec::new(),
             deferred: false,
@@ -160,12 +167,21 @@ impl Engine {
         let mut row = root_row;
         let mut in_order = 0;
         let mut finish = None;
+        let mut failure = None;
         seq.solo = false;
         loop {
             let position = seq.tokens.len() as u32;
+            let allowed = match seq.constraint.as_mut().map(|c| c.allowed()).transpose() {
+                Ok(allowed) => allowed,
+                Err(why) => {
+                    failure = Some(why);
+                    break;
+                }
+            };
+            let here = logits.row(row);
             let choice = self
                 .sampler
-                .choose(&seq.params, logits.row(row), &seq.tokens, position);
+                .choose(&seq.params, here, allowed, &seq.tokens, position);
             if choice.margin < self.config.near_tie {
                 round.near_ties.push((position, choice.margin));
             }
@@ -175,11 +191,20 @@ impl Engine {
                 break;
             }
             round.tokens.push(choice.token);
+            if let Some(top) = seq.logprobs {
+                round.logprobs.push(Logprob::of(here, choice.token, top));
+            }
             if seq.stop_tokens.contains(&choice.token) {
                 finish = Some(Finish::Stop);
                 break;
             }
             seq.tokens.push(choice.token);
+            if let Some(constraint) = &mut seq.constraint
+                && let Err(why) = constraint.wrote(choice.token)
+            {
+                failure = Some(why);
+                break;
+            }
             if seq.tokens.len() >= seq.end {
                 finish = Some(Finish::Length);
                 break;
@@ -241,6 +266,7 @@ impl Engine {
             round,
             committed,
             finish,
+            failure,
         }
     }
 }
@@ -251,6 +277,8 @@ struct Settled {
     /// Index of the first committed token, and the tokens.
     committed: Option<(u32, Vec<Token>)>,
     finish: Option<Finish>,
+    /// Why it cannot go on.
+    failure: Option<String>,
 }
 
 impl Settled {
@@ -259,6 +287,7 @@ impl Settled {
             round,
             committed: None,
             finish: None,
+            failure: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
 use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
 use card_core::engine::{
@@ -18,6 +19,7 @@ use card_core::types::{SequenceId, Source, Token};
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
     context: 400,
+    cells: 1200,
     rows: 24,
     leaves: 8,
 };
@@ -46,6 +48,32 @@ pub struct Setup {
     pub prediction: Vec<Token>,
     /// The drafter dies at this time.
     pub dies: Option<Duration>,
+    /// Only these tokens may be written, the others in turn with them.
+    pub allowed: Option<Vec<Token>>,
+}
+
+/// Allows some tokens at every other position and all of them in between.
+struct Alternate {
+    only: Vec<Token>,
+    mask: [u32; 1],
+    written: usize,
+}
+
+impl Constraint for Alternate {
+    fn allowed(&mut self) -> Result<&[u32], String> {
+        let some = self.only.iter().fold(0, |mask, t| mask | 1 << t);
+        self.mask[0] = if self.written % 2 == 0 { some } else { u32::MAX };
+        Ok(&self.mask)
+    }
+
+    fn wrote(&mut self, token: Token) -> Result<(), String> {
+        let odd = self.written % 2 == 1;
+        self.written += 1;
+        match odd || self.only.contains(&token) {
+            true => Ok(()),
+            false => Err(format!("{token} is not allowed")),
+        }
+    }
 }
 
 impl Default for Setup {
@@ -68,6 +96,7 @@ impl Default for Setup {
             free_sources: false,
             prediction: Vec::new(),
             dies: None,
+            allowed: None,
         }
     }
 }
@@ -167,6 +196,14 @@ pub fn run(setup: &Setup) -> Outcome {
                     max_tokens: setup.max_tokens,
                     stop_tokens: setup.stop_tokens.clone(),
                     prediction: setup.prediction.clone(),
+                    logprobs: None,
+                    constraint: setup.allowed.clone().map(|only| {
+                        Box::new(Alternate {
+                            only,
+                            mask: [0],
+                            written: 0,
+                        }) as _
+                    }),
                 },
                 now,
             )
@@ -175,6 +212,7 @@ pub fn run(setup: &Setup) -> Outcome {
             sequence,
             tokens: prompt.clone(),
             params: setup.params.clone(),
+            end: LIMITS.context,
         });
     }
     let mut last = Forward::default();
@@ -270,6 +308,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     });
                 }
                 Output::Round(round) => out.rounds.push(*round),
+                Output::Failed(_, why) => panic!("{why}"),
                 Output::Finished(sequence, reason) => {
                     out.finish.insert(sequence.0, reason);
                     heard.push(DraftInput::Close { sequence });

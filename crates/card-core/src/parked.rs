@@ -1,0 +1,122 @@
+//! Finished sequences whose KV cells are kept for prompts that begin alike.
+
+use crate::forward::KvOp;
+use crate::types::{SequenceId, Token};
+
+/// The stems that are kept, oldest first.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    most: usize,
+    stems: Vec<(SequenceId, Vec<Token>)>,
+}
+
+impl Parked {
+    /// At most so many.
+    pub(crate) fn new(most: usize) -> Self {
+        Parked {
+            most,
+            stems: Vec::new(),
+        }
+    }
+
+    /// Looks for the stem that begins most like `tokens` and gives its cells to `sequence`.
+    /// Returns how many tokens that saves. A stem most of which is of no use here stays for
+    /// others, and what is common belongs to both.
+    pub(crate) fn adopt(
+        &mut self,
+        sequence: SequenceId,
+        tokens: &[Token],
+        ops: &mut Vec<KvOp>,
+    ) -> usize {
+        let common = |old: &[Token]| {
+            let same = old.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+            // The last token is decoded anew: its logits are needed.
+            same.min(tokens.len().saturating_sub(1))
+        };
+        let best = (0..self.stems.len()).max_by_key(|&i| common(&self.stems[i].1));
+        let Some((i, keep)) = best.map(|i| (i, common(&self.stems[i].1))) else {
+            return 0;
+        };
+        if keep == 0 {
+            return 0;
+        }
+        let (from, ref stem) = self.stems[i];
+        let kept = keep as u32;
+        if stem.len() > 2 * keep {
+            ops.push(KvOp::Share {
+                sequence,
+                from,
+                keep: kept,
+            });
+        } else {
+            self.stems.remove(i);
+            ops.push(KvOp::Adopt {
+                sequence,
+                from,
+                keep: kept,
+            });
+        }
+        keep
+    }
+
+    /// Keeps the cells of a finished sequence, within the limit; the oldest goes first.
+    pub(crate) fn park(&mut self, sequence: SequenceId, stem: Vec<Token>, ops: &mut Vec<KvOp>) {
+        self.stems.push((sequence, stem));
+        while self.stems.len() > self.most {
+            self.release_oldest(ops);
+        }
+    }
+
+    /// Releases the oldest until all of them together fit `cells`.
+    pub(crate) fn shrink(&mut self, cells: usize, ops: &mut Vec<KvOp>) {
+        while self.stems.iter().map(|s| s.1.len()).sum::<usize>() > cells {
+            self.release_oldest(ops);
+        }
+    }
+
+    fn release_oldest(&mut self, ops: &mut Vec<KvOp>) {
+        let (sequence, _) = self.stems.remove(0);
+        ops.push(KvOp::Release { sequence });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_over_a_conversation_and_shares_a_common_beginning() {
+        let mut parked = Parked::new(2);
+        let mut ops = Vec::new();
+        let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
+        parked.park(a, vec![1, 2, 3, 4, 5, 6], &mut ops);
+        assert_eq!(parked.adopt(b, &[1, 2, 9, 9], &mut ops), 2);
+        assert_eq!(parked.adopt(c, &[1, 2, 3, 4, 5, 6, 7], &mut ops), 6);
+        let share = KvOp::Share {
+            sequence: b,
+            from: a,
+            keep: 2,
+        };
+        let adopt = KvOp::Adopt {
+            sequence: c,
+            from: a,
+            keep: 6,
+        };
+        assert_eq!(ops, [share, adopt]);
+        assert_eq!(parked.adopt(b, &[1, 2, 3], &mut ops), 0);
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut parked = Parked::new(9);
+        let mut ops = Vec::new();
+        for id in 0..3 {
+            parked.park(SequenceId(id), vec![0; 10], &mut ops);
+        }
+        parked.shrink(20, &mut ops);
+        let release = KvOp::Release {
+            sequence: SequenceId(0),
+        };
+        assert_eq!(ops, [release]);
+    }
+}
