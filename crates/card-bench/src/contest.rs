@@ -187,6 +187,7 @@ pub fn generate(engine: &Engine, task: &Task, rules: &Rules) -> Result<Sample, F
         max_tokens: rules.max_tokens,
         stop_tokens: rules.stop_tokens.clone(),
         prediction: task.prediction.clone(),
+        ..Generate::default()
     })?;
     let mut last: Option<Instant> = None;
     while let Some(event) = stream.next() {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::constraint::Constraint;
-use crate::drafter::Drafted;
+use crate::drafter::{DraftInput, Drafted};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
 use crate::parked::Parked;
 use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Step, Why};
@@ -431,6 +431,22 @@ impl Engine {
     /// There is a drafter (again).
     pub fn drafter_back(&mut self) {
         self.drafter_lost = false;
+    }
+
+    /// What a drafter is to be told of a running sequence.
+    pub fn introduction(&self, sequence: SequenceId) -> Option<DraftInput> {
+        self.sequences.get(&sequence).map(|seq| DraftInput::Open {
+            sequence,
+            tokens: seq.tokens.clone(),
+            params: seq.params.clone(),
+            end: seq.end.min(u32::MAX as usize) as u32,
+        })
+    }
+
+    /// What a drafter that is new here is to be told of all of them.
+    pub fn introductions(&self) -> impl Iterator<Item = DraftInput> {
+        let running = self.sequences.keys();
+        running.filter_map(|&id| self.introduction(id))
     }
 
     /// KV changes to apply to the target before the next forward, in order.

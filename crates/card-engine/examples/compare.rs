@@ -195,6 +195,7 @@ fn engine(
         max_tokens: tokens,
         stop_tokens: Vec::new(),
         prediction: Vec::new(),
+        ..Generate::default()
     })?;
     let mut written = Vec::new();
     let mut margins = BTreeMap::new();

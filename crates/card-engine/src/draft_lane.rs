@@ -8,6 +8,7 @@ use card_core::policy::{Mode, Outlook};
 use card_core::types::Source;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
+use crate::drafters::Pulse;
 use crate::pipe::{PipeReceiver, PipeSender};
 use crate::{Meters, Options};
 
@@ -53,10 +54,6 @@ impl DraftLane {
         self.drafter.handle(input);
     }
 
-    pub(crate) fn source(&self) -> Source {
-        self.drafter.source()
-    }
-
     pub(crate) fn outlook(&mut self) -> Option<Outlook> {
         self.drafter.outlook()
     }
@@ -85,6 +82,7 @@ impl DraftLane {
         inbox: &mut PipeReceiver<DraftInput>,
         outbox: &PipeSender<Drafted>,
         meters: &Meters,
+        pulse: &Pulse,
     ) {
         loop {
             loop {
@@ -94,7 +92,10 @@ impl DraftLane {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            match self.step(meters) {
+            pulse.begin(meters.clock.elapsed());
+            let stepped = self.step(meters);
+            pulse.end();
+            match stepped {
                 Ok(Some(drafted)) => {
                     // A full channel holds the drafter back, never the target.
                     if !outbox.send(drafted) {
@@ -107,7 +108,7 @@ impl DraftLane {
                     Err(RecvTimeoutError::Timeout) => {}
                 },
                 Err(error) => {
-                    tracing::warn!("the drafter stops: {error}; the target goes on alone");
+                    tracing::warn!("a draft model fails: {error}");
                     return;
                 }
             }

@@ -180,6 +180,7 @@ mod tests {
             noise_seed: 2,
             limits: Limits {
                 context: 100,
+                cells: 100,
                 rows: 16,
                 leaves: 4,
             },

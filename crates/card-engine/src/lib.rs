@@ -5,6 +5,7 @@
 //! lane one thread runs both, as the policy says. Neither case needs a coordinator.
 
 mod draft_lane;
+mod drafters;
 pub mod emulate;
 mod pipe;
 pub mod placement;
@@ -16,18 +17,18 @@ pub mod text;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
 use card_core::engine::{Finish, Memory, Request, RequestError, Round, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
-use card_core::types::{DRAFTERS, SequenceId, Source, Token};
+use card_core::types::{DRAFTERS, SequenceId, Token};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use draft_lane::DraftLane;
-use pipe::pipe;
-use target_lane::{Drafting, Link};
+use drafters::Drafters;
+pub use drafters::{Draft, MakeModel};
 
 /// Settings of a running engine.
 #[derive(Clone, Debug)]
@@ -60,6 +61,11 @@ pub struct Options {
     pub trace: bool,
     /// Decisions closer than this are reported as near-ties.
     pub near_tie: f32,
+    /// A drafter on a lane of its own that takes this long over one step hangs, and is
+    /// replaced.
+    pub drafter_hang: Duration,
+    /// Pause before a drafter that failed is made anew; it doubles with each failure.
+    pub drafter_pause: Duration,
     /// What is known of the target's forwards.
     pub target_cost: CostCurve,
     /// What is known of the draft models' forwards.
@@ -83,6 +89,8 @@ impl Default for Options {
             memory: Memory::default(),
             trace: false,
             near_tie: 0.05,
+            drafter_hang: Duration::from_secs(20),
+            drafter_pause: Duration::from_secs(1),
             target_cost: CostCurve::default(),
             draft_costs: Default::default(),
         }
@@ -90,7 +98,7 @@ impl Default for Options {
 }
 
 /// What to generate.
-#[derive(Clone, Debug)]
+#[derive(Default)]
 pub struct Generate {
     /// Tokens of the prompt.
     pub prompt: Vec<Token>,
@@ -102,6 +110,11 @@ pub struct Generate {
     pub stop_tokens: Vec<Token>,
     /// The text the user expects back; empty for none.
     pub prediction: Vec<Token>,
+    /// Report log probabilities, and so many of the most probable tokens with each
+    /// ([`Round::logprobs`]).
+    pub logprobs: Option<usize>,
+    /// What may be written; `None` for anything.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// News of a generation.
@@ -126,6 +139,9 @@ pub enum Failure {
     /// The target failed.
     #[error("{0}")]
     Target(String),
+    /// The grammar cannot go on.
+    #[error("the grammar failed: {0}")]
+    Constraint(String),
     /// The engine is gone.
     #[error("the engine has stopped")]
     Stopped,
@@ -144,18 +160,37 @@ pub struct LaneTimes {
     pub forwards: u64,
     /// Draft forwards.
     pub draft_forwards: u64,
+    /// Draft models that are at work.
+    pub drafters: u64,
+    /// Times one failed.
+    pub drafter_failures: u64,
 }
 
-#[derive(Default)]
 pub(crate) struct Meters {
+    clock: Instant,
     target_ns: AtomicU64,
     draft_ns: AtomicU64,
     overhead_ns: AtomicU64,
     forwards: AtomicU64,
     draft_forwards: AtomicU64,
+    drafters: AtomicU64,
+    failures: AtomicU64,
 }
 
 impl Meters {
+    fn new() -> Self {
+        Meters {
+            clock: Instant::now(),
+            target_ns: AtomicU64::default(),
+            draft_ns: AtomicU64::default(),
+            overhead_ns: AtomicU64::default(),
+            forwards: AtomicU64::default(),
+            draft_forwards: AtomicU64::default(),
+            drafters: AtomicU64::default(),
+            failures: AtomicU64::default(),
+        }
+    }
+
     fn target(&self, time: Duration) {
         self.target_ns
             .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
@@ -183,7 +218,6 @@ pub(crate) enum Command {
 pub struct Engine {
     commands: Option<Sender<Command>>,
     target: Option<JoinHandle<Memory>>,
-    drafts: Vec<JoinHandle<()>>,
     meters: Arc<Meters>,
     next: AtomicU64,
 }
@@ -203,37 +237,27 @@ impl Engine {
     /// If the system gives no thread.
     pub fn start(
         target: Box<dyn Model + Send>,
-        drafts: impl IntoIterator<Item = Box<dyn Model + Send>>,
+        drafts: impl IntoIterator<Item = impl Into<Draft>>,
         options: Options,
     ) -> std::io::Result<Engine> {
         let (commands, inbox) = bounded(64);
-        let meters = Arc::new(Meters::default());
-        let mut threads = Vec::new();
-        let mut drafting = Vec::new();
-        let sources = Source::ALL.into_iter().filter(|s| s.drafter().is_some());
-        for (model, source) in drafts.into_iter().zip(sources) {
-            if options.mode == Mode::Plain {
-                break;
-            }
-            let lane = DraftLane::new(model, source, &options);
-            if options.lanes == Lanes::Shared {
-                drafting.push(Drafting::Here(Box::new(lane)));
-                continue;
-            }
-            let (to, mut from_engine) = pipe(256, options.latency);
-            let (to_engine, from) = pipe(256, options.latency);
-            let meters = meters.clone();
-            let thread = std::thread::Builder::new().name(format!("card-{}", source.name()));
-            threads.push(thread.spawn(move || lane.run(&mut from_engine, &to_engine, &meters))?);
-            drafting.push(Drafting::There(Link::new(to, from)));
-        }
-        let lane = target_lane::TargetLane::new(target, drafting, &options, meters.clone());
+        let meters = Arc::new(Meters::new());
+        let plan = Options {
+            memory: Memory::default(),
+            ..options.clone()
+        };
+        let wanted = drafts.into_iter().map(Into::into);
+        let wanted = wanted.take(match options.mode {
+            Mode::Plain => 0,
+            _ => DRAFTERS,
+        });
+        let drafters = Drafters::start(wanted, plan, meters.clone())?;
+        let lane = target_lane::TargetLane::new(target, drafters, &options, meters.clone());
         let thread = std::thread::Builder::new().name("card-target".into());
         let target_thread = thread.spawn(move || lane.run(&inbox))?;
         Ok(Engine {
             commands: Some(commands),
             target: Some(target_thread),
-            drafts: threads,
             meters,
             next: AtomicU64::new(1),
         })
@@ -255,6 +279,8 @@ impl Engine {
             max_tokens: what.max_tokens,
             stop_tokens: what.stop_tokens,
             prediction: what.prediction,
+            logprobs: what.logprobs,
+            constraint: what.constraint,
         };
         commands
             .send(Command::Open(request, sender))
@@ -275,9 +301,6 @@ impl Engine {
     fn join(&mut self) -> Option<Memory> {
         self.commands = None;
         let memory = self.target.take().and_then(|t| t.join().ok());
-        for draft in self.drafts.drain(..) {
-            let _ = draft.join();
-        }
         memory
     }
 
@@ -290,6 +313,8 @@ impl Engine {
             overhead: ns(&self.meters.overhead_ns),
             forwards: self.meters.forwards.load(Ordering::Relaxed),
             draft_forwards: self.meters.draft_forwards.load(Ordering::Relaxed),
+            drafters: self.meters.drafters.load(Ordering::Relaxed),
+            drafter_failures: self.meters.failures.load(Ordering::Relaxed),
         }
     }
 }

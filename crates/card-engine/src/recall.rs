@@ -95,6 +95,7 @@ mod tests {
             noise_seed: 2,
             limits: Limits {
                 context: 300,
+                cells: 300,
                 rows: 16,
                 leaves: 4,
             },

@@ -1,79 +1,22 @@
 //! The target's thread: the engine loop.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use card_core::drafter::{DraftInput, Drafted};
+use card_core::drafter::DraftInput;
 use card_core::engine::{Action, Engine, EngineConfig, Memory, Output};
 use card_core::forward::{Forward, KvOp, Model, ModelError};
-use card_core::policy::{Outlook, Policy, PolicyConfig};
+use card_core::policy::{Policy, PolicyConfig};
 use card_core::types::{SequenceId, Source};
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-use crate::draft_lane::DraftLane;
-use crate::pipe::{PipeReceiver, PipeSender};
+use crate::drafters::Drafters;
 use crate::{Command, Event, Failure, Meters, Options};
-
-/// Where the drafter is.
-pub(crate) enum Drafting {
-    /// On this thread.
-    Here(Box<DraftLane>),
-    /// On another.
-    There(Link),
-}
-
-/// The channels to a drafter on another lane.
-pub(crate) struct Link {
-    to: PipeSender<DraftInput>,
-    from: PipeReceiver<Drafted>,
-    /// What did not fit into the channel yet; commits of one sequence are joined.
-    backlog: VecDeque<DraftInput>,
-}
-
-impl Link {
-    pub(crate) fn new(to: PipeSender<DraftInput>, from: PipeReceiver<Drafted>) -> Self {
-        Link {
-            to,
-            from,
-            backlog: VecDeque::new(),
-        }
-    }
-
-    /// Sends without ever waiting; `false` if nobody listens any more.
-    fn send(&mut self, input: Option<DraftInput>) -> bool {
-        if let Some(input) = input {
-            match (self.backlog.back_mut(), input) {
-                (
-                    Some(DraftInput::Commit {
-                        sequence, tokens, ..
-                    }),
-                    DraftInput::Commit {
-                        sequence: other,
-                        tokens: more,
-                        ..
-                    },
-                ) if *sequence == other => tokens.extend(more),
-                (_, input) => self.backlog.push_back(input),
-            }
-        }
-        while let Some(input) = self.backlog.pop_front() {
-            match self.to.try_send(input) {
-                Ok(()) => {}
-                Err(TrySendError::Full(input)) => {
-                    self.backlog.push_front(input);
-                    return true;
-                }
-                Err(TrySendError::Disconnected(_)) => return false,
-            }
-        }
-        true
-    }
-}
 
 pub(crate) struct TargetLane {
     model: Box<dyn Model + Send>,
-    drafting: Vec<Drafting>,
+    drafters: Drafters,
     engine: Engine,
     clients: HashMap<SequenceId, Sender<Event>>,
     meters: Arc<Meters>,
@@ -84,7 +27,7 @@ pub(crate) struct TargetLane {
 impl TargetLane {
     pub(crate) fn new(
         model: Box<dyn Model + Send>,
-        drafting: Vec<Drafting>,
+        drafters: Drafters,
         options: &Options,
         meters: Arc<Meters>,
     ) -> Self {
@@ -108,17 +51,13 @@ impl TargetLane {
             trace: options.trace,
             near_tie: options.near_tie,
         };
-        let mut engine = Engine::new(config, policy, options.memory.clone());
-        if drafting.is_empty() {
-            engine.drafter_lost();
-        }
         TargetLane {
             model,
-            drafting,
-            engine,
+            drafters,
+            engine: Engine::new(config, policy, options.memory.clone()),
             clients: HashMap::new(),
+            clock: meters.clock,
             meters,
-            clock: Instant::now(),
             ops: Vec::new(),
         }
     }
@@ -126,6 +65,7 @@ impl TargetLane {
     /// Runs until nobody can send commands any more; returns what was learned.
     pub(crate) fn run(mut self, inbox: &Receiver<Command>) -> Memory {
         self.serve(inbox);
+        self.drafters.end();
         self.engine.memory().clone()
     }
 
@@ -139,15 +79,10 @@ impl TargetLane {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            self.hear_drafter();
-            let mut outlooks: Vec<Outlook> = self
-                .drafting
-                .iter_mut()
-                .filter_map(|d| match d {
-                    Drafting::Here(lane) => lane.outlook(),
-                    Drafting::There(_) => None,
-                })
-                .collect();
+            self.drafters.revive(&self.engine);
+            self.drafters.hear(&mut self.engine);
+            self.count_drafters();
+            let mut outlooks = self.drafters.outlooks();
             let action = loop {
                 let now = self.clock.elapsed();
                 match self.engine.poll(now, &outlooks) {
@@ -170,8 +105,10 @@ impl TargetLane {
                     continue;
                 }
                 Some(Action::Wait(until)) => {
-                    let now = self.clock.elapsed();
-                    self.wait(inbox, until.saturating_sub(now));
+                    let most = until.saturating_sub(self.clock.elapsed());
+                    if let Some(command) = self.drafters.wait(inbox, most) {
+                        self.command(command);
+                    }
                 }
                 Some(Action::Idle | Action::Draft(_)) => {
                     self.tell();
@@ -191,15 +128,12 @@ impl TargetLane {
         match command {
             Command::Open(request, client) => {
                 let sequence = request.sequence;
-                let input = DraftInput::Open {
-                    sequence,
-                    tokens: request.prompt.clone(),
-                    params: request.params.clone(),
-                };
                 match self.engine.open(request, self.clock.elapsed()) {
                     Ok(()) => {
                         self.clients.insert(sequence, client);
-                        self.tell_drafter(&input);
+                        if let Some(input) = self.engine.introduction(sequence) {
+                            self.drafters.tell(&input);
+                        }
                     }
                     Err(error) => {
                         let _ = client.send(Event::Failed(error.into()));
@@ -243,103 +177,26 @@ impl TargetLane {
 
     /// Lets a drafter take a step on this lane; `false` if it took none.
     fn draft(&mut self, source: Source) -> bool {
-        let place = self
-            .drafting
-            .iter()
-            .position(|d| matches!(d, Drafting::Here(lane) if lane.source() == source));
-        let Some(place) = place else { return false };
-        let Drafting::Here(lane) = &mut self.drafting[place] else {
-            return false;
-        };
-        match lane.step(&self.meters) {
-            Ok(Some(drafted)) => {
-                self.engine.drafted(&drafted);
-                true
-            }
-            Ok(None) => false,
-            Err(error) => {
-                tracing::warn!("a drafter stops: {error}; the target goes on without it");
-                self.drafting.remove(place);
-                self.count_drafters();
-                false
-            }
+        let drafted = self.drafters.step(source);
+        if let Some(drafted) = &drafted {
+            self.engine.drafted(drafted);
         }
+        drafted.is_some()
     }
 
-    /// Tells the engine if the last drafter is gone.
+    /// Tells the engine whether there is a drafter.
     fn count_drafters(&mut self) {
-        if self.drafting.is_empty() {
-            self.engine.drafter_lost();
+        match self.drafters.any() {
+            true => self.engine.drafter_back(),
+            false => self.engine.drafter_lost(),
         }
-    }
-
-    fn hear_drafter(&mut self) {
-        let engine = &mut self.engine;
-        self.drafting.retain_mut(|drafting| {
-            let Drafting::There(link) = drafting else {
-                return true;
-            };
-            let alive = link.send(None);
-            loop {
-                match link.from.try_recv() {
-                    Ok(drafted) => engine.drafted(&drafted),
-                    Err(TryRecvError::Empty) => return alive,
-                    Err(TryRecvError::Disconnected) => return false,
-                }
-            }
-        });
-        self.count_drafters();
-    }
-
-    /// Waits for a drafter or a command. What a drafter says is heard afterwards.
-    fn wait(&mut self, inbox: &Receiver<Command>, most: Duration) {
-        let mut select = Select::new();
-        let command = select.recv(inbox);
-        let mut links = Vec::new();
-        let mut until = Instant::now() + most;
-        for (place, drafting) in self.drafting.iter().enumerate() {
-            let Drafting::There(link) = drafting else {
-                continue;
-            };
-            match link.from.next() {
-                Ok(due) => until = until.min(due),
-                Err(receiver) => links.push((select.recv(receiver), place, receiver)),
-            }
-        }
-        let Ok(operation) = select.select_deadline(until) else {
-            return;
-        };
-        if operation.index() == command {
-            if let Ok(command) = operation.recv(inbox) {
-                self.command(command);
-            }
-            return;
-        }
-        let ready = links.iter().find(|l| l.0 == operation.index());
-        let coming = ready.map(|&(_, place, receiver)| (place, operation.recv(receiver).ok()));
-        if let Some((place, Some(message))) = coming
-            && let Some(Drafting::There(link)) = self.drafting.get_mut(place)
-        {
-            link.from.take_in(message);
-        }
-    }
-
-    fn tell_drafter(&mut self, input: &DraftInput) {
-        self.drafting.retain_mut(|drafting| match drafting {
-            Drafting::Here(lane) => {
-                lane.handle(input.clone());
-                true
-            }
-            Drafting::There(link) => link.send(Some(input.clone())),
-        });
-        self.count_drafters();
     }
 
     fn tell(&mut self) {
         for output in self.engine.take_outputs() {
             match output {
                 Output::Tokens(sequence, from, tokens) => {
-                    self.tell_drafter(&DraftInput::Commit {
+                    self.drafters.tell(&DraftInput::Commit {
                         sequence,
                         from,
                         tokens: tokens.clone(),
@@ -347,8 +204,13 @@ impl TargetLane {
                     self.tell_client(sequence, Event::Tokens(tokens));
                 }
                 Output::Round(round) => self.tell_client(round.sequence, Event::Round(round)),
+                Output::Failed(sequence, why) => {
+                    self.drafters.tell(&DraftInput::Close { sequence });
+                    self.tell_client(sequence, Event::Failed(Failure::Constraint(why)));
+                    self.clients.remove(&sequence);
+                }
                 Output::Finished(sequence, reason) => {
-                    self.tell_drafter(&DraftInput::Close { sequence });
+                    self.drafters.tell(&DraftInput::Close { sequence });
                     self.tell_client(sequence, Event::Finished(reason));
                     self.clients.remove(&sequence);
                 }

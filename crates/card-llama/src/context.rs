@@ -88,6 +88,7 @@ impl LlamaContext {
             scratch: IDS as Id - 1,
             limits: Limits {
                 context: options.context,
+                cells: (options.context as usize) * options.sequences.max(1) as usize,
                 rows: options.rows as usize,
                 // Some ids stay free for stems.
                 leaves: IDS / 2,

@@ -177,6 +177,31 @@ impl KvTrees {
                 }
                 true
             }
+            KvOp::Share {
+                sequence,
+                from,
+                keep,
+            } => {
+                let Some(owner) = self.trees.get(&from) else {
+                    return false;
+                };
+                if keep > owner.stem_len {
+                    return false;
+                }
+                let from = owner.stem;
+                let Some(to) = self.free.pop() else {
+                    return false;
+                };
+                let mut tree = Tree::new(to);
+                tree.stem_len = keep;
+                out.push(MemoryOp::Copy {
+                    from,
+                    to,
+                    end: keep,
+                });
+                self.trees.insert(sequence, tree);
+                true
+            }
             KvOp::Adopt {
                 sequence,
                 from,

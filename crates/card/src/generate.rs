@@ -145,6 +145,7 @@ pub fn stream(
         max_tokens: sampling.max_tokens,
         stop_tokens,
         prediction: what.prediction,
+        ..Generate::default()
     })?;
     let mut text = TextStream::new(sampling.stop.clone());
     let mut done = String::new();

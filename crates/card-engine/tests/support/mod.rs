@@ -264,6 +264,7 @@ pub fn generate(
             max_tokens,
             stop_tokens: Vec::new(),
             prediction: Vec::new(),
+            ..Generate::default()
         })
         .expect("a running engine");
     while let Some(event) = stream.next() {

@@ -1,0 +1,232 @@
+//! Drafters that panic, fail or hang, and many sequences at once: every text is plain
+//! decoding's, and the drafter comes back. On made-up models, so that it takes no time.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::policy::{Lanes, Mode};
+use card_core::sampler::SamplingParams;
+use card_core::synthetic::{Synthetic, SyntheticConfig};
+use card_core::types::Token;
+use card_engine::{Draft, Engine, Event, Generate, Options};
+use crossbeam_channel::{Receiver, bounded};
+
+const LIMITS: Limits = Limits {
+    context: 400,
+    cells: 4000,
+    rows: 24,
+    leaves: 8,
+};
+
+fn model(noise: f32) -> Synthetic {
+    Synthetic::new(SyntheticConfig {
+        vocab: 40,
+        seed: 5,
+        spread: 2.0,
+        noise,
+        noise_seed: 99,
+        limits: LIMITS,
+    })
+}
+
+#[derive(Clone)]
+enum Fault {
+    Panic,
+    Error,
+    /// Until the other end of the channel goes.
+    Hang(Receiver<()>),
+}
+
+/// A draft model that breaks at its fifth forward.
+struct Faulty {
+    inner: Synthetic,
+    fault: Fault,
+    forwards: u32,
+}
+
+impl Logits for Faulty {
+    fn row(&self, i: usize) -> &[f32] {
+        self.inner.row(i)
+    }
+}
+
+impl Model for Faulty {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    fn vocab(&self) -> usize {
+        self.inner.vocab()
+    }
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        self.inner.apply(op)
+    }
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        self.forwards += 1;
+        if self.forwards >= 5 {
+            match &self.fault {
+                Fault::Panic => panic!("a drafter that panics, on purpose"),
+                Fault::Error => return Err(ModelError::Failed("a drafter that fails".into())),
+                Fault::Hang(until) => {
+                    let _ = until.recv();
+                }
+            }
+        }
+        self.inner.forward(forward)
+    }
+}
+
+/// A target that takes a little, so that a drafter on another lane has time to draft.
+struct Slow(Synthetic);
+
+impl Logits for Slow {
+    fn row(&self, i: usize) -> &[f32] {
+        self.0.row(i)
+    }
+}
+
+impl Model for Slow {
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+    fn vocab(&self) -> usize {
+        self.0.vocab()
+    }
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        self.0.apply(op)
+    }
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        std::thread::sleep(Duration::from_micros(200));
+        self.0.forward(forward)
+    }
+}
+
+fn options(mode: Mode, lanes: Lanes) -> Options {
+    Options {
+        mode,
+        lanes,
+        drafter_hang: Duration::from_millis(30),
+        drafter_pause: Duration::from_millis(1),
+        parked: 3,
+        ..Options::default()
+    }
+}
+
+fn request(i: u32) -> Generate {
+    Generate {
+        prompt: (0..5 + i % 7).map(|j| (i * 3 + j) % 40).collect(),
+        params: SamplingParams {
+            temperature: if i % 2 == 0 { 0.0 } else { 0.8 },
+            seed: i.into(),
+            ..SamplingParams::default()
+        },
+        max_tokens: 60 + i % 5,
+        ..Generate::default()
+    }
+}
+
+fn read(stream: &card_engine::Stream) -> Vec<Token> {
+    let mut text = Vec::new();
+    while let Some(event) = stream.next() {
+        match event {
+            Event::Tokens(tokens) => text.extend(tokens),
+            Event::Round(_) => {}
+            Event::Finished(_) => return text,
+            Event::Failed(failure) => panic!("{failure}"),
+        }
+    }
+    panic!("the engine is gone");
+}
+
+fn alone(count: u32) -> Vec<Vec<Token>> {
+    let none: [Draft; 0] = [];
+    let options = options(Mode::Plain, Lanes::Shared);
+    let engine = Engine::start(Box::new(model(0.0)), none, options).unwrap();
+    let text = |i| read(&engine.generate(request(i)).unwrap());
+    (0..count).map(text).collect()
+}
+
+fn survives(fault: Fault, lanes: Lanes) {
+    let expected = alone(8);
+    let made = Arc::new(AtomicU32::new(0));
+    let counted = made.clone();
+    let first = Faulty {
+        inner: model(0.4),
+        fault: fault.clone(),
+        forwards: 0,
+    };
+    // The second one breaks as well, the third is sound.
+    let again = move || -> Result<Box<dyn Model + Send>, String> {
+        match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(Box::new(Faulty {
+                inner: model(0.4),
+                fault: fault.clone(),
+                forwards: 0,
+            })),
+            1 => Err("not yet".into()),
+            _ => Ok(Box::new(model(0.4))),
+        }
+    };
+    let draft = Draft::new(Box::new(first), Box::new(again));
+    let target = Box::new(Slow(model(0.0)));
+    let engine = Engine::start(target, [draft], options(Mode::Card, lanes)).unwrap();
+    // Until it is back for good: the pauses between are milliseconds.
+    for _ in 0..200 {
+        let streams: Vec<_> = (0..8)
+            .map(|i| engine.generate(request(i)).unwrap())
+            .collect();
+        for (i, stream) in streams.iter().enumerate() {
+            assert_eq!(read(stream), expected[i], "text {i}");
+        }
+        if made.load(Ordering::SeqCst) == 3 && engine.lane_times().drafters == 1 {
+            break;
+        }
+    }
+    let times = engine.lane_times();
+    assert_eq!(times.drafters, 1, "the drafter is back");
+    assert_eq!(times.drafter_failures, 3);
+}
+
+#[test]
+fn a_drafter_that_panics() {
+    survives(Fault::Panic, Lanes::Shared);
+    survives(Fault::Panic, Lanes::Disjoint);
+}
+
+#[test]
+fn a_drafter_that_fails() {
+    survives(Fault::Error, Lanes::Shared);
+    survives(Fault::Error, Lanes::Disjoint);
+}
+
+#[test]
+fn a_drafter_that_hangs() {
+    let (_until, wait) = bounded(0);
+    survives(Fault::Hang(wait), Lanes::Disjoint);
+}
+
+#[test]
+fn many_at_once_write_what_each_writes_alone() {
+    let expected = alone(24);
+    for lanes in [Lanes::Shared, Lanes::Disjoint] {
+        let draft: Box<dyn Model + Send> = Box::new(model(0.4));
+        let target = Box::new(Slow(model(0.0)));
+        let engine = Engine::start(target, [draft], options(Mode::Auto, lanes)).unwrap();
+        let streams: Vec<_> = (0..24)
+            .map(|i| engine.generate(request(i)).unwrap())
+            .collect();
+        // Some go away; the others do not notice.
+        let mut rest = Vec::new();
+        for (i, stream) in streams.into_iter().enumerate() {
+            if i % 5 != 4 {
+                rest.push((i, stream));
+            }
+        }
+        for (i, stream) in rest {
+            assert_eq!(read(&stream), expected[i], "text {i}");
+        }
+    }
+}
