@@ -38,6 +38,8 @@ pub struct Drafted {
     pub expansions: Vec<Expansion>,
     /// Rows the forward had.
     pub rows: u32,
+    /// When it began, on the drafter's clock.
+    pub started: Duration,
     /// Time it took.
     pub elapsed: Duration,
 }
@@ -299,17 +301,12 @@ impl Drafter {
             source: self.config.source,
             expansions,
             rows,
+            started: self.started,
             elapsed,
         }
     }
 
-    fn open(
-        &mut self,
-        sequence: SequenceId,
-        tokens: Vec<Token>,
-        params: SamplingParams,
-        end: u32,
-    ) {
+    fn open(&mut self, sequence: SequenceId, tokens: Vec<Token>, params: SamplingParams, end: u32) {
         if tokens.is_empty() || self.drafts.contains_key(&sequence) {
             return;
         }

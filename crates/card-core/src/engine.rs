@@ -22,7 +22,10 @@ use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
 use crate::types::{SequenceId, Source, Token};
 
-pub use round::{Round, RoundNode};
+pub use round::{DraftSpan, Round, RoundNode};
+
+/// Draft steps reported with a round.
+const MOST_SPANS: usize = 64;
 
 /// Which shapes of forward may be used, so that results do not depend on them
 /// (docs/exactness.md).
@@ -195,6 +198,8 @@ struct Sequence {
     prediction: Prediction,
     logprobs: Option<usize>,
     constraint: Option<Box<dyn Constraint>>,
+    /// Evictions that were reported.
+    evicted: u64,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -238,6 +243,8 @@ pub struct Engine {
     waiting_since: Option<Duration>,
     last_round: Duration,
     last_forward: Duration,
+    /// Draft steps that were heard of since the last round.
+    spans: Vec<DraftSpan>,
     /// The drafter was waited for in vain; it is not again until it is heard.
     drafter_silent: bool,
     nodes: Vec<NodeId>,
@@ -261,6 +268,7 @@ impl Engine {
             waiting_since: None,
             last_round: Duration::ZERO,
             last_forward: Duration::ZERO,
+            spans: Vec::new(),
             drafter_silent: false,
             nodes: Vec::new(),
         }
@@ -326,6 +334,7 @@ impl Engine {
                 solo: false,
                 logprobs,
                 constraint,
+                evicted: 0,
             },
         );
         if max_tokens == 0 {
@@ -345,6 +354,14 @@ impl Engine {
     /// those for a path that survived are re-based.
     pub fn drafted(&mut self, drafted: &Drafted) {
         self.drafter_silent = false;
+        if self.config.trace && self.spans.len() < MOST_SPANS {
+            self.spans.push(DraftSpan {
+                source: drafted.source,
+                start: drafted.started,
+                elapsed: drafted.elapsed,
+                rows: drafted.rows,
+            });
+        }
         for e in &drafted.expansions {
             if let (Some(&(_, prob)), Some(seq)) =
                 (e.children.first(), self.sequences.get(&e.sequence))
@@ -714,7 +731,7 @@ impl Engine {
             rows: flight.parts.iter().map(|p| p.chain as u32).sum(),
         };
         flight.rows = forward.rows.len();
-        flight.why = self.policy.take_why();
+        flight.why = self.policy.take_why(flight.base);
         self.flight = Some(flight);
         Action::Forward(forward)
     }

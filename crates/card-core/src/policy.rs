@@ -84,8 +84,10 @@ pub struct Step<'a> {
 pub struct Why {
     /// What a millisecond is worth: tokens.
     pub rate: f64,
-    /// Plain decoding's tokens per millisecond.
+    /// Plain decoding's tokens per millisecond, all sequences together.
     pub plain: f64,
+    /// Sequences that were decoded.
+    pub sequences: u32,
     /// Candidates that were ready.
     pub ready: usize,
     /// Candidates that joined the forward.
@@ -236,7 +238,6 @@ impl Policy {
         };
         let sum: f64 = reaches[..size].iter().map(|r| f64::from(*r)).sum();
         self.why.rate = self.rate(base);
-        self.why.plain = self.plain_rate(base.sequences);
         self.why.ready = reaches.len();
         self.why.taken = size;
         self.why.expected = f64::from(base.sequences) + sum;
@@ -249,9 +250,13 @@ impl Policy {
         self.config.mode == Mode::Auto && self.since_plain >= REMEASURE
     }
 
-    /// The numbers behind the round that was launched last; the next one begins anew.
-    pub fn take_why(&mut self) -> Why {
-        std::mem::take(&mut self.why)
+    /// The numbers behind the round that is launched with `base`; the next one begins anew.
+    pub fn take_why(&mut self, base: Base) -> Why {
+        Why {
+            plain: self.plain_rate(base.sequences),
+            sequences: base.sequences,
+            ..std::mem::take(&mut self.why)
+        }
     }
 
     /// Size of most worth, at least `least`, and that worth (tokens, time priced at λ).

@@ -169,7 +169,10 @@ impl Logprob {
         let of = |logit: f32| logit - whole;
         Logprob {
             token,
-            logprob: of(logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY)),
+            logprob: of(logits
+                .get(token as usize)
+                .copied()
+                .unwrap_or(f32::NEG_INFINITY)),
             top: best.iter().take(top).map(|b| (b.1, of(b.0))).collect(),
         }
     }
@@ -326,12 +329,14 @@ impl Sampler {
         buffer.clear();
         match allowed {
             None => buffer.extend_from_slice(logits),
-            Some(mask) => buffer.extend(logits.iter().enumerate().map(|(token, &logit)| {
-                match allows(mask, token as Token) {
-                    true => logit,
-                    false => f32::NEG_INFINITY,
-                }
-            })),
+            Some(mask) => {
+                buffer.extend(logits.iter().enumerate().map(|(token, &logit)| {
+                    match allows(mask, token as Token) {
+                        true => logit,
+                        false => f32::NEG_INFINITY,
+                    }
+                }))
+            }
         }
         if params.has_penalties() {
             let window = history.len().min(params.penalty_window as usize);

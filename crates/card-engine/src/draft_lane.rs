@@ -23,7 +23,12 @@ pub(crate) struct DraftLane {
 }
 
 impl DraftLane {
-    pub(crate) fn new(model: Box<dyn Model + Send>, source: Source, options: &Options) -> Self {
+    pub(crate) fn new(
+        model: Box<dyn Model + Send>,
+        source: Source,
+        options: &Options,
+        clock: Instant,
+    ) -> Self {
         let chain = options.mode == Mode::DraftThenVerify;
         let config = DrafterConfig {
             source,
@@ -45,7 +50,7 @@ impl DraftLane {
                 options.draft_costs[source.drafter().unwrap_or(0)].clone(),
             ),
             model,
-            clock: Instant::now(),
+            clock,
             ops: Vec::new(),
         }
     }

@@ -150,14 +150,12 @@ impl Drafters {
     pub(crate) fn any(&self) -> bool {
         let at_work = |s: &Slot| matches!(s.state, State::Here(_) | State::There(_));
         let count = self.slots.iter().filter(|s| at_work(s)).count();
-        self.meters
-            .drafters
-            .store(count as u64, Ordering::Relaxed);
+        self.meters.drafters.store(count as u64, Ordering::Relaxed);
         count > 0
     }
 
     fn at_work(&self, model: Box<dyn Model + Send>, source: Source) -> std::io::Result<State> {
-        let lane = DraftLane::new(model, source, &self.options);
+        let lane = DraftLane::new(model, source, &self.options, self.meters.clock);
         if self.options.lanes == Lanes::Shared {
             return Ok(State::Here(Box::new(lane)));
         }

@@ -212,6 +212,7 @@ impl Meters {
 pub(crate) enum Command {
     Open(Request, Sender<Event>),
     Cancel(SequenceId),
+    Memory(Sender<Memory>),
 }
 
 /// A running engine. Dropping it ends what runs and joins its threads.
@@ -290,6 +291,18 @@ impl Engine {
             events,
             commands,
         })
+    }
+
+    /// What this run and those before it learned so far.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn memory(&self) -> Result<Memory, Failure> {
+        let commands = self.commands.as_ref().ok_or(Failure::Stopped)?;
+        let (sender, memory) = bounded(1);
+        let asked = commands.send(Command::Memory(sender));
+        asked.map_err(|_| Failure::Stopped)?;
+        memory.recv().map_err(|_| Failure::Stopped)
     }
 
     /// Ends what runs, and returns what this run and those before it learned. `None` if the

@@ -141,6 +141,9 @@ impl TargetLane {
                 }
             }
             Command::Cancel(sequence) => self.engine.cancel(sequence),
+            Command::Memory(asked) => {
+                let _ = asked.send(self.engine.memory().clone());
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! The chat template of a GGUF file: a Jinja program written for Python.
 
+use std::io::Write;
+
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +40,10 @@ pub enum ChatError {
 }
 
 /// A chat template, ready to use.
+#[derive(Clone)]
 pub struct ChatTemplate {
     env: Environment<'static>,
+    knows_tools: bool,
     bos: String,
     eos: String,
 }
@@ -67,8 +72,20 @@ impl ChatTemplate {
         env.add_function("raise_exception", |message: String| -> Result<Value, _> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
+        env.add_filter("tojson", python_json);
+        let knows_tools = source.contains("tools");
         env.add_template_owned("chat", source).map_err(refused)?;
-        Ok(ChatTemplate { env, bos, eos })
+        Ok(ChatTemplate {
+            env,
+            knows_tools,
+            bos,
+            eos,
+        })
+    }
+
+    /// Whether it has a place for tools the model may call.
+    pub fn knows_tools(&self) -> bool {
+        self.knows_tools
     }
 
     /// The prompt for the assistant's next message. It contains special tokens as text,
@@ -77,17 +94,26 @@ impl ChatTemplate {
     /// # Errors
     /// What the template says against the conversation.
     pub fn render(&self, messages: &[Message]) -> Result<String, ChatError> {
+        let messages = serde_json::to_value(messages);
+        let messages = messages.map_err(|e| ChatError::Refused(e.to_string()))?;
+        self.render_with_tools(&messages, None)
+    }
+
+    /// The same for messages with whatever fields the template knows (`tool_calls`,
+    /// `tool_call_id`), and the tools the model may call, as OpenAI's API has them.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_with_tools(
+        &self,
+        messages: &serde_json::Value,
+        tools: Option<&serde_json::Value>,
+    ) -> Result<String, ChatError> {
         let template = self.env.get_template("chat").map_err(refused)?;
-        let messages: Vec<Value> = messages
-            .iter()
-            .map(|m| {
-                let fields = [("role", &m.role), ("content", &m.content)];
-                Value::from_pairs(fields.map(|(key, value)| (key, value.as_str())))
-            })
-            .collect();
         let text = template
             .render(context! {
-                messages => messages,
+                messages => Value::from(Serde(messages)),
+                tools => tools.map(|t| Value::from(Serde(t))),
                 add_generation_prompt => true,
                 bos_token => self.bos.as_str(),
                 eos_token => self.eos.as_str(),
@@ -97,6 +123,44 @@ impl ChatTemplate {
             Some(rest) if !self.bos.is_empty() => rest.to_owned(),
             _ => text,
         })
+    }
+}
+
+/// `tojson` as templates expect it: Python's `json.dumps` with `ensure_ascii=False`, which
+/// escapes nothing for HTML and puts spaces after commas and colons.
+fn python_json(value: Value) -> Result<Value, minijinja::Error> {
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonFormat);
+    let failed = |e: String| minijinja::Error::new(ErrorKind::BadSerialization, e);
+    value
+        .serialize(&mut serializer)
+        .map_err(|e| failed(e.to_string()))?;
+    let text = String::from_utf8(out).map_err(|e| failed(e.to_string()))?;
+    Ok(Value::from_safe_string(text))
+}
+
+struct PythonFormat;
+
+impl serde_json::ser::Formatter for PythonFormat {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> IoResult {
+        comma(out, first)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> IoResult {
+        comma(out, first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> IoResult {
+        out.write_all(b": ")
+    }
+}
+
+type IoResult = std::io::Result<()>;
+
+fn comma<W: ?Sized + Write>(out: &mut W, first: bool) -> IoResult {
+    match first {
+        true => Ok(()),
+        false => out.write_all(b", "),
     }
 }
 
@@ -120,6 +184,16 @@ mod tests {
             text,
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
         );
+    }
+
+    #[test]
+    fn tools_are_written_as_python_writes_json() {
+        let source = "{% for t in tools %}{{ t | tojson }}{% endfor %}";
+        let t = ChatTemplate::new(source.into(), String::new(), String::new()).unwrap();
+        let tools = serde_json::json!([{ "name": "a<b", "list": [1, "é"] }]);
+        let text = t.render_with_tools(&serde_json::json!([]), Some(&tools));
+        assert_eq!(text.unwrap(), r#"{"name": "a<b", "list": [1, "é"]}"#);
+        assert!(t.knows_tools());
     }
 
     #[test]

@@ -32,6 +32,14 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Talk with a model
     Chat(ChatArgs),
+    /// Serve a model to others: an OpenAI-compatible server, with a page at `/`
+    #[command(after_help = SERVE_HELP)]
+    Serve(Box<ServeArgs>),
+    /// Check audit logs
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Explain a request from an audit log: one page that shows where each token came from
+    Explain(ExplainArgs),
     /// Fetch a model or a pair of the catalogue
     Pull {
         /// Name of a model or a pair (see `card list`)
@@ -70,6 +78,134 @@ Examples:
   card bench --sweep cache                     memory of the cache against speed
   card bench --emulate a100-70b-1b             paced like devices you do not have
   card bench --peer http://127.0.0.1:8080      another server on the same prompts (docs/bench.md)";
+
+const SERVE_HELP: &str = "\
+Settings come from flags, then the environment, then a file: card.toml in this folder, or
+--config FILE. Its keys are the long flags without dashes in front:
+  model = \"qwen-coder\"
+  parallel = 8
+Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/serving.md).";
+
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Address to listen on; 0.0.0.0 is the whole network, and wants --api-key
+    #[arg(
+        long,
+        default_value = "127.0.0.1",
+        env = "CARD_HOST",
+        value_name = "ADDR"
+    )]
+    pub host: std::net::IpAddr,
+    /// Port to listen on; 0 for a free one
+    #[arg(long, default_value_t = 8080, env = "CARD_PORT", value_name = "N")]
+    pub port: u16,
+    /// A key that clients have to send (may be given several times, or with commas)
+    #[arg(
+        long,
+        env = "CARD_API_KEY",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "KEY"
+    )]
+    pub api_key: Vec<String>,
+    /// A file with keys, one a line
+    #[arg(long, env = "CARD_API_KEY_FILE", value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Certificate chain for HTTPS (PEM)
+    #[arg(long, env = "CARD_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key for HTTPS (PEM)
+    #[arg(long, env = "CARD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Web pages of this origin may use the server; * for all [default: none]
+    #[arg(long, env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors: Vec<String>,
+    /// Name of the model in answers [default: as for --model]
+    #[arg(long, env = "CARD_SERVED_NAME", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Generations at a time; each has its own context
+    #[arg(long, default_value_t = 4, env = "CARD_PARALLEL", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub parallel: u32,
+    /// Requests that may wait; more get status 429
+    #[arg(long, default_value_t = 64, env = "CARD_QUEUE", value_name = "N")]
+    pub queue: usize,
+    /// Most seconds for a request, waiting included
+    #[arg(
+        long,
+        default_value_t = 600,
+        env = "CARD_REQUEST_TIMEOUT",
+        value_name = "S"
+    )]
+    pub request_timeout: u64,
+    /// Largest body of a request
+    #[arg(
+        long,
+        default_value_t = 4096,
+        env = "CARD_MAX_REQUEST_KIB",
+        value_name = "KIB"
+    )]
+    pub max_request_kib: usize,
+    /// Seconds that running generations get to finish when the server is stopped
+    #[arg(
+        long,
+        default_value_t = 30,
+        env = "CARD_DRAIN_TIMEOUT",
+        value_name = "S"
+    )]
+    pub drain_timeout: u64,
+    /// No page at `/`
+    #[arg(long, env = "CARD_NO_PAGE", value_parser = clap::builder::BoolishValueParser::new())]
+    pub no_page: bool,
+    /// Log every candidate and decision to this file (`card audit`, `card explain`)
+    #[arg(long, env = "CARD_AUDIT", value_name = "FILE")]
+    pub audit: Option<PathBuf>,
+    /// The audit log contains prompts and answers too
+    #[arg(long, env = "CARD_AUDIT_TEXT", value_parser = clap::builder::BoolishValueParser::new())]
+    pub audit_text: bool,
+    /// An audit log of this size is set aside and a new one begun
+    #[arg(long, default_value_t = 100, env = "CARD_AUDIT_ROTATE_MIB", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    pub audit_rotate_mib: u64,
+    /// Settings from this file [default: card.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the settings and where each comes from, and end
+    #[arg(long)]
+    pub print_config: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Check that nothing in a log was changed or is missing
+    Verify {
+        /// The files, oldest first
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// List the requests in a log
+    List {
+        /// The files, oldest first
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// The files of the log, oldest first
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Name of the request; what comes after `chatcmpl-` in an answer's id, or `card audit list`
+    #[arg(short, long, value_name = "ID")]
+    pub request: String,
+    /// Which of its answers
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub choice: usize,
+    /// The page to write
+    #[arg(short, long, default_value = "explain.html", value_name = "FILE")]
+    pub out: PathBuf,
+}
 
 #[derive(Args, Debug)]
 pub struct CalibrateArgs {
@@ -250,7 +386,7 @@ pub struct ModelArgs {
     #[arg(long, default_value_t = 128, value_name = "KIB")]
     pub cache_kib: usize,
     /// Do not use, or add to, what earlier runs learned (docs/sources.md)
-    #[arg(long, env = "CARD_NO_MEMORY")]
+    #[arg(long, env = "CARD_NO_MEMORY", value_parser = clap::builder::BoolishValueParser::new())]
     pub no_memory: bool,
     /// Pace the models like devices you do not have: a TOML file or a built-in profile
     #[arg(long, value_name = "PROFILE", hide_short_help = true)]

@@ -206,12 +206,23 @@ pub fn llama_context(
     context: u32,
     cores: &Cores,
 ) -> Result<LlamaContext, LlamaError> {
+    llama_contexts(model, role, context, 1, cores)
+}
+
+/// A context of a model for several sequences of full length.
+pub fn llama_contexts(
+    model: &LlamaModel,
+    role: &'static str,
+    context: u32,
+    sequences: u32,
+    cores: &Cores,
+) -> Result<LlamaContext, LlamaError> {
     LlamaContext::new(
         model,
         &ContextOptions {
             role,
             context,
-            sequences: 1,
+            sequences,
             spare_cells: SPARE_CELLS,
             rows: ROWS,
             cores: cores.clone(),

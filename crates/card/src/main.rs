@@ -1,9 +1,11 @@
 //! The `card` command.
 
 mod args;
+mod audit;
 mod bench;
 mod calibrate;
 mod chat;
+mod config;
 mod emulation;
 mod export;
 mod generate;
@@ -15,6 +17,7 @@ mod profile;
 mod progress;
 mod report;
 mod rig;
+mod serve;
 mod session;
 mod show;
 
@@ -22,14 +25,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use args::{Cli, Command};
-use clap::Parser;
 use indicatif::HumanBytes;
 use models::catalogue::Catalogue;
 use models::fetch;
 use models::store::Store;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, matches) = match config::parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return refuse(&error),
+    };
+    if !matches!(cli.command, Command::Serve(_)) {
+        // `card list | head` ends quietly. A server must survive clients that go away.
+        sigpipe::reset();
+    }
     let level = match cli.verbose {
         0 => "warn",
         1 => "info,card=debug,card_engine=debug",
@@ -42,22 +51,25 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-    match run(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            let style = anstyle::AnsiColor::Red.on_default().bold();
-            anstream::eprintln!("{style}error:{style:#} {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run(cli, &matches).unwrap_or_else(|error| refuse(&error))
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+fn refuse(error: &anyhow::Error) -> ExitCode {
+    let style = anstyle::AnsiColor::Red.on_default().bold();
+    anstream::eprintln!("{style}error:{style:#} {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
     interrupt::install()?;
     let catalogue = Catalogue::load(cli.catalogue.as_deref())?;
     match cli.command {
         Command::Generate(args) => generate::run(&args, &catalogue),
         Command::Chat(args) => chat::run(&args, &catalogue),
+        Command::Serve(args) if args.print_config => config::print(matches),
+        Command::Serve(args) => serve::run(&args, &catalogue),
+        Command::Audit(command) => audit::run(&command),
+        Command::Explain(args) => audit::explain(&args),
         Command::Pull { name } => pull(&catalogue, &name),
         Command::List => list(&catalogue),
         Command::Quantize {

@@ -8,12 +8,12 @@ use card_core::policy::{Lanes, Mode};
 use card_core::types::Source;
 use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
 use card_engine::placement::Placement;
-use card_engine::{Engine, Options};
+use card_engine::{Draft, Engine, MakeModel, Options};
 use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
 
 use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
 use crate::emulation::emulation;
-use crate::loader::{Loader, Target, find_files, level, llama_context, threads};
+use crate::loader::{Loader, Target, find_files, level, llama_context, llama_contexts, threads};
 use crate::memory::Kept;
 use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
@@ -32,6 +32,8 @@ pub struct Run {
     /// Decisions closer than this are reported.
     pub near_tie: Option<f32>,
     pub memory: Memory,
+    /// Sequences that run at a time.
+    pub sequences: u32,
 }
 
 /// Loaded models and what is known of them: engines are made from it.
@@ -51,7 +53,7 @@ pub struct Rig {
     kept: Option<Kept>,
     shapes: Shapes,
     near_tie: f32,
-    parked: usize,
+    reuses: bool,
     args: ModelArgs,
 }
 
@@ -106,7 +108,7 @@ impl Rig {
             near_tie,
             // A prefix that an earlier answer left was decoded token by token, a prompt is
             // decoded in one go: not the same arithmetic.
-            parked: usize::from(args.exactness == ExactnessArg::Default),
+            reuses: args.exactness == ExactnessArg::Default,
             emulation,
             overruns: Overruns::default(),
             args: args.clone(),
@@ -141,6 +143,7 @@ impl Rig {
             trace: false,
             near_tie: None,
             memory: Memory::default(),
+            sequences: 1,
         }
     }
 
@@ -166,7 +169,11 @@ impl Rig {
             cache_bytes: run.cache_bytes,
             free_sources: run.free_sources,
             memory: run.memory.clone(),
-            parked: self.parked,
+            parked: if self.reuses {
+                run.sequences as usize
+            } else {
+                0
+            },
             trace: run.trace,
             near_tie: run.near_tie.unwrap_or(self.near_tie),
             ..Options::default()
@@ -175,29 +182,36 @@ impl Rig {
             options.target_cost = CostCurve::from_points(p.target.iter().copied());
             options.draft_costs[0] = CostCurve::from_points(p.draft.iter().copied());
         }
-        let target = self.model_context(&self.target, "target", &cores)?;
-        let mut contexts = Vec::new();
-        for model in self.draft.iter().chain(self.draft2.iter().map(|d| &d.0)) {
-            if drafts {
-                contexts.push(self.model_context(model, "draft", &draft_cores)?);
-            }
-        }
+        let n = run.sequences;
+        let target = llama_contexts(&self.target, "target", self.context, n, &cores)?;
         if let Some((_, profile)) = &self.draft2 {
             options.draft_costs[1] = profile.report.cost();
         }
-        let boxed = |model: LlamaContext| Box::new(model) as Box<dyn Model + Send>;
-        let (target, draft): (_, Vec<_>) = match &self.emulation {
-            None => (boxed(target), contexts.into_iter().map(boxed).collect()),
+        let pace = |model, cost: CostCurve| paced(model, Some((cost, self.overruns.clone())));
+        let target = match &self.emulation {
+            None => Box::new(target) as Box<dyn Model + Send>,
             Some(e) => {
                 options.latency = e.latency();
                 options.draft_costs[1] = e.draft_cost();
-                let target = Emulated::new(target, e.target_cost(), self.overruns.clone());
-                let paced = |d| Emulated::new(d, e.draft_cost(), self.overruns.clone());
-                let boxed = |d| Box::new(paced(d)) as Box<dyn Model + Send>;
-                (Box::new(target), contexts.into_iter().map(boxed).collect())
+                pace(target, e.target_cost())
             }
         };
-        Engine::start(target, draft, options).context("cannot start the engine's threads")
+        let mut contexts = Vec::new();
+        for model in self.draft.iter().chain(self.draft2.iter().map(|d| &d.0)) {
+            if !drafts {
+                break;
+            }
+            let (model, cores, context) = (model.clone(), draft_cores.clone(), self.context);
+            let emulated = self.emulation.as_ref();
+            let emulated = emulated.map(|e| (e.draft_cost(), self.overruns.clone()));
+            let mut make: MakeModel = Box::new(move || {
+                let made = llama_contexts(&model, "draft", context, n, &cores);
+                let made = made.map_err(|e| e.to_string())?;
+                Ok(paced(made, emulated.clone()))
+            });
+            contexts.push(Draft::new(make().map_err(anyhow::Error::msg)?, make));
+        }
+        Engine::start(target, contexts, options).context("cannot start the engine's threads")
     }
 
     /// The best way to run the pair on those lanes.
@@ -306,6 +320,14 @@ impl Rig {
         let top = self.draft_top();
         placements.sort_by(|a, b| b.promise(top).0.total_cmp(&a.promise(top).0));
         Ok(placements)
+    }
+}
+
+/// A model, paced if it is to be.
+fn paced(model: LlamaContext, cost: Option<(CostCurve, Overruns)>) -> Box<dyn Model + Send> {
+    match cost {
+        None => Box::new(model),
+        Some((cost, overruns)) => Box::new(Emulated::new(model, cost, overruns)),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Engine, Finish, Flight, Output, Part};
 use crate::forward::{Forward, KvOp, Logits};
 use crate::policy::Why;
 use crate::sampler::Logprob;
-use crate::types::{SequenceId, SourceSet, Token};
+use crate::types::{SequenceId, Source, SourceSet, Token};
 
 /// What one target forward did for one sequence.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Round {
     /// Log probabilities of the tokens, in the model's own distribution (before bias,
     /// penalties and constraint), if they were asked for.
     pub logprobs: Vec<Logprob>,
+    /// Candidates dropped for want of room since the round before.
+    pub evicted: usize,
     /// Candidates cached after the correction.
     pub survivors: usize,
     /// Decisions closer than the near-tie bound: index in the sequence, margin in logits.
@@ -37,6 +39,8 @@ pub struct Round {
     pub deferred: bool,
     /// Rows of the whole forward.
     pub rows: usize,
+    /// When the forward began, on the engine's clock.
+    pub launched: Duration,
     /// Time of the forward.
     pub forward: Duration,
     /// Time since the round before ended, this forward included.
@@ -45,6 +49,21 @@ pub struct Round {
     pub why: Why,
     /// The verified candidates, if the engine was asked to trace. Parents come first.
     pub nodes: Vec<RoundNode>,
+    /// Draft steps since the round before, if the engine was asked to trace.
+    pub drafts: Vec<DraftSpan>,
+}
+
+/// A step of a drafter.
+#[derive(Clone, Copy, Debug)]
+pub struct DraftSpan {
+    /// Whose.
+    pub source: Source,
+    /// When it began, on the drafter's clock; that is the engine's if they share a machine.
+    pub start: Duration,
+    /// Time it took.
+    pub elapsed: Duration,
+    /// Rows of its forward.
+    pub rows: u32,
 }
 
 /// A candidate that was verified.
@@ -131,6 +150,9 @@ impl Engine {
             tokens: Vec::new(),
             hit: None,
             cached_bytes: 0,
+            evicted: 0,
+            launched: flight.launched,
+            drafts: std::mem::take(&mut self.spans),
             logprobs: Vec::new(),
             survivors: 0,
             near_ties: Vec::new(),
@@ -146,6 +168,8 @@ impl Engine {
             return Settled::only(round);
         };
         round.cached_bytes = seq.cache.bytes();
+        round.evicted = (seq.cache.evictions() - seq.evicted) as usize;
+        seq.evicted = seq.cache.evictions();
         if self.config.trace {
             round.nodes = trace(seq, part, flight, forward);
         }

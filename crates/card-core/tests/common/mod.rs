@@ -62,7 +62,11 @@ struct Alternate {
 impl Constraint for Alternate {
     fn allowed(&mut self) -> Result<&[u32], String> {
         let some = self.only.iter().fold(0, |mask, t| mask | 1 << t);
-        self.mask[0] = if self.written % 2 == 0 { some } else { u32::MAX };
+        self.mask[0] = if self.written % 2 == 0 {
+            some
+        } else {
+            u32::MAX
+        };
         Ok(&self.mask)
     }
 
@@ -388,6 +392,7 @@ fn throw_garbage(engine: &mut Engine, seed: &mut u64) {
         source: Source::Draft2,
         expansions,
         rows: 0,
+        started: Duration::ZERO,
         elapsed: Duration::ZERO,
     });
 }

@@ -1,0 +1,250 @@
+//! One generation: the engine's events become text, and everybody who watches hears of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use card_core::engine::{Finish, RequestError, Round};
+use card_core::sampler::Logprob;
+use card_core::types::{Source, Token};
+use card_engine::text::TextStream;
+use card_engine::{Event, Failure, Generate, Stream};
+use crossbeam_channel::RecvTimeoutError;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::app::App;
+use crate::error::ApiError;
+use crate::watch::Watched;
+
+/// What happens in a generation.
+#[derive(Debug)]
+pub enum News {
+    /// More text, with the tokens it came from.
+    Piece(Piece),
+    /// It is over.
+    Done(Box<Outcome>),
+    /// It failed.
+    Failed(ApiError),
+}
+
+/// Some text.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// The text; whole characters, nothing of a stop string.
+    pub text: String,
+    /// Log probabilities of the tokens, if they were asked for.
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+/// A token with what the model thought of it.
+#[derive(Debug)]
+pub struct TokenLogprob {
+    /// The bytes of the token.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// The most probable tokens, best first.
+    pub top: Vec<(Vec<u8>, f32)>,
+}
+
+/// How a generation ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// `stop` or `length`.
+    pub finish: &'static str,
+    /// Tokens that were written.
+    pub tokens: usize,
+    /// Tokens of the expected answer that the target wrote too.
+    pub predicted: usize,
+    /// Tokens of the expected answer that were verified and wrong.
+    pub mispredicted: usize,
+}
+
+/// What one generation runs on.
+pub struct Task {
+    /// Its name: that of the request, and the number of the choice.
+    pub watched: Watched,
+    /// For the engine.
+    pub generate: Generate,
+    /// Texts that end it.
+    pub stop: Vec<String>,
+    /// When it has to be over.
+    pub deadline: Instant,
+    /// The time-out that sets, for the message.
+    pub timeout: Duration,
+}
+
+/// Who hears of a generation.
+pub struct Listener {
+    index: usize,
+    sender: UnboundedSender<(usize, News)>,
+}
+
+impl Listener {
+    /// Of choice `index` of a request.
+    pub fn new(index: usize, sender: UnboundedSender<(usize, News)>) -> Self {
+        Listener { index, sender }
+    }
+
+    /// Tells; whether anybody is there is asked with [`Listener::is_gone`].
+    pub fn send(&self, news: News) {
+        let _ = self.sender.send((self.index, news));
+    }
+
+    /// Nobody is there any more.
+    pub fn is_gone(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Waits until nobody is there any more.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+}
+
+/// Runs a generation to its end. Whoever listens may go away, which ends it.
+pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
+    let stream = match app.engine.generate(task.generate) {
+        Ok(stream) => stream,
+        Err(failure) => {
+            listener.send(News::Failed(refusal(&failure)));
+            return;
+        }
+    };
+    let mut writer = Writer {
+        app,
+        watched: task.watched,
+        text: TextStream::new(task.stop),
+        logprobs: Vec::new(),
+        outcome: Outcome {
+            finish: "stop",
+            tokens: 0,
+            predicted: 0,
+            mispredicted: 0,
+        },
+    };
+    let last = loop {
+        match stream.events().recv_deadline(task.deadline) {
+            Ok(event) => match writer.take(event, &stream, listener) {
+                Some(last) => break last,
+                None if listener.is_gone() => {
+                    stream.cancel();
+                    app.metrics.cancelled.inc();
+                    writer.watched.ended(app, "cancelled", &writer.outcome);
+                    return;
+                }
+                None => {}
+            },
+            Err(RecvTimeoutError::Timeout) => {
+                stream.cancel();
+                break News::Failed(ApiError::timeout(task.timeout.as_secs()));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                break News::Failed(ApiError::internal("the engine has stopped"));
+            }
+        }
+    };
+    let finish = match &last {
+        News::Done(outcome) => outcome.finish,
+        _ => "failed",
+    };
+    writer.watched.ended(app, finish, &writer.outcome);
+    listener.send(last);
+}
+
+/// How a failure of the engine looks to a client.
+fn refusal(failure: &Failure) -> ApiError {
+    match failure {
+        Failure::Request(error @ RequestError::TooLong { .. }) => {
+            ApiError::too_long(error.to_string())
+        }
+        Failure::Request(error) => ApiError::invalid(error.to_string()),
+        Failure::Constraint(why) => ApiError::field("response_format", why.clone()),
+        Failure::Target(_) | Failure::Stopped => ApiError::internal(failure.to_string()),
+    }
+}
+
+struct Writer<'a> {
+    app: &'a Arc<App>,
+    watched: Watched,
+    text: TextStream,
+    /// Of tokens that are still to come.
+    logprobs: Vec<Logprob>,
+    outcome: Outcome,
+}
+
+impl Writer<'_> {
+    /// Takes an event; the last news if it was the last one.
+    fn take(&mut self, event: Event, stream: &Stream, listener: &Listener) -> Option<News> {
+        match event {
+            Event::Round(round) => {
+                self.count_prediction(&round);
+                self.watched.round(self.app, &round);
+                self.logprobs.extend(round.logprobs);
+                None
+            }
+            Event::Tokens(tokens) => {
+                let piece = self.write(&tokens);
+                self.watched.wrote(self.app, tokens.len());
+                if !piece.text.is_empty() || !piece.logprobs.is_empty() {
+                    listener.send(News::Piece(piece));
+                }
+                if self.text.stopped() {
+                    stream.cancel();
+                }
+                None
+            }
+            Event::Finished(reason) => {
+                let rest = self.text.finish();
+                if !rest.is_empty() {
+                    let piece = Piece {
+                        text: rest,
+                        ..Piece::default()
+                    };
+                    listener.send(News::Piece(piece));
+                }
+                self.outcome.finish = match reason {
+                    _ if self.text.stopped() => "stop",
+                    Finish::Stop => "stop",
+                    Finish::Length | Finish::ContextFull | Finish::Cancelled => "length",
+                };
+                Some(News::Done(Box::new(self.outcome.clone())))
+            }
+            Event::Failed(failure) => Some(News::Failed(refusal(&failure))),
+        }
+    }
+
+    fn write(&mut self, tokens: &[Token]) -> Piece {
+        let mut piece = Piece::default();
+        let mut logprobs = self.logprobs.drain(..);
+        for &token in tokens {
+            let known = logprobs.next();
+            if self.text.stopped() {
+                continue;
+            }
+            self.outcome.tokens += 1;
+            let bytes = |token| self.app.vocab.piece(token, true);
+            piece
+                .text
+                .push_str(&self.text.push(&self.app.vocab.piece(token, false)));
+            piece.logprobs.extend(known.map(|known| TokenLogprob {
+                bytes: bytes(token),
+                logprob: known.logprob,
+                top: known.top.iter().map(|&(t, p)| (bytes(t), p)).collect(),
+            }));
+        }
+        piece
+    }
+
+    fn count_prediction(&mut self, round: &Round) {
+        let predicted = round
+            .nodes
+            .iter()
+            .filter(|n| n.sources.contains(Source::Prediction));
+        for node in predicted {
+            match node.accepted {
+                true => self.outcome.predicted += 1,
+                false => self.outcome.mispredicted += 1,
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+// Draws rounds: the candidate tree, the lanes' timeline, the text by source.
+// Used by the live page and by the pages of `card explain`; text goes in as textContent only.
+"use strict";
+const SOURCES = ["draft", "draft2", "suffix", "correction", "prediction"];
+const SVG = "http://www.w3.org/2000/svg";
+
+function el(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+function svg(name, attributes = {}, text) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+// Spaces and line breaks made visible.
+function visible(token) {
+  if (token === null) return "▒";
+  return token.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ /, "␣") || "∅";
+}
+function percent(p) { return p === null ? "?" : (100 * p).toFixed(p < 0.1 ? 1 : 0) + " %"; }
+
+// What stood at each place the target decided in a round:
+// [{token, sources, candidates: [{token, sources, prob, reach, accepted}]}]
+function decisions(round) {
+  let at = null;
+  return round.tokens.map((token, i) => {
+    const candidates = round.nodes.filter((n) => n.parent === at);
+    const next = round.nodes.findIndex((n) => n.parent === at && n.accepted);
+    const here = { token, sources: round.accepted[i] || null, candidates };
+    at = next >= 0 ? next : -1;
+    return here;
+  });
+}
+
+function sourceClass(sources) {
+  if (!sources || !sources.length) return "s-target";
+  return "s-" + SOURCES.find((s) => sources.includes(s));
+}
+
+function describe(decision, words) {
+  const who = decision.sources ? decision.sources.join(" + ") : words.target;
+  const lines = [`${visible(decision.token)}  ← ${who}`];
+  for (const c of decision.candidates.slice(0, 8)) {
+    const mark = c.accepted ? "✓" : "✗";
+    lines.push(`${mark} ${visible(c.token)}  ${percent(c.prob)}  (${c.sources.join(" + ")})`);
+  }
+  if (!decision.candidates.length) lines.push(words.none);
+  return lines.join("\n");
+}
+
+function tokenSpan(decision, words) {
+  const token = decision.token === null ? "▒ " : decision.token;
+  const span = el("span", { class: "token " + sourceClass(decision.sources), tabindex: "-1" }, token);
+  span.title = describe(decision, words);
+  return span;
+}
+
+// The verified tree of a round, from left to right.
+function drawTree(target, round) {
+  const column = 92, row = 24, nodes = round.nodes;
+  const children = new Map();
+  nodes.forEach((n, i) => {
+    const key = n.parent === null ? -1 : n.parent;
+    if (!children.has(key)) children.set(key, []);
+    children.get(key).push(i);
+  });
+  const place = [];
+  let next = 0, depth = 0;
+  (function put(i, d) {
+    depth = Math.max(depth, d);
+    const below = children.get(i) || [];
+    const first = next;
+    below.forEach((c) => put(c, d + 1));
+    if (!below.length) next += 1;
+    place[i + 1] = { d, y: below.length ? place[below[0] + 1].y : first };
+  })(-1, 0);
+  const width = (depth + 2) * column, height = Math.max(1, next) * row + 12;
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
+  const x = (d) => 8 + d * column, y = (v) => 14 + v * row;
+  const label = (t) => { const s = visible(t); return s.length > 9 ? s.slice(0, 8) + "…" : s; };
+  nodes.forEach((n, i) => {
+    const to = place[i + 1], from = place[(n.parent === null ? -1 : n.parent) + 1];
+    if (!to || !from) return;
+    const x1 = x(from.d) + (from.d ? 76 : 14), x2 = x(to.d);
+    picture.append(svg("path", {
+      d: `M${x1} ${y(from.y)} C${x1 + 10} ${y(from.y)} ${x2 - 10} ${y(to.y)} ${x2} ${y(to.y)}`,
+      class: n.accepted ? "edge accepted" : "edge",
+    }));
+  });
+  picture.append(svg("circle", { cx: x(0) + 8, cy: y(place[0].y), r: 6, class: "root" }));
+  nodes.forEach((n, i) => {
+    const at = place[i + 1];
+    if (!at) return;
+    const group = svg("g", { class: `node ${sourceClass(n.sources)}${n.accepted ? " accepted" : ""}` });
+    group.append(svg("rect", { x: x(at.d), y: y(at.y) - 9, width: 76, height: 18, rx: 5 }));
+    group.append(svg("text", { x: x(at.d) + 5, y: y(at.y) + 4 }, label(n.token)));
+    group.append(svg("title", {}, `${visible(n.token)}  ${percent(n.prob)}, reach ${percent(n.reach)}\n${n.sources.join(" + ")}`));
+    picture.append(group);
+  });
+  // What the target wrote after the last accepted candidate.
+  const taken = round.accepted.length;
+  if (round.tokens.length > taken) {
+    const last = nodes.reduce((best, n, i) => (n.accepted ? i : best), -1);
+    const at = place[last + 1];
+    const own = round.tokens[round.tokens.length - 1];
+    const group = svg("g", { class: "node s-target accepted" });
+    group.append(svg("rect", { x: x(depth + 1), y: y(at.y) - 9, width: 76, height: 18, rx: 5 }));
+    group.append(svg("text", { x: x(depth + 1) + 5, y: y(at.y) + 4 }, label(own)));
+    picture.append(group);
+  }
+  target.replaceChildren(picture);
+}
+
+// Both lanes over the last `span` milliseconds.
+function drawTimeline(target, rounds, span, words) {
+  const width = Math.max(240, target.clientWidth || 480), height = 74, left = 64;
+  const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width: "100%", height, role: "img" });
+  if (rounds.length) {
+    const last = rounds[rounds.length - 1];
+    const end = last.start_ms + last.forward_ms, start = end - span;
+    const x = (t) => left + ((t - start) / span) * (width - left - 6);
+    const bar = (from, ms, y, kind, text) => {
+      if (from + ms < start) return;
+      const a = Math.max(left, x(from)), b = x(from + ms);
+      const rect = svg("rect", { x: a, y, width: Math.max(1, b - a - 0.5), height: 20, rx: 2, class: kind });
+      rect.append(svg("title", {}, text));
+      picture.append(rect);
+    };
+    for (const r of rounds) {
+      bar(r.start_ms, r.forward_ms, 8, "lane-target", `${words.target}: ${r.rows} ${words.rows}, ${r.forward_ms.toFixed(1)} ms, +${r.tokens.length}`);
+      for (const d of r.drafts) bar(d.start_ms, d.ms, 36, "lane-" + d.source, `${d.source}: ${d.rows} ${words.rows}, ${d.ms.toFixed(1)} ms`);
+    }
+    for (let i = 0; i <= 4; i++) {
+      const t = start + (span * i) / 4;
+      picture.append(svg("text", { x: x(t) - (i === 4 ? 52 : 0), y: 70, class: "axis" }, `${Math.round(t - end)} ms`));
+    }
+  }
+  picture.append(svg("text", { x: 2, y: 22, class: "axis" }, words.target));
+  picture.append(svg("text", { x: 2, y: 50, class: "axis" }, words.drafter));
+  target.replaceChildren(picture);
+}
+
+// Figures over rounds.
+function figures(rounds) {
+  const decode = rounds.filter((r) => r.plain_ms !== null);
+  const sum = (f) => decode.reduce((s, r) => s + f(r), 0);
+  const tokens = sum((r) => r.tokens.length), ms = sum((r) => r.elapsed_ms);
+  const plain = sum((r) => r.plain_ms * r.tokens.length);
+  const judged = rounds.filter((r) => r.hit !== null && r.hit !== undefined);
+  return {
+    rate: ms ? (1e3 * tokens) / ms : 0,
+    speedup: ms ? plain / ms : 0,
+    tau: decode.length ? tokens / decode.length : 0,
+    hits: judged.length ? judged.filter((r) => r.hit).length / judged.length : 0,
+    rounds: decode.length,
+  };
+}
