@@ -53,6 +53,8 @@ pub struct Report {
     pub positions: usize,
     /// Whether a row of a tree's best path gets the logits it gets in a chain, bit for bit.
     pub trees: bool,
+    /// Rows and milliseconds of a forward that reads a prompt; only its last row has logits.
+    pub prefill: Option<(usize, f64)>,
 }
 
 /// How close the output is to plain decoding's.
@@ -151,6 +153,7 @@ impl Report {
             sizes,
             positions: self.positions + other.positions,
             trees: self.trees && other.trees,
+            prefill: self.prefill,
         }
     }
 
@@ -170,7 +173,9 @@ impl Report {
 
     /// Milliseconds by rows.
     pub fn cost(&self) -> CostCurve {
-        CostCurve::from_points(self.sizes.iter().map(|s| (s.rows as u32, s.ms)))
+        let sizes = self.sizes.iter().map(|s| (s.rows, s.ms));
+        let points = sizes.chain(self.prefill);
+        CostCurve::from_points(points.map(|(rows, ms)| (rows as u32, ms)))
     }
 }
 
@@ -215,7 +220,38 @@ pub fn run(
             Some(earlier) => earlier.and(&report),
         });
     }
-    whole.ok_or_else(|| ModelError::Failed("the context is too small for the self-test".into()))
+    let too_small = || ModelError::Failed("the context is too small for the self-test".into());
+    let mut whole = whole.ok_or_else(too_small)?;
+    whole.prefill = prefill(model, passage, largest)?;
+    Ok(whole)
+}
+
+/// Reads the passage over and over as a prompt: (rows, milliseconds) of the faster of two
+/// forwards. `None` if a forward cannot be larger than `tested` rows.
+fn prefill(
+    model: &mut dyn Model,
+    passage: &[Token],
+    tested: usize,
+) -> Result<Option<(usize, f64)>, ModelError> {
+    const ROWS: usize = 128;
+    let limits = model.limits();
+    let rows = ROWS.min(limits.rows).min(limits.context as usize);
+    if rows <= tested {
+        return Ok(None);
+    }
+    let prompt: Vec<Token> = passage.iter().copied().cycle().take(rows).collect();
+    let mut forward = Forward::chain(BODY, 0, &prompt, 0);
+    for row in &mut forward.rows[..rows - 1] {
+        row.logits = false;
+    }
+    let mut best = f64::INFINITY;
+    for _ in 0..2 {
+        let start = Instant::now();
+        model.forward(&forward)?;
+        best = best.min(start.elapsed().as_secs_f64() * 1e3);
+        model.apply(KvOp::Release { sequence: BODY })?;
+    }
+    Ok(Some((rows, best)))
 }
 
 /// The self-test behind one head.
@@ -272,6 +308,7 @@ fn behind(
         sizes: reports,
         positions: passage.len(),
         trees: true,
+        prefill: None,
     };
     for size in &mut report.sizes {
         if !TREES.contains(&size.rows) {

@@ -25,6 +25,8 @@ pub struct Profile {
 const PASSAGE: &str = "To find the largest number in a list, look at each element once and \
     remember the best one so far. In Python: def largest(xs): best = xs[0]; for x in xs: best = \
     max(best, x); return best. The loop runs n times, so its cost grows linearly.";
+/// Findings of another format are not used.
+const FORMAT: &str = "findings 2";
 /// Positions compared: enough that a class of kernels shows.
 const POSITIONS: usize = 40;
 
@@ -79,7 +81,7 @@ fn identity(model: &LlamaModel) -> Result<String> {
     let modified = meta.modified().ok();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(format!(
-        "card {} | {} | {} bytes {:?} | {}",
+        "card {} {FORMAT} | {} | {} bytes {:?} | {}",
         env!("CARGO_PKG_VERSION"),
         fs::canonicalize(model.path())?.display(),
         meta.len(),
