@@ -150,6 +150,7 @@ fn context(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, Failure> {
         sequences: 1,
         spare_cells: 512,
         rows: 256,
+        in_order: false,
         cores: cores.clone(),
     };
     Ok(LlamaContext::new(model, &options)?)

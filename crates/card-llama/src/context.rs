@@ -23,12 +23,18 @@ pub struct ContextOptions {
     pub spare_cells: u32,
     /// Most rows of a forward.
     pub rows: u32,
+    /// Keep the cells of each sequence in the order of their positions, whatever the others
+    /// do, so that attention sums as if it were alone (docs/exactness.md).
+    pub in_order: bool,
     /// The lane it runs on.
     pub cores: Cores,
 }
 
 /// Sequence ids of llama.cpp a context has; each leaf of a tree takes one.
 const IDS: usize = 128;
+/// Ids that no sequence gets: of padding, and of what [`ContextOptions::in_order`] keeps.
+const SCRATCH: Id = IDS as Id - 1;
+const DEAD: Id = IDS as Id - 2;
 
 /// A model with its KV cache.
 pub struct LlamaContext {
@@ -37,7 +43,10 @@ pub struct LlamaContext {
     // Dropped after the context, which uses it.
     _model: Arc<Handle>,
     trees: KvTrees,
-    scratch: Id,
+    in_order: bool,
+    /// Cells that are taken, dead ones included.
+    used: usize,
+    cells: usize,
     limits: Limits,
     vocab: usize,
     role: &'static str,
@@ -84,8 +93,10 @@ impl LlamaContext {
             raw,
             batch,
             _model: model.handle.clone(),
-            trees: KvTrees::new(IDS - 1),
-            scratch: IDS as Id - 1,
+            trees: KvTrees::new(IDS - 2),
+            in_order: options.in_order,
+            used: 0,
+            cells: params.n_ctx as usize,
             limits: Limits {
                 context: options.context,
                 cells: (options.context as usize) * options.sequences.max(1) as usize,
@@ -121,10 +132,58 @@ impl LlamaContext {
                 },
                 // SAFETY: as above.
                 MemoryOp::Remove { id, start } => unsafe {
+                    // llama.cpp puts the next token into the first free cell. One that
+                    // becomes free before the last of another sequence must not be it.
+                    if self.in_order {
+                        sys::llama_memory_seq_cp(memory, id, DEAD, start as i32, -1);
+                    }
                     sys::llama_memory_seq_rm(memory, id, start as i32, -1);
                 },
             }
         }
+    }
+
+    /// Gives the cells of the dead back, if there are many or `rows` more do not fit: the
+    /// stems are taken out and put in again, one behind the other.
+    fn compact(&mut self, rows: usize) -> Result<(), ModelError> {
+        const FEW: usize = 512;
+        let Some(stems) = self.trees.stems().filter(|_| self.in_order) else {
+            return Ok(());
+        };
+        let live: usize = stems.iter().map(|s| s.1 as usize).sum();
+        let full = self.used + rows > self.cells;
+        if self.used == live || !(full || self.used > 2 * live + FEW) {
+            return Ok(());
+        }
+        let context = self.raw.as_ptr();
+        let mut saved = Vec::with_capacity(stems.len());
+        for &(id, length) in stems.iter().filter(|s| s.1 > 0) {
+            // SAFETY: the context is alive and used by nobody else; the buffer is as long as
+            // said.
+            let bytes = unsafe {
+                let mut bytes = vec![0u8; sys::llama_state_seq_get_size(context, id)];
+                let n = sys::llama_state_seq_get_data(context, bytes.as_mut_ptr(), bytes.len(), id);
+                bytes.truncate(n);
+                bytes
+            };
+            saved.push((id, length, bytes));
+        }
+        let memory = self.memory();
+        // SAFETY: the memory is the context's own; what is still wanted was copied.
+        unsafe { sys::llama_memory_clear(memory, false) };
+        self.used = live;
+        for (id, length, bytes) in saved {
+            // SAFETY: as above; the bytes came from this context.
+            let n =
+                unsafe { sys::llama_state_seq_set_data(context, bytes.as_ptr(), bytes.len(), id) };
+            if n == 0 {
+                return Err(ModelError::Failed(format!(
+                    "the KV cache of {length} tokens cannot be moved: {}",
+                    log::reason()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Decodes rows with their ids, and padding up to `pad_to` rows in a sequence of its own.
@@ -156,9 +215,10 @@ impl LlamaContext {
             add(row.token as i32, row.position, ids, row.logits);
         }
         for i in 0..padding {
-            add(0, i as u32, &[self.scratch], true);
+            add(0, i as u32, &[SCRATCH], true);
         }
         self.batch.n_tokens = n as i32;
+        self.used += n;
         log::forget();
         let turn = self.cores.take();
         // SAFETY: the batch holds n tokens, the context is alive and used by nobody else;
@@ -175,7 +235,7 @@ impl LlamaContext {
         drop(turn);
         if padding > 0 {
             self.memory_ops.push(MemoryOp::Remove {
-                id: self.scratch,
+                id: SCRATCH,
                 start: 0,
             });
             self.change_memory();
@@ -247,6 +307,7 @@ impl Model for LlamaContext {
                 self.limits.rows
             )));
         }
+        self.compact(rows)?;
         let mut before = Vec::new();
         let Some(ids) = self.trees.place(&forward.rows, &mut before) else {
             return Err(ModelError::Full {

@@ -158,6 +158,14 @@ impl KvTrees {
         Some(())
     }
 
+    /// The id and length of every stem; `None` while trees hang off some.
+    pub(crate) fn stems(&self) -> Option<Vec<(Id, u32)>> {
+        let stems = self.trees.values();
+        stems
+            .map(|t| t.cells.is_empty().then_some((t.stem, t.stem_len)))
+            .collect()
+    }
+
     /// Carries out an operation of the core; `false` if it names what is not there.
     pub(crate) fn apply(&mut self, op: KvOp, out: &mut Vec<MemoryOp>) -> bool {
         match op {

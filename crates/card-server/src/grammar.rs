@@ -59,8 +59,8 @@ impl Grammars {
 
 fn grammar(shape: &Shape) -> Result<TopLevelGrammar, String> {
     Ok(match shape {
-        Shape::Object => TopLevelGrammar::from_json_schema(json!({ "type": "object" })),
-        Shape::Schema(schema) => TopLevelGrammar::from_json_schema(schema.clone()),
+        Shape::Object => TopLevelGrammar::from_json_schema(neat(json!({ "type": "object" }))),
+        Shape::Schema(schema) => TopLevelGrammar::from_json_schema(neat(schema.clone())),
         Shape::Call(functions) => {
             let call = |(name, arguments): &(String, Value)| {
                 json!({
@@ -75,11 +75,22 @@ fn grammar(shape: &Shape) -> Result<TopLevelGrammar, String> {
                 [one] => one.clone(),
                 _ => json!({ "anyOf": calls }),
             };
+            let schema = neat(schema);
             let lark =
                 format!("start: \"<tool_call>\\n\" call \"\\n</tool_call>\"\ncall: %json {schema}");
             TopLevelGrammar::from_lark(lark)
         }
     })
+}
+
+/// Between the parts of a text stands a space, or a line break with an indent, and no more:
+/// small models like to go on with blanks for ever.
+fn neat(mut schema: Value) -> Value {
+    if let Some(fields) = schema.as_object_mut() {
+        let blank = r"(\n[ ]{0,40}|[ ])?";
+        fields.insert("x-guidance".into(), json!({ "whitespace_pattern": blank }));
+    }
+    schema
 }
 
 fn factory(vocab: &Vocab) -> Result<ParserFactory, String> {

@@ -225,6 +225,7 @@ pub fn llama_contexts(
             sequences,
             spare_cells: SPARE_CELLS,
             rows: ROWS,
+            in_order: sequences > 1 && role == "target",
             cores: cores.clone(),
         },
     )

@@ -83,6 +83,7 @@ pub fn context(model: &LlamaModel, cores: &Cores) -> LlamaContext {
         sequences: 1,
         spare_cells: 512,
         rows: 128,
+        in_order: false,
         cores: cores.clone(),
     };
     LlamaContext::new(model, &options).expect("a context")

@@ -1,0 +1,496 @@
+//! `card serve` on the small model, over HTTP, as clients meet it.
+//!
+//! Needs it: `cargo run --release -p card -- pull smol`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// A running server; killed when dropped.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+        command
+            .args(["serve", "-m", "smol", "--port", "0"])
+            .args(arguments);
+        command.env("CARD_NO_MEMORY", "true").stdin(Stdio::null());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("the server ended").unwrap();
+            if let Some((_, rest)) = line.split_once("serving ") {
+                let url = rest.split("://").nth(1).unwrap();
+                break url.trim_end_matches("/v1").to_owned();
+            }
+        };
+        // What it says later must not fill the pipe.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| eprintln!("{l}")));
+        Server { child, address }
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
+        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|h| h.starts_with("Host:")) {
+            head += "Host: localhost\r\n";
+        }
+        for header in headers {
+            head += &format!("{header}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        // A server that refuses early may close before it has read everything.
+        let _ = stream
+            .write_all(head.as_bytes())
+            .and_then(|()| stream.write_all(body));
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
+        (status.unwrap_or(0), answer)
+    }
+
+    fn get(&self, path: &str) -> String {
+        let (status, answer) = self.request("GET", path, &[], b"");
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let (status, answer) = self.request("POST", path, &[], body.to_string().as_bytes());
+        (status, json_of(&answer))
+    }
+
+    fn chat(&self, body: Value) -> Value {
+        let mut whole = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }],
+            "temperature": 0, "max_tokens": 24 });
+        for (key, value) in body.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        let (status, answer) = self.post("/v1/chat/completions", &whole);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// A value of `/metrics`.
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics");
+        let line = text.lines().find_map(|l| l.strip_prefix(name));
+        line.and_then(|l| l.trim().parse().ok()).unwrap_or(-1.0)
+    }
+
+    fn until(&self, what: &str, done: impl Fn(&Server) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !done(self) {
+            assert!(Instant::now() < end, "{what} never came");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([name, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The JSON in an answer, chunked or not.
+fn json_of(answer: &str) -> Value {
+    let start = answer.find("\r\n\r\n").map_or(0, |at| at + 4);
+    let body = &answer[start..];
+    let open = body.find('{').unwrap_or(0);
+    let close = body.rfind('}').map_or(body.len(), |at| at + 1);
+    serde_json::from_str(&body[open..close]).unwrap_or_else(|e| panic!("{e}: {answer}"))
+}
+
+fn text(answer: &Value) -> &str {
+    answer["choices"][0]["message"]["content"].as_str().unwrap()
+}
+
+#[test]
+fn answers_as_the_api_says_and_refuses_with_a_reason() {
+    let server = Server::start(&["--draft", "smol", "--max-request-kib", "64"]);
+    let plain = server.chat(json!({}));
+    assert_eq!(plain["object"], "chat.completion");
+    assert_eq!(plain["choices"][0]["finish_reason"], "length");
+    assert_eq!(plain["usage"]["completion_tokens"], 24);
+    // The same, streamed: the pieces add up, and usage comes at the end.
+    let body = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }], "n": 2,
+        "temperature": 0, "max_tokens": 24, "stream": true, "stream_options": { "include_usage": true } });
+    let (status, answer) = server.request(
+        "POST",
+        "/v1/chat/completions",
+        &[],
+        body.to_string().as_bytes(),
+    );
+    assert_eq!(status, 200);
+    let events: Vec<&str> = answer
+        .lines()
+        .filter_map(|l| l.strip_prefix("data: "))
+        .collect();
+    assert_eq!(events.last(), Some(&"[DONE]"));
+    let chunks: Vec<Value> = events[..events.len() - 1]
+        .iter()
+        .map(|e| serde_json::from_str(e).unwrap())
+        .collect();
+    let pieces = |index: usize| -> String {
+        let choices = chunks.iter().filter_map(|c| c["choices"].get(0));
+        let mine = choices.filter(|c| c["index"] == index);
+        mine.filter_map(|c| c["delta"]["content"].as_str())
+            .collect()
+    };
+    assert_eq!(
+        (pieces(0).as_str(), pieces(1).as_str()),
+        (text(&plain), text(&plain))
+    );
+    assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], 48);
+    // Stop strings, log probabilities, bias, schemas, predictions, tokens.
+    let stopped = server.chat(json!({ "stop": "the" }));
+    assert!(!text(&stopped).contains("the") && stopped["choices"][0]["finish_reason"] == "stop");
+    let logged = server.chat(json!({ "logprobs": true, "top_logprobs": 3, "max_tokens": 4 }));
+    let logged = logged["choices"][0]["logprobs"]["content"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert_eq!(logged.len(), 4);
+    assert!(logged.iter().all(|l| {
+        let top = l["top_logprobs"].as_array().unwrap();
+        top.len() == 3 && top[0]["logprob"] == l["logprob"] && l["logprob"].as_f64().unwrap() <= 0.0
+    }));
+    let (_, first) = server.post("/tokenize", &json!({ "content": text(&plain) }));
+    let first = &first["tokens"][0];
+    let banned = server.chat(json!({ "logit_bias": { first.to_string(): -100 } }));
+    assert_ne!(text(&banned), text(&plain));
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } },
+        "required": ["n"], "additionalProperties": false });
+    let shaped = server.chat(json!({ "max_tokens": 64,
+        "response_format": { "type": "json_schema", "json_schema": { "name": "n", "schema": schema } } }));
+    let parsed: Value = serde_json::from_str(text(&shaped)).unwrap();
+    assert!(parsed["n"].is_i64(), "{parsed}");
+    let predicted =
+        server.chat(json!({ "prediction": { "type": "content", "content": text(&plain) } }));
+    assert_eq!(text(&predicted), text(&plain));
+    let details = &predicted["usage"]["completion_tokens_details"];
+    assert!(
+        details["accepted_prediction_tokens"].as_u64().unwrap() > 0,
+        "{details}"
+    );
+    let (_, back) = server.post("/detokenize", &json!({ "tokens": [first] }));
+    assert!(text(&plain).starts_with(back["content"].as_str().unwrap()));
+    let (_, completion) = server.post(
+        "/v1/completions",
+        &json!({ "prompt": ["1, 2, 3,", "a b"],
+        "max_tokens": 3, "echo": true, "logprobs": 1, "temperature": 0 }),
+    );
+    assert_eq!(completion["choices"].as_array().unwrap().len(), 2);
+    assert!(
+        completion["choices"][0]["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("1, 2, 3,")
+    );
+    assert_eq!(
+        server
+            .post(
+                "/v1/completions",
+                &json!({ "prompt": [5, 6, 7], "max_tokens": 1 })
+            )
+            .0,
+        200
+    );
+    // What is wrong is refused, each with a message in OpenAI's shape.
+    let long = "word ".repeat(9000);
+    let chat = |content: &str| json!({ "messages": [{ "role": "user", "content": content }] });
+    let cases: [(&str, &str, Vec<u8>, u16, &str); 12] = [
+        (
+            "POST",
+            "/v1/chat/completions",
+            b"{\"messages\":".to_vec(),
+            400,
+            "not JSON",
+        ),
+        (
+            "POST",
+            "/v1/chat/completions",
+            b"\xff\xfe".to_vec(),
+            400,
+            "not JSON",
+        ),
+        (
+            "POST",
+            "/v1/chat/completions",
+            b"{}".to_vec(),
+            400,
+            "messages",
+        ),
+        (
+            "POST",
+            "/v1/chat/completions",
+            chat(&long).to_string().into(),
+            400,
+            "context holds",
+        ),
+        (
+            "POST",
+            "/v1/chat/completions",
+            vec![b' '; 80 << 10],
+            413,
+            "larger than",
+        ),
+        (
+            "POST",
+            "/v1/completions",
+            b"{\"prompt\":\"\"}".to_vec(),
+            400,
+            "empty",
+        ),
+        (
+            "POST",
+            "/v1/completions",
+            b"{\"prompt\":[99999999]}".to_vec(),
+            400,
+            "vocabulary",
+        ),
+        (
+            "POST",
+            "/detokenize",
+            b"{\"tokens\":[-1]}".to_vec(),
+            400,
+            "tokens",
+        ),
+        ("GET", "/v1/chat/completions", vec![], 405, "method"),
+        ("GET", "/nothing", vec![], 404, "no such path"),
+        ("GET", "/v1/models/gpt-4", vec![], 404, "there is no model"),
+        (
+            "POST",
+            "/v1/chat/completions",
+            json!({ "messages": [{ "role": "user", "content": "x" }],
+            "tools": [{ "type": "function", "function": { "name": "f" } }] })
+            .to_string()
+            .into(),
+            400,
+            "no place for tools",
+        ),
+    ];
+    for (method, path, body, status, message) in cases {
+        let (got, answer) = server.request(method, path, &[], &body);
+        assert_eq!(got, status, "{path}: {answer}");
+        let error = &json_of(&answer)["error"];
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains(message), "{path}: {said}");
+        assert!(error["type"].is_string() && error.get("param").is_some());
+    }
+    // A page on another site cannot use a server on this machine under a name of its own.
+    let (status, _) = server.request("GET", "/v1/models", &["Host: evil.example"], b"");
+    assert_eq!(status, 401);
+    assert_eq!(
+        text(&server.chat(json!({}))),
+        text(&plain),
+        "it still serves"
+    );
+    assert!(server.get("/").contains("<title>CARD</title>"));
+}
+
+#[test]
+fn the_same_alone_and_among_others() {
+    let server = Server::start(&["--draft", "smol", "--parallel", "3", "--mode", "card"]);
+    let ask = |i: usize| {
+        let content = ["Name a colour.", "What is 2 + 2?", "Say hello in French."][i % 3];
+        let temperature = if i % 2 == 0 { 0.0 } else { 0.9 };
+        let answer = server.chat(
+            json!({ "messages": [{ "role": "user", "content": content }],
+            "temperature": temperature, "seed": i, "max_tokens": 20 + i }),
+        );
+        text(&answer).to_owned()
+    };
+    let alone: Vec<String> = (0..9).map(ask).collect();
+    let together: Vec<String> = std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..9).map(|i| scope.spawn(move || ask(i))).collect();
+        asked.into_iter().map(|a| a.join().unwrap()).collect()
+    });
+    assert_eq!(alone, together);
+    assert!(server.metric("card_candidates_verified_total{source=\"draft\"}") > 0.0);
+}
+
+#[test]
+fn a_full_queue_says_when_and_clients_that_leave_make_room() {
+    let server = Server::start(&["--draft", "none", "--parallel", "1", "--queue", "1"]);
+    let long = json!({ "messages": [{ "role": "user", "content": "Write a long story." }],
+        "max_tokens": 3000, "logit_bias": {}, "stream": true })
+    .to_string();
+    let open = || {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: ";
+        stream
+            .write_all(format!("{head}{}\r\n\r\n{long}", long.len()).as_bytes())
+            .unwrap();
+        stream
+    };
+    let first = open();
+    server.until("a running generation", |s| s.metric("card_running") == 1.0);
+    let second = open();
+    server.until("a waiting one", |s| s.metric("card_waiting") == 1.0);
+    let (status, answer) = server.request("POST", "/v1/chat/completions", &[], long.as_bytes());
+    assert_eq!(status, 429, "{answer}");
+    assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+    drop((first, second));
+    server.until("room", |s| {
+        s.metric("card_running") == 0.0 && s.metric("card_waiting") == 0.0
+    });
+    assert!(server.metric("card_cancelled_total") >= 1.0);
+    server.chat(json!({ "max_tokens": 2 }));
+}
+
+#[test]
+fn keys_are_asked_for_and_a_stopped_server_finishes_what_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    fs::write(&keys, "# for the office\nsecret-1\nsecret-2\n").unwrap();
+    let mut server = Server::start(&["--draft", "none", "--api-key-file", keys.to_str().unwrap()]);
+    for (header, expected) in [
+        ("X-Nothing: 1", 401),
+        ("Authorization: Bearer wrong", 401),
+        ("Authorization: Bearer secret-", 401),
+        ("Authorization: Basic secret-1", 401),
+        ("Authorization: Bearer secret-1", 200),
+        ("Authorization: Bearer secret-2", 200),
+    ] {
+        let (status, answer) = server.request("GET", "/v1/models", &[header], b"");
+        assert_eq!(status, expected, "{header}");
+        assert!(!answer.contains("secret"), "no key is ever said");
+    }
+    assert_eq!(server.request("GET", "/health", &[], b"").0, 200);
+    assert_eq!(server.request("GET", "/metrics", &[], b"").0, 401);
+    let body = json!({ "prompt": "Once upon a time", "max_tokens": 150 }).to_string();
+    let key = ["Authorization: Bearer secret-1"];
+    let answer = std::thread::scope(|scope| {
+        let running =
+            scope.spawn(|| server.request("POST", "/v1/completions", &key, body.as_bytes()));
+        server.until("a running generation", |s| {
+            s.request("GET", "/health", &[], b"")
+                .1
+                .contains("\"running\":1")
+        });
+        server.signal("-TERM");
+        running.join().unwrap()
+    });
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn the_audit_log_holds_and_explains() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("audit.jsonl");
+    let file = log.to_str().unwrap();
+    let mut server = Server::start(&[
+        "--draft",
+        "smol",
+        "--mode",
+        "card",
+        "--audit",
+        file,
+        "--audit-text",
+    ]);
+    let answer = server.chat(json!({}));
+    server.signal("-INT");
+    assert!(server.child.wait().unwrap().success());
+    let card = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_card"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (whole, said) = card(&["audit", "verify", file]);
+    assert!(
+        whole && said.contains("each follows the one before"),
+        "{said}"
+    );
+    let page = dir.path().join("page.html");
+    let id = answer["id"].as_str().unwrap();
+    let (found, said) = card(&["explain", file, "-r", id, "-o", page.to_str().unwrap()]);
+    assert!(found, "{said}");
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("\"kind\":\"round\"") && page.contains("\"sources\":[\"draft\"]"));
+    let (found, said) = card(&["explain", file, "-r", "nobody"]);
+    assert!(!found && said.contains("card audit list"), "{said}");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(
+        &log,
+        text.replacen("\"accepted\":true", "\"accepted\":false", 1),
+    )
+    .unwrap();
+    let (whole, said) = card(&["audit", "verify", file]);
+    assert!(!whole && said.contains("changed"), "{said}");
+}
+
+#[test]
+fn settings_come_from_flags_then_environment_then_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = |text: &str, arguments: &[&str]| {
+        fs::write(dir.path().join("card.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+        command
+            .current_dir(dir.path())
+            .args(["serve", "--print-config"])
+            .args(arguments);
+        let output = command.env("CARD_QUEUE", "7").output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let said = config(
+        "port = 9000\nqueue = 3\nparallel = 2\ncors = [\"https://a\", \"https://b\"]\nno-page = true\napi_key = \"k\"",
+        &["--port", "9001"],
+    );
+    let has = |key: &str, source: &str| {
+        said.lines()
+            .any(|l| l.starts_with(key) && l.ends_with(&format!("# {source}")))
+    };
+    assert!(
+        has("port = 9001", "flag") && has("queue = 7", "environment"),
+        "{said}"
+    );
+    assert!(
+        has("parallel = 2", "file") && has("no-page = true", "file"),
+        "{said}"
+    );
+    assert!(
+        has("cors = [\"https://a\", \"https://b\"]", "file"),
+        "{said}"
+    );
+    assert!(
+        has("host = \"127.0.0.1\"", "default") && !said.contains("\"k\""),
+        "{said}"
+    );
+    let wrong = config("paralel = 2", &[]);
+    assert!(
+        wrong.contains("no setting \"paralel\"") && wrong.contains("\"parallel\""),
+        "{wrong}"
+    );
+    let wrong = config("port = \"many\"", &[]);
+    assert!(
+        wrong.contains("--port") && wrong.contains("many"),
+        "{wrong}"
+    );
+}
