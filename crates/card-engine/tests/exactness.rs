@@ -7,6 +7,8 @@
 
 mod support;
 
+use std::collections::VecDeque;
+
 use card_core::engine::Shapes;
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
@@ -15,7 +17,8 @@ use card_core::types::{Source, SourceSet};
 use card_engine::selftest::{Exactness, Report};
 use card_llama::{Cores, LlamaModel};
 use support::{
-    PROMPTS, Recorder, Setup, Spoilt, compare, context, cores, generate, load, self_test, start,
+    PROMPTS, Recorder, Setup, Spoilt, Text, ask, compare, context, contexts, cores, generate, load,
+    read, self_test, start,
 };
 
 const SMALL: &str = "smollm2-135m.gguf";
@@ -215,6 +218,51 @@ fn of_two_drafters_the_better_one_is_asked() {
             );
         }
     }
+}
+
+/// Sequences come and go, their KV cells are moved now and then, and each writes what it
+/// writes alone.
+#[test]
+fn the_same_alone_and_among_others() {
+    let model = load(SMALL, true);
+    let report = self_test(&model);
+    let vocab = model.vocab();
+    let whole = cores(Lanes::Shared).0;
+    let samplings = samplings();
+    let all: Vec<_> = (0..18)
+        .map(|i| (PROMPTS[i], &samplings[i % 2], 30 + 7 * (i as u32 % 4)))
+        .collect();
+    let engine = start(Box::new(context(&model, &whole)), None, PLAIN, &report);
+    let alone: Vec<_> = all
+        .iter()
+        .map(|&(prompt, params, tokens)| generate(&engine, &vocab, prompt, params, tokens))
+        .collect();
+    drop(engine);
+    // Little room, so that cells are moved often.
+    let target = Box::new(contexts(&model, &whole, 160, 3));
+    let draft: Box<dyn Model + Send> = Box::new(Spoilt::new(contexts(&model, &whole, 160, 3), 0.3));
+    let setup = Setup {
+        mode: Mode::Card,
+        ..PLAIN
+    };
+    let engine = start(target, Some(draft), setup, &report);
+    let mut running = VecDeque::new();
+    let mut offered = 0;
+    let mut finish = |(i, stream)| {
+        let (prompt, _, _) = all[i];
+        let text: Text = read(&stream, &vocab, prompt);
+        offered += text.offered;
+        let what = format!("text {i} among others");
+        compare(&what, &alone[i], &text, report.margin_bound());
+    };
+    for (i, &(prompt, params, tokens)) in all.iter().enumerate() {
+        if running.len() == 3 {
+            finish(running.pop_front().unwrap());
+        }
+        running.push_back((i, ask(&engine, &vocab, prompt, params, tokens)));
+    }
+    running.into_iter().for_each(&mut finish);
+    assert!(offered > 0);
 }
 
 /// Bitwise, proven on logits: each decision of a speculative run saw the very logits that

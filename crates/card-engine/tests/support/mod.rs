@@ -10,7 +10,7 @@ use card_core::policy::{Lanes, Mode};
 use card_core::sampler::{SamplingParams, gumbel};
 use card_core::types::{SourceSet, Token};
 use card_engine::selftest::{self, Report};
-use card_engine::{Engine, Event, Generate, Options};
+use card_engine::{Engine, Event, Generate, Options, Stream};
 use card_llama::{
     ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab, on_own_thread,
 };
@@ -77,13 +77,18 @@ pub fn cores(lanes: Lanes) -> (Cores, Cores) {
 }
 
 pub fn context(model: &LlamaModel, cores: &Cores) -> LlamaContext {
+    contexts(model, cores, 1024, 1)
+}
+
+/// A context for several sequences of so many tokens.
+pub fn contexts(model: &LlamaModel, cores: &Cores, context: u32, sequences: u32) -> LlamaContext {
     let options = ContextOptions {
         role: "target",
-        context: 1024,
-        sequences: 1,
+        context,
+        sequences,
         spare_cells: 512,
         rows: 128,
-        in_order: false,
+        in_order: sequences > 1,
         cores: cores.clone(),
     };
     LlamaContext::new(model, &options).expect("a context")
@@ -249,25 +254,40 @@ pub fn generate(
     params: &SamplingParams,
     max_tokens: u32,
 ) -> Text {
-    let prompt = vocab.tokenize(prompt, false).expect("tokens");
+    read(
+        &ask(engine, vocab, prompt, params, max_tokens),
+        vocab,
+        prompt,
+    )
+}
+
+/// Starts a generation, to be [read].
+pub fn ask(
+    engine: &Engine,
+    vocab: &Vocab,
+    prompt: &str,
+    params: &SamplingParams,
+    max_tokens: u32,
+) -> Stream {
+    engine
+        .generate(Generate {
+            prompt: vocab.tokenize(prompt, false).expect("tokens"),
+            params: params.clone(),
+            max_tokens,
+            ..Generate::default()
+        })
+        .expect("a running engine")
+}
+
+pub fn read(stream: &Stream, vocab: &Vocab, prompt: &str) -> Text {
     let mut text = Text {
-        prompt: prompt.len(),
+        prompt: vocab.tokenize(prompt, false).expect("tokens").len(),
         tokens: Vec::new(),
         margins: BTreeMap::new(),
         accepted: 0,
         offered: 0,
         sources: SourceSet::default(),
     };
-    let stream = engine
-        .generate(Generate {
-            prompt,
-            params: params.clone(),
-            max_tokens,
-            stop_tokens: Vec::new(),
-            prediction: Vec::new(),
-            ..Generate::default()
-        })
-        .expect("a running engine");
     while let Some(event) = stream.next() {
         match event {
             Event::Tokens(tokens) => text.tokens.extend(tokens),
