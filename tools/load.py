@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Load for OpenAI-compatible servers. Needs nothing but Python.
+
+  tools/load.py soak URL --pid PID --seconds 1800      mixed load; memory must stay flat
+  tools/load.py compare URL URL… --streams 1,4 PROMPTS  servers against each other, interleaved
+
+`soak` sends short, long, cancelled and malformed requests at random (from a seed) and checks
+every status, that greedy answers never change, and that the server's memory settles.
+`compare` asks every server the same prompts with so many streams at a time, one server after
+the other, and prints throughput, time to first token and gaps between tokens, with ratios
+to the first server in the same round.
+"""
+import argparse
+import http.client
+import json
+import random
+import statistics
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlparse
+
+ASKED = [
+    "Name three rivers.", "What is 17 + 25?", "Write a haiku about rain.", "Explain recursion in two sentences.",
+    "List the planets.", "Translate 'good morning' into French.", "What is a hash table?", "Write a SQL query that counts users.",
+]
+
+
+class Client:
+    def __init__(self, url, key, timeout):
+        parsed = urlparse(url)
+        self.host, self.port = parsed.hostname, parsed.port or 80
+        self.headers = {"Content-Type": "application/json"}
+        if key:
+            self.headers["Authorization"] = f"Bearer {key}"
+        self.timeout = timeout
+
+    def open(self, method, path, body):
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        connection.request(method, path, body, self.headers)
+        return connection, connection.getresponse()
+
+    def send(self, path, body):
+        connection, response = self.open("POST", path, body)
+        data = response.read()
+        connection.close()
+        return response.status, data
+
+    def chat(self, body):
+        status, data = self.send("/v1/chat/completions", json.dumps(body))
+        return status, json.loads(data)
+
+    def stream(self, body, stop_after=None):
+        """(seconds to the first text, [(seconds, tokens)], usage tokens); None if refused."""
+        body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        start = time.monotonic()
+        connection, response = self.open("POST", "/v1/chat/completions", json.dumps(body))
+        if response.status != 200:
+            connection.close()
+            return None
+        marks, usage = [], 0
+        for line in response:
+            if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
+                continue
+            chunk = json.loads(line[6:])
+            usage = (chunk.get("usage") or {}).get("completion_tokens", usage)
+            if chunk["choices"] and chunk["choices"][0].get("delta", {}).get("content"):
+                marks.append(time.monotonic() - start)
+                if stop_after and len(marks) >= stop_after:
+                    break
+        connection.close()
+        return marks[0] if marks else None, marks, usage
+
+
+def memory_kib(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+def soak(args):
+    client = Client(args.urls[0], args.key, 600)
+    rng, lock = random.Random(args.seed), threading.Lock()
+    known, counts, problems = {}, {}, []
+    end = time.monotonic() + args.seconds
+
+    def one(kind, prompt, number):
+        message = [{"role": "user", "content": prompt}]
+        if kind == "malformed":
+            bad = [b"{", b"[]", b"\xff", b'{"messages": 5}', b'{"messages": [], "n": -1}',
+                   json.dumps({"messages": message, "temperature": "hot"}).encode(),
+                   json.dumps({"messages": message, "max_tokens": 0}).encode()][number % 7]
+            status, data = client.send("/v1/chat/completions", bad)
+            return status == 400 and "error" in json.loads(data), f"malformed: {status}"
+        if kind == "cancelled":
+            client.stream({"messages": message, "max_tokens": 400}, stop_after=1 + number % 3)
+            return True, ""
+        tokens = {"short": 8, "long": 96, "json": 48, "sampled": 24}[kind]
+        body = {"messages": message, "max_tokens": tokens, "temperature": 0}
+        if kind == "json":
+            body["response_format"] = {"type": "json_object"}
+        if kind == "sampled":
+            body |= {"temperature": 0.8, "seed": 11}
+        status, answer = client.chat(body)
+        if status == 429:
+            return True, ""
+        if status != 200:
+            return False, f"{kind}: {status} {answer}"
+        text = answer["choices"][0]["message"]["content"]
+        with lock:
+            first = known.setdefault((kind, prompt), text)
+        return first == text, f"{kind}, {prompt!r}: {first!r} became {text!r}"
+
+    def worker(_):
+        while time.monotonic() < end:
+            with lock:
+                kind = rng.choices(["short", "long", "cancelled", "malformed", "json", "sampled"], [5, 2, 3, 3, 1, 2])[0]
+                prompt, number = rng.choice(ASKED), rng.randrange(1000)
+            try:
+                fine, why = one(kind, prompt, number)
+            except Exception as error:
+                fine, why = False, f"{kind}: {error!r}"
+            with lock:
+                counts[kind] = counts.get(kind, 0) + 1
+                if not fine:
+                    problems.append(why)
+
+    sizes = []
+
+    def watch():
+        while time.monotonic() < end:
+            sizes.append(memory_kib(args.pid))
+            time.sleep(max(0.5, args.seconds / 120))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with ThreadPoolExecutor(args.parallel) as pool:
+        list(pool.map(worker, range(args.parallel)))
+    watching.join()
+    half = len(sizes) // 2
+    # The first half may still fill caches of bounded size.
+    growth = statistics.median(sizes[-max(1, len(sizes) // 8):]) / statistics.median(sizes[half:half + max(1, len(sizes) // 8)])
+    print(f"{sum(counts.values())} requests: {counts}; {len(problems)} problems")
+    print(f"memory: {sizes[0] // 1024} MiB at first, {sizes[half] // 1024} half way, {sizes[-1] // 1024} at the end (second half x{growth:.3f})")
+    for problem in problems[:10]:
+        print("  " + problem)
+    return 0 if not problems and growth < 1.05 else 1
+
+
+def compare(args):
+    prompts = []
+    for line in open(args.prompts):
+        value = json.loads(line)
+        prompts.append(value.get("question") or value.get("text") or value.get("prompt") or value["turns"][0])
+    clients = [Client(url, args.key, 1200) for url in args.urls]
+    for streams in [int(s) for s in args.streams.split(",")]:
+        rows = [[] for _ in clients]
+        for round_ in range(args.rounds):
+            asked = [prompts[(round_ * streams * args.each + i) % len(prompts)] for i in range(streams * args.each)]
+            order = list(range(len(clients)))
+            if round_ % 2:
+                order.reverse()
+            for i in order:
+                def one(prompt):
+                    return clients[i].stream({"model": "default", "messages": [{"role": "user", "content": prompt}],
+                                              "max_tokens": args.tokens, "temperature": 0})
+                start = time.monotonic()
+                with ThreadPoolExecutor(streams) as pool:
+                    done = [d for d in pool.map(one, asked) if d and d[0]]
+                seconds = time.monotonic() - start
+                first = [d[0] for d in done]
+                gaps = [b - a for d in done for a, b in zip(d[1], d[1][1:])]
+                rows[i].append((sum(d[2] for d in done) / seconds, first, gaps))
+        print(f"{streams} streams, {args.rounds} rounds of {streams * args.each} requests, {args.tokens} tokens")
+        for i, url in enumerate(args.urls):
+            ratios = sorted(mine[0] / base[0] for mine, base in zip(rows[i], rows[0]))
+            first = sorted(f for r in rows[i] for f in r[1])
+            gaps = sorted(g for r in rows[i] for g in r[2])
+            at = lambda values, q: 1e3 * values[min(len(values) - 1, int(q * len(values)))] if values else 0
+            print(f"  {url:28} x{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})  "
+                  f"{statistics.median(r[0] for r in rows[i]):6.1f} tokens/s  first p50/p95 {at(first, .5):.0f}/{at(first, .95):.0f} ms  "
+                  f"gap p50/p95 {at(gaps, .5):.0f}/{at(gaps, .95):.0f} ms", flush=True)
+    return 0
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("what", choices=["soak", "compare"])
+parser.add_argument("urls", nargs="+", help="servers, like http://127.0.0.1:8080")
+parser.add_argument("--prompts", help="compare: JSON lines with question, text, prompt or turns")
+parser.add_argument("--key", default=None)
+parser.add_argument("--pid", type=int, help="soak: the server's process")
+parser.add_argument("--seconds", type=float, default=1800)
+parser.add_argument("--parallel", type=int, default=6)
+parser.add_argument("--seed", type=int, default=1)
+parser.add_argument("--streams", default="1,4,8,16")
+parser.add_argument("--rounds", type=int, default=4)
+parser.add_argument("--each", type=int, default=1, help="compare: requests per stream and round")
+parser.add_argument("--tokens", type=int, default=64)
+args = parser.parse_args()
+sys.exit({"soak": soak, "compare": compare}[args.what](args))
