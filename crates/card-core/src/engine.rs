@@ -40,9 +40,13 @@ pub struct Shapes {
     pub chain_only: bool,
     /// One sequence per forward.
     pub alone: bool,
-    /// Decisions closer than this (in logits) that a wider forward than plain decoding's
-    /// made are made again by a forward of one row.
+    /// Decisions closer than this (in logits) are made again by a forward of their own.
     pub redecide_below: Option<f32>,
+    /// Rows of that forward: one is the sequence's, the rest is padding. A single row may take
+    /// kernels that depend on what else is in the KV cache.
+    pub redecide_rows: usize,
+    /// A prompt is read in forwards of its own, taking turns with what decodes.
+    pub prefill_alone: bool,
 }
 
 impl Shapes {
@@ -53,6 +57,8 @@ impl Shapes {
         chain_only: false,
         alone: false,
         redecide_below: None,
+        redecide_rows: 1,
+        prefill_alone: false,
     };
 }
 
@@ -247,6 +253,8 @@ pub struct Engine {
     spans: Vec<DraftSpan>,
     /// The drafter was waited for in vain; it is not again until it is heard.
     drafter_silent: bool,
+    /// The last forward read a prompt.
+    prefilled: bool,
     nodes: Vec<NodeId>,
 }
 
@@ -270,6 +278,7 @@ impl Engine {
             last_forward: Duration::ZERO,
             spans: Vec::new(),
             drafter_silent: false,
+            prefilled: false,
             nodes: Vec::new(),
         }
     }
@@ -692,12 +701,16 @@ impl Engine {
             found.map(|(&id, _)| id)
         };
         let solo = first(|s| s.solo);
-        let prefill = first(Sequence::prefilling);
+        let decoding = first(|s| !s.prefilling());
+        // Taking turns with what decodes.
+        let waits = shapes.prefill_alone && self.prefilled && decoding.is_some();
+        let prefill = first(Sequence::prefilling).filter(|_| !waits);
         let members: Vec<SequenceId> = match (solo, prefill) {
             (Some(id), _) => {
                 flight.solo = true;
                 vec![id]
             }
+            (None, Some(p)) if shapes.prefill_alone => vec![p],
             // One sequence prefills at a time, so that the others are not held up for long.
             (None, Some(p)) => {
                 let decoding = running().filter(|(_, s)| !s.prefilling());
@@ -706,8 +719,12 @@ impl Engine {
                 members.push(p);
                 members
             }
-            (None, None) => running().map(|(&id, _)| id).collect(),
+            (None, None) => running()
+                .filter(|(_, s)| !s.prefilling())
+                .map(|(&id, _)| id)
+                .collect(),
         };
+        let beside = members.len() > 1;
         let with_candidates = !flight.solo && prefill.is_none() && !self.policy.is_plain();
         let mut chosen = if with_candidates {
             self.choose(&members)
@@ -720,12 +737,20 @@ impl Engine {
                 break;
             }
             let nodes = chosen.remove(&id).unwrap_or_default();
-            self.add_part(id, nodes, room, &mut forward, &mut flight);
+            let prompt = match beside {
+                // Those that decode beside it wait for this forward.
+                true => self.config.prefill_rows.div_ceil(4),
+                false => self.config.prefill_rows,
+            };
+            self.add_part(id, nodes, room, prompt, &mut forward, &mut flight);
         }
         let decodes_only = flight.parts.iter().all(|p| !p.prefill);
-        if decodes_only {
-            forward.pad_to = shapes.pad_to;
-        }
+        self.prefilled = !decodes_only;
+        forward.pad_to = match (flight.solo, decodes_only) {
+            (true, _) => shapes.redecide_rows.max(shapes.pad_to),
+            (false, true) => shapes.pad_to,
+            (false, false) => 0,
+        };
         flight.base = Base {
             sequences: flight.parts.len() as u32,
             rows: flight.parts.iter().map(|p| p.chain as u32).sum(),
@@ -773,6 +798,7 @@ impl Engine {
         id: SequenceId,
         nodes: Vec<NodeId>,
         room: usize,
+        prompt: usize,
         forward: &mut Forward,
         flight: &mut Flight,
     ) {
@@ -783,7 +809,7 @@ impl Engine {
         let pending = seq.pending();
         let prefill = seq.prefilling();
         let chain = if prefill {
-            pending.min(room).min(self.config.prefill_rows)
+            pending.min(room).min(prompt)
         } else if flight.solo && pending > 1 {
             // The decision comes from a forward of its own.
             pending - 1

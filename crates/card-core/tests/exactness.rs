@@ -42,10 +42,12 @@ fn setups() -> impl Strategy<Value = Setup> {
                 max_rows: 6,
                 chain_only: true,
                 alone: true,
-                redecide_below: None
+                ..Shapes::FREE
             }),
             Just(Shapes {
                 redecide_below: Some(0.4),
+                redecide_rows: 2,
+                prefill_alone: true,
                 ..Shapes::FREE
             })
         ],

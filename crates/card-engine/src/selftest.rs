@@ -91,6 +91,10 @@ impl Report {
             Exactness::Default => Shapes::FREE,
             Exactness::Strict => Shapes {
                 redecide_below: Some(self.margin_bound()),
+                // A single row's attention is split over threads where the cache is long,
+                // with whoever's tokens.
+                redecide_rows: 2,
+                prefill_alone: true,
                 chain_only: !self.trees,
                 ..Shapes::FREE
             },
@@ -101,7 +105,7 @@ impl Report {
                     max_rows,
                     chain_only: !self.trees,
                     alone: true,
-                    redecide_below: None,
+                    ..Shapes::FREE
                 }
             }
         }

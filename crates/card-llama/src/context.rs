@@ -146,13 +146,13 @@ impl LlamaContext {
     /// Gives the cells of the dead back, if there are many or `rows` more do not fit: the
     /// stems are taken out and put in again, one behind the other.
     fn compact(&mut self, rows: usize) -> Result<(), ModelError> {
-        const FEW: usize = 512;
+        const FEW: usize = 128;
         let Some(stems) = self.trees.stems().filter(|_| self.in_order) else {
             return Ok(());
         };
         let live: usize = stems.iter().map(|s| s.1 as usize).sum();
         let full = self.used + rows > self.cells;
-        if self.used == live || !(full || self.used > 2 * live + FEW) {
+        if self.used == live || !(full || self.used > live + FEW.max(live / 4)) {
             return Ok(());
         }
         let context = self.raw.as_ptr();

@@ -183,8 +183,9 @@ impl Engine {
             });
             return Settled::only(round);
         }
-        // A wider forward than plain decoding's may have decided a near-tie otherwise.
-        let wider = flight.rows > 1 && !part.prefill && !flight.solo;
+        // Another forward than the one that re-decides may have decided a near-tie otherwise.
+        let shapes = self.config.shapes;
+        let wider = flight.rows != shapes.redecide_rows && !part.prefill && !flight.solo;
         let bound = self.config.shapes.redecide_below.filter(|_| wider);
         let start = seq.tokens.len();
         let mut at = seq.cache.root();
