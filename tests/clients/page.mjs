@@ -19,7 +19,7 @@ await page.goto(url);
 const key = page.locator("#key");
 if (process.env.CARD_KEY) { await key.waitFor({ state: "visible" }); await key.fill(process.env.CARD_KEY); await page.waitForTimeout(2500); }
 await page.locator("#prompt").focus();
-await page.keyboard.type(process.env.QUESTION ?? "Write a short poem about the sea.");
+await page.keyboard.type(process.env.QUESTION ?? "Name three rivers.");
 await page.keyboard.press("Enter");
 await page.waitForFunction(() => document.querySelectorAll(".turn.assistant .token").length > 5, null, { timeout: 120000 });
 assert.ok(await page.locator("#tree svg").count(), "the tree is drawn");
@@ -34,6 +34,7 @@ assert.equal(await page.locator("#send").textContent(), "送信");
 assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
 await shot("dark-ja");
 // Escape stops.
+await page.locator("#clear").click();
 await page.locator("#prompt").fill("Count from one to one thousand.");
 await page.keyboard.press("Enter");
 await page.waitForFunction(() => [...document.querySelectorAll(".turn.assistant")].at(-1).textContent.length > 3, null, { timeout: 60000 });

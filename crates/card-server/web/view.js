@@ -107,6 +107,8 @@ function drawTree(target, round) {
     const last = nodes.reduce((best, n, i) => (n.accepted ? i : best), -1);
     const at = place[last + 1];
     const own = round.tokens[round.tokens.length - 1];
+    const from = x(at.d) + (at.d ? 76 : 14);
+    picture.append(svg("path", { d: `M${from} ${y(at.y)} H${x(depth + 1)}`, class: "edge accepted" }));
     const group = svg("g", { class: "node s-target accepted" });
     group.append(svg("rect", { x: x(depth + 1), y: y(at.y) - 9, width: 76, height: 18, rx: 5 }));
     group.append(svg("text", { x: x(depth + 1) + 5, y: y(at.y) + 4 }, label(own)));
