@@ -9,7 +9,7 @@
 pub mod api;
 mod app;
 pub mod audit;
-mod error;
+pub mod error;
 pub mod explain;
 mod generation;
 mod grammar;

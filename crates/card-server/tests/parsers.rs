@@ -1,0 +1,124 @@
+//! Whatever comes in: a job, or an error in OpenAI's shape; never a panic.
+
+#![allow(clippy::unwrap_used)]
+
+use card_server::api::tools::{Part, Splitter};
+use card_server::api::{parse_chat, parse_completion};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+fn value() -> impl Strategy<Value = Value> {
+    let words = [
+        "auto",
+        "required",
+        "none",
+        "text",
+        "function",
+        "json_schema",
+        "user",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::collection::vec(any::<char>(), 0..12)
+            .prop_map(|c| Value::from(c.into_iter().collect::<String>())),
+        prop::sample::select(words.to_vec()).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key(), inner, 0..5)
+                .prop_map(|m| Value::Object(m.into_iter().collect())),
+        ]
+    })
+}
+
+const KEYS: &str = "model messages prompt role content temperature top_p top_k n seed stop stream \
+    stream_options include_usage max_tokens logprobs top_logprobs logit_bias tools tool_choice type \
+    function name parameters arguments tool_calls response_format json_schema schema prediction \
+    echo text frequency_penalty 0 -1";
+
+fn key() -> impl Strategy<Value = String> {
+    prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
+}
+
+fn check(body: &[u8]) -> Result<(), TestCaseError> {
+    for parsed in [parse_chat(body), parse_completion(body)] {
+        match parsed {
+            Ok(job) => {
+                prop_assert!(!job.prompts.is_empty() && job.n >= 1);
+                prop_assert!(job.params.validate().is_ok());
+            }
+            Err(error) => {
+                prop_assert_eq!(error.status.as_u16(), 400);
+                let body = error.body();
+                let message = body["error"]["message"].as_str();
+                prop_assert!(message.is_some_and(|m| !m.is_empty()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The calls in a text that comes in pieces.
+fn calls<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Part> {
+    let mut splitter = Splitter::default();
+    let mut all: Vec<Part> = pieces.flat_map(|p| splitter.push(p)).collect();
+    all.extend(splitter.finish());
+    all.retain(|p| matches!(p, Part::Call(..)));
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_bytes(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        check(&body)?;
+    }
+
+    #[test]
+    fn any_json(fields in prop::collection::btree_map(key(), value(), 0..8)) {
+        let fields: Map<String, Value> = fields.into_iter().collect();
+        check(Value::Object(fields).to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_good_request_with_one_odd_field(key in key(), odd in value()) {
+        let mut body = json!({ "messages": [{ "role": "user", "content": "hi" }], "prompt": "hi" });
+        body[key] = odd;
+        check(body.to_string().as_bytes())?;
+    }
+
+    #[test]
+    fn a_good_request_that_is_cut_or_changed(at in 0usize..120, byte in any::<u8>(), cut: bool) {
+        let body = json!({
+            "messages": [{ "role": "user", "content": [{ "type": "text", "text": "hé" }] }],
+            "tools": [{ "type": "function", "function": { "name": "f" } }], "stop": ["a"] });
+        let mut body = body.to_string().into_bytes();
+        let at = at.min(body.len() - 1);
+        match cut {
+            true => body.truncate(at),
+            false => body[at] = byte,
+        }
+        check(&body)?;
+    }
+
+    /// However a text is cut into pieces, the calls in it are the same.
+    #[test]
+    fn calls_are_found_wherever_a_stream_is_cut(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "<tool_call>", "</tool_call>", "{\"name\":\"f\"}", "<", "tool", "é", "\n", " a ",
+        ]), 0..12),
+        cuts in prop::collection::vec(0usize..60, 0..6),
+    ) {
+        let text = pieces.concat();
+        let mut cuts: Vec<usize> = cuts.into_iter().filter(|&c| text.is_char_boundary(c)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|w| &text[w[0]..w[1]]);
+        prop_assert_eq!(calls(std::iter::once(text.as_str())), calls(pieces));
+    }
+}
