@@ -495,3 +495,35 @@ fn settings_come_from_flags_then_environment_then_the_file() {
         "{wrong}"
     );
 }
+
+#[test]
+fn https_with_a_certificate_of_ones_own() {
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let cert = file("cert.pem", &made.cert.pem());
+    let key = file("key.pem", &made.signing_key.serialize_pem());
+    let server = Server::start(&["--draft", "none", "--tls-cert", &cert, "--tls-key", &key]);
+    let root = Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let trust = RootCerts::new_with_certs(&[root.to_owned()]);
+    let tls = TlsConfig::builder().root_certs(trust).build();
+    let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
+    let port = server.address.rsplit(':').next().unwrap();
+    let url = format!("https://localhost:{port}/v1/models");
+    let answer = agent.get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(answer.contains("\"smol\""), "{answer}");
+    // Who does not know the certificate is not served, and neither is plain HTTP.
+    assert!(ureq::get(&url).call().is_err());
+    assert_ne!(server.request("GET", "/health", &[], b"").0, 200);
+    let mut wrong = Command::new(env!("CARGO_BIN_EXE_card"));
+    wrong.args(["serve", "-m", "smol", "--draft", "none", "--port", "0"]);
+    wrong.args(["--tls-cert", &key, "--tls-key", &cert]);
+    let said = wrong.output().unwrap();
+    assert!(!said.status.success());
+    assert!(String::from_utf8_lossy(&said.stderr).contains("--tls-cert and --tls-key are PEM"));
+}
