@@ -515,7 +515,13 @@ fn https_with_a_certificate_of_ones_own() {
     let agent: ureq::Agent = ureq::Agent::config_builder().tls_config(tls).build().into();
     let port = server.address.rsplit(':').next().unwrap();
     let url = format!("https://localhost:{port}/v1/models");
-    let answer = agent.get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+    let answer = agent
+        .get(&url)
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string()
+        .unwrap();
     assert!(answer.contains("\"smol\""), "{answer}");
     // Who does not know the certificate is not served, and neither is plain HTTP.
     assert!(ureq::get(&url).call().is_err());
