@@ -313,8 +313,7 @@ impl Engine {
 
     fn join(&mut self) -> Option<Memory> {
         self.commands = None;
-        let memory = self.target.take().and_then(|t| t.join().ok());
-        memory
+        self.target.take().and_then(|t| t.join().ok())
     }
 
     /// What the lanes did so far.

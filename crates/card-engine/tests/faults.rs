@@ -119,7 +119,7 @@ fn request(i: u32) -> Generate {
     Generate {
         prompt: (0..5 + i % 7).map(|j| (i * 3 + j) % 40).collect(),
         params: SamplingParams {
-            temperature: if i % 2 == 0 { 0.0 } else { 0.8 },
+            temperature: if i.is_multiple_of(2) { 0.0 } else { 0.8 },
             seed: i.into(),
             ..SamplingParams::default()
         },

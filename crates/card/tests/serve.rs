@@ -317,7 +317,7 @@ fn the_same_alone_and_among_others() {
     let server = Server::start(&[&["--draft", "smol", "--mode", "card"], &level[..]].concat());
     let ask = |i: usize| {
         let content = ["Name a colour.", "What is 2 + 2?", "Say hello in French."][i % 3];
-        let temperature = if i % 2 == 0 { 0.0 } else { 0.9 };
+        let temperature = if i.is_multiple_of(2) { 0.0 } else { 0.9 };
         let answer = server.chat(
             json!({ "messages": [{ "role": "user", "content": content }],
             "temperature": temperature, "seed": i, "max_tokens": 20 + i }),

@@ -62,7 +62,7 @@ struct Alternate {
 impl Constraint for Alternate {
     fn allowed(&mut self) -> Result<&[u32], String> {
         let some = self.only.iter().fold(0, |mask, t| mask | 1 << t);
-        self.mask[0] = if self.written % 2 == 0 {
+        self.mask[0] = if self.written.is_multiple_of(2) {
             some
         } else {
             u32::MAX
