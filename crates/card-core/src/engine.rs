@@ -206,6 +206,8 @@ struct Sequence {
     constraint: Option<Box<dyn Constraint>>,
     /// Evictions that were reported.
     evicted: u64,
+    /// Tokens of the prompt that an earlier sequence had decoded.
+    reused: usize,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -344,6 +346,7 @@ impl Engine {
                 logprobs,
                 constraint,
                 evicted: 0,
+                reused: decoded,
             },
         );
         if max_tokens == 0 {

@@ -53,6 +53,8 @@ pub struct Outcome {
     pub finish: &'static str,
     /// Tokens that were written.
     pub tokens: usize,
+    /// Tokens of the prompt that an earlier generation had read.
+    pub reused: usize,
     /// Tokens of the expected answer that the target wrote too.
     pub predicted: usize,
     /// Tokens of the expected answer that were verified and wrong.
@@ -118,6 +120,7 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         outcome: Outcome {
             finish: "stop",
             tokens: 0,
+            reused: 0,
             predicted: 0,
             mispredicted: 0,
         },
@@ -178,6 +181,7 @@ impl Writer<'_> {
         match event {
             Event::Round(round) => {
                 self.count_prediction(&round);
+                self.outcome.reused = round.reused;
                 self.watched.round(self.app, &round);
                 self.logprobs.extend(round.logprobs);
                 None

@@ -1,5 +1,7 @@
 //! What Prometheus reads at `/metrics`.
 
+use std::sync::Mutex;
+
 use card_core::engine::Round;
 use card_core::types::Source;
 use card_engine::LaneTimes;
@@ -40,10 +42,12 @@ pub struct Metrics {
     running: IntGauge,
     waiting: IntGauge,
     drafters: IntGauge,
-    drafter_failures: IntGauge,
-    target_busy: Gauge,
-    draft_busy: Gauge,
-    engine_busy: Gauge,
+    drafter_failures: Counter,
+    target_busy: Counter,
+    draft_busy: Counter,
+    engine_busy: Counter,
+    /// Held while the counters above follow the engine's.
+    following: Mutex<()>,
     uptime: Gauge,
 }
 
@@ -61,7 +65,7 @@ impl Metrics {
         };
         let count = |name: &str, help: &str| registered(r, IntCounter::new(name, help)?);
         let level = |name: &str, help: &str| registered(r, IntGauge::new(name, help)?);
-        let amount = |name: &str, help: &str| registered(r, Gauge::new(name, help)?);
+        let amount = |name: &str, help: &str| registered(r, Counter::new(name, help)?);
         let by = |name: &str, help: &str, labels: &[&str]| {
             registered(r, IntCounterVec::new(Opts::new(name, help), labels)?)
         };
@@ -143,14 +147,18 @@ impl Metrics {
             running: level("card_running", "Generations at work")?,
             waiting: level("card_waiting", "Requests in the line")?,
             drafters: level("card_drafters", "Draft models at work")?,
-            drafter_failures: level("card_drafter_failures_total", "Times a draft model failed")?,
+            drafter_failures: amount("card_drafter_failures_total", "Times a draft model failed")?,
             target_busy: amount("card_target_busy_seconds_total", "Time in target forwards")?,
             draft_busy: amount("card_draft_busy_seconds_total", "Time in draft forwards")?,
             engine_busy: amount(
                 "card_engine_busy_seconds_total",
                 "Time the engine spent between forwards",
             )?,
-            uptime: amount("card_uptime_seconds", "Since the server started")?,
+            uptime: registered(
+                r,
+                Gauge::new("card_uptime_seconds", "Since the server started")?,
+            )?,
+            following: Mutex::new(()),
             registry,
         })
     }
@@ -196,10 +204,16 @@ impl Metrics {
         self.waiting.set(levels.waiting as i64);
         let lanes = levels.lanes;
         self.drafters.set(lanes.drafters as i64);
-        self.drafter_failures.set(lanes.drafter_failures as i64);
-        self.target_busy.set(lanes.target.as_secs_f64());
-        self.draft_busy.set(lanes.draft.as_secs_f64());
-        self.engine_busy.set(lanes.overhead.as_secs_f64());
+        let following = self.following.lock();
+        for (counter, now) in [
+            (&self.drafter_failures, lanes.drafter_failures as f64),
+            (&self.target_busy, lanes.target.as_secs_f64()),
+            (&self.draft_busy, lanes.draft.as_secs_f64()),
+            (&self.engine_busy, lanes.overhead.as_secs_f64()),
+        ] {
+            counter.inc_by((now - counter.get()).max(0.0));
+        }
+        drop(following);
         self.uptime.set(levels.uptime_s);
         // Sources nobody heard of yet are zero, not absent.
         for source in Source::ALL {
@@ -238,19 +252,42 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_dashboard_asks_for_what_there_is() {
+        let dashboard = include_str!("../../../deploy/grafana/card.json");
+        let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+        assert!(parsed["panels"].as_array().unwrap().len() > 8);
+        let metrics = Metrics::new().unwrap();
+        metrics.requests.with_label_values(&["/", "200"]).inc();
+        let text = String::from_utf8(metrics.text(levels()).unwrap()).unwrap();
+        let word = |c: char| c.is_ascii_lowercase() || c == '_';
+        for name in dashboard
+            .split(|c| !word(c))
+            .filter(|w| w.starts_with("card_"))
+        {
+            assert!(
+                text.contains(&format!("\n{name}")),
+                "{name} is not exported"
+            );
+        }
+    }
+
+    fn levels() -> Levels {
+        Levels {
+            running: 1,
+            waiting: 2,
+            lanes: LaneTimes::default(),
+            uptime_s: 1.0,
+        }
+    }
+
+    #[test]
     fn every_name_is_there_once() {
         let metrics = Metrics::new().unwrap();
         metrics
             .requests
             .with_label_values(&["/v1/models", "200"])
             .inc();
-        let levels = Levels {
-            running: 1,
-            waiting: 2,
-            lanes: LaneTimes::default(),
-            uptime_s: 1.0,
-        };
-        let text = String::from_utf8(metrics.text(levels).unwrap()).unwrap();
+        let text = String::from_utf8(metrics.text(levels()).unwrap()).unwrap();
         assert!(text.contains("card_requests_total{path=\"/v1/models\",status=\"200\"} 1"));
         assert!(text.contains("card_candidates_accepted_total{source=\"suffix\"} 0"));
         assert!(text.contains("card_waiting 2"));

@@ -134,6 +134,13 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
     assert_eq!(plain["object"], "chat.completion");
     assert_eq!(plain["choices"][0]["finish_reason"], "length");
     assert_eq!(plain["usage"]["completion_tokens"], 24);
+    // A prompt that was read before is not read again, but for its last token.
+    let usage = server.chat(json!({}))["usage"].clone();
+    let cached = &usage["prompt_tokens_details"]["cached_tokens"];
+    assert_eq!(
+        cached.as_u64().map(|c| c + 1),
+        usage["prompt_tokens"].as_u64()
+    );
     // The same, streamed: the pieces add up, and usage comes at the end.
     let body = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }], "n": 2,
         "temperature": 0, "max_tokens": 24, "stream": true, "stream_options": { "include_usage": true } });

@@ -15,6 +15,8 @@ pub struct Round {
     pub sequence: SequenceId,
     /// Whether it decoded prompt tokens.
     pub prefill: bool,
+    /// Tokens of the prompt that an earlier sequence had decoded.
+    pub reused: usize,
     /// Candidates that were verified.
     pub offered: usize,
     /// Sources of each accepted candidate, in order.
@@ -145,6 +147,7 @@ impl Engine {
         let mut round = Round {
             sequence: id,
             prefill: part.prefill,
+            reused: 0,
             offered: part.nodes.len(),
             accepted: Vec::new(),
             tokens: Vec::new(),
@@ -167,6 +170,7 @@ impl Engine {
         let Some(seq) = self.sequences.get_mut(&id) else {
             return Settled::only(round);
         };
+        round.reused = seq.reused;
         round.cached_bytes = seq.cache.bytes();
         round.evicted = (seq.cache.evictions() - seq.evicted) as usize;
         seq.evicted = seq.cache.evictions();

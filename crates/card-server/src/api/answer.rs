@@ -26,6 +26,8 @@ pub struct Answer {
 pub struct Usage {
     /// Of the prompts.
     pub prompt: usize,
+    /// Of the prompts, that earlier requests had read.
+    pub cached: usize,
     /// Of all choices.
     pub completion: usize,
     /// Of the expected answer, that came true.
@@ -35,8 +37,12 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Adds a choice.
-    pub fn add(&mut self, outcome: &Outcome) {
+    /// Adds a choice, one of `n` of its prompt.
+    pub fn add(&mut self, outcome: &Outcome, index: usize, n: u32) {
+        // Prompts count once, however many answers they get.
+        if index.is_multiple_of(n as usize) {
+            self.cached += outcome.reused;
+        }
         self.completion += outcome.tokens;
         self.predicted += outcome.predicted;
         self.mispredicted += outcome.mispredicted;
@@ -47,12 +53,10 @@ impl Usage {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
             "total_tokens": self.prompt + self.completion,
-            "prompt_tokens_details": { "cached_tokens": 0, "audio_tokens": 0 },
+            "prompt_tokens_details": { "cached_tokens": self.cached },
             "completion_tokens_details": {
                 "accepted_prediction_tokens": self.predicted,
                 "rejected_prediction_tokens": self.mispredicted,
-                "reasoning_tokens": 0,
-                "audio_tokens": 0,
             },
         })
     }

@@ -212,7 +212,7 @@ impl Running {
                     self.choices[index].take(piece);
                 }
                 Some((index, News::Done(outcome))) => {
-                    self.usage.add(&outcome);
+                    self.usage.add(&outcome, index, self.job.n);
                     done[index] = Some(self.choices[index].whole(&outcome));
                 }
                 Some((_, News::Failed(error))) => return error.into_response(),
@@ -252,7 +252,7 @@ impl Running {
             let written = match news {
                 News::Piece(piece) => choice.take(piece),
                 News::Done(outcome) => {
-                    usage.add(&outcome);
+                    usage.add(&outcome, index, job.n);
                     open -= 1;
                     choice.finish(&outcome)
                 }
