@@ -78,7 +78,9 @@ function drawTree(target, round) {
     if (!below.length) next += 1;
     place[i + 1] = { d, y: below.length ? place[below[0] + 1].y : first };
   })(-1, 0);
-  const width = (depth + 2) * column, height = Math.max(1, next) * row + 12;
+  // A row of its own for what the target wrote after the last accepted candidate.
+  const taken = round.accepted.length, own = round.tokens.length > taken ? next : -1;
+  const width = (depth + 2) * column, height = (next + (own >= 0 ? 1 : 0)) * row + 12;
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const x = (d) => 8 + d * column, y = (v) => 14 + v * row;
   const label = (t) => { const s = visible(t); return s.length > 9 ? s.slice(0, 8) + "…" : s; };
@@ -101,17 +103,14 @@ function drawTree(target, round) {
     group.append(svg("title", {}, `${visible(n.token)}  ${percent(n.prob)}, reach ${percent(n.reach)}\n${n.sources.join(" + ")}`));
     picture.append(group);
   });
-  // What the target wrote after the last accepted candidate.
-  const taken = round.accepted.length;
-  if (round.tokens.length > taken) {
+  if (own >= 0) {
     const last = nodes.reduce((best, n, i) => (n.accepted ? i : best), -1);
-    const at = place[last + 1];
-    const own = round.tokens[round.tokens.length - 1];
-    const from = x(at.d) + (at.d ? 76 : 14);
-    picture.append(svg("path", { d: `M${from} ${y(at.y)} H${x(depth + 1)}`, class: "edge accepted" }));
+    const at = place[last + 1], x1 = x(at.d) + (at.d ? 76 : 14), x2 = x(at.d + 1);
+    const d = `M${x1} ${y(at.y)} C${x1 + 10} ${y(at.y)} ${x2 - 10} ${y(own)} ${x2} ${y(own)}`;
+    picture.prepend(svg("path", { d, class: "edge accepted" }));
     const group = svg("g", { class: "node s-target accepted" });
-    group.append(svg("rect", { x: x(depth + 1), y: y(at.y) - 9, width: 76, height: 18, rx: 5 }));
-    group.append(svg("text", { x: x(depth + 1) + 5, y: y(at.y) + 4 }, label(own)));
+    group.append(svg("rect", { x: x2, y: y(own) - 9, width: 76, height: 18, rx: 5 }));
+    group.append(svg("text", { x: x2 + 5, y: y(own) + 4 }, label(round.tokens[taken])));
     picture.append(group);
   }
   target.replaceChildren(picture);
