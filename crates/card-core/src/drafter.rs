@@ -312,7 +312,9 @@ impl Drafter {
         }
         let limits = self.config.limits;
         let end = end.min(limits.context) as usize;
-        let adopted = self.parked.adopt(sequence, &tokens, &mut self.ops);
+        let stems = self.drafts.iter();
+        let stems = stems.map(|(&id, d)| (id, &d.tokens[..d.decoded]));
+        let adopted = self.parked.adopt(sequence, &tokens, stems, &mut self.ops);
         let running: usize = self.drafts.values().map(|d| d.end).sum();
         let room = limits.cells.saturating_sub(running + end);
         self.parked.shrink(room, &mut self.ops);

@@ -322,7 +322,9 @@ impl Engine {
             self.last_round = now;
         }
         let end = prompt.len().saturating_add(max_tokens as usize);
-        let decoded = self.parked.adopt(sequence, &prompt, &mut self.ops);
+        let stems = self.sequences.iter();
+        let stems = stems.map(|(&id, s)| (id, &s.tokens[..s.decoded]));
+        let decoded = self.parked.adopt(sequence, &prompt, stems, &mut self.ops);
         let most = |end: usize| end.min(context as usize);
         let running: usize = self.sequences.values().map(|s| most(s.end)).sum();
         let room = self.config.limits.cells;

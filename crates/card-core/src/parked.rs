@@ -19,38 +19,45 @@ impl Parked {
         }
     }
 
-    /// Looks for the stem that begins most like `tokens` and gives its cells to `sequence`.
-    /// Returns how many tokens that saves. A stem most of which is of no use here stays for
-    /// others, and what is common belongs to both.
-    pub(crate) fn adopt(
+    /// Looks among these stems and those of `running` sequences for the one that begins most
+    /// like `tokens`, and gives its cells to `sequence`. Returns how many tokens that saves.
+    /// A stem that still runs, or most of which is of no use here, stays as it is, and what
+    /// is common belongs to both.
+    pub(crate) fn adopt<'a>(
         &mut self,
         sequence: SequenceId,
         tokens: &[Token],
+        running: impl Iterator<Item = (SequenceId, &'a [Token])>,
         ops: &mut Vec<KvOp>,
     ) -> usize {
+        if self.most == 0 {
+            return 0;
+        }
         let common = |old: &[Token]| {
             let same = old.iter().zip(tokens).take_while(|(a, b)| a == b).count();
             // The last token is decoded anew: its logits are needed.
             same.min(tokens.len().saturating_sub(1))
         };
-        let best = (0..self.stems.len()).max_by_key(|&i| common(&self.stems[i].1));
-        let Some((i, keep)) = best.map(|i| (i, common(&self.stems[i].1))) else {
+        let over = self.stems.iter().map(|(id, stem)| (*id, &stem[..], true));
+        let running = running.map(|(id, stem)| (id, stem, false));
+        let all = running.chain(over).map(|(id, stem, over)| {
+            let keep = common(stem);
+            // Of two that save as much, one that is over is taken.
+            (keep, over, id, stem.len() <= 2 * keep)
+        });
+        let Some((keep, over, from, useful)) = all.max().filter(|best| best.0 > 0) else {
             return 0;
         };
-        if keep == 0 {
-            return 0;
-        }
-        let (from, ref stem) = self.stems[i];
         let kept = keep as u32;
-        if stem.len() > 2 * keep {
-            ops.push(KvOp::Share {
+        if over && useful {
+            self.stems.retain(|s| s.0 != from);
+            ops.push(KvOp::Adopt {
                 sequence,
                 from,
                 keep: kept,
             });
         } else {
-            self.stems.remove(i);
-            ops.push(KvOp::Adopt {
+            ops.push(KvOp::Share {
                 sequence,
                 from,
                 keep: kept,
@@ -90,8 +97,8 @@ mod tests {
         let mut ops = Vec::new();
         let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
         parked.park(a, vec![1, 2, 3, 4, 5, 6], &mut ops);
-        assert_eq!(parked.adopt(b, &[1, 2, 9, 9], &mut ops), 2);
-        assert_eq!(parked.adopt(c, &[1, 2, 3, 4, 5, 6, 7], &mut ops), 6);
+        assert_eq!(parked.adopt(b, &[1, 2, 9, 9], none(), &mut ops), 2);
+        assert_eq!(parked.adopt(c, &[1, 2, 3, 4, 5, 6, 7], none(), &mut ops), 6);
         let share = KvOp::Share {
             sequence: b,
             from: a,
@@ -103,7 +110,20 @@ mod tests {
             keep: 6,
         };
         assert_eq!(ops, [share, adopt]);
-        assert_eq!(parked.adopt(b, &[1, 2, 3], &mut ops), 0);
+        assert_eq!(parked.adopt(b, &[1, 2, 3], none(), &mut ops), 0);
+        // What still runs is shared, never taken.
+        let running = [(c, &[7, 8, 9][..])].into_iter();
+        assert_eq!(parked.adopt(b, &[7, 8, 9], running, &mut ops), 2);
+        let share = KvOp::Share {
+            sequence: b,
+            from: c,
+            keep: 2,
+        };
+        assert_eq!(ops.last(), Some(&share));
+    }
+
+    fn none() -> std::iter::Empty<(SequenceId, &'static [Token])> {
+        std::iter::empty()
     }
 
     #[test]

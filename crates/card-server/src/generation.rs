@@ -10,6 +10,7 @@ use card_engine::text::TextStream;
 use card_engine::{Event, Failure, Generate, Stream};
 use crossbeam_channel::RecvTimeoutError;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -73,6 +74,10 @@ pub struct Task {
     pub deadline: Instant,
     /// The time-out that sets, for the message.
     pub timeout: Duration,
+    /// Told, or dropped, once the prompt was read: other answers to it can share that.
+    pub prompt_read: Option<watch::Sender<bool>>,
+    /// Waited for before it begins, see there.
+    pub after: Option<watch::Receiver<bool>>,
 }
 
 /// Who hears of a generation.
@@ -117,6 +122,7 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         watched: task.watched,
         text: TextStream::new(task.stop),
         logprobs: Vec::new(),
+        prompt_read: task.prompt_read,
         outcome: Outcome {
             finish: "stop",
             tokens: 0,
@@ -172,6 +178,7 @@ struct Writer<'a> {
     text: TextStream,
     /// Of tokens that are still to come.
     logprobs: Vec<Logprob>,
+    prompt_read: Option<watch::Sender<bool>>,
     outcome: Outcome,
 }
 
@@ -187,6 +194,13 @@ impl Writer<'_> {
                 None
             }
             Event::Tokens(tokens) => {
+                if let Some(others) = self.prompt_read.take() {
+                    self.app
+                        .metrics
+                        .reused_tokens
+                        .inc_by(self.outcome.reused as u64);
+                    let _ = others.send(true);
+                }
                 let piece = self.write(&tokens);
                 self.watched.wrote(self.app, tokens.len());
                 if !piece.text.is_empty() || !piece.logprobs.is_empty() {

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub token_gap: Histogram,
     /// Tokens read.
     pub prompt_tokens: IntCounter,
+    /// Tokens of prompts that an earlier generation had read.
+    pub reused_tokens: IntCounter,
     /// Tokens written.
     pub tokens: IntCounter,
     /// Generations whose client went away.
@@ -88,6 +90,10 @@ impl Metrics {
                 ],
             )?,
             prompt_tokens: count("card_prompt_tokens_total", "Tokens of prompts")?,
+            reused_tokens: count(
+                "card_prompt_tokens_reused_total",
+                "Tokens of prompts, once per answer, that an earlier generation had read",
+            )?,
             tokens: count("card_generated_tokens_total", "Tokens written")?,
             cancelled: count("card_cancelled_total", "Generations whose client went away")?,
             audit_lost: count(

@@ -129,18 +129,12 @@ fn text(answer: &Value) -> &str {
 
 #[test]
 fn answers_as_the_api_says_and_refuses_with_a_reason() {
-    let server = Server::start(&["--draft", "smol", "--max-request-kib", "64"]);
+    let level = ["--exactness", "strict", "--max-request-kib", "64"];
+    let server = Server::start(&[&["--draft", "smol"], &level[..]].concat());
     let plain = server.chat(json!({}));
     assert_eq!(plain["object"], "chat.completion");
     assert_eq!(plain["choices"][0]["finish_reason"], "length");
     assert_eq!(plain["usage"]["completion_tokens"], 24);
-    // A prompt that was read before is not read again, but for its last token.
-    let usage = server.chat(json!({}))["usage"].clone();
-    let cached = &usage["prompt_tokens_details"]["cached_tokens"];
-    assert_eq!(
-        cached.as_u64().map(|c| c + 1),
-        usage["prompt_tokens"].as_u64()
-    );
     // The same, streamed: the pieces add up, and usage comes at the end.
     let body = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }], "n": 2,
         "temperature": 0, "max_tokens": 24, "stream": true, "stream_options": { "include_usage": true } });
@@ -316,6 +310,27 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
         "it still serves"
     );
     assert!(server.get("/").contains("<title>CARD</title>"));
+}
+
+#[test]
+fn prompts_are_read_once() {
+    let server = Server::start(&["--draft", "none"]);
+    server.chat(json!({}));
+    // A prompt that was read before is not read again, but for its last token.
+    let usage = server.chat(json!({}))["usage"].clone();
+    let cached = &usage["prompt_tokens_details"]["cached_tokens"];
+    assert_eq!(
+        cached.as_u64().map(|c| c + 1),
+        usage["prompt_tokens"].as_u64()
+    );
+    // Several answers to a prompt read it once.
+    let before = server.metric("card_prompt_tokens_reused_total ");
+    let three = server.chat(json!({ "n": 3, "temperature": 1, "messages":
+        [{ "role": "user", "content": "Invent a name for a small red boat." }] }));
+    let prompt = three["usage"]["prompt_tokens"].as_f64().unwrap();
+    let reused = server.metric("card_prompt_tokens_reused_total ") - before;
+    assert!(reused >= 2.0 * (prompt - 1.0), "{reused} of {prompt}");
+    assert_eq!(three["choices"].as_array().unwrap().len(), 3);
 }
 
 #[test]

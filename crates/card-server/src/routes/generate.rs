@@ -14,6 +14,7 @@ use card_llama::ChatError;
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::api::answer::{Answer, Choice, Usage};
@@ -89,10 +90,17 @@ async fn begin(app: Arc<App>, job: Job, came: Instant) -> Result<Running, ApiErr
 }
 
 /// Waits for a slot and runs the task in it.
-async fn run(app: Arc<App>, task: Task, listener: Listener) {
-    let left = task.deadline.saturating_duration_since(Instant::now());
+async fn run(app: Arc<App>, mut task: Task, listener: Listener) {
+    let enter = async {
+        if let Some(mut first) = task.after.take() {
+            // Its failure frees the others as well.
+            let _ = first.wait_for(|read| *read).await;
+        }
+        let left = task.deadline.saturating_duration_since(Instant::now());
+        app.queue.enter(left).await
+    };
     let permit = tokio::select! {
-        permit = app.queue.enter(left) => permit,
+        permit = enter => permit,
         () = listener.closed() => return,
     };
     match permit {
@@ -132,7 +140,11 @@ fn tasks(
                 app.context
             )));
         }
-        for _ in 0..job.n {
+        // The first answer reads the prompt, the others share it.
+        let (read, _) = watch::channel(false);
+        let mut read = Some(read);
+        let after = read.as_ref().map(watch::Sender::subscribe);
+        for answer in 0..job.n {
             let choice = tasks.len();
             let params = SamplingParams {
                 seed: seed.wrapping_add(choice as u64),
@@ -172,6 +184,12 @@ fn tasks(
                 stop: job.stop.clone(),
                 deadline: came + app.config.request_timeout,
                 timeout: app.config.request_timeout,
+                prompt_read: if answer == 0 {
+                    read.take()
+                } else {
+                    Some(watch::channel(false).0)
+                },
+                after: after.clone().filter(|_| answer > 0),
             };
             tasks.push((task, prompt.clone()));
         }
