@@ -12,6 +12,8 @@ use crossbeam_channel::RecvTimeoutError;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
+use tracing::field::Empty;
+
 use crate::app::App;
 use crate::error::ApiError;
 use crate::watch::Watched;
@@ -110,6 +112,15 @@ impl Listener {
 
 /// Runs a generation to its end. Whoever listens may go away, which ends it.
 pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
+    let span = tracing::info_span!(
+        "generate",
+        request = task.watched.request(),
+        prompt_tokens = task.generate.prompt.len(),
+        tokens = Empty,
+        rounds = Empty,
+        finish = Empty,
+    );
+    let span = span.entered();
     let stream = match app.engine.generate(task.generate) {
         Ok(stream) => stream,
         Err(failure) => {
@@ -156,6 +167,9 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         News::Done(outcome) => outcome.finish,
         _ => "failed",
     };
+    span.record("tokens", writer.outcome.tokens);
+    span.record("rounds", writer.watched.rounds());
+    span.record("finish", finish);
     writer.watched.ended(app, finish, &writer.outcome);
     listener.send(last);
 }

@@ -36,6 +36,16 @@ impl Watched {
         }
     }
 
+    /// Name of the request.
+    pub fn request(&self) -> &str {
+        &self.request
+    }
+
+    /// Rounds so far.
+    pub fn rounds(&self) -> usize {
+        self.rounds
+    }
+
     /// It begins: the prompt, and how it is sampled.
     pub fn began(&self, app: &App, prompt: &[Token], settings: Value) {
         self.log(app, || {

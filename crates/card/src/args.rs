@@ -165,6 +165,9 @@ pub struct ServeArgs {
     /// An audit log of this size is set aside and a new one begun
     #[arg(long, default_value_t = 100, env = "CARD_AUDIT_ROTATE_MIB", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
     pub audit_rotate_mib: u64,
+    /// Send traces to the OpenTelemetry collector at this URL, like http://host:4318
+    #[arg(long, env = "CARD_OTLP", value_name = "URL")]
+    pub otlp: Option<String>,
     /// Settings from this file [default: card.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -20,6 +20,7 @@ mod rig;
 mod serve;
 mod session;
 mod show;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -44,13 +45,14 @@ fn main() -> ExitCode {
         1 => "info,card=debug,card_engine=debug",
         _ => "debug,llama.cpp=trace",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CARD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+    let otlp = match &cli.command {
+        Command::Serve(args) => args.otlp.as_deref(),
+        _ => None,
+    };
+    let _telemetry = match telemetry::install(level, otlp) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return refuse(&error),
+    };
     run(cli, &matches).unwrap_or_else(|error| refuse(&error))
 }
 

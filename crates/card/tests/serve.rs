@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -554,4 +554,38 @@ fn https_with_a_certificate_of_ones_own() {
     let said = wrong.output().unwrap();
     assert!(!said.status.success());
     assert!(String::from_utf8_lossy(&said.stderr).contains("--tls-cert and --tls-key are PEM"));
+}
+
+#[test]
+fn traces_go_to_a_collector() {
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", collector.local_addr().unwrap());
+    let (sender, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in collector.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = vec![0; 1 << 16];
+            let mut all = Vec::new();
+            // Until the span's name is there: the body is protobuf, its strings are plain.
+            while !String::from_utf8_lossy(&all).contains("generate") {
+                match stream.read(&mut bytes).unwrap() {
+                    0 => break,
+                    n => all.extend_from_slice(&bytes[..n]),
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            let _ = sender.send(String::from_utf8_lossy(&all).into_owned());
+        }
+    });
+    let mut server = Server::start(&["--draft", "none", "--otlp", &url]);
+    let answer = server.chat(json!({ "max_tokens": 2 }));
+    server.signal("-TERM");
+    assert!(server.child.wait().unwrap().success());
+    let sent = heard.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(sent.starts_with("POST /v1/traces"), "{sent}");
+    let id = answer["id"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("chatcmpl-");
+    assert!(sent.contains("generate") && sent.contains(id), "{sent}");
 }
