@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use card_core::types::Token;
 use card_engine::Engine;
 use card_llama::{ChatTemplate, Vocab};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::audit::{Audit, AuditConfig};
 use crate::grammar::Grammars;
@@ -78,7 +78,8 @@ pub struct App {
     /// Rounds as JSON, for whoever looks at the page.
     pub(crate) live: broadcast::Sender<Arc<String>>,
     pub(crate) config: ServerConfig,
-    pub(crate) draining: AtomicBool,
+    /// Becomes true when the server ends.
+    pub(crate) draining: watch::Sender<bool>,
     started: Instant,
     requests: AtomicU64,
 }
@@ -105,7 +106,7 @@ impl App {
             name: served.name,
             context: served.context,
             note: served.note,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             started: Instant::now(),
             // Names differ between runs, so that logs of several can be searched together.
             requests: AtomicU64::new(seconds().wrapping_mul(1 << 20)),
@@ -138,7 +139,7 @@ impl App {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 
     pub(crate) fn answer_model(&self) -> &str {

@@ -69,6 +69,13 @@ impl ApiError {
         }
     }
 
+    /// The name the client used is not this machine's.
+    pub fn foreign_host() -> Self {
+        let message = "a server on loopback without a key answers to localhost and 127.0.0.1 only, so \
+                       that web pages cannot reach it under a name of theirs; --api-key changes that";
+        Self::new(StatusCode::FORBIDDEN, "invalid_request_error", message)
+    }
+
     /// No such path or model.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found_error", message)

@@ -167,6 +167,9 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         News::Done(outcome) => outcome.finish,
         _ => "failed",
     };
+    app.metrics
+        .reused_tokens
+        .inc_by(writer.outcome.reused as u64);
     span.record("tokens", writer.outcome.tokens);
     span.record("rounds", writer.watched.rounds());
     span.record("finish", finish);
@@ -209,10 +212,6 @@ impl Writer<'_> {
             }
             Event::Tokens(tokens) => {
                 if let Some(others) = self.prompt_read.take() {
-                    self.app
-                        .metrics
-                        .reused_tokens
-                        .inc_by(self.outcome.reused as u64);
                     let _ = others.send(true);
                 }
                 let piece = self.write(&tokens);

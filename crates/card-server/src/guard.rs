@@ -42,7 +42,7 @@ fn check(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
         let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
         let local = host.is_none_or(is_local);
         return match config.host.is_loopback() && !local {
-            true => Err(ApiError::unauthorized()),
+            true => Err(ApiError::foreign_host()),
             false => Ok(()),
         };
     }

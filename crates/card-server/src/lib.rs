@@ -21,7 +21,6 @@ mod watch;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum_server::Handle;
@@ -73,6 +72,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     /// How often what was learned is kept.
     const KEEP: Duration = Duration::from_secs(300);
+    /// A client that connects and says nothing is not waited for longer.
+    const PATIENCE: Duration = Duration::from_secs(60);
     let address = SocketAddr::new(config.host, config.port);
     let listen = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(listen)?;
@@ -93,10 +94,12 @@ pub async fn serve(
         match tls {
             Some(tls) => {
                 let server = axum_server::from_tcp_rustls(listener, tls)?;
+                let server = server.first_request_timeout(PATIENCE);
                 server.handle(handle.clone()).serve(router).await
             }
             None => {
                 let server = axum_server::from_tcp(listener)?;
+                let server = server.first_request_timeout(PATIENCE);
                 server.handle(handle.clone()).serve(router).await
             }
         }
@@ -109,7 +112,7 @@ pub async fn serve(
     };
     let end = async {
         shutdown.await;
-        app.draining.store(true, Ordering::SeqCst);
+        app.draining.send_replace(true);
         handle.graceful_shutdown(Some(drain));
         std::future::pending::<()>().await
     };

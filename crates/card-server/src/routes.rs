@@ -193,7 +193,7 @@ async fn page() -> Response {
 
 /// What every generation does, as it happens.
 async fn live(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let receiver = app.live.subscribe();
+    let (receiver, ends) = (app.live.subscribe(), app.draining.subscribe());
     let about = json!({
         "kind": "about",
         "model": app.name,
@@ -202,25 +202,28 @@ async fn live(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Even
         "version": env!("CARGO_PKG_VERSION"),
     });
     let first = Event::default().data(about.to_string());
-    let state = (app, receiver, Some(first));
-    let events = futures_util::stream::unfold(state, |(app, mut receiver, first)| async move {
-        if let Some(first) = first {
-            return Some((Ok(first), (app, receiver, None)));
-        }
-        loop {
-            if app.is_draining() {
-                return None;
+    let state = (receiver, ends, Some(first));
+    let events =
+        futures_util::stream::unfold(state, |(mut receiver, mut ends, first)| async move {
+            if let Some(first) = first {
+                return Some((Ok(first), (receiver, ends, None)));
             }
-            match receiver.recv().await {
-                Ok(text) => {
-                    let event = Event::default().data(text.as_str());
-                    return Some((Ok(event), (app, receiver, None)));
+            loop {
+                let round = tokio::select! {
+                    // An open page must not hold up a server that ends.
+                    _ = ends.wait_for(|end| *end) => return None,
+                    round = receiver.recv() => round,
+                };
+                match round {
+                    Ok(text) => {
+                        let event = Event::default().data(text.as_str());
+                        return Some((Ok(event), (receiver, ends, None)));
+                    }
+                    // A page that cannot keep up misses some.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
                 }
-                // A page that cannot keep up misses some.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
             }
-        }
-    });
+        });
     Sse::new(events).keep_alive(KeepAlive::default())
 }

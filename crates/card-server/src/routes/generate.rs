@@ -184,11 +184,8 @@ fn tasks(
                 stop: job.stop.clone(),
                 deadline: came + app.config.request_timeout,
                 timeout: app.config.request_timeout,
-                prompt_read: if answer == 0 {
-                    read.take()
-                } else {
-                    Some(watch::channel(false).0)
-                },
+                // Only the first takes it.
+                prompt_read: read.take(),
                 after: after.clone().filter(|_| answer > 0),
             };
             tasks.push((task, prompt.clone()));
