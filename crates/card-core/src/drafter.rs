@@ -11,7 +11,7 @@ use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
 use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Row};
-use crate::parked::Parked;
+use crate::parked::{Parked, Running};
 use crate::policy::Outlook;
 use crate::sampler::{Sampler, SamplingParams};
 use crate::types::{SequenceId, Source, Token};
@@ -312,12 +312,15 @@ impl Drafter {
         }
         let limits = self.config.limits;
         let end = end.min(limits.context) as usize;
-        let stems = self.drafts.iter();
-        let stems = stems.map(|(&id, d)| (id, &d.tokens[..d.decoded]));
-        let adopted = self.parked.adopt(sequence, &tokens, stems, &mut self.ops);
-        let running: usize = self.drafts.values().map(|d| d.end).sum();
-        let room = limits.cells.saturating_sub(running + end);
-        self.parked.shrink(room, &mut self.ops);
+        let running = self.drafts.iter().map(|(&sequence, d)| Running {
+            sequence,
+            stem: &d.tokens[..d.decoded],
+            end: d.end,
+        });
+        let (cells, ops) = (limits.cells, &mut self.ops);
+        let adopted = self
+            .parked
+            .admit(sequence, &tokens, end, running, cells, ops);
         let draft = Draft {
             params,
             end,

@@ -16,7 +16,7 @@ use crate::cache::{CandidateCache, NodeId};
 use crate::constraint::Constraint;
 use crate::drafter::{DraftInput, Drafted};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
-use crate::parked::Parked;
+use crate::parked::{Parked, Running};
 use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Step, Why};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
@@ -322,14 +322,16 @@ impl Engine {
             self.last_round = now;
         }
         let end = prompt.len().saturating_add(max_tokens as usize);
-        let stems = self.sequences.iter();
-        let stems = stems.map(|(&id, s)| (id, &s.tokens[..s.decoded]));
-        let decoded = self.parked.adopt(sequence, &prompt, stems, &mut self.ops);
         let most = |end: usize| end.min(context as usize);
-        let running: usize = self.sequences.values().map(|s| most(s.end)).sum();
-        let room = self.config.limits.cells;
-        let room = room.saturating_sub(running + most(end));
-        self.parked.shrink(room, &mut self.ops);
+        let running = self.sequences.iter().map(|(&sequence, s)| Running {
+            sequence,
+            stem: &s.tokens[..s.decoded],
+            end: most(s.end),
+        });
+        let (cells, ops) = (self.config.limits.cells, &mut self.ops);
+        let decoded = self
+            .parked
+            .admit(sequence, &prompt, most(end), running, cells, ops);
         let free = self.config.free_sources;
         self.sequences.insert(
             sequence,

@@ -10,6 +10,17 @@ pub(crate) struct Parked {
     stems: Vec<(SequenceId, Vec<Token>)>,
 }
 
+/// A sequence that runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Running<'a> {
+    /// Its name.
+    pub(crate) sequence: SequenceId,
+    /// Its tokens that are decoded.
+    pub(crate) stem: &'a [Token],
+    /// Most tokens it can come to have.
+    pub(crate) end: usize,
+}
+
 impl Parked {
     /// At most so many.
     pub(crate) fn new(most: usize) -> Self {
@@ -19,11 +30,30 @@ impl Parked {
         }
     }
 
+    /// Makes a place for `sequence`, which begins with `tokens` and may come to have `end`,
+    /// beside those that run, in a cache of `cells`. Returns how many of its tokens it need not
+    /// decode, since an earlier sequence or one that runs has them.
+    pub(crate) fn admit<'a>(
+        &mut self,
+        sequence: SequenceId,
+        tokens: &[Token],
+        end: usize,
+        running: impl Iterator<Item = Running<'a>> + Clone,
+        cells: usize,
+        ops: &mut Vec<KvOp>,
+    ) -> usize {
+        let stems = running.clone().map(|r| (r.sequence, r.stem));
+        let adopted = self.adopt(sequence, tokens, stems, ops);
+        let taken: usize = running.map(|r| r.end).sum();
+        self.shrink(cells.saturating_sub(taken + end), ops);
+        adopted
+    }
+
     /// Looks among these stems and those of `running` sequences for the one that begins most
     /// like `tokens`, and gives its cells to `sequence`. Returns how many tokens that saves.
     /// A stem that still runs, or most of which is of no use here, stays as it is, and what
     /// is common belongs to both.
-    pub(crate) fn adopt<'a>(
+    fn adopt<'a>(
         &mut self,
         sequence: SequenceId,
         tokens: &[Token],
@@ -75,7 +105,7 @@ impl Parked {
     }
 
     /// Releases the oldest until all of them together fit `cells`.
-    pub(crate) fn shrink(&mut self, cells: usize, ops: &mut Vec<KvOp>) {
+    fn shrink(&mut self, cells: usize, ops: &mut Vec<KvOp>) {
         while self.stems.iter().map(|s| s.1.len()).sum::<usize>() > cells {
             self.release_oldest(ops);
         }

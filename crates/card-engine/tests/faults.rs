@@ -41,20 +41,19 @@ enum Fault {
     Hang(Receiver<()>),
 }
 
-/// A draft model that breaks at its fifth forward.
-struct Faulty {
+/// A model with something done before each forward.
+struct Before<F> {
     inner: Synthetic,
-    fault: Fault,
-    forwards: u32,
+    first: F,
 }
 
-impl Logits for Faulty {
+impl<F> Logits for Before<F> {
     fn row(&self, i: usize) -> &[f32] {
         self.inner.row(i)
     }
 }
 
-impl Model for Faulty {
+impl<F: FnMut() -> Result<(), ModelError>> Model for Before<F> {
     fn limits(&self) -> Limits {
         self.inner.limits()
     }
@@ -65,43 +64,38 @@ impl Model for Faulty {
         self.inner.apply(op)
     }
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        self.forwards += 1;
-        if self.forwards >= 5 {
-            match &self.fault {
-                Fault::Panic => panic!("a drafter that panics, on purpose"),
-                Fault::Error => return Err(ModelError::Failed("a drafter that fails".into())),
-                Fault::Hang(until) => {
-                    let _ = until.recv();
-                }
-            }
-        }
+        (self.first)()?;
         self.inner.forward(forward)
     }
 }
 
-/// A target that takes a little, so that a drafter on another lane has time to draft.
-struct Slow(Synthetic);
-
-impl Logits for Slow {
-    fn row(&self, i: usize) -> &[f32] {
-        self.0.row(i)
-    }
+/// A draft model that breaks at its fifth forward.
+fn faulty(fault: Fault) -> Box<dyn Model + Send> {
+    let mut forwards = 0;
+    let first = move || {
+        forwards += 1;
+        match &fault {
+            _ if forwards < 5 => Ok(()),
+            Fault::Panic => panic!("a drafter that panics, on purpose"),
+            Fault::Error => Err(ModelError::Failed("a drafter that fails".into())),
+            Fault::Hang(until) => {
+                let _ = until.recv();
+                Ok(())
+            }
+        }
+    };
+    let inner = model(0.4);
+    Box::new(Before { inner, first })
 }
 
-impl Model for Slow {
-    fn limits(&self) -> Limits {
-        self.0.limits()
-    }
-    fn vocab(&self) -> usize {
-        self.0.vocab()
-    }
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        self.0.apply(op)
-    }
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+/// A target that takes a little, so that a drafter on another lane has time to draft.
+fn slow() -> Box<dyn Model + Send> {
+    let first = || {
         std::thread::sleep(Duration::from_micros(200));
-        self.0.forward(forward)
-    }
+        Ok(())
+    };
+    let inner = model(0.0);
+    Box::new(Before { inner, first })
 }
 
 fn options(mode: Mode, lanes: Lanes) -> Options {
@@ -153,26 +147,17 @@ fn survives(fault: Fault, lanes: Lanes) {
     let expected = alone(8);
     let made = Arc::new(AtomicU32::new(0));
     let counted = made.clone();
-    let first = Faulty {
-        inner: model(0.4),
-        fault: fault.clone(),
-        forwards: 0,
-    };
+    let first = faulty(fault.clone());
     // The second one breaks as well, the third is sound.
     let again = move || -> Result<Box<dyn Model + Send>, String> {
         match counted.fetch_add(1, Ordering::SeqCst) {
-            0 => Ok(Box::new(Faulty {
-                inner: model(0.4),
-                fault: fault.clone(),
-                forwards: 0,
-            })),
+            0 => Ok(faulty(fault.clone())),
             1 => Err("not yet".into()),
             _ => Ok(Box::new(model(0.4))),
         }
     };
-    let draft = Draft::new(Box::new(first), Box::new(again));
-    let target = Box::new(Slow(model(0.0)));
-    let engine = Engine::start(target, [draft], options(Mode::Card, lanes)).unwrap();
+    let draft = Draft::new(first, Box::new(again));
+    let engine = Engine::start(slow(), [draft], options(Mode::Card, lanes)).unwrap();
     // Until it is back for good: the pauses between are milliseconds.
     for _ in 0..200 {
         let streams: Vec<_> = (0..8)
@@ -213,8 +198,7 @@ fn many_at_once_write_what_each_writes_alone() {
     let expected = alone(24);
     for lanes in [Lanes::Shared, Lanes::Disjoint] {
         let draft: Box<dyn Model + Send> = Box::new(model(0.4));
-        let target = Box::new(Slow(model(0.0)));
-        let engine = Engine::start(target, [draft], options(Mode::Auto, lanes)).unwrap();
+        let engine = Engine::start(slow(), [draft], options(Mode::Auto, lanes)).unwrap();
         let streams: Vec<_> = (0..24)
             .map(|i| engine.generate(request(i)).unwrap())
             .collect();

@@ -147,7 +147,10 @@ impl LlamaContext {
     /// stems are taken out and put in again, one behind the other.
     fn compact(&mut self, rows: usize) -> Result<(), ModelError> {
         const FEW: usize = 128;
-        let Some(stems) = self.trees.stems().filter(|_| self.in_order) else {
+        if !self.in_order {
+            return Ok(());
+        }
+        let Some(stems) = self.trees.stems() else {
             return Ok(());
         };
         let live: usize = stems.iter().map(|s| s.1 as usize).sum();

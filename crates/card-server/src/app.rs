@@ -142,10 +142,6 @@ impl App {
         *self.draining.borrow()
     }
 
-    pub(crate) fn answer_model(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn audits_text(&self) -> bool {
         self.audit.as_ref().is_some_and(|a| a.text)
     }

@@ -83,18 +83,18 @@ fn bytes(app: &App, body: Body) -> Result<Bytes, ApiError> {
 }
 
 async fn chat(State(app): State<Arc<App>>, body: Body) -> Response {
-    let came = Instant::now();
-    let job = bytes(&app, body).and_then(|b| api::parse_chat(&b));
-    match job {
-        Ok(job) => generate::answer(app, job, came).await,
-        Err(error) => error.into_response(),
-    }
+    answer(app, body, api::parse_chat).await
 }
 
 async fn completion(State(app): State<Arc<App>>, body: Body) -> Response {
+    answer(app, body, api::parse_completion).await
+}
+
+type Parse = fn(&[u8]) -> Result<api::Job, ApiError>;
+
+async fn answer(app: Arc<App>, body: Body, parse: Parse) -> Response {
     let came = Instant::now();
-    let job = bytes(&app, body).and_then(|b| api::parse_completion(&b));
-    match job {
+    match bytes(&app, body).and_then(|b| parse(&b)) {
         Ok(job) => generate::answer(app, job, came).await,
         Err(error) => error.into_response(),
     }

@@ -53,7 +53,7 @@ impl Watched {
                 "kind": "begin",
                 "prompt_tokens": prompt.len(),
                 "settings": settings,
-                "model": app.answer_model(),
+                "model": app.name,
                 "fingerprint": app.fingerprint,
                 "prompt": app.audited_text(prompt),
             })

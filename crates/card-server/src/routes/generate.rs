@@ -48,15 +48,16 @@ async fn begin(app: Arc<App>, job: Job, came: Instant) -> Result<Running, ApiErr
     let request = app.request_id();
     // Reading the vocabulary for a grammar or a long prompt takes a while.
     let prepare = {
-        let (app, job, request) = (app.clone(), job.clone(), request.clone());
-        move || tasks(&app, &job, &request, came)
+        let (app, request) = (app.clone(), request.clone());
+        move || tasks(&app, &job, &request, came).map(|tasks| (job, tasks))
     };
     let prepared = tokio::task::spawn_blocking(prepare).await;
-    let prepared = prepared.map_err(|e| ApiError::internal(e.to_string()))??;
+    let (job, prepared) = prepared.map_err(|e| ApiError::internal(e.to_string()))??;
     let mut usage = Usage::default();
     let (sender, news) = unbounded_channel();
     let mut choices = Vec::new();
-    for (index, (task, prompt)) in prepared.into_iter().enumerate() {
+    for (index, task) in prepared.into_iter().enumerate() {
+        let prompt = &task.generate.prompt;
         if index % job.n as usize == 0 {
             usage.prompt += prompt.len();
         }
@@ -118,14 +119,11 @@ async fn run(app: Arc<App>, mut task: Task, listener: Listener) {
     }
 }
 
-/// A task for each choice, with its prompt.
-fn tasks(
-    app: &App,
-    job: &Job,
-    request: &str,
-    came: Instant,
-) -> Result<Vec<(Task, Vec<Token>)>, ApiError> {
+/// A task for each choice.
+fn tasks(app: &App, job: &Job, request: &str, came: Instant) -> Result<Vec<Task>, ApiError> {
     let seed = job.seed.unwrap_or_else(|| app.fresh_seed());
+    let prediction = app.vocab.tokenize(&job.prediction, false);
+    let prediction = prediction.map_err(|e| ApiError::field("prediction", e.to_string()))?;
     let mut tasks = Vec::new();
     for prompt in &job.prompts {
         let prompt = tokens(app, prompt)?;
@@ -168,7 +166,6 @@ fn tasks(
                     "max_tokens": job.max_tokens,
                 }),
             );
-            let prediction = app.vocab.tokenize(&job.prediction, false);
             let task = Task {
                 watched,
                 generate: Generate {
@@ -176,8 +173,7 @@ fn tasks(
                     params,
                     max_tokens: job.max_tokens.unwrap_or(app.context),
                     stop_tokens: app.end_tokens.clone(),
-                    prediction: prediction
-                        .map_err(|e| ApiError::field("prediction", e.to_string()))?,
+                    prediction: prediction.clone(),
                     logprobs: job.logprobs,
                     constraint,
                 },
@@ -188,7 +184,7 @@ fn tasks(
                 prompt_read: read.take(),
                 after: after.clone().filter(|_| answer > 0),
             };
-            tasks.push((task, prompt.clone()));
+            tasks.push(task);
         }
     }
     Ok(tasks)
