@@ -72,6 +72,33 @@ pub enum DraftInput {
         /// The sequence.
         sequence: SequenceId,
     },
+    /// Several drafters work for this target, and this is one's part.
+    Share(Share),
+}
+
+/// A drafter's part of the tree, if it is shared out: of what may follow the last token, the
+/// first one looks past the most probable, the others past the rest in turn. So one drafts
+/// on while others are prepared for a correction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which of them, below `of`.
+    pub index: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Share = Share { index: 0, of: 1 };
+
+    /// Whether the candidate of this rank after the last token is its to look past.
+    pub fn owns(self, rank: usize) -> bool {
+        match (self.of, rank) {
+            (0 | 1, _) => true,
+            (_, 0) => self.index == 0,
+            (of, rank) => self.index as usize == 1 + (rank - 1) % (of as usize - 1),
+        }
+    }
 }
 
 /// Settings of a [`Drafter`].
@@ -124,6 +151,7 @@ pub struct Drafter {
     drafts: BTreeMap<SequenceId, Draft>,
     parked: Parked,
     acceptance: Acceptance,
+    share: Share,
     cost: CostCurve,
     sampler: Sampler,
     next_cell: Cell,
@@ -144,6 +172,7 @@ impl Drafter {
             drafts: BTreeMap::new(),
             parked: Parked::new(config.parked),
             acceptance: Acceptance::default(),
+            share: Share::WHOLE,
             cost,
             sampler: Sampler::default(),
             next_cell: 1,
@@ -177,6 +206,7 @@ impl Drafter {
                 tokens,
             } => self.commit(sequence, from, &tokens),
             DraftInput::Close { sequence } => self.close(sequence),
+            DraftInput::Share(share) => self.share = share,
         }
     }
 
@@ -286,9 +316,15 @@ impl Drafter {
                 let source = self.config.source;
                 let known = &self.acceptance;
                 let cond = known.expect_in(&draft.counts, source, prob, rank as u8);
-                draft
-                    .replica
-                    .insert(wanted.node, token, prob, cond, rank as u8, source);
+                let replica = &mut draft.replica;
+                let added = replica.insert(wanted.node, token, prob, cond, rank as u8, source);
+                if let Some(child) = added
+                    && wanted.node == replica.root()
+                    && !self.share.owns(rank)
+                {
+                    // Another drafter looks past it.
+                    replica.mark_expanded(child);
+                }
             }
             expansions.push(Expansion {
                 sequence: wanted.sequence,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::constraint::Constraint;
-use crate::drafter::{DraftInput, Drafted};
+use crate::drafter::{DraftInput, Drafted, Expansion};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
 use crate::parked::{Parked, Running};
 use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Step, Why};
@@ -208,6 +208,12 @@ struct Sequence {
     evicted: u64,
     /// Tokens of the prompt that an earlier sequence had decoded.
     reused: usize,
+    /// When the last tokens were committed.
+    committed: Duration,
+    /// A drafter has heard of them, and said what may follow.
+    answered: bool,
+    /// No drafter hears of it.
+    alone: bool,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -222,6 +228,13 @@ struct Part {
     /// Candidates, in the order of the rows after the chain.
     nodes: Vec<NodeId>,
     prefill: bool,
+}
+
+/// The best place that a drafter on another lane may look past soon.
+struct Open {
+    outlook: Outlook,
+    /// If that is the last committed token: when it was committed.
+    since: Option<Duration>,
 }
 
 struct Flight {
@@ -248,6 +261,8 @@ pub struct Engine {
     outputs: Vec<Output>,
     flight: Option<Flight>,
     drafter_lost: bool,
+    /// Milliseconds from a commit to the first draft that knows of it.
+    lag: Option<f64>,
     waiting_since: Option<Duration>,
     last_round: Duration,
     last_forward: Duration,
@@ -275,6 +290,7 @@ impl Engine {
             outputs: Vec::new(),
             flight: None,
             drafter_lost: false,
+            lag: None,
             waiting_since: None,
             last_round: Duration::ZERO,
             last_forward: Duration::ZERO,
@@ -351,6 +367,10 @@ impl Engine {
                 constraint,
                 evicted: 0,
                 reused: decoded,
+                committed: now,
+                // Reading the prompt says nothing about later answers.
+                answered: true,
+                alone: false,
             },
         );
         if max_tokens == 0 {
@@ -368,8 +388,11 @@ impl Engine {
 
     /// Takes a drafter's proposals. Those for a path that was corrected away are dropped,
     /// those for a path that survived are re-based.
-    pub fn drafted(&mut self, drafted: &Drafted) {
+    pub fn drafted(&mut self, drafted: &Drafted, now: Duration) {
         self.drafter_silent = false;
+        for e in &drafted.expansions {
+            self.measure_lag(e, now);
+        }
         if self.config.trace && self.spans.len() < MOST_SPANS {
             self.spans.push(DraftSpan {
                 source: drafted.source,
@@ -390,6 +413,28 @@ impl Engine {
         }
         self.policy
             .drafted(drafted.source, drafted.rows, drafted.elapsed);
+    }
+
+    /// Learns how long after a commit drafts arrive that know of it.
+    fn measure_lag(&mut self, expansion: &Expansion, now: Duration) {
+        const GAIN: f64 = 0.2;
+        let Some(seq) = self.sequences.get_mut(&expansion.sequence) else {
+            return;
+        };
+        if seq.answered || expansion.root as usize + 1 != seq.tokens.len() {
+            return;
+        }
+        seq.answered = true;
+        let ms = now.saturating_sub(seq.committed).as_secs_f64() * 1e3;
+        let before = self.lag.unwrap_or(ms);
+        self.lag = Some(before + GAIN * (ms - before));
+    }
+
+    /// Says whether drafters hear of a sequence; at first they do.
+    pub fn set_alone(&mut self, sequence: SequenceId, alone: bool) {
+        if let Some(seq) = self.sequences.get_mut(&sequence) {
+            seq.alone = alone;
+        }
     }
 
     /// Adds candidates after the path of tokens `path` that begins behind index `root`.
@@ -558,19 +603,26 @@ impl Engine {
                 self.policy.draft_first(&ready, &steps).map(Action::Draft)
             }
             Lanes::Disjoint if config.mode == Mode::DraftThenVerify => {
-                let least = self.sequences.values_mut().map(|s| s.ahead()).min();
-                if least.unwrap_or(0) >= config.draft_len {
+                let heard = self.sequences.values_mut().filter(|s| !s.alone);
+                let least = heard.map(|s| s.ahead()).min();
+                if least.unwrap_or(u32::MAX) >= config.draft_len {
                     return None;
                 }
                 self.wait(now, self.policy.patience())
             }
             Lanes::Disjoint => {
+                let open = self.open_place()?;
                 let step = Step {
-                    outlook: &self.open_place()?,
+                    outlook: &open.outlook,
                     covered: &[],
                     top: self.memory.acceptance.top(Source::Draft),
                 };
-                let wait = !self.drafter_silent && self.policy.wait_first(&ready, &step);
+                // A drafter far away goes on drafting past what it has sent, but the answer
+                // to a correction takes the way there and back.
+                let answer = open.since.zip(self.lag).map(|(since, lag)| {
+                    (lag - now.saturating_sub(since).as_secs_f64() * 1e3).max(0.0)
+                });
+                let wait = !self.drafter_silent && self.policy.wait_first(&ready, &step, answer);
                 // A drafter that takes much longer than it should is not waited for.
                 let most = self.policy.patience().min(self.last_forward);
                 wait.then(|| self.wait(now, most)).flatten()
@@ -587,10 +639,14 @@ impl Engine {
 
     /// The best place a drafter on another lane has not looked past yet. `None` if that is
     /// where it has not been at all, so that it will not be there soon.
-    fn open_place(&mut self) -> Option<Outlook> {
-        let mut best: Option<Outlook> = None;
+    fn open_place(&mut self) -> Option<Open> {
+        let mut best: Option<Open> = None;
         for (&sequence, seq) in &mut self.sequences {
-            let reach = if seq.cache.is_empty() {
+            if seq.alone {
+                continue;
+            }
+            let empty = seq.cache.is_empty();
+            let reach = if empty {
                 1.0
             } else {
                 seq.cache.frontier(1, u32::MAX, 0.0, &mut self.nodes);
@@ -600,13 +656,16 @@ impl Engine {
                     _ => continue,
                 }
             };
-            if best.as_ref().is_none_or(|b| reach > b.reach) {
-                best = Some(Outlook {
-                    source: Source::Draft,
-                    reach,
-                    rows: 1,
-                    sequence,
-                    path: Vec::new(),
+            if best.as_ref().is_none_or(|b| reach > b.outlook.reach) {
+                best = Some(Open {
+                    outlook: Outlook {
+                        source: Source::Draft,
+                        reach,
+                        rows: 1,
+                        sequence,
+                        path: Vec::new(),
+                    },
+                    since: empty.then_some(seq.committed),
                 });
             }
         }

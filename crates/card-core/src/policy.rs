@@ -328,14 +328,16 @@ impl Policy {
 
     /// Whether the target should wait for drafts that come from another lane: until then it
     /// is idle, while drafting goes on either way, so what waiting adds is what the next
-    /// step puts behind the best open candidate, which `step` looks past.
-    pub fn wait_first(&mut self, ready: &Ready, step: &Step) -> bool {
+    /// step puts behind the best open candidate, which `step` looks past. `answer` are the
+    /// milliseconds after which the drafter's word on the last commit is due, if that is
+    /// what is waited for and known.
+    pub fn wait_first(&mut self, ready: &Ready, step: &Step, answer: Option<f64>) -> bool {
         let speculates = matches!(self.config.mode, Mode::Card | Mode::Auto);
         let cost = self.draft_cost(step.outlook.source);
         if !speculates || cost.is_empty() || self.remeasures() {
             return false;
         }
-        let first = cost.ms(1);
+        let first = answer.unwrap_or_else(|| cost.ms(1));
         let (value, next) = self.steps_worth(ready, step, first);
         self.why.next = Some(next);
         value > 0.0
@@ -651,7 +653,7 @@ mod tests {
                 covered: &[],
                 top: TOP,
             };
-            p.wait_first(ready, &step)
+            p.wait_first(ready, &step, None)
         };
         assert!(waits(&empty(100), 1.0));
         let deep = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35];

@@ -266,7 +266,7 @@ impl Drafters {
             let mut alive = link.send(None);
             loop {
                 match link.from.try_recv() {
-                    Ok(drafted) => engine.drafted(&drafted),
+                    Ok(drafted) => engine.drafted(&drafted, self.meters.clock.elapsed()),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => {
                         alive = false;

@@ -27,6 +27,21 @@ pub fn proposed(
     Ok(found)
 }
 
+/// The model's own first choice (greedy) for every place of `text` but the first.
+///
+/// # Errors
+/// As [`proposed`].
+pub fn favourites(model: &mut dyn Model, text: &[Token]) -> Result<Vec<Token>, ModelError> {
+    let Some((first, rest)) = text.split_first() else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::with_capacity(rest.len());
+    along(model, &[*first], rest, 1, &mut |_, proposals| {
+        found.extend(proposals.first().map(|p| p.0));
+    })?;
+    Ok(found)
+}
+
 /// Hears of a token and what was proposed for its place.
 pub type Listener<'a> = dyn FnMut(Token, &[(Token, f32)]) + 'a;
 

@@ -182,7 +182,7 @@ impl TargetLane {
     fn draft(&mut self, source: Source) -> bool {
         let drafted = self.drafters.step(source);
         if let Some(drafted) = &drafted {
-            self.engine.drafted(drafted);
+            self.engine.drafted(drafted, self.clock.elapsed());
         }
         drafted.is_some()
     }

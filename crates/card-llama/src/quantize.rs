@@ -25,7 +25,8 @@ pub const QUANT_TYPES: &[(&str, u32)] = &[
 ];
 
 /// Writes `input` with weights of the type `name` to `output`, which appears only when it
-/// is whole. `progress` hears (tensors done, tensors in all).
+/// is whole. `pure` gives embeddings and output layer that type too, which by default keep
+/// a finer one. `progress` hears (tensors done, tensors in all).
 ///
 /// # Errors
 /// If the type is unknown, the input no model, or the output cannot be written.
@@ -33,6 +34,7 @@ pub fn quantize(
     input: &Path,
     output: &Path,
     name: &str,
+    pure: bool,
     threads: usize,
     mut progress: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<(), LlamaError> {
@@ -59,6 +61,7 @@ pub fn quantize(
     let mut params = unsafe { sys::llama_model_quantize_default_params() };
     params.nthread = threads as i32;
     params.ftype = ftype;
+    params.pure_ = pure;
     // A model from the catalogue is quantised already; making another type of it is what
     // this is for.
     params.allow_requantize = true;

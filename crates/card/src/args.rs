@@ -57,6 +57,9 @@ pub enum Command {
         output: PathBuf,
         /// Weight type: F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, …
         r#type: String,
+        /// Embeddings and output layer too, which by default keep a finer type
+        #[arg(long)]
+        pure: bool,
     },
     /// Find out which forwards give the same logits here, and what each costs
     Selftest(SelftestArgs),
@@ -65,6 +68,9 @@ pub enum Command {
     /// Compare modes, drafters and other servers with plain decoding, on real prompts
     #[command(after_help = BENCH_HELP)]
     Bench(Box<BenchArgs>),
+    /// Simulate devices, links, fleets and faults: the same engine in virtual time
+    #[command(after_help = SIM_HELP)]
+    Sim(SimArgs),
     /// Write where a draft model is wrong as JSON lines, for those who want to train it
     ExportPairs(ExportArgs),
     /// Show the devices models can run on
@@ -78,6 +84,13 @@ Examples:
   card bench --sweep cache                     memory of the cache against speed
   card bench --emulate a100-70b-1b             paced like devices you do not have
   card bench --peer http://127.0.0.1:8080      another server on the same prompts (docs/bench.md)";
+
+const SIM_HELP: &str = "\
+Examples:
+  card sim                               a 70B target and a 1B drafter, against the published 4.83×
+  card sim --vary latency --html a.html  how far away the drafter may be
+  card sim fleet                         4 targets, 4 drafters, machines that fail, and what it costs
+  card sim fleet --print > mine.toml     a scenario to change: then card sim mine.toml";
 
 const SERVE_HELP: &str = "\
 Settings come from flags, then the environment, then a file: card.toml in this folder, or
@@ -282,6 +295,43 @@ pub struct BenchArgs {
     pub model: ModelArgs,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VaryArg {
+    /// One-way latency of the links
+    Latency,
+    /// How often drafts are right
+    Agreement,
+    /// What a draft forward takes
+    DraftCost,
+    /// Memory for candidates
+    Cache,
+    /// Nodes per draft forward
+    Nodes,
+    /// Requests at a time
+    Load,
+    /// Drafters for each target
+    Drafters,
+}
+
+#[derive(Args, Debug)]
+pub struct SimArgs {
+    /// A TOML file or a built-in scenario: published-70b-1b, edge-cloud, fleet
+    #[arg(default_value = "published-70b-1b")]
+    pub scenario: String,
+    /// Vary one thing
+    #[arg(long, value_enum)]
+    pub vary: Option<VaryArg>,
+    /// Seed of everything that is left to chance [default: the scenario's]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Write a page with a plot
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print the scenario as TOML, and end
+    #[arg(long)]
+    pub print: bool,
+}
+
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// Files of prompts as for `card bench` [default: its built-in set]
@@ -331,6 +381,14 @@ pub enum ExactnessArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DraftWeightsArg {
+    /// The copy (4 bits a weight, made in seconds) if measurements say it is faster
+    Auto,
+    /// The file's own
+    AsIs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LanesArg {
     /// What measurements on this machine say is faster
     Auto,
@@ -352,6 +410,10 @@ pub struct ModelArgs {
     /// A second draft model; each step goes to the one that promises more
     #[arg(long, value_name = "MODEL")]
     pub draft2: Option<String>,
+    /// Whether a lighter copy of the draft model may stand in for it, where that is faster:
+    /// the text is the target's either way
+    #[arg(long, value_enum, default_value_t = DraftWeightsArg::Auto, env = "CARD_DRAFT_WEIGHTS")]
+    pub draft_weights: DraftWeightsArg,
     /// How to schedule the two
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,

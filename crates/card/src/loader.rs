@@ -8,7 +8,8 @@ use card_llama::{
     ContextOptions, Cores, LlamaContext, LlamaError, LlamaModel, LoadOptions, check_vocabularies,
 };
 
-use crate::args::{ExactnessArg, ModeArg, ModelArgs};
+use crate::args::{DraftWeightsArg, ExactnessArg, ModeArg, ModelArgs};
+use crate::lighter;
 use crate::models::catalogue::Catalogue;
 use crate::models::fetch;
 use crate::models::store::Store;
@@ -141,6 +142,20 @@ impl Loader<'_> {
         target: &Target,
         context: u32,
     ) -> Result<(LlamaModel, Profile)> {
+        let may_change = self.args.draft_weights == DraftWeightsArg::Auto
+            && self.args.emulate.is_none()
+            && path != target.model.path();
+        let path = match may_change {
+            true => lighter::choose(self, path, target, context),
+            false => path.to_owned(),
+        };
+        let model = self.load_draft(&path, target)?;
+        let profile = self.draft_profile(&model, context)?;
+        Ok((model, profile))
+    }
+
+    /// A draft model, loaded, that speaks the target's vocabulary.
+    pub fn load_draft(&self, path: &std::path::Path, target: &Target) -> Result<LlamaModel> {
         let options = LoadOptions {
             gpu_layers: self.args.draft_gpu_layers,
             devices: self.args.draft_device.clone(),
@@ -153,14 +168,18 @@ impl Loader<'_> {
                 false => load(path, &options, "draft")?,
             };
         check_vocabularies(&target.model.vocab(), &model.vocab())?;
-        let profile = profile::get(
+        Ok(model)
+    }
+
+    /// What a draft model's forwards cost.
+    pub fn draft_profile(&self, model: &LlamaModel, context: u32) -> Result<Profile> {
+        profile::get(
             self.store,
-            &model,
-            || llama_context(&model, "draft", context, &self.cores),
+            model,
+            || llama_context(model, "draft", context, &self.cores),
             &self.key(&self.cores, true),
             &HEADS[..1],
-        )?;
-        Ok((model, profile))
+        )
     }
 
     /// Promises about bits are checked with a long context as well.
@@ -171,7 +190,8 @@ impl Loader<'_> {
         }
     }
 
-    fn key(&self, cores: &Cores, repack: bool) -> String {
+    /// What measurements depend on beside the model.
+    pub fn key(&self, cores: &Cores, repack: bool) -> String {
         format!(
             "{cores:?}, repack {repack}, {:?} {:?}",
             self.args.device, self.args.gpu_layers

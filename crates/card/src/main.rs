@@ -10,6 +10,7 @@ mod emulation;
 mod export;
 mod generate;
 mod interrupt;
+mod lighter;
 mod loader;
 mod memory;
 mod models;
@@ -20,6 +21,7 @@ mod rig;
 mod serve;
 mod session;
 mod show;
+mod simulate;
 mod telemetry;
 
 use std::process::ExitCode;
@@ -78,9 +80,11 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
             input,
             output,
             r#type,
-        } => quantize(&catalogue, &input, &output, &r#type),
+            pure,
+        } => quantize(&catalogue, &input, &output, &r#type, pure),
         Command::Calibrate(args) => calibrate::run(&args, &catalogue),
         Command::Bench(args) => bench::run(&args, &catalogue),
+        Command::Sim(args) => simulate::run(&args),
         Command::ExportPairs(args) => export::run(&args, &catalogue),
         Command::Selftest(args) => report::selftest(&args, &catalogue),
         Command::Devices => {
@@ -138,21 +142,14 @@ fn quantize(
     input: &std::path::Path,
     output: &std::path::Path,
     kind: &str,
+    pure: bool,
 ) -> Result<ExitCode> {
     let named = input.to_str().filter(|_| !input.exists());
     let input = match named.and_then(|name| catalogue.model(name)) {
         Some(model) => fetch::fetch(&Store::open()?, model)?,
         None => input.to_owned(),
     };
-    let bar = progress::bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let shown = bar.clone();
-    let done = card_llama::quantize(&input, output, kind, threads, move |done, all| {
-        shown.set_length(all);
-        shown.set_position(done);
-    });
-    bar.finish_and_clear();
-    done?;
+    progress::quantize(&input, output, kind, pure)?;
     let size = std::fs::metadata(output)
         .context("the output is gone")?
         .len();

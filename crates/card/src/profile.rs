@@ -1,6 +1,7 @@
 //! Self-test results, kept per machine, model and build.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use card_core::policy::Lanes;
@@ -38,7 +39,7 @@ pub fn get(
     setup: &str,
     heads: &[usize],
 ) -> Result<Profile> {
-    let key = format!("{} | {setup} {heads:?}", identity(model)?);
+    let key = format!("{} | {setup} {heads:?}", identity(model.path())?);
     let report = remember(store, key, || measure(model, &mut context()?, heads))?;
     Ok(Profile { report })
 }
@@ -53,8 +54,8 @@ pub fn together(
 ) -> Result<Placement> {
     let key = format!(
         "{} | {} | together {target_threads}+{draft_threads}",
-        identity(target)?,
-        identity(draft)?
+        identity(target.path())?,
+        identity(draft.path())?
     );
     remember(store, key, || {
         let bar = progress::spinner("measuring both models at work together (once)");
@@ -76,14 +77,14 @@ pub fn together(
 }
 
 /// What the findings about a model depend on: the file, this build and this machine.
-fn identity(model: &LlamaModel) -> Result<String> {
-    let meta = fs::metadata(model.path())?;
+pub fn identity(file: &Path) -> Result<String> {
+    let meta = fs::metadata(file)?;
     let modified = meta.modified().ok();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(format!(
         "card {} {FORMAT} | {} | {} bytes {:?} | {}",
         env!("CARGO_PKG_VERSION"),
-        fs::canonicalize(model.path())?.display(),
+        fs::canonicalize(file)?.display(),
         meta.len(),
         modified.map(|d| d.as_secs()),
         system_info(),
@@ -98,7 +99,7 @@ struct Finding<T> {
 }
 
 /// What was found out for `key` before; else finds it out and keeps it.
-fn remember<T: Serialize + DeserializeOwned>(
+pub fn remember<T: Serialize + DeserializeOwned>(
     store: &Store,
     key: String,
     find_out: impl FnOnce() -> Result<T>,

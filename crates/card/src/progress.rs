@@ -1,7 +1,9 @@
 //! Progress bars, all made in one place.
 
+use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar over `length` steps in the given indicatif template, ticking by itself so that a
@@ -20,4 +22,17 @@ pub fn spinner(message: &'static str) -> ProgressBar {
     let bar = bar(0, "  {spinner} {msg} {elapsed}");
     bar.set_message(message);
     bar
+}
+
+/// Writes a model with other weights (see [`card_llama::quantize`]), on all cores.
+pub fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<()> {
+    let bar = bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let shown = bar.clone();
+    let done = card_llama::quantize(input, output, kind, pure, threads, move |done, all| {
+        shown.set_length(all);
+        shown.set_position(done);
+    });
+    bar.finish_and_clear();
+    Ok(done?)
 }

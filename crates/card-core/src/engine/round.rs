@@ -285,6 +285,8 @@ impl Engine {
         }
         let committed = (!committed.is_empty()).then(|| (start as u32, committed.to_vec()));
         if let Some((_, tokens)) = &committed {
+            seq.committed = now;
+            seq.answered = part.prefill;
             let correction = seq.cache.correct(tokens);
             round.survivors = correction.survivors;
             if !part.prefill && !round.deferred && finish.is_none() {

@@ -235,7 +235,7 @@ pub fn run(setup: &Setup) -> Outcome {
         let mut wait = None;
         if verifying.is_none() && (!shared || drafting.is_none()) {
             if let Some(seed) = &mut noise {
-                throw_garbage(&mut engine, seed);
+                throw_garbage(&mut engine, seed, now);
             }
             let mut outlook: Vec<_> = (shared && draft.is_some())
                 .then(|| drafter.outlook())
@@ -292,7 +292,7 @@ pub fn run(setup: &Setup) -> Outcome {
         if let Some((forward, _)) = drafting.take_if(|d| d.1 <= now) {
             let model = draft.as_ref().unwrap();
             let drafted = drafter.complete(&forward, model, now);
-            engine.drafted(&drafted);
+            engine.drafted(&drafted, now);
         }
         if setup.dies.is_some_and(|at| now >= at) && draft.take().is_some() {
             drafting = None;
@@ -368,7 +368,7 @@ fn begin_draft(
     true
 }
 
-fn throw_garbage(engine: &mut Engine, seed: &mut u64) {
+fn throw_garbage(engine: &mut Engine, seed: &mut u64, now: Duration) {
     let mut draw = |n: u64| {
         *seed = seed
             .wrapping_mul(6364136223846793005)
@@ -388,11 +388,12 @@ fn throw_garbage(engine: &mut Engine, seed: &mut u64) {
             }
         })
         .collect();
-    engine.drafted(&Drafted {
+    let drafted = Drafted {
         source: Source::Draft2,
         expansions,
         rows: 0,
         started: Duration::ZERO,
         elapsed: Duration::ZERO,
-    });
+    };
+    engine.drafted(&drafted, now);
 }

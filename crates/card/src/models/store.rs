@@ -29,6 +29,11 @@ impl Store {
         self.root.join("models")
     }
 
+    /// Directory of lighter copies of draft models.
+    pub fn drafters(&self) -> PathBuf {
+        self.root.join("drafters")
+    }
+
     /// Directory of self-test results.
     pub fn profiles(&self) -> PathBuf {
         self.root.join("profiles")

@@ -1,0 +1,166 @@
+//! The production core in virtual time: same text, whatever happens.
+
+use card_core::policy::{Lanes, Mode};
+use card_sim::scenario::{Chaos, Drafters, Fault, FaultKind, Link, Load, Machines, Policy};
+use card_sim::{Outcome, Scenario, simulate};
+
+/// A large target and a small drafter on devices of their own.
+fn scenario() -> Scenario {
+    Scenario {
+        title: "test".into(),
+        source: String::new(),
+        seed: 11,
+        target: Machines {
+            count: 1,
+            forward_ms: vec![(1, 49.0), (32, 50.0)],
+            price_per_hour: 4.0,
+        },
+        drafters: vec![Drafters {
+            count: 1,
+            forward_ms: vec![(1, 7.0), (4, 7.0)],
+            agreement: 0.85,
+            link: Link::default(),
+            price_per_hour: 1.0,
+        }],
+        policy: Policy::default(),
+        load: Load {
+            requests: 6,
+            prompt_tokens: 20,
+            output_tokens: 80,
+            per_second: 0.0,
+            parallel: 1,
+            temperature: 0.0,
+        },
+        faults: Vec::new(),
+        chaos: None,
+    }
+}
+
+fn run(scenario: &Scenario) -> Outcome {
+    let out = simulate(scenario).expect("a sound scenario");
+    assert!(out.exact(), "{}", scenario.title);
+    assert!(
+        out.served
+            .iter()
+            .all(|s| s.tokens == scenario.load.output_tokens as usize)
+    );
+    out
+}
+
+#[test]
+fn one_seed_one_outcome() {
+    let (a, b) = (run(&scenario()), run(&scenario()));
+    assert_eq!((a.time, a.rounds, a.hits), (b.time, b.rounds, b.hits));
+}
+
+#[test]
+fn card_beats_draft_then_verify_and_both_beat_plain_on_devices_of_their_own() {
+    let of = |mode| run(&scenario().with_mode(mode)).speed();
+    let (plain, dtv) = (of(Mode::Plain), of(Mode::DraftThenVerify));
+    assert!(dtv > 1.5 * plain);
+    assert!(of(Mode::Card) > 1.3 * dtv);
+    assert!(of(Mode::Auto) > 1.3 * dtv);
+}
+
+#[test]
+fn auto_is_not_slower_than_plain_whatever_the_link() {
+    let plain = run(&scenario().with_mode(Mode::Plain)).speed();
+    for latency_ms in [0.0, 1.0, 5.0, 20.0, 50.0, 100.0, 200.0] {
+        let mut far = scenario();
+        far.drafters[0].link.latency_ms = latency_ms;
+        let auto = run(&far).speed();
+        assert!(auto > 0.98 * plain, "{latency_ms} ms: {auto} {plain}");
+    }
+}
+
+#[test]
+fn in_turns_on_one_lane() {
+    let mut shared = scenario();
+    shared.policy.lanes = Lanes::Shared;
+    let plain = run(&shared.with_mode(Mode::Plain)).speed();
+    assert!(run(&shared).speed() > 1.5 * plain);
+}
+
+#[test]
+fn a_second_drafter_prepares_corrections() {
+    let mut two = scenario();
+    let one = run(&two);
+    two.drafters[0].count = 2;
+    let both = run(&two);
+    assert!(both.hit_rate() > one.hit_rate());
+}
+
+#[test]
+fn a_killed_drafter_costs_speed_and_comes_back() {
+    let mut s = scenario();
+    s.faults = vec![Fault {
+        at_s: 2.0,
+        kind: FaultKind::DrafterCrash,
+        which: 0,
+        for_s: 3.0,
+    }];
+    let hurt = run(&s);
+    assert!(hurt.time > run(&scenario()).time);
+    assert!(hurt.time < run(&scenario().with_mode(Mode::Plain)).time);
+    assert_eq!((hurt.faults, hurt.recoveries.len()), (1, 1));
+}
+
+#[test]
+fn a_target_that_dies_loses_no_token() {
+    let mut s = scenario();
+    s.target.count = 2;
+    s.load.requests = 12;
+    s.load.parallel = 3;
+    s.faults = vec![Fault {
+        at_s: 1.5,
+        kind: FaultKind::TargetCrash,
+        which: 0,
+        for_s: 2.0,
+    }];
+    run(&s);
+}
+
+#[test]
+fn a_thousand_worlds_with_faults_write_plain_decodings_text() {
+    let chaos = |seed: u64| {
+        let mut s = scenario();
+        s.seed = seed;
+        s.title = format!("seed {seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        s.target.count = rng.usize(1..4);
+        s.drafters[0].count = rng.usize(1..5);
+        // Not a new fit for each seed.
+        s.drafters[0].agreement = 1.0;
+        s.drafters[0].link = Link {
+            latency_ms: rng.f64() * 200.0,
+            jitter_ms: rng.f64() * 100.0,
+            loss: rng.f64() * 0.2,
+        };
+        s.load.requests = rng.usize(1..8);
+        s.load.output_tokens = rng.u32(5..40);
+        s.load.parallel = rng.usize(1..4);
+        s.load.temperature = rng.f32();
+        s.load.per_second = [0.0, 2.0][rng.usize(..2)];
+        s.policy.mode = [Mode::Auto, Mode::Card, Mode::DraftThenVerify][rng.usize(..3)];
+        s.chaos = Some(Chaos {
+            every_s: 0.3 + rng.f64(),
+            lasts_s: 0.2 + 2.0 * rng.f64(),
+            targets: rng.bool(),
+        });
+        s
+    };
+    let mut faults = 0;
+    for seed in 0..1000 {
+        faults += run(&chaos(seed)).faults;
+    }
+    assert!(faults > 1000, "{faults}");
+}
+
+#[test]
+fn what_makes_no_sense_is_told() {
+    let mut s = scenario();
+    s.drafters[0].agreement = 2.0;
+    assert!(simulate(&s).unwrap_err().to_string().contains("agreement"));
+    let error = Scenario::parse("title = 3").unwrap_err().to_string();
+    assert!(error.contains("title"), "{error}");
+}
