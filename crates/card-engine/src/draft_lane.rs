@@ -1,7 +1,9 @@
 //! A draft model at work: on a thread of its own, or a step at a time on the target's.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use card_core::cost::CostCurve;
 use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
 use card_core::forward::{KvOp, Model, ModelError};
 use card_core::policy::{Mode, Outlook};
@@ -9,13 +11,71 @@ use card_core::types::Source;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
 use crate::drafters::Pulse;
+use crate::drafters::{TargetEnd, ends};
 use crate::pipe::{PipeReceiver, PipeSender};
 use crate::{Meters, Options};
 
 /// Less likely candidates are not worth a draft forward.
 const MIN_REACH: f32 = 0.02;
 
+/// How a drafter shall draft for a target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LanePlan {
+    /// One chain, of this length; else a tree.
+    pub chain: Option<u32>,
+    /// Children proposed for each node of a tree.
+    pub branch: usize,
+    /// How far past the last committed token a tree goes.
+    pub max_depth: u32,
+    /// Bytes of candidates per sequence.
+    pub cache_bytes: usize,
+    /// Finished sequences kept for prompts that begin alike.
+    pub parked: usize,
+}
+
+impl LanePlan {
+    /// What these options ask of a drafter.
+    pub fn of(options: &Options) -> Self {
+        let chain = options.mode == Mode::DraftThenVerify;
+        LanePlan {
+            chain: chain.then_some(options.draft_len),
+            branch: options.branch,
+            max_depth: options.max_depth,
+            cache_bytes: options.cache_bytes,
+            parked: options.parked,
+        }
+    }
+}
+
+/// Starts a drafter on a thread of its own, for a target elsewhere. Those of one machine
+/// take `turns`. It ends when the other end of the channels is dropped.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start_lane(
+    model: Box<dyn Model + Send>,
+    plan: &LanePlan,
+    turns: Arc<Mutex<()>>,
+) -> std::io::Result<TargetEnd> {
+    let meters = Meters::new();
+    let mut lane = DraftLane::new(
+        model,
+        Source::Draft,
+        plan,
+        &CostCurve::default(),
+        meters.clock,
+    );
+    lane.turns = Some(turns);
+    let (near, mut far) = ends(Duration::ZERO);
+    std::thread::Builder::new()
+        .name("card-drafter".into())
+        .spawn(move || lane.run(&mut far.inbox, &far.outbox, &meters, &Pulse::default()))?;
+    Ok(near)
+}
+
 pub(crate) struct DraftLane {
+    /// Taken for each step, if others use the same machine.
+    turns: Option<Arc<Mutex<()>>>,
     model: Box<dyn Model + Send>,
     drafter: Drafter,
     clock: Instant,
@@ -26,29 +86,24 @@ impl DraftLane {
     pub(crate) fn new(
         model: Box<dyn Model + Send>,
         source: Source,
-        options: &Options,
+        plan: &LanePlan,
+        cost: &CostCurve,
         clock: Instant,
     ) -> Self {
-        let chain = options.mode == Mode::DraftThenVerify;
+        let tree = plan.chain.is_none();
         let config = DrafterConfig {
             source,
-            branch: if chain { 1 } else { options.branch },
-            max_depth: if chain {
-                options.draft_len
-            } else {
-                options.max_depth
-            },
-            min_reach: if chain { 0.0 } else { MIN_REACH },
-            cache_bytes: options.cache_bytes,
+            branch: if tree { plan.branch } else { 1 },
+            max_depth: plan.chain.unwrap_or(plan.max_depth),
+            min_reach: if tree { MIN_REACH } else { 0.0 },
+            cache_bytes: plan.cache_bytes,
             limits: model.limits(),
             vocab: model.vocab(),
-            parked: options.parked,
+            parked: plan.parked,
         };
         DraftLane {
-            drafter: Drafter::new(
-                config,
-                options.draft_costs[source.drafter().unwrap_or(0)].clone(),
-            ),
+            turns: None,
+            drafter: Drafter::new(config, cost.clone()),
             model,
             clock,
             ops: Vec::new(),
@@ -73,7 +128,10 @@ impl DraftLane {
         let Some(forward) = self.drafter.poll(start) else {
             return Ok(None);
         };
-        self.model.forward(&forward)?;
+        {
+            let _turn = self.turns.as_ref().map(|t| t.lock());
+            self.model.forward(&forward)?;
+        }
         let end = self.clock.elapsed();
         let drafted = self.drafter.complete(&forward, &*self.model, end);
         meters.draft(end.saturating_sub(start));

@@ -12,40 +12,88 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use card_core::drafter::{DraftInput, Drafted};
+use card_core::drafter::{DraftInput, Drafted, Share};
 use card_core::engine::Engine;
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Outlook};
 use card_core::types::Source;
 use crossbeam_channel::{Receiver, Select, TryRecvError, TrySendError, bounded};
 
-use crate::draft_lane::DraftLane;
+use crate::draft_lane::{DraftLane, LanePlan};
 use crate::pipe::{PipeReceiver, PipeSender, pipe};
 use crate::{Command, Meters, Options};
 
 /// Makes a draft model anew after it failed; says why it cannot.
 pub type MakeModel = Box<dyn FnMut() -> Result<Box<dyn Model + Send>, String> + Send>;
 
+/// What a target holds of a drafter elsewhere.
+pub struct TargetEnd {
+    /// What the drafter is told.
+    pub to: PipeSender<DraftInput>,
+    /// What it drafted.
+    pub from: PipeReceiver<Drafted>,
+}
+
+/// What a drafter, or the link to it, holds.
+pub struct DraftEnd {
+    /// What it is told.
+    pub inbox: PipeReceiver<DraftInput>,
+    /// What it drafted.
+    pub outbox: PipeSender<Drafted>,
+}
+
+/// Both ends of the channels between a target and a drafter.
+pub fn ends(latency: Duration) -> (TargetEnd, DraftEnd) {
+    let (to, inbox) = pipe(256, latency);
+    let (outbox, from) = pipe(256, latency);
+    (TargetEnd { to, from }, DraftEnd { inbox, outbox })
+}
+
+/// Connects to a drafter on another machine, and moves messages until either side drops its
+/// end; says why it cannot.
+pub type Dial = Box<dyn FnMut(DraftEnd) -> Result<(), String> + Send>;
+
 /// A draft model, and how it comes back after a failure.
 pub struct Draft {
-    model: Box<dyn Model + Send>,
-    again: Option<MakeModel>,
+    /// Here and ready; `None` if it has to be dialled.
+    model: Option<Box<dyn Model + Send>>,
+    again: Option<Again>,
+}
+
+enum Again {
+    Model(MakeModel),
+    Dial(Dial),
 }
 
 impl Draft {
     /// One that is made anew by `again`.
     pub fn new(model: Box<dyn Model + Send>, again: MakeModel) -> Self {
         Draft {
-            model,
-            again: Some(again),
+            model: Some(model),
+            again: Some(Again::Model(again)),
         }
+    }
+
+    /// One on another machine; it is dialled again whenever the connection is lost.
+    pub fn remote(dial: Dial) -> Self {
+        Draft {
+            model: None,
+            again: Some(Again::Dial(dial)),
+        }
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        self.model.is_none()
     }
 }
 
 impl From<Box<dyn Model + Send>> for Draft {
     /// One that stays away once it failed.
     fn from(model: Box<dyn Model + Send>) -> Self {
-        Draft { model, again: None }
+        Draft {
+            model: Some(model),
+            again: None,
+        }
     }
 }
 
@@ -53,18 +101,24 @@ impl From<Box<dyn Model + Send>> for Draft {
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// At work for this long, a drafter's earlier failures are forgotten.
 const SOUND: Duration = Duration::from_secs(120);
+const ENDED: &str = "its thread has ended";
+const LOST: &str = "the connection is lost";
 
 /// All draft models of an engine.
 pub(crate) struct Drafters {
     slots: Vec<Slot>,
     options: Options,
     meters: Arc<Meters>,
+    /// Somebody came or went since that was last asked.
+    changed: bool,
 }
 
 struct Slot {
     source: Source,
     state: State,
-    again: Option<MakeModel>,
+    again: Option<Again>,
+    /// It is only for requests that name it.
+    scope: Option<String>,
     pause: Duration,
     /// When it was made.
     since: Instant,
@@ -84,7 +138,12 @@ enum State {
     Gone,
 }
 
-type Made = (MakeModel, Result<Box<dyn Model + Send>, String>);
+type Made = (Again, Result<Fresh, String>);
+
+enum Fresh {
+    Model(Box<dyn Model + Send>),
+    Linked(TargetEnd),
+}
 
 /// The channels to a drafter on another lane.
 struct Link {
@@ -92,7 +151,8 @@ struct Link {
     from: PipeReceiver<Drafted>,
     /// What did not fit into the channel yet; commits of one sequence are joined.
     backlog: VecDeque<DraftInput>,
-    thread: JoinHandle<()>,
+    /// `None` if it is on another machine.
+    thread: Option<JoinHandle<()>>,
     pulse: Arc<Pulse>,
 }
 
@@ -132,18 +192,103 @@ impl Drafters {
             slots: Vec::new(),
             options,
             meters,
+            changed: true,
         };
-        for (draft, source) in drafts.zip(sources) {
-            let state = all.at_work(draft.model, source)?;
-            all.slots.push(Slot {
-                source,
-                state,
-                again: draft.again,
-                pause: all.options.drafter_pause,
-                since: Instant::now(),
-            });
+        let (away, here): (Vec<_>, Vec<_>) = drafts.partition(Draft::is_remote);
+        for (draft, source) in here.into_iter().zip(sources) {
+            if let Some(model) = draft.model {
+                let state = all.at_work(model, source)?;
+                all.add(source, state, draft.again, None);
+            }
+        }
+        for draft in away {
+            let until = Instant::now();
+            all.add(
+                all.remote_source(),
+                State::Down { until },
+                draft.again,
+                None,
+            );
         }
         Ok(all)
+    }
+
+    fn add(&mut self, source: Source, state: State, again: Option<Again>, scope: Option<String>) {
+        self.slots.push(Slot {
+            source,
+            state,
+            again,
+            scope,
+            pause: self.options.drafter_pause,
+            since: Instant::now(),
+        });
+        self.changed = true;
+    }
+
+    /// What drafters on other machines are known as.
+    fn remote_source(&self) -> Source {
+        let local = |s: &Slot| matches!(s.again, Some(Again::Model(_)) | None);
+        match self.slots.iter().any(|s| s.scope.is_none() && local(s)) {
+            true => Source::Draft2,
+            false => Source::Draft,
+        }
+    }
+
+    /// A drafter elsewhere has come. With a scope it is only for requests that name it.
+    pub(crate) fn attach(&mut self, end: TargetEnd, scope: Option<String>) {
+        self.slots
+            .retain(|s| s.again.is_some() || !matches!(s.state, State::Gone));
+        let state = State::There(Link::remote(end));
+        self.add(self.remote_source(), state, None, scope);
+    }
+
+    /// Whether somebody came or went since the last call. If so the parts are dealt anew.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        let changed = std::mem::take(&mut self.changed);
+        if changed {
+            self.share_out();
+        }
+        changed
+    }
+
+    /// Drafters of one source and scope share the tree.
+    fn share_out(&mut self) {
+        let linked = |s: &Slot| matches!(s.state, State::There(_));
+        let group = |s: &Slot| (s.source, s.scope.clone());
+        let groups: Vec<_> = self
+            .slots
+            .iter()
+            .map(|s| linked(s).then(|| group(s)))
+            .collect();
+        for i in 0..self.slots.len() {
+            if groups[i].is_none() {
+                continue;
+            }
+            let same = |g: &&Option<_>| **g == groups[i];
+            let share = Share {
+                index: groups[..i].iter().filter(same).count() as u32,
+                of: groups.iter().filter(same).count() as u32,
+            };
+            self.slots[i].tell(&DraftInput::Share(share));
+        }
+    }
+
+    /// Whether somebody drafts for requests of this scope.
+    pub(crate) fn hears(&self, scope: Option<&str>) -> bool {
+        let at_work = |s: &&Slot| matches!(s.state, State::Here(_) | State::There(_));
+        self.slots.iter().filter(at_work).any(|s| s.hears(scope))
+    }
+
+    /// Tells a new drafter, or all that came since, of what runs: `introductions` are the
+    /// sequences with their scopes.
+    pub(crate) fn introduce_to_last(&mut self, introductions: &[(DraftInput, Option<String>)]) {
+        if let Some(slot) = self.slots.last_mut() {
+            for (input, scope) in introductions {
+                if slot.hears(scope.as_deref()) {
+                    slot.tell(input);
+                }
+            }
+        }
     }
 
     /// Whether one of them is at work.
@@ -155,35 +300,34 @@ impl Drafters {
     }
 
     fn at_work(&self, model: Box<dyn Model + Send>, source: Source) -> std::io::Result<State> {
-        let lane = DraftLane::new(model, source, &self.options, self.meters.clock);
+        let plan = LanePlan::of(&self.options);
+        let cost = &self.options.draft_costs[source.drafter().unwrap_or(0)];
+        let lane = DraftLane::new(model, source, &plan, cost, self.meters.clock);
         if self.options.lanes == Lanes::Shared {
             return Ok(State::Here(Box::new(lane)));
         }
-        let (to, mut inbox) = pipe(256, self.options.latency);
-        let (outbox, from) = pipe(256, self.options.latency);
+        let (near, mut far) = ends(self.options.latency);
         let (meters, pulse) = (self.meters.clone(), Arc::new(Pulse::default()));
         let name = format!("card-{}", source.name());
         let beat = pulse.clone();
         let thread = std::thread::Builder::new()
             .name(name)
-            .spawn(move || lane.run(&mut inbox, &outbox, &meters, &beat))?;
+            .spawn(move || lane.run(&mut far.inbox, &far.outbox, &meters, &beat))?;
         Ok(State::There(Link {
-            to,
-            from,
-            backlog: VecDeque::new(),
-            thread,
+            thread: Some(thread),
             pulse,
+            ..Link::remote(near)
         }))
     }
 
     /// Brings back who is due. The engine's sequences are told to whoever is new.
-    pub(crate) fn revive(&mut self, engine: &Engine) {
+    pub(crate) fn revive(&mut self, introduce: &dyn Fn() -> Vec<(DraftInput, Option<String>)>) {
         for i in 0..self.slots.len() {
             let slot = &mut self.slots[i];
             match &slot.state {
                 State::Down { until } if Instant::now() >= *until => {
                     slot.state = match slot.again.take() {
-                        Some(make) => make_again(make),
+                        Some(again) => make_again(again, self.options.latency),
                         None => State::Gone,
                     };
                 }
@@ -191,10 +335,13 @@ impl Drafters {
                     Ok((again, made)) => {
                         slot.again = Some(again);
                         let source = slot.source;
-                        let made = made.and_then(|model| {
-                            self.at_work(model, source).map_err(|e| e.to_string())
+                        let made = made.and_then(|fresh| match fresh {
+                            Fresh::Model(model) => {
+                                self.at_work(model, source).map_err(|e| e.to_string())
+                            }
+                            Fresh::Linked(end) => Ok(State::There(Link::remote(end))),
                         });
-                        self.introduce(i, made, engine);
+                        self.introduce(i, made, introduce);
                     }
                     Err(TryRecvError::Empty) => {}
                     Err(TryRecvError::Disconnected) => slot.state = State::Gone,
@@ -204,15 +351,23 @@ impl Drafters {
         }
     }
 
-    fn introduce(&mut self, i: usize, made: Result<State, String>, engine: &Engine) {
+    fn introduce(
+        &mut self,
+        i: usize,
+        made: Result<State, String>,
+        introduce: &dyn Fn() -> Vec<(DraftInput, Option<String>)>,
+    ) {
         match made {
             Ok(state) => {
+                self.changed = true;
                 let slot = &mut self.slots[i];
                 slot.state = state;
                 slot.since = Instant::now();
-                tracing::info!("the {} model is back", slot.source.name());
-                for input in engine.introductions() {
-                    slot.tell(&input);
+                tracing::info!("the {} model is at work", slot.source.name());
+                for (input, scope) in introduce() {
+                    if slot.hears(scope.as_deref()) {
+                        slot.tell(&input);
+                    }
                 }
             }
             Err(why) => self.fail(i, &why),
@@ -248,11 +403,14 @@ impl Drafters {
         }
     }
 
-    /// Tells all of them.
-    pub(crate) fn tell(&mut self, input: &DraftInput) {
+    /// Tells those that draft for requests of this scope.
+    pub(crate) fn tell(&mut self, input: &DraftInput, scope: Option<&str>) {
         for i in 0..self.slots.len() {
+            if !self.slots[i].hears(scope) {
+                continue;
+            }
             if !self.slots[i].tell(input) {
-                self.fail(i, "its thread has ended");
+                self.fail(i, ENDED);
             }
         }
     }
@@ -260,13 +418,21 @@ impl Drafters {
     /// Passes on what those on other lanes drafted, and notices who hangs.
     pub(crate) fn hear(&mut self, engine: &mut Engine) {
         for i in 0..self.slots.len() {
-            let State::There(link) = &mut self.slots[i].state else {
+            let Slot { state, source, .. } = &mut self.slots[i];
+            let State::There(link) = state else {
                 continue;
             };
             let mut alive = link.send(None);
             loop {
                 match link.from.try_recv() {
-                    Ok(drafted) => engine.drafted(&drafted, self.meters.clock.elapsed()),
+                    Ok(mut drafted) => {
+                        // Who it is, is not for the other side to say.
+                        drafted.source = *source;
+                        if link.thread.is_none() {
+                            self.meters.draft(drafted.elapsed);
+                        }
+                        engine.drafted(&drafted, self.meters.clock.elapsed());
+                    }
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => {
                         alive = false;
@@ -276,7 +442,8 @@ impl Drafters {
             }
             let busy = link.pulse.busy_for(self.meters.clock.elapsed());
             if !alive {
-                self.fail(i, "its thread has ended");
+                let remote = link.thread.is_none();
+                self.fail(i, if remote { LOST } else { ENDED });
             } else if busy > self.options.drafter_hang {
                 self.fail(i, &format!("no answer for {:.0} s", busy.as_secs_f64()));
             }
@@ -318,7 +485,7 @@ impl Drafters {
         for slot in self.slots {
             if let State::There(link) = slot.state {
                 drop((link.to, link.from));
-                let _ = link.thread.join();
+                let _ = link.thread.map(JoinHandle::join);
             }
         }
     }
@@ -340,11 +507,17 @@ impl Drafters {
             None => State::Gone,
         };
         slot.pause = (2 * slot.pause).min(LONGEST_PAUSE);
+        self.changed = true;
         self.meters.failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Slot {
+    /// Whether it drafts for requests of this scope.
+    fn hears(&self, scope: Option<&str>) -> bool {
+        self.scope.is_none() || self.scope.as_deref() == scope
+    }
+
     /// `false` if nobody listens any more.
     fn tell(&mut self, input: &DraftInput) -> bool {
         match &mut self.state {
@@ -358,12 +531,18 @@ impl Slot {
     }
 }
 
-fn make_again(mut make: MakeModel) -> State {
+fn make_again(mut again: Again, latency: Duration) -> State {
     let (sender, made) = bounded(1);
     let thread = std::thread::Builder::new().name("card-revive".into());
     let started = thread.spawn(move || {
-        let model = make();
-        let _ = sender.send((make, model));
+        let fresh = match &mut again {
+            Again::Model(make) => make().map(Fresh::Model),
+            Again::Dial(dial) => {
+                let (near, far) = ends(latency);
+                dial(far).map(|()| Fresh::Linked(near))
+            }
+        };
+        let _ = sender.send((again, fresh));
     });
     match started {
         Ok(_) => State::Coming(made),
@@ -372,6 +551,17 @@ fn make_again(mut make: MakeModel) -> State {
 }
 
 impl Link {
+    /// To a drafter on another machine.
+    fn remote(end: TargetEnd) -> Self {
+        Link {
+            to: end.to,
+            from: end.from,
+            backlog: VecDeque::new(),
+            thread: None,
+            pulse: Arc::default(),
+        }
+    }
+
     /// Sends without ever waiting; `false` if nobody listens any more.
     fn send(&mut self, input: Option<DraftInput>) -> bool {
         if let Some(input) = input {

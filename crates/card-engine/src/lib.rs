@@ -27,8 +27,10 @@ use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
 use card_core::types::{DRAFTERS, SequenceId, Token};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+pub use draft_lane::{LanePlan, start_lane};
 use drafters::Drafters;
-pub use drafters::{Draft, MakeModel};
+pub use drafters::{Dial, Draft, DraftEnd, MakeModel, TargetEnd, ends};
+pub use pipe::{PipeReceiver, PipeSender};
 
 /// Settings of a running engine.
 #[derive(Clone, Debug)]
@@ -115,6 +117,8 @@ pub struct Generate {
     pub logprobs: Option<usize>,
     /// What may be written; `None` for anything.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// A drafter that is for this request, beside those for all (see [`Engine::attach`]).
+    pub drafter: Option<String>,
 }
 
 /// News of a generation.
@@ -210,7 +214,10 @@ impl Meters {
 }
 
 pub(crate) enum Command {
-    Open(Request, Sender<Event>),
+    /// With the drafter that is for this request.
+    Open(Request, Sender<Event>, Option<String>),
+    /// A drafter elsewhere has come, for requests of this scope only if there is one.
+    Attach(TargetEnd, Option<String>),
     Cancel(SequenceId),
     Memory(Sender<Memory>),
 }
@@ -231,8 +238,8 @@ pub struct Stream {
 }
 
 impl Engine {
-    /// Starts the lanes, with up to [`DRAFTERS`] draft models; what comes after those is
-    /// left out. Without one only [`Options::free_sources`] propose.
+    /// Starts the lanes, with up to [`DRAFTERS`] draft models here and any number elsewhere.
+    /// Without one only [`Options::free_sources`] propose.
     ///
     /// # Errors
     /// If the system gives no thread.
@@ -250,7 +257,7 @@ impl Engine {
         let wanted = drafts.into_iter().map(Into::into);
         let wanted = wanted.take(match options.mode {
             Mode::Plain => 0,
-            _ => DRAFTERS,
+            _ => usize::MAX,
         });
         let drafters = Drafters::start(wanted, plan, meters.clone())?;
         let lane = target_lane::TargetLane::new(target, drafters, &options, meters.clone());
@@ -284,13 +291,24 @@ impl Engine {
             constraint: what.constraint,
         };
         commands
-            .send(Command::Open(request, sender))
+            .send(Command::Open(request, sender, what.drafter))
             .map_err(|_| Failure::Stopped)?;
         Ok(Stream {
             sequence,
             events,
             commands,
         })
+    }
+
+    /// Adds a drafter that came by itself. With a scope it drafts only for requests that
+    /// name it ([`Generate::drafter`]). It leaves by dropping its end.
+    ///
+    /// # Errors
+    /// If the engine has stopped.
+    pub fn attach(&self, drafter: TargetEnd, scope: Option<String>) -> Result<(), Failure> {
+        let commands = self.commands.as_ref().ok_or(Failure::Stopped)?;
+        let sent = commands.send(Command::Attach(drafter, scope));
+        sent.map_err(|_| Failure::Stopped)
     }
 
     /// What this run and those before it learned so far.

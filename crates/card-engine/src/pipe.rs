@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
 /// The sending end.
-pub(crate) struct PipeSender<T> {
+pub struct PipeSender<T> {
     inner: Sender<(Instant, T)>,
     latency: Duration,
 }
 
 /// The receiving end.
-pub(crate) struct PipeReceiver<T> {
+pub struct PipeReceiver<T> {
     inner: Receiver<(Instant, T)>,
     /// On its way.
     coming: Option<(Instant, T)>,
@@ -34,7 +34,7 @@ pub(crate) fn pipe<T>(capacity: usize, latency: Duration) -> (PipeSender<T>, Pip
 
 impl<T> PipeSender<T> {
     /// Sends without waiting.
-    pub(crate) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+    pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         let due = Instant::now() + self.latency;
         self.inner.try_send((due, message)).map_err(|e| match e {
             TrySendError::Full((_, m)) => TrySendError::Full(m),
@@ -42,8 +42,14 @@ impl<T> PipeSender<T> {
         })
     }
 
+    /// Sends if there is room, and drops the message if there is none; `false` if nobody
+    /// listens.
+    pub fn offer(&self, message: T) -> bool {
+        !matches!(self.try_send(message), Err(TrySendError::Disconnected(_)))
+    }
+
     /// Sends; `false` if nobody listens.
-    pub(crate) fn send(&self, message: T) -> bool {
+    pub fn send(&self, message: T) -> bool {
         let due = Instant::now() + self.latency;
         self.inner.send((due, message)).is_ok()
     }
@@ -51,7 +57,7 @@ impl<T> PipeSender<T> {
 
 impl<T> PipeReceiver<T> {
     /// What has arrived.
-    pub(crate) fn try_recv(&mut self) -> Result<T, TryRecvError> {
+    pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         if self.coming.is_none() {
             self.coming = Some(self.inner.try_recv()?);
         }
@@ -59,7 +65,7 @@ impl<T> PipeReceiver<T> {
     }
 
     /// Waits for the next message, at most that long.
-    pub(crate) fn recv_timeout(&mut self, most: Duration) -> Result<T, RecvTimeoutError> {
+    pub fn recv_timeout(&mut self, most: Duration) -> Result<T, RecvTimeoutError> {
         let until = Instant::now() + most;
         if self.coming.is_none() {
             self.coming = Some(self.inner.recv_timeout(most)?);
@@ -69,6 +75,17 @@ impl<T> PipeReceiver<T> {
             std::thread::sleep(wait);
         }
         self.arrived().ok_or(RecvTimeoutError::Timeout)
+    }
+
+    /// Waits for the next message; `None` if there will be none.
+    pub fn recv(&mut self) -> Option<T> {
+        loop {
+            match self.recv_timeout(Duration::from_secs(3600)) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
     }
 
     /// To wait for it together with others: when the message on its way arrives, or else

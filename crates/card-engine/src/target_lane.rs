@@ -14,11 +14,18 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use crate::drafters::Drafters;
 use crate::{Command, Event, Failure, Meters, Options};
 
+/// Who asked for a generation.
+struct Client {
+    events: Sender<Event>,
+    /// The drafter it is for, beside those for everybody.
+    scope: Option<String>,
+}
+
 pub(crate) struct TargetLane {
     model: Box<dyn Model + Send>,
     drafters: Drafters,
     engine: Engine,
-    clients: HashMap<SequenceId, Sender<Event>>,
+    clients: HashMap<SequenceId, Client>,
     meters: Arc<Meters>,
     clock: Instant,
     ops: Vec<KvOp>,
@@ -79,7 +86,8 @@ impl TargetLane {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            self.drafters.revive(&self.engine);
+            let (engine, clients) = (&self.engine, &self.clients);
+            self.drafters.revive(&|| introductions(engine, clients));
             self.drafters.hear(&mut self.engine);
             self.count_drafters();
             let mut outlooks = self.drafters.outlooks();
@@ -126,14 +134,25 @@ impl TargetLane {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Open(request, client) => {
+            Command::Attach(end, scope) => {
+                self.drafters.attach(end, scope);
+                let all = introductions(&self.engine, &self.clients);
+                self.drafters.introduce_to_last(&all);
+            }
+            Command::Open(request, client, scope) => {
                 let sequence = request.sequence;
                 match self.engine.open(request, self.clock.elapsed()) {
                     Ok(()) => {
-                        self.clients.insert(sequence, client);
                         if let Some(input) = self.engine.introduction(sequence) {
-                            self.drafters.tell(&input);
+                            self.drafters.tell(&input, scope.as_deref());
                         }
+                        let alone = !self.drafters.hears(scope.as_deref());
+                        self.engine.set_alone(sequence, alone);
+                        let client = Client {
+                            events: client,
+                            scope,
+                        };
+                        self.clients.insert(sequence, client);
                     }
                     Err(error) => {
                         let _ = client.send(Event::Failed(error.into()));
@@ -161,8 +180,12 @@ impl TargetLane {
                 self.engine.abandon();
                 let failure = Failure::Target(error.to_string());
                 for row in &forward.rows {
+                    let close = DraftInput::Close {
+                        sequence: row.sequence,
+                    };
+                    self.tell_drafters(row.sequence, &close);
                     if let Some(client) = self.clients.remove(&row.sequence) {
-                        let _ = client.send(Event::Failed(failure.clone()));
+                        let _ = client.events.send(Event::Failed(failure.clone()));
                         self.engine.cancel(row.sequence);
                     }
                 }
@@ -189,6 +212,12 @@ impl TargetLane {
 
     /// Tells the engine whether there is a drafter.
     fn count_drafters(&mut self) {
+        if self.drafters.take_changed() {
+            for (&sequence, client) in &self.clients {
+                let alone = !self.drafters.hears(client.scope.as_deref());
+                self.engine.set_alone(sequence, alone);
+            }
+        }
         match self.drafters.any() {
             true => self.engine.drafter_back(),
             false => self.engine.drafter_lost(),
@@ -199,21 +228,22 @@ impl TargetLane {
         for output in self.engine.take_outputs() {
             match output {
                 Output::Tokens(sequence, from, tokens) => {
-                    self.drafters.tell(&DraftInput::Commit {
+                    let commit = DraftInput::Commit {
                         sequence,
                         from,
                         tokens: tokens.clone(),
-                    });
+                    };
+                    self.tell_drafters(sequence, &commit);
                     self.tell_client(sequence, Event::Tokens(tokens));
                 }
                 Output::Round(round) => self.tell_client(round.sequence, Event::Round(round)),
                 Output::Failed(sequence, why) => {
-                    self.drafters.tell(&DraftInput::Close { sequence });
+                    self.tell_drafters(sequence, &DraftInput::Close { sequence });
                     self.tell_client(sequence, Event::Failed(Failure::Constraint(why)));
                     self.clients.remove(&sequence);
                 }
                 Output::Finished(sequence, reason) => {
-                    self.drafters.tell(&DraftInput::Close { sequence });
+                    self.tell_drafters(sequence, &DraftInput::Close { sequence });
                     self.tell_client(sequence, Event::Finished(reason));
                     self.clients.remove(&sequence);
                 }
@@ -221,13 +251,29 @@ impl TargetLane {
         }
     }
 
+    fn tell_drafters(&mut self, sequence: SequenceId, input: &DraftInput) {
+        let client = self.clients.get(&sequence);
+        let scope = client.and_then(|c| c.scope.as_deref());
+        self.drafters.tell(input, scope);
+    }
+
     /// A reader that went away cancels the generation.
     fn tell_client(&mut self, sequence: SequenceId, event: Event) {
         if let Some(client) = self.clients.get(&sequence)
-            && client.send(event).is_err()
+            && client.events.send(event).is_err()
         {
-            self.clients.remove(&sequence);
             self.engine.cancel(sequence);
         }
     }
+}
+
+/// What drafters are told of the sequences that run, with their scopes.
+fn introductions(
+    engine: &Engine,
+    clients: &HashMap<SequenceId, Client>,
+) -> Vec<(DraftInput, Option<String>)> {
+    let of = |(&sequence, client): (&SequenceId, &Client)| {
+        Some((engine.introduction(sequence)?, client.scope.clone()))
+    };
+    clients.iter().filter_map(of).collect()
 }
