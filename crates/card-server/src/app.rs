@@ -19,7 +19,7 @@ use crate::queue::Queue;
 /// What is served.
 pub struct Served {
     /// The engine that runs it; it has to trace.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// Its vocabulary.
     pub vocab: Vocab,
     /// Its chat template, if it has one.
@@ -63,7 +63,7 @@ pub struct ServerConfig {
 
 /// What all requests share.
 pub struct App {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) vocab: Vocab,
     pub(crate) template: Option<ChatTemplate>,
     pub(crate) name: String,

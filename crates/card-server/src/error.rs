@@ -115,6 +115,11 @@ impl ApiError {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", message)
     }
 
+    /// A server behind this one cannot be reached.
+    pub fn upstream(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
+    }
+
     /// The server's own fault.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)

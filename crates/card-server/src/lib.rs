@@ -9,6 +9,7 @@
 pub mod api;
 mod app;
 pub mod audit;
+pub mod edge;
 pub mod error;
 pub mod explain;
 mod generation;
@@ -29,6 +30,9 @@ use card_core::engine::Memory;
 
 use app::App;
 pub use app::{Served, ServerConfig};
+
+/// The header by which a request names the drafter that is for it.
+pub const DRAFTER_HEADER: &str = "x-card-drafter";
 
 /// Why a server cannot serve.
 #[derive(Debug, thiserror::Error)]

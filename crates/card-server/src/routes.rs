@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,7 +20,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use crate::app::{App, seconds};
 use crate::error::ApiError;
 use crate::guard::guard;
-use crate::{ServeError, api};
+use crate::{DRAFTER_HEADER, ServeError, api};
 
 mod generate;
 
@@ -82,20 +82,24 @@ fn bytes(app: &App, body: Body) -> Result<Bytes, ApiError> {
     })
 }
 
-async fn chat(State(app): State<Arc<App>>, body: Body) -> Response {
-    answer(app, body, api::parse_chat).await
+async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    answer(app, &headers, body, api::parse_chat).await
 }
 
-async fn completion(State(app): State<Arc<App>>, body: Body) -> Response {
-    answer(app, body, api::parse_completion).await
+async fn completion(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    answer(app, &headers, body, api::parse_completion).await
 }
 
 type Parse = fn(&[u8]) -> Result<api::Job, ApiError>;
 
-async fn answer(app: Arc<App>, body: Body, parse: Parse) -> Response {
+async fn answer(app: Arc<App>, headers: &HeaderMap, body: Body, parse: Parse) -> Response {
     let came = Instant::now();
     match bytes(&app, body).and_then(|b| parse(&b)) {
-        Ok(job) => generate::answer(app, job, came).await,
+        Ok(mut job) => {
+            let drafter = headers.get(DRAFTER_HEADER);
+            job.drafter = drafter.and_then(|d| d.to_str().ok()).map(str::to_owned);
+            generate::answer(app, job, came).await
+        }
         Err(error) => error.into_response(),
     }
 }

@@ -35,6 +35,12 @@ pub enum Command {
     /// Serve a model to others: an OpenAI-compatible server, with a page at `/`
     #[command(after_help = SERVE_HELP)]
     Serve(Box<ServeArgs>),
+    /// Draft for targets on other machines
+    #[command(after_help = DRAFT_HELP)]
+    Draft(DraftArgs),
+    /// An endpoint on a small device: drafted here, decided by a server in the cloud
+    #[command(after_help = EDGE_HELP)]
+    Edge(EdgeArgs),
     /// Check audit logs
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -84,6 +90,18 @@ Examples:
   card bench --sweep cache                     memory of the cache against speed
   card bench --emulate a100-70b-1b             paced like devices you do not have
   card bench --peer http://127.0.0.1:8080      another server on the same prompts (docs/bench.md)";
+
+const DRAFT_HELP: &str = "\
+Examples:
+  card draft -m qwen2.5-coder-0.5b --listen 0.0.0.0:7070 --link-token SECRET
+  card serve -m qwen2.5-coder-1.5b --drafter http://draft-box:7070 --link-token SECRET
+One drafter serves several targets, a target may use several drafters (docs/remote.md).";
+
+const EDGE_HELP: &str = "\
+In the cloud:     card serve -m qwen2.5-coder-1.5b --host 0.0.0.0 --api-key KEY \\
+                    --accept-drafters 0.0.0.0:7070 --link-token SECRET
+On the device:    card edge -m qwen2.5-coder-0.5b --upstream http://cloud:8080 --link-token SECRET
+Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/remote.md).";
 
 const SIM_HELP: &str = "\
 Examples:
@@ -181,6 +199,9 @@ pub struct ServeArgs {
     /// Send traces to the OpenTelemetry collector at this URL, like http://host:4318
     #[arg(long, env = "CARD_OTLP", value_name = "URL")]
     pub otlp: Option<String>,
+    /// Let drafters connect here (`card draft --attach`, `card edge`)
+    #[arg(long, env = "CARD_ACCEPT_DRAFTERS", value_name = "ADDR:PORT")]
+    pub accept_drafters: Option<std::net::SocketAddr>,
     /// Settings from this file [default: card.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -189,6 +210,96 @@ pub struct ServeArgs {
     pub print_config: bool,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Links to other machines")]
+pub struct LinkArgs {
+    /// A secret both machines know
+    #[arg(
+        long,
+        env = "CARD_LINK_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub link_token: Option<String>,
+    /// The authority of the other machine's certificate (PEM)
+    #[arg(long, env = "CARD_LINK_CA", value_name = "FILE")]
+    pub link_ca: Option<PathBuf>,
+    /// Certificate chain of this machine (PEM)
+    #[arg(
+        long,
+        env = "CARD_LINK_CERT",
+        value_name = "FILE",
+        requires = "link_key"
+    )]
+    pub link_cert: Option<PathBuf>,
+    /// Private key of this machine (PEM)
+    #[arg(
+        long,
+        env = "CARD_LINK_KEY",
+        value_name = "FILE",
+        requires = "link_cert"
+    )]
+    pub link_key: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct DraftModelArgs {
+    /// The draft model: a name of the catalogue, or a GGUF file
+    #[arg(short, long, env = "CARD_DRAFT", default_value = "qwen2.5-coder-0.5b")]
+    pub model: String,
+    /// Threads in all [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Layers on the GPU [default: all]
+    #[arg(long, value_name = "N")]
+    pub gpu_layers: Option<u32>,
+    /// Devices, by the names `card devices` shows
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub device: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct DraftArgs {
+    #[command(flatten)]
+    pub model: DraftModelArgs,
+    /// Address for targets to dial
+    #[arg(long, default_value = "127.0.0.1:7070", value_name = "ADDR:PORT")]
+    pub listen: std::net::SocketAddr,
+    /// Dial this target in place of listening (`card serve --accept-drafters`)
+    #[arg(long, value_name = "URL", conflicts_with = "listen")]
+    pub attach: Option<String>,
+    /// Draft only for requests whose header x-card-drafter has this value
+    #[arg(long, value_name = "NAME", requires = "attach")]
+    pub scope: Option<String>,
+    #[command(flatten)]
+    pub link: LinkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct EdgeArgs {
+    /// The server that decides
+    #[arg(long, env = "CARD_UPSTREAM", value_name = "URL")]
+    pub upstream: String,
+    /// Key for it, where a client brings none
+    #[arg(
+        long,
+        env = "CARD_UPSTREAM_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub upstream_key: Option<String>,
+    /// Where it accepts drafters [default: its host, port 7070]
+    #[arg(long, value_name = "URL")]
+    pub attach: Option<String>,
+    /// Address for applications
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
+    pub listen: std::net::SocketAddr,
+    #[command(flatten)]
+    pub model: DraftModelArgs,
+    #[command(flatten)]
+    pub link: LinkArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -410,6 +521,11 @@ pub struct ModelArgs {
     /// A second draft model; each step goes to the one that promises more
     #[arg(long, value_name = "MODEL")]
     pub draft2: Option<String>,
+    /// Draft models on other machines (`card draft`), in place of one here
+    #[arg(long, env = "CARD_DRAFTER", value_delimiter = ',', value_name = "URL")]
+    pub drafter: Vec<String>,
+    #[command(flatten)]
+    pub link: LinkArgs,
     /// Whether a lighter copy of the draft model may stand in for it, where that is faster:
     /// the text is the target's either way
     #[arg(long, value_enum, default_value_t = DraftWeightsArg::Auto, env = "CARD_DRAFT_WEIGHTS")]

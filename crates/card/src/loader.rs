@@ -38,7 +38,7 @@ pub fn find_files(args: &ModelArgs, catalogue: &Catalogue, store: &Store) -> Res
         }
         let (target, draft) = catalogue.resolve(name)?;
         let target = fetch::fetch(store, target)?;
-        let wanted = args.mode != ModeArg::Plain && args.draft.is_none();
+        let wanted = args.mode != ModeArg::Plain && args.draft.is_none() && args.drafter.is_empty();
         let draft = match draft.filter(|_| wanted) {
             Some(model) => Some(fetch::fetch(store, model)?),
             None => None,
@@ -257,7 +257,8 @@ pub fn threads(args: &ModelArgs) -> usize {
     args.threads.map_or(there_are, |t| t as usize)
 }
 
-fn load(path: &std::path::Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
+/// A model, with a progress bar.
+pub fn load(path: &std::path::Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
     let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
     bar.set_message(format!("loading the {role} model"));
     let model = LlamaModel::load(path, options, &mut |part| {

@@ -11,6 +11,7 @@ mod export;
 mod generate;
 mod interrupt;
 mod lighter;
+mod link;
 mod loader;
 mod memory;
 mod models;
@@ -72,6 +73,8 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Chat(args) => chat::run(&args, &catalogue),
         Command::Serve(args) if args.print_config => config::print(matches),
         Command::Serve(args) => serve::run(&args, &catalogue),
+        Command::Draft(args) => link::draft(&args, &catalogue),
+        Command::Edge(args) => link::edge(&args, &catalogue),
         Command::Audit(command) => audit::run(&command),
         Command::Explain(args) => audit::explain(&args),
         Command::Pull { name } => pull(&catalogue, &name),

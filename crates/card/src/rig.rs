@@ -8,11 +8,13 @@ use card_core::policy::{Lanes, Mode};
 use card_core::types::Source;
 use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
 use card_engine::placement::Placement;
-use card_engine::{Draft, Engine, MakeModel, Options};
+use card_engine::{Draft, Engine, LanePlan, MakeModel, Options};
+use card_link::Terms;
 use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
 
 use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
 use crate::emulation::emulation;
+use crate::link;
 use crate::loader::{Loader, Target, find_files, level, llama_context, llama_contexts, threads};
 use crate::memory::Kept;
 use crate::models::catalogue::Catalogue;
@@ -54,6 +56,8 @@ pub struct Rig {
     shapes: Shapes,
     near_tie: f32,
     reuses: bool,
+    /// Drafters may come by themselves.
+    pub accepts: bool,
     args: ModelArgs,
 }
 
@@ -111,6 +115,7 @@ impl Rig {
             reuses: args.exactness == ExactnessArg::Default,
             emulation,
             overruns: Overruns::default(),
+            accepts: false,
             args: args.clone(),
             draft: draft.as_ref().map(|d| d.0.clone()),
             draft2,
@@ -150,7 +155,10 @@ impl Rig {
     /// An engine that runs these models.
     pub fn engine(&self, run: &Run) -> Result<Engine> {
         let placement = self.placement(run.lanes);
-        let lanes = placement.map_or(Lanes::Shared, |p| p.lanes);
+        let lanes = match self.drafts_elsewhere() {
+            true => Lanes::Disjoint,
+            false => placement.map_or(Lanes::Shared, |p| p.lanes),
+        };
         let drafts = self.draft.is_some() && run.mode != Mode::Plain;
         let (cores, draft_cores) = match placement {
             Some(p) if p.lanes == Lanes::Disjoint && (drafts || self.emulation.is_some()) => {
@@ -211,7 +219,40 @@ impl Rig {
             });
             contexts.push(Draft::new(make().map_err(anyhow::Error::msg)?, make));
         }
+        for url in &self.args.drafter {
+            let terms = self.terms(&options, n);
+            let runtime = link::runtime()?.handle().clone();
+            let dial = card_link::dial(url.clone(), terms, self.args.link.client(), runtime);
+            contexts.push(Draft::remote(dial));
+        }
         Engine::start(target, contexts, options).context("cannot start the engine's threads")
+    }
+
+    /// Whether drafters on other machines are, or may come to be, at work.
+    fn drafts_elsewhere(&self) -> bool {
+        !self.args.drafter.is_empty() || self.accepts
+    }
+
+    /// What drafters on other machines are asked for.
+    fn terms(&self, options: &Options, sequences: u32) -> Terms {
+        Terms {
+            vocabulary: self.vocab.fingerprint(),
+            plan: LanePlan::of(options),
+            context: self.context,
+            sequences,
+        }
+    }
+
+    /// What drafters that come by themselves are asked for, in a run like this.
+    pub fn terms_of(&self, run: &Run) -> Terms {
+        let options = Options {
+            mode: run.mode,
+            draft_len: run.draft_len,
+            cache_bytes: run.cache_bytes,
+            parked: run.sequences as usize,
+            ..Options::default()
+        };
+        self.terms(&options, run.sequences)
     }
 
     /// The best way to run the pair on those lanes.

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use card_core::engine::Memory;
+use card_engine::Engine;
 use card_server::audit::AuditConfig;
 use card_server::{Served, ServerConfig};
 
 use crate::args::{ExactnessArg, ServeArgs};
 use crate::interrupt::Listener;
+use crate::link;
 use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
 
@@ -23,13 +25,21 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             config.host
         );
     }
-    let rig = Rig::load(&args.model, catalogue)?;
-    let engine = rig.engine(&Run {
+    if let Some(address) = args.accept_drafters {
+        args.model.link.check_listening(address)?;
+    }
+    let mut rig = Rig::load(&args.model, catalogue)?;
+    rig.accepts = args.accept_drafters.is_some();
+    let run = Run {
         trace: true,
         memory: rig.memory.clone(),
         sequences: args.parallel,
         ..rig.run()
-    })?;
+    };
+    let engine = Arc::new(rig.engine(&run)?);
+    if let Some(address) = args.accept_drafters {
+        accept(address, &rig, &run, &engine, args)?;
+    }
     if args.model.exactness == ExactnessArg::Bitwise && args.parallel > 1 {
         tracing::info!("bitwise: generations run one after the other");
     }
@@ -80,6 +90,38 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     drop(listener);
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes in drafters that come by themselves.
+fn accept(
+    address: std::net::SocketAddr,
+    rig: &Rig,
+    run: &Run,
+    engine: &Arc<Engine>,
+    args: &ServeArgs,
+) -> Result<()> {
+    let (terms, security) = (rig.terms_of(run), args.model.link.server());
+    // The engine ends when the server does.
+    let engine = Arc::downgrade(engine);
+    let came = move |end, scope| match engine.upgrade() {
+        Some(engine) => engine.attach(end, scope).map_err(|e| e.to_string()),
+        None => Err("the server ends".to_owned()),
+    };
+    let (said, begun) = std::sync::mpsc::channel();
+    let ready = said.clone();
+    link::runtime()?.spawn(async move {
+        let ready = move |address| {
+            let _ = ready.send(Ok(address));
+        };
+        let ended = card_link::serve_targets(address, terms, security, came, ready).await;
+        if let Err(error) = ended {
+            tracing::warn!("drafters are not accepted any more: {error}");
+            let _ = said.send(Err(error));
+        }
+    });
+    let address = begun.recv().context("the link's threads failed")??;
+    eprintln!("accepting drafters at {address}");
+    Ok(())
 }
 
 /// Ends with the first interrupt; a second one ends the process.

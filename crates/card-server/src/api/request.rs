@@ -67,6 +67,8 @@ pub struct Job {
     pub echo: bool,
     /// Look for calls of tools in the answer.
     pub tools: bool,
+    /// The drafter that is for it; not from the body, but a header.
+    pub drafter: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -420,6 +422,7 @@ fn common(body: &Value, chat: bool) -> Result<Job, ApiError> {
             .unwrap_or_default(),
         echo: false,
         tools: false,
+        drafter: None,
     })
 }
 

@@ -176,6 +176,7 @@ fn tasks(app: &App, job: &Job, request: &str, came: Instant) -> Result<Vec<Task>
                     prediction: prediction.clone(),
                     logprobs: job.logprobs,
                     constraint,
+                    drafter: job.drafter.clone(),
                 },
                 stop: job.stop.clone(),
                 deadline: came + app.config.request_timeout,

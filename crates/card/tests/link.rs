@@ -1,0 +1,180 @@
+//! Drafters on other machines, as users start them: several processes on this one.
+//!
+//! Needs the small model: `cargo run --release -p card -- pull smol`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+const MODEL: &str = "smollm2-135m";
+
+/// A `card` process and what it says; killed when dropped.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Process {
+    fn start(arguments: &[&str]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+        command.args(arguments).env("CARD_NO_MEMORY", "true");
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Process { child, lines }
+    }
+
+    /// What follows `before` in the first line that has it, up to a blank.
+    fn says(&self, before: &str) -> String {
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).expect(before);
+            if let Some((_, rest)) = line.split_once(before) {
+                return rest.split(' ').next().unwrap_or_default().to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn generate(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    command.args([
+        "generate",
+        "-q",
+        "-p",
+        "The sea is",
+        "-n",
+        "48",
+        "-m",
+        MODEL,
+    ]);
+    command.args(arguments).env("CARD_NO_MEMORY", "true");
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_drafter_that_listens_changes_nothing_but_speed() {
+    let drafter = Process::start(&["draft", "-m", MODEL, "--listen", "127.0.0.1:0"]);
+    let url = format!("http://{}", drafter.says("targets that dial "));
+    let remote = ["--mode", "card", "--exactness", "strict", "--drafter", &url];
+    assert_eq!(generate(&remote), generate(&["--mode", "plain"]));
+    // Nobody is there: the target goes on alone.
+    drop(drafter);
+    assert_eq!(generate(&remote), generate(&["--mode", "plain"]));
+}
+
+fn ask(url: &str) -> (u16, Value) {
+    let body = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }],
+        "temperature": 0, "max_tokens": 24 });
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let mut answer = agent
+        .post(format!("{url}/v1/chat/completions"))
+        .send(body.to_string())
+        .unwrap();
+    let text = answer.body_mut().read_to_string().unwrap();
+    (
+        answer.status().as_u16(),
+        serde_json::from_str(&text).unwrap(),
+    )
+}
+
+#[test]
+fn an_edge_device_drafts_and_the_cloud_decides() {
+    let cloud = Process::start(&[
+        "serve",
+        "-m",
+        MODEL,
+        "--port",
+        "0",
+        "--no-page",
+        "--mode",
+        "card",
+        "--exactness",
+        "strict",
+        "--accept-drafters",
+        "127.0.0.1:0",
+        "--link-token",
+        "secret",
+    ]);
+    let link = format!("http://{}", cloud.says("accepting drafters at "));
+    let upstream = cloud.says(" at ");
+    let upstream = upstream.trim_end_matches("/v1");
+    let edge = Process::start(&[
+        "edge",
+        "-m",
+        MODEL,
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        upstream,
+        "--attach",
+        &link,
+        "--link-token",
+        "secret",
+    ]);
+    let local = edge.says("http://");
+    let local = format!("http://{}", local.trim_end_matches("/v1"));
+    edge.says("drafting for ");
+    let (status, direct) = ask(upstream);
+    assert_eq!(status, 200, "{direct}");
+    let (_, through) = ask(&local);
+    assert_eq!(
+        through["choices"][0]["message"],
+        direct["choices"][0]["message"]
+    );
+    // The cloud is gone: the client is told, in the shape it knows.
+    drop(cloud);
+    let (status, error) = ask(&local);
+    assert_eq!(status, 502);
+    assert!(
+        error["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be reached")
+    );
+}
+
+#[test]
+fn a_drafter_is_not_left_open_to_the_network_and_strangers_are_told() {
+    let open = Process::start(&["draft", "-m", MODEL, "--listen", "0.0.0.0:0"]);
+    open.says("could connect; set --link-token");
+    let guarded = Process::start(&[
+        "serve",
+        "-m",
+        MODEL,
+        "--port",
+        "0",
+        "--accept-drafters",
+        "127.0.0.1:0",
+        "--link-token",
+        "secret",
+    ]);
+    let link = format!("http://{}", guarded.says("accepting drafters at "));
+    let stranger = Process::start(&["draft", "-m", MODEL, "--attach", &link]);
+    stranger.says("the token is missing or wrong");
+}
