@@ -10,4 +10,5 @@ pub mod peer;
 pub mod plot;
 pub mod prompts;
 pub mod report;
+pub mod roi;
 pub mod stats;

@@ -103,6 +103,8 @@ pub struct Request {
     pub logprobs: Option<usize>,
     /// What may be written; `None` for anything.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// Decode it plainly, whatever the mode: no source proposes anything.
+    pub plain: bool,
 }
 
 /// What is worth keeping from one run to the next.
@@ -214,6 +216,8 @@ struct Sequence {
     answered: bool,
     /// No drafter hears of it.
     alone: bool,
+    /// Nothing is proposed for it.
+    plain: bool,
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -316,6 +320,7 @@ impl Engine {
             prediction,
             logprobs,
             constraint,
+            plain,
         } = request;
         params.validate()?;
         if prompt.is_empty() {
@@ -370,7 +375,8 @@ impl Engine {
                 committed: now,
                 // Reading the prompt says nothing about later answers.
                 answered: true,
-                alone: false,
+                alone: plain,
+                plain,
             },
         );
         if max_tokens == 0 {
@@ -433,7 +439,7 @@ impl Engine {
     /// Says whether drafters hear of a sequence; at first they do.
     pub fn set_alone(&mut self, sequence: SequenceId, alone: bool) {
         if let Some(seq) = self.sequences.get_mut(&sequence) {
-            seq.alone = alone;
+            seq.alone = alone || seq.plain;
         }
     }
 
@@ -482,7 +488,7 @@ impl Engine {
         if !self.config.free_sources || !speculates {
             return;
         }
-        let Some(seq) = self.sequences.get_mut(&id) else {
+        let Some(seq) = self.sequences.get_mut(&id).filter(|s| !s.plain) else {
             return;
         };
         let mut chain = Chain::new();
@@ -511,9 +517,10 @@ impl Engine {
         self.drafter_lost = false;
     }
 
-    /// What a drafter is to be told of a running sequence.
+    /// What a drafter is to be told of a running sequence; nothing of a plain one.
     pub fn introduction(&self, sequence: SequenceId) -> Option<DraftInput> {
-        self.sequences.get(&sequence).map(|seq| DraftInput::Open {
+        let seq = self.sequences.get(&sequence).filter(|s| !s.plain);
+        seq.map(|seq| DraftInput::Open {
             sequence,
             tokens: seq.tokens.clone(),
             params: seq.params.clone(),

@@ -119,6 +119,8 @@ pub struct Generate {
     pub constraint: Option<Box<dyn Constraint>>,
     /// A drafter that is for this request, beside those for all (see [`Engine::attach`]).
     pub drafter: Option<String>,
+    /// Decode it plainly, whatever the mode.
+    pub plain: bool,
 }
 
 /// News of a generation.
@@ -289,6 +291,7 @@ impl Engine {
             prediction: what.prediction,
             logprobs: what.logprobs,
             constraint: what.constraint,
+            plain: what.plain,
         };
         commands
             .send(Command::Open(request, sender, what.drafter))

@@ -1,5 +1,7 @@
 //! Drafters over real sockets: the text is plain decoding's, whatever happens to the link.
 
+#![allow(clippy::unwrap_used)]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -55,6 +55,8 @@ pub struct ServerConfig {
     pub max_request_bytes: usize,
     /// At the end, how long to let generations finish.
     pub drain_timeout: Duration,
+    /// Share of requests that speculate, the others being plain; `None` for all.
+    pub canary: Option<f64>,
     /// Whether `/` shows the page.
     pub page: bool,
     /// The audit log, if there shall be one.
@@ -97,7 +99,7 @@ impl App {
             ),
             grammars: Grammars::new(served.vocab.clone()),
             queue: Queue::new(config.parallel.max(1), config.queue),
-            metrics: Metrics::new()?,
+            metrics: Metrics::new(config.canary)?,
             audit,
             live,
             engine: served.engine,

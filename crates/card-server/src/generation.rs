@@ -16,6 +16,7 @@ use tracing::field::Empty;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::rollout::{Again, Timing};
 use crate::watch::Watched;
 
 /// What happens in a generation.
@@ -121,6 +122,9 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         finish = Empty,
     );
     let span = span.entered();
+    let rollout = &app.metrics.rollout;
+    let timing = Timing::new(task.generate.plain, task.watched.came());
+    let again = rollout.remember(&task.generate);
     let stream = match app.engine.generate(task.generate) {
         Ok(stream) => stream,
         Err(failure) => {
@@ -134,6 +138,8 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         text: TextStream::new(task.stop),
         logprobs: Vec::new(),
         prompt_read: task.prompt_read,
+        timing,
+        again,
         outcome: Outcome {
             finish: "stop",
             tokens: 0,
@@ -174,7 +180,14 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
     span.record("rounds", writer.watched.rounds());
     span.record("finish", finish);
     writer.watched.ended(app, finish, &writer.outcome);
+    let done = matches!(last, News::Done(_));
     listener.send(last);
+    if done {
+        rollout.ended(&writer.timing);
+        if let Some(again) = writer.again {
+            rollout.check(again, &app.engine, &app.queue);
+        }
+    }
 }
 
 /// How a failure of the engine looks to a client.
@@ -196,6 +209,8 @@ struct Writer<'a> {
     /// Of tokens that are still to come.
     logprobs: Vec<Logprob>,
     prompt_read: Option<watch::Sender<bool>>,
+    timing: Timing,
+    again: Option<Again>,
     outcome: Outcome,
 }
 
@@ -213,6 +228,10 @@ impl Writer<'_> {
             Event::Tokens(tokens) => {
                 if let Some(others) = self.prompt_read.take() {
                     let _ = others.send(true);
+                }
+                self.timing.wrote(tokens.len());
+                if let Some(again) = &mut self.again {
+                    again.wrote(&tokens);
                 }
                 let piece = self.write(&tokens);
                 self.watched.wrote(self.app, tokens.len());

@@ -17,6 +17,7 @@ mod grammar;
 mod guard;
 mod metrics;
 mod queue;
+mod rollout;
 mod routes;
 mod watch;
 

@@ -11,9 +11,13 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::rollout::Rollout;
+
 /// All of them.
 pub struct Metrics {
     registry: Registry,
+    /// The arms of a staged rollout.
+    pub rollout: Rollout,
     /// Requests by path and status.
     pub requests: IntCounterVec,
     /// Seconds to the first token, queue included.
@@ -54,11 +58,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// None counted yet.
+    /// None counted yet. `canary` is the share of requests that speculate, if not all do.
     ///
     /// # Errors
     /// If two have the same name, which tests would show.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(canary: Option<f64>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let r = &registry;
         let seconds = |name: &str, help: &str, buckets: &[f64]| {
@@ -165,6 +169,7 @@ impl Metrics {
                 Gauge::new("card_uptime_seconds", "Since the server started")?,
             )?,
             following: Mutex::new(()),
+            rollout: Rollout::new(canary, &registry)?,
             registry,
         })
     }
@@ -262,7 +267,7 @@ mod tests {
         let dashboard = include_str!("../../../deploy/grafana/card.json");
         let parsed: serde_json::Value = serde_json::from_str(dashboard).unwrap();
         assert!(parsed["panels"].as_array().unwrap().len() > 8);
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(None).unwrap();
         metrics.requests.with_label_values(&["/", "200"]).inc();
         let text = String::from_utf8(metrics.text(levels()).unwrap()).unwrap();
         let word = |c: char| c.is_ascii_lowercase() || c == '_';
@@ -288,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_name_is_there_once() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(None).unwrap();
         metrics
             .requests
             .with_label_values(&["/v1/models", "200"])

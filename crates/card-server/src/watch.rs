@@ -41,6 +41,11 @@ impl Watched {
         &self.request
     }
 
+    /// When the request came.
+    pub fn came(&self) -> Instant {
+        self.came
+    }
+
     /// Rounds so far.
     pub fn rounds(&self) -> usize {
         self.rounds

@@ -220,6 +220,7 @@ impl Node {
             prediction: Vec::new(),
             logprobs: None,
             constraint: None,
+            plain: false,
         };
         // Checked when the scenario was.
         self.engine.open(request, now).ok()?;

@@ -77,6 +77,12 @@ pub enum Command {
     /// Simulate devices, links, fleets and faults: the same engine in virtual time
     #[command(after_help = SIM_HELP)]
     Sim(SimArgs),
+    /// Measure this machine, try the ways to run a pair on your prompts, and write card.toml
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanArgs),
+    /// What a rollout pays: bench, canary or metrics become a page for whoever decides
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
     /// Write where a draft model is wrong as JSON lines, for those who want to train it
     ExportPairs(ExportArgs),
     /// Show the devices models can run on
@@ -102,6 +108,16 @@ In the cloud:     card serve -m qwen2.5-coder-1.5b --host 0.0.0.0 --api-key KEY 
                     --accept-drafters 0.0.0.0:7070 --link-token SECRET
 On the device:    card edge -m qwen2.5-coder-0.5b --upstream http://cloud:8080 --link-token SECRET
 Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/remote.md).";
+
+const PLAN_HELP: &str = "\
+Examples:
+  card plan my.jsonl -m qwen-coder          then: card serve --config card.toml
+  card plan -m target.gguf --draft draft.gguf";
+
+const REPORT_HELP: &str = "\
+Examples:
+  card report card-bench/bench.json --price-per-hour 1.20 -o report.html
+  card report http://127.0.0.1:8080/metrics --price-per-hour 1.20 --lang ja -o report.html";
 
 const SIM_HELP: &str = "\
 Examples:
@@ -184,6 +200,9 @@ pub struct ServeArgs {
         value_name = "S"
     )]
     pub drain_timeout: u64,
+    /// Speculate on this share of the requests only, and compare the two (`card report`): 5%
+    #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
+    pub canary: Option<f64>,
     /// No page at `/`
     #[arg(long, env = "CARD_NO_PAGE", value_parser = clap::builder::BoolishValueParser::new())]
     pub no_page: bool,
@@ -210,6 +229,22 @@ pub struct ServeArgs {
     pub print_config: bool,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+/// A share, like `5%` or `0.05`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, of) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    let share: f64 = number
+        .trim()
+        .parse()
+        .map_err(|_| "a share is like 5% or 0.05")?;
+    match share / of {
+        s if (0.0..=1.0).contains(&s) => Ok(s),
+        _ => Err("a share is between 0% and 100%".into()),
+    }
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -441,6 +476,56 @@ pub struct SimArgs {
     /// Print the scenario as TOML, and end
     #[arg(long)]
     pub print: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct PlanArgs {
+    /// Your prompts, as for `card bench` [default: its built-in set]
+    pub files: Vec<PathBuf>,
+    /// Prompts of each file or built-in category
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub prompts: usize,
+    /// Most tokens of an answer
+    #[arg(long, default_value_t = 48, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub tokens: u32,
+    /// File to write
+    #[arg(short, long, default_value = "card.toml", value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LanguageArg {
+    /// English
+    En,
+    /// 日本語
+    Ja,
+}
+
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// bench.json files, files of metrics, or addresses of metrics (http://…/metrics)
+    #[arg(required = true, value_name = "FILE or URL")]
+    pub sources: Vec<String>,
+    /// What the machine costs per hour
+    #[arg(long, value_name = "PRICE")]
+    pub price_per_hour: f64,
+    /// What drafting adds per hour, if the drafter has a machine of its own
+    #[arg(long, default_value_t = 0.0, value_name = "PRICE")]
+    pub draft_price_per_hour: f64,
+    /// Currency of the prices
+    #[arg(long, default_value = "EUR", value_name = "NAME")]
+    pub currency: String,
+    /// Tokens written in a month, for what that saves
+    #[arg(long, value_name = "N")]
+    pub tokens_per_month: Option<f64>,
+    /// Language of the page
+    #[arg(long, value_enum, default_value_t = LanguageArg::En)]
+    pub lang: LanguageArg,
+    /// File to write, .html or .md [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

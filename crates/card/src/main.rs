@@ -15,10 +15,12 @@ mod link;
 mod loader;
 mod memory;
 mod models;
+mod plan;
 mod profile;
 mod progress;
 mod report;
 mod rig;
+mod roi;
 mod serve;
 mod session;
 mod show;
@@ -39,7 +41,12 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error),
     };
-    if !matches!(cli.command, Command::Serve(_)) {
+    let serves = match &cli.command {
+        Command::Serve(args) => !args.print_config,
+        Command::Draft(_) | Command::Edge(_) => true,
+        _ => false,
+    };
+    if !serves {
         // `card list | head` ends quietly. A server must survive clients that go away.
         sigpipe::reset();
     }
@@ -88,6 +95,8 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Calibrate(args) => calibrate::run(&args, &catalogue),
         Command::Bench(args) => bench::run(&args, &catalogue),
         Command::Sim(args) => simulate::run(&args),
+        Command::Plan(args) => plan::run(&args, &catalogue),
+        Command::Report(args) => roi::run(&args),
         Command::ExportPairs(args) => export::run(&args, &catalogue),
         Command::Selftest(args) => report::selftest(&args, &catalogue),
         Command::Devices => {

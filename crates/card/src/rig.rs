@@ -28,6 +28,8 @@ pub struct Run {
     /// Where; `None` for what measurements say is best.
     pub lanes: Option<Lanes>,
     pub draft_len: u32,
+    /// Whether draft models propose.
+    pub drafts: bool,
     pub free_sources: bool,
     pub cache_bytes: usize,
     pub trace: bool,
@@ -143,6 +145,7 @@ impl Rig {
                 LanesArg::Disjoint => Some(Lanes::Disjoint),
             },
             draft_len: args.draft_len,
+            drafts: true,
             free_sources: true,
             cache_bytes: args.cache_kib.saturating_mul(1024),
             trace: false,
@@ -159,7 +162,7 @@ impl Rig {
             true => Lanes::Disjoint,
             false => placement.map_or(Lanes::Shared, |p| p.lanes),
         };
-        let drafts = self.draft.is_some() && run.mode != Mode::Plain;
+        let drafts = self.draft.is_some() && run.drafts && run.mode != Mode::Plain;
         let (cores, draft_cores) = match placement {
             Some(p) if p.lanes == Lanes::Disjoint && (drafts || self.emulation.is_some()) => {
                 Cores::two_lanes(p.target_threads, p.draft_threads)
@@ -288,6 +291,11 @@ impl Rig {
         let cores = Cores::one_lane(threads(&self.args));
         let context = |m| self.model_context(m, "draft", &cores);
         self.draft.as_ref().map(context).transpose()
+    }
+
+    /// Threads in all.
+    pub fn threads(&self) -> usize {
+        threads(&self.args)
     }
 
     /// Proposals of a drafter for one place.

@@ -169,6 +169,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         request_timeout: Duration::from_secs(args.request_timeout.max(1)),
         max_request_bytes: args.max_request_kib.max(1).saturating_mul(1024),
         drain_timeout: Duration::from_secs(args.drain_timeout),
+        canary: args.canary,
         page: !args.no_page,
         audit: args.audit.clone().map(|path| AuditConfig {
             path,

@@ -139,3 +139,24 @@ fn a_model_that_drafts_for_itself_needs_no_correction() {
     // Its forwards of many rows and of one may differ in a near-tie, no more.
     assert!(fs::read_to_string(pairs).unwrap().lines().count() <= 3);
 }
+
+#[test]
+fn a_plan_is_a_settings_file_that_the_server_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("card.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    command.args(["plan", "-m", "smol", "--prompts", "1", "--tokens", "8"]);
+    command.arg("-o").arg(&file).env("CARD_NO_MEMORY", "true");
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("recommended: "), "{said}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    command
+        .args(["serve", "--print-config", "--config"])
+        .arg(&file);
+    let output = command.output().unwrap();
+    let settings = String::from_utf8_lossy(&output.stdout);
+    assert!(settings.contains("model = \"smol\""), "{settings}");
+}

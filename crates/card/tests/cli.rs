@@ -455,3 +455,47 @@ fn pull_says_what_is_missing() {
     fs::write(shop.dir.path().join("catalogue.toml"), "[[model]]\nnam = 1").unwrap();
     refuses(shop.pull(), "is not a valid catalogue");
 }
+
+#[test]
+fn a_report_says_what_a_rollout_pays() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = folder.path().join("metrics.txt");
+    let text = "card_rollout_answers_total{arm=\"speculative\"} 80\n\
+        card_rollout_tokens_total{arm=\"speculative\"} 4000\n\
+        card_rollout_tokens_total{arm=\"plain\"} 1000\n\
+        card_rollout_decode_seconds_total{arm=\"speculative\"} 200\n\
+        card_rollout_decode_seconds_total{arm=\"plain\"} 100\n";
+    std::fs::write(&metrics, text).unwrap();
+    let page = folder.path().join("report.html");
+    let report = |extra: &[&std::ffi::OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+        command.arg("report").arg(&metrics);
+        command.args(["--price-per-hour", "3.6"]).args(extra);
+        command.assert()
+    };
+    report(&[])
+        .success()
+        .stdout(contains("2.00×"));
+    report(&[
+        "--lang".as_ref(),
+        "ja".as_ref(),
+        "-o".as_ref(),
+        page.as_os_str(),
+    ])
+    .success();
+    assert!(std::fs::read_to_string(page).unwrap().contains("<table>"));
+    std::fs::write(&metrics, "nothing\n").unwrap();
+    report(&[])
+        .failure()
+        .stderr(contains("no answers were counted yet"));
+}
+
+#[test]
+fn a_simulation_says_that_it_is_one() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    let shown = command.args(["sim", "published-70b-1b"]).assert().success();
+    shown.stdout(contains("simulated: 70B target"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    let refused = command.args(["sim", "nowhere"]).assert().failure();
+    refused.stderr(contains("built in are: published-70b-1b"));
+}

@@ -605,3 +605,43 @@ fn traces_go_to_a_collector() {
         .trim_start_matches("chatcmpl-");
     assert!(sent.contains("generate") && sent.contains(id), "{sent}");
 }
+
+#[test]
+fn a_canary_compares_both_arms_and_checks_that_answers_are_the_same() {
+    let server = Server::start(&[
+        "--draft",
+        "smol",
+        "--mode",
+        "card",
+        "--lanes",
+        "shared",
+        "--exactness",
+        "strict",
+        "--canary",
+        "50%",
+        "--no-page",
+    ]);
+    let texts: Vec<Value> = (0..6)
+        .map(|_| server.chat(json!({}))["choices"].clone())
+        .collect();
+    assert!(texts.iter().all(|t| *t == texts[0]));
+    let arm = |name: &str, arm: &str| {
+        let name = format!("card_rollout_{name}{{arm=\"{arm}\"}}");
+        server.metric(&name)
+    };
+    server.until("the last answer", |_| {
+        arm("answers_total", "speculative") + arm("answers_total", "plain") == 6.0
+    });
+    assert_eq!(arm("answers_total", "plain"), 3.0);
+    // Nobody waits now: one of the next is decoded again.
+    for _ in 0..8 {
+        server.chat(json!({}));
+        std::thread::sleep(Duration::from_millis(600));
+        if server.metric("card_rollout_checked_total") > 0.0 {
+            break;
+        }
+    }
+    let checked = server.metric("card_rollout_checked_total");
+    assert!(checked > 0.0);
+    assert_eq!(server.metric("card_rollout_same_total"), checked);
+}

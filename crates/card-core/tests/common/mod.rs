@@ -201,6 +201,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     stop_tokens: setup.stop_tokens.clone(),
                     prediction: setup.prediction.clone(),
                     logprobs: None,
+                    plain: false,
                     constraint: setup.allowed.clone().map(|only| {
                         Box::new(Alternate {
                             only,

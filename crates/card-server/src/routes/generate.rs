@@ -177,6 +177,7 @@ fn tasks(app: &App, job: &Job, request: &str, came: Instant) -> Result<Vec<Task>
                     logprobs: job.logprobs,
                     constraint,
                     drafter: job.drafter.clone(),
+                    plain: app.metrics.rollout.next_is_plain(),
                 },
                 stop: job.stop.clone(),
                 deadline: came + app.config.request_timeout,
