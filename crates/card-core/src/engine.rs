@@ -452,7 +452,7 @@ impl Engine {
         children: &[(Token, f32)],
         source: Source,
     ) {
-        let Some(seq) = self.sequences.get_mut(&sequence) else {
+        let Some(seq) = self.sequences.get_mut(&sequence).filter(|s| !s.plain) else {
             return;
         };
         // What was committed since must be what the path says.

@@ -84,6 +84,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 (rows, ms)
             });
             Setup {
+                plain: false,
                 mode,
                 lanes,
                 shapes,
@@ -228,4 +229,20 @@ fn predicted_text_is_verified_many_tokens_at_a_time() {
     assert_eq!(plain.text, wrong.text);
     let ratio = plain.time.as_secs_f64() / wrong.time.as_secs_f64();
     assert!(ratio > 0.97, "{ratio}");
+}
+
+#[test]
+fn a_request_that_shall_be_plain_is() {
+    for lanes in [Lanes::Shared, Lanes::Disjoint] {
+        let out = run(&Setup {
+            mode: Mode::Card,
+            lanes,
+            plain: true,
+            free_sources: true,
+            draft_noise: Some(0.0),
+            ..Setup::default()
+        });
+        assert!(out.rounds.iter().all(|r| r.offered == 0));
+        assert_eq!(out.text, run(&Setup::default()).text);
+    }
 }

@@ -45,15 +45,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     rules.params.validate()?;
     let line_up = line_up(args, &rig, catalogue)?;
     let contestants = line_up.contestants;
-    let turns = contestants.len() * tasks.len() * args.repeats;
-    let bar = progress::bar(turns as u64, "  {bar:32} {pos}/{len} {msg:28} {eta:>5}");
-    let mut begun = 0;
-    let results = contest::run(&contestants, &tasks, args.repeats, &rules, &mut |name| {
-        bar.set_position(begun);
-        bar.set_message(name.to_owned());
-        begun += 1;
-    })?;
-    bar.finish_and_clear();
+    let results = interleaved(&contestants, &tasks, args.repeats, &rules)?;
     rig.check_emulation()?;
     let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
     let known = match rig.draft.is_some() && args.sweep.is_none() && args.temp <= 0.0 {
@@ -82,6 +74,25 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         args.out.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every contestant on every task, one after the other, with a progress bar.
+pub fn interleaved(
+    contestants: &[Contestant],
+    tasks: &[Task],
+    repeats: usize,
+    rules: &Rules,
+) -> Result<contest::Results> {
+    let turns = contestants.len() * tasks.len() * repeats;
+    let bar = progress::bar(turns as u64, "  {bar:32} {pos}/{len} {msg:28} {eta:>5}");
+    let mut begun = 0;
+    let results = contest::run(contestants, tasks, repeats, rules, &mut |name| {
+        bar.set_position(begun);
+        bar.set_message(name.to_owned());
+        begun += 1;
+    });
+    bar.finish_and_clear();
+    Ok(results?)
 }
 
 /// The first `most` prompts of each file and of each built-in category that is named; all

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use card_bench::contest::{self, Contestant, Rules, Runner};
+use card_bench::contest::{Contestant, Rules, Runner};
 use card_bench::report::{self, Row};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
@@ -14,7 +14,6 @@ use card_core::sampler::SamplingParams;
 use crate::args::{ModeArg, PlanArgs};
 use crate::bench;
 use crate::models::catalogue::Catalogue;
-use crate::progress;
 use crate::rig::{Rig, Run};
 
 /// Gain below which the simpler way is taken.
@@ -55,18 +54,7 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         max_tokens: args.tokens,
         stop_tokens: rig.vocab.end_tokens(),
     };
-    let turns = contestants.len() * tasks.len();
-    let bar = progress::bar(
-        turns as u64,
-        "  trying {bar:32} {pos}/{len} {msg:28} {eta:>5}",
-    );
-    let mut begun = 0;
-    let results = contest::run(&contestants, &tasks, 1, &rules, &mut |name| {
-        bar.set_position(begun);
-        bar.set_message(name.to_owned());
-        begun += 1;
-    })?;
-    bar.finish_and_clear();
+    let results = bench::interleaved(&contestants, &tasks, 1, &rules)?;
     rig.check_emulation()?;
     let cells = report::cells(&contestants, &tasks, &results, None);
     let rows = cells.first().map(|c| &c.rows[..]).unwrap_or_default();

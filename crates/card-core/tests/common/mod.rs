@@ -46,6 +46,8 @@ pub struct Setup {
     /// Suffix matches, corrections and this predicted text propose too.
     pub free_sources: bool,
     pub prediction: Vec<Token>,
+    /// Nothing shall be proposed for the sequences.
+    pub plain: bool,
     /// The drafter dies at this time.
     pub dies: Option<Duration>,
     /// Only these tokens may be written, the others in turn with them.
@@ -99,6 +101,7 @@ impl Default for Setup {
             garbage: None,
             free_sources: false,
             prediction: Vec::new(),
+            plain: false,
             dies: None,
             allowed: None,
         }
@@ -201,7 +204,7 @@ pub fn run(setup: &Setup) -> Outcome {
                     stop_tokens: setup.stop_tokens.clone(),
                     prediction: setup.prediction.clone(),
                     logprobs: None,
-                    plain: false,
+                    plain: setup.plain,
                     constraint: setup.allowed.clone().map(|only| {
                         Box::new(Alternate {
                             only,
