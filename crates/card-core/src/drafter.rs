@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::acceptance::{Acceptance, Counts};
-use crate::cache::{CandidateCache, NodeId};
+use crate::cache::{BYTES_PER_NODE, CandidateCache, NodeId};
 use crate::cost::CostCurve;
 use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Row};
 use crate::parked::{Parked, Running};
@@ -122,6 +122,19 @@ pub struct DrafterConfig {
     pub parked: usize,
 }
 
+impl DrafterConfig {
+    /// Reach below which nodes are not worth looking past in a cache of so many bytes: what
+    /// follows them would find no room, or make others lose theirs. The factor and the bounds
+    /// are the best of those simulated (docs/simulator.md).
+    pub fn least_reach(cache_bytes: usize) -> f32 {
+        let nodes = (cache_bytes / BYTES_PER_NODE).max(1);
+        (4.0 / nodes as f32).clamp(0.003, 0.5)
+    }
+}
+
+/// KV cells that are left alone: those of nodes that were evicted are not counted.
+const MARGIN: usize = 64;
+
 struct Draft {
     params: SamplingParams,
     tokens: Vec<Token>,
@@ -136,6 +149,8 @@ struct Draft {
     rooted: bool,
     /// Leaves of the decoded part of the replica.
     leaves: usize,
+    /// Its nodes.
+    grown: usize,
 }
 
 /// A row of the running forward that will be looked past.
@@ -365,6 +380,7 @@ impl Drafter {
             counts: Counts::default(),
             rooted: false,
             leaves: 0,
+            grown: 0,
             tokens,
         };
         self.drafts.insert(sequence, draft);
@@ -414,7 +430,7 @@ impl Drafter {
         draft.tokens.extend_from_slice(tokens);
         draft.replica.correct(tokens);
         draft.rooted = draft.rooted && whole;
-        draft.leaves = decoded_leaves(&draft.replica);
+        (draft.grown, draft.leaves) = decoded(&draft.replica);
     }
 
     fn close(&mut self, sequence: SequenceId) {
@@ -493,6 +509,13 @@ impl Drafter {
                 best = (i + 1, value);
             }
         }
+        let used: usize = self.drafts.values().map(|d| d.decoded + d.grown).sum();
+        let room = self
+            .config
+            .limits
+            .cells
+            .saturating_sub(used + self.parked.cells() + MARGIN);
+        best.0 = best.0.min(room);
         let most_leaves = self.config.limits.leaves / self.drafts.len().max(1);
         for &(_, sequence, node) in &found[..best.0] {
             let Some(draft) = self.drafts.get_mut(&sequence) else {
@@ -513,6 +536,7 @@ impl Drafter {
             let cell = self.next_cell;
             self.next_cell += 1;
             draft.replica.set_tag(node, cell);
+            draft.grown += 1;
             rows.push(Row {
                 sequence,
                 token: c.token,
@@ -544,15 +568,18 @@ fn branches(replica: &CandidateCache, node: NodeId) -> bool {
     parent == replica.root() || replica.children(parent).any(|c| replica.tag(c) != 0)
 }
 
-fn decoded_leaves(replica: &CandidateCache) -> usize {
-    let mut leaves = 0;
+/// Nodes of the decoded part of a replica, and its leaves.
+fn decoded(replica: &CandidateCache) -> (usize, usize) {
+    let (mut nodes, mut leaves) = (0, 0);
     let mut stack = vec![replica.root()];
     while let Some(at) = stack.pop() {
         let before = stack.len();
         stack.extend(replica.children(at).filter(|&c| replica.tag(c) != 0));
-        leaves += usize::from(stack.len() == before && at != replica.root());
+        let below = at != replica.root();
+        nodes += usize::from(below);
+        leaves += usize::from(stack.len() == before && below);
     }
-    leaves
+    (nodes, leaves)
 }
 
 fn depth_limit(config: &DrafterConfig, draft: &Draft) -> u32 {

@@ -30,6 +30,11 @@ impl Parked {
         }
     }
 
+    /// KV cells of the stems that are kept.
+    pub(crate) fn cells(&self) -> usize {
+        self.stems.iter().map(|s| s.1.len()).sum()
+    }
+
     /// Makes a place for `sequence`, which begins with `tokens` and may come to have `end`,
     /// beside those that run, in a cache of `cells`. Returns how many of its tokens it need not
     /// decode, since an earlier sequence or one that runs has them.

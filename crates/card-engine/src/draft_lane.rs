@@ -15,9 +15,6 @@ use crate::drafters::{TargetEnd, ends};
 use crate::pipe::{PipeReceiver, PipeSender};
 use crate::{Meters, Options};
 
-/// Less likely candidates are not worth a draft forward.
-const MIN_REACH: f32 = 0.02;
-
 /// How a drafter shall draft for a target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LanePlan {
@@ -95,7 +92,10 @@ impl DraftLane {
             source,
             branch: if tree { plan.branch } else { 1 },
             max_depth: plan.chain.unwrap_or(plan.max_depth),
-            min_reach: if tree { MIN_REACH } else { 0.0 },
+            min_reach: match tree {
+                true => DrafterConfig::least_reach(plan.cache_bytes),
+                false => 0.0,
+            },
             cache_bytes: plan.cache_bytes,
             limits: model.limits(),
             vocab: model.vocab(),

@@ -16,6 +16,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use crate::error::ApiError;
+use crate::guard::check_host;
 use crate::{DRAFTER_HEADER, ServeError};
 
 /// Largest body that is passed on.
@@ -100,6 +101,9 @@ async fn health(State(edge): State<Arc<Edge>>) -> Response {
 
 async fn pass(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
+    if let Err(error) = check_host(edge.config.address.ip(), &parts.headers) {
+        return error.into_response();
+    }
     let body = match axum::body::to_bytes(body, MOST_BYTES).await {
         Ok(body) => body,
         Err(_) => return ApiError::too_large(MOST_BYTES).into_response(),

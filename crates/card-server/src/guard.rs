@@ -38,13 +38,7 @@ pub async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) ->
 fn check(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let config = &app.config;
     if config.keys.is_empty() {
-        // A web page must not reach a server on this machine under another name.
-        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-        let local = host.is_none_or(is_local);
-        return match config.host.is_loopback() && !local {
-            true => Err(ApiError::foreign_host()),
-            false => Ok(()),
-        };
+        return check_host(config.host, headers);
     }
     let bearer = headers
         .get(header::AUTHORIZATION)
@@ -58,6 +52,16 @@ fn check(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     match bool::from(found) {
         true => Ok(()),
         false => Err(ApiError::unauthorized()),
+    }
+}
+
+/// A web page must not reach a server on this machine under another name.
+pub(crate) fn check_host(listens: IpAddr, headers: &HeaderMap) -> Result<(), ApiError> {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+    let local = host.is_none_or(is_local);
+    match listens.is_loopback() && !local {
+        true => Err(ApiError::foreign_host()),
+        false => Ok(()),
     }
 }
 

@@ -15,8 +15,6 @@ use card_core::types::{SequenceId, Source, Token};
 use crate::language::{self, VOCAB};
 use crate::scenario::{self, Scenario};
 
-/// Less likely candidates are not worth a draft forward (as in `card-engine`).
-const MIN_REACH: f32 = 0.02;
 /// Prompt tokens per forward (as in `card-engine`).
 const PREFILL_ROWS: usize = 256;
 
@@ -45,7 +43,10 @@ impl Seat {
                 true => policy.draft_len,
                 false => policy.max_depth,
             },
-            min_reach: if chain { 0.0 } else { MIN_REACH },
+            min_reach: match chain {
+                true => 0.0,
+                false => DrafterConfig::least_reach(policy.cache_bytes),
+            },
             cache_bytes: policy.cache_bytes,
             limits,
             vocab: VOCAB,

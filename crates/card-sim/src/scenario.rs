@@ -109,7 +109,7 @@ impl Default for Policy {
             mode: Mode::Auto,
             lanes: Lanes::Disjoint,
             draft_len: 4,
-            cache_bytes: 256 * card_core::cache::BYTES_PER_NODE,
+            cache_bytes: 128 << 10,
             branch: 4,
             max_depth: 24,
         }

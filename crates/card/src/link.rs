@@ -134,6 +134,11 @@ fn forever() -> std::future::Pending<()> {
 
 /// `card edge`.
 pub fn edge(args: &EdgeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    anyhow::ensure!(
+        args.listen.ip().is_loopback() || args.upstream_key.is_none(),
+        "everybody who reaches {} would use your --upstream-key; listen on 127.0.0.1, or let clients bring their own key",
+        args.listen
+    );
     let (vocabulary, make) = lanes(&args.model, catalogue)?;
     // Nobody else's requests shall be drafted here.
     let scope = format!("edge-{:016x}", fresh());

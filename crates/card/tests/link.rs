@@ -163,6 +163,18 @@ fn an_edge_device_drafts_and_the_cloud_decides() {
 fn a_drafter_is_not_left_open_to_the_network_and_strangers_are_told() {
     let open = Process::start(&["draft", "-m", MODEL, "--listen", "0.0.0.0:0"]);
     open.says("could connect; set --link-token");
+    let lent = Process::start(&[
+        "edge",
+        "-m",
+        MODEL,
+        "--listen",
+        "0.0.0.0:0",
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--upstream-key",
+        "mine",
+    ]);
+    lent.says("would use your --upstream-key");
     let guarded = Process::start(&[
         "serve",
         "-m",
