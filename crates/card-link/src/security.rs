@@ -30,6 +30,12 @@ pub struct ClientSecurity {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// A program may have several of rustls' providers linked in; then one has to be named.
+fn name_provider() {
+    // Another part of the program may have done so already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 fn read(file: &Path) -> Result<Vec<u8>, LinkError> {
     std::fs::read(file).map_err(|why| LinkError::File {
         file: file.display().to_string(),
@@ -46,6 +52,7 @@ impl ServerSecurity {
         let Some(own) = &self.identity else {
             return Ok(None);
         };
+        name_provider();
         let mut tls = ServerTlsConfig::new().identity(identity(own)?);
         if let Some(ca) = &self.client_ca {
             tls = tls.client_ca_root(Certificate::from_pem(read(ca)?));
@@ -73,6 +80,7 @@ impl ServerSecurity {
 
 impl ClientSecurity {
     pub(crate) fn tls(&self) -> Result<ClientTlsConfig, LinkError> {
+        name_provider();
         let mut tls = ClientTlsConfig::new();
         if let Some(ca) = &self.ca {
             tls = tls.ca_certificate(Certificate::from_pem(read(ca)?));
