@@ -4,17 +4,21 @@
 //! target corrects the cache, so what it drafted past a hit survives here too, KV cells
 //! included. A slow or remote drafter needs no lock and no round trip.
 
+mod plan;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::acceptance::{Acceptance, Counts};
-use crate::cache::{BYTES_PER_NODE, CandidateCache, NodeId};
+use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
-use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Row};
+use crate::forward::{Cell, Forward, KvOp, Logits, Row};
 use crate::parked::{Parked, Running};
 use crate::policy::Outlook;
 use crate::sampler::{Sampler, SamplingParams};
 use crate::types::{SequenceId, Source, Token};
+
+pub use plan::{DraftPlan, DrafterConfig};
 
 /// What a drafter proposes after one token.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,37 +102,6 @@ impl Share {
             (_, 0) => self.index == 0,
             (of, rank) => self.index as usize == 1 + (rank - 1) % (of as usize - 1),
         }
-    }
-}
-
-/// Settings of a [`Drafter`].
-#[derive(Clone, Copy, Debug)]
-pub struct DrafterConfig {
-    /// Which source it is.
-    pub source: Source,
-    /// Children proposed for each node.
-    pub branch: usize,
-    /// How far past the last committed token it drafts.
-    pub max_depth: u32,
-    /// Nodes of less reach are not looked past.
-    pub min_reach: f32,
-    /// Bytes of candidates per sequence.
-    pub cache_bytes: usize,
-    /// What its model can take.
-    pub limits: Limits,
-    /// Size of its model's vocabulary.
-    pub vocab: usize,
-    /// Finished sequences whose KV cells are kept for a prompt that starts alike.
-    pub parked: usize,
-}
-
-impl DrafterConfig {
-    /// Reach below which nodes are not worth looking past in a cache of so many bytes: what
-    /// follows them would find no room, or make others lose theirs. The factor and the bounds
-    /// are the best of those simulated (docs/simulator.md).
-    pub fn least_reach(cache_bytes: usize) -> f32 {
-        let nodes = (cache_bytes / BYTES_PER_NODE).max(1);
-        (4.0 / nodes as f32).clamp(0.003, 0.5)
     }
 }
 

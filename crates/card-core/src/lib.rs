@@ -8,6 +8,7 @@
 //! that the same code runs on real models, on emulated ones and in a simulator.
 
 pub mod acceptance;
+pub mod backoff;
 pub mod cache;
 pub mod constraint;
 pub mod cost;

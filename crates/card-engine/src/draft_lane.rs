@@ -4,45 +4,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
-use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
+use card_core::drafter::{DraftInput, DraftPlan, Drafted, Drafter};
 use card_core::forward::{KvOp, Model, ModelError};
-use card_core::policy::{Mode, Outlook};
+use card_core::policy::Outlook;
 use card_core::types::Source;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
+use crate::Meters;
 use crate::drafters::Pulse;
 use crate::drafters::{TargetEnd, ends};
 use crate::pipe::{PipeReceiver, PipeSender};
-use crate::{Meters, Options};
-
-/// How a drafter shall draft for a target.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LanePlan {
-    /// One chain, of this length; else a tree.
-    pub chain: Option<u32>,
-    /// Children proposed for each node of a tree.
-    pub branch: usize,
-    /// How far past the last committed token a tree goes.
-    pub max_depth: u32,
-    /// Bytes of candidates per sequence.
-    pub cache_bytes: usize,
-    /// Finished sequences kept for prompts that begin alike.
-    pub parked: usize,
-}
-
-impl LanePlan {
-    /// What these options ask of a drafter.
-    pub fn of(options: &Options) -> Self {
-        let chain = options.mode == Mode::DraftThenVerify;
-        LanePlan {
-            chain: chain.then_some(options.draft_len),
-            branch: options.branch,
-            max_depth: options.max_depth,
-            cache_bytes: options.cache_bytes,
-            parked: options.parked,
-        }
-    }
-}
 
 /// Starts a drafter on a thread of its own, for a target elsewhere. Those of one machine
 /// take `turns`. It ends when the other end of the channels is dropped.
@@ -51,7 +22,7 @@ impl LanePlan {
 /// If the system gives no thread.
 pub fn start_lane(
     model: Box<dyn Model + Send>,
-    plan: &LanePlan,
+    plan: &DraftPlan,
     turns: Arc<Mutex<()>>,
 ) -> std::io::Result<TargetEnd> {
     let meters = Meters::new();
@@ -83,24 +54,11 @@ impl DraftLane {
     pub(crate) fn new(
         model: Box<dyn Model + Send>,
         source: Source,
-        plan: &LanePlan,
+        plan: &DraftPlan,
         cost: &CostCurve,
         clock: Instant,
     ) -> Self {
-        let tree = plan.chain.is_none();
-        let config = DrafterConfig {
-            source,
-            branch: if tree { plan.branch } else { 1 },
-            max_depth: plan.chain.unwrap_or(plan.max_depth),
-            min_reach: match tree {
-                true => DrafterConfig::least_reach(plan.cache_bytes),
-                false => 0.0,
-            },
-            cache_bytes: plan.cache_bytes,
-            limits: model.limits(),
-            vocab: model.vocab(),
-            parked: plan.parked,
-        };
+        let config = plan.config(source, model.limits(), model.vocab());
         DraftLane {
             turns: None,
             drafter: Drafter::new(config, cost.clone()),

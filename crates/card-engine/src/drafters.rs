@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use card_core::backoff::Backoff;
 use card_core::drafter::{DraftInput, Drafted, Share};
 use card_core::engine::Engine;
 use card_core::forward::Model;
@@ -19,7 +20,7 @@ use card_core::policy::{Lanes, Outlook};
 use card_core::types::Source;
 use crossbeam_channel::{Receiver, Select, TryRecvError, TrySendError, bounded};
 
-use crate::draft_lane::{DraftLane, LanePlan};
+use crate::draft_lane::DraftLane;
 use crate::pipe::{PipeReceiver, PipeSender, pipe};
 use crate::{Command, Meters, Options};
 
@@ -97,8 +98,6 @@ impl From<Box<dyn Model + Send>> for Draft {
     }
 }
 
-/// Longest pause before a drafter is made anew.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// At work for this long, a drafter's earlier failures are forgotten.
 const SOUND: Duration = Duration::from_secs(120);
 const ENDED: &str = "its thread has ended";
@@ -119,7 +118,7 @@ struct Slot {
     again: Option<Again>,
     /// It is only for requests that name it.
     scope: Option<String>,
-    pause: Duration,
+    pause: Backoff,
     /// When it was made.
     since: Instant,
 }
@@ -219,7 +218,7 @@ impl Drafters {
             state,
             again,
             scope,
-            pause: self.options.drafter_pause,
+            pause: Backoff::DRAFTER.starting(self.options.drafter_pause),
             since: Instant::now(),
         });
         self.changed = true;
@@ -300,7 +299,7 @@ impl Drafters {
     }
 
     fn at_work(&self, model: Box<dyn Model + Send>, source: Source) -> std::io::Result<State> {
-        let plan = LanePlan::of(&self.options);
+        let plan = self.options.draft_plan();
         let cost = &self.options.draft_costs[source.drafter().unwrap_or(0)];
         let lane = DraftLane::new(model, source, &plan, cost, self.meters.clock);
         if self.options.lanes == Lanes::Shared {
@@ -493,20 +492,20 @@ impl Drafters {
     fn fail(&mut self, i: usize, why: &str) {
         let slot = &mut self.slots[i];
         if slot.since.elapsed() > SOUND {
-            slot.pause = self.options.drafter_pause;
+            slot.pause.reset();
         }
+        let pause = slot.pause.fail();
         let back = match slot.again {
-            Some(_) => format!("it is tried again in {:?}", slot.pause),
+            Some(_) => format!("it is tried again in {pause:?}"),
             None => "the target goes on without it".to_owned(),
         };
         tracing::warn!("the {} model stops: {why}; {back}", slot.source.name());
         slot.state = match slot.again {
             Some(_) => State::Down {
-                until: Instant::now() + slot.pause,
+                until: Instant::now() + pause,
             },
             None => State::Gone,
         };
-        slot.pause = (2 * slot.pause).min(LONGEST_PAUSE);
         self.changed = true;
         self.meters.failures.fetch_add(1, Ordering::Relaxed);
     }

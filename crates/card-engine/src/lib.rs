@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 
 use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
+use card_core::drafter::DraftPlan;
 use card_core::engine::{Finish, Memory, Request, RequestError, Round, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
 use card_core::types::{DRAFTERS, SequenceId, Token};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-pub use draft_lane::{LanePlan, start_lane};
+pub use draft_lane::start_lane;
 use drafters::Drafters;
 pub use drafters::{Dial, Draft, DraftEnd, MakeModel, TargetEnd, ends};
 pub use pipe::{PipeReceiver, PipeSender};
@@ -95,6 +96,20 @@ impl Default for Options {
             drafter_pause: Duration::from_secs(1),
             target_cost: CostCurve::default(),
             draft_costs: Default::default(),
+        }
+    }
+}
+
+impl Options {
+    /// What they ask of a drafter.
+    pub fn draft_plan(&self) -> DraftPlan {
+        let chain = self.mode == Mode::DraftThenVerify;
+        DraftPlan {
+            chain: chain.then_some(self.draft_len),
+            branch: self.branch,
+            max_depth: self.max_depth,
+            cache_bytes: self.cache_bytes,
+            parked: self.parked,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The target's thread: the engine loop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -179,15 +179,12 @@ impl TargetLane {
             Err(error) => {
                 self.engine.abandon();
                 let failure = Failure::Target(error.to_string());
-                for row in &forward.rows {
-                    let close = DraftInput::Close {
-                        sequence: row.sequence,
-                    };
-                    self.tell_drafters(row.sequence, &close);
-                    if let Some(client) = self.clients.remove(&row.sequence) {
-                        let _ = client.events.send(Event::Failed(failure.clone()));
-                        self.engine.cancel(row.sequence);
-                    }
+                let sequences: BTreeSet<_> = forward.rows.iter().map(|r| r.sequence).collect();
+                for sequence in sequences {
+                    self.tell_drafters(sequence, &DraftInput::Close { sequence });
+                    self.tell_client(sequence, Event::Failed(failure.clone()));
+                    self.clients.remove(&sequence);
+                    self.engine.cancel(sequence);
                 }
             }
         }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use card_engine::{LanePlan, TargetEnd};
+use card_core::backoff::Backoff;
+use card_core::drafter::DraftPlan;
+use card_engine::TargetEnd;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
@@ -19,7 +20,7 @@ use crate::security::{ClientSecurity, ServerSecurity};
 use crate::{IN_FLIGHT, KEEPALIVE, KEEPALIVE_TIMEOUT, LinkError, PATIENCE, pump, wire};
 
 /// Starts a lane for a target: its plan, its context, and the sequences it runs at a time.
-pub type MakeLane = Arc<dyn Fn(&LanePlan, u32, u32) -> Result<TargetEnd, String> + Send + Sync>;
+pub type MakeLane = Arc<dyn Fn(&DraftPlan, u32, u32) -> Result<TargetEnd, String> + Send + Sync>;
 
 struct Service {
     vocabulary: u64,
@@ -167,10 +168,8 @@ pub async fn attach(
     shutdown: impl Future<Output = ()>,
     changed: impl Fn(Result<(), &LinkError>),
 ) -> Result<(), LinkError> {
-    const PAUSE: Duration = Duration::from_secs(1);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(30);
     let work = async {
-        let mut pause = PAUSE;
+        let mut pause = Backoff::DRAFTER;
         loop {
             let connected = || {
                 changed(Ok(()));
@@ -178,14 +177,13 @@ pub async fn attach(
             let make = make.clone();
             let ended = attached(url, vocabulary, scope, make, &security, connected).await;
             match ended {
-                Ok(()) => pause = PAUSE,
+                Ok(()) => pause.reset(),
                 Err(error @ (LinkError::Transport(_) | LinkError::Protocol(_))) => {
                     changed(Err(&error));
                 }
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(LONGEST_PAUSE);
+            tokio::time::sleep(pause.fail()).await;
         }
     };
     tokio::select! {

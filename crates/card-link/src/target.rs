@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-use card_engine::{Dial, DraftEnd, LanePlan, TargetEnd, ends};
+use card_core::drafter::DraftPlan;
+use card_engine::{Dial, DraftEnd, TargetEnd, ends};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +24,7 @@ pub struct Terms {
     /// Fingerprint of its vocabulary.
     pub vocabulary: u64,
     /// How to draft.
-    pub plan: LanePlan,
+    pub plan: DraftPlan,
     /// Tokens of context.
     pub context: u32,
     /// Sequences at a time.

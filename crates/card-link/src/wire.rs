@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use card_core::drafter::{DraftInput, Drafted, Expansion, Share};
+use card_core::drafter::{DraftInput, DraftPlan, Drafted, Expansion, Share};
 use card_core::sampler::SamplingParams;
 use card_core::types::{SequenceId, Source, Token};
-use card_engine::LanePlan;
 
 use crate::proto::{self, from_drafter, to_drafter};
 
@@ -46,7 +45,7 @@ pub(crate) fn check(theirs: &proto::Hello, vocabulary: u64) -> Result<(), String
 
 pub(crate) fn welcome(
     vocabulary: u64,
-    plan: &LanePlan,
+    plan: &DraftPlan,
     context: u32,
     sequences: u32,
 ) -> proto::ToDrafter {
@@ -65,8 +64,8 @@ pub(crate) fn welcome(
 }
 
 /// How a target wants to be drafted for, within reason.
-pub(crate) fn plan(welcome: &proto::Welcome) -> LanePlan {
-    LanePlan {
+pub(crate) fn plan(welcome: &proto::Welcome) -> DraftPlan {
+    DraftPlan {
         chain: (welcome.chain > 0).then_some(welcome.chain.min(64)),
         branch: welcome.branch.clamp(1, 32) as usize,
         max_depth: welcome.max_depth.clamp(1, 256),

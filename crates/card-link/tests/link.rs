@@ -12,7 +12,7 @@ use card_core::policy::{Lanes, Mode};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::Token;
 use card_engine::emulate::{Emulated, Overruns};
-use card_engine::{Draft, Engine, Event, Generate, LanePlan, Options, start_lane};
+use card_engine::{Draft, Engine, Event, Generate, Options, start_lane};
 use card_link::{ClientSecurity, LinkError, MakeLane, ServerSecurity, Terms};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -55,7 +55,7 @@ fn options() -> Options {
 fn terms() -> Terms {
     Terms {
         vocabulary: VOCABULARY,
-        plan: LanePlan::of(&options()),
+        plan: options().draft_plan(),
         context: LIMITS.context,
         sequences: 1,
     }

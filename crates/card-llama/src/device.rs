@@ -27,14 +27,11 @@ pub fn devices() -> Vec<Device> {
             let (mut free, mut total) = (0, 0);
             // SAFETY: the handle is one ggml just gave; it stays valid for the process.
             unsafe { sys::ggml_backend_dev_memory(handle, &mut free, &mut total) };
-            // SAFETY: as above.
-            let kind = unsafe { sys::ggml_backend_dev_type(handle) };
             Device {
                 name: name(handle),
                 // SAFETY: as above; the string is static.
                 description: text(unsafe { sys::ggml_backend_dev_description(handle) }),
-                is_gpu: kind == sys::GGML_BACKEND_DEVICE_TYPE_GPU
-                    || kind == sys::GGML_BACKEND_DEVICE_TYPE_IGPU,
+                is_gpu: is_gpu(handle),
                 memory: (free, total),
             }
         })
@@ -49,6 +46,17 @@ pub(crate) fn find(wanted: &str) -> Result<sys::ggml_backend_dev_t, LlamaError> 
             name: wanted.to_owned(),
             known: handles().map(name).collect::<Vec<_>>().join(", "),
         })
+}
+
+/// The handles of all GPUs of this machine.
+pub(crate) fn gpus() -> Vec<sys::ggml_backend_dev_t> {
+    handles().filter(|&handle| is_gpu(handle)).collect()
+}
+
+fn is_gpu(handle: sys::ggml_backend_dev_t) -> bool {
+    // SAFETY: the handle is one ggml gave; it stays valid for the process.
+    let kind = unsafe { sys::ggml_backend_dev_type(handle) };
+    kind == sys::GGML_BACKEND_DEVICE_TYPE_GPU || kind == sys::GGML_BACKEND_DEVICE_TYPE_IGPU
 }
 
 /// CPU features and backends of this build, in llama.cpp's words.

@@ -24,6 +24,7 @@ mod kv;
 mod log;
 mod model;
 mod quantize;
+pub mod rpc;
 mod vocab;
 
 pub use chat::{ChatError, ChatTemplate, Message};
@@ -94,6 +95,19 @@ pub enum LlamaError {
         /// What there is.
         known: String,
     },
+    /// A worker cannot be used.
+    #[error("the RPC worker {worker}: {why}")]
+    Worker {
+        /// Its address.
+        worker: String,
+        /// Why not.
+        why: String,
+    },
+    /// Built without.
+    #[error(
+        "this build has no RPC backend; build from a checkout of the repository, or with GGML_RPC=ON set"
+    )]
+    NoRpc,
     /// Text that cannot be.
     #[error("{0}")]
     Text(String),

@@ -5,6 +5,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use llama_cpp_sys_2 as sys;
 
+use crate::rpc;
+
 static START: Once = Once::new();
 static STATE: Mutex<State> = Mutex::new(State {
     line: String::new(),
@@ -26,10 +28,11 @@ struct State {
 /// Starts llama.cpp once per process.
 pub(crate) fn start() {
     START.call_once(|| {
-        // SAFETY: the callback is a function that lives as long as the process and
-        // ignores its user data; init has no other requirement than being called first.
+        // SAFETY: the callbacks are functions that live as long as the process and
+        // have no user data; init has no other requirement than being called first.
         unsafe {
             sys::llama_log_set(Some(on_line), std::ptr::null_mut());
+            sys::ggml_set_abort_callback(Some(rpc::on_abort));
             sys::llama_backend_init();
         }
         #[cfg(feature = "portable")]

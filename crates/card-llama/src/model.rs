@@ -10,7 +10,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use crate::device::text;
-use crate::{LlamaError, Vocab, device, log};
+use crate::{LlamaError, Vocab, device, log, rpc};
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -19,6 +19,9 @@ pub struct LoadOptions {
     pub gpu_layers: Option<u32>,
     /// Only these devices, by name; empty for llama.cpp's choice.
     pub devices: Vec<String>,
+    /// Machines that take a part of the layers, as `HOST:PORT`, before the devices here
+    /// (see [`crate::rpc`]).
+    pub workers: Vec<String>,
     /// Whether weights may be repacked for faster kernels. Repacked weights use other
     /// kernels from some row counts on, so exactness may ask to go without.
     pub repack: bool,
@@ -29,6 +32,7 @@ impl Default for LoadOptions {
         LoadOptions {
             gpu_layers: None,
             devices: Vec::new(),
+            workers: Vec::new(),
             repack: true,
         }
     }
@@ -88,6 +92,12 @@ impl LlamaModel {
         let shown = path.display().to_string();
         let c_path = c_path(path)?;
         let mut devices = Vec::new();
+        for worker in &options.workers {
+            devices.extend(rpc::devices(worker)?);
+        }
+        if !devices.is_empty() && options.devices.is_empty() {
+            devices.extend(device::gpus());
+        }
         for name in &options.devices {
             devices.push(device::find(name)?);
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use card_core::cost::CostCurve;
-use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
+use card_core::drafter::{DraftInput, DraftPlan, Drafted, Drafter};
 use card_core::engine::{Action, Engine, EngineConfig, Memory, Request, Shapes};
 use card_core::forward::{Forward, KvOp, Limits, Model};
 use card_core::policy::{Lanes, Mode, Outlook, PolicyConfig};
@@ -36,22 +36,14 @@ impl Seat {
         let limits = limits(&kind.forward_ms, scenario);
         let policy = &scenario.policy;
         let chain = policy.mode == Mode::DraftThenVerify;
-        let config = DrafterConfig {
-            source: Source::Draft,
-            branch: if chain { 1 } else { policy.branch },
-            max_depth: match chain {
-                true => policy.draft_len,
-                false => policy.max_depth,
-            },
-            min_reach: match chain {
-                true => 0.0,
-                false => DrafterConfig::least_reach(policy.cache_bytes),
-            },
+        let plan = DraftPlan {
+            chain: chain.then_some(policy.draft_len),
+            branch: policy.branch,
+            max_depth: policy.max_depth,
             cache_bytes: policy.cache_bytes,
-            limits,
-            vocab: VOCAB,
             parked: scenario.load.parallel,
         };
+        let config = plan.config(Source::Draft, limits, VOCAB);
         let cost = CostCurve::from_points(kind.forward_ms.iter().copied());
         Seat {
             drafter: Drafter::new(config, cost),
@@ -125,12 +117,6 @@ impl Host {
     }
 }
 
-/// A request on its way through a target.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Job {
-    pub(crate) request: usize,
-}
-
 /// A machine that runs the target.
 pub(crate) struct Node {
     pub(crate) up: bool,
@@ -140,8 +126,9 @@ pub(crate) struct Node {
     pub(crate) running: Option<Running>,
     /// It waits for drafts until then.
     pub(crate) wake: Option<Duration>,
-    pub(crate) queue: VecDeque<Job>,
-    pub(crate) active: BTreeMap<SequenceId, Job>,
+    /// Indices of requests.
+    pub(crate) queue: VecDeque<usize>,
+    pub(crate) active: BTreeMap<SequenceId, usize>,
     /// A drafter on the same lane.
     pub(crate) beside: Option<Seat>,
     beside_cost: CostCurve,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use card_core::backoff::Backoff;
 use card_core::drafter::{DraftInput, Drafted, Expansion, Share};
 use card_core::engine::Output;
 use card_core::policy::{Lanes, Mode};
@@ -10,16 +11,13 @@ use card_core::types::{SequenceId, Source, Token};
 
 use crate::language::{self, VOCAB};
 use crate::link::Wire;
-use crate::node::{Host, Job, Node, Seat};
+use crate::node::{Host, Node, Seat};
 use crate::outcome::{Outcome, Served};
 use crate::scenario::{Fault, FaultKind, Scenario};
 
 /// A partition is noticed when keep-alives go without an answer for so long (as in
 /// `card-link`).
 const KEEPALIVE: Duration = Duration::from_secs(5);
-/// Pause before a drafter that failed is dialled again; it doubles (as in `card-engine`).
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 struct Asked {
     prompt: Vec<Token>,
@@ -38,7 +36,7 @@ struct Connection {
     to: Wire<DraftInput>,
     from: Wire<Drafted>,
     retry_at: Duration,
-    pause: Duration,
+    pause: Backoff,
     /// Nothing gets through until then.
     held: Option<Duration>,
     /// When that is noticed.
@@ -59,7 +57,7 @@ pub(crate) struct World<'a> {
     /// Arrivals to come: (when, request), the next one last.
     coming: Vec<(Duration, usize)>,
     /// Requests no target is there for.
-    stranded: Vec<Job>,
+    stranded: Vec<usize>,
     /// Faults to come, the next one last.
     faults: Vec<Fault>,
     /// (when, what is over).
@@ -147,7 +145,7 @@ impl<'a> World<'a> {
                     to: Wire::new(d.link),
                     from: Wire::new(d.link),
                     retry_at: Duration::ZERO,
-                    pause: PAUSE,
+                    pause: Backoff::DRAFTER,
                     held: None,
                     notice_at: None,
                     back_since: None,
@@ -242,7 +240,7 @@ impl<'a> World<'a> {
     fn arrivals(&mut self) {
         while self.coming.last().is_some_and(|c| c.0 <= self.now) {
             if let Some((_, request)) = self.coming.pop() {
-                self.dispatch(Job { request });
+                self.dispatch(request);
             }
         }
         if self.nodes.iter().any(|n| n.up) {
@@ -253,7 +251,7 @@ impl<'a> World<'a> {
     }
 
     /// To the target with the least to do.
-    fn dispatch(&mut self, job: Job) {
+    fn dispatch(&mut self, job: usize) {
         let up = self.nodes.iter_mut().filter(|n| n.up);
         match up.min_by_key(|n| n.load()) {
             Some(node) => node.queue.push_back(job),
@@ -294,7 +292,7 @@ impl<'a> World<'a> {
             };
             let sequence = SequenceId(self.next_sequence);
             self.next_sequence += 1;
-            let asked = &mut self.asked[job.request];
+            let asked = &mut self.asked[job];
             if self.scenario.load.per_second <= 0.0 && asked.first.is_none() {
                 // One whenever another is done: it arrives when there is room.
                 asked.arrived = self.now;
@@ -318,7 +316,7 @@ impl<'a> World<'a> {
             match output {
                 Output::Tokens(sequence, from, tokens) => {
                     if let Some(job) = self.nodes[i].active.get(&sequence) {
-                        let asked = &mut self.asked[job.request];
+                        let asked = &mut self.asked[*job];
                         asked.first.get_or_insert(self.now);
                         asked.written.extend(&tokens);
                     }
@@ -344,7 +342,7 @@ impl<'a> World<'a> {
                 }
                 Output::Finished(sequence, _) | Output::Failed(sequence, _) => {
                     if let Some(job) = self.nodes[i].active.remove(&sequence) {
-                        self.asked[job.request].done = Some(self.now);
+                        self.asked[job].done = Some(self.now);
                     }
                     self.tell(i, &DraftInput::Close { sequence });
                 }
@@ -371,7 +369,7 @@ impl<'a> World<'a> {
                 if let Some(since) = c.back_since.take() {
                     self.out.recoveries.push(self.now.saturating_sub(since));
                 }
-                c.pause = PAUSE;
+                c.pause.reset();
                 engine.drafted(&drafted, self.now);
             }
         }
@@ -435,8 +433,7 @@ impl<'a> World<'a> {
             if self.hosts[c.host].up && c.held.is_none() {
                 self.connect(i);
             } else {
-                c.retry_at = self.now + c.pause;
-                c.pause = (2 * c.pause).min(LONGEST_PAUSE);
+                c.retry_at = self.now + c.pause.fail();
             }
         }
     }
@@ -464,8 +461,7 @@ impl<'a> World<'a> {
         c.to.cut();
         c.from.cut();
         c.notice_at = None;
-        c.retry_at = self.now + c.pause;
-        c.pause = (2 * c.pause).min(LONGEST_PAUSE);
+        c.retry_at = self.now + c.pause.fail();
         let (node, host) = (c.node, c.host);
         let host = &mut self.hosts[host];
         host.seats.remove(&node);
@@ -545,7 +541,7 @@ impl<'a> World<'a> {
                 self.lose_all(|c| c.node == which);
                 let node = &mut self.nodes[which];
                 node.up = false;
-                let jobs: Vec<Job> = std::mem::take(&mut node.active)
+                let jobs: Vec<usize> = std::mem::take(&mut node.active)
                     .into_values()
                     .chain(std::mem::take(&mut node.queue))
                     .collect();

@@ -85,6 +85,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Write where a draft model is wrong as JSON lines, for those who want to train it
     ExportPairs(ExportArgs),
+    /// Hold a part of the layers of a target on another machine that is too large for it
+    #[command(after_help = RPC_HELP)]
+    RpcWorker(RpcWorkerArgs),
     /// Show the devices models can run on
     Devices,
 }
@@ -108,6 +111,12 @@ In the cloud:     card serve -m qwen2.5-coder-1.5b --host 0.0.0.0 --api-key KEY 
                     --accept-drafters 0.0.0.0:7070 --link-token SECRET
 On the device:    card edge -m qwen2.5-coder-0.5b --upstream http://cloud:8080 --link-token SECRET
 Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/remote.md).";
+
+const RPC_HELP: &str = "\
+Example, two machines that each hold half of the target:
+  card rpc-worker --listen 10.0.0.2:50052 --trusted-network
+  card serve -m big.gguf --rpc 10.0.0.2:50052,127.0.0.1:50052
+The protocol is ggml's: no keys, no encryption. Never let a stranger reach the port (docs/rpc.md).";
 
 const PLAN_HELP: &str = "\
 Examples:
@@ -310,6 +319,25 @@ pub struct DraftArgs {
     pub scope: Option<String>,
     #[command(flatten)]
     pub link: LinkArgs,
+}
+
+#[derive(Args, Debug)]
+pub struct RpcWorkerArgs {
+    /// Address for targets
+    #[arg(long, default_value = "127.0.0.1:50052", value_name = "ADDR:PORT")]
+    pub listen: std::net::SocketAddr,
+    /// Only machines you trust reach that address; needed for any but this one
+    #[arg(long)]
+    pub trusted_network: bool,
+    /// Threads [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Devices to compute on, by the names `card devices` shows [default: GPUs, else the CPU]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// Keep the weights that targets send in this folder: the next start is faster
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -648,6 +676,15 @@ pub struct ModelArgs {
     /// Devices of the drafter
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub draft_device: Vec<String>,
+    /// Other machines that hold a part of the target's layers (`card rpc-worker`, docs/rpc.md);
+    /// --gpu-layers says how many layers go there [default: all]
+    #[arg(
+        long,
+        env = "CARD_RPC",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub rpc: Vec<String>,
     /// Most memory for the candidates of one generation
     #[arg(long, default_value_t = 128, value_name = "KIB")]
     pub cache_kib: usize,

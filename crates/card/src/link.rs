@@ -76,6 +76,7 @@ fn lanes(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<(u64, MakeLane)
     let options = LoadOptions {
         gpu_layers: args.gpu_layers,
         devices: args.device.clone(),
+        workers: Vec::new(),
         repack: true,
     };
     let model = load(&path, &options, "draft")?;

@@ -110,6 +110,7 @@ impl Loader<'_> {
         let options = LoadOptions {
             gpu_layers: self.args.gpu_layers,
             devices: self.args.device.clone(),
+            workers: self.args.rpc.clone(),
             repack,
         };
         let model = load(&files.target, &options, "target")?;
@@ -159,6 +160,7 @@ impl Loader<'_> {
         let options = LoadOptions {
             gpu_layers: self.args.draft_gpu_layers,
             devices: self.args.draft_device.clone(),
+            workers: Vec::new(),
             repack: true,
         };
         let model =
@@ -192,8 +194,12 @@ impl Loader<'_> {
 
     /// What measurements depend on beside the model.
     pub fn key(&self, cores: &Cores, repack: bool) -> String {
+        let workers = match self.args.rpc.is_empty() {
+            true => String::new(),
+            false => format!(", rpc {:?}", self.args.rpc),
+        };
         format!(
-            "{cores:?}, repack {repack}, {:?} {:?}",
+            "{cores:?}, repack {repack}, {:?} {:?}{workers}",
             self.args.device, self.args.gpu_layers
         )
     }

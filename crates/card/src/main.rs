@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     };
     let serves = match &cli.command {
         Command::Serve(args) => !args.print_config,
-        Command::Draft(_) | Command::Edge(_) => true,
+        Command::Draft(_) | Command::Edge(_) | Command::RpcWorker(_) => true,
         _ => false,
     };
     if !serves {
@@ -99,6 +99,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Report(args) => roi::run(&args),
         Command::ExportPairs(args) => export::run(&args, &catalogue),
         Command::Selftest(args) => report::selftest(&args, &catalogue),
+        Command::RpcWorker(args) => rpc_worker(&args),
         Command::Devices => {
             for device in card_llama::devices() {
                 let (free, all) = device.memory;
@@ -113,6 +114,26 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn rpc_worker(args: &args::RpcWorkerArgs) -> Result<ExitCode> {
+    anyhow::ensure!(
+        args.listen.ip().is_loopback() || args.trusted_network,
+        "the protocol has neither keys nor encryption: whoever reaches {} can read the model and use \
+         up this machine. If only machines you trust do, add --trusted-network; else listen on \
+         127.0.0.1 and forward the port (ssh -L, WireGuard)",
+        args.listen
+    );
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.map_or(there_are, |t| t as usize);
+    if let Some(cache) = &args.cache {
+        std::fs::create_dir_all(cache)
+            .with_context(|| format!("cannot keep weights in {}", cache.display()))?;
+    }
+    let cache = args.cache.as_deref();
+    eprintln!("computing for targets that dial {}", args.listen);
+    let never = card_llama::rpc::serve(args.listen, &args.device, threads, cache)?;
+    match never {}
 }
 
 fn pull(catalogue: &Catalogue, name: &str) -> Result<ExitCode> {

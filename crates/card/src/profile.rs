@@ -44,16 +44,17 @@ pub fn get(
     Ok(Profile { report })
 }
 
-/// What both models cost at work at the same time, on (target, draft) threads, from the
-/// cache or measured now.
+/// What both models cost at work at the same time, on (target, draft) threads and the
+/// devices that `setup` names, from the cache or measured now.
 pub fn together(
     store: &Store,
     (target, draft): (&LlamaModel, &LlamaModel),
     (target_threads, draft_threads): (usize, usize),
+    setup: &str,
     context: &dyn Fn(&LlamaModel, &'static str, &Cores) -> Result<LlamaContext, LlamaError>,
 ) -> Result<Placement> {
     let key = format!(
-        "{} | {} | together {target_threads}+{draft_threads}",
+        "{} | {} | together {target_threads}+{draft_threads}{setup}",
         identity(target.path())?,
         identity(draft.path())?
     );

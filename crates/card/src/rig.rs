@@ -8,7 +8,7 @@ use card_core::policy::{Lanes, Mode};
 use card_core::types::Source;
 use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
 use card_engine::placement::Placement;
-use card_engine::{Draft, Engine, LanePlan, MakeModel, Options};
+use card_engine::{Draft, Engine, MakeModel, Options};
 use card_link::Terms;
 use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
 
@@ -240,7 +240,7 @@ impl Rig {
     fn terms(&self, options: &Options, sequences: u32) -> Terms {
         Terms {
             vocabulary: self.vocab.fingerprint(),
-            plan: LanePlan::of(options),
+            plan: options.draft_plan(),
             context: self.context,
             sequences,
         }
@@ -345,23 +345,21 @@ impl Rig {
         let Some((draft_model, _)) = draft else {
             return Ok(vec![shared]);
         };
-        let separate =
-            !self.args.draft_device.is_empty() && self.args.draft_device != self.args.device;
-        if separate {
-            // Devices of their own do not slow each other down.
-            let apart = Placement {
-                lanes: Lanes::Disjoint,
-                ..shared.clone()
-            };
-            return Ok(vec![apart, shared]);
-        }
+        let args = &self.args;
+        let elsewhere = !args.draft_device.is_empty() && args.draft_device != args.device;
+        let (splits, setup) = match elsewhere || !args.rpc.is_empty() {
+            // The models do not share what they compute on, or not all of it.
+            true => (vec![(all, all)], format!(", {}", devices(args))),
+            false => (splits(args, all), String::new()),
+        };
         let mut placements = vec![shared];
-        if self.args.lanes != LanesArg::Shared {
-            for draft_threads in splits(&self.args, all) {
+        if args.lanes != LanesArg::Shared {
+            for threads in splits {
                 placements.push(profile::together(
                     store,
                     (&self.target, draft_model),
-                    (all.saturating_sub(draft_threads).max(1), draft_threads),
+                    threads,
+                    &setup,
                     &|model, role, cores| llama_context(model, role, self.context, cores),
                 )?);
             }
@@ -380,15 +378,24 @@ fn paced(model: LlamaContext, cost: Option<(CostCurve, Overruns)>) -> Box<dyn Mo
     }
 }
 
-/// How many threads the drafter might get for itself.
-fn splits(args: &ModelArgs, all: usize) -> Vec<usize> {
-    if let Some(threads) = args.draft_threads {
-        return vec![threads as usize];
-    }
-    let mut splits = vec![1, all / 4, all / 2];
-    splits.retain(|&n| n > 0);
-    splits.dedup();
-    splits
+/// How target and drafter might share the threads when both work at the same time.
+fn splits(args: &ModelArgs, all: usize) -> Vec<(usize, usize)> {
+    let mut drafter = match args.draft_threads {
+        Some(threads) => vec![threads as usize],
+        None => vec![1, all / 4, all / 2],
+    };
+    drafter.retain(|&n| n > 0);
+    drafter.dedup();
+    let split = |n| (all.saturating_sub(n).max(1), n);
+    drafter.into_iter().map(split).collect()
+}
+
+/// Where both models are.
+fn devices(args: &ModelArgs) -> String {
+    format!(
+        "{:?} {:?} {:?}, {:?} {:?}",
+        args.rpc, args.device, args.gpu_layers, args.draft_device, args.draft_gpu_layers
+    )
 }
 
 pub fn mode(arg: ModeArg) -> Mode {

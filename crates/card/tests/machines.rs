@@ -1,11 +1,13 @@
-//! Drafters on other machines, as users start them: several processes on this one.
+//! Drafters, and parts of a target, on other machines, as users start them: several
+//! processes on this one.
 //!
 //! Needs the small model: `cargo run --release -p card -- pull smol`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,13 @@ impl Drop for Process {
 }
 
 fn generate(arguments: &[&str]) -> String {
+    let output = try_generate(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn try_generate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     command.args([
         "generate",
@@ -68,10 +77,7 @@ fn generate(arguments: &[&str]) -> String {
         MODEL,
     ]);
     command.args(arguments).env("CARD_NO_MEMORY", "true");
-    let output = command.output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    String::from_utf8(output.stdout).unwrap()
+    command.output().unwrap()
 }
 
 #[test]
@@ -189,4 +195,81 @@ fn a_drafter_is_not_left_open_to_the_network_and_strangers_are_told() {
     let link = format!("http://{}", guarded.says("accepting drafters at "));
     let stranger = Process::start(&["draft", "-m", MODEL, "--attach", &link]);
     stranger.says("the token is missing or wrong");
+}
+
+/// A worker for a part of a target, on a port that was free.
+fn worker() -> (Process, String) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let worker = Process::start(&["rpc-worker", "--listen", &address, "--threads", "1"]);
+    worker.says("computing for ");
+    (worker, address)
+}
+
+#[test]
+fn a_target_on_two_workers_writes_what_plain_decoding_there_does() {
+    let (_first, a) = worker();
+    let (second, b) = worker();
+    let workers = format!("{a},{b}");
+    let with = |more: &[&'static str]| {
+        let mut arguments = vec!["--rpc", workers.as_str()];
+        arguments.extend(more);
+        arguments
+    };
+    let plain = generate(&with(&["--mode", "plain"]));
+    assert!(plain.len() > 40, "{plain}");
+    for mode in ["card", "auto"] {
+        let speculated = generate(&with(&[
+            "--draft",
+            MODEL,
+            "--mode",
+            mode,
+            "--exactness",
+            "strict",
+        ]));
+        assert_eq!(speculated, plain, "{mode}");
+    }
+    // A part here, a part there.
+    let layers = with(&["--mode", "plain", "--gpu-layers", "12"]);
+    assert!(generate(&layers).len() > 40);
+    drop(second);
+    let refused = try_generate(&with(&["--mode", "plain"]));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(said.contains(&format!("the RPC worker {b}: ")), "{said}");
+}
+
+#[test]
+fn a_worker_that_dies_under_a_server_is_named_as_the_reason() {
+    let (worker, address) = worker();
+    let server = Process::start(&[
+        "serve",
+        "-m",
+        MODEL,
+        "--mode",
+        "plain",
+        "--port",
+        "0",
+        "--no-page",
+        "--rpc",
+        &address,
+    ]);
+    let url = server.says(" at ");
+    let url = url.trim_end_matches("/v1");
+    assert_eq!(ask(url).0, 200);
+    // It serves one target at a time.
+    let second = try_generate(&["--mode", "plain", "--rpc", &address]);
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("one target at a time"), "{said}");
+    drop(worker);
+    let body = json!({ "prompt": "The sea", "max_tokens": 4 }).to_string();
+    let _ = ureq::post(format!("{url}/v1/completions")).send(body);
+    server.says("a worker of --rpc is gone");
+}
+
+#[test]
+fn a_worker_is_not_left_open_to_the_network() {
+    let open = Process::start(&["rpc-worker", "--listen", "0.0.0.0:0"]);
+    open.says("add --trusted-network");
 }

@@ -1,0 +1,71 @@
+//! How a drafter drafts: what a target asks for, and what that means for one model.
+
+use crate::cache::BYTES_PER_NODE;
+use crate::forward::Limits;
+use crate::types::Source;
+
+/// What a target asks of a drafter, wherever that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DraftPlan {
+    /// One chain, of this length; else a tree.
+    pub chain: Option<u32>,
+    /// Children proposed for each node of a tree.
+    pub branch: usize,
+    /// How far past the last committed token a tree goes.
+    pub max_depth: u32,
+    /// Bytes of candidates per sequence.
+    pub cache_bytes: usize,
+    /// Finished sequences kept for prompts that begin alike.
+    pub parked: usize,
+}
+
+impl DraftPlan {
+    /// The settings of a drafter whose model can take so much.
+    pub fn config(&self, source: Source, limits: Limits, vocab: usize) -> DrafterConfig {
+        let tree = self.chain.is_none();
+        DrafterConfig {
+            source,
+            branch: if tree { self.branch } else { 1 },
+            max_depth: self.chain.unwrap_or(self.max_depth),
+            min_reach: match tree {
+                true => DrafterConfig::least_reach(self.cache_bytes),
+                false => 0.0,
+            },
+            cache_bytes: self.cache_bytes,
+            limits,
+            vocab,
+            parked: self.parked,
+        }
+    }
+}
+
+/// Settings of a [`Drafter`].
+#[derive(Clone, Copy, Debug)]
+pub struct DrafterConfig {
+    /// Which source it is.
+    pub source: Source,
+    /// Children proposed for each node.
+    pub branch: usize,
+    /// How far past the last committed token it drafts.
+    pub max_depth: u32,
+    /// Nodes of less reach are not looked past.
+    pub min_reach: f32,
+    /// Bytes of candidates per sequence.
+    pub cache_bytes: usize,
+    /// What its model can take.
+    pub limits: Limits,
+    /// Size of its model's vocabulary.
+    pub vocab: usize,
+    /// Finished sequences whose KV cells are kept for a prompt that starts alike.
+    pub parked: usize,
+}
+
+impl DrafterConfig {
+    /// Reach below which nodes are not worth looking past in a cache of so many bytes: what
+    /// follows them would find no room, or make others lose theirs. The factor and the bounds
+    /// are the best of those simulated (docs/simulator.md).
+    pub fn least_reach(cache_bytes: usize) -> f32 {
+        let nodes = (cache_bytes / BYTES_PER_NODE).max(1);
+        (4.0 / nodes as f32).clamp(0.003, 0.5)
+    }
+}

@@ -1,0 +1,225 @@
+//! ggml's RPC backend: a target whose layers are on several machines (docs/rpc.md).
+//!
+//! llama.cpp ends the process when a worker cannot be reached or speaks another protocol,
+//! so a worker is asked for its greeting before llama.cpp hears of it.
+
+use std::ffi::{CString, c_char};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use llama_cpp_sys_2 as sys;
+
+use crate::device::{self, text};
+use crate::model::c_path;
+use crate::{LlamaError, log};
+
+/// How long a worker may take to accept a connection, and to greet.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The greeting's command byte, which the protocol promises never to change.
+const HELLO: u8 = 14;
+/// Bytes that say what a side's connection can do; all zero for TCP only.
+const CAPS: usize = 24;
+/// The protocol's major version in the llama.cpp of this build.
+const MAJOR: u8 = 7;
+
+type AddServer = unsafe extern "C" fn(*const c_char) -> sys::ggml_backend_reg_t;
+type StartServer =
+    unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut sys::ggml_backend_dev_t);
+
+fn error(worker: &str, why: impl Into<String>) -> LlamaError {
+    LlamaError::Worker {
+        worker: worker.to_owned(),
+        why: why.into(),
+    }
+}
+
+/// The devices of a worker at `HOST:PORT`.
+pub(crate) fn devices(worker: &str) -> Result<Vec<sys::ggml_backend_dev_t>, LlamaError> {
+    greet(worker)?;
+    let add = function(c"ggml_backend_rpc_add_server")?;
+    // SAFETY: the backend gives this name to a function of this type (ggml-rpc.h).
+    let add: AddServer = unsafe { std::mem::transmute(add) };
+    let endpoint = CString::new(worker).map_err(|_| error(worker, "no address has a NUL byte"))?;
+    // SAFETY: the endpoint is NUL-terminated and copied. A worker is added once, however
+    // often this is called.
+    let registry = unsafe { add(endpoint.as_ptr()) };
+    if registry.is_null() {
+        return Err(error(worker, "it offers no device"));
+    }
+    // SAFETY: the registry is one ggml just gave; it stays for the process.
+    let count = unsafe { sys::ggml_backend_reg_dev_count(registry) };
+    // SAFETY: as above, and the index is below the count.
+    let get = |i| unsafe { sys::ggml_backend_reg_dev_get(registry, i) };
+    Ok((0..count).map(get).collect())
+}
+
+/// Computes for whoever connects to `listen`, one at a time, on these devices (none for all
+/// GPUs, else the CPU). Weights that came once are kept in `cache`, if there is one.
+///
+/// The protocol has neither keys nor encryption, and whoever connects can use up the memory.
+///
+/// # Errors
+/// Comes back only with one: if it cannot listen there, or has no such device.
+pub fn serve(
+    listen: SocketAddr,
+    wanted: &[String],
+    threads: usize,
+    cache: Option<&Path>,
+) -> Result<std::convert::Infallible, LlamaError> {
+    log::start();
+    let shown = listen.to_string();
+    // llama.cpp does not say why it cannot listen.
+    TcpListener::bind(listen).map_err(|e| error(&shown, format!("cannot listen there: {e}")))?;
+    let named = wanted.iter().map(|name| device::find(name));
+    let mut devices = named.collect::<Result<Vec<_>, _>>()?;
+    if devices.is_empty() {
+        devices = device::gpus();
+    }
+    if devices.is_empty() {
+        devices.push(device::find("CPU")?);
+    }
+    let start = function(c"ggml_backend_rpc_start_server")?;
+    // SAFETY: the backend gives this name to a function of this type (ggml-rpc.h).
+    let start: StartServer = unsafe { std::mem::transmute(start) };
+    let endpoint = c_path(Path::new(&shown))?;
+    let cache = cache.map(c_path).transpose()?;
+    let cache = cache.as_ref().map_or(std::ptr::null(), |c| c.as_ptr());
+    // SAFETY: all pointers are valid during the call, and `devices` is as long as said.
+    unsafe {
+        start(
+            endpoint.as_ptr(),
+            cache,
+            threads,
+            devices.len(),
+            devices.as_mut_ptr(),
+        );
+    }
+    Err(error(&shown, "the worker ended; see its messages above"))
+}
+
+/// A function of the RPC backend, which a build may lack.
+fn function(name: &std::ffi::CStr) -> Result<*mut std::ffi::c_void, LlamaError> {
+    log::start();
+    // SAFETY: both names are NUL-terminated; an unknown one gives null.
+    let found = unsafe {
+        let registry = sys::ggml_backend_reg_by_name(c"RPC".as_ptr());
+        match registry.is_null() {
+            true => std::ptr::null_mut(),
+            false => sys::ggml_backend_reg_get_proc_address(registry, name.as_ptr()),
+        }
+    };
+    match found.is_null() {
+        true => Err(LlamaError::NoRpc),
+        false => Ok(found),
+    }
+}
+
+/// Makes sure that a worker of our protocol answers there and has time for us.
+fn greet(worker: &str) -> Result<(), LlamaError> {
+    let fail = |e: std::io::Error| error(worker, e.to_string());
+    let no_address = || error(worker, "a worker is given as HOST:PORT");
+    let mut addresses = worker.to_socket_addrs().map_err(|e| match e.kind() {
+        ErrorKind::InvalidInput => no_address(),
+        _ => fail(e),
+    })?;
+    let address = addresses.next().ok_or_else(no_address)?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(fail)?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
+    let mut request = vec![HELLO];
+    request.extend((CAPS as u64).to_le_bytes());
+    request.extend([0; CAPS]);
+    stream.write_all(&request).map_err(fail)?;
+    // Length of the answer, then major, minor and patch version, padding, capabilities.
+    let mut answer = [0; 8 + 4 + CAPS];
+    stream.read_exact(&mut answer).map_err(|e| match e.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => error(
+            worker,
+            "no greeting; a worker serves one target at a time, is it busy?",
+        ),
+        _ => error(worker, "it does not answer like a `card rpc-worker`"),
+    })?;
+    let (length, answer) = answer.split_at(8);
+    if length != ((4 + CAPS) as u64).to_le_bytes() {
+        return Err(error(worker, "it does not answer like a `card rpc-worker`"));
+    }
+    if answer[0] != MAJOR {
+        let why = format!(
+            "it speaks version {} of the protocol, this card {MAJOR}; install the same card on both",
+            answer[0]
+        );
+        return Err(error(worker, why));
+    }
+    Ok(())
+}
+
+/// What llama.cpp's last words mean to a user.
+pub(crate) fn explain(last_words: &str) -> String {
+    match last_words.contains("RPC server") {
+        true => {
+            "a worker of --rpc is gone or answered nonsense. Its part of the weights and of the \
+                 context is lost, so this process ends: start the worker, then this again"
+                .into()
+        }
+        false => format!("llama.cpp gave up, and this process with it: {last_words}"),
+    }
+}
+
+/// Called by ggml with its last words, before it ends the process.
+pub(crate) unsafe extern "C" fn on_abort(message: *const c_char) {
+    tracing::error!("{}", explain(&text(message)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn refused(worker: &str) -> String {
+        greet(worker).expect_err("nobody to greet").to_string()
+    }
+
+    /// A listener that answers every connection like this.
+    fn answers(bytes: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut greeting = [0; 1 + 8 + CAPS];
+                let _ = stream.read_exact(&mut greeting);
+                let _ = stream.write_all(&bytes);
+            }
+        });
+        address.to_string()
+    }
+
+    #[test]
+    fn a_worker_is_told_from_something_else() {
+        assert!(refused("nonsense").contains("HOST:PORT"));
+        assert!(
+            refused(&answers(
+                b"HTTP/1.1 400 Bad Request\r\n\r\nand more".to_vec()
+            ))
+            .contains("does not answer like")
+        );
+        assert!(refused(&answers(Vec::new())).contains("does not answer like"));
+        let hello = |major| {
+            let mut bytes = ((4 + CAPS) as u64).to_le_bytes().to_vec();
+            bytes.extend([major, 0, 0, 0]);
+            bytes.extend([0; CAPS]);
+            bytes
+        };
+        assert!(refused(&answers(hello(MAJOR + 1))).contains("install the same card"));
+        assert!(greet(&answers(hello(MAJOR))).is_ok());
+    }
+
+    #[test]
+    fn last_words_are_explained() {
+        let said =
+            explain("ggml-rpc.cpp:1: Remote RPC server crashed or returned malformed response");
+        assert!(said.contains("start the worker"), "{said}");
+        assert!(explain("GGML_ASSERT(x) failed").contains("GGML_ASSERT(x)"));
+    }
+}
