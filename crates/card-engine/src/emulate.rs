@@ -76,9 +76,9 @@ impl EmulationProfile {
         self.dilated(&self.draft)
     }
 
-    /// Dilated latency, one way.
-    pub fn latency(&self) -> Duration {
-        Duration::from_secs_f64(self.latency_ms * self.dilation / 1e3)
+    /// Dilated latency, one way: of so many milliseconds, or the profile's.
+    pub fn latency(&self, ms: Option<f64>) -> Duration {
+        Duration::from_secs_f64(ms.unwrap_or(self.latency_ms) * self.dilation / 1e3)
     }
 
     fn dilated(&self, device: &EmulatedDevice) -> CostCurve {

@@ -9,8 +9,17 @@ const SEQUENCE: SequenceId = SequenceId(u64::MAX - 3);
 /// Rows of a forward: each has logits, and they take memory.
 const ROWS: usize = 64;
 
-/// For each token of `text`, whether it is among the `branch` first proposals (greedy) of
-/// the draft model given `prompt` and the text before it.
+/// What was proposed for a place of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proposed {
+    /// Which of the proposals is the text's token; `None` for none of them.
+    pub rank: Option<usize>,
+    /// Probabilities of the proposals, best first.
+    pub probabilities: Vec<f32>,
+}
+
+/// For each token of `text`, the `branch` first proposals (greedy) of the draft model given
+/// `prompt` and the text before it.
 ///
 /// # Errors
 /// If the model fails, or the text does not fit its context.
@@ -19,10 +28,13 @@ pub fn proposed(
     prompt: &[Token],
     text: &[Token],
     branch: usize,
-) -> Result<Vec<bool>, ModelError> {
+) -> Result<Vec<Proposed>, ModelError> {
     let mut found = Vec::with_capacity(text.len());
     along(model, prompt, text, branch, &mut |token, proposals| {
-        found.push(proposals.iter().any(|p| p.0 == token));
+        found.push(Proposed {
+            rank: proposals.iter().position(|p| p.0 == token),
+            probabilities: proposals.iter().map(|p| p.1).collect(),
+        });
     })?;
     Ok(found)
 }
@@ -143,9 +155,9 @@ mod tests {
         let prompt = [1, 2, 3];
         let text = written(&prompt, 40);
         let own = proposed(&mut model(0.0), &prompt, &text, 1).unwrap();
-        assert!(own.iter().all(|&x| x) && own.len() == 40);
+        assert!(own.iter().all(|p| p.rank == Some(0)) && own.len() == 40);
         let noisy = proposed(&mut model(2.0), &prompt, &text, 1).unwrap();
-        let right = noisy.iter().filter(|&&x| x).count();
+        let right = noisy.iter().filter(|p| p.rank.is_some()).count();
         assert!(right > 3 && right < 40, "{right}");
     }
 }

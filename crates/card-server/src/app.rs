@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use card_audit::{Audit, AuditConfig};
 use card_core::types::Token;
 use card_engine::Engine;
 use card_llama::{ChatTemplate, Vocab};
 use tokio::sync::{broadcast, watch};
 
-use crate::audit::{Audit, AuditConfig};
 use crate::grammar::Grammars;
 use crate::metrics::{Levels, Metrics};
 use crate::queue::Queue;

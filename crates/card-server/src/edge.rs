@@ -13,9 +13,9 @@ use axum::http::{HeaderMap, HeaderName, Method, Request, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use card_api::ApiError;
 use serde_json::json;
 
-use crate::error::ApiError;
 use crate::guard::check_host;
 use crate::{DRAFTER_HEADER, ServeError};
 

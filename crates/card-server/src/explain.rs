@@ -10,7 +10,7 @@ pub(crate) fn live_page() -> String {
     fill(include_str!("../web/index.html"))
 }
 
-/// A page that explains a request by its records (see [`audit::read`](crate::audit::read)):
+/// A page that explains a request by its records (see [`card_audit::read`]):
 /// every token by source, the candidates that stood there, both lanes over time.
 pub fn page(records: &[Value]) -> String {
     // In a script `</` could end it.

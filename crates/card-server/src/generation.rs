@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use card_api::ApiError;
 use card_core::engine::{Finish, RequestError, Round};
 use card_core::sampler::Logprob;
 use card_core::types::{Source, Token};
@@ -15,7 +16,6 @@ use tokio::sync::watch;
 use tracing::field::Empty;
 
 use crate::app::App;
-use crate::error::ApiError;
 use crate::rollout::{Again, Timing};
 use crate::watch::Watched;
 

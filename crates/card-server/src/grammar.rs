@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use card_api::Shape;
 use card_core::constraint::Constraint;
 use card_core::types::Token;
 use card_llama::Vocab;
@@ -9,18 +10,6 @@ use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
 use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
-
-/// What a text has to be.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Shape {
-    /// Some JSON object.
-    Object,
-    /// JSON of this schema.
-    Schema(Value),
-    /// A call of one of these functions (name, schema of its arguments), in the words of
-    /// models that write `<tool_call>`.
-    Call(Vec<(String, Value)>),
-}
 
 /// Makes constraints for one vocabulary. Reading the vocabulary takes a while, so that is
 /// done when the first one is asked for.

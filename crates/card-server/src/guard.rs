@@ -7,10 +7,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::app::App;
-use crate::error::ApiError;
 
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
 const OPEN: [&str; 2] = ["/health", "/"];

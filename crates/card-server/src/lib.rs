@@ -6,11 +6,9 @@
 
 #![warn(missing_docs)]
 
-pub mod api;
+mod answer;
 mod app;
-pub mod audit;
 pub mod edge;
-pub mod error;
 pub mod explain;
 mod generation;
 mod grammar;
@@ -54,7 +52,7 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
     /// The audit log cannot be written.
     #[error(transparent)]
-    Audit(#[from] audit::AuditError),
+    Audit(#[from] card_audit::AuditError),
     /// A metric cannot be.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -11,6 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes, middleware};
+use card_api::{self as api, ApiError};
 use card_core::types::Token;
 use futures_util::Stream;
 use serde_json::{Value, json};
@@ -18,9 +19,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::app::{App, seconds};
-use crate::error::ApiError;
 use crate::guard::guard;
-use crate::{DRAFTER_HEADER, ServeError, api};
+use crate::{DRAFTER_HEADER, ServeError};
 
 mod generate;
 

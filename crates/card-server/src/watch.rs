@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use card_audit::now_ms;
 use card_core::engine::Round;
 use card_core::types::{SourceSet, Token};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::audit::now_ms;
 use crate::generation::Outcome;
 
 /// A generation that is watched.

@@ -11,11 +11,13 @@ pub mod language;
 mod link;
 mod node;
 pub mod outcome;
+pub mod recording;
 pub mod scenario;
 pub mod study;
 mod world;
 
 pub use outcome::{Outcome, Served};
+pub use recording::Recording;
 pub use scenario::{Scenario, ScenarioError};
 
 /// Runs a scenario to its end.

@@ -13,6 +13,7 @@ use card_core::synthetic::Synthetic;
 use card_core::types::{SequenceId, Source, Token};
 
 use crate::language::{self, VOCAB};
+use crate::recording::Replay;
 use crate::scenario::{self, Scenario};
 
 /// Prompt tokens per forward (as in `card-engine`).
@@ -28,7 +29,7 @@ pub(crate) struct Running {
 /// A draft model for one target.
 pub(crate) struct Seat {
     pub(crate) drafter: Drafter,
-    model: Synthetic,
+    model: Box<dyn Model>,
 }
 
 impl Seat {
@@ -47,7 +48,15 @@ impl Seat {
         let cost = CostCurve::from_points(kind.forward_ms.iter().copied());
         Seat {
             drafter: Drafter::new(config, cost),
-            model: language::model(scenario.seed, noise, limits),
+            model: match &scenario.recording {
+                Some(recording) => Box::new(Replay::new(
+                    language::target(scenario.seed, limits),
+                    recording.clone(),
+                    scenario.load.requests,
+                    scenario.load.prompt_tokens,
+                )),
+                None => Box::new(language::model(scenario.seed, noise, limits)),
+            },
         }
     }
 
@@ -55,9 +64,9 @@ impl Seat {
     pub(crate) fn begin(&mut self, now: Duration, cost: &CostCurve, slow: f64) -> Option<Running> {
         let mut ops = Vec::new();
         self.drafter.take_ops(&mut ops);
-        apply(&mut self.model, ops);
+        apply(&mut *self.model, ops);
         let forward = self.drafter.poll(now)?;
-        run(&mut self.model, &forward);
+        run(&mut *self.model, &forward);
         let end = now + ms(slow * cost.ms(forward.rows.len() as u32));
         Some(Running {
             forward,
@@ -67,7 +76,7 @@ impl Seat {
     }
 
     pub(crate) fn finish(&mut self, running: &Running, now: Duration) -> Drafted {
-        self.drafter.complete(&running.forward, &self.model, now)
+        self.drafter.complete(&running.forward, &*self.model, now)
     }
 }
 
@@ -276,7 +285,7 @@ fn limits(points: &[(u32, f64)], scenario: &Scenario) -> Limits {
 }
 
 /// Bookkeeping that is wrong shows as an error of the model: a bug, not a fault.
-fn apply(model: &mut Synthetic, ops: Vec<KvOp>) {
+fn apply(model: &mut dyn Model, ops: Vec<KvOp>) {
     for op in ops {
         if let Err(error) = model.apply(op) {
             panic!("{error}");
@@ -284,7 +293,7 @@ fn apply(model: &mut Synthetic, ops: Vec<KvOp>) {
     }
 }
 
-fn run(model: &mut Synthetic, forward: &Forward) {
+fn run(model: &mut dyn Model, forward: &Forward) {
     if let Err(error) = model.forward(forward) {
         panic!("{error}");
     }

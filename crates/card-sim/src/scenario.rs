@@ -1,8 +1,12 @@
 //! What is simulated, as a TOML file says it.
 
+use std::sync::Arc;
+
 use card_core::cost::CostCurve;
 use card_core::policy::{Lanes, Mode};
 use serde::{Deserialize, Serialize};
+
+use crate::Recording;
 
 /// Why a scenario cannot be.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -37,6 +41,10 @@ pub struct Scenario {
     /// Things that go wrong now and then.
     #[serde(default)]
     pub chaos: Option<Chaos>,
+    /// What drafters propose, as recorded; else [`Drafters::agreement`] says how often they
+    /// are right.
+    #[serde(skip)]
+    pub recording: Option<Arc<Recording>>,
 }
 
 /// Machines of one kind.

@@ -62,7 +62,8 @@ pub(crate) struct World<'a> {
     faults: Vec<Fault>,
     /// (when, what is over).
     ends: Vec<(Duration, Fault)>,
-    next_sequence: u64,
+    /// Sequences there were.
+    sequences: u64,
     out: Outcome,
 }
 
@@ -72,7 +73,10 @@ impl<'a> World<'a> {
         let noise: Vec<f32> = scenario
             .drafters
             .iter()
-            .map(|d| language::noise_for(scenario.seed, d.agreement))
+            .map(|d| match scenario.recording {
+                Some(_) => 0.0,
+                None => language::noise_for(scenario.seed, d.agreement),
+            })
             .collect();
         let load = &scenario.load;
         let mut at = Duration::ZERO;
@@ -115,7 +119,7 @@ impl<'a> World<'a> {
             stranded: Vec::new(),
             faults: scenario.faults.clone(),
             ends: Vec::new(),
-            next_sequence: 1,
+            sequences: 0,
             rng,
             out: Outcome::default(),
         };
@@ -290,8 +294,10 @@ impl<'a> World<'a> {
             let Some(job) = self.nodes[i].queue.pop_front() else {
                 return;
             };
-            let sequence = SequenceId(self.next_sequence);
-            self.next_sequence += 1;
+            // The request's number can be told from it.
+            let requests = self.scenario.load.requests as u64;
+            let sequence = SequenceId(self.sequences * requests + job as u64);
+            self.sequences += 1;
             let asked = &mut self.asked[job];
             if self.scenario.load.per_second <= 0.0 && asked.first.is_none() {
                 // One whenever another is done: it arrives when there is room.
@@ -388,7 +394,7 @@ impl<'a> World<'a> {
                 let open = |c: &&mut Connection| c.host == h && c.node == node && c.open;
                 if let Some(c) = self.connections.iter_mut().find(open) {
                     if now < host.garbage_until {
-                        let noise = garbage(&mut self.rng, self.next_sequence);
+                        let noise = garbage(&mut self.rng, &self.nodes[node]);
                         c.from.send(noise, now, c.held, &mut self.rng);
                     }
                     c.from.send(drafted, now, c.held, &mut self.rng);
@@ -621,10 +627,15 @@ impl<'a> World<'a> {
 }
 
 /// Drafts that make no sense: foreign tokens, wrong places, impossible probabilities.
-fn garbage(rng: &mut fastrand::Rng, sequences: u64) -> Drafted {
+fn garbage(rng: &mut fastrand::Rng, node: &Node) -> Drafted {
+    let running: Vec<SequenceId> = node.active.keys().copied().collect();
     let expansions = (0..rng.usize(..6))
         .map(|_| Expansion {
-            sequence: SequenceId(rng.u64(..=sequences)),
+            // One that runs, or one there never was.
+            sequence: match rng.usize(..=running.len()) {
+                i if i < running.len() => running[i],
+                _ => SequenceId(rng.u64(..)),
+            },
             root: rng.u32(..400),
             path: (0..rng.usize(..5))
                 .map(|_| rng.u32(..2 * VOCAB as u32))

@@ -1,8 +1,11 @@
 //! The production core in virtual time: same text, whatever happens.
 
+use std::sync::Arc;
+
 use card_core::policy::{Lanes, Mode};
+use card_sim::recording::{Place, Recorded};
 use card_sim::scenario::{Chaos, Drafters, Fault, FaultKind, Link, Load, Machines, Policy};
-use card_sim::{Outcome, Scenario, simulate};
+use card_sim::{Outcome, Recording, Scenario, simulate};
 
 /// A large target and a small drafter on devices of their own.
 fn scenario() -> Scenario {
@@ -33,6 +36,7 @@ fn scenario() -> Scenario {
         },
         faults: Vec::new(),
         chaos: None,
+        recording: None,
     }
 }
 
@@ -51,6 +55,34 @@ fn run(scenario: &Scenario) -> Outcome {
 fn one_seed_one_outcome() {
     let (a, b) = (run(&scenario()), run(&scenario()));
     assert_eq!((a.time, a.rounds, a.hits), (b.time, b.rounds, b.hits));
+}
+
+#[test]
+fn recorded_acceptance_is_replayed() {
+    let place = |rank| Place {
+        rank,
+        probabilities: vec![0.8, 0.1],
+    };
+    let of = |ranks: &[Option<usize>], mode| {
+        let answer = Recorded {
+            category: "test".into(),
+            places: ranks.iter().map(|&r| place(r)).collect(),
+        };
+        let recording = Recording::new(vec![answer]).expect("sound");
+        run(&Scenario {
+            recording: Some(Arc::new(recording)),
+            ..scenario().with_mode(mode)
+        })
+    };
+    let chain = |ranks: &[Option<usize>]| of(ranks, Mode::DraftThenVerify).mean_accepted_length();
+    // Chains of 4: all right; right for a round of 3 and then wrong; never right.
+    assert!(chain(&[Some(0)]) > 4.5);
+    let sometimes = chain(&[Some(0), Some(0), Some(0), None]);
+    assert!(sometimes > 2.5 && sometimes < 4.5, "{sometimes}");
+    assert!(chain(&[None]) < 1.2);
+    // What is second best is of use to a tree only.
+    let tree = of(&[Some(0), Some(1)], Mode::Card).mean_accepted_length();
+    assert!(tree > 1.5 + chain(&[Some(0), Some(1)]), "{tree}");
 }
 
 #[test]

@@ -133,7 +133,8 @@ Examples:
   card sim                               a 70B target and a 1B drafter, against the published 4.83×
   card sim --vary latency --html a.html  how far away the drafter may be
   card sim fleet                         4 targets, 4 drafters, machines that fail, and what it costs
-  card sim fleet --print > mine.toml     a scenario to change: then card sim mine.toml";
+  card sim fleet --print > mine.toml     a scenario to change: then card sim mine.toml
+  card sim --acceptance card-bench/acceptance.jsonl   drafts as right as on your own prompts";
 
 const SERVE_HELP: &str = "\
 Settings come from flags, then the environment, then a file: card.toml in this folder, or
@@ -416,6 +417,10 @@ pub enum SweepArg {
     Lanes,
     /// Which sources propose
     Sources,
+    /// How far away the drafter is (with --emulate)
+    Latency,
+    /// The drafter in this process, or another's over a socket
+    Link,
 }
 
 #[derive(Args, Debug)]
@@ -495,6 +500,10 @@ pub struct SimArgs {
     /// Vary one thing
     #[arg(long, value_enum)]
     pub vary: Option<VaryArg>,
+    /// Drafts are right where they were in this recording (acceptance.jsonl of `card bench`), in
+    /// place of a share the scenario names
+    #[arg(long, value_name = "FILE")]
+    pub acceptance: Option<PathBuf>,
     /// Seed of everything that is left to chance [default: the scenario's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use card_server::{audit, explain};
+use card_audit as audit;
+use card_server::explain;
 
 use crate::args::{AuditCommand, ExplainArgs};
 

@@ -1,29 +1,26 @@
 //! `card bench`: the modes against plain decoding, interleaved, on real prompts.
 
+mod line_up;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use card_bench::bound::Record;
-use card_bench::contest::{self, Contestant, Rules, Runner, Task};
-use card_bench::peer::Peer;
+use card_bench::contest::{self, Contestant, Rules, Task};
 use card_bench::prompts::{self, Prompt};
-use card_bench::report::{self, Cell, Known, Report, Sweep};
+use card_bench::report::{self, Cell, Report};
 use card_core::cost::CostCurve;
-use card_core::engine::Memory;
-use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
-use card_core::sources::Corrections;
 use card_core::types::Token;
+use card_engine::recall::{self, Proposed};
 use card_llama::{Message, on_own_thread};
+use card_sim::recording::{Place, Recorded};
 
-use crate::args::{BenchArgs, ModeArg, SweepArg};
+use crate::args::{BenchArgs, ModeArg};
 use crate::models::catalogue::Catalogue;
 use crate::progress;
-use crate::rig::{Rig, Run};
-
-/// Every decision's margin is wanted, should a text differ.
-const EVERY: f32 = f32::INFINITY;
+use crate::rig::Rig;
 
 /// `card bench`.
 pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
@@ -43,20 +40,21 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         stop_tokens: rig.vocab.end_tokens(),
     };
     rules.params.validate()?;
-    let line_up = line_up(args, &rig, catalogue)?;
+    let line_up = line_up::line_up(args, &rig, catalogue)?;
     let contestants = line_up.contestants;
     let results = interleaved(&contestants, &tasks, args.repeats, &rules)?;
     rig.check_emulation()?;
     let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
-    let known = match rig.draft.is_some() && args.sweep.is_none() && args.temp <= 0.0 {
+    let proposed = match rig.draft.is_some() && args.sweep.is_none() && args.temp <= 0.0 {
         true => {
             let texts: Vec<&[Token]> = (0..tasks.len())
                 .map(|i| &results[i][plain].tokens[..])
                 .collect();
-            Some(known(&rig, &tasks, &texts)?)
+            Some(proposed(&rig, &tasks, &texts)?)
         }
         false => None,
     };
+    let known = proposed.as_ref().map(|p| known(&rig, p)).transpose()?;
     let report = Report {
         title: "card bench".into(),
         emulated: rig
@@ -68,10 +66,18 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         sweep: line_up.sweep,
     };
     write(&args.out, &report)?;
+    if let Some(proposed) = proposed {
+        record(&args.out, &tasks, proposed)?;
+    }
     print(&report);
     eprintln!(
-        "\nwritten: {0}/bench.json, {0}/bench.md, {0}/bench.html",
-        args.out.display()
+        "\nwritten: {0}/bench.json, {0}/bench.md, {0}/bench.html{1}",
+        args.out.display(),
+        if known.is_some() {
+            ", acceptance.jsonl"
+        } else {
+            ""
+        },
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -138,163 +144,72 @@ pub fn tasks(
     chosen.into_iter().map(task).collect()
 }
 
-struct LineUp {
-    contestants: Vec<Contestant>,
-    sweep: Option<Sweep>,
+/// What the sources would have proposed for each place of a text.
+struct Known {
+    drafted: Vec<Proposed>,
+    /// How many tokens from here on text at hand proposes rightly.
+    free: Vec<u32>,
 }
 
-impl LineUp {
-    fn add(&mut self, name: &str, rig: &Rig, run: &Run) -> Result<()> {
-        self.contestants.push(Contestant {
-            name: name.to_owned(),
-            plain: run.mode == Mode::Plain,
-            runner: Runner::Engine(Box::new(rig.engine(run)?)),
-        });
-        Ok(())
-    }
-
-    /// A point of the sweep.
-    fn point(&mut self, name: String, x: f64, rig: &Rig, run: &Run) -> Result<()> {
-        if let Some(sweep) = &mut self.sweep {
-            sweep.points.push((name.clone(), x));
-        }
-        self.add(&name, rig, run)
-    }
-}
-
-fn line_up(args: &BenchArgs, rig: &Rig, catalogue: &Catalogue) -> Result<LineUp> {
-    let base = Run {
-        near_tie: Some(EVERY),
-        ..rig.run()
-    };
-    let of = |mode: Mode| Run {
-        mode,
-        ..base.clone()
-    };
-    let sweep_over = |x: &str| {
-        Some(Sweep {
-            x: x.to_owned(),
-            points: Vec::new(),
-        })
-    };
-    let mut all = LineUp {
-        contestants: Vec::new(),
-        sweep: None,
-    };
-    all.add("plain", rig, &of(Mode::Plain))?;
-    match args.sweep {
-        None => {
-            for &draft_len in args.draft_lens.iter().filter(|_| rig.draft.is_some()) {
-                let run = Run {
-                    draft_len,
-                    ..of(Mode::DraftThenVerify)
-                };
-                all.add(&format!("draft-then-verify {draft_len}"), rig, &run)?;
-            }
-            all.add("card", rig, &of(Mode::Card))?;
-            all.add("auto", rig, &of(Mode::Auto))?;
-        }
-        Some(SweepArg::Cache) => {
-            all.sweep = sweep_over("KiB of candidates per sequence");
-            for kib in [1, 2, 4, 8, 16, 32, 128] {
-                let run = Run {
-                    cache_bytes: kib * 1024,
-                    ..of(Mode::Card)
-                };
-                all.point(format!("card, {kib} KiB"), kib as f64, rig, &run)?;
-            }
-        }
-        Some(SweepArg::Draft) => {
-            if args.drafts.is_empty() {
-                bail!("--sweep draft needs drafters to compare: --drafts a.gguf,b.gguf,…");
-            }
-            all.sweep = sweep_over("MiB of the draft model");
-            for draft in &args.drafts {
-                let mut model = args.model.clone();
-                model.no_memory = true;
-                model.draft = Some(draft.clone());
-                let other = Rig::load(&model, catalogue)?;
-                let bytes = other.draft.as_ref().map_or(0, |d| d.info().bytes);
-                let mib = bytes as f64 / f64::from(1 << 20);
-                all.point(format!("auto, {draft}"), mib, &other, &of(Mode::Auto))?;
-            }
-        }
-        Some(SweepArg::Lanes) => {
-            for lanes in [Lanes::Shared, Lanes::Disjoint] {
-                if rig.placement(Some(lanes)).is_none() {
-                    continue;
-                }
-                let run = Run {
-                    lanes: Some(lanes),
-                    ..of(Mode::Card)
-                };
-                let how = match lanes {
-                    Lanes::Shared => "card, in turns",
-                    Lanes::Disjoint => "card, together",
-                };
-                all.add(how, rig, &run)?;
-            }
-        }
-        Some(SweepArg::Sources) => {
-            let with = |free_sources: bool, mixed: bool, corrections: bool| {
-                let mut memory = Memory::default();
-                memory.acceptance.unmixed = !mixed;
-                if corrections {
-                    let vocabulary = rig.vocab.fingerprint();
-                    memory.corrections = Some(Corrections::new(4 << 20, vocabulary));
-                }
-                Run {
-                    free_sources,
-                    memory,
-                    ..of(Mode::Card)
-                }
-            };
-            all.add("draft model only", rig, &with(false, true, false))?;
-            all.add("and text at hand", rig, &with(true, true, false))?;
-            all.add("and corrections, unmixed", rig, &with(true, false, true))?;
-            all.add("and corrections, mixed", rig, &with(true, true, true))?;
-        }
-    }
-    for url in &args.peer {
-        all.contestants.push(Contestant {
-            name: format!("peer {url}"),
-            plain: false,
-            runner: Runner::Peer(Peer::new(url, args.peer_key.clone())),
-        });
-    }
-    Ok(all)
-}
-
-/// What the bound needs to know: for each text, what the sources would have proposed.
-fn known(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Known> {
-    let placement = rig.placement(None).context("no placement")?;
+fn proposed(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Vec<Known>> {
     let mut scratch = rig.scratch_draft()?.context("no draft model")?;
-    let mut records = Vec::new();
+    let mut all = Vec::new();
     let bar = progress::bar(
         tasks.len() as u64,
         "  computing the bound {bar:24} {eta:>4}",
     );
     for (task, text) in tasks.iter().zip(texts) {
         // The first token comes with the prompt.
-        let drafted = on_own_thread(|| {
-            card_engine::recall::proposed(&mut scratch, &task.prompt, text, rig.branch())
-        })?;
-        records.push(Record {
-            drafted: drafted.into_iter().skip(1).collect(),
-            free: contest::free_lengths(task, text)
-                .into_iter()
-                .skip(1)
-                .collect(),
+        let drafted =
+            on_own_thread(|| recall::proposed(&mut scratch, &task.prompt, text, rig.branch()))?;
+        all.push(Known {
+            drafted,
+            free: contest::free_lengths(task, text),
         });
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(Known {
-        records,
+    Ok(all)
+}
+
+/// What the bound needs to know.
+fn known(rig: &Rig, proposed: &[Known]) -> Result<report::Known> {
+    let placement = rig.placement(None).context("no placement")?;
+    // The first token comes with the prompt.
+    let record = |known: &Known| Record {
+        drafted: known
+            .drafted
+            .iter()
+            .skip(1)
+            .map(|p| p.rank.is_some())
+            .collect(),
+        free: known.free.iter().skip(1).copied().collect(),
+    };
+    Ok(report::Known {
+        records: proposed.iter().map(record).collect(),
         lanes: placement.lanes,
         target: CostCurve::from_points(placement.target.iter().copied()),
         draft_step: CostCurve::from_points(placement.draft.iter().copied()).ms(1),
     })
+}
+
+/// Writes what was drafted for `card sim --acceptance`.
+fn record(out: &Path, tasks: &[Task], proposed: Vec<Known>) -> Result<()> {
+    let mut lines = String::new();
+    for (task, known) in tasks.iter().zip(proposed) {
+        let place = |p: Proposed| Place {
+            rank: p.rank,
+            probabilities: p.probabilities,
+        };
+        let answer = Recorded {
+            category: task.category.clone(),
+            places: known.drafted.into_iter().map(place).collect(),
+        };
+        lines += &serde_json::to_string(&answer)?;
+        lines.push('\n');
+    }
+    let file = out.join("acceptance.jsonl");
+    std::fs::write(&file, lines).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn facts(args: &BenchArgs, rig: &Rig) -> Vec<(String, String)> {
@@ -373,7 +288,7 @@ fn print(report: &Report) {
                 _ => String::new(),
             };
             println!(
-                "  {:26} {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{bound}{same}",
+                "  {:30} {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{bound}{same}",
                 r.name,
                 r.speed_up.to_string(),
                 r.tokens_per_second.median,

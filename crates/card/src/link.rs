@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use anyhow::{Context, Result};
 use card_engine::start_lane;
 use card_link::{ClientSecurity, LinkError, MakeLane, ServerSecurity};
-use card_llama::{Cores, LoadOptions};
+use card_llama::{Cores, LlamaModel, LoadOptions};
 use card_server::edge::EdgeConfig;
 use tokio::runtime::Runtime;
 
@@ -80,11 +80,14 @@ fn lanes(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<(u64, MakeLane)
         repack: true,
     };
     let model = load(&path, &options, "draft")?;
-    let vocabulary = model.vocab().fingerprint();
-    let trained = model.info().trained_context;
     let there_are = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.map_or(there_are, |t| t as usize);
-    let cores = Cores::one_lane(threads);
+    Ok(lanes_of(model, Cores::one_lane(threads)))
+}
+
+fn lanes_of(model: LlamaModel, cores: Cores) -> (u64, MakeLane) {
+    let vocabulary = model.vocab().fingerprint();
+    let trained = model.info().trained_context;
     // Lanes of several targets take turns on these cores.
     let turns = Arc::new(Mutex::new(()));
     let make: MakeLane = Arc::new(move |plan, context, sequences| {
@@ -93,7 +96,23 @@ fn lanes(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<(u64, MakeLane)
         let made = made.map_err(|e| e.to_string())?;
         start_lane(Box::new(made), plan, turns.clone()).map_err(|e| e.to_string())
     });
-    Ok((vocabulary, make))
+    (vocabulary, make)
+}
+
+/// A drafter of this process that listens on loopback, like another machine's; its URL.
+pub fn beside(model: &LlamaModel, cores: Cores) -> Result<String> {
+    let (vocabulary, make) = lanes_of(model.clone(), cores);
+    let (tell, address) = crossbeam_channel::bounded(1);
+    runtime()?.spawn(async move {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let ready = |address| drop(tell.send(Ok(address)));
+        let security = ServerSecurity::default();
+        let served =
+            card_link::serve_drafter(any, vocabulary, make, security, forever(), ready).await;
+        drop(tell.send(served.map(|()| any)));
+    });
+    let address = address.recv().context("the drafter did not start")??;
+    Ok(format!("http://{address}"))
 }
 
 /// `card draft`.

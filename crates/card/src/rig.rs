@@ -31,6 +31,10 @@ pub struct Run {
     /// Whether draft models propose.
     pub drafts: bool,
     pub free_sources: bool,
+    /// A drafter elsewhere in place of the draft models here.
+    pub drafter: Option<String>,
+    /// Emulated latency of the link, one way, in place of the profile's.
+    pub latency_ms: Option<f64>,
     pub cache_bytes: usize,
     pub trace: bool,
     /// Decisions closer than this are reported.
@@ -147,6 +151,8 @@ impl Rig {
             draft_len: args.draft_len,
             drafts: true,
             free_sources: true,
+            drafter: None,
+            latency_ms: None,
             cache_bytes: args.cache_kib.saturating_mul(1024),
             trace: false,
             near_tie: None,
@@ -162,9 +168,14 @@ impl Rig {
             true => Lanes::Disjoint,
             false => placement.map_or(Lanes::Shared, |p| p.lanes),
         };
-        let drafts = self.draft.is_some() && run.drafts && run.mode != Mode::Plain;
+        let speculates = run.drafts && run.mode != Mode::Plain;
+        let drafts = self.draft.is_some() && speculates && run.drafter.is_none();
+        let elsewhere = run.drafter.iter().filter(|_| speculates);
         let (cores, draft_cores) = match placement {
-            Some(p) if p.lanes == Lanes::Disjoint && (drafts || self.emulation.is_some()) => {
+            Some(p)
+                if p.lanes == Lanes::Disjoint
+                    && (drafts || run.drafter.is_some() || self.emulation.is_some()) =>
+            {
                 Cores::two_lanes(p.target_threads, p.draft_threads)
             }
             _ => {
@@ -202,7 +213,7 @@ impl Rig {
         let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
             Some(e) => {
-                options.latency = e.latency();
+                options.latency = e.latency(run.latency_ms);
                 options.draft_costs[1] = e.draft_cost();
                 pace(target, e.target_cost())
             }
@@ -222,7 +233,7 @@ impl Rig {
             });
             contexts.push(Draft::new(make().map_err(anyhow::Error::msg)?, make));
         }
-        for url in &self.args.drafter {
+        for url in self.args.drafter.iter().chain(elsewhere) {
             let terms = self.terms(&options, n);
             let runtime = link::runtime()?.handle().clone();
             let dial = card_link::dial(url.clone(), terms, self.args.link.client(), runtime);

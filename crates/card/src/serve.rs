@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use card_audit::AuditConfig;
 use card_core::engine::Memory;
 use card_engine::Engine;
-use card_server::audit::AuditConfig;
 use card_server::{Served, ServerConfig};
 
 use crate::args::{ExactnessArg, ServeArgs};

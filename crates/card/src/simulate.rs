@@ -3,12 +3,13 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use card_bench::plot::{self, Series};
 use card_bench::report::{PAGE_HEAD, escape};
 use card_sim::study::{self, Entry, Vary};
-use card_sim::{Scenario, builtin};
+use card_sim::{Recording, Scenario, builtin};
 
 use crate::args::{SimArgs, VaryArg};
 use crate::progress;
@@ -24,6 +25,17 @@ pub fn run(args: &SimArgs) -> Result<ExitCode> {
     let mut scenario = read(&args.scenario)?;
     if let Some(seed) = args.seed {
         scenario.seed = seed;
+    }
+    if let Some(file) = &args.acceptance {
+        anyhow::ensure!(
+            args.vary != Some(VaryArg::Agreement),
+            "--acceptance says how often drafts are right, so that cannot be varied"
+        );
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let recording = Recording::parse(&text)
+            .with_context(|| format!("{} is no recording of `card bench`", file.display()))?;
+        scenario.recording = Some(Arc::new(recording));
     }
     if args.print {
         print!("{}", toml::to_string(&scenario)?);
@@ -46,6 +58,12 @@ pub fn run(args: &SimArgs) -> Result<ExitCode> {
     }
     bar.finish_and_clear();
     println!("simulated: {} (seed {})", scenario.title, scenario.seed);
+    if let Some(recording) = &scenario.recording {
+        println!(
+            "acceptance as recorded: the first draft is right at {:.0} % of the places",
+            100.0 * recording.agreement()
+        );
+    }
     for point in &results {
         print_point(vary, point);
     }

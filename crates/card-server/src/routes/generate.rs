@@ -7,6 +7,8 @@ use std::time::Instant;
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
+use card_api::request::{Job, Prompt};
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::Generate;
@@ -17,10 +19,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::api::answer::{Answer, Choice, Usage};
-use crate::api::request::{Job, Prompt};
+use crate::answer::{Answer, Choice, Usage};
 use crate::app::{App, seconds};
-use crate::error::ApiError;
 use crate::generation::{self, Listener, News, Task};
 use crate::watch::Watched;
 

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use card_server::api::tools::{Part, Splitter};
-use card_server::api::{parse_chat, parse_completion};
+use card_api::tools::{Part, Splitter};
+use card_api::{parse_chat, parse_completion};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 

@@ -1,9 +1,9 @@
 //! Answers: whole, or in chunks.
 
+use card_api::request::Job;
+use card_api::tools::{Part, Splitter, call_object};
 use serde_json::{Value, json};
 
-use super::request::Job;
-use super::tools::{Part, Splitter, call_object};
 use crate::generation::{Outcome, Piece, TokenLogprob};
 
 /// What every part of an answer says.

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::error::ApiError;
-use crate::grammar::Shape;
+use crate::{ApiError, Shape};
 
 /// Most alternatives of one request.
 const MOST_CHOICES: u32 = 16;
