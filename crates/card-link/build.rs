@@ -1,8 +1,11 @@
-//! The messages, from their definition; no `protoc` is needed.
+//! Clients and servers, from the definition of the messages, which are `card-wire`'s.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["link.proto"], ["proto"])?;
-    tonic_prost_build::configure().compile_fds(files)?;
+    const PROTO: &str = "../card-wire/proto";
+    println!("cargo:rerun-if-changed={PROTO}");
+    let files = protox::compile(["link.proto"], [PROTO])?;
+    tonic_prost_build::configure()
+        .extern_path(".card.link.v1", "::card_wire::proto")
+        .compile_fds(files)?;
     Ok(())
 }

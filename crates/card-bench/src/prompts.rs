@@ -67,6 +67,22 @@ pub fn from_file(path: &Path, most: usize) -> Result<Vec<Prompt>, PromptError> {
         source,
     })?;
     let category = path.file_stem().unwrap_or_default().to_string_lossy();
+    match parse(&category, &text, most) {
+        Ok(prompts) if prompts.is_empty() => Err(PromptError::Empty(shown)),
+        Ok(prompts) => Ok(prompts),
+        Err((line, why)) => Err(PromptError::Line {
+            path: shown,
+            line,
+            why,
+        }),
+    }
+}
+
+/// The first `most` prompts in JSON lines.
+///
+/// # Errors
+/// Says which line is no prompt, and why not.
+pub fn parse(category: &str, text: &str, most: usize) -> Result<Vec<Prompt>, (usize, String)> {
     let mut prompts = Vec::new();
     for (i, line) in text.lines().enumerate() {
         if prompts.len() == most {
@@ -75,24 +91,17 @@ pub fn from_file(path: &Path, most: usize) -> Result<Vec<Prompt>, PromptError> {
         if line.trim().is_empty() {
             continue;
         }
-        let wrong = |why: String| PromptError::Line {
-            path: shown.clone(),
-            line: i + 1,
-            why,
-        };
+        let wrong = |why: String| (i + 1, why);
         let value: serde_json::Value =
             serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
         let text = prompt_of(&value).ok_or_else(|| wrong("it has no prompt".into()))?;
         prompts.push(Prompt {
-            category: category.to_string(),
+            category: category.to_owned(),
             text,
             prediction: value["prediction"].as_str().map(str::to_owned),
         });
     }
-    match prompts.is_empty() {
-        true => Err(PromptError::Empty(shown)),
-        false => Ok(prompts),
-    }
+    Ok(prompts)
 }
 
 fn prompt_of(value: &serde_json::Value) -> Option<String> {

@@ -52,7 +52,10 @@ pub fn from_bench(text: &str) -> Result<Vec<Evidence>, String> {
         let (Some(plain), Some(fast)) = (named("plain"), named("auto").or(rows.last())) else {
             continue;
         };
-        let speed = |r: &Value| r["tokens_per_second"]["median"].as_f64();
+        let speed = |r: &Value| {
+            let median = r["tokens_per_second"]["median"].as_f64();
+            median.filter(|s| *s > 0.0)
+        };
         let (Some(slow), Some(quick)) = (speed(plain), speed(fast)) else {
             continue;
         };

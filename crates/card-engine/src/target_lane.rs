@@ -172,6 +172,8 @@ impl TargetLane {
             Ok(()) => {
                 let end = self.clock.elapsed();
                 self.meters.target(end.saturating_sub(start));
+                // What was drafted meanwhile may hold the correction.
+                self.drafters.hear(&mut self.engine);
                 self.engine.complete(forward, &*self.model, end);
                 let done = self.clock.elapsed();
                 self.meters.overhead(done.saturating_sub(end));

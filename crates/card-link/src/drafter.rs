@@ -13,11 +13,11 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::proto::drafter_server::{Drafter, DrafterServer};
-use crate::proto::target_client::TargetClient;
-use crate::proto::{self, FromDrafter, ToDrafter, from_drafter, to_drafter};
+use crate::rpc::drafter_server::{Drafter, DrafterServer};
+use crate::rpc::target_client::TargetClient;
 use crate::security::{ClientSecurity, ServerSecurity};
-use crate::{IN_FLIGHT, KEEPALIVE, KEEPALIVE_TIMEOUT, LinkError, PATIENCE, pump, wire};
+use crate::{IN_FLIGHT, KEEPALIVE, KEEPALIVE_TIMEOUT, LinkError, PATIENCE, pump};
+use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter, to_drafter};
 
 /// Starts a lane for a target: its plan, its context, and the sequences it runs at a time.
 pub type MakeLane = Arc<dyn Fn(&DraftPlan, u32, u32) -> Result<TargetEnd, String> + Send + Sync>;
@@ -45,11 +45,11 @@ impl Drafter for Service {
         let first = first.map_err(|_| Status::deadline_exceeded("no welcome came"))??;
         let welcome = expect_welcome(first).map_err(Status::invalid_argument)?;
         let theirs = welcome.hello.clone().unwrap_or_default();
-        wire::check(&theirs, self.vocabulary).map_err(Status::failed_precondition)?;
+        card_wire::check(&theirs, self.vocabulary).map_err(Status::failed_precondition)?;
         let end = make_lane(self.make.clone(), welcome).await?;
         tracing::info!(?peer, "drafting for a target");
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        let hello = wire::hello(self.vocabulary, "");
+        let hello = card_wire::hello(self.vocabulary, "");
         let hello = FromDrafter {
             what: Some(from_drafter::What::Hello(hello)),
         };
@@ -67,7 +67,7 @@ impl Drafter for Service {
 
 async fn make_lane(make: MakeLane, welcome: proto::Welcome) -> Result<TargetEnd, Status> {
     let made = tokio::task::spawn_blocking(move || {
-        let plan = wire::plan(&welcome);
+        let plan = card_wire::plan(&welcome);
         make(&plan, welcome.context, welcome.sequences.clamp(1, 64))
     });
     let made = made.await.map_err(|e| Status::internal(e.to_string()))?;
@@ -204,7 +204,9 @@ async fn attached(
     let mut client = TargetClient::new(connect(url, security).await?);
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let hello = FromDrafter {
-        what: Some(from_drafter::What::Hello(wire::hello(vocabulary, scope))),
+        what: Some(from_drafter::What::Hello(card_wire::hello(
+            vocabulary, scope,
+        ))),
     };
     let _ = sender.send(hello).await;
     let request = security.sign(Request::new(ReceiverStream::new(receiver)))?;
@@ -213,7 +215,7 @@ async fn attached(
     let first = first.map_err(|_| LinkError::Transport("no welcome came".into()))?;
     let welcome = expect_welcome(first.transpose()?).map_err(LinkError::Protocol)?;
     let theirs = welcome.hello.clone().unwrap_or_default();
-    wire::check(&theirs, vocabulary).map_err(LinkError::Refused)?;
+    card_wire::check(&theirs, vocabulary).map_err(LinkError::Refused)?;
     let end = make_lane(make, welcome).await?;
     connected();
     Ok(pump::drafter_side(end, incoming, sender, |m| m).await?)

@@ -16,18 +16,17 @@ mod drafter;
 mod pump;
 mod security;
 mod target;
-mod wire;
 
 use std::time::Duration;
 
+pub use card_wire::PROTOCOL;
 pub use drafter::{MakeLane, attach, serve_drafter};
 pub use security::{ClientSecurity, ServerSecurity};
 pub use target::{Terms, dial, serve_targets};
-pub use wire::PROTOCOL;
 
-/// Generated from `proto/link.proto`.
+/// Clients and servers generated from the definition of the messages.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used)]
-pub mod proto {
+mod rpc {
     tonic::include_proto!("card.link.v1");
 }
 

@@ -1,12 +1,11 @@
 //! Moves messages between the engine's channels and a gRPC stream, until either side ends.
 
 use card_engine::{DraftEnd, TargetEnd};
+use card_wire::proto::{FromDrafter, ToDrafter};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::IN_FLIGHT;
-use crate::proto::{FromDrafter, ToDrafter};
-use crate::wire;
 
 /// On the drafter's machine: a lane behind `end`, a target behind the streams.
 pub(crate) async fn drafter_side<O: Send + 'static>(
@@ -19,7 +18,7 @@ pub(crate) async fn drafter_side<O: Send + 'static>(
     thread("card-link-out", move || {
         while let Some(drafted) = from.recv() {
             if outgoing
-                .blocking_send(wrap(wire::drafted_out(&drafted)))
+                .blocking_send(wrap(card_wire::drafted_out(&drafted)))
                 .is_err()
             {
                 return;
@@ -35,7 +34,7 @@ pub(crate) async fn drafter_side<O: Send + 'static>(
         }
     })?;
     while let Some(message) = incoming.message().await? {
-        let input = wire::input_in(message).map_err(Status::invalid_argument)?;
+        let input = card_wire::input_in(message).map_err(Status::invalid_argument)?;
         if sender.send(input).await.is_err() {
             break;
         }
@@ -54,7 +53,7 @@ pub(crate) async fn target_side<O: Send + 'static>(
     thread("card-link-out", move || {
         while let Some(input) = inbox.recv() {
             if outgoing
-                .blocking_send(wrap(wire::input_out(input)))
+                .blocking_send(wrap(card_wire::input_out(input)))
                 .is_err()
             {
                 return;
@@ -62,7 +61,7 @@ pub(crate) async fn target_side<O: Send + 'static>(
         }
     })?;
     while let Some(message) = incoming.message().await? {
-        let drafted = wire::drafted_in(message).map_err(Status::invalid_argument)?;
+        let drafted = card_wire::drafted_in(message).map_err(Status::invalid_argument)?;
         // Drafts the engine has no room for are of no use later either.
         if !outbox.offer(drafted) {
             break;

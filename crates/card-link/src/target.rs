@@ -12,11 +12,11 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::drafter::{connect, listen, server};
-use crate::proto::drafter_client::DrafterClient;
-use crate::proto::target_server::{Target, TargetServer};
-use crate::proto::{self, FromDrafter, ToDrafter, from_drafter};
+use crate::rpc::drafter_client::DrafterClient;
+use crate::rpc::target_server::{Target, TargetServer};
 use crate::security::{ClientSecurity, ServerSecurity};
-use crate::{IN_FLIGHT, LinkError, PATIENCE, pump, wire};
+use crate::{IN_FLIGHT, LinkError, PATIENCE, pump};
+use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter};
 
 /// What a target asks of its drafters.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub struct Terms {
 
 impl Terms {
     fn welcome(&self) -> ToDrafter {
-        wire::welcome(self.vocabulary, &self.plan, self.context, self.sequences)
+        card_wire::welcome(self.vocabulary, &self.plan, self.context, self.sequences)
     }
 }
 
@@ -63,7 +63,7 @@ async fn dialled(url: &str, terms: &Terms, security: &ClientSecurity) -> Result<
     let first = tokio::time::timeout(PATIENCE, incoming.next()).await;
     let first = first.map_err(|_| LinkError::Transport("no answer came".into()))?;
     let hello = expect_hello(first.transpose()?).map_err(LinkError::Protocol)?;
-    wire::check(&hello, terms.vocabulary).map_err(LinkError::Refused)?;
+    card_wire::check(&hello, terms.vocabulary).map_err(LinkError::Refused)?;
     Ok((incoming, sender))
 }
 
@@ -97,7 +97,7 @@ impl Target for Service {
         let first = tokio::time::timeout(PATIENCE, incoming.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let hello = expect_hello(first).map_err(Status::invalid_argument)?;
-        wire::check(&hello, self.terms.vocabulary).map_err(Status::failed_precondition)?;
+        card_wire::check(&hello, self.terms.vocabulary).map_err(Status::failed_precondition)?;
         let (near, far) = ends(std::time::Duration::ZERO);
         let scope = (!hello.scope.is_empty()).then_some(hello.scope);
         (self.came)(near, scope.clone()).map_err(Status::unavailable)?;

@@ -1,4 +1,5 @@
-//! Between the core's messages and those on the wire. What comes in is checked.
+//! The messages between a target and a drafter on another machine (`proto/link.proto`), and
+//! how they become the core's. What comes in is checked.
 
 use std::time::Duration;
 
@@ -6,7 +7,13 @@ use card_core::drafter::{DraftInput, DraftPlan, Drafted, Expansion, Share};
 use card_core::sampler::SamplingParams;
 use card_core::types::{SequenceId, Source, Token};
 
-use crate::proto::{self, from_drafter, to_drafter};
+use proto::{from_drafter, to_drafter};
+
+/// Generated from `proto/link.proto`.
+#[allow(missing_docs, clippy::all, clippy::unwrap_used)]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/card.link.v1.rs"));
+}
 
 /// Sides that differ in this do not understand each other.
 pub const PROTOCOL: u32 = 1;
@@ -15,7 +22,7 @@ pub const PROTOCOL: u32 = 1;
 const MOST_CHILDREN: usize = 256;
 
 /// What this side says of itself.
-pub(crate) fn hello(vocabulary: u64, scope: &str) -> proto::Hello {
+pub fn hello(vocabulary: u64, scope: &str) -> proto::Hello {
     proto::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -24,8 +31,11 @@ pub(crate) fn hello(vocabulary: u64, scope: &str) -> proto::Hello {
     }
 }
 
-/// Whether the other side can be worked with; says why not.
-pub(crate) fn check(theirs: &proto::Hello, vocabulary: u64) -> Result<(), String> {
+/// Whether the other side can be worked with.
+///
+/// # Errors
+/// Says why not.
+pub fn check(theirs: &proto::Hello, vocabulary: u64) -> Result<(), String> {
     if theirs.protocol != PROTOCOL {
         return Err(format!(
             "card {} speaks protocol {}, card {} speaks {PROTOCOL}: use the same version on both machines",
@@ -43,7 +53,8 @@ pub(crate) fn check(theirs: &proto::Hello, vocabulary: u64) -> Result<(), String
     Ok(())
 }
 
-pub(crate) fn welcome(
+/// What a target answers: how it wants to be drafted for.
+pub fn welcome(
     vocabulary: u64,
     plan: &DraftPlan,
     context: u32,
@@ -64,7 +75,7 @@ pub(crate) fn welcome(
 }
 
 /// How a target wants to be drafted for, within reason.
-pub(crate) fn plan(welcome: &proto::Welcome) -> DraftPlan {
+pub fn plan(welcome: &proto::Welcome) -> DraftPlan {
     DraftPlan {
         chain: (welcome.chain > 0).then_some(welcome.chain.min(64)),
         branch: welcome.branch.clamp(1, 32) as usize,
@@ -74,7 +85,8 @@ pub(crate) fn plan(welcome: &proto::Welcome) -> DraftPlan {
     }
 }
 
-pub(crate) fn input_out(input: DraftInput) -> proto::ToDrafter {
+/// What a drafter is told.
+pub fn input_out(input: DraftInput) -> proto::ToDrafter {
     use to_drafter::What;
     let what = match input {
         DraftInput::Open {
@@ -109,8 +121,11 @@ pub(crate) fn input_out(input: DraftInput) -> proto::ToDrafter {
     proto::ToDrafter { what: Some(what) }
 }
 
-/// What the target says; why it makes no sense.
-pub(crate) fn input_in(message: proto::ToDrafter) -> Result<DraftInput, String> {
+/// What the target says.
+///
+/// # Errors
+/// Says why it makes no sense.
+pub fn input_in(message: proto::ToDrafter) -> Result<DraftInput, String> {
     use to_drafter::What;
     Ok(match message.what {
         Some(What::Open(open)) => {
@@ -141,7 +156,8 @@ pub(crate) fn input_in(message: proto::ToDrafter) -> Result<DraftInput, String> 
     })
 }
 
-pub(crate) fn drafted_out(drafted: &Drafted) -> proto::FromDrafter {
+/// What was drafted.
+pub fn drafted_out(drafted: &Drafted) -> proto::FromDrafter {
     let expansion = |e: &Expansion| proto::Expansion {
         sequence: e.sequence.0,
         root: e.root,
@@ -160,8 +176,11 @@ pub(crate) fn drafted_out(drafted: &Drafted) -> proto::FromDrafter {
     }
 }
 
-/// What a drafter says; why it makes no sense.
-pub(crate) fn drafted_in(message: proto::FromDrafter) -> Result<Drafted, String> {
+/// What a drafter says.
+///
+/// # Errors
+/// Says why it makes no sense.
+pub fn drafted_in(message: proto::FromDrafter) -> Result<Drafted, String> {
     let drafted = match message.what {
         Some(from_drafter::What::Drafted(drafted)) => drafted,
         Some(from_drafter::What::Hello(_)) => return Err("a second hello".into()),
