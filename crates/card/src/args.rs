@@ -121,7 +121,8 @@ The protocol is ggml's: no keys, no encryption. Never let a stranger reach the p
 const PLAN_HELP: &str = "\
 Examples:
   card plan my.jsonl -m qwen-coder          then: card serve --config card.toml
-  card plan -m target.gguf --draft draft.gguf";
+  card plan -m target.gguf --draft small.gguf --drafts tiny.gguf,middle.gguf
+  card plan --drafter http://draft-box:7070 --link-token SECRET     is the other machine worth it?";
 
 const REPORT_HELP: &str = "\
 Examples:
@@ -525,6 +526,9 @@ pub struct PlanArgs {
     /// Most tokens of an answer
     #[arg(long, default_value_t = 48, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     pub tokens: u32,
+    /// More draft models to try, of other sizes say
+    #[arg(long, value_delimiter = ',', value_name = "MODEL")]
+    pub drafts: Vec<String>,
     /// File to write
     #[arg(short, long, default_value = "card.toml", value_name = "FILE")]
     pub out: PathBuf,

@@ -21,7 +21,9 @@ const WORTH: f64 = 1.02;
 
 /// A way to run the models.
 struct Way {
-    name: &'static str,
+    name: String,
+    /// Which of the rigs.
+    rig: usize,
     run: Run,
     /// Lines of the settings file that make it so.
     settings: Vec<String>,
@@ -33,20 +35,30 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let mut model = args.model.clone();
     model.no_memory = true;
     model.mode = ModeArg::Auto;
-    let rig = Rig::load(&model, catalogue)?;
+    let remote = std::mem::take(&mut model.drafter);
+    let mut rigs = vec![Rig::load(&model, catalogue)?];
+    for draft in &args.drafts {
+        model.draft = Some(draft.clone());
+        rigs.push(Rig::load(&model, catalogue)?);
+    }
+    let rig = &rigs[0];
     let measured = began.elapsed();
-    let mut tasks = bench::tasks(&args.files, args.prompts, &[], &rig)?;
+    let mut tasks = bench::tasks(&args.files, args.prompts, &[], rig)?;
     for task in &mut tasks {
         // One verdict over all of them.
         task.category = "all".into();
     }
-    let ways = ways(&rig);
+    let mut ways = ways(rig);
+    for (i, (draft, other)) in args.drafts.iter().zip(&rigs[1..]).enumerate() {
+        ways.extend(drafted(i + 1, other, draft));
+    }
+    ways.extend(remote.iter().map(|url| elsewhere(rig, url)));
     let mut contestants = Vec::new();
     for way in &ways {
         contestants.push(Contestant {
-            name: way.name.into(),
+            name: way.name.clone(),
             plain: way.run.mode == Mode::Plain,
-            runner: Runner::Engine(Box::new(rig.engine(&way.run)?)),
+            runner: Runner::Engine(Box::new(rigs[way.rig].engine(&way.run)?)),
         });
     }
     let rules = Rules {
@@ -63,7 +75,7 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     }
     for row in rows {
         println!(
-            "  {:26} {:18} {:6.2} tokens/s  τ {:5.2}  cache {:.1} KiB",
+            "  {:34} {:18} {:6.2} tokens/s  τ {:5.2}  cache {:.1} KiB",
             row.name,
             row.speed_up.to_string(),
             row.tokens_per_second.median,
@@ -80,7 +92,7 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         row.speed_up.least,
         row.speed_up.most,
         tasks.len(),
-        why(&rig, way, row),
+        why(&rigs[way.rig], way, row),
     );
     println!(
         "  measured in {:.0} s, tried in {:.0} s",
@@ -105,12 +117,14 @@ fn ways(rig: &Rig) -> Vec<Way> {
     };
     let mut ways = vec![
         Way {
-            name: "plain decoding",
+            name: "plain decoding".into(),
+            rig: 0,
             run: of(Mode::Plain, None),
             settings: vec!["mode = \"plain\"".into()],
         },
         Way {
-            name: "text at hand, no draft model",
+            name: "text at hand, no draft model".into(),
+            rig: 0,
             run: Run {
                 drafts: false,
                 ..of(Mode::Auto, None)
@@ -118,13 +132,16 @@ fn ways(rig: &Rig) -> Vec<Way> {
             settings: vec!["draft = \"none\"".into()],
         },
     ];
-    if rig.draft.is_none() {
-        return ways;
+    if rig.draft.is_some() {
+        ways.extend(on_lanes(rig));
     }
-    for lanes in [Lanes::Shared, Lanes::Disjoint] {
-        let Some(placement) = rig.placement(Some(lanes)) else {
-            continue;
-        };
+    ways
+}
+
+/// The models of this machine in turns, and at the same time.
+fn on_lanes(rig: &Rig) -> Vec<Way> {
+    let way = |lanes: Lanes| {
+        let placement = rig.placement(Some(lanes))?;
         let (name, mut settings) = match lanes {
             Lanes::Shared => ("in turns", vec!["lanes = \"shared\"".to_owned()]),
             Lanes::Disjoint => ("at the same time", vec!["lanes = \"disjoint\"".to_owned()]),
@@ -133,13 +150,60 @@ fn ways(rig: &Rig) -> Vec<Way> {
         if lanes == Lanes::Disjoint {
             settings.push(format!("draft-threads = {}", placement.draft_threads));
         }
-        ways.push(Way {
-            name,
-            run: of(Mode::Auto, Some(lanes)),
+        Some(Way {
+            name: name.to_owned(),
+            rig: 0,
+            run: Run {
+                mode: Mode::Auto,
+                lanes: Some(lanes),
+                ..rig.run()
+            },
             settings,
-        });
+        })
+    };
+    [Lanes::Shared, Lanes::Disjoint]
+        .into_iter()
+        .filter_map(way)
+        .collect()
+}
+
+/// Another draft model, on the lanes that measurements say are best for it.
+fn drafted(number: usize, rig: &Rig, draft: &str) -> Option<Way> {
+    let best = rig.placement(None)?.lanes;
+    let way = on_lanes(rig)
+        .into_iter()
+        .find(|w| w.run.lanes == Some(best))?;
+    let short = draft.rsplit('/').next().unwrap_or(draft);
+    let mut settings = way.settings;
+    settings.push(format!("draft = {}", quoted(draft)));
+    Some(Way {
+        name: format!("{}, {short}", way.name),
+        rig: number,
+        settings,
+        ..way
+    })
+}
+
+/// A drafter on another machine.
+fn elsewhere(rig: &Rig, url: &str) -> Way {
+    Way {
+        name: format!("drafter at {url}"),
+        rig: 0,
+        run: Run {
+            mode: Mode::Auto,
+            drafter: Some(url.to_owned()),
+            ..rig.run()
+        },
+        settings: vec![
+            format!("drafter = [{}]", quoted(url)),
+            "draft = \"none\"".into(),
+            "# its --link-token or certificates are not written here".into(),
+        ],
     }
-    ways
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// The fastest; of two that are close, the simpler one, which comes first.
@@ -159,6 +223,12 @@ fn why(rig: &Rig, way: &Way, row: &Row) -> String {
         let first = |points: &[(u32, f64)]| points.first().map_or(0.0, |p| p.1);
         (first(&p.target), first(&p.draft))
     });
+    if way.run.drafter.is_some() {
+        return format!(
+            "its forwards cost this machine nothing, and {:.2} tokens come of each round",
+            row.mean_accepted_length
+        );
+    }
     match (way.run.mode, way.run.drafts, costs) {
         (Mode::Plain, ..) => "nothing that proposes tokens earns what verifying them costs".into(),
         (_, false, _) => "a draft model's forwards cost more than its tokens save".into(),
@@ -175,7 +245,6 @@ fn settings(args: &PlanArgs, way: &Way, row: &Row) -> String {
         "# By `card plan`: {}, expected {:.2} times plain decoding ({:.2}–{:.2}).\n",
         way.name, row.speed_up.median, row.speed_up.least, row.speed_up.most
     );
-    let quoted = |s: &str| toml::Value::from(s).to_string();
     let _ = writeln!(text, "model = {}", quoted(&args.model.model));
     let own = way.settings.iter().any(|s| s.starts_with("draft ="));
     if let Some(draft) = args.model.draft.as_deref().filter(|_| !own) {

@@ -31,7 +31,8 @@ pub struct Run {
     /// Whether draft models propose.
     pub drafts: bool,
     pub free_sources: bool,
-    /// A drafter elsewhere in place of the draft models here.
+    /// A drafter elsewhere in place of the draft models here; on another machine unless
+    /// `lanes` says that it shares this one.
     pub drafter: Option<String>,
     /// Emulated latency of the link, one way, in place of the profile's.
     pub latency_ms: Option<f64>,
@@ -163,8 +164,14 @@ impl Rig {
 
     /// An engine that runs these models.
     pub fn engine(&self, run: &Run) -> Result<Engine> {
-        let placement = self.placement(run.lanes);
-        let lanes = match self.drafts_elsewhere() {
+        // Without a lane to share, the whole machine is the target's.
+        let alone = run.drafter.is_some() && run.lanes.is_none();
+        let placement = self.placement(if alone {
+            Some(Lanes::Shared)
+        } else {
+            run.lanes
+        });
+        let lanes = match alone || self.drafts_elsewhere() {
             true => Lanes::Disjoint,
             false => placement.map_or(Lanes::Shared, |p| p.lanes),
         };

@@ -39,6 +39,14 @@ fn bench_compares_modes_and_every_text_is_plain_decodings() {
         // Its texts are the same at every size of forward, so any difference is a bug.
         assert_eq!(row["same_text"], row["runs"], "{row}");
     }
+    // What was drafted is of use to the simulator.
+    let recording = dir.path().join("acceptance.jsonl");
+    let mut sim = Command::new(env!("CARGO_BIN_EXE_card"));
+    sim.args(["sim", "edge-cloud", "--acceptance"])
+        .arg(&recording);
+    sim.assert()
+        .success()
+        .stdout(contains("acceptance as recorded").and(contains("auto")));
     let page = fs::read_to_string(dir.path().join("bench.html")).unwrap();
     assert!(page.contains("<svg") && !page.contains("http://www.w3.org/1999/xhtml"));
     let markdown = fs::read_to_string(dir.path().join("bench.md")).unwrap();
@@ -71,6 +79,28 @@ fn bench_takes_the_users_prompts_and_names_bad_lines() {
         .assert()
         .failure()
         .stderr(contains("--drafts"));
+    card(&["bench", "--sweep", "latency"])
+        .assert()
+        .failure()
+        .stderr(contains("--emulate"));
+}
+
+#[test]
+fn a_drafter_over_a_socket_is_compared_with_one_in_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let mut command = card(&["bench", "--sweep", "link", "--category", "code", "-o", out]);
+    command.args(["--prompts", "1", "--tokens", "16"]);
+    command.assert().success();
+    let json = fs::read_to_string(dir.path().join("bench.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let rows = report["cells"][0]["rows"].as_array().unwrap();
+    let socket = rows
+        .iter()
+        .find(|r| r["name"] == "card, drafter over a socket");
+    // Its drafts arrive.
+    let length = socket.unwrap()["mean_accepted_length"].as_f64().unwrap();
+    assert!(length > 1.5, "{length}");
 }
 
 #[test]
@@ -146,12 +176,18 @@ fn a_plan_is_a_settings_file_that_the_server_takes() {
     let file = folder.path().join("card.toml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     command.args(["plan", "-m", "smol", "--prompts", "1", "--tokens", "8"]);
+    // Another draft model, and another machine, which is not there.
+    command.args(["--drafts", "smol", "--drafter", "http://127.0.0.1:9"]);
     command.arg("-o").arg(&file).env("CARD_NO_MEMORY", "true");
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("recommended: "), "{said}");
+    assert!(
+        said.contains(", smol") && said.contains("drafter at http://127.0.0.1:9"),
+        "{said}"
+    );
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     command
         .args(["serve", "--print-config", "--config"])
