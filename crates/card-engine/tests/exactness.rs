@@ -8,6 +8,7 @@
 mod support;
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 use card_core::engine::Shapes;
 use card_core::forward::Model;
@@ -30,6 +31,17 @@ const PLAIN: Setup = Setup {
     lanes: Lanes::Shared,
     shapes: Shapes::FREE,
 };
+
+/// The small model and its self-test, once for all tests.
+fn small() -> (LlamaModel, Report) {
+    static SMALL_MODEL: OnceLock<(LlamaModel, Report)> = OnceLock::new();
+    let make = || {
+        let model = load(SMALL, true);
+        let report = self_test(&model);
+        (model, report)
+    };
+    SMALL_MODEL.get_or_init(make).clone()
+}
 
 fn schedules() -> [(Mode, Lanes); 4] {
     [
@@ -120,8 +132,7 @@ fn sweep(
 
 #[test]
 fn small_model_every_mode_in_full() {
-    let model = load(SMALL, true);
-    let report = self_test(&model);
+    let (model, report) = small();
     // As its own drafter it would always be right; spoilt, it is wrong often enough.
     let draft = |cores: &Cores| -> Box<dyn Model + Send> {
         Box::new(Spoilt::new(context(&model, cores), 0.25))
@@ -144,8 +155,7 @@ fn small_model_every_mode_in_full() {
 
 #[test]
 fn strict_and_bitwise_on_the_small_model() {
-    let model = load(SMALL, true);
-    let report = self_test(&model);
+    let (model, report) = small();
     let draft = |cores: &Cores| -> Box<dyn Model + Send> {
         Box::new(Spoilt::new(context(&model, cores), 0.25))
     };
@@ -165,8 +175,7 @@ fn strict_and_bitwise_on_the_small_model() {
 
 #[test]
 fn a_drafter_of_garbage_changes_nothing() {
-    let model = load(SMALL, true);
-    let report = self_test(&model);
+    let (model, report) = small();
     let draft = |cores: &Cores| -> Box<dyn Model + Send> {
         Box::new(Spoilt::new(context(&model, cores), 1.0))
     };
@@ -184,8 +193,7 @@ fn a_drafter_of_garbage_changes_nothing() {
 
 #[test]
 fn of_two_drafters_the_better_one_is_asked() {
-    let model = load(SMALL, true);
-    let report = self_test(&model);
+    let (model, report) = small();
     let params = SamplingParams::default();
     for lanes in [Lanes::Shared, Lanes::Disjoint] {
         let (target_cores, draft_cores) = cores(lanes);
@@ -224,8 +232,7 @@ fn of_two_drafters_the_better_one_is_asked() {
 /// writes alone.
 #[test]
 fn the_same_alone_and_among_others() {
-    let model = load(SMALL, true);
-    let report = self_test(&model);
+    let (model, report) = small();
     let vocab = model.vocab();
     let whole = cores(Lanes::Shared).0;
     let samplings = samplings();
@@ -302,16 +309,13 @@ fn logits_are_plain_decodings(
 
 #[test]
 fn bitwise_holds_on_the_logits_of_the_small_model() {
-    let model = load(SMALL, true);
-    let report = self_test(&model);
+    let (model, report) = small();
     logits_are_plain_decodings(&model, &model, &report, 48);
 }
 
 /// The configuration `card --exactness bitwise` takes: without repacking where that is
-/// what makes more sizes agree.
-fn bitwise_target() -> (LlamaModel, Report) {
-    let repacked = load(TARGET, true);
-    let report = self_test(&repacked);
+/// what makes more sizes agree. The target with repacking is known.
+fn bitwise_target(repacked: LlamaModel, report: Report) -> (LlamaModel, Report) {
     let promise = |r: &Report| r.promise(&r.shapes(Exactness::Bitwise));
     let repacked_promise = promise(&report);
     drop(repacked);
@@ -341,8 +345,7 @@ fn pair_in_short() {
             24,
         );
     }
-    drop(model);
-    let (model, report) = bitwise_target();
+    let (model, report) = bitwise_target(model, report);
     logits_are_plain_decodings(&model, &drafter, &report, 16);
 }
 
@@ -365,8 +368,7 @@ fn pair_in_full() {
         128,
     );
     println!("{ties} texts changed by near-ties");
-    drop(model);
-    let (model, report) = bitwise_target();
+    let (model, report) = bitwise_target(model, report);
     let card = [(Mode::Card, Lanes::Shared)];
     let ties = sweep(
         &model,
