@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
-    std::env::temp_dir().join(format!("card-fuzz-audit-{}", std::process::id()))
-});
+static FILE: LazyLock<PathBuf> =
+    LazyLock::new(|| std::env::temp_dir().join(format!("card-fuzz-audit-{}", std::process::id())));
 
 libfuzzer_sys::fuzz_target!(|log: &[u8]| {
     std::fs::write(&*FILE, log).expect("a folder for temporary files");

@@ -11,7 +11,11 @@ libfuzzer_sys::fuzz_target!(|body: &[u8]| {
             Err(error) => {
                 assert_eq!(error.status.as_u16(), 400);
                 let said = error.body();
-                assert!(said["error"]["message"].as_str().is_some_and(|m| !m.is_empty()));
+                assert!(
+                    said["error"]["message"]
+                        .as_str()
+                        .is_some_and(|m| !m.is_empty())
+                );
             }
         }
     }

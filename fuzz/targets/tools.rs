@@ -13,7 +13,9 @@ fn calls<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Part> {
 
 libfuzzer_sys::fuzz_target!(|input: (u8, &str)| {
     let (size, text) = input;
-    let mut cuts: Vec<usize> = (0..text.len()).step_by(1 + usize::from(size % 16)).collect();
+    let mut cuts: Vec<usize> = (0..text.len())
+        .step_by(1 + usize::from(size % 16))
+        .collect();
     cuts.retain(|&c| text.is_char_boundary(c));
     cuts.push(text.len());
     let pieces = cuts.windows(2).map(|w| &text[w[0]..w[1]]);
