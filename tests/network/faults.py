@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -101,12 +102,15 @@ class Server:
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)["choices"][0]["message"]["content"]
 
-    def drafted(self):
+    def metric(self, name):
         with urllib.request.urlopen(self.url + "/metrics", timeout=10) as answer:
             for line in answer.read().decode().splitlines():
-                if line.startswith("card_draft_busy_seconds_total "):
+                if line.startswith(name + " "):
                     return float(line.split()[1])
         return 0.0
+
+    def drafted(self):
+        return self.metric("card_draft_busy_seconds_total")
 
     def end(self):
         self.process.terminate()
@@ -171,6 +175,32 @@ def faults(plain, name, url):
         server.end()
 
 
+def full_disk(plain):
+    """The audit log's disk is full: answers go on, losses are counted, what is there holds."""
+    folder = tempfile.mkdtemp()
+    if run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder, check=False).returncode:
+        print("full disk: left out, since this machine mounts no small file system")
+        return
+    log = os.path.join(folder, "audit.jsonl")
+    try:
+        server = Server("--draft", MODEL, "--mode", "card", "--exactness", "strict", "-t", "1", "--audit", log)
+        count, end = 0, time.monotonic() + 120
+        while server.metric("card_audit_lost_total") == 0:
+            count += until(server, plain, 0.01, "full disk")
+            if time.monotonic() > end:
+                sys.exit("full disk: nothing was lost, or it was not counted")
+        count += until(server, plain, SECONDS, "full disk")
+        lost = server.metric("card_audit_lost_total")
+        server.end()
+        verified = run(CARD, "audit", "verify", log, check=False)
+        if verified.returncode:
+            sys.exit(f"full disk: the log is broken: {verified.stderr}")
+        print(f"full disk: {count} answers, {lost:.0f} records lost and counted, the log holds together")
+    finally:
+        run("umount", folder, check=False)
+        os.rmdir(folder)
+
+
 def main():
     global process
     if os.geteuid() != 0 or run("ip", "netns", "add", SPACE, check=False).returncode:
@@ -188,6 +218,7 @@ def main():
         server = Server("--mode", "plain", "-t", "1")
         plain = {prompt: server.ask(prompt) for prompt in PROMPTS}
         server.end()
+        full_disk(plain)
         process = drafter()
         faults(plain, "near", f"http://{THERE}:{PORT}")
         netem = ("tc", "qdisc", "add", "dev", "cardv0", "root", "netem")

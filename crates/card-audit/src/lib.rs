@@ -72,26 +72,29 @@ fn io(path: &Path) -> impl Fn(std::io::Error) -> AuditError + '_ {
 }
 
 impl Audit {
-    /// Opens the log, going on with the chain that is there.
+    /// Opens the log, going on with the chain that is there. `lost` is called for each record
+    /// that cannot be written later.
     ///
     /// # Errors
     /// If the file cannot be written, or its last line is no line of a log.
-    pub fn open(config: AuditConfig) -> Result<Audit, AuditError> {
+    pub fn open(
+        config: AuditConfig,
+        lost: impl Fn() + Send + 'static,
+    ) -> Result<Audit, AuditError> {
         let mut log = Log::open(&config)?;
         let (sender, records) = sync_channel::<Value>(BACKLOG);
         let thread = std::thread::Builder::new().name("card-audit".into());
         let thread = thread.spawn(move || {
             let mut failing = false;
             for record in records {
-                match log.append(&record) {
-                    Ok(()) => failing = false,
-                    Err(error) if !failing => {
-                        failing = true;
-                        tracing::error!(
-                            "the audit log cannot be written: {error}; serving goes on"
-                        );
-                    }
-                    Err(_) => {}
+                let Err(error) = log.append(&record) else {
+                    failing = false;
+                    continue;
+                };
+                lost();
+                if !failing {
+                    failing = true;
+                    tracing::error!("the audit log cannot be written: {error}; serving goes on");
                 }
             }
         });
@@ -328,7 +331,7 @@ mod tests {
     }
 
     fn write(config: &AuditConfig, from: usize, to: usize) {
-        let audit = Audit::open(config.clone()).unwrap();
+        let audit = Audit::open(config.clone(), || panic!("lost")).unwrap();
         for n in from..to {
             assert!(
                 audit.add(json!({ "request": format!("r{}", n % 3), "n": n, "text": "\"é\"\n" }))
@@ -386,7 +389,7 @@ mod tests {
             text: true,
             rotate_bytes: 1,
         };
-        assert!(Audit::open(config).is_err());
+        assert!(Audit::open(config, || {}).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "dear diary\n");
         std::fs::remove_dir_all(folder).unwrap();
     }

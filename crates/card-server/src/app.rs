@@ -88,7 +88,10 @@ pub struct App {
 
 impl App {
     pub(crate) fn new(served: Served, config: ServerConfig) -> Result<Self, crate::ServeError> {
-        let audit = config.audit.clone().map(Audit::open).transpose()?;
+        let metrics = Metrics::new(config.canary)?;
+        let lost = metrics.audit_lost.clone();
+        let open = |log: AuditConfig| Audit::open(log, move || lost.inc());
+        let audit = config.audit.clone().map(open).transpose()?;
         let (live, _) = broadcast::channel(256);
         Ok(App {
             end_tokens: served.vocab.end_tokens(),
@@ -99,7 +102,7 @@ impl App {
             ),
             grammars: Grammars::new(served.vocab.clone()),
             queue: Queue::new(config.parallel.max(1), config.queue),
-            metrics: Metrics::new(config.canary)?,
+            metrics,
             audit,
             live,
             engine: served.engine,

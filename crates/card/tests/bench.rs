@@ -98,9 +98,9 @@ fn a_drafter_over_a_socket_is_compared_with_one_in_the_process() {
     let socket = rows
         .iter()
         .find(|r| r["name"] == "card, drafter over a socket");
-    // Its drafts arrive.
-    let length = socket.unwrap()["mean_accepted_length"].as_f64().unwrap();
-    assert!(length > 1.5, "{length}");
+    // Its drafts arrive; as slow as the target, they need not be in time.
+    let idle = socket.unwrap()["draft_idle"].as_f64().unwrap();
+    assert!(idle < 1.0, "{idle}");
 }
 
 #[test]
