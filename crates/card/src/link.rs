@@ -14,7 +14,7 @@ use card_server::edge::EdgeConfig;
 use tokio::runtime::Runtime;
 
 use crate::args::{DraftArgs, DraftModelArgs, EdgeArgs, LinkArgs};
-use crate::loader::{llama_contexts, load};
+use crate::loader::{llama_contexts, load, threads};
 use crate::models::catalogue::Catalogue;
 use crate::models::fetch;
 use crate::models::store::Store;
@@ -80,9 +80,7 @@ fn lanes(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<(u64, MakeLane)
         repack: true,
     };
     let model = load(&path, &options, "draft")?;
-    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(there_are, |t| t as usize);
-    Ok(lanes_of(model, Cores::one_lane(threads)))
+    Ok(lanes_of(model, Cores::one_lane(threads(args.threads))))
 }
 
 fn lanes_of(model: LlamaModel, cores: Cores) -> (u64, MakeLane) {

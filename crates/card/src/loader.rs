@@ -212,7 +212,7 @@ pub fn selftest_target(args: &ModelArgs, catalogue: &Catalogue, repack: bool) ->
     let loader = Loader {
         args,
         store: &store,
-        cores: Cores::one_lane(threads(args)),
+        cores: Cores::one_lane(threads(args.threads)),
     };
     loader.load_target(&files, repack, true)
 }
@@ -257,10 +257,10 @@ pub fn llama_contexts(
     )
 }
 
-/// Threads in all.
-pub fn threads(args: &ModelArgs) -> usize {
+/// Threads in all: what was asked for, else all cores.
+pub fn threads(asked: Option<u32>) -> usize {
     let there_are = std::thread::available_parallelism().map_or(1, usize::from);
-    args.threads.map_or(there_are, |t| t as usize)
+    asked.map_or(there_are, |t| t as usize)
 }
 
 /// A model, with a progress bar.

@@ -124,15 +124,18 @@ fn rpc_worker(args: &args::RpcWorkerArgs) -> Result<ExitCode> {
          127.0.0.1 and forward the port (ssh -L, WireGuard)",
         args.listen
     );
-    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = args.threads.map_or(there_are, |t| t as usize);
     if let Some(cache) = &args.cache {
         std::fs::create_dir_all(cache)
             .with_context(|| format!("cannot keep weights in {}", cache.display()))?;
     }
     let cache = args.cache.as_deref();
     eprintln!("computing for targets that dial {}", args.listen);
-    let never = card_llama::rpc::serve(args.listen, &args.device, threads, cache)?;
+    let never = card_llama::rpc::serve(
+        args.listen,
+        &args.device,
+        loader::threads(args.threads),
+        cache,
+    )?;
     match never {}
 }
 

@@ -78,7 +78,7 @@ impl Rig {
         if files.draft.is_none() && speculates {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
-        let cores = Cores::one_lane(threads(args));
+        let cores = Cores::one_lane(threads(args.threads));
         let loader = Loader {
             args,
             store: &store,
@@ -186,7 +186,7 @@ impl Rig {
                 Cores::two_lanes(p.target_threads, p.draft_threads)
             }
             _ => {
-                let cores = Cores::one_lane(threads(&self.args));
+                let cores = Cores::one_lane(threads(self.args.threads));
                 (cores.clone(), cores)
             }
         };
@@ -306,14 +306,14 @@ impl Rig {
 
     /// A context of the draft model beside the engines', on the whole machine.
     pub fn scratch_draft(&self) -> Result<Option<LlamaContext>> {
-        let cores = Cores::one_lane(threads(&self.args));
+        let cores = Cores::one_lane(threads(self.args.threads));
         let context = |m| self.model_context(m, "draft", &cores);
         self.draft.as_ref().map(context).transpose()
     }
 
     /// Threads in all.
     pub fn threads(&self) -> usize {
-        threads(&self.args)
+        threads(self.args.threads)
     }
 
     /// Proposals of a drafter for one place.
@@ -337,7 +337,7 @@ impl Rig {
         target: &Target,
         draft: Option<&(LlamaModel, Profile)>,
     ) -> Result<Vec<Placement>> {
-        let all = threads(&self.args);
+        let all = threads(self.args.threads);
         let points = |profile: &Profile| profile.report.cost().points().collect();
         let shared = Placement {
             lanes: Lanes::Shared,
