@@ -9,6 +9,8 @@ mod plan;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
@@ -31,6 +33,15 @@ pub struct Expansion {
     pub path: Vec<Token>,
     /// Proposed next tokens with the probability the draft model gives them, best first.
     pub children: Vec<(Token, f32)>,
+}
+
+/// What a draft model proposes for one place of a text that is known.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+pub struct Place {
+    /// Which of the proposals is the text's token; `None` for none of them.
+    pub rank: Option<usize>,
+    /// Probabilities of the proposals, best first.
+    pub probabilities: Vec<f32>,
 }
 
 /// Expansions that came from one forward of the draft model.

@@ -1,6 +1,7 @@
 //! What a draft model would have proposed along a text that is known: for the bench's
 //! bound, and for training data.
 
+use card_core::drafter::Place;
 use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::sampler::{Sampler, SamplingParams};
 use card_core::types::{SequenceId, Token};
@@ -8,15 +9,6 @@ use card_core::types::{SequenceId, Token};
 const SEQUENCE: SequenceId = SequenceId(u64::MAX - 3);
 /// Rows of a forward: each has logits, and they take memory.
 const ROWS: usize = 64;
-
-/// What was proposed for a place of a text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Proposed {
-    /// Which of the proposals is the text's token; `None` for none of them.
-    pub rank: Option<usize>,
-    /// Probabilities of the proposals, best first.
-    pub probabilities: Vec<f32>,
-}
 
 /// For each token of `text`, the `branch` first proposals (greedy) of the draft model given
 /// `prompt` and the text before it.
@@ -28,10 +20,10 @@ pub fn proposed(
     prompt: &[Token],
     text: &[Token],
     branch: usize,
-) -> Result<Vec<Proposed>, ModelError> {
+) -> Result<Vec<Place>, ModelError> {
     let mut found = Vec::with_capacity(text.len());
     along(model, prompt, text, branch, &mut |token, proposals| {
-        found.push(Proposed {
+        found.push(Place {
             rank: proposals.iter().position(|p| p.0 == token),
             probabilities: proposals.iter().map(|p| p.1).collect(),
         });

@@ -8,20 +8,12 @@
 
 use std::sync::Arc;
 
+pub use card_core::drafter::Place;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use card_core::synthetic::Synthetic;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::ScenarioError;
-
-/// What was drafted for one place of an answer.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-pub struct Place {
-    /// Which of the proposals was the target's token; `None` for none of them.
-    pub rank: Option<usize>,
-    /// Probabilities of the proposals, best first.
-    pub probabilities: Vec<f32>,
-}
 
 /// What was drafted for one answer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]

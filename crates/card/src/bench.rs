@@ -11,11 +11,12 @@ use card_bench::contest::{self, Contestant, Rules, Task};
 use card_bench::prompts::{self, Prompt};
 use card_bench::report::{self, Cell, Report};
 use card_core::cost::CostCurve;
+use card_core::drafter::Place;
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
-use card_engine::recall::{self, Proposed};
+use card_engine::recall;
 use card_llama::{Message, on_own_thread};
-use card_sim::recording::{Place, Recorded};
+use card_sim::recording::Recorded;
 
 use crate::args::{BenchArgs, ModeArg};
 use crate::models::catalogue::Catalogue;
@@ -146,7 +147,7 @@ pub fn tasks(
 
 /// What the sources would have proposed for each place of a text.
 struct Known {
-    drafted: Vec<Proposed>,
+    drafted: Vec<Place>,
     /// How many tokens from here on text at hand proposes rightly.
     free: Vec<u32>,
 }
@@ -197,13 +198,9 @@ fn known(rig: &Rig, proposed: &[Known]) -> Result<report::Known> {
 fn record(out: &Path, tasks: &[Task], proposed: Vec<Known>) -> Result<()> {
     let mut lines = String::new();
     for (task, known) in tasks.iter().zip(proposed) {
-        let place = |p: Proposed| Place {
-            rank: p.rank,
-            probabilities: p.probabilities,
-        };
         let answer = Recorded {
             category: task.category.clone(),
-            places: known.drafted.into_iter().map(place).collect(),
+            places: known.drafted,
         };
         lines += &serde_json::to_string(&answer)?;
         lines.push('\n');
