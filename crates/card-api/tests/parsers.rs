@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use card_api::tools::{Part, Splitter};
-use card_api::{parse_chat, parse_completion};
+mod invariants;
+
+use invariants::{calls_are_the_same, request};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -44,52 +45,25 @@ fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
 }
 
-fn check(body: &[u8]) -> Result<(), TestCaseError> {
-    for parsed in [parse_chat(body), parse_completion(body)] {
-        match parsed {
-            Ok(job) => {
-                prop_assert!(!job.prompts.is_empty() && job.n >= 1);
-                prop_assert!(job.params.validate().is_ok());
-            }
-            Err(error) => {
-                prop_assert_eq!(error.status.as_u16(), 400);
-                let body = error.body();
-                let message = body["error"]["message"].as_str();
-                prop_assert!(message.is_some_and(|m| !m.is_empty()));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The calls in a text that comes in pieces.
-fn calls<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Part> {
-    let mut splitter = Splitter::default();
-    let mut all: Vec<Part> = pieces.flat_map(|p| splitter.push(p)).collect();
-    all.extend(splitter.finish());
-    all.retain(|p| matches!(p, Part::Call(..)));
-    all
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn any_bytes(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        check(&body)?;
+        request(&body);
     }
 
     #[test]
     fn any_json(fields in prop::collection::btree_map(key(), value(), 0..8)) {
         let fields: Map<String, Value> = fields.into_iter().collect();
-        check(Value::Object(fields).to_string().as_bytes())?;
+        request(Value::Object(fields).to_string().as_bytes());
     }
 
     #[test]
     fn a_good_request_with_one_odd_field(key in key(), odd in value()) {
         let mut body = json!({ "messages": [{ "role": "user", "content": "hi" }], "prompt": "hi" });
         body[key] = odd;
-        check(body.to_string().as_bytes())?;
+        request(body.to_string().as_bytes());
     }
 
     #[test]
@@ -103,7 +77,7 @@ proptest! {
             true => body.truncate(at),
             false => body[at] = byte,
         }
-        check(&body)?;
+        request(&body);
     }
 
     /// However a text is cut into pieces, the calls in it are the same.
@@ -119,6 +93,6 @@ proptest! {
         cuts.extend([0, text.len()]);
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|w| &text[w[0]..w[1]]);
-        prop_assert_eq!(calls(std::iter::once(text.as_str())), calls(pieces));
+        calls_are_the_same(&text, pieces);
     }
 }
