@@ -140,7 +140,7 @@ const LOOKAHEAD: u32 = 12;
 const EXPLORE: f64 = 0.02;
 /// Rounds after which auto decodes one plainly, to know what that costs by now: every
 /// choice is made against it, and a schedule that speculates would not see it change.
-const REMEASURE: u32 = 24;
+const REMEASURE: u32 = 48;
 /// Tokens a sequence is expected to have left when nothing is known.
 const OUTLOOK_TOKENS: f64 = 96.0;
 /// A drafter this far behind has to prefill, which is paid back over the whole sequence.
@@ -389,14 +389,16 @@ impl Policy {
 
     /// Whether a drafter that is far behind earns back what catching up takes, compared with
     /// what there is without it: plain decoding, the drafters at work, and what this round's
-    /// candidates promise.
+    /// candidates promise. The rate reached so far says nothing of that: this drafter may be
+    /// what brought it about, in the sequences before.
     fn prefill_pays(&self, ready: &Ready, late: &Step, at_work: &[&Step]) -> bool {
         let (n, _) = self.best_size(ready.base, ready.reaches, 0);
         let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
         let now =
             (f64::from(ready.base.sequences) + kept) / self.target.ms(ready.base.rows + n as u32);
         let others = at_work.iter().map(|s| self.promise_of(s));
-        let without = others.fold(now.max(self.rate(ready.base)), f64::max);
+        let plain = self.plain_rate(ready.base.sequences);
+        let without = others.fold(now.max(plain), f64::max);
         let with = self.promise_of(late).max(without);
         let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS);
         let Outlook { source, rows, .. } = *late.outlook;
@@ -592,6 +594,17 @@ mod tests {
         let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (500, 100.0)]);
         assert!(drafts(&mut p, &empty(100), &outlook(500), &[]));
         assert!(!drafts(&mut p, &empty(5), &outlook(500), &[]));
+    }
+
+    #[test]
+    fn a_drafter_is_not_measured_against_what_it_brought_about_before() {
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 12.0)], &[(1, 1.0), (50, 10.0)]);
+        // With it, earlier sequences went as fast as it promises.
+        for _ in 0..40 {
+            let ms = Duration::from_millis;
+            p.verified(ONE, 8, ms(12), ms(20), 5);
+        }
+        assert!(drafts(&mut p, &empty(100), &outlook(50), &[]));
     }
 
     #[test]
