@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::VecDeque;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use card_core::engine::Shapes;
 use card_core::forward::Model;
@@ -189,6 +190,34 @@ fn a_drafter_of_garbage_changes_nothing() {
         &PROMPTS[..3],
         48,
     );
+}
+
+#[test]
+fn a_draft_forward_that_takes_too_long_is_given_up() {
+    let (model, report) = small();
+    let (whole, _) = cores(Lanes::Shared);
+    let params = SamplingParams::default();
+    let setup = Setup {
+        mode: Mode::Card,
+        ..PLAIN
+    };
+    let text = |patience: Option<Duration>| {
+        let target = Box::new(context(&model, &whole));
+        let mut draft = context(&model, &whole);
+        if let Some(patience) = patience {
+            draft.give_up_after(patience);
+        }
+        let draft: Box<dyn Model + Send> = Box::new(draft);
+        let engine = start(target, Some(draft), setup, &report);
+        let text = generate(&engine, &model.vocab(), PROMPTS[0], &params, 32);
+        (text, engine.lane_times().drafter_failures)
+    };
+    let (expected, _) = text(None);
+    for (patience, failures) in [(Duration::ZERO, 1), (Duration::from_secs(600), 0)] {
+        let (found, failed) = text(Some(patience));
+        compare("patience", &expected, &found, report.margin_bound());
+        assert_eq!(failed, failures, "{patience:?}");
+    }
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use llama_cpp_sys_2 as sys;
 
+use crate::deadline::Deadline;
 use crate::kv::{Id, KvTrees, MemoryOp};
 use crate::model::Handle;
 use crate::{Cores, LlamaError, LlamaModel, log};
@@ -52,6 +54,8 @@ pub struct LlamaContext {
     role: &'static str,
     cores: Cores,
     memory_ops: Vec<MemoryOp>,
+    // Dropped after the context as well: its forwards look at it.
+    deadline: Option<Box<Deadline>>,
 }
 
 // SAFETY: a llama_context may be used from any thread, by one at a time; `&mut self`
@@ -108,6 +112,7 @@ impl LlamaContext {
             role: options.role,
             cores: options.cores.clone(),
             memory_ops: Vec::new(),
+            deadline: None,
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
         on_own_thread(|| context.run(&[], &[], 1)).map_err(|e| LlamaError::Context {
@@ -115,6 +120,16 @@ impl LlamaContext {
             why: e.to_string(),
         })?;
         Ok(context)
+    }
+
+    /// Ends a forward that takes longer than this as a failure. What runs on the CPU is
+    /// stopped between two operations; a device that hangs is not.
+    pub fn give_up_after(&mut self, patience: Duration) {
+        let deadline = self.deadline.insert(Box::new(Deadline::new(patience)));
+        let (callback, data) = deadline.callback();
+        // SAFETY: the context is alive and used by nobody else; the data is boxed, and
+        // dropped after the context or when the next one has taken its place here.
+        unsafe { sys::llama_set_abort_callback(self.raw.as_ptr(), callback, data) }
     }
 
     fn memory(&self) -> sys::llama_memory_t {
@@ -224,6 +239,9 @@ impl LlamaContext {
         self.used += n;
         log::forget();
         let turn = self.cores.take();
+        if let Some(deadline) = &self.deadline {
+            deadline.begin();
+        }
         // SAFETY: the batch holds n tokens, the context is alive and used by nobody else;
         // the pool is ours until `turn` is dropped, and lives as long as the context.
         let code = unsafe {
@@ -248,6 +266,10 @@ impl LlamaContext {
             1 => Err(ModelError::Full {
                 model: self.role.into(),
             }),
+            2 => Err(ModelError::Failed(format!(
+                "the {} model took too long over a forward",
+                self.role
+            ))),
             _ => Err(ModelError::Failed(format!(
                 "the {} model failed to decode (code {code}: {})",
                 self.role,

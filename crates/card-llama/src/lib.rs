@@ -19,6 +19,7 @@ compile_error!(
 mod chat;
 mod context;
 mod cores;
+mod deadline;
 mod device;
 mod kv;
 mod log;

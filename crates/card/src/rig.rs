@@ -231,11 +231,14 @@ impl Rig {
                 break;
             }
             let (model, cores, context) = (model.clone(), draft_cores.clone(), self.context);
+            let hang = options.drafter_hang;
             let emulated = self.emulation.as_ref();
             let emulated = emulated.map(|e| (e.draft_cost(), self.overruns.clone()));
             let mut make: MakeModel = Box::new(move || {
                 let made = llama_contexts(&model, "draft", context, n, &cores);
-                let made = made.map_err(|e| e.to_string())?;
+                let mut made = made.map_err(|e| e.to_string())?;
+                // On a shared lane nobody else could end it.
+                made.give_up_after(hang);
                 Ok(paced(made, emulated.clone()))
             });
             contexts.push(Draft::new(make().map_err(anyhow::Error::msg)?, make));
