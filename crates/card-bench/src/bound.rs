@@ -6,8 +6,12 @@
 //! on the same devices can be faster, so the share of it that a run reached tells how much
 //! a better policy could still bring, and how much only better drafts or devices could.
 
+mod blind;
+
 use card_core::cost::CostCurve;
 use card_core::policy::Lanes;
+
+pub use blind::expected_ms;
 
 /// What is known of a text, position by position.
 #[derive(Clone, Debug, Default)]
@@ -16,24 +20,73 @@ pub struct Record {
     pub drafted: Vec<bool>,
     /// How many tokens from here on the sources that need no model propose rightly.
     pub free: Vec<u32>,
+    /// Probabilities that the draft model's proposals are right, best first, by how often
+    /// such proposals are.
+    pub chances: Vec<Vec<f64>>,
+}
+
+/// What forwards take.
+#[derive(Clone, Debug)]
+pub struct Costs {
+    /// Where the two models run.
+    pub lanes: Lanes,
+    /// The target's.
+    pub target: CostCurve,
+    /// Milliseconds of a draft forward of one row.
+    pub draft_step: f64,
+    /// Milliseconds that another row of it adds at the least.
+    draft_row: f64,
+}
+
+impl Costs {
+    /// With the curves of both models' forwards.
+    pub fn new(lanes: Lanes, target: CostCurve, draft: &CostCurve) -> Self {
+        let step = draft.ms(1);
+        let more = draft.points().filter(|p| p.0 > 1);
+        let row = more.map(|(rows, ms)| (ms - step) / f64::from(rows - 1));
+        let draft_row = row.fold(f64::INFINITY, f64::min);
+        Costs {
+            lanes,
+            target,
+            draft_step: step,
+            draft_row: if draft_row.is_finite() {
+                draft_row.clamp(0.0, step)
+            } else {
+                0.0
+            },
+        }
+    }
+
+    /// The least that looking past so many nodes on so many levels of a tree takes: a level
+    /// needs the one before.
+    fn drafting(&self, levels: usize, nodes: usize) -> f64 {
+        let more = nodes.saturating_sub(levels) as f64;
+        levels as f64 * self.draft_step + more * self.draft_row
+    }
 }
 
 /// Most candidates of one round that are considered.
 const MOST: usize = 64;
 
 /// Least milliseconds for the whole text (its length is the record's).
+pub fn least_ms(record: &Record, costs: &Costs) -> f64 {
+    over_lanes(costs.lanes, |target, draft| {
+        schedule(record, &costs.target, target, draft * costs.draft_step)
+    })
+}
+
+/// The least time, if `weighted` gives the least sum of the target's and the drafter's times
+/// with these weights.
 ///
 /// On a shared lane a draft step takes its time. On lanes of their own, the time is at
 /// least the target's and at least the drafter's; the bound is the best one that a mixture
 /// of the two gives (Lagrangian duality), so it holds however the two overlap.
-pub fn least_ms(record: &Record, lanes: Lanes, target: &CostCurve, draft_step: f64) -> f64 {
+fn over_lanes(lanes: Lanes, weighted: impl Fn(f64, f64) -> f64) -> f64 {
     match lanes {
-        Lanes::Shared => schedule(record, target, 1.0, draft_step),
+        Lanes::Shared => weighted(1.0, 1.0),
         Lanes::Disjoint => (0..=20)
-            .map(|i| {
-                let share = f64::from(i) / 20.0;
-                schedule(record, target, 1.0 - share, share * draft_step)
-            })
+            .map(|i| f64::from(i) / 20.0)
+            .map(|share| weighted(1.0 - share, share))
             .fold(0.0, f64::max),
     }
 }
@@ -73,32 +126,34 @@ fn schedule(record: &Record, target: &CostCurve, weight: f64, draft_step: f64) -
 mod tests {
     use super::*;
 
-    fn flat() -> CostCurve {
-        CostCurve::from_points([(1, 10.0), (65, 10.0)])
+    fn flat(lanes: Lanes, draft_step: f64) -> Costs {
+        let target = CostCurve::from_points([(1, 10.0), (65, 10.0)]);
+        Costs::new(lanes, target, &CostCurve::from_points([(1, draft_step)]))
     }
 
     fn record(drafted: &[bool]) -> Record {
         Record {
             drafted: drafted.to_vec(),
             free: vec![0; drafted.len()],
+            chances: Vec::new(),
         }
     }
 
     #[test]
     fn nothing_proposed_is_plain_decoding() {
         let r = record(&[false; 12]);
-        assert_eq!(least_ms(&r, Lanes::Shared, &flat(), 1.0), 120.0);
-        assert_eq!(least_ms(&r, Lanes::Disjoint, &flat(), 1.0), 120.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Shared, 1.0)), 120.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Disjoint, 1.0)), 120.0);
     }
 
     #[test]
     fn everything_right_is_one_round_but_drafts_take_time() {
         let r = record(&[true; 10]);
         // Nine drafts and one forward.
-        assert_eq!(least_ms(&r, Lanes::Shared, &flat(), 1.0), 19.0);
-        assert_eq!(least_ms(&r, Lanes::Disjoint, &flat(), 1.0), 10.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Shared, 1.0)), 19.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Disjoint, 1.0)), 10.0);
         // A drafter on a lane of its own that is the slower one.
-        let slow = least_ms(&r, Lanes::Disjoint, &flat(), 4.0);
+        let slow = least_ms(&r, &flat(Lanes::Disjoint, 4.0));
         assert!(slow > 15.0 && slow < 36.0, "{slow}");
     }
 
@@ -107,7 +162,7 @@ mod tests {
         // t t f t t: the third is the target's own.
         let r = record(&[true, true, false, true, true]);
         assert_eq!(
-            least_ms(&r, Lanes::Shared, &flat(), 1.0),
+            least_ms(&r, &flat(Lanes::Shared, 1.0)),
             10.0 + 2.0 + 10.0 + 1.0
         );
     }
@@ -117,7 +172,8 @@ mod tests {
         let r = Record {
             drafted: vec![false; 8],
             free: (0..8).rev().map(|n| n + 1).collect(),
+            chances: Vec::new(),
         };
-        assert_eq!(least_ms(&r, Lanes::Shared, &flat(), 5.0), 10.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Shared, 5.0)), 10.0);
     }
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use card_core::cost::CostCurve;
-use card_core::policy::Lanes;
 use card_core::types::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{Record, least_ms};
+use crate::bound::{Costs, Record, expected_ms, least_ms};
 use crate::contest::{Contestant, Results, Sample, Task};
 use crate::plot::{self, Series};
 use crate::stats::{Spread, percentile};
@@ -85,18 +84,17 @@ pub struct Row {
     pub left_at: Vec<f32>,
     /// Share of what perfect information could have reached.
     pub of_bound: Option<Spread>,
+    /// Share of what the best schedule reaches on average that does not know which drafts
+    /// are right.
+    pub of_blind: Option<Spread>,
 }
 
 /// What the bound of a task needs: the record of its text, and the costs.
 pub struct Known {
     /// By task.
     pub records: Vec<Record>,
-    /// Where the two models ran.
-    pub lanes: Lanes,
-    /// What is known of the target's forwards from before.
-    pub target: CostCurve,
-    /// Milliseconds of a draft step, from before.
-    pub draft_step: f64,
+    /// What is known of both models' forwards from before.
+    pub costs: Costs,
 }
 
 /// Sums up a contest.
@@ -128,8 +126,12 @@ pub fn cells(
             let mut row = row(&contestant.name, &samples);
             let peer = samples.iter().any(|s| s.0.tokens.is_empty());
             if let Some(bounds) = bounds.as_ref().filter(|_| !peer && k != plain) {
-                let share = |&i: &usize| bounds[i] / results[i][k].decode_ms;
-                row.of_bound = Some(Spread::of(of.iter().map(share)));
+                let share = |least: fn(&Bound) -> f64| {
+                    let of = of.iter();
+                    Spread::of(of.map(|&i| least(&bounds[i]) / results[i][k].decode_ms))
+                };
+                row.of_bound = Some(share(|b| b.seeing_ms));
+                row.of_blind = Some(share(|b| b.blind_ms));
             }
             row
         });
@@ -141,8 +143,14 @@ pub fn cells(
     order.into_iter().map(cell).collect()
 }
 
-/// Least milliseconds of each result's text, with the costs this contest measured.
-fn bounds(known: &Known, results: &Results, tasks: usize) -> Vec<f64> {
+/// Least milliseconds of a text: with perfect information, and on average without.
+struct Bound {
+    seeing_ms: f64,
+    blind_ms: f64,
+}
+
+/// The bounds of each result's text, with the costs this contest measured.
+fn bounds(known: &Known, results: &Results, tasks: usize) -> Vec<Bound> {
     let mut by_rows: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     let (mut draft_ms, mut draft_forwards) = (0.0, 0);
     for sample in results.iter().flatten() {
@@ -154,21 +162,25 @@ fn bounds(known: &Known, results: &Results, tasks: usize) -> Vec<f64> {
     }
     /// Fewer forwards of a size say little.
     const ENOUGH: usize = 5;
-    let mut points: BTreeMap<u32, f64> = known.target.points().collect();
+    let mut points: BTreeMap<u32, f64> = known.costs.target.points().collect();
     let seen = by_rows
         .into_iter()
         .filter(|(_, times)| times.len() >= ENOUGH);
     points.extend(seen.map(|(rows, times)| (rows, Spread::of(times).median)));
-    let target = CostCurve::from_points(points);
     // Steps include catching up, so the mean is above a step's own cost; the bound takes
     // the smaller of this and what was measured alone.
     let mean = draft_ms / draft_forwards.max(1) as f64;
-    let step = match draft_forwards {
-        0 => known.draft_step,
-        _ => mean.min(known.draft_step),
+    let mut costs = known.costs.clone();
+    costs.target = CostCurve::from_points(points);
+    if draft_forwards > 0 {
+        costs.draft_step = mean.min(costs.draft_step);
+    }
+    let bound = |record: &Record| Bound {
+        seeing_ms: least_ms(record, &costs),
+        blind_ms: expected_ms(record, &costs),
     };
     (0..results.len())
-        .map(|i| least_ms(&known.records[i % tasks], known.lanes, &target, step))
+        .map(|i| bound(&known.records[i % tasks]))
         .collect()
 }
 
@@ -221,6 +233,7 @@ fn row(name: &str, samples: &[(&Sample, &Sample)]) -> Row {
         same_text: (!peer).then_some(same),
         left_at,
         of_bound: None,
+        of_blind: None,
     }
 }
 
@@ -241,8 +254,10 @@ impl Report {
         for cell in &self.cells {
             let _ = write!(
                 out,
-                "\n## {}\n\n| | speed-up | tokens/s | first token ms | gap p50/p95/p99 ms | τ | hit rate | accepted/verified | target idle | draft idle | cache KiB | of bound | same text |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-                cell.category
+                "\n## {}\n\n| {} |\n{}|\n",
+                cell.category,
+                HEADS.join(" | ").trim_start(),
+                "|---".repeat(HEADS.len())
             );
             for r in &cell.rows {
                 let [name, values @ ..] = columns(r);
@@ -323,6 +338,11 @@ impl Report {
                 &groups,
                 &bounded,
             ));
+            page.push_str(&plot::bars(
+                "Share of the best that is possible without knowing which drafts are right",
+                &groups,
+                &series(&|r| r.of_blind.map(|b| b.median)),
+            ));
         }
         for cell in &self.cells {
             let _ = write!(
@@ -345,7 +365,7 @@ impl Report {
     }
 }
 
-const HEADS: [&str; 13] = [
+const HEADS: [&str; 14] = [
     "",
     "speed-up",
     "tokens/s",
@@ -358,11 +378,13 @@ const HEADS: [&str; 13] = [
     "draft idle",
     "cache KiB",
     "of bound",
+    "of blind bound",
     "same text",
 ];
 
-fn columns(r: &Row) -> [String; 13] {
+fn columns(r: &Row) -> [String; 14] {
     let per_cent = |x: f64| format!("{:.0} %", 100.0 * x);
+    let bounded = |share: Option<Spread>| share.map_or("–".into(), |b| per_cent(b.median));
     let sources: Vec<String> = r
         .by_source
         .iter()
@@ -395,7 +417,8 @@ fn columns(r: &Row) -> [String; 13] {
         per_cent(r.target_idle),
         per_cent(r.draft_idle),
         format!("{:.1}", r.cache_kib),
-        r.of_bound.map_or("–".into(), |b| per_cent(b.median)),
+        bounded(r.of_bound),
+        bounded(r.of_blind),
         same,
     ]
 }

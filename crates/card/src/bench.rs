@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use card_bench::bound::Record;
+use card_bench::bound::{Costs, Record};
 use card_bench::contest::{self, Contestant, Rules, Task};
 use card_bench::prompts::{self, Prompt};
 use card_bench::report::{self, Cell, Report};
+use card_core::acceptance::Acceptance;
 use card_core::cost::CostCurve;
 use card_core::drafter::Place;
 use card_core::sampler::SamplingParams;
-use card_core::types::Token;
+use card_core::types::{Source, Token};
 use card_engine::recall;
 use card_llama::{Message, on_own_thread};
 use card_sim::recording::Recorded;
@@ -176,21 +177,34 @@ fn proposed(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Vec<Known>>
 /// What the bound needs to know.
 fn known(rig: &Rig, proposed: &[Known]) -> Result<report::Known> {
     let placement = rig.placement(None).context("no placement")?;
-    // The first token comes with the prompt.
-    let record = |known: &Known| Record {
-        drafted: known
-            .drafted
-            .iter()
-            .skip(1)
-            .map(|p| p.rank.is_some())
-            .collect(),
-        free: known.free.iter().skip(1).copied().collect(),
+    let mut acceptance = Acceptance::default();
+    for place in proposed.iter().flat_map(|k| &k.drafted) {
+        for (rank, &prob) in place.probabilities.iter().enumerate() {
+            acceptance.observe(Source::Draft, prob, rank as u8, place.rank == Some(rank));
+        }
+    }
+    let chances = |place: &Place| {
+        let proposals = place.probabilities.iter().enumerate();
+        let chance = |(rank, &prob)| acceptance.expect(Source::Draft, prob, rank as u8).into();
+        proposals.map(chance).collect()
     };
+    let record = |known: &Known| {
+        // The first token comes with the prompt.
+        let places = || known.drafted.iter().skip(1);
+        Record {
+            drafted: places().map(|p| p.rank.is_some()).collect(),
+            chances: places().map(chances).collect(),
+            free: known.free.iter().skip(1).copied().collect(),
+        }
+    };
+    let curve = |points: &[(u32, f64)]| CostCurve::from_points(points.iter().copied());
     Ok(report::Known {
         records: proposed.iter().map(record).collect(),
-        lanes: placement.lanes,
-        target: CostCurve::from_points(placement.target.iter().copied()),
-        draft_step: CostCurve::from_points(placement.draft.iter().copied()).ms(1),
+        costs: Costs::new(
+            placement.lanes,
+            curve(&placement.target),
+            &curve(&placement.draft),
+        ),
     })
 }
 
@@ -266,13 +280,15 @@ fn print(report: &Report) {
     }
     println!(
         "speed-up over plain decoding, median (least–most); τ: tokens per target forward; \
-         bound: share of what perfect information could reach"
+         bound: share of what perfect information could reach, and of the best without it"
     );
     for Cell { category, rows } in &report.cells {
         println!("{category}");
         for r in rows {
-            let bound = r.of_bound.map_or(String::new(), |b| {
-                format!("  bound {:.0} %", 100.0 * b.median)
+            let bounds = r.of_bound.zip(r.of_blind);
+            let bound = bounds.map_or(String::new(), |(seeing, blind)| {
+                let [seeing, blind] = [seeing, blind].map(|b| 100.0 * b.median);
+                format!("  bound {seeing:.0}/{blind:.0} %")
             });
             let same = match r.same_text {
                 Some(n) if n < r.runs => {
