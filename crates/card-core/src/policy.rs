@@ -138,9 +138,12 @@ pub struct PolicyConfig {
 const LOOKAHEAD: u32 = 12;
 /// Share of the time that may go to finding out whether speculation pays by now.
 const EXPLORE: f64 = 0.02;
-/// Rounds after which auto decodes one plainly, to know what that costs by now: every
-/// choice is made against it, and a schedule that speculates would not see it change.
-const REMEASURE: u32 = 48;
+/// Now and then auto decodes a round plainly, to know what that costs by now: every choice is
+/// made against it, and a schedule that speculates would not see it change. What that loses
+/// stays below this share of the time, so it is seldom where speculation is far ahead.
+const REMEASURE: f64 = 0.005;
+/// Where little is lost it is not done more often than if a plain round lost this share.
+const LEAST_LOSS: f64 = 0.1;
 /// Tokens a sequence is expected to have left when nothing is known.
 const OUTLOOK_TOKENS: f64 = 96.0;
 /// A drafter this far behind has to prefill, which is paid back over the whole sequence.
@@ -157,8 +160,8 @@ pub struct Policy {
     rate: Rate,
     total_ms: f64,
     explored_ms: f64,
-    /// Rounds since the last one without candidates.
-    since_plain: u32,
+    /// Milliseconds since the last round without candidates.
+    since_plain: f64,
     why: Why,
 }
 
@@ -195,7 +198,7 @@ impl Policy {
             rate: Rate::default(),
             total_ms: 0.0,
             explored_ms: 0.0,
-            since_plain: REMEASURE,
+            since_plain: f64::INFINITY,
             why: Why::default(),
         }
     }
@@ -230,7 +233,7 @@ impl Policy {
         let size = match self.config.mode {
             Mode::Plain => 0,
             Mode::DraftThenVerify => reaches.len(),
-            _ if self.remeasures() => 0,
+            _ if self.remeasures(base) => 0,
             Mode::Card | Mode::Auto => {
                 let least = usize::from(self.config.mode == Mode::Card).min(reaches.len());
                 self.best_size(base, reaches, least).0
@@ -246,8 +249,11 @@ impl Policy {
     }
 
     /// Whether the next round is a plain one, to measure it.
-    fn remeasures(&self) -> bool {
-        self.config.mode == Mode::Auto && self.since_plain >= REMEASURE
+    fn remeasures(&self, base: Base) -> bool {
+        let plain = self.target.ms(base.sequences);
+        let loss = plain - f64::from(base.sequences) / self.rate(base);
+        let due = REMEASURE * self.since_plain >= loss.max(LEAST_LOSS * plain);
+        self.config.mode == Mode::Auto && due
     }
 
     /// The numbers behind the round that is launched with `base`; the next one begins anew.
@@ -279,7 +285,7 @@ impl Policy {
     pub fn draft_first(&mut self, ready: &Ready, steps: &[Step]) -> Option<Source> {
         let chosen = match self.config.mode {
             Mode::Plain => None,
-            _ if self.remeasures() => None,
+            _ if self.remeasures(ready.base) => None,
             Mode::DraftThenVerify => {
                 let first = steps
                     .first()
@@ -334,7 +340,7 @@ impl Policy {
     pub fn wait_first(&mut self, ready: &Ready, step: &Step, answer: Option<f64>) -> bool {
         let speculates = matches!(self.config.mode, Mode::Card | Mode::Auto);
         let cost = self.draft_cost(step.outlook.source);
-        if !speculates || cost.is_empty() || self.remeasures() {
+        if !speculates || cost.is_empty() || self.remeasures(ready.base) {
             return false;
         }
         let first = answer.unwrap_or_else(|| cost.ms(1));
@@ -450,11 +456,11 @@ impl Policy {
         tokens: u32,
     ) {
         self.target.observe(rows, forward);
-        self.since_plain = match rows > base.rows {
-            true => self.since_plain.saturating_add(1),
-            false => 0,
-        };
         let ms = round.as_secs_f64() * 1e3;
+        self.since_plain = match rows > base.rows {
+            true => self.since_plain + ms,
+            false => 0.0,
+        };
         self.rate.add(f64::from(tokens), ms);
         self.total_ms += ms;
         // What this round lost against plain decoding counts as exploration.
@@ -507,21 +513,29 @@ mod tests {
             ],
         );
         // Plain decoding was measured a moment ago.
-        policy.since_plain = 0;
+        policy.since_plain = 0.0;
         policy
     }
 
     #[test]
     fn plain_decoding_is_measured_now_and_then() {
-        let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
-        let ms = Duration::from_millis(10);
-        for _ in 0..REMEASURE {
-            assert_eq!(p.size(ONE, &[0.9]), 1);
-            p.verified(ONE, 2, ms, ms, 2);
-        }
-        assert_eq!(p.size(ONE, &[0.9]), 0);
-        p.verified(ONE, 1, ms, ms, 1);
-        assert_eq!(p.size(ONE, &[0.9]), 1);
+        // Rounds of 10 ms with so many tokens, until one is a plain one.
+        let rounds = |tokens: u32| {
+            let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
+            let ms = Duration::from_millis(10);
+            let mut rounds = 0;
+            while p.size(ONE, &[0.9]) == 1 {
+                p.verified(ONE, 2, ms, ms, tokens);
+                rounds += 1;
+            }
+            p.verified(ONE, 1, ms, ms, 1);
+            assert_eq!(p.size(ONE, &[0.9]), 1, "and then it goes on");
+            rounds
+        };
+        // Of five tokens, a plain round loses 8 ms, which is half a per cent of 1600.
+        assert_eq!(rounds(5), 160);
+        assert_eq!(rounds(2), 100);
+        assert_eq!(rounds(1), 20);
     }
 
     const TOP: f32 = 0.75;
