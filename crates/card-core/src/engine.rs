@@ -17,7 +17,7 @@ use crate::constraint::Constraint;
 use crate::drafter::{DraftInput, Drafted, Expansion};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
 use crate::parked::{Parked, Running};
-use crate::policy::{Base, Lanes, Mode, Outlook, Policy, Ready, Step, Why};
+use crate::policy::{Base, Lanes, Level, Mode, Outlook, Policy, Ready, Step, Why};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
 use crate::types::{SequenceId, Source, Token};
@@ -680,7 +680,7 @@ impl Engine {
     }
 
     /// See [`Step::covered`].
-    fn covered(&self, outlook: &Outlook) -> Vec<f32> {
+    fn covered(&self, outlook: &Outlook) -> Vec<Level> {
         let Some(seq) = self.sequences.get(&outlook.sequence) else {
             return Vec::new();
         };
@@ -693,7 +693,10 @@ impl Engine {
         while let Some(best) = seq.cache.children(at).next() {
             let of = |id| seq.cache.get(id).map_or(0.0, |c| c.cond);
             let all: f32 = seq.cache.children(at).map(of).sum();
-            covered.push(walked * all);
+            covered.push(Level {
+                best: walked * of(best),
+                any: walked * all,
+            });
             walked *= of(best);
             at = best;
         }

@@ -71,12 +71,21 @@ pub struct Ready<'a> {
 pub struct Step<'a> {
     /// Which.
     pub outlook: &'a Outlook,
-    /// What other sources already proposed past the node the drafter would look past: the
-    /// probabilities that the target walks one, two, … of those candidates, once there.
-    pub covered: &'a [f32],
+    /// What other sources already proposed past the node the drafter would look past, by
+    /// level.
+    pub covered: &'a [Level],
     /// Probability that the drafter's best child is right
     /// ([`Acceptance::top`](crate::acceptance::Acceptance::top)).
     pub top: f32,
+}
+
+/// Candidates one, two, … tokens past a node, along the best of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Level {
+    /// Probability that the target walks through the best one, once at the node.
+    pub best: f32,
+    /// Through any of its siblings or itself.
+    pub any: f32,
 }
 
 /// The numbers behind the last round, for people (`--explain-policy`).
@@ -303,6 +312,16 @@ impl Policy {
         let mut best: Option<(f64, Next, Source)> = None;
         for step in steps.iter().filter(|s| !behind(s)) {
             let Outlook { source, rows, .. } = *step.outlook;
+            let others: Vec<&Step> = steps
+                .iter()
+                .filter(|s| !behind(s) && s.outlook.source != source)
+                .collect();
+            // A drafter that is used again has to catch up anyway, and later with more rows;
+            // so that is no part of what this round's drafts cost.
+            let rows = match rows > 1 && self.catching_up_pays(ready, step, &others) {
+                true => 1,
+                false => rows,
+            };
             let first = self.draft_cost(source).ms(rows);
             let (value, next) = self.steps_worth(ready, step, first);
             if best.is_none_or(|b| value > b.0) {
@@ -317,7 +336,7 @@ impl Policy {
         let at_work: Vec<&Step> = steps.iter().filter(|s| !behind(s)).collect();
         let late = steps.iter().filter(behind).find(|s| {
             let needed = self.config.mode == Mode::Card && at_work.is_empty();
-            needed || self.prefill_pays(ready, s, &at_work)
+            needed || self.catching_up_pays(ready, s, &at_work)
         });
         if let Some(step) = late {
             return Some(step.outlook.source);
@@ -360,24 +379,37 @@ impl Policy {
         let rate = self.rate(base);
         let Outlook { source, reach, .. } = *step.outlook;
         let draft = self.draft_cost(source);
+        let expected = |reaches: &[f32], n: usize| {
+            let tokens: f64 = reaches[..n].iter().map(|r| f64::from(*r)).sum();
+            (tokens, self.target.ms(base.rows + n as u32))
+        };
         let (n, now) = self.best_size(base, ready.reaches, 0);
-        let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
-        let top = f64::from(step.top);
-        let mut gain = 0.0;
+        let (kept, before) = expected(ready.reaches, n);
+        let mut reaches = ready.reaches.to_vec();
         let mut walked = 1.0;
-        let before = self.target.ms(base.rows + n as u32);
         let mut best = (f64::NEG_INFINITY, Next::default());
         for steps in 1..=LOOKAHEAD {
-            walked *= top;
-            let known = step.covered.get(steps as usize - 1).copied();
-            let new = (walked - f64::from(known.unwrap_or(0.0))).max(0.0);
-            gain += f64::from(reach) * new;
-            let forward = self.target.ms(base.rows + n as u32 + steps);
-            let value = kept + gain - rate * (forward + cost) - now;
+            walked *= step.top;
+            // A draft adds a candidate, or makes one that is there surer.
+            let known = step.covered.get(steps as usize - 1);
+            let known = known.copied().unwrap_or_default();
+            let new = (walked - known.any).max(0.0);
+            if new > 0.0 {
+                let surer = reaches.iter().position(|r| *r <= reach * known.best);
+                if let Some(place) = surer.filter(|_| known.best > 0.0) {
+                    reaches.remove(place);
+                }
+                let now = reach * (known.best + new);
+                let place = reaches.partition_point(|r| *r >= now);
+                reaches.insert(place, now);
+            }
+            let (n, value) = self.best_size(base, &reaches, 0);
+            let value = value - rate * cost - now;
             if value > best.0 {
+                let (tokens, forward) = expected(&reaches, n);
                 let next = Next {
                     steps,
-                    tokens: gain,
+                    tokens: tokens - kept,
                     ms: cost + forward - before,
                 };
                 best = (value, next);
@@ -397,7 +429,7 @@ impl Policy {
     /// what there is without it: plain decoding, the drafters at work, and what this round's
     /// candidates promise. The rate reached so far says nothing of that: this drafter may be
     /// what brought it about, in the sequences before.
-    fn prefill_pays(&self, ready: &Ready, late: &Step, at_work: &[&Step]) -> bool {
+    fn catching_up_pays(&self, ready: &Ready, late: &Step, at_work: &[&Step]) -> bool {
         let (n, _) = self.best_size(ready.base, ready.reaches, 0);
         let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
         let now =
@@ -566,9 +598,11 @@ mod tests {
     }
 
     fn drafts(p: &mut Policy, ready: &Ready, outlook: &Outlook, covered: &[f32]) -> bool {
+        let level = |&p: &f32| Level { best: p, any: p };
+        let covered: Vec<Level> = covered.iter().map(level).collect();
         let step = Step {
             outlook,
-            covered,
+            covered: &covered,
             top: TOP,
         };
         p.draft_first(ready, &[step]).is_some()
@@ -619,6 +653,32 @@ mod tests {
             p.verified(ONE, 8, ms(12), ms(20), 5);
         }
         assert!(drafts(&mut p, &empty(100), &outlook(50), &[]));
+    }
+
+    #[test]
+    fn a_drafter_that_others_left_behind_catches_up() {
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 12.0)], &[(1, 1.0), (12, 12.0)]);
+        // A time in which text at hand was right, and made time precious.
+        for _ in 0..40 {
+            let ms = Duration::from_millis(12);
+            p.verified(ONE, 8, ms, ms, 3);
+        }
+        assert!(drafts(&mut p, &empty(100), &outlook(12), &[]));
+        // Not for the last few tokens.
+        assert!(!drafts(&mut p, &empty(1), &outlook(12), &[]));
+    }
+
+    #[test]
+    fn a_draft_may_take_the_place_of_a_worse_candidate() {
+        // Four candidates fit, a fifth costs a forward. Those at hand are doubtful.
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (5, 10.1), (6, 20.0)], &[(1, 1.0)]);
+        let known = [0.4, 0.2, 0.1, 0.05];
+        let ready = Ready {
+            reaches: &known,
+            depth: 4,
+            ..empty(100)
+        };
+        assert!(drafts(&mut p, &ready, &outlook(1), &known));
     }
 
     #[test]

@@ -12,11 +12,15 @@ use crate::types::Token;
 const AHEAD: usize = 12;
 
 /// What a match of `length` tokens is worth before anything was learned. Text that somebody
-/// says will come is surer to go on than text that happened to stand somewhere.
+/// says will come is surer to go on than text that happened to stand somewhere; but where
+/// nothing matches, the target is writing something else (docs/sources.md).
 fn confidence(length: usize) -> f32 {
     match length {
-        0 => 0.45,
-        n => 1.0 - 1.0 / (n as f32 + 3.0),
+        0 => 0.1,
+        1 => 0.7,
+        2 => 0.83,
+        3 => 0.88,
+        n => 1.0 - 1.0 / (n as f32 + 16.0),
     }
 }
 
