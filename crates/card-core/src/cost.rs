@@ -26,6 +26,8 @@ struct Point {
 
 /// Weight of a new measurement once a point is settled.
 const GAIN: f64 = 0.1;
+/// Measurements of a size that are enough to say something of smaller ones.
+const SOUND: u32 = 3;
 /// What was given counts like so many measurements.
 const GIVEN: f64 = 1.0;
 
@@ -71,11 +73,11 @@ impl CostCurve {
     }
 
     /// Learns that a forward of `rows` took `elapsed`. Outliers (a machine that paused)
-    /// are cut to three times the estimate.
+    /// are cut to twice the estimate.
     pub fn observe(&mut self, rows: u32, elapsed: Duration) {
         let ms = elapsed.as_secs_f64() * 1e3;
         let known = self.points.get(&rows).map(|p| self.value(p));
-        let ms = known.map_or(ms, |known| ms.min(3.0 * known));
+        let ms = known.map_or(ms, |known| ms.min(2.0 * known));
         let point = self.points.entry(rows).or_default();
         point.seen = point.seen.saturating_add(1);
         let gain = (1.0 / f64::from(point.seen)).max(GAIN);
@@ -89,6 +91,14 @@ impl CostCurve {
     /// costs one unit, so that a schedule can be made before the first forward.
     pub fn ms(&self, rows: u32) -> f64 {
         let rows = rows.max(1);
+        // No more than what larger ones were seen to take: a size that is seldom seen may
+        // have been measured on a machine that was busy then.
+        let larger = self.points.range(rows..).filter(|(_, p)| p.seen >= SOUND);
+        let most = larger.map(|(_, p)| self.value(p));
+        most.fold(self.between(rows), f64::min)
+    }
+
+    fn between(&self, rows: u32) -> f64 {
         let below = self.points.range(..=rows).next_back();
         let above = self.points.range(rows..).next();
         match (below, above) {
@@ -133,6 +143,21 @@ mod tests {
         }
         c.observe(2, Duration::from_secs(60));
         assert!(c.ms(2) < 13.0);
+    }
+
+    #[test]
+    fn a_small_forward_takes_no_longer_than_a_large_one() {
+        let mut c = CostCurve::from_points([(1, 10.0), (8, 40.0)]);
+        // A busy time in which only small ones were measured.
+        for _ in 0..30 {
+            c.observe(1, Duration::from_millis(100));
+        }
+        assert!(c.ms(1) > 90.0);
+        // It is over, and only large ones are.
+        for _ in 0..30 {
+            c.observe(8, Duration::from_millis(40));
+        }
+        assert!(c.ms(1) < 50.0, "{}", c.ms(1));
     }
 
     #[test]
