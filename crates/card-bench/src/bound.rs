@@ -20,6 +20,8 @@ pub struct Record {
     pub drafted: Vec<bool>,
     /// How many tokens from here on the sources that need no model propose rightly.
     pub free: Vec<u32>,
+    /// Tokens of the prompt.
+    pub prompt: usize,
     /// Probabilities that the draft model's proposals are right, best first, by how often
     /// such proposals are.
     pub chances: Vec<Vec<f64>>,
@@ -36,6 +38,8 @@ pub struct Costs {
     pub draft_step: f64,
     /// Milliseconds that another row of it adds at the least.
     draft_row: f64,
+    /// Milliseconds per token of a prompt it reads, at the least.
+    draft_read: f64,
 }
 
 impl Costs {
@@ -45,6 +49,8 @@ impl Costs {
         let more = draft.points().filter(|p| p.0 > 1);
         let row = more.map(|(rows, ms)| (ms - step) / f64::from(rows - 1));
         let draft_row = row.fold(f64::INFINITY, f64::min);
+        let read = draft.points().map(|(rows, ms)| ms / f64::from(rows));
+        let draft_read = read.fold(f64::INFINITY, f64::min);
         Costs {
             lanes,
             target,
@@ -54,6 +60,20 @@ impl Costs {
             } else {
                 0.0
             },
+            draft_read: if draft_read.is_finite() {
+                draft_read
+            } else {
+                0.0
+            },
+        }
+    }
+
+    /// What the drafter's reading of a prompt takes from decoding: on lanes of their own it
+    /// reads while the target does.
+    fn reading(&self, tokens: usize) -> f64 {
+        match self.lanes {
+            Lanes::Shared => tokens as f64 * self.draft_read,
+            Lanes::Disjoint => 0.0,
         }
     }
 
@@ -70,9 +90,22 @@ const MOST: usize = 64;
 
 /// Least milliseconds for the whole text (its length is the record's).
 pub fn least_ms(record: &Record, costs: &Costs) -> f64 {
-    over_lanes(costs.lanes, |target, draft| {
-        schedule(record, &costs.target, target, draft * costs.draft_step)
+    drafting_or_not(record, costs, |drafts| {
+        over_lanes(costs.lanes, |target, draft| {
+            let step = if drafts {
+                draft * costs.draft_step
+            } else {
+                f64::INFINITY
+            };
+            schedule(record, &costs.target, target, step)
+        })
     })
+}
+
+/// The lesser of `least(true)`, where the drafter has to read the prompt first, and
+/// `least(false)`, where nobody drafts.
+fn drafting_or_not(record: &Record, costs: &Costs, least: impl Fn(bool) -> f64) -> f64 {
+    f64::min(costs.reading(record.prompt) + least(true), least(false))
 }
 
 /// The least time, if `weighted` gives the least sum of the target's and the drafter's times
@@ -135,6 +168,7 @@ mod tests {
         Record {
             drafted: drafted.to_vec(),
             free: vec![0; drafted.len()],
+            prompt: 0,
             chances: Vec::new(),
         }
     }
@@ -158,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_that_is_not_worth_reading_is_not_read() {
+        let mut r = record(&[true; 10]);
+        r.prompt = 30;
+        assert_eq!(least_ms(&r, &flat(Lanes::Shared, 1.0)), 19.0 + 30.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Disjoint, 1.0)), 10.0);
+        r.prompt = 1000;
+        assert_eq!(least_ms(&r, &flat(Lanes::Shared, 1.0)), 100.0);
+    }
+
+    #[test]
     fn a_wrong_draft_ends_a_round() {
         // t t f t t: the third is the target's own.
         let r = record(&[true, true, false, true, true]);
@@ -172,6 +216,7 @@ mod tests {
         let r = Record {
             drafted: vec![false; 8],
             free: (0..8).rev().map(|n| n + 1).collect(),
+            prompt: 0,
             chances: Vec::new(),
         };
         assert_eq!(least_ms(&r, &flat(Lanes::Shared, 5.0)), 10.0);

@@ -101,6 +101,11 @@ impl Sample {
     pub fn ms_per_token(&self) -> f64 {
         self.decode_ms / self.decoded.max(1) as f64
     }
+
+    /// Milliseconds per token of the whole answer.
+    pub fn answer_ms_per_token(&self) -> f64 {
+        (self.first_ms + self.decode_ms) / (self.decoded + 1) as f64
+    }
 }
 
 /// Why a contest ended.

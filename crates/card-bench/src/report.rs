@@ -54,6 +54,8 @@ pub struct Row {
     pub runs: usize,
     /// Time per token of plain decoding over its own, on the same prompt.
     pub speed_up: Spread,
+    /// The same over the whole answer, the time to its first token included.
+    pub answer_speed_up: Spread,
     /// Tokens per second after the first token.
     pub tokens_per_second: Spread,
     /// Milliseconds to the first token.
@@ -218,6 +220,11 @@ fn row(name: &str, samples: &[(&Sample, &Sample)]) -> Row {
                 .iter()
                 .map(|(s, plain)| plain.ms_per_token() / s.ms_per_token()),
         ),
+        answer_speed_up: Spread::of(
+            samples
+                .iter()
+                .map(|(s, plain)| plain.answer_ms_per_token() / s.answer_ms_per_token()),
+        ),
         tokens_per_second: Spread::of(samples.iter().map(|s| 1e3 / s.0.ms_per_token())),
         first_ms: Spread::of(samples.iter().map(|s| s.0.first_ms)),
         gap_ms: [0.5, 0.95, 0.99].map(|p| percentile(&gaps, p)),
@@ -250,7 +257,7 @@ impl Report {
         for (name, value) in &self.facts {
             let _ = writeln!(out, "- {name}: {value}");
         }
-        out.push_str("\nMedian (least–most) over the prompts; speed-up is against plain decoding of the same prompt in the same run.\n");
+        out.push_str("\nMedian (least–most) over the prompts; speed-up is against plain decoding of the same prompt in the same run, from the first token on; over the whole answer, the time to the first token counts too.\n");
         for cell in &self.cells {
             let _ = write!(
                 out,
@@ -365,9 +372,10 @@ impl Report {
     }
 }
 
-const HEADS: [&str; 14] = [
+const HEADS: [&str; 15] = [
     "",
     "speed-up",
+    "whole answer",
     "tokens/s",
     "first token ms",
     "gap p50/p95/p99 ms",
@@ -382,7 +390,7 @@ const HEADS: [&str; 14] = [
     "same text",
 ];
 
-fn columns(r: &Row) -> [String; 14] {
+fn columns(r: &Row) -> [String; 15] {
     let per_cent = |x: f64| format!("{:.0} %", 100.0 * x);
     let bounded = |share: Option<Spread>| share.map_or("–".into(), |b| per_cent(b.median));
     let sources: Vec<String> = r
@@ -405,6 +413,7 @@ fn columns(r: &Row) -> [String; 14] {
     [
         r.name.clone(),
         r.speed_up.to_string(),
+        r.answer_speed_up.to_string(),
         r.tokens_per_second.to_string(),
         format!(
             "{:.0} ({:.0}–{:.0})",
@@ -469,6 +478,13 @@ mod tests {
         let odd = sample(100.0, &other);
         let r = row("auto", &[(&fast, &plain), (&odd, &plain)]);
         assert_eq!((r.speed_up.least, r.speed_up.most), (1.0, 2.0));
+        // First tokens that take as long as the rest take half of the gain.
+        let late = |sample: &Sample| Sample {
+            first_ms: 100.0,
+            ..sample.clone()
+        };
+        let whole = row("auto", &[(&late(&fast), &late(&plain))]);
+        assert!((whole.answer_speed_up.median - 200.0 / 150.0).abs() < 1e-9);
         assert_eq!(r.same_text, Some(1));
         assert_eq!(r.left_at, [0.5]);
     }

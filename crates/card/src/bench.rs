@@ -56,7 +56,10 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         }
         false => None,
     };
-    let known = proposed.as_ref().map(|p| known(&rig, p)).transpose()?;
+    let known = proposed
+        .as_ref()
+        .map(|p| known(&rig, &tasks, p))
+        .transpose()?;
     let report = Report {
         title: "card bench".into(),
         emulated: rig
@@ -175,7 +178,7 @@ fn proposed(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Vec<Known>>
 }
 
 /// What the bound needs to know.
-fn known(rig: &Rig, proposed: &[Known]) -> Result<report::Known> {
+fn known(rig: &Rig, tasks: &[Task], proposed: &[Known]) -> Result<report::Known> {
     let placement = rig.placement(None).context("no placement")?;
     let mut acceptance = Acceptance::default();
     for place in proposed.iter().flat_map(|k| &k.drafted) {
@@ -188,18 +191,19 @@ fn known(rig: &Rig, proposed: &[Known]) -> Result<report::Known> {
         let chance = |(rank, &prob)| acceptance.expect(Source::Draft, prob, rank as u8).into();
         proposals.map(chance).collect()
     };
-    let record = |known: &Known| {
+    let record = |(known, task): (&Known, &Task)| {
         // The first token comes with the prompt.
         let places = || known.drafted.iter().skip(1);
         Record {
             drafted: places().map(|p| p.rank.is_some()).collect(),
             chances: places().map(chances).collect(),
             free: known.free.iter().skip(1).copied().collect(),
+            prompt: task.prompt.len(),
         }
     };
     let curve = |points: &[(u32, f64)]| CostCurve::from_points(points.iter().copied());
     Ok(report::Known {
-        records: proposed.iter().map(record).collect(),
+        records: proposed.iter().zip(tasks).map(record).collect(),
         costs: Costs::new(
             placement.lanes,
             curve(&placement.target),
@@ -279,7 +283,8 @@ fn print(report: &Report) {
         println!("emulated devices: {emulated}");
     }
     println!(
-        "speed-up over plain decoding, median (least–most); τ: tokens per target forward; \
+        "speed-up over plain decoding, median (least–most), from the first token on and over the \
+         whole answer; τ: tokens per target forward; \
          bound: share of what perfect information could reach, and of the best without it"
     );
     for Cell { category, rows } in &report.cells {
@@ -301,9 +306,10 @@ fn print(report: &Report) {
                 _ => String::new(),
             };
             println!(
-                "  {:30} {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{bound}{same}",
+                "  {:30} {:18} whole {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{bound}{same}",
                 r.name,
                 r.speed_up.to_string(),
+                r.answer_speed_up.to_string(),
                 r.tokens_per_second.median,
                 r.mean_accepted_length,
                 100.0 * r.hit_rate,

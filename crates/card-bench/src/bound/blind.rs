@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::{Costs, MOST, Record, over_lanes};
+use super::{Costs, MOST, Record, drafting_or_not, over_lanes};
 
 /// Draft nodes a tree may look past; what others would add is next to nothing.
 const EXPANSIONS: usize = 48;
@@ -18,8 +18,10 @@ const LEAST: f64 = 0.01;
 
 /// Expected milliseconds for the whole text, at the best.
 pub fn expected_ms(record: &Record, costs: &Costs) -> f64 {
-    over_lanes(costs.lanes, |target, draft| {
-        schedule(record, costs, target, draft)
+    drafting_or_not(record, costs, |drafts| {
+        over_lanes(costs.lanes, |target, draft| {
+            schedule(record, costs, target, drafts.then_some(draft))
+        })
     })
 }
 
@@ -45,8 +47,9 @@ impl PartialOrd for Node {
     }
 }
 
-/// Expected time with these weights of the lanes' times. Dynamic programming from the end.
-fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: f64) -> f64 {
+/// Expected time with these weights of the lanes' times; without one of the drafter's, nobody
+/// drafts. Dynamic programming from the end.
+fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f64>) -> f64 {
     let length = record.drafted.len();
     let verify: Vec<f64> = (0..=MOST as u32)
         .map(|n| weight * costs.target.ms(1 + n))
@@ -60,6 +63,10 @@ fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: f64) -> f
         for n in 1..=free.min(left).min(MOST) {
             best = f64::min(best, verify[n] + least[i + n + 1]);
         }
+        let Some(draft_weight) = draft_weight else {
+            least[i] = best;
+            continue;
+        };
         let mut heap = BinaryHeap::from([Node {
             reach: 1.0,
             depth: 0,
@@ -125,6 +132,7 @@ mod tests {
         Record {
             drafted: right.to_vec(),
             free: vec![0; right.len()],
+            prompt: 0,
             chances,
         }
     }
