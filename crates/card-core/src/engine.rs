@@ -20,7 +20,7 @@ use crate::parked::{Parked, Running};
 use crate::policy::{Base, Lanes, Level, Mode, Outlook, Policy, Ready, Step, Why};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
-use crate::types::{SequenceId, Source, Token};
+use crate::types::{SequenceId, Source, SourceSet, Token};
 
 pub use round::{DraftSpan, Round, RoundNode};
 
@@ -204,6 +204,8 @@ struct Sequence {
     suffix: TextIndex,
     /// The text that is expected.
     prediction: Prediction,
+    /// Share of the tokens that text at hand proposed.
+    free: FreeShare,
     logprobs: Option<usize>,
     constraint: Option<Box<dyn Constraint>>,
     /// Evictions that were reported.
@@ -218,6 +220,34 @@ struct Sequence {
     alone: bool,
     /// Nothing is proposed for it.
     plain: bool,
+}
+
+/// How much of a sequence is proposed without a model.
+struct FreeShare {
+    proposed: f64,
+    tokens: f64,
+}
+
+impl FreeShare {
+    /// Before anything is written: text that is expected mostly comes, other text seldom
+    /// repeats itself (docs/sources.md). Counts like ten tokens.
+    fn new(predicted: bool) -> Self {
+        FreeShare {
+            proposed: if predicted { 8.5 } else { 1.0 },
+            tokens: 10.0,
+        }
+    }
+
+    /// So many tokens were written, and these candidates accepted.
+    fn observe(&mut self, tokens: usize, accepted: &[SourceSet]) {
+        let free = |s: &&SourceSet| s.iter().any(|s| s.drafter().is_none());
+        self.tokens += tokens as f64;
+        self.proposed += accepted.iter().filter(free).count() as f64;
+    }
+
+    fn get(&self) -> f64 {
+        self.proposed / self.tokens
+    }
 }
 
 /// The part of a running forward that belongs to one sequence.
@@ -360,6 +390,7 @@ impl Engine {
                 counts: Counts::default(),
                 suffix: TextIndex::new(if free { &prompt } else { &[] }),
                 prediction: Prediction::new(if free { &prediction } else { &[] }),
+                free: FreeShare::new(free && !prediction.is_empty()),
                 params,
                 prompt: prompt.len(),
                 decoded,
@@ -595,6 +626,7 @@ impl Engine {
             reaches: &reaches,
             depth,
             tokens_left: left as u32,
+            free: self.free_share(),
         };
         match config.lanes {
             Lanes::Shared => {
@@ -719,6 +751,12 @@ impl Engine {
         }
         reaches.sort_by(|a, b| b.total_cmp(a));
         reaches
+    }
+
+    /// See [`Ready::free`].
+    fn free_share(&self) -> f64 {
+        let all = self.sequences.values().map(|s| s.free.get());
+        all.sum::<f64>() / self.sequences.len().max(1) as f64
     }
 
     /// Length of the longest chain of best candidates.

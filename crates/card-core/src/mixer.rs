@@ -44,11 +44,14 @@ pub struct Mixer {
 impl Default for Mixer {
     fn default() -> Self {
         let set = |index: usize| {
-            let members = (index / 2).count_ones().max(1) as f32;
-            // Alone, a source is believed; those who agree are surer than their average.
-            let weight = match members {
-                1.0 => 1.0,
-                n => 1.3 / n,
+            let proposed = SourceSet::from_bits(index / 2);
+            let members = proposed.len().max(1) as f32;
+            // Alone, a source is believed, and so is the average of those who read it off the
+            // same text. A model that agrees with them makes it surer than that.
+            let model = proposed.iter().any(|s| s.drafter().is_some());
+            let weight = match proposed.len() > 1 && model {
+                true => 1.3 / members,
+                false => 1.0 / members,
             };
             Weights {
                 source: [weight; SOURCES],

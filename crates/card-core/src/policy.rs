@@ -64,6 +64,8 @@ pub struct Ready<'a> {
     pub depth: u32,
     /// Most tokens a sequence may still write.
     pub tokens_left: u32,
+    /// Share of them that sources without a model are expected to propose.
+    pub free: f64,
 }
 
 /// A step a drafter could take.
@@ -438,7 +440,7 @@ impl Policy {
         let plain = self.plain_rate(ready.base.sequences);
         let without = others.fold(now.max(plain), f64::max);
         let with = self.promise_of(late).max(without);
-        let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS);
+        let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS) * (1.0 - ready.free);
         let Outlook { source, rows, .. } = *late.outlook;
         left / without - left / with > self.draft_cost(source).ms(rows)
     }
@@ -594,6 +596,7 @@ mod tests {
             reaches: &[],
             depth: 0,
             tokens_left,
+            free: 0.0,
         }
     }
 
@@ -642,6 +645,18 @@ mod tests {
         let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (500, 100.0)]);
         assert!(drafts(&mut p, &empty(100), &outlook(500), &[]));
         assert!(!drafts(&mut p, &empty(5), &outlook(500), &[]));
+    }
+
+    #[test]
+    fn a_draft_model_does_not_read_for_what_is_proposed_without_it() {
+        let curve = &[(1, 10.0), (8, 12.0)];
+        let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (200, 200.0)]);
+        assert!(drafts(&mut p, &empty(100), &outlook(200), &[]));
+        let ready = Ready {
+            free: 0.9,
+            ..empty(100)
+        };
+        assert!(!drafts(&mut p, &ready, &outlook(200), &[]));
     }
 
     #[test]

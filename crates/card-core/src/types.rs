@@ -107,6 +107,11 @@ impl SourceSet {
         self.0 == 0
     }
 
+    /// The set of that number.
+    pub(crate) fn from_bits(bits: usize) -> Self {
+        SourceSet(bits as u8)
+    }
+
     /// The set as a number below 2^[`SOURCES`].
     pub fn bits(self) -> usize {
         usize::from(self.0)

@@ -278,6 +278,7 @@ impl Engine {
             .acceptance
             .learn(&mut seq.counts, &seq.cache, &round.tokens);
         if self.config.free_sources {
+            seq.free.observe(committed.len(), &round.accepted);
             seq.suffix.extend(committed);
             if let Some(corrections) = &mut memory.corrections {
                 corrections.learn(&seq.tokens, start);
