@@ -612,14 +612,9 @@ impl Engine {
         if !deciding {
             return None;
         }
-        let context = self.config.limits.context as usize;
-        let left = |s: &Sequence| s.end.min(context).saturating_sub(s.tokens.len());
-        let left = self.sequences.values().map(left).max().unwrap_or(0);
+        let left = self.sequences.keys().map(|&id| self.left(id)).max();
+        let left = left.unwrap_or(0);
         let depth = self.depth();
-        // Nothing past the end is ever verified.
-        if depth as usize + 1 >= left {
-            return None;
-        }
         let reaches = self.ready();
         let ready = Ready {
             base: self.base(),
@@ -630,8 +625,11 @@ impl Engine {
         };
         match config.lanes {
             Lanes::Shared => {
+                // Nothing past the end is ever verified.
+                let wanted = |o: &&Outlook| o.path.len() + 1 < self.left(o.sequence);
+                let outlooks: Vec<&Outlook> = outlooks.iter().filter(wanted).collect();
                 let covered: Vec<_> = outlooks.iter().map(|o| self.covered(o)).collect();
-                let steps = outlooks.iter().zip(&covered);
+                let steps = outlooks.into_iter().zip(&covered);
                 let steps: Vec<Step> = steps
                     .map(|(outlook, covered)| Step {
                         outlook,
@@ -642,12 +640,14 @@ impl Engine {
                 self.policy.draft_first(&ready, &steps).map(Action::Draft)
             }
             Lanes::Disjoint if config.mode == Mode::DraftThenVerify => {
-                let heard = self.sequences.values_mut().filter(|s| !s.alone);
-                let least = heard.map(|s| s.ahead()).min();
-                if least.unwrap_or(u32::MAX) >= config.draft_len {
-                    return None;
-                }
-                self.wait(now, self.policy.patience())
+                let context = self.config.limits.context as usize;
+                let mut heard = self.sequences.values_mut().filter(|s| !s.alone);
+                let short = heard.any(|s| {
+                    let ahead = s.ahead();
+                    ahead < config.draft_len && ahead as usize + 1 < s.left(context)
+                });
+                let patience = self.policy.patience();
+                short.then(|| self.wait(now, patience)).flatten()
             }
             Lanes::Disjoint => {
                 let open = self.open_place()?;
@@ -679,22 +679,29 @@ impl Engine {
     /// The best place a drafter on another lane has not looked past yet. `None` if that is
     /// where it has not been at all, so that it will not be there soon.
     fn open_place(&mut self) -> Option<Open> {
+        let context = self.config.limits.context as usize;
         let mut best: Option<Open> = None;
         for (&sequence, seq) in &mut self.sequences {
             if seq.alone {
                 continue;
             }
             let empty = seq.cache.is_empty();
-            let reach = if empty {
-                1.0
+            let last = seq.tokens.len() as u32 - 1;
+            let (reach, depth) = if empty {
+                (1.0, 0)
             } else {
                 seq.cache.frontier(1, u32::MAX, 0.0, &mut self.nodes);
                 let open = self.nodes.first().and_then(|&n| seq.cache.get(n));
                 match open {
-                    Some(c) if c.sources.iter().any(|s| s.drafter().is_some()) => c.reach,
+                    Some(c) if c.sources.iter().any(|s| s.drafter().is_some()) => {
+                        (c.reach, c.position - last)
+                    }
                     _ => continue,
                 }
             };
+            if depth as usize + 1 >= seq.left(context) {
+                continue;
+            }
             if best.as_ref().is_none_or(|b| reach > b.outlook.reach) {
                 best = Some(Open {
                     outlook: Outlook {
@@ -709,6 +716,13 @@ impl Engine {
             }
         }
         best
+    }
+
+    /// Tokens a sequence may still write.
+    fn left(&self, sequence: SequenceId) -> usize {
+        let context = self.config.limits.context as usize;
+        let seq = self.sequences.get(&sequence);
+        seq.map_or(0, |s| s.left(context))
     }
 
     /// See [`Step::covered`].
@@ -1046,6 +1060,11 @@ impl Sequence {
     /// (see [`Engine::complete`]), or prompt.
     fn pending(&self) -> usize {
         self.tokens.len() - self.decoded
+    }
+
+    /// Tokens it may still write in a context of so many.
+    fn left(&self, context: usize) -> usize {
+        self.end.min(context).saturating_sub(self.tokens.len())
     }
 
     /// Some of the prompt is missing in the stem.

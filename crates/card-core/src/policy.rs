@@ -390,7 +390,10 @@ impl Policy {
         let mut reaches = ready.reaches.to_vec();
         let mut walked = 1.0;
         let mut best = (f64::NEG_INFINITY, Next::default());
-        for steps in 1..=LOOKAHEAD {
+        let room = ready
+            .tokens_left
+            .saturating_sub(step.outlook.path.len() as u32 + 1);
+        for steps in 1..=LOOKAHEAD.min(room) {
             walked *= step.top;
             // A draft adds a candidate, or makes one that is there surer.
             let known = step.covered.get(steps as usize - 1);
