@@ -5,7 +5,9 @@
 //! ln(p / (1 − p)), summed with weights and squashed. The weights are learned online, from
 //! what the target wrote, by gradient descent on the coding cost. A set of weights for
 //! each combination of sources lets "draft and suffix agree" mean something else than
-//! "suffix says so, draft says otherwise".
+//! "suffix says so, draft says otherwise". Before anything is learned a draft model's word
+//! goes first: what text at hand says of a place that the model has looked at, and that is
+//! not among its proposals, is hardly ever right.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,29 +39,37 @@ struct Weights {
 /// The weights. See the [module](self) documentation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mixer {
-    /// By who proposed and by whether anyone is against.
+    /// By who proposed and by whether anyone, or a draft model, is against.
     sets: Vec<Weights>,
 }
 
 impl Default for Mixer {
     fn default() -> Self {
+        /// Against a draft model's word, text at hand is believed so much less.
+        const CONTRADICTED: f32 = -3.0;
         let set = |index: usize| {
-            let proposed = SourceSet::from_bits(index / 2);
-            let members = proposed.len().max(1) as f32;
+            let proposed = SourceSet::from_bits(index / OPPOSITIONS);
+            let models = proposed.iter().filter(is_model).count();
+            let texts = proposed.len() - models;
             // Alone, a source is believed, and so is the average of those who read it off the
-            // same text. A model that agrees with them makes it surer than that.
-            let model = proposed.iter().any(|s| s.drafter().is_some());
-            let weight = match proposed.len() > 1 && model {
-                true => 1.3 / members,
-                false => 1.0 / members,
+            // same text. Models who agree are surer than their average.
+            let model = match models {
+                0 | 1 => 1.0,
+                n => 1.3 / n as f32,
             };
+            let text = match models {
+                0 => 1.0 / texts.max(1) as f32,
+                _ => 0.3,
+            };
+            let weight = |s: Source| if is_model(&s) { model } else { text };
+            let contradicted = models == 0 && index % OPPOSITIONS == OPPOSITIONS - 1;
             Weights {
-                source: [weight; SOURCES],
-                bias: 0.0,
+                source: Source::ALL.map(weight),
+                bias: if contradicted { CONTRADICTED } else { 0.0 },
             }
         };
         Mixer {
-            sets: (0..2 << SOURCES).map(set).collect(),
+            sets: (0..OPPOSITIONS << SOURCES).map(set).collect(),
         }
     }
 }
@@ -87,12 +97,25 @@ impl Mixer {
 
     /// Whether a saved mixer is one of this version.
     pub(crate) fn fits(&self) -> bool {
-        self.sets.len() == 2 << SOURCES
+        self.sets.len() == OPPOSITIONS << SOURCES
     }
 }
 
+/// Nobody is against, text at hand only, or a draft model.
+const OPPOSITIONS: usize = 3;
+
 fn index(opinions: &Opinions) -> usize {
-    2 * opinions.proposed.bits() + usize::from(!opinions.against.is_empty())
+    let against = opinions.against;
+    let opposition = match (against.is_empty(), against.iter().any(|s| is_model(&s))) {
+        (true, _) => 0,
+        (false, false) => 1,
+        (false, true) => 2,
+    };
+    OPPOSITIONS * opinions.proposed.bits() + opposition
+}
+
+fn is_model(source: &Source) -> bool {
+    source.drafter().is_some()
 }
 
 fn stretch(p: f32) -> f32 {
@@ -130,6 +153,17 @@ mod tests {
             &[],
         ));
         assert!(both > alone);
+        // A doubtful match takes nothing from a sure draft.
+        let doubtful = [(Source::Draft, 0.95), (Source::Suffix, 0.5)];
+        assert!(m.mix(&opinions(&doubtful, &[])) > 0.949);
+    }
+
+    #[test]
+    fn text_at_hand_is_doubted_where_a_model_says_otherwise() {
+        let m = Mixer::default();
+        let against = |who| m.mix(&opinions(&[(Source::Suffix, 0.7)], &[who]));
+        assert!(against(Source::Draft) < 0.2);
+        assert!((against(Source::Prediction) - 0.7).abs() < 1e-3);
     }
 
     #[test]
