@@ -48,23 +48,13 @@ impl Costs {
         let step = draft.ms(1);
         let more = draft.points().filter(|p| p.0 > 1);
         let row = more.map(|(rows, ms)| (ms - step) / f64::from(rows - 1));
-        let draft_row = row.fold(f64::INFINITY, f64::min);
         let read = draft.points().map(|(rows, ms)| ms / f64::from(rows));
-        let draft_read = read.fold(f64::INFINITY, f64::min);
         Costs {
             lanes,
             target,
             draft_step: step,
-            draft_row: if draft_row.is_finite() {
-                draft_row.clamp(0.0, step)
-            } else {
-                0.0
-            },
-            draft_read: if draft_read.is_finite() {
-                draft_read
-            } else {
-                0.0
-            },
+            draft_row: row.reduce(f64::min).unwrap_or(0.0).clamp(0.0, step),
+            draft_read: read.reduce(f64::min).unwrap_or(0.0),
         }
     }
 

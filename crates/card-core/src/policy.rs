@@ -311,16 +311,13 @@ impl Policy {
 
     fn draft_on(&mut self, ready: &Ready, steps: &[Step]) -> Option<Source> {
         let behind = |s: &&Step| s.outlook.rows >= PREFILL_ROWS;
+        let at_work: Vec<&Step> = steps.iter().filter(|s| !behind(s)).collect();
         let mut best: Option<(f64, Next, Source)> = None;
-        for step in steps.iter().filter(|s| !behind(s)) {
+        for step in at_work.iter().copied() {
             let Outlook { source, rows, .. } = *step.outlook;
-            let others: Vec<&Step> = steps
-                .iter()
-                .filter(|s| !behind(s) && s.outlook.source != source)
-                .collect();
             // A drafter that is used again has to catch up anyway, and later with more rows;
             // so that is no part of what this round's drafts cost.
-            let rows = match rows > 1 && self.catching_up_pays(ready, step, &others) {
+            let rows = match rows > 1 && self.catching_up_pays(ready, step, &at_work) {
                 true => 1,
                 false => rows,
             };
@@ -335,7 +332,6 @@ impl Policy {
             return Some(source);
         }
         // A drafter that has to read the prompt first must be better than those that did.
-        let at_work: Vec<&Step> = steps.iter().filter(|s| !behind(s)).collect();
         let late = steps.iter().filter(behind).find(|s| {
             let needed = self.config.mode == Mode::Card && at_work.is_empty();
             needed || self.catching_up_pays(ready, s, &at_work)
@@ -346,7 +342,7 @@ impl Policy {
         // Nothing at hand and drafting looks bad: CARD drafts one step all the same; auto
         // only now and then, to notice when things change.
         let idle = ready.reaches.is_empty();
-        let tried = steps.iter().filter(|s| !behind(s)).find(|s| {
+        let tried = at_work.into_iter().find(|s| {
             let Outlook { source, rows, .. } = *s.outlook;
             self.config.mode == Mode::Card || self.may_explore(ready.base, source, rows)
         });
@@ -439,12 +435,13 @@ impl Policy {
         let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
         let now =
             (f64::from(ready.base.sequences) + kept) / self.target.ms(ready.base.rows + n as u32);
-        let others = at_work.iter().map(|s| self.promise_of(s));
+        let Outlook { source, rows, .. } = *late.outlook;
+        let others = at_work.iter().filter(|s| s.outlook.source != source);
+        let others = others.map(|s| self.promise_of(s));
         let plain = self.plain_rate(ready.base.sequences);
         let without = others.fold(now.max(plain), f64::max);
         let with = self.promise_of(late).max(without);
         let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS) * (1.0 - ready.free);
-        let Outlook { source, rows, .. } = *late.outlook;
         left / without - left / with > self.draft_cost(source).ms(rows)
     }
 
