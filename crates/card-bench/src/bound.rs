@@ -7,11 +7,13 @@
 //! a better policy could still bring, and how much only better drafts or devices could.
 
 mod blind;
+mod witness;
 
 use card_core::cost::CostCurve;
 use card_core::policy::Lanes;
 
 pub use blind::expected_ms;
+pub use witness::{Witness, records};
 
 /// What is known of a text, position by position.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +27,17 @@ pub struct Record {
     /// Probabilities that the draft model's proposals are right, best first, by how often
     /// such proposals are.
     pub chances: Vec<Vec<f64>>,
+    /// What text at hand proposes from here on.
+    pub hand: Vec<Vec<Hand>>,
+}
+
+/// A token that text at hand proposes.
+#[derive(Clone, Debug, Default)]
+pub struct Hand {
+    /// Probability that it is right if those before it are, by how often such tokens are.
+    pub chance: f64,
+    /// Probabilities of the draft model's other proposals for its place, best first.
+    pub beside: Vec<f64>,
 }
 
 /// What forwards take.
@@ -158,8 +171,7 @@ mod tests {
         Record {
             drafted: drafted.to_vec(),
             free: vec![0; drafted.len()],
-            prompt: 0,
-            chances: Vec::new(),
+            ..Record::default()
         }
     }
 
@@ -206,8 +218,7 @@ mod tests {
         let r = Record {
             drafted: vec![false; 8],
             free: (0..8).rev().map(|n| n + 1).collect(),
-            prompt: 0,
-            chances: Vec::new(),
+            ..Record::default()
         };
         assert_eq!(least_ms(&r, &flat(Lanes::Shared, 5.0)), 10.0);
     }

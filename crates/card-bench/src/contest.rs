@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use card_core::sampler::SamplingParams;
 use card_core::sources::{Chain, Prediction, TextIndex};
-use card_core::types::{SOURCES, Token};
+use card_core::types::{SOURCES, Source, Token};
 use card_engine::{Engine, Event, Failure, Generate};
 
 use crate::peer::{Peer, PeerError};
@@ -247,28 +247,34 @@ fn joules() -> Option<f64> {
     Some(text.trim().parse::<f64>().ok()? / 1e6)
 }
 
-/// How many tokens of `text` from each index on the sources that need no model propose
-/// rightly there.
-pub fn free_lengths(task: &Task, text: &[Token]) -> Vec<u32> {
+/// What text at hand proposes for the places of `text` from each index on. Where two sources
+/// propose something, the one that is right for longer.
+pub fn at_hand(task: &Task, text: &[Token]) -> Vec<(Source, Chain)> {
     let mut own = TextIndex::new(&task.prompt);
     let mut predicted = Prediction::new(&task.prediction);
     let mut so_far = task.prompt.clone();
-    let mut chain = Chain::new();
-    let right = |chain: &Chain, rest: &[Token]| {
-        let pairs = chain.iter().zip(rest);
-        pairs.take_while(|(c, t)| c.0 == **t).count() as u32
-    };
-    let mut lengths = Vec::with_capacity(text.len());
+    let mut proposed = Vec::with_capacity(text.len());
     for (i, &token) in text.iter().enumerate() {
-        own.continue_itself(&mut chain);
-        let mut most = right(&chain, &text[i..]);
-        predicted.propose(&so_far, usize::from(i > 0), &mut chain);
-        most = most.max(right(&chain, &text[i..]));
-        lengths.push(most);
+        let (mut repeated, mut expected) = (Chain::new(), Chain::new());
+        own.continue_itself(&mut repeated);
+        predicted.propose(&so_far, usize::from(i > 0), &mut expected);
+        let rest = &text[i..];
+        let longer = right(&expected, rest) >= right(&repeated, rest);
+        proposed.push(if longer && !expected.is_empty() {
+            (Source::Prediction, expected)
+        } else {
+            (Source::Suffix, repeated)
+        });
         own.extend(&[token]);
         so_far.push(token);
     }
-    lengths
+    proposed
+}
+
+/// How many tokens of a chain are those of `text`.
+pub fn right(chain: &Chain, text: &[Token]) -> usize {
+    let pairs = chain.iter().zip(text);
+    pairs.take_while(|(c, t)| c.0 == **t).count()
 }
 
 #[cfg(test)]
@@ -276,14 +282,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn free_lengths_see_repetition_and_prediction() {
+    fn text_at_hand_is_repetition_and_prediction() {
         let task = Task {
             category: String::new(),
             text: String::new(),
             prompt: vec![1, 2, 3, 4, 5],
             prediction: vec![7, 8, 9],
         };
-        assert_eq!(free_lengths(&task, &[2, 3, 4, 5]), [0, 0, 2, 1]);
-        assert_eq!(free_lengths(&task, &[7, 8, 9]), [3, 2, 1]);
+        let lengths = |text: &[Token]| -> Vec<usize> {
+            let proposed = at_hand(&task, text);
+            let each = proposed.iter().enumerate();
+            each.map(|(i, (_, chain))| right(chain, &text[i..]))
+                .collect()
+        };
+        assert_eq!(lengths(&[2, 3, 4, 5]), [0, 0, 2, 1]);
+        assert_eq!(lengths(&[7, 8, 9]), [3, 2, 1]);
+        assert_eq!(at_hand(&task, &[7, 8])[1].0, Source::Prediction);
     }
 }

@@ -11,7 +11,7 @@ const SEQUENCE: SequenceId = SequenceId(u64::MAX - 3);
 const ROWS: usize = 64;
 
 /// For each token of `text`, the `branch` first proposals (greedy) of the draft model given
-/// `prompt` and the text before it.
+/// `prompt` and the text before it, and their tokens.
 ///
 /// # Errors
 /// If the model fails, or the text does not fit its context.
@@ -20,13 +20,14 @@ pub fn proposed(
     prompt: &[Token],
     text: &[Token],
     branch: usize,
-) -> Result<Vec<Place>, ModelError> {
+) -> Result<Vec<(Place, Vec<Token>)>, ModelError> {
     let mut found = Vec::with_capacity(text.len());
     along(model, prompt, text, branch, &mut |token, proposals| {
-        found.push(Place {
+        let place = Place {
             rank: proposals.iter().position(|p| p.0 == token),
             probabilities: proposals.iter().map(|p| p.1).collect(),
-        });
+        };
+        found.push((place, proposals.iter().map(|p| p.0).collect()));
     })?;
     Ok(found)
 }
@@ -147,9 +148,9 @@ mod tests {
         let prompt = [1, 2, 3];
         let text = written(&prompt, 40);
         let own = proposed(&mut model(0.0), &prompt, &text, 1).unwrap();
-        assert!(own.iter().all(|p| p.rank == Some(0)) && own.len() == 40);
+        assert!(own.iter().all(|(p, _)| p.rank == Some(0)) && own.len() == 40);
         let noisy = proposed(&mut model(2.0), &prompt, &text, 1).unwrap();
-        let right = noisy.iter().filter(|p| p.rank.is_some()).count();
+        let right = noisy.iter().filter(|(p, _)| p.rank.is_some()).count();
         assert!(right > 3 && right < 40, "{right}");
     }
 }

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use card_bench::bound::{Costs, Record};
+use card_bench::bound::{Costs, Witness, records};
 use card_bench::contest::{self, Contestant, Rules, Task};
 use card_bench::prompts::{self, Prompt};
 use card_bench::report::{self, Cell, Report};
-use card_core::acceptance::Acceptance;
 use card_core::cost::CostCurve;
-use card_core::drafter::Place;
 use card_core::sampler::SamplingParams;
-use card_core::types::{Source, Token};
+use card_core::types::Token;
 use card_engine::recall;
 use card_llama::{Message, on_own_thread};
 use card_sim::recording::Recorded;
@@ -56,10 +54,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         }
         false => None,
     };
-    let known = proposed
-        .as_ref()
-        .map(|p| known(&rig, &tasks, p))
-        .transpose()?;
+    let known = proposed.as_ref().map(|p| known(&rig, p)).transpose()?;
     let report = Report {
         title: "card bench".into(),
         emulated: rig
@@ -149,27 +144,22 @@ pub fn tasks(
     chosen.into_iter().map(task).collect()
 }
 
-/// What the sources would have proposed for each place of a text.
-struct Known {
-    drafted: Vec<Place>,
-    /// How many tokens from here on text at hand proposes rightly.
-    free: Vec<u32>,
-}
-
-fn proposed(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Vec<Known>> {
+/// What the sources would have proposed for each place of the texts.
+fn proposed<'a>(rig: &Rig, tasks: &[Task], texts: &[&'a [Token]]) -> Result<Vec<Witness<'a>>> {
     let mut scratch = rig.scratch_draft()?.context("no draft model")?;
     let mut all = Vec::new();
     let bar = progress::bar(
         tasks.len() as u64,
         "  computing the bound {bar:24} {eta:>4}",
     );
-    for (task, text) in tasks.iter().zip(texts) {
-        // The first token comes with the prompt.
-        let drafted =
-            on_own_thread(|| recall::proposed(&mut scratch, &task.prompt, text, rig.branch()))?;
-        all.push(Known {
-            drafted,
-            free: contest::free_lengths(task, text),
+    for (task, &text) in tasks.iter().zip(texts) {
+        all.push(Witness {
+            prompt: task.prompt.len(),
+            text,
+            drafted: on_own_thread(|| {
+                recall::proposed(&mut scratch, &task.prompt, text, rig.branch())
+            })?,
+            hand: contest::at_hand(task, text),
         });
         bar.inc(1);
     }
@@ -178,32 +168,11 @@ fn proposed(rig: &Rig, tasks: &[Task], texts: &[&[Token]]) -> Result<Vec<Known>>
 }
 
 /// What the bound needs to know.
-fn known(rig: &Rig, tasks: &[Task], proposed: &[Known]) -> Result<report::Known> {
+fn known(rig: &Rig, proposed: &[Witness]) -> Result<report::Known> {
     let placement = rig.placement(None).context("no placement")?;
-    let mut acceptance = Acceptance::default();
-    for place in proposed.iter().flat_map(|k| &k.drafted) {
-        for (rank, &prob) in place.probabilities.iter().enumerate() {
-            acceptance.observe(Source::Draft, prob, rank as u8, place.rank == Some(rank));
-        }
-    }
-    let chances = |place: &Place| {
-        let proposals = place.probabilities.iter().enumerate();
-        let chance = |(rank, &prob)| acceptance.expect(Source::Draft, prob, rank as u8).into();
-        proposals.map(chance).collect()
-    };
-    let record = |(known, task): (&Known, &Task)| {
-        // The first token comes with the prompt.
-        let places = || known.drafted.iter().skip(1);
-        Record {
-            drafted: places().map(|p| p.rank.is_some()).collect(),
-            chances: places().map(chances).collect(),
-            free: known.free.iter().skip(1).copied().collect(),
-            prompt: task.prompt.len(),
-        }
-    };
     let curve = |points: &[(u32, f64)]| CostCurve::from_points(points.iter().copied());
     Ok(report::Known {
-        records: proposed.iter().zip(tasks).map(record).collect(),
+        records: records(proposed),
         costs: Costs::new(
             placement.lanes,
             curve(&placement.target),
@@ -213,12 +182,12 @@ fn known(rig: &Rig, tasks: &[Task], proposed: &[Known]) -> Result<report::Known>
 }
 
 /// Writes what was drafted for `card sim --acceptance`.
-fn record(out: &Path, tasks: &[Task], proposed: Vec<Known>) -> Result<()> {
+fn record(out: &Path, tasks: &[Task], proposed: Vec<Witness>) -> Result<()> {
     let mut lines = String::new();
     for (task, known) in tasks.iter().zip(proposed) {
         let answer = Recorded {
             category: task.category.clone(),
-            places: known.drafted,
+            places: known.drafted.into_iter().map(|d| d.0).collect(),
         };
         lines += &serde_json::to_string(&answer)?;
         lines.push('\n');

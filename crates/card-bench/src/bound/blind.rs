@@ -1,15 +1,15 @@
-//! What a schedule could reach that does not know which drafts are right.
+//! What a schedule could reach that does not know which proposals are right.
 //!
-//! It knows how sure the draft model is at every place of the text, ahead too, and how
-//! often drafts of that sureness are right; only what comes of each is left to chance. It
-//! takes the tree that is best in the long run. So on average no policy of the same
+//! It knows how sure the sources are at every place of the text, ahead too, where they agree,
+//! and how often proposals like that are right; only what comes of each is left to chance.
+//! It takes the tree that is best in the long run. So on average no policy of the same
 //! sources is faster, and what a run lacks of it is the policy's to improve. The rest, up
 //! to the bound of [perfect information](super), nobody can have.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
-use super::{Costs, MOST, Record, drafting_or_not, over_lanes};
+use super::{Costs, Hand, MOST, Record, drafting_or_not, over_lanes};
 
 /// Draft nodes a tree may look past; what others would add is next to nothing.
 const EXPANSIONS: usize = 48;
@@ -25,25 +25,110 @@ pub fn expected_ms(record: &Record, costs: &Costs) -> f64 {
     })
 }
 
-/// A place in the tree: the probability to get there, and the tokens that takes.
+/// A place in the tree.
 #[derive(Clone, Copy, PartialEq)]
 struct Node {
+    /// The probability to get there.
     reach: f64,
+    /// The tokens that takes.
     depth: usize,
+    /// Whether all of them are text at hand's.
+    on_hand: bool,
 }
 
-impl Eq for Node {}
+/// A node by what looking past it would bring at the most.
+#[derive(Clone, Copy, PartialEq)]
+struct Promise {
+    reach: f64,
+    node: Node,
+}
 
-impl Ord for Node {
+impl Eq for Promise {}
+
+impl Ord for Promise {
     fn cmp(&self, other: &Self) -> Ordering {
         let by_reach = self.reach.total_cmp(&other.reach);
-        by_reach.then(other.depth.cmp(&self.depth))
+        by_reach.then(other.node.depth.cmp(&self.node.depth))
     }
 }
 
-impl PartialOrd for Node {
+impl PartialOrd for Promise {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
+    }
+}
+
+/// The tree that may be verified at a place of the text.
+struct Tree<'a> {
+    record: &'a Record,
+    place: usize,
+    /// Tokens it may be deep.
+    left: usize,
+    /// Its nodes, best first.
+    nodes: Vec<Node>,
+    /// Where the draft model may look on.
+    promises: BinaryHeap<Promise>,
+}
+
+impl<'a> Tree<'a> {
+    /// With what text at hand proposes.
+    fn new(record: &'a Record, place: usize, left: usize) -> Self {
+        let mut tree = Tree {
+            record,
+            place,
+            left,
+            nodes: Vec::new(),
+            promises: BinaryHeap::new(),
+        };
+        let mut node = Node {
+            reach: 1.0,
+            depth: 0,
+            on_hand: true,
+        };
+        tree.promise(node);
+        for hand in tree.hand().iter().take(left) {
+            node.reach *= hand.chance;
+            node.depth += 1;
+            tree.nodes.push(node);
+            tree.promise(node);
+        }
+        tree
+    }
+
+    fn hand(&self) -> &'a [Hand] {
+        self.record.hand.get(self.place).map_or(&[], Vec::as_slice)
+    }
+
+    /// Chances of what the draft model proposes past `node`.
+    fn drafts(&self, node: Node) -> &'a [f64] {
+        let hand = self.hand().get(node.depth).filter(|_| node.on_hand);
+        let drafts = self.record.chances.get(self.place + node.depth);
+        hand.map_or(drafts.map_or(&[], Vec::as_slice), |h| &h.beside)
+    }
+
+    fn promise(&mut self, node: Node) {
+        let best = self.drafts(node).iter().copied().fold(0.0, f64::max);
+        let reach = node.reach * best;
+        if node.depth < self.left && reach >= LEAST {
+            self.promises.push(Promise { reach, node });
+        }
+    }
+
+    /// Has the draft model look past one node more: how deep that is, `None` if there is
+    /// nothing to be had.
+    fn draft(&mut self) -> Option<usize> {
+        let parent = self.promises.pop()?.node;
+        for chance in self.drafts(parent) {
+            let child = Node {
+                reach: parent.reach * chance,
+                depth: parent.depth + 1,
+                on_hand: false,
+            };
+            let at = self.nodes.partition_point(|n| n.reach >= child.reach);
+            self.nodes.insert(at, child);
+            self.promise(child);
+        }
+        Some(parent.depth)
     }
 }
 
@@ -58,50 +143,29 @@ fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f6
     for i in (0..length).rev() {
         // The last token of a round is the target's own.
         let left = length - i - 1;
-        let mut best = verify[0] + least[i + 1];
-        let free = record.free.get(i).map_or(0, |&n| n as usize);
-        for n in 1..=free.min(left).min(MOST) {
-            best = f64::min(best, verify[n] + least[i + n + 1]);
-        }
-        let Some(draft_weight) = draft_weight else {
-            least[i] = best;
-            continue;
-        };
-        let mut heap = BinaryHeap::from([Node {
-            reach: 1.0,
-            depth: 0,
-        }]);
-        let mut nodes: Vec<Node> = Vec::new();
-        let (mut expanded, mut levels) = (0, 0);
-        while let Some(node) = heap.pop().filter(|n| n.reach >= LEAST) {
-            if node.depth >= left || expanded == EXPANSIONS {
-                break;
+        let mut tree = Tree::new(record, i, left);
+        let after = &least[i + 1..];
+        let mut best = verified(&tree.nodes, &verify, after);
+        if let Some(draft_weight) = draft_weight {
+            let mut depths = BTreeSet::new();
+            for expanded in 1..=EXPANSIONS {
+                let Some(depth) = tree.draft() else { break };
+                depths.insert(depth);
+                let drafting = draft_weight * costs.drafting(depths.len(), expanded);
+                best = f64::min(best, drafting + verified(&tree.nodes, &verify, after));
             }
-            expanded += 1;
-            levels = levels.max(node.depth + 1);
-            for chance in &record.chances[i + node.depth] {
-                let child = Node {
-                    reach: node.reach * chance,
-                    depth: node.depth + 1,
-                };
-                heap.push(child);
-                let at = nodes.partition_point(|n| n.reach >= child.reach);
-                nodes.insert(at, child);
-            }
-            let drafting = draft_weight * costs.drafting(levels, expanded);
-            best = f64::min(best, drafting + verified(&nodes, &verify, &least[i + 1..]));
         }
         least[i] = best;
     }
     least[0]
 }
 
-/// Expected time for the rest if the best number of these nodes, best first, is verified;
-/// `after` is what is left after one token, two, ….
+/// Expected time for the rest if the best number of these nodes, best first, is verified, or
+/// none; `after` is what is left after one token, two, ….
 fn verified(nodes: &[Node], verify: &[f64], after: &[f64]) -> f64 {
-    let mut best = f64::INFINITY;
     // Expected time for the rest; a node of the tree moves its reach one token on.
     let mut rest = after[0];
+    let mut best = verify[0] + rest;
     for (node, ms) in nodes.iter().zip(&verify[1..]) {
         if node.reach < LEAST {
             break;
@@ -131,9 +195,8 @@ mod tests {
     fn record(chances: Vec<Vec<f64>>, right: &[bool]) -> Record {
         Record {
             drafted: right.to_vec(),
-            free: vec![0; right.len()],
-            prompt: 0,
             chances,
+            ..Record::default()
         }
     }
 
@@ -164,6 +227,40 @@ mod tests {
         // Where rows cost, only the first is worth one: 1 + 13 + 0.3 · 10.
         let steep = costs(Lanes::Shared, &[(1, 10.0), (2, 13.0), (3, 16.0)], 1.0);
         assert!((expected_ms(&r, &steep) - 17.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn text_at_hand_is_a_chance_that_costs_no_draft() {
+        let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
+        let hand = |chance: f64, beside: &[f64]| Hand {
+            chance,
+            beside: beside.to_vec(),
+        };
+        let mut r = record(vec![vec![]; 2], &[false; 2]);
+        // Nothing is paid for it, and with 0.6 there is a second forward less.
+        r.hand = vec![vec![hand(0.6, &[])], vec![]];
+        assert!((expected_ms(&r, &flat) - 14.0).abs() < 1e-9);
+        // A draft beside it for 1 saves 0.3 of the second forward, or it is not made.
+        r.hand = vec![vec![hand(0.6, &[0.3])], vec![]];
+        assert!((expected_ms(&r, &flat) - 12.0).abs() < 1e-9);
+        r.hand = vec![vec![hand(0.6, &[0.05])], vec![]];
+        assert!((expected_ms(&r, &flat) - 14.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_draft_model_goes_on_where_text_at_hand_ends() {
+        let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
+        let mut r = record(vec![vec![], vec![0.9], vec![]], &[false; 3]);
+        r.hand = vec![
+            vec![Hand {
+                chance: 1.0,
+                beside: Vec::new(),
+            }],
+            vec![],
+            vec![],
+        ];
+        // One draft past the sure token; a second forward with 0.1.
+        assert!((expected_ms(&r, &flat) - (10.0 + 1.0 + 1.0)).abs() < 1e-9);
     }
 
     #[test]
