@@ -17,7 +17,7 @@ use crate::constraint::Constraint;
 use crate::drafter::{DraftInput, Drafted, Expansion};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
 use crate::parked::{Parked, Running};
-use crate::policy::{Base, Lanes, Level, Mode, Outlook, Policy, Ready, Step, Why};
+use crate::policy::{Base, Lanes, Level, Mode, Offer, Outlook, Policy, Ready, Step, Why};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
 use crate::types::{SequenceId, Source, SourceSet, Token};
@@ -615,10 +615,10 @@ impl Engine {
         let left = self.sequences.keys().map(|&id| self.left(id)).max();
         let left = left.unwrap_or(0);
         let depth = self.depth();
-        let reaches = self.ready();
+        let offers = self.ready();
         let ready = Ready {
             base: self.base(),
-            reaches: &reaches,
+            offers: &offers,
             depth,
             tokens_left: left as u32,
             free: self.free_share(),
@@ -749,22 +749,16 @@ impl Engine {
         covered
     }
 
-    /// Reach of the candidates that could join the next forward, best first.
-    fn ready(&mut self) -> Vec<f32> {
-        let most = self.most_candidates();
-        let mut reaches = Vec::new();
-        let leaves = self.leaves();
+    /// The candidates that could join the next forward, of the highest reach first.
+    fn ready(&mut self) -> Vec<Offer> {
+        let (most, leaves, base) = (self.most_candidates(), self.leaves(), self.base());
+        let mut offers = Vec::new();
         for seq in self.sequences.values_mut() {
             seq.cache.query(most, leaves, &mut self.nodes);
-            reaches.extend(
-                self.nodes
-                    .iter()
-                    .filter_map(|&n| seq.cache.get(n))
-                    .map(|c| c.reach),
-            );
+            offers.extend(seq.offers(&self.nodes, &self.policy, base));
         }
-        reaches.sort_by(|a, b| b.total_cmp(a));
-        reaches
+        offers.sort_by(|a, b| b.reach.total_cmp(&a.reach));
+        offers
     }
 
     /// See [`Ready::free`].
@@ -895,7 +889,8 @@ impl Engine {
         let most = self.most_candidates();
         let leaves = self.leaves();
         let context = self.config.limits.context as usize;
-        let mut all: Vec<(f32, SequenceId, NodeId)> = Vec::new();
+        let base = base_of(members.iter().filter_map(|id| self.sequences.get(id)));
+        let mut all: Vec<(Offer, SequenceId, NodeId)> = Vec::new();
         for &id in members {
             let Some(seq) = self.sequences.get_mut(&id) else {
                 continue;
@@ -903,17 +898,17 @@ impl Engine {
             seq.cache.query(most, leaves, &mut self.nodes);
             // The token after a candidate must still be wanted.
             let last = seq.end.min(context).saturating_sub(1) as u32;
-            all.extend(self.nodes.iter().filter_map(|&node| {
-                let c = seq.cache.get(node)?;
-                (c.position < last).then_some((c.reach, id, node))
-            }));
+            let wanted = |node: &NodeId| seq.cache.get(*node).is_some_and(|c| c.position < last);
+            self.nodes.retain(wanted);
+            let offers = seq.offers(&self.nodes, &self.policy, base);
+            let nodes = offers.into_iter().zip(&self.nodes);
+            all.extend(nodes.map(|(offer, &node)| (offer, id, node)));
         }
         // Stable, so that parents stay before their children.
-        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        all.sort_by(|a, b| b.0.reach.total_cmp(&a.0.reach));
         all.truncate(most);
-        let reaches: Vec<f32> = all.iter().map(|e| e.0).collect();
-        let base = base_of(members.iter().filter_map(|id| self.sequences.get(id)));
-        let size = self.policy.size(base, &reaches);
+        let offers: Vec<Offer> = all.iter().map(|e| e.0).collect();
+        let size = self.policy.size(base, &offers);
         let mut chosen: BTreeMap<SequenceId, Vec<NodeId>> = BTreeMap::new();
         for &(_, id, node) in &all[..size] {
             chosen.entry(id).or_default().push(node);
@@ -1054,6 +1049,33 @@ impl Sequence {
             known.rejudge(&self.counts, &mut self.cache, at);
             at = next;
         }
+    }
+
+    /// The best candidates as text at hand proposes them: each past the one before.
+    fn at_hand(&self) -> (Vec<NodeId>, Vec<f32>) {
+        let mut at = self.cache.root();
+        let mut chain = (Vec::new(), Vec::new());
+        while let Some(best) = self.cache.children(at).next()
+            && let Some(c) = self.cache.get(best)
+            && c.sources.iter().any(|s| s.drafter().is_none())
+        {
+            chain.0.push(best);
+            chain.1.push(c.cond);
+            at = best;
+        }
+        chain
+    }
+
+    /// What these candidates (parents before their children) have to offer.
+    fn offers(&self, nodes: &[NodeId], policy: &Policy, base: Base) -> Vec<Offer> {
+        let (chain, chances) = self.at_hand();
+        let worths = policy.worths(base, &chances);
+        let mut led = chain.into_iter().zip(worths).peekable();
+        let offer = |node: &NodeId| Offer {
+            reach: self.cache.get(*node).map_or(0.0, |c| c.reach),
+            worth: led.next_if(|l| l.0 == *node).map_or(1.0, |l| l.1),
+        };
+        nodes.iter().map(offer).collect()
     }
 
     /// Tokens that are not in the stem yet: the last one, a side branch the target took

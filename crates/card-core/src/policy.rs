@@ -7,6 +7,8 @@
 //! 1967). λ is never below the rate of plain decoding, so what plain decoding does better
 //! is left to it.
 
+mod worth;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -58,14 +60,35 @@ pub struct Outlook {
 pub struct Ready<'a> {
     /// What the forward decodes without any candidate.
     pub base: Base,
-    /// Reach of the candidates that could join it, best first.
-    pub reaches: &'a [f32],
+    /// The candidates that could join it, of the highest reach first.
+    pub offers: &'a [Offer],
     /// Length of the longest path among them.
     pub depth: u32,
     /// Most tokens a sequence may still write.
     pub tokens_left: u32,
     /// Share of them that sources without a model are expected to propose.
     pub free: f64,
+}
+
+/// A candidate that could be verified.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offer {
+    /// Probability that the target walks through it.
+    pub reach: f32,
+    /// What its token is worth, against one where nothing leads ([`Policy::worths`]).
+    pub worth: f32,
+}
+
+impl Offer {
+    /// What it can be expected to bring, in tokens where nothing leads.
+    fn value(&self) -> f64 {
+        f64::from(self.reach) * f64::from(self.worth)
+    }
+}
+
+/// Expected tokens.
+fn sum(offers: &[Offer]) -> f64 {
+    offers.iter().map(|o| f64::from(o.reach)).sum()
 }
 
 /// A step a drafter could take.
@@ -159,6 +182,8 @@ const LEAST_LOSS: f64 = 0.1;
 const OUTLOOK_TOKENS: f64 = 96.0;
 /// A drafter this far behind has to prefill, which is paid back over the whole sequence.
 const PREFILL_ROWS: u32 = 24;
+/// Text at hand leads where a token of its is worth less than this.
+const LEADS: f32 = 0.9;
 
 /// The schedule, and what it has learned.
 #[derive(Clone, Debug)]
@@ -169,6 +194,10 @@ pub struct Policy {
     /// Milliseconds of the draft models' forwards by rows.
     drafts: [CostCurve; DRAFTERS],
     rate: Rate,
+    /// The same of rounds in which text at hand did not lead.
+    unled: Rate,
+    /// Whether it leads in the round at hand.
+    led: bool,
     total_ms: f64,
     explored_ms: f64,
     /// Milliseconds since the last round without candidates.
@@ -207,6 +236,8 @@ impl Policy {
             target,
             drafts,
             rate: Rate::default(),
+            unled: Rate::default(),
+            led: false,
             total_ms: 0.0,
             explored_ms: 0.0,
             since_plain: f64::INFINITY,
@@ -229,32 +260,44 @@ impl Policy {
         self.config.mode == Mode::DraftThenVerify
     }
 
-    /// Worth of time: tokens per millisecond with these sequences decoding.
+    /// Worth of time: tokens per millisecond with these sequences decoding, where text at
+    /// hand does not lead.
     pub fn rate(&self, base: Base) -> f64 {
-        self.plain_rate(base.sequences).max(self.rate.get())
+        self.plain_rate(base.sequences).max(self.unled.get())
+    }
+
+    /// What the tokens of a chain of text at hand are worth in a forward that decodes `base`
+    /// anyway: one each, for a token where nothing leads. `chances` are their probabilities,
+    /// each given that those before are right.
+    pub fn worths(&self, base: Base, chances: &[f32]) -> Vec<f32> {
+        let forward = |n: usize| self.target.ms(base.rows + n as u32);
+        // Of what it decodes anyway, a sequence's share.
+        let others = forward(0) * (1.0 - 1.0 / f64::from(base.sequences.max(1)));
+        let verify: Vec<f64> = (0..=chances.len()).map(|n| forward(n) - others).collect();
+        worth::worths(chances, self.rate(base), &verify)
     }
 
     fn plain_rate(&self, sequences: u32) -> f64 {
         f64::from(sequences.max(1)) / self.target.ms(sequences)
     }
 
-    /// How many of the candidates, given by their reach (best first), join a forward that
-    /// decodes `base` anyway.
-    pub fn size(&mut self, base: Base, reaches: &[f32]) -> usize {
+    /// How many of the candidates (of the highest reach first) join a forward that decodes
+    /// `base` anyway.
+    pub fn size(&mut self, base: Base, offers: &[Offer]) -> usize {
         let size = match self.config.mode {
             Mode::Plain => 0,
-            Mode::DraftThenVerify => reaches.len(),
+            Mode::DraftThenVerify => offers.len(),
             _ if self.remeasures(base) => 0,
             Mode::Card | Mode::Auto => {
-                let least = usize::from(self.config.mode == Mode::Card).min(reaches.len());
-                self.best_size(base, reaches, least).0
+                let least = usize::from(self.config.mode == Mode::Card).min(offers.len());
+                self.best_size(base, offers, least).0
             }
         };
-        let sum: f64 = reaches[..size].iter().map(|r| f64::from(*r)).sum();
+        self.led = offers.first().is_some_and(|o| o.worth < LEADS);
         self.why.rate = self.rate(base);
-        self.why.ready = reaches.len();
+        self.why.ready = offers.len();
         self.why.taken = size;
-        self.why.expected = f64::from(base.sequences) + sum;
+        self.why.expected = f64::from(base.sequences) + sum(&offers[..size]);
         self.why.forward_ms = self.target.ms(base.rows + size as u32);
         size
     }
@@ -262,7 +305,8 @@ impl Policy {
     /// Whether the next round is a plain one, to measure it.
     fn remeasures(&self, base: Base) -> bool {
         let plain = self.target.ms(base.sequences);
-        let loss = plain - f64::from(base.sequences) / self.rate(base);
+        let rate = self.plain_rate(base.sequences).max(self.rate.get());
+        let loss = plain - f64::from(base.sequences) / rate;
         let due = REMEASURE * self.since_plain >= loss.max(LEAST_LOSS * plain);
         self.config.mode == Mode::Auto && due
     }
@@ -277,13 +321,13 @@ impl Policy {
     }
 
     /// Size of most worth, at least `least`, and that worth (tokens, time priced at λ).
-    fn best_size(&self, base: Base, reaches: &[f32], least: usize) -> (usize, f64) {
+    fn best_size(&self, base: Base, offers: &[Offer], least: usize) -> (usize, f64) {
         let rate = self.rate(base);
         let worth = |sum: f64, n: usize| sum - rate * self.target.ms(base.rows + n as u32);
-        let mut sum: f64 = reaches[..least].iter().map(|r| f64::from(*r)).sum();
+        let mut sum: f64 = offers[..least].iter().map(|o| o.value()).sum();
         let mut best = (least, worth(sum, least));
-        for (i, reach) in reaches.iter().enumerate().skip(least) {
-            sum += f64::from(*reach);
+        for (i, offer) in offers.iter().enumerate().skip(least) {
+            sum += offer.value();
             let value = worth(sum, i + 1);
             if value > best.1 {
                 best = (i + 1, value);
@@ -341,7 +385,7 @@ impl Policy {
         }
         // Nothing at hand and drafting looks bad: CARD drafts one step all the same; auto
         // only now and then, to notice when things change.
-        let idle = ready.reaches.is_empty();
+        let idle = ready.offers.is_empty();
         let tried = at_work.into_iter().find(|s| {
             let Outlook { source, rows, .. } = *s.outlook;
             self.config.mode == Mode::Card || self.may_explore(ready.base, source, rows)
@@ -377,13 +421,11 @@ impl Policy {
         let rate = self.rate(base);
         let Outlook { source, reach, .. } = *step.outlook;
         let draft = self.draft_cost(source);
-        let expected = |reaches: &[f32], n: usize| {
-            let tokens: f64 = reaches[..n].iter().map(|r| f64::from(*r)).sum();
-            (tokens, self.target.ms(base.rows + n as u32))
-        };
-        let (n, now) = self.best_size(base, ready.reaches, 0);
-        let (kept, before) = expected(ready.reaches, n);
-        let mut reaches = ready.reaches.to_vec();
+        let expected =
+            |offers: &[Offer], n: usize| (sum(&offers[..n]), self.target.ms(base.rows + n as u32));
+        let (n, now) = self.best_size(base, ready.offers, 0);
+        let (kept, before) = expected(ready.offers, n);
+        let mut offers = ready.offers.to_vec();
         let mut walked = 1.0;
         let mut best = (f64::NEG_INFINITY, Next::default());
         let room = ready
@@ -396,18 +438,17 @@ impl Policy {
             let known = known.copied().unwrap_or_default();
             let new = (walked - known.any).max(0.0);
             if new > 0.0 {
-                let surer = reaches.iter().position(|r| *r <= reach * known.best);
-                if let Some(place) = surer.filter(|_| known.best > 0.0) {
-                    reaches.remove(place);
-                }
-                let now = reach * (known.best + new);
-                let place = reaches.partition_point(|r| *r >= now);
-                reaches.insert(place, now);
+                let surer = offers.iter().position(|o| o.reach <= reach * known.best);
+                let replaced = surer.filter(|_| known.best > 0.0);
+                let worth = replaced.map_or(1.0, |place| offers.remove(place).worth);
+                let reach = reach * (known.best + new);
+                let place = offers.partition_point(|o| o.reach >= reach);
+                offers.insert(place, Offer { reach, worth });
             }
-            let (n, value) = self.best_size(base, &reaches, 0);
+            let (n, value) = self.best_size(base, &offers, 0);
             let value = value - rate * cost - now;
             if value > best.0 {
-                let (tokens, forward) = expected(&reaches, n);
+                let (tokens, forward) = expected(&offers, n);
                 let next = Next {
                     steps,
                     tokens: tokens - kept,
@@ -431,8 +472,8 @@ impl Policy {
     /// candidates promise. The rate reached so far says nothing of that: this drafter may be
     /// what brought it about, in the sequences before.
     fn catching_up_pays(&self, ready: &Ready, late: &Step, at_work: &[&Step]) -> bool {
-        let (n, _) = self.best_size(ready.base, ready.reaches, 0);
-        let kept: f64 = ready.reaches[..n].iter().map(|r| f64::from(*r)).sum();
+        let (n, _) = self.best_size(ready.base, ready.offers, 0);
+        let kept = sum(&ready.offers[..n]);
         let now =
             (f64::from(ready.base.sequences) + kept) / self.target.ms(ready.base.rows + n as u32);
         let Outlook { source, rows, .. } = *late.outlook;
@@ -496,6 +537,9 @@ impl Policy {
             false => 0.0,
         };
         self.rate.add(f64::from(tokens), ms);
+        if !self.led {
+            self.unled.add(f64::from(tokens), ms);
+        }
         self.total_ms += ms;
         // What this round lost against plain decoding counts as exploration.
         let plain = f64::from(tokens) / self.plain_rate(base.sequences);
@@ -558,12 +602,12 @@ mod tests {
             let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
             let ms = Duration::from_millis(10);
             let mut rounds = 0;
-            while p.size(ONE, &[0.9]) == 1 {
+            while p.size(ONE, &offers(&[0.9])) == 1 {
                 p.verified(ONE, 2, ms, ms, tokens);
                 rounds += 1;
             }
             p.verified(ONE, 1, ms, ms, 1);
-            assert_eq!(p.size(ONE, &[0.9]), 1, "and then it goes on");
+            assert_eq!(p.size(ONE, &offers(&[0.9])), 1, "and then it goes on");
             rounds
         };
         // Of five tokens, a plain round loses 8 ms, which is half a per cent of 1600.
@@ -577,6 +621,12 @@ mod tests {
         sequences: 1,
         rows: 1,
     };
+
+    /// Candidates where nothing leads.
+    fn offers(reaches: &[f32]) -> Vec<Offer> {
+        let offer = |&reach| Offer { reach, worth: 1.0 };
+        reaches.iter().map(offer).collect()
+    }
 
     /// A drafter that would look past the last token, with so many rows to decode.
     fn outlook(rows: u32) -> Outlook {
@@ -593,7 +643,7 @@ mod tests {
     fn empty(tokens_left: u32) -> Ready<'static> {
         Ready {
             base: ONE,
-            reaches: &[],
+            offers: &[],
             depth: 0,
             tokens_left,
             free: 0.0,
@@ -615,19 +665,19 @@ mod tests {
     fn verifies_only_rows_that_pay() {
         // A free row is worth taking, one that costs a whole forward is not.
         let mut flat = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
-        assert_eq!(flat.size(ONE, &[0.9, 0.5, 0.2]), 3);
+        assert_eq!(flat.size(ONE, &offers(&[0.9, 0.5, 0.2])), 3);
         let mut steep = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (4, 40.0)], &[(1, 1.0)]);
-        assert_eq!(steep.size(ONE, &[0.9, 0.5, 0.2]), 0);
+        assert_eq!(steep.size(ONE, &offers(&[0.9, 0.5, 0.2])), 0);
         let mut plain = policy(Mode::Plain, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
-        assert_eq!(plain.size(ONE, &[0.9, 0.5, 0.2]), 0);
+        assert_eq!(plain.size(ONE, &offers(&[0.9, 0.5, 0.2])), 0);
     }
 
     #[test]
     fn sees_past_a_step_in_the_cost_curve() {
         // The second row doubles the cost, fourteen more are free.
         let mut p = policy(Mode::Auto, &[(1, 10.0), (2, 20.0), (16, 20.0)], &[(1, 0.5)]);
-        assert_eq!(p.size(ONE, &[0.9]), 0);
-        assert_eq!(p.size(ONE, &[0.9, 0.8, 0.7]), 3);
+        assert_eq!(p.size(ONE, &offers(&[0.9])), 0);
+        assert_eq!(p.size(ONE, &offers(&[0.9, 0.8, 0.7])), 3);
         assert!(drafts(&mut p, &empty(100), &outlook(1), &[]));
     }
 
@@ -689,7 +739,7 @@ mod tests {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (5, 10.1), (6, 20.0)], &[(1, 1.0)]);
         let known = [0.4, 0.2, 0.1, 0.05];
         let ready = Ready {
-            reaches: &known,
+            offers: &offers(&known),
             depth: 4,
             ..empty(100)
         };
@@ -701,7 +751,7 @@ mod tests {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 12.0)], &[(1, 2.0)]);
         let known = [0.9, 0.88, 0.86, 0.85];
         let ready = Ready {
-            reaches: &known,
+            offers: &offers(&known),
             depth: 4,
             ..empty(100)
         };
@@ -760,7 +810,7 @@ mod tests {
         assert!(waits(&empty(100), 1.0));
         let deep = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35];
         let ready = Ready {
-            reaches: &deep,
+            offers: &offers(&deep),
             depth: 7,
             ..empty(100)
         };
