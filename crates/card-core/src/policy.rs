@@ -5,7 +5,8 @@
 //! exceeds λ times what its row costs, and another draft step is taken if what it can
 //! add exceeds λ times what it takes (the marginal form of maximising a ratio, Dinkelbach
 //! 1967). λ is never below the rate of plain decoding, so what plain decoding does better
-//! is left to it.
+//! is left to it. Where text at hand leads, tokens come faster, so λ is not learned there,
+//! and a token is worth less than elsewhere ([`worth`]).
 
 mod worth;
 
@@ -593,6 +594,27 @@ mod tests {
         // Plain decoding was measured a moment ago.
         policy.since_plain = 0.0;
         policy
+    }
+
+    #[test]
+    fn time_in_which_text_at_hand_leads_does_not_make_the_rest_precious() {
+        let mut p = policy(Mode::Auto, &[(1, 10.0), (33, 42.0)], &[(1, 1.0)]);
+        let ms = Duration::from_millis;
+        let worths = p.worths(ONE, &[0.97; 32]);
+        assert!(worths[0] < LEADS, "{worths:?}");
+        let led: Vec<Offer> = worths
+            .iter()
+            .map(|&worth| Offer { reach: 0.9, worth })
+            .collect();
+        for _ in 0..20 {
+            p.size(ONE, &led);
+            p.verified(ONE, 20, ms(30), ms(30), 15);
+        }
+        assert_eq!(p.rate(ONE), p.plain_rate(1));
+        // Where it ends, a row of 1 ms is worth a candidate of 0.2 again.
+        assert_eq!(p.size(ONE, &offers(&[0.2])), 1);
+        p.verified(ONE, 5, ms(14), ms(20), 4);
+        assert!(p.rate(ONE) > 0.19);
     }
 
     #[test]
