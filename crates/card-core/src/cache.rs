@@ -247,6 +247,12 @@ impl CandidateCache {
         })
     }
 
+    /// The most probable child of `from`, that one's, and so on.
+    pub fn best_path(&self, from: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        let first = self.children(from).next();
+        std::iter::successors(first, |at| self.children(*at).next())
+    }
+
     /// Follows `tokens` down from the root as far as they are cached; returns the last
     /// node and how many were followed.
     pub fn walk(&self, tokens: &[Token]) -> (NodeId, usize) {

@@ -736,7 +736,7 @@ impl Engine {
         }
         let mut covered = Vec::new();
         let mut walked = 1.0;
-        while let Some(best) = seq.cache.children(at).next() {
+        for best in seq.cache.best_path(at) {
             let of = |id| seq.cache.get(id).map_or(0.0, |c| c.cond);
             let all: f32 = seq.cache.children(at).map(of).sum();
             covered.push(Level {
@@ -1053,17 +1053,12 @@ impl Sequence {
 
     /// The best candidates as text at hand proposes them: each past the one before.
     fn at_hand(&self) -> (Vec<NodeId>, Vec<f32>) {
-        let mut at = self.cache.root();
-        let mut chain = (Vec::new(), Vec::new());
-        while let Some(best) = self.cache.children(at).next()
-            && let Some(c) = self.cache.get(best)
-            && c.sources.iter().any(|s| s.drafter().is_none())
-        {
-            chain.0.push(best);
-            chain.1.push(c.cond);
-            at = best;
-        }
-        chain
+        let path = self.cache.best_path(self.cache.root());
+        let known = path.map_while(|id| self.cache.get(id).map(|c| (id, c)));
+        known
+            .take_while(|(_, c)| c.sources.iter().any(|s| s.drafter().is_none()))
+            .map(|(id, c)| (id, c.cond))
+            .unzip()
     }
 
     /// What these candidates (parents before their children) have to offer.
@@ -1095,16 +1090,7 @@ impl Sequence {
     }
 
     /// Length of the chain of best candidates.
-    fn ahead(&mut self) -> u32 {
-        let mut at = self.cache.root();
-        let mut depth = 0;
-        loop {
-            let best = self.cache.children(at).next();
-            match best {
-                Some(child) => at = child,
-                None => return depth,
-            }
-            depth += 1;
-        }
+    fn ahead(&self) -> u32 {
+        self.cache.best_path(self.cache.root()).count() as u32
     }
 }
