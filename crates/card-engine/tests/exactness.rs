@@ -12,15 +12,15 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use card_core::engine::Shapes;
-use card_core::forward::Model;
+use card_core::forward::{Forward, KvOp, Logits, Model};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
-use card_core::types::{Source, SourceSet};
+use card_core::types::{SequenceId, Source, SourceSet, Token};
 use card_engine::selftest::{Exactness, Report};
-use card_llama::{Cores, LlamaModel};
+use card_llama::{Cores, LlamaModel, LoadOptions, check_vocabularies, on_own_thread, trim};
 use support::{
     PROMPTS, Recorder, Setup, Spoilt, Text, ask, compare, context, contexts, cores, generate, load,
-    read, self_test, start,
+    model_file, read, self_test, start,
 };
 
 const SMALL: &str = "smollm2-135m.gguf";
@@ -255,6 +255,80 @@ fn of_two_drafters_the_better_one_is_asked() {
             );
         }
     }
+}
+
+/// A drafter with an output layer for common tokens only sees every token all the same, and
+/// proposes rare ones once it read them.
+#[test]
+fn a_trimmed_drafter_speaks_the_whole_vocabulary() {
+    const COMMON: usize = 2000;
+    let file = model_file(SMALL);
+    let copy = std::env::temp_dir().join(format!("card-trimmed-{}.gguf", std::process::id()));
+    trim(&file, &copy, &file, COMMON).unwrap();
+    let (model, report) = small();
+    let trimmed = LlamaModel::load(&copy, &LoadOptions::default(), &mut |_| {}).unwrap();
+    assert!(trimmed.info().bytes < model.info().bytes);
+    assert!(check_vocabularies(&model.vocab(), &trimmed.vocab()).is_ok());
+
+    let text = "The photosynthesis of chloroplasts; 日本の首都. The photosynthesis of";
+    let tokens = model.vocab().tokenize(text, false).unwrap();
+    let common = model.vocab().common(COMMON);
+    let rare = |t: &Token| common.binary_search(t).is_err();
+    assert!(tokens.iter().any(rare));
+    let (whole, draft_cores) = cores(Lanes::Shared);
+    let (of_whole, of_trimmed) = on_own_thread(|| {
+        let rows = |model: &LlamaModel| {
+            let mut context = context(model, &whole);
+            let mut rows = Vec::new();
+            for (at, token) in tokens.iter().enumerate() {
+                let forward = Forward::chain(SequenceId(1), at, &[*token], 0);
+                context.forward(&forward).unwrap();
+                rows.push(context.row(0).to_vec());
+                let tip = at as u64 + 1;
+                let commit = KvOp::Commit {
+                    sequence: SequenceId(1),
+                    tip,
+                    keep_descendants: false,
+                };
+                context.apply(commit).unwrap();
+            }
+            rows
+        };
+        (rows(&model), rows(&trimmed))
+    });
+    for (at, (whole, trimmed)) in of_whole.iter().zip(&of_trimmed).enumerate() {
+        assert_eq!(whole.len(), trimmed.len());
+        for (token, (a, b)) in whole.iter().zip(trimmed).enumerate() {
+            let token = token as Token;
+            match rare(&token) && !tokens[..=at].contains(&token) {
+                true => assert_eq!(*b, f32::NEG_INFINITY, "token {token} at {at}"),
+                // The kernels round what goes into the output layer, for the common ones.
+                false => assert!((a - b).abs() < 0.5, "token {token} at {at}: {a} and {b}"),
+            }
+        }
+    }
+
+    let setup = Setup {
+        mode: Mode::Card,
+        lanes: Lanes::Shared,
+        shapes: Shapes::FREE,
+    };
+    let plain = start(Box::new(context(&model, &whole)), None, PLAIN, &report);
+    let draft: Box<dyn Model + Send> = Box::new(context(&trimmed, &draft_cores));
+    let engine = start(
+        Box::new(context(&model, &whole)),
+        Some(draft),
+        setup,
+        &report,
+    );
+    for prompt in &PROMPTS[..3] {
+        let params = SamplingParams::default();
+        let expected = generate(&plain, &model.vocab(), prompt, &params, 48);
+        let found = generate(&engine, &model.vocab(), prompt, &params, 48);
+        compare("trimmed", &expected, &found, report.margin_bound());
+        assert!(found.accepted > 10, "{prompt}: {} accepted", found.accepted);
+    }
+    std::fs::remove_file(&copy).unwrap();
 }
 
 /// Sequences come and go, their KV cells are moved now and then, and each writes what it

@@ -10,6 +10,7 @@ use llama_cpp_sys_2 as sys;
 use crate::deadline::Deadline;
 use crate::kv::{Id, KvTrees, MemoryOp};
 use crate::model::Handle;
+use crate::trim::Widener;
 use crate::{Cores, LlamaError, LlamaModel, log};
 
 /// How to set up a context.
@@ -54,6 +55,8 @@ pub struct LlamaContext {
     role: &'static str,
     cores: Cores,
     memory_ops: Vec<MemoryOp>,
+    /// Between the tokens of the core and those a trimmed model has.
+    widener: Option<Widener>,
     // Dropped after the context as well: its forwards look at it.
     deadline: Option<Box<Deadline>>,
 }
@@ -91,8 +94,11 @@ impl LlamaContext {
             context: options.context,
             why: log::reason(),
         })?;
-        // SAFETY: freed in drop; every token has room for every id.
-        let batch = unsafe { sys::llama_batch_init(options.rows as i32, 0, IDS as i32) };
+        let widener = model.trimmed.clone().map(Widener::new);
+        let width = widener.as_ref().map_or(0, Widener::width);
+        // SAFETY: freed in drop; every token has room for every id, and for its embedding if
+        // it is that which goes in.
+        let batch = unsafe { sys::llama_batch_init(options.rows as i32, width as i32, IDS as i32) };
         let mut context = LlamaContext {
             raw,
             batch,
@@ -112,6 +118,7 @@ impl LlamaContext {
             role: options.role,
             cores: options.cores.clone(),
             memory_ops: Vec::new(),
+            widener,
             deadline: None,
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
@@ -212,20 +219,36 @@ impl LlamaContext {
         pad_to: usize,
     ) -> Result<(), ModelError> {
         let padding = pad_to.saturating_sub(rows.len());
+        let all = rows.len() + padding;
         let b = &mut self.batch;
+        let mut embedded = false;
+        let mut hidden = false;
+        if let Some(widener) = &mut self.widener {
+            // SAFETY: the batch was made for embeddings of this width and at least so many rows.
+            let into = unsafe { std::slice::from_raw_parts_mut(b.embd, all * widener.width()) };
+            let padding = std::iter::repeat_n(0, padding);
+            widener.embed(rows.iter().map(|r| r.token).chain(padding), into)?;
+            embedded = true;
+            hidden = Widener::wants_hidden(rows);
+            // SAFETY: the context is alive and used by nobody else.
+            unsafe { sys::llama_set_embeddings(self.raw.as_ptr(), hidden) };
+        }
         let mut n = 0;
         let mut add = |token: i32, position: u32, ids: &[Id], logits: bool| {
             // SAFETY: n is below the rows the batch was made for (checked by the callers),
-            // and ids are at most IDS many.
+            // and ids are at most IDS many. A batch has tokens or embeddings.
             unsafe {
-                *b.token.add(n) = token;
+                if !embedded {
+                    *b.token.add(n) = token;
+                }
                 *b.pos.add(n) = position as i32;
                 *b.n_seq_id.add(n) = ids.len() as i32;
                 let list = *b.seq_id.add(n);
                 for (i, id) in ids.iter().enumerate() {
                     *list.add(i) = *id;
                 }
-                *b.logits.add(n) = i8::from(logits);
+                // Hidden states are given for all rows or none.
+                *b.logits.add(n) = i8::from(logits || hidden);
             }
             n += 1;
         };
@@ -262,7 +285,10 @@ impl LlamaContext {
             self.change_memory();
         }
         match code {
-            0 => Ok(()),
+            0 => {
+                self.widen(rows, hidden);
+                Ok(())
+            }
             1 => Err(ModelError::Full {
                 model: self.role.into(),
             }),
@@ -276,6 +302,39 @@ impl LlamaContext {
                 log::reason()
             ))),
         }
+    }
+
+    /// Puts the logits of a trimmed model where the whole vocabulary has them.
+    fn widen(&mut self, rows: &[card_core::forward::Row], hidden: bool) {
+        let Some(mut widener) = self.widener.take() else {
+            return;
+        };
+        for (i, _) in rows.iter().enumerate().filter(|(_, row)| row.logits) {
+            // SAFETY: the context is alive; a row that was asked for has a hidden state as
+            // long as an embedding, which stays until the next decode.
+            let state = unsafe {
+                let state = match hidden {
+                    true => sys::llama_get_embeddings_ith(self.raw.as_ptr(), i as i32),
+                    false => std::ptr::null_mut(),
+                };
+                (!state.is_null()).then(|| std::slice::from_raw_parts(state, widener.width()))
+            };
+            widener.put(i, self.logits(i, widener.logits()), state);
+        }
+        self.widener = Some(widener);
+    }
+
+    /// The logits llama.cpp has for row `i`, as many as said; none for a row without.
+    fn logits(&self, i: usize, length: usize) -> &[f32] {
+        // SAFETY: the context is alive; llama.cpp waits for the device and gives null for
+        // a row without logits.
+        let p = unsafe { sys::llama_get_logits_ith(self.raw.as_ptr(), i as i32) };
+        if p.is_null() {
+            return &[];
+        }
+        // SAFETY: a row has as many logits as the model has tokens, and stays until the next
+        // decode, which needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(p, length) }
     }
 }
 
@@ -292,15 +351,10 @@ pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 
 impl Logits for LlamaContext {
     fn row(&self, i: usize) -> &[f32] {
-        // SAFETY: the context is alive; llama.cpp waits for the device and gives null for
-        // a row without logits.
-        let p = unsafe { sys::llama_get_logits_ith(self.raw.as_ptr(), i as i32) };
-        if p.is_null() {
-            return &[];
+        match &self.widener {
+            Some(widener) => widener.row(i),
+            None => self.logits(i, self.vocab),
         }
-        // SAFETY: a row has as many logits as the vocabulary has tokens, and stays until
-        // the next decode, which needs `&mut self`.
-        unsafe { std::slice::from_raw_parts(p, self.vocab) }
     }
 }
 

@@ -21,11 +21,13 @@ mod context;
 mod cores;
 mod deadline;
 mod device;
+mod gguf;
 mod kv;
 mod log;
 mod model;
 mod quantize;
 pub mod rpc;
+mod trim;
 mod vocab;
 
 pub use chat::{ChatError, ChatTemplate, Message};
@@ -34,6 +36,7 @@ pub use cores::Cores;
 pub use device::{Device, devices, system_info};
 pub use model::{LlamaModel, LoadOptions, ModelInfo};
 pub use quantize::{QUANT_TYPES, quantize};
+pub use trim::trim;
 pub use vocab::{Vocab, check_vocabularies};
 
 /// What goes wrong with a model file or a device.
@@ -115,6 +118,14 @@ pub enum LlamaError {
     /// Quantisation failed.
     #[error("cannot quantize {path}: {why}")]
     Quantize {
+        /// The input.
+        path: String,
+        /// Why not.
+        why: String,
+    },
+    /// The vocabulary cannot be made smaller.
+    #[error("cannot trim the vocabulary of {path}: {why}")]
+    Trim {
         /// The input.
         path: String,
         /// Why not.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use crate::device::text;
+use crate::trim::{self, Trimmed};
 use crate::{LlamaError, Vocab, device, log, rpc};
 
 /// How to load a model.
@@ -74,6 +75,8 @@ impl Drop for Handle {
 #[derive(Clone)]
 pub struct LlamaModel {
     pub(crate) handle: Arc<Handle>,
+    /// If it has logits for a part of its vocabulary only (see [`crate::trim()`]).
+    pub(crate) trimmed: Option<Arc<Trimmed>>,
     path: PathBuf,
 }
 
@@ -149,10 +152,17 @@ impl LlamaModel {
                 why: why.into(),
             });
         }
-        Ok(LlamaModel {
+        let mut model = LlamaModel {
             handle,
+            trimmed: None,
             path: path.to_owned(),
-        })
+        };
+        if let Some(from) = model.meta(trim::FROM) {
+            let from = Path::new(&from);
+            let trimmed = Trimmed::open(path, from, Vocab::new(vocabulary(from)?))?;
+            model.trimmed = Some(Arc::new(trimmed));
+        }
+        Ok(model)
     }
 
     /// The file it came from.
@@ -160,9 +170,12 @@ impl LlamaModel {
         &self.path
     }
 
-    /// Its vocabulary.
+    /// Its vocabulary; of a trimmed model, that of the whole one.
     pub fn vocab(&self) -> Vocab {
-        Vocab::new(self.handle.clone())
+        match &self.trimmed {
+            Some(trimmed) => trimmed.vocab.clone(),
+            None => Vocab::new(self.handle.clone()),
+        }
     }
 
     /// Facts about it.
@@ -219,6 +232,26 @@ impl LlamaModel {
         // SAFETY: the model is loaded; a null name asks for the default template.
         let p = unsafe { sys::llama_model_chat_template(self.handle.0.as_ptr(), std::ptr::null()) };
         (!p.is_null()).then(|| text(p))
+    }
+}
+
+/// A model's vocabulary without its weights.
+pub(crate) fn vocabulary(path: &Path) -> Result<Arc<Handle>, LlamaError> {
+    log::start();
+    check_magic(path)?;
+    let c_path = c_path(path)?;
+    // SAFETY: returns a plain struct.
+    let mut params = unsafe { sys::llama_model_default_params() };
+    params.vocab_only = true;
+    log::forget();
+    // SAFETY: the path is NUL-terminated, and params points to nothing.
+    let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
+    match NonNull::new(model) {
+        Some(model) => Ok(Arc::new(Handle(model))),
+        None => Err(LlamaError::Load {
+            path: path.display().to_string(),
+            why: log::reason(),
+        }),
     }
 }
 

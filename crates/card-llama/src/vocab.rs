@@ -114,6 +114,16 @@ impl Vocab {
             .collect()
     }
 
+    /// Its `n` most common tokens, and those that are no text. Tokenizers number the tokens
+    /// as they are learned, the most common first.
+    pub fn common(&self, n: usize) -> Vec<Token> {
+        (0..self.len() as i32)
+            // SAFETY: the token is in the vocabulary.
+            .filter(|&t| (t as usize) < n || unsafe { sys::llama_vocab_is_control(self.raw(), t) })
+            .map(|t| t as Token)
+            .collect()
+    }
+
     /// Text of the token that begins a text, empty if there is none.
     pub fn bos_text(&self) -> String {
         // SAFETY: the vocabulary belongs to a loaded model.

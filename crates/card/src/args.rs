@@ -66,6 +66,10 @@ pub enum Command {
         /// Embeddings and output layer too, which by default keep a finer type
         #[arg(long)]
         pure: bool,
+        /// For a draft model: an output layer for the N most common tokens only. The others
+        /// are proposed only after they were read; INPUT must stay where it is
+        #[arg(long, value_name = "N")]
+        vocabulary: Option<usize>,
     },
     /// Find out which forwards give the same logits here, and what each costs
     Selftest(SelftestArgs),

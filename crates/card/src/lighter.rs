@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::loader::{Loader, Target, llama_context};
 use crate::profile::{self, Profile, short_name};
-use crate::progress;
+use crate::progress::{self, Weights};
 
 /// The type with the fastest kernels on processors, and few bits.
 const KIND: &str = "Q4_0";
@@ -132,5 +132,10 @@ fn make(path: &Path, copy: &Path) -> Result<()> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    progress::quantize(path, copy, KIND, true)
+    let weights = Weights {
+        kind: KIND,
+        pure: true,
+        vocabulary: None,
+    };
+    progress::quantize(path, copy, weights)
 }

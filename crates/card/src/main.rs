@@ -91,7 +91,17 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
             output,
             r#type,
             pure,
-        } => quantize(&catalogue, &input, &output, &r#type, pure),
+            vocabulary,
+        } => quantize(
+            &catalogue,
+            &input,
+            &output,
+            progress::Weights {
+                kind: &r#type,
+                pure,
+                vocabulary,
+            },
+        ),
         Command::Calibrate(args) => calibrate::run(&args, &catalogue),
         Command::Bench(args) => bench::run(&args, &catalogue),
         Command::Sim(args) => simulate::run(&args),
@@ -177,15 +187,14 @@ fn quantize(
     catalogue: &Catalogue,
     input: &std::path::Path,
     output: &std::path::Path,
-    kind: &str,
-    pure: bool,
+    weights: progress::Weights,
 ) -> Result<ExitCode> {
     let named = input.to_str().filter(|_| !input.exists());
     let input = match named.and_then(|name| catalogue.model(name)) {
         Some(model) => fetch::fetch(&Store::open()?, model)?,
         None => input.to_owned(),
     };
-    progress::quantize(&input, output, kind, pure)?;
+    progress::quantize(&input, output, weights)?;
     let size = std::fs::metadata(output)
         .context("the output is gone")?
         .len();

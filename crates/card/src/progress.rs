@@ -24,8 +24,25 @@ pub fn spinner(message: &'static str) -> ProgressBar {
     bar
 }
 
-/// Writes a model with other weights (see [`card_llama::quantize`]), on all cores.
-pub fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<()> {
+/// What a copy of a model shall be like.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    /// Type of its weights.
+    pub kind: &'a str,
+    /// Whether embeddings and output layer have it too.
+    pub pure: bool,
+    /// Tokens it has logits for, if not all.
+    pub vocabulary: Option<usize>,
+}
+
+/// Writes a model with other weights (see [`card_llama::quantize`] and [`card_llama::trim`]),
+/// on all cores.
+pub fn quantize(input: &Path, output: &Path, weights: Weights) -> Result<()> {
+    let Weights {
+        kind,
+        pure,
+        vocabulary,
+    } = weights;
     let bar = bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shown = bar.clone();
@@ -34,5 +51,9 @@ pub fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<(
         shown.set_position(done);
     });
     bar.finish_and_clear();
-    Ok(done?)
+    done?;
+    if let Some(tokens) = vocabulary {
+        card_llama::trim(output, output, input, tokens)?;
+    }
+    Ok(())
 }

@@ -1,0 +1,295 @@
+//! A draft model that proposes only common tokens.
+//!
+//! The output layer takes a row of weights for every token of the vocabulary, which is a
+//! third of a small model, though nearly all text is written with a fifth of the tokens. A
+//! draft model may leave the rare ones to the target (FR-Spec, arXiv 2502.14856; VocabTrim,
+//! arXiv 2506.22694). It still reads every token: llama.cpp wants embeddings and output of
+//! one length, so what goes in is looked up in the file the copy was made from.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use card_core::forward::{ModelError, Row};
+use card_core::types::Token;
+use llama_cpp_sys_2 as sys;
+
+use crate::gguf::{Gguf, Tensor};
+use crate::model::vocabulary;
+use crate::{LlamaError, Vocab};
+
+/// The tokens that are left.
+const TOKENS: &CStr = c"card.trimmed.tokens";
+/// The file it was made from.
+pub(crate) const FROM: &str = "card.trimmed.from";
+const EMBEDDINGS: &CStr = c"token_embd.weight";
+const OUTPUT: &CStr = c"output.weight";
+
+/// Writes the model `input` with an output layer for the `common` most common tokens only to
+/// `output`, which appears only when it is whole. `from` is the file that its inputs are
+/// looked up in from now on: `input`, or what that was made from.
+///
+/// # Errors
+/// If the input is no model of one file with a known output layer, or the output cannot be
+/// written.
+pub fn trim(input: &Path, output: &Path, from: &Path, common: usize) -> Result<(), LlamaError> {
+    let fail = |why: String| LlamaError::Trim {
+        path: input.display().to_string(),
+        why,
+    };
+    let keep = Vocab::new(vocabulary(from)?).common(common);
+    let whole = Gguf::open(input, true)?;
+    let from = std::fs::canonicalize(from).map_err(|source| LlamaError::Open {
+        path: from.display().to_string(),
+        source,
+    })?;
+    let from = CString::new(from.as_os_str().as_encoded_bytes())
+        .map_err(|_| fail("the path has a NUL byte".into()))?;
+    let family = whole.text(c"general.architecture");
+    let length = family.and_then(|f| CString::new(format!("{f}.vocab_size")).ok());
+    let length = length.ok_or_else(|| fail("it does not say what it is".into()))?;
+    let new = || -> Option<(Gguf, Vec<Vec<u8>>)> {
+        let mut small = Gguf::like(&whole)?;
+        small.remove("tokenizer.");
+        small.set_text(c"tokenizer.ggml.model", c"no_vocab");
+        small.set_number(&length, keep.len() as u32);
+        small.set_numbers(TOKENS, &keep);
+        small.set_text(&CString::new(FROM).ok()?, &from);
+        let mut cut = Vec::new();
+        for tensor in whole.tensors() {
+            if [EMBEDDINGS, OUTPUT].contains(&tensor.name.as_c_str()) {
+                let mut rows = Vec::new();
+                small.add_rows(&whole, &tensor, &keep, &mut rows)?;
+                cut.push(rows);
+            } else {
+                small.add(&whole, &tensor)?;
+            }
+        }
+        (!cut.is_empty()).then_some((small, cut))
+    };
+    let (small, _rows) =
+        new().ok_or_else(|| fail("it has no output layer with a row for each token".into()))?;
+    let mut part = output.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = match small.write(&part)? {
+        true => std::fs::rename(&part, output).map_err(|e| e.to_string()),
+        false => Err("is the disk full?".into()),
+    };
+    written.map_err(|why| {
+        let _ = std::fs::remove_file(&part);
+        fail(format!("cannot write {}: {why}", output.display()))
+    })
+}
+
+/// What a trimmed model needs beside itself.
+pub(crate) struct Trimmed {
+    /// The token of each logit, ascending.
+    tokens: Vec<Token>,
+    /// That of the whole model.
+    pub(crate) vocab: Vocab,
+    /// Rows of weights by token: what goes in, and what comes out.
+    input: Table,
+    output: Table,
+}
+
+impl Trimmed {
+    /// For the trimmed model in `path`, which was made from the file `from` with the
+    /// vocabulary `vocab`.
+    pub(crate) fn open(path: &Path, from: &Path, vocab: Vocab) -> Result<Self, LlamaError> {
+        let broken = |path: &Path, why: &str| LlamaError::NotGguf {
+            path: path.display().to_string(),
+            why: why.into(),
+        };
+        let tokens = Gguf::open(path, false)?.numbers(TOKENS);
+        let tokens = tokens.filter(|t| t.iter().all(|&t| (t as usize) < vocab.len()));
+        let tokens = tokens.ok_or_else(|| broken(path, "its list of tokens is damaged"))?;
+        let tensors = Gguf::open(from, false)?.tensors();
+        let find = |name| tensors.iter().find(|t| t.name.as_c_str() == name);
+        let input = find(EMBEDDINGS).ok_or_else(|| broken(from, "it has no embeddings"))?;
+        let open = |tensor: &Tensor| {
+            let file = File::open(from).map_err(|source| LlamaError::Open {
+                path: from.display().to_string(),
+                source,
+            })?;
+            Ok(Table {
+                file: Mutex::new(file),
+                tensor: tensor.clone(),
+            })
+        };
+        Ok(Trimmed {
+            tokens,
+            vocab,
+            input: open(input)?,
+            // Small models use one table for both.
+            output: open(find(OUTPUT).unwrap_or(input))?,
+        })
+    }
+}
+
+/// A table of weights in a file, of which a forward needs a few rows: the system keeps their
+/// pages in memory.
+struct Table {
+    file: Mutex<File>,
+    tensor: Tensor,
+}
+
+impl Table {
+    fn width(&self) -> usize {
+        self.tensor.shape[0] as usize
+    }
+
+    /// The weights of a token, as many as `into` has room for.
+    fn read(&self, token: Token, into: &mut [f32]) -> std::io::Result<()> {
+        let tensor = &self.tensor;
+        if i64::from(token) >= tensor.shape[1] || into.len() != self.width() {
+            return Err(std::io::Error::other(format!("there is no token {token}")));
+        }
+        let mut row = vec![0u8; tensor.row_bytes];
+        let at = tensor.offset + u64::from(token) * row.len() as u64;
+        {
+            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(&mut row)?;
+        }
+        // SAFETY: the type came out of a file that llama.cpp opened, so it has traits.
+        let traits = unsafe { sys::ggml_get_type_traits(tensor.kind).as_ref() };
+        match traits.and_then(|t| t.to_float) {
+            // SAFETY: the row is a whole number of blocks of its type and as long as `into`.
+            Some(convert) => unsafe {
+                convert(row.as_ptr().cast(), into.as_mut_ptr(), tensor.shape[0]);
+            },
+            // Only F32 needs none.
+            None => {
+                for (value, bytes) in into.iter_mut().zip(row.as_chunks().0) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a context of a trimmed model look like one of the whole: takes all tokens in, and
+/// gives logits for all of the vocabulary, minus infinity for those that are left out.
+///
+/// A rare token that was read comes again more often than not. So the last [`SEEN`] of them
+/// get logits too, from the last hidden state and their row of the whole output layer.
+pub(crate) struct Widener {
+    of: Arc<Trimmed>,
+    /// One for each row with logits of the last forward, then unused ones.
+    rows: Vec<Vec<f32>>,
+    /// Which of them is that of a row of the forward.
+    place: HashMap<usize, usize>,
+    seen: Vec<(Token, Vec<f32>)>,
+    /// The one to give way to the next.
+    oldest: usize,
+}
+
+/// Rare tokens that are remembered: a tenth of a millisecond for each row of logits.
+const SEEN: usize = 512;
+/// Most rows of a forward whose hidden states are asked for, since logits come with them.
+const FEW_ROWS: usize = 16;
+
+impl Widener {
+    pub(crate) fn new(of: Arc<Trimmed>) -> Self {
+        Widener {
+            of,
+            rows: Vec::new(),
+            place: HashMap::new(),
+            seen: Vec::new(),
+            oldest: 0,
+        }
+    }
+
+    /// Length of an embedding and of a hidden state.
+    pub(crate) fn width(&self) -> usize {
+        self.of.input.width()
+    }
+
+    /// Logits the model gives for a row.
+    pub(crate) fn logits(&self) -> usize {
+        self.of.tokens.len()
+    }
+
+    /// Whether a forward of these rows should give hidden states: not when it reads a prompt.
+    pub(crate) fn wants_hidden(rows: &[Row]) -> bool {
+        rows.len() <= FEW_ROWS || rows.iter().all(|r| r.logits)
+    }
+
+    /// Writes the embeddings of tokens, one behind the other.
+    pub(crate) fn embed(
+        &mut self,
+        tokens: impl Iterator<Item = Token>,
+        into: &mut [f32],
+    ) -> Result<(), ModelError> {
+        self.place.clear();
+        for (token, into) in tokens.zip(into.chunks_mut(self.width())) {
+            self.of
+                .input
+                .read(token, into)
+                .and_then(|()| self.remember(token))
+                .map_err(|e| ModelError::Failed(format!("cannot read an embedding: {e}")))?;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, token: Token) -> std::io::Result<()> {
+        let known = self.of.tokens.binary_search(&token).is_ok();
+        if known || self.seen.iter().any(|s| s.0 == token) {
+            return Ok(());
+        }
+        let mut weights = vec![0.0; self.of.output.width()];
+        self.of.output.read(token, &mut weights)?;
+        if self.seen.len() < SEEN {
+            self.seen.push((token, weights));
+            return Ok(());
+        }
+        let (gone, _) = std::mem::replace(&mut self.seen[self.oldest], (token, weights));
+        self.oldest = (self.oldest + 1) % SEEN;
+        for row in &mut self.rows {
+            row[gone as usize] = f32::NEG_INFINITY;
+        }
+        Ok(())
+    }
+
+    /// Takes the logits of row `i` of the forward, and its hidden state if there is one.
+    pub(crate) fn put(&mut self, i: usize, logits: &[f32], hidden: Option<&[f32]>) {
+        let place = self.place.len();
+        self.place.insert(i, place);
+        if place == self.rows.len() {
+            let whole = self.of.vocab.len();
+            self.rows.push(vec![f32::NEG_INFINITY; whole]);
+        }
+        let row = &mut self.rows[place];
+        for (&token, &logit) in self.of.tokens.iter().zip(logits) {
+            row[token as usize] = logit;
+        }
+        for (token, weights) in &self.seen {
+            row[*token as usize] = hidden.map_or(f32::NEG_INFINITY, |h| dot(h, weights));
+        }
+    }
+
+    /// Logits of row `i` of the last forward.
+    pub(crate) fn row(&self, i: usize) -> &[f32] {
+        self.place.get(&i).map_or(&[], |&place| &self.rows[place])
+    }
+}
+
+/// In lanes, so that it becomes vector instructions.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
