@@ -556,11 +556,22 @@ impl Policy {
 /// other, if a draft is right with probability `top`; and that number, 0 for plain
 /// decoding. The two curves are milliseconds of the target's and the drafter's forwards.
 pub fn promise(lanes: Lanes, top: f64, target: &CostCurve, draft: &CostCurve) -> (f64, u32) {
+    let rates = promises(lanes, top, target, draft);
+    rates.fold((0.0, 0), |best, r| if r.0 > best.0 { r } else { best })
+}
+
+/// What [`promise`] chooses from: (tokens per millisecond, chain length), from no chain on.
+pub fn promises(
+    lanes: Lanes,
+    top: f64,
+    target: &CostCurve,
+    draft: &CostCurve,
+) -> impl Iterator<Item = (f64, u32)> {
     /// Share of corrections that are in the cache; a miss costs two draft steps of waiting.
     const HITS: f64 = 0.8;
     const LONGEST: u32 = 16;
     let step = draft.ms(1);
-    let rate = |k: u32| {
+    let rate = move |k: u32| {
         let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
         let verify = target.ms(1 + k);
         let ms = match lanes {
@@ -570,8 +581,7 @@ pub fn promise(lanes: Lanes, top: f64, target: &CostCurve, draft: &CostCurve) ->
         };
         (tokens / ms, k)
     };
-    let rates = (0..=LONGEST).map(rate);
-    rates.fold((0.0, 0), |best, r| if r.0 > best.0 { r } else { best })
+    (0..=LONGEST).map(rate)
 }
 
 #[cfg(test)]

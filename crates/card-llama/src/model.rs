@@ -178,6 +178,11 @@ impl LlamaModel {
         }
     }
 
+    /// Whether it has logits for a part of its vocabulary only (see [`crate::trim`]).
+    pub fn is_trimmed(&self) -> bool {
+        self.trimmed.is_some()
+    }
+
     /// Facts about it.
     pub fn info(&self) -> ModelInfo {
         let m = self.handle.0.as_ptr();

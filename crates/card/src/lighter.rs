@@ -1,24 +1,29 @@
 //! A lighter copy of the draft model. A draft decides how soon a token is known, never
-//! which, so its weights may be rounded further; whether that pays is measured.
+//! which, so its weights may be rounded further and its output layer may leave out rare
+//! tokens; whether that pays is measured.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use card_core::cost::CostCurve;
 use card_core::policy::{self, Lanes};
+use card_core::types::Token;
 use card_engine::recall;
 use card_llama::{LlamaModel, on_own_thread};
 use serde::{Deserialize, Serialize};
 
 use crate::loader::{Loader, Target, llama_context};
-use crate::profile::{self, Profile, short_name};
+use crate::profile::{self, short_name};
 use crate::progress::{self, Weights};
 
 /// The type with the fastest kernels on processors, and few bits.
 const KIND: &str = "Q4_0";
 /// Files with fewer bits a weight than this have nothing to gain.
 const HEAVY: f64 = 4.8;
-/// Gain in promised speed below which the file stays as it is.
+/// Tokens that keep their row in the output layer: of English, code and mathematics they
+/// are nearly all.
+const COMMON: usize = 32_000;
+/// Gain in promised speed below which a copy is not worth having.
 const GAIN: f64 = 1.03;
 /// Share of drafts that are right, for the comparison.
 const TOP: f64 = 0.85;
@@ -34,19 +39,20 @@ const PASSAGE: &str = "use std::collections::HashMap;\n\n/// Counts how often ea
     次の文を英語に訳してください。駅前の図書館は午前九時に開きます。\n{\"name\": \"Ann\", \
     \"age\": 31, \"city\": \"Oslo\"}\n{\"name\": \"Ben\", \"age\": 28, \"city\": \"Rome\"}\n";
 
-/// What was found out about a pair and the copy.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Finding {
-    /// Tokens per millisecond to expect, of the file and of the copy.
-    promises: [f64; 2],
+/// How a copy differs from the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Plan {
+    /// Its weights are of [`KIND`].
+    few_bits: bool,
+    /// It has logits for the [`COMMON`] most common tokens only.
+    common: bool,
 }
 
-/// The file to draft with: `path`, or a copy of it with fewer bits a weight if that is
-/// faster here.
+/// The file to draft with: `path`, or a copy of it with less to compute if that is faster
+/// here.
 pub fn choose(loader: &Loader, path: &Path, target: &Target, context: u32) -> PathBuf {
-    match compare(loader, path, target, context) {
-        Ok(Some(copy)) => copy,
-        Ok(None) => path.to_owned(),
+    match fastest(loader, path, target, context) {
+        Ok(chosen) => chosen,
         // Nothing is lost but some speed.
         Err(error) => {
             tracing::warn!("no lighter copy of the draft model: {error:#}");
@@ -55,87 +61,162 @@ pub fn choose(loader: &Loader, path: &Path, target: &Target, context: u32) -> Pa
     }
 }
 
-fn compare(loader: &Loader, path: &Path, target: &Target, context: u32) -> Result<Option<PathBuf>> {
-    let Some(of_target) = &target.profile else {
-        return Ok(None);
+fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Result<PathBuf> {
+    let Some(profile) = &target.profile else {
+        return Ok(path.to_owned());
     };
-    let name = profile::identity(path)?;
-    let copy = loader.store.drafters();
-    let copy = copy.join(format!("{}.gguf", short_name(&format!("{name} {KIND}"))));
+    let copies = Copies {
+        of: path,
+        identity: profile::identity(path)?,
+        folder: loader.store.drafters(),
+    };
     let key = format!(
-        "{} | {name} | copy in {KIND} | {}",
+        "{} | {} | lighter copies | {}",
         profile::identity(target.model.path())?,
+        copies.identity,
         loader.key(&loader.cores, true)
     );
-    let finding = profile::remember(loader.store, key, || {
-        let original = loader.load_draft(path, target)?;
-        let info = original.info();
-        if info.bytes as f64 * 8.0 / info.parameters as f64 <= HEAVY {
-            return Ok(Finding {
-                promises: [1.0, 0.0],
-            });
-        }
-        make(path, &copy)?;
-        let light = loader.load_draft(&copy, target)?;
-        let favourites = |model: &LlamaModel, role| -> Result<_> {
-            let mut context = llama_context(model, role, context, &loader.cores)?;
-            let passage = target.model.vocab().tokenize(PASSAGE, false)?;
-            Ok(on_own_thread(|| {
-                recall::favourites(&mut context, &passage)
-            })?)
+    let plan = profile::remember(loader.store, key, || {
+        let mut trial = Trial {
+            loader,
+            target,
+            cost: profile.report.cost(),
+            context,
+            copies: &copies,
+            wanted: Vec::new(),
         };
-        let wanted = favourites(&target.model, "target")?;
-        let agreement = |model| -> Result<f64> {
-            let theirs = favourites(model, "draft")?;
-            let same = wanted.iter().zip(&theirs).filter(|(a, b)| a == b).count();
-            Ok(same as f64 / wanted.len().max(1) as f64)
-        };
-        let (before, after) = (agreement(&original)?, agreement(&light)?);
-        // What is found on the passage says how the two compare, not how often drafts of
-        // the target's own text are right.
-        let top = TOP * (after / before.max(1e-9)).min(1.0);
-        let cost = of_target.report.cost();
-        let promise = |top, drafts: &Profile| {
-            policy::promise(Lanes::Shared, top, &cost, &drafts.report.cost()).0
-        };
-        let (old, new) = (
-            loader.draft_profile(&original, context)?,
-            loader.draft_profile(&light, context)?,
-        );
-        let cost = |p: &Profile| -> CostCurve { p.report.cost() };
-        tracing::info!(
-            "draft model: {:.1} ms a token, the target's choice {:.0} % of the time; its copy in {KIND}: \
-             {:.1} ms, {:.0} %",
-            cost(&old).ms(1),
-            100.0 * before,
-            cost(&new).ms(1),
-            100.0 * after
-        );
-        Ok(Finding {
-            promises: [promise(TOP, &old), promise(top, &new)],
-        })
+        trial.wanted = trial.favourites(&target.model, "target")?;
+        trial.winner()
     })?;
-    let [as_is, light] = finding.promises;
-    if light < GAIN * as_is {
-        // It was made to be measured.
-        let _ = std::fs::remove_file(&copy);
-        return Ok(None);
-    }
-    if !copy.exists() {
-        make(path, &copy)?;
-    }
-    Ok(Some(copy))
+    copies.get(plan)
 }
 
-fn make(path: &Path, copy: &Path) -> Result<()> {
-    if let Some(folder) = copy.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+/// The copies there may be of a file.
+struct Copies<'a> {
+    of: &'a Path,
+    identity: String,
+    folder: PathBuf,
+}
+
+impl Copies<'_> {
+    fn path(&self, plan: Plan) -> PathBuf {
+        if plan == Plan::default() {
+            return self.of.to_owned();
+        }
+        let name = short_name(&format!("{} {KIND} {COMMON} {plan:?}", self.identity));
+        self.folder.join(format!("{name}.gguf"))
     }
-    let weights = Weights {
-        kind: KIND,
-        pure: true,
-        vocabulary: None,
-    };
-    progress::quantize(path, copy, weights)
+
+    /// The copy, made if it is not there.
+    fn get(&self, plan: Plan) -> Result<PathBuf> {
+        let path = self.path(plan);
+        if !path.exists() {
+            std::fs::create_dir_all(&self.folder)
+                .with_context(|| format!("cannot make {}", self.folder.display()))?;
+            let weights = Weights {
+                kind: plan.few_bits.then_some(KIND),
+                pure: true,
+                vocabulary: plan.common.then_some(COMMON),
+            };
+            progress::rewrite(self.of, &path, weights)?;
+        }
+        Ok(path)
+    }
+}
+
+/// The copies against each other, as drafters of a target.
+struct Trial<'a> {
+    loader: &'a Loader<'a>,
+    target: &'a Target,
+    cost: CostCurve,
+    context: u32,
+    copies: &'a Copies<'a>,
+    /// The target's first choices along the passage.
+    wanted: Vec<Token>,
+}
+
+/// What a drafter brings.
+struct Worth {
+    /// Share of the passage at which it has the target's choice.
+    agreement: f64,
+    draft: CostCurve,
+}
+
+impl Trial<'_> {
+    /// Takes one step after the other away from the file, each only if it pays.
+    fn winner(&self) -> Result<Plan> {
+        let original = self.loader.load_draft(self.copies.of, self.target)?;
+        let info = original.info();
+        let heavy = info.bytes as f64 * 8.0 / info.parameters as f64 > HEAVY;
+        let wide = original.vocab().len() >= 2 * COMMON && !original.is_trimmed();
+        let as_is = self.worth(&original)?;
+        tell("the draft model as it is", &as_is);
+        drop(original);
+        let (mut plan, mut best) = (Plan::default(), self.promise(&as_is, &as_is));
+        let mut measured = Vec::new();
+        let steps = [
+            (heavy, true, false, "with 4 bits a weight"),
+            (wide, false, true, "with common tokens only"),
+        ];
+        for (_, few_bits, common, what) in steps.into_iter().filter(|s| s.0) {
+            let next = Plan {
+                few_bits: plan.few_bits || few_bits,
+                common: plan.common || common,
+            };
+            let made = !self.copies.path(next).exists();
+            let copy = self.copies.get(next)?;
+            let worth = self.worth(&self.loader.load_draft(&copy, self.target)?)?;
+            tell(what, &worth);
+            let promise = self.promise(&worth, &as_is);
+            if made {
+                measured.push(next);
+            }
+            if promise >= GAIN * best {
+                (plan, best) = (next, promise);
+            }
+        }
+        // What was there before may be of use to another target.
+        for copy in measured.into_iter().filter(|c| *c != plan) {
+            let _ = std::fs::remove_file(self.copies.path(copy));
+        }
+        Ok(plan)
+    }
+
+    /// What a drafter brings.
+    fn worth(&self, model: &LlamaModel) -> Result<Worth> {
+        let theirs = self.favourites(model, "draft")?;
+        let same = self.wanted.iter().zip(&theirs).filter(|(a, b)| a == b);
+        let profile = self.loader.draft_profile(model, self.context)?;
+        Ok(Worth {
+            agreement: same.count() as f64 / self.wanted.len().max(1) as f64,
+            draft: profile.report.cost(),
+        })
+    }
+
+    /// A model's first choices along the passage.
+    fn favourites(&self, model: &LlamaModel, role: &'static str) -> Result<Vec<Token>> {
+        let mut context = llama_context(model, role, self.context, &self.loader.cores)?;
+        let passage = self.target.model.vocab().tokenize(PASSAGE, false)?;
+        Ok(on_own_thread(|| {
+            recall::favourites(&mut context, &passage)
+        })?)
+    }
+
+    /// Tokens per millisecond to expect where there is drafting at all. What is found on the
+    /// passage says how a copy compares with the file, not how often drafts of the target's
+    /// own text are right.
+    fn promise(&self, worth: &Worth, as_is: &Worth) -> f64 {
+        let top = TOP * (worth.agreement / as_is.agreement.max(1e-9)).min(1.0);
+        policy::promises(Lanes::Shared, top, &self.cost, &worth.draft)
+            .skip(1)
+            .fold(0.0, |best, (rate, _)| best.max(rate))
+    }
+}
+
+fn tell(what: &str, worth: &Worth) {
+    tracing::info!(
+        "{what}: {:.1} ms a token, the target's choice {:.0} % of the time",
+        worth.draft.ms(1),
+        100.0 * worth.agreement
+    );
 }

@@ -97,7 +97,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
             &input,
             &output,
             progress::Weights {
-                kind: &r#type,
+                kind: Some(&r#type),
                 pure,
                 vocabulary,
             },
@@ -194,7 +194,7 @@ fn quantize(
         Some(model) => fetch::fetch(&Store::open()?, model)?,
         None => input.to_owned(),
     };
-    progress::quantize(&input, output, weights)?;
+    progress::rewrite(&input, output, weights)?;
     let size = std::fs::metadata(output)
         .context("the output is gone")?
         .len();

@@ -27,22 +27,32 @@ pub fn spinner(message: &'static str) -> ProgressBar {
 /// What a copy of a model shall be like.
 #[derive(Clone, Copy)]
 pub struct Weights<'a> {
-    /// Type of its weights.
-    pub kind: &'a str,
+    /// Type of its weights, if not what they are.
+    pub kind: Option<&'a str>,
     /// Whether embeddings and output layer have it too.
     pub pure: bool,
     /// Tokens it has logits for, if not all.
     pub vocabulary: Option<usize>,
 }
 
-/// Writes a model with other weights (see [`card_llama::quantize`] and [`card_llama::trim`]),
-/// on all cores.
-pub fn quantize(input: &Path, output: &Path, weights: Weights) -> Result<()> {
-    let Weights {
-        kind,
-        pure,
-        vocabulary,
-    } = weights;
+/// Writes a model with other weights (see [`card_llama::quantize`] and [`card_llama::trim`]).
+pub fn rewrite(input: &Path, output: &Path, weights: Weights) -> Result<()> {
+    if let Some(kind) = weights.kind {
+        quantize(input, output, kind, weights.pure)?;
+    }
+    if let Some(tokens) = weights.vocabulary {
+        let source = weights.kind.map_or(input, |_| output);
+        let trimmed = card_llama::trim(source, output, input, tokens);
+        if trimmed.is_err() && weights.kind.is_some() {
+            let _ = std::fs::remove_file(output);
+        }
+        trimmed?;
+    }
+    Ok(())
+}
+
+/// On all cores.
+fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<()> {
     let bar = bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shown = bar.clone();
@@ -51,9 +61,5 @@ pub fn quantize(input: &Path, output: &Path, weights: Weights) -> Result<()> {
         shown.set_position(done);
     });
     bar.finish_and_clear();
-    done?;
-    if let Some(tokens) = vocabulary {
-        card_llama::trim(output, output, input, tokens)?;
-    }
-    Ok(())
+    Ok(done?)
 }
