@@ -7,6 +7,7 @@
 //! §2; Kool et al. 2019 for Gumbel-top-k).
 
 use serde::{Deserialize, Serialize};
+use wide::f32x16;
 
 use crate::constraint::allows;
 use crate::types::Token;
@@ -165,7 +166,7 @@ impl Logprob {
         let mut best = Vec::new();
         best_k(logits, top.max(1), &mut best);
         let max = best.first().map_or(0.0, |b| b.0);
-        let whole = max + sum_exp(logits, max, 1.0).ln();
+        let whole = max + sum_exp(logits, max).ln();
         let of = |logit: f32| logit - whole;
         Logprob {
             token,
@@ -245,7 +246,7 @@ impl Sampler {
             let mut kept = std::mem::take(&mut self.kept);
             best_k(logits, k, &mut kept);
             let max = kept.first().map_or(0.0, |e| e.0);
-            let total = sum_exp(logits, max, 1.0);
+            let total = sum_exp(logits, max);
             out.extend(
                 kept.iter()
                     .map(|&(logit, token)| (token, (logit - max).exp() / total)),
@@ -431,19 +432,22 @@ fn best_k(logits: &[f32], k: usize, out: &mut Vec<(f32, Token)>) {
     }
 }
 
-fn sum_exp(logits: &[f32], max: f32, scale: f32) -> f32 {
-    // Eight sums side by side let the compiler use vectors; what is far below the
-    // maximum adds nothing.
-    let mut sums = [0f32; 8];
-    for chunk in logits.chunks(8) {
-        for (sum, &logit) in sums.iter_mut().zip(chunk) {
-            let x = (logit - max) / scale;
-            if x > -FLOOR {
-                *sum += x.exp();
-            }
-        }
-    }
-    sums.iter().sum()
+/// Sum of the exponentials of what `logits` are above `max`. A drafter needs it for each of
+/// its steps, over the whole vocabulary.
+fn sum_exp(logits: &[f32], max: f32) -> f32 {
+    let term = |x: f32x16| {
+        // What is far below the maximum adds nothing.
+        let counts = x.simd_gt(f32x16::splat(-FLOOR));
+        counts.select(x.exp(), f32x16::ZERO)
+    };
+    let (chunks, rest) = logits.as_chunks();
+    let mut last = [f32::NEG_INFINITY; 16];
+    last[..rest.len()].copy_from_slice(rest);
+    let chunks = chunks.iter().chain([&last]);
+    let sum = chunks.fold(f32x16::ZERO, |sum, chunk| {
+        sum + term(f32x16::new(*chunk) - f32x16::splat(max))
+    });
+    sum.reduce_add()
 }
 
 /// Standard Gumbel noise for one token at one position: a function, not a stream.

@@ -261,7 +261,7 @@ fn of_two_drafters_the_better_one_is_asked() {
 /// proposes rare ones once it read them.
 #[test]
 fn a_trimmed_drafter_speaks_the_whole_vocabulary() {
-    const COMMON: usize = 2000;
+    const COMMON: usize = 2048;
     let file = model_file(SMALL);
     let copy = std::env::temp_dir().join(format!("card-trimmed-{}.gguf", std::process::id()));
     trim(&file, &copy, &file, COMMON).unwrap();

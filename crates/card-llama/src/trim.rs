@@ -28,6 +28,9 @@ pub(crate) const FROM: &str = "card.trimmed.from";
 const EMBEDDINGS: &CStr = c"token_embd.weight";
 const OUTPUT: &CStr = c"output.weight";
 
+/// Fast kernels compute so many rows at a time, if there is no rest.
+const TOGETHER: usize = 64;
+
 /// Writes the model `input` with an output layer for the `common` most common tokens only to
 /// `output`, which appears only when it is whole. `from` is the file that its inputs are
 /// looked up in from now on: `input`, or what that was made from.
@@ -40,7 +43,7 @@ pub fn trim(input: &Path, output: &Path, from: &Path, common: usize) -> Result<(
         path: input.display().to_string(),
         why,
     };
-    let keep = Vocab::new(vocabulary(from)?).common(common);
+    let keep = Vocab::new(vocabulary(from)?).common(common.next_multiple_of(TOGETHER));
     let whole = Gguf::open(input, true)?;
     let from = std::fs::canonicalize(from).map_err(|source| LlamaError::Open {
         path: from.display().to_string(),

@@ -114,14 +114,17 @@ impl Vocab {
             .collect()
     }
 
-    /// Its `n` most common tokens, and those that are no text. Tokenizers number the tokens
-    /// as they are learned, the most common first.
+    /// Those of its tokens that are no text, and as many of the most common ones as make `n`
+    /// with them, ascending. Tokenizers number the tokens as they are learned, the most
+    /// common first.
     pub fn common(&self, n: usize) -> Vec<Token> {
-        (0..self.len() as i32)
-            // SAFETY: the token is in the vocabulary.
-            .filter(|&t| (t as usize) < n || unsafe { sys::llama_vocab_is_control(self.raw(), t) })
-            .map(|t| t as Token)
-            .collect()
+        // SAFETY: the token is in the vocabulary.
+        let control = |t: &i32| unsafe { sys::llama_vocab_is_control(self.raw(), *t) };
+        let (mut kept, text): (Vec<i32>, Vec<i32>) = (0..self.len() as i32).partition(control);
+        let missing = n.saturating_sub(kept.len());
+        kept.extend(text.into_iter().take(missing));
+        kept.sort_unstable();
+        kept.into_iter().map(|t| t as Token).collect()
     }
 
     /// Text of the token that begins a text, empty if there is none.
