@@ -97,6 +97,22 @@ pub fn together(
     })
 }
 
+/// Milliseconds of a forward of one token by each of two models, in turns, so that whatever
+/// else the machine does meets both alike.
+///
+/// # Errors
+/// If one of them fails.
+pub fn in_turns(models: [&mut dyn Model; 2], token: Token) -> Result<[f64; 2], ModelError> {
+    const TURNS: usize = 60;
+    let [first, second] = models;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..TURNS {
+        times[0].push(once(first, &[token], 1)?);
+        times[1].push(once(second, &[token], 1)?);
+    }
+    Ok(times.map(median))
+}
+
 fn join<T>(joined: std::thread::Result<Result<T, ModelError>>) -> Result<T, ModelError> {
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

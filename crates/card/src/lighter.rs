@@ -2,14 +2,15 @@
 //! which, so its weights may be rounded further and its output layer may leave out rare
 //! tokens; whether that pays is measured.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use card_core::cost::CostCurve;
 use card_core::policy::{self, Lanes};
 use card_core::types::Token;
-use card_engine::recall;
-use card_llama::{LlamaModel, on_own_thread};
+use card_engine::{placement, recall};
+use card_llama::{LlamaContext, LlamaModel, on_own_thread};
 use serde::{Deserialize, Serialize};
 
 use crate::loader::{Loader, Target, llama_context};
@@ -22,9 +23,9 @@ const KIND: &str = "Q4_0";
 const HEAVY: f64 = 4.8;
 /// Tokens that keep their row in the output layer: of English, code and mathematics they
 /// are nearly all.
-const COMMON: usize = 32_000;
-/// Gain in promised speed below which a copy is not worth having.
-const GAIN: f64 = 1.03;
+const COMMON: usize = 64_000;
+/// Gain in promised speed below which a copy is not worth its place on the disk.
+const GAIN: f64 = 1.02;
 /// Share of drafts that are right, for the comparison.
 const TOP: f64 = 0.85;
 /// Text of several kinds, to see how often two models' first choices are the same.
@@ -46,6 +47,17 @@ struct Plan {
     few_bits: bool,
     /// It has logits for the [`COMMON`] most common tokens only.
     common: bool,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.few_bits, self.common) {
+            (false, false) => "as it is",
+            (true, false) => "4 bits a weight",
+            (false, true) => "common tokens only",
+            (true, true) => "4 bits a weight, common tokens only",
+        })
+    }
 }
 
 /// The file to draft with: `path`, or a copy of it with less to compute if that is faster
@@ -85,7 +97,9 @@ fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Resul
             copies: &copies,
             wanted: Vec::new(),
         };
-        trial.wanted = trial.favourites(&target.model, "target")?;
+        let mut model = trial.context(&target.model, "target")?;
+        trial.wanted = trial.favourites(&mut model)?;
+        drop(model);
         trial.winner()
     })?;
     copies.get(plan)
@@ -135,88 +149,95 @@ struct Trial<'a> {
     wanted: Vec<Token>,
 }
 
-/// What a drafter brings.
-struct Worth {
+/// A drafter of the trial.
+struct Entrant {
+    plan: Plan,
+    context: LlamaContext,
     /// Share of the passage at which it has the target's choice.
     agreement: f64,
-    draft: CostCurve,
 }
 
 impl Trial<'_> {
-    /// Takes one step after the other away from the file, each only if it pays.
+    /// Takes one thing after the other away from the file, if that pays.
     fn winner(&self) -> Result<Plan> {
         let original = self.loader.load_draft(self.copies.of, self.target)?;
         let info = original.info();
         let heavy = info.bytes as f64 * 8.0 / info.parameters as f64 > HEAVY;
         let wide = original.vocab().len() >= 2 * COMMON && !original.is_trimmed();
-        let as_is = self.worth(&original)?;
-        tell("the draft model as it is", &as_is);
+        let mut best = self.entrant(Plan::default(), &original)?;
         drop(original);
-        let (mut plan, mut best) = (Plan::default(), self.promise(&as_is, &as_is));
-        let mut measured = Vec::new();
-        let steps = [
-            (heavy, true, false, "with 4 bits a weight"),
-            (wide, false, true, "with common tokens only"),
-        ];
-        for (_, few_bits, common, what) in steps.into_iter().filter(|s| s.0) {
-            let next = Plan {
-                few_bits: plan.few_bits || few_bits,
-                common: plan.common || common,
-            };
-            let made = !self.copies.path(next).exists();
-            let copy = self.copies.get(next)?;
-            let worth = self.worth(&self.loader.load_draft(&copy, self.target)?)?;
-            tell(what, &worth);
-            let promise = self.promise(&worth, &as_is);
-            if made {
-                measured.push(next);
+        let as_is = best.agreement;
+        let mut made = Vec::new();
+        for (applies, few_bits, common) in [(heavy, true, false), (wide, false, true)] {
+            if !applies {
+                continue;
             }
-            if promise >= GAIN * best {
-                (plan, best) = (next, promise);
+            let plan = Plan {
+                few_bits: best.plan.few_bits || few_bits,
+                common: best.plan.common || common,
+            };
+            if !self.copies.path(plan).exists() {
+                made.push(plan);
+            }
+            let copy = self.copies.get(plan)?;
+            let mut next = self.entrant(plan, &self.loader.load_draft(&copy, self.target)?)?;
+            let token = self.wanted.first().copied().unwrap_or(0);
+            let steps = on_own_thread(|| {
+                placement::in_turns([&mut best.context, &mut next.context], token)
+            })?;
+            let promises = [(&best, steps[0]), (&next, steps[1])].map(|(entrant, step)| {
+                tracing::info!(
+                    "draft model, {}: {step:.2} ms a token, the target's choice {:.1} % of the time",
+                    entrant.plan,
+                    100.0 * entrant.agreement
+                );
+                self.promise(entrant.agreement / as_is.max(1e-9), step)
+            });
+            if promises[1] >= GAIN * promises[0] {
+                best = next;
             }
         }
         // What was there before may be of use to another target.
-        for copy in measured.into_iter().filter(|c| *c != plan) {
-            let _ = std::fs::remove_file(self.copies.path(copy));
+        for plan in made.into_iter().filter(|p| *p != best.plan) {
+            let _ = std::fs::remove_file(self.copies.path(plan));
         }
-        Ok(plan)
+        Ok(best.plan)
     }
 
-    /// What a drafter brings.
-    fn worth(&self, model: &LlamaModel) -> Result<Worth> {
-        let theirs = self.favourites(model, "draft")?;
+    fn entrant(&self, plan: Plan, model: &LlamaModel) -> Result<Entrant> {
+        let mut context = self.context(model, "draft")?;
+        let theirs = self.favourites(&mut context)?;
         let same = self.wanted.iter().zip(&theirs).filter(|(a, b)| a == b);
-        let profile = self.loader.draft_profile(model, self.context)?;
-        Ok(Worth {
+        Ok(Entrant {
+            plan,
+            context,
             agreement: same.count() as f64 / self.wanted.len().max(1) as f64,
-            draft: profile.report.cost(),
         })
     }
 
+    fn context(&self, model: &LlamaModel, role: &'static str) -> Result<LlamaContext> {
+        Ok(llama_context(
+            model,
+            role,
+            self.context,
+            &self.loader.cores,
+        )?)
+    }
+
     /// A model's first choices along the passage.
-    fn favourites(&self, model: &LlamaModel, role: &'static str) -> Result<Vec<Token>> {
-        let mut context = llama_context(model, role, self.context, &self.loader.cores)?;
+    fn favourites(&self, context: &mut LlamaContext) -> Result<Vec<Token>> {
         let passage = self.target.model.vocab().tokenize(PASSAGE, false)?;
-        Ok(on_own_thread(|| {
-            recall::favourites(&mut context, &passage)
-        })?)
+        Ok(on_own_thread(|| recall::favourites(context, &passage))?)
     }
 
     /// Tokens per millisecond to expect where there is drafting at all. What is found on the
     /// passage says how a copy compares with the file, not how often drafts of the target's
     /// own text are right.
-    fn promise(&self, worth: &Worth, as_is: &Worth) -> f64 {
-        let top = TOP * (worth.agreement / as_is.agreement.max(1e-9)).min(1.0);
-        policy::promises(Lanes::Shared, top, &self.cost, &worth.draft)
+    fn promise(&self, agreement: f64, step: f64) -> f64 {
+        let top = TOP * agreement.min(1.0);
+        let draft = CostCurve::from_points([(1, step)]);
+        policy::promises(Lanes::Shared, top, &self.cost, &draft)
             .skip(1)
             .fold(0.0, |best, (rate, _)| best.max(rate))
     }
-}
-
-fn tell(what: &str, worth: &Worth) {
-    tracing::info!(
-        "{what}: {:.1} ms a token, the target's choice {:.0} % of the time",
-        worth.draft.ms(1),
-        100.0 * worth.agreement
-    );
 }
