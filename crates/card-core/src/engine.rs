@@ -751,14 +751,22 @@ impl Engine {
 
     /// The candidates that could join the next forward, of the highest reach first.
     fn ready(&mut self) -> Vec<Offer> {
-        let (most, leaves, base) = (self.most_candidates(), self.leaves(), self.base());
+        let among = self.among(self.base());
         let mut offers = Vec::new();
         for seq in self.sequences.values_mut() {
-            seq.cache.query(most, leaves, &mut self.nodes);
-            offers.extend(seq.offers(&self.nodes, &self.policy, base));
+            offers.extend(seq.offers(among, &self.policy, &mut self.nodes));
         }
         offers.sort_by(|a, b| b.reach.total_cmp(&a.reach));
         offers
+    }
+
+    fn among(&self, base: Base) -> Among {
+        Among {
+            base,
+            most: self.most_candidates(),
+            leaves: self.leaves(),
+            context: self.config.limits.context as usize,
+        }
     }
 
     /// See [`Ready::free`].
@@ -886,27 +894,20 @@ impl Engine {
     /// The candidates of the next forward, per sequence: one budget for all, each row to
     /// the sequence where it adds most.
     fn choose(&mut self, members: &[SequenceId]) -> BTreeMap<SequenceId, Vec<NodeId>> {
-        let most = self.most_candidates();
-        let leaves = self.leaves();
-        let context = self.config.limits.context as usize;
         let base = base_of(members.iter().filter_map(|id| self.sequences.get(id)));
+        let among = self.among(base);
         let mut all: Vec<(Offer, SequenceId, NodeId)> = Vec::new();
         for &id in members {
             let Some(seq) = self.sequences.get_mut(&id) else {
                 continue;
             };
-            seq.cache.query(most, leaves, &mut self.nodes);
-            // The token after a candidate must still be wanted.
-            let last = seq.end.min(context).saturating_sub(1) as u32;
-            let wanted = |node: &NodeId| seq.cache.get(*node).is_some_and(|c| c.position < last);
-            self.nodes.retain(wanted);
-            let offers = seq.offers(&self.nodes, &self.policy, base);
+            let offers = seq.offers(among, &self.policy, &mut self.nodes);
             let nodes = offers.into_iter().zip(&self.nodes);
             all.extend(nodes.map(|(offer, &node)| (offer, id, node)));
         }
         // Stable, so that parents stay before their children.
         all.sort_by(|a, b| b.0.reach.total_cmp(&a.0.reach));
-        all.truncate(most);
+        all.truncate(among.most);
         let offers: Vec<Offer> = all.iter().map(|e| e.0).collect();
         let size = self.policy.size(base, &offers);
         let mut chosen: BTreeMap<SequenceId, Vec<NodeId>> = BTreeMap::new();
@@ -1008,6 +1009,19 @@ impl Engine {
     }
 }
 
+/// What the candidates of a sequence have to fit.
+#[derive(Clone, Copy)]
+struct Among {
+    /// What the forward decodes anyway.
+    base: Base,
+    /// Candidates it may carry.
+    most: usize,
+    /// Leaves they may have.
+    leaves: usize,
+    /// Tokens of context.
+    context: usize,
+}
+
 fn base_of<'a>(sequences: impl Iterator<Item = &'a Sequence>) -> Base {
     let mut base = Base {
         sequences: 0,
@@ -1051,20 +1065,26 @@ impl Sequence {
         }
     }
 
-    /// The best candidates as text at hand proposes them: each past the one before.
-    fn at_hand(&self) -> (Vec<NodeId>, Vec<f32>) {
+    /// The best `most` candidates as text at hand proposes them: each past the one before.
+    fn at_hand(&self, most: usize) -> (Vec<NodeId>, Vec<f32>) {
         let path = self.cache.best_path(self.cache.root());
         let known = path.map_while(|id| self.cache.get(id).map(|c| (id, c)));
         known
             .take_while(|(_, c)| c.sources.iter().any(|s| s.drafter().is_none()))
+            .take(most)
             .map(|(id, c)| (id, c.cond))
             .unzip()
     }
 
-    /// What these candidates (parents before their children) have to offer.
-    fn offers(&self, nodes: &[NodeId], policy: &Policy, base: Base) -> Vec<Offer> {
-        let (chain, chances) = self.at_hand();
-        let worths = policy.worths(base, &chances);
+    /// What the best candidates have to offer, parents before their children; the token
+    /// after each must still be wanted.
+    fn offers(&mut self, among: Among, policy: &Policy, nodes: &mut Vec<NodeId>) -> Vec<Offer> {
+        let wanted = self.left(among.context).saturating_sub(1);
+        self.cache.query(among.most, among.leaves, nodes);
+        let last = (self.tokens.len() + wanted) as u32;
+        nodes.retain(|node| self.cache.get(*node).is_some_and(|c| c.position < last));
+        let (chain, chances) = self.at_hand(wanted);
+        let worths = policy.worths(among.base, &chances, among.most);
         let mut led = chain.into_iter().zip(worths).peekable();
         let offer = |node: &NodeId| Offer {
             reach: self.cache.get(*node).map_or(0.0, |c| c.reach),

@@ -269,12 +269,14 @@ impl Policy {
 
     /// What the tokens of a chain of text at hand are worth in a forward that decodes `base`
     /// anyway: one each, for a token where nothing leads. `chances` are their probabilities,
-    /// each given that those before are right.
-    pub fn worths(&self, base: Base, chances: &[f32]) -> Vec<f32> {
+    /// each given that those before are right, up to the last one that is wanted; a forward
+    /// carries `most` of them.
+    pub fn worths(&self, base: Base, chances: &[f32], most: usize) -> Vec<f32> {
         let forward = |n: usize| self.target.ms(base.rows + n as u32);
         // Of what it decodes anyway, a sequence's share.
         let others = forward(0) * (1.0 - 1.0 / f64::from(base.sequences.max(1)));
-        let verify: Vec<f64> = (0..=chances.len()).map(|n| forward(n) - others).collect();
+        let most = most.min(chances.len());
+        let verify: Vec<f64> = (0..=most).map(|n| forward(n) - others).collect();
         worth::worths(chances, self.rate(base), &verify)
     }
 
@@ -610,7 +612,7 @@ mod tests {
     fn time_in_which_text_at_hand_leads_does_not_make_the_rest_precious() {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (33, 42.0)], &[(1, 1.0)]);
         let ms = Duration::from_millis;
-        let worths = p.worths(ONE, &[0.97; 32]);
+        let worths = p.worths(ONE, &[0.97; 32], 64);
         assert!(worths[0] < LEADS, "{worths:?}");
         let led: Vec<Offer> = worths
             .iter()

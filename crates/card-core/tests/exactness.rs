@@ -232,6 +232,43 @@ fn predicted_text_is_verified_many_tokens_at_a_time() {
 }
 
 #[test]
+fn predicted_text_is_verified_at_once_to_the_last_token_that_is_wanted() {
+    // A processor: each row costs, but less than a forward of its own.
+    let base = Setup {
+        lanes: Lanes::Shared,
+        free_sources: true,
+        draft_ms: 7.0,
+        target_ms: vec![
+            (1, 70.0),
+            (2, 100.0),
+            (4, 110.0),
+            (8, 160.0),
+            (16, 205.0),
+            (32, 350.0),
+        ],
+        ..Default::default()
+    };
+    for max_tokens in 40..72 {
+        let base = Setup {
+            max_tokens,
+            ..base.clone()
+        };
+        let prediction = run(&Setup {
+            max_tokens: 120,
+            ..base.clone()
+        });
+        let out = run(&Setup {
+            mode: Mode::Auto,
+            prediction: prediction.text[&0].clone(),
+            ..base
+        });
+        // The prompt gives one token, the last one may be alone, and one is to measure.
+        let alone = out.rounds.iter().filter(|r| r.tokens.len() == 1).count();
+        assert!(alone <= 4, "{max_tokens}: {alone} rounds for one token");
+    }
+}
+
+#[test]
 fn a_request_that_shall_be_plain_is() {
     for lanes in [Lanes::Shared, Lanes::Disjoint] {
         let out = run(&Setup {

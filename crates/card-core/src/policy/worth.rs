@@ -9,8 +9,8 @@
 
 /// Worth of each token of a chain, 1 for that of a token elsewhere. `chances` are
 /// probabilities, each given that those before are right; `rate` is tokens per millisecond
-/// where nothing leads; `verify[n]` milliseconds of a forward with n candidates, up to all
-/// of them. O(length²).
+/// where nothing leads; `verify[n]` milliseconds of a forward with n candidates, up to as
+/// many as it may have. O(length²).
 pub fn worths(chances: &[f32], rate: f64, verify: &[f64]) -> Vec<f32> {
     let length = chances.len();
     let chance = |j: usize| f64::from(chances[j]);
@@ -24,7 +24,7 @@ pub fn worths(chances: &[f32], rate: f64, verify: &[f64]) -> Vec<f32> {
     };
     for j in (0..length).rev() {
         let (mut reach, mut broken) = (1.0, 0.0);
-        for (n, ms) in verify[..=length - j].iter().enumerate() {
+        for (n, ms) in verify.iter().take(length - j + 1).enumerate() {
             let here = ms + broken + reach * behind(&to_go, j + n);
             to_go[j] = to_go[j].min(here);
             if let Some(next) = chances.get(j + n) {
