@@ -16,7 +16,7 @@ use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
 use crate::forward::{Cell, Forward, KvOp, Logits, Row};
 use crate::parked::{Parked, Running};
-use crate::policy::Outlook;
+use crate::policy::{Lanes, Outlook};
 use crate::sampler::{Sampler, SamplingParams};
 use crate::types::{SequenceId, Source, Token};
 
@@ -464,6 +464,28 @@ impl Drafter {
         }
     }
 
+    /// How many nodes of these reaches, the highest first, to look past at a time.
+    fn rows_that_pay(&self, reaches: impl Iterator<Item = f64>) -> usize {
+        let one = self.cost.ms(1);
+        let mut sum = 0.0;
+        let mut best = (0, f64::NEG_INFINITY);
+        for (reach, rows) in reaches.zip(1..) {
+            sum += reach;
+            let ms = self.cost.ms(rows);
+            let value = match self.config.lanes {
+                // It works all the time: the most reach per millisecond.
+                Lanes::Disjoint => sum / ms,
+                // The target waits for it: a node may save a step of its own later, if the
+                // target gets there, but makes this one longer.
+                Lanes::Shared => sum * one - ms,
+            };
+            if value > best.1 {
+                best = (rows as usize, value);
+            }
+        }
+        best.0
+    }
+
     /// Rows for the frontier nodes of highest reach.
     fn expand(&mut self, rows: &mut Vec<Row>) {
         let most = self.config.limits.rows.min(16);
@@ -483,25 +505,16 @@ impl Drafter {
         }
         found.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         found.truncate(most);
-        // As many as give the most reach per millisecond.
-        let mut sum = 0.0;
-        let mut best = (0, 0.0);
-        for (i, (reach, ..)) in found.iter().enumerate() {
-            sum += f64::from(*reach);
-            let value = sum / self.cost.ms(i as u32 + 1);
-            if value > best.1 {
-                best = (i + 1, value);
-            }
-        }
+        let mut count = self.rows_that_pay(found.iter().map(|f| f64::from(f.0)));
         let used: usize = self.drafts.values().map(|d| d.decoded + d.grown).sum();
         let room = self
             .config
             .limits
             .cells
             .saturating_sub(used + self.parked.cells() + MARGIN);
-        best.0 = best.0.min(room);
+        count = count.min(room);
         let most_leaves = self.config.limits.leaves / self.drafts.len().max(1);
-        for &(_, sequence, node) in &found[..best.0] {
+        for &(_, sequence, node) in &found[..count] {
             let Some(draft) = self.drafts.get_mut(&sequence) else {
                 continue;
             };
@@ -570,4 +583,45 @@ fn depth_limit(config: &DrafterConfig, draft: &Draft) -> u32 {
     let room = config.limits.context as usize;
     let room = room.saturating_sub(draft.tokens.len() + 1) as u32;
     config.max_depth.saturating_sub(1).min(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::Limits;
+    use crate::policy::Lanes;
+
+    fn rows(lanes: Lanes, cost: &[(u32, f64)], reaches: &[f64]) -> usize {
+        let limits = Limits {
+            context: 100,
+            cells: 100,
+            rows: 16,
+            leaves: 8,
+        };
+        let plan = DraftPlan {
+            chain: None,
+            branch: 4,
+            max_depth: 24,
+            cache_bytes: 1 << 14,
+            parked: 1,
+            lanes,
+        };
+        let config = plan.config(Source::Draft, limits, 50);
+        let drafter = Drafter::new(config, CostCurve::from_points(cost.iter().copied()));
+        drafter.rows_that_pay(reaches.iter().copied())
+    }
+
+    #[test]
+    fn what_the_target_waits_for_is_one_node_where_rows_cost_time() {
+        let processor = [(1, 7.0), (2, 12.0), (4, 12.5), (8, 21.0)];
+        let flat = [(1, 7.0), (16, 7.0)];
+        let doubtful = [0.3, 0.3, 0.2, 0.1];
+        assert_eq!(rows(Lanes::Shared, &processor, &doubtful), 1);
+        assert_eq!(rows(Lanes::Disjoint, &processor, &doubtful), 4);
+        for lanes in [Lanes::Shared, Lanes::Disjoint] {
+            assert_eq!(rows(lanes, &flat, &doubtful), 4);
+            // Two sequences that are both sure to go on.
+            assert_eq!(rows(lanes, &processor, &[0.95, 0.9]), 2);
+        }
+    }
 }

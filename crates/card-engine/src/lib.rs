@@ -110,6 +110,7 @@ impl Options {
             max_depth: self.max_depth,
             cache_bytes: self.cache_bytes,
             parked: self.parked,
+            lanes: self.lanes,
         }
     }
 }

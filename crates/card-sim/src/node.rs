@@ -43,6 +43,7 @@ impl Seat {
             max_depth: policy.max_depth,
             cache_bytes: policy.cache_bytes,
             parked: scenario.load.parallel,
+            lanes: policy.lanes,
         };
         let config = plan.config(Source::Draft, limits, VOCAB);
         let cost = CostCurve::from_points(kind.forward_ms.iter().copied());

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use card_core::drafter::{DraftInput, DraftPlan, Drafted, Expansion, Share};
+use card_core::policy::Lanes;
 use card_core::sampler::SamplingParams;
 use card_core::types::{SequenceId, Source, Token};
 
@@ -82,6 +83,7 @@ pub fn plan(welcome: &proto::Welcome) -> DraftPlan {
         max_depth: welcome.max_depth.clamp(1, 256),
         cache_bytes: welcome.cache_bytes.clamp(1 << 10, 64 << 20) as usize,
         parked: welcome.sequences.clamp(1, 64) as usize,
+        lanes: Lanes::Disjoint,
     }
 }
 

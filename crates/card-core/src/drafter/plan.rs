@@ -2,6 +2,7 @@
 
 use crate::cache::BYTES_PER_NODE;
 use crate::forward::Limits;
+use crate::policy::Lanes;
 use crate::types::Source;
 
 /// What a target asks of a drafter, wherever that is.
@@ -17,6 +18,8 @@ pub struct DraftPlan {
     pub cache_bytes: usize,
     /// Finished sequences kept for prompts that begin alike.
     pub parked: usize,
+    /// Whether its time is its own or the target's too.
+    pub lanes: Lanes,
 }
 
 impl DraftPlan {
@@ -35,6 +38,7 @@ impl DraftPlan {
             limits,
             vocab,
             parked: self.parked,
+            lanes: self.lanes,
         }
     }
 }
@@ -58,6 +62,8 @@ pub struct DrafterConfig {
     pub vocab: usize,
     /// Finished sequences whose KV cells are kept for a prompt that starts alike.
     pub parked: usize,
+    /// Whether its time is its own or the target's too.
+    pub lanes: Lanes,
 }
 
 impl DrafterConfig {

@@ -182,6 +182,7 @@ pub fn run(setup: &Setup) -> Outcome {
             limits: LIMITS,
             vocab: VOCAB,
             parked: 1,
+            lanes: setup.lanes,
         },
         draft_curve.clone(),
     );
