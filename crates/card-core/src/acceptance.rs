@@ -3,7 +3,7 @@
 //! A draft model's 0.9, a suffix match and a predicted output are not comparable as
 //! they come. For each (source, bucket of proposed probability, rank) this keeps a Beta
 //! count of how often the target wrote the proposed token, which makes them so. The
-//! prior believes the source, with the weight of a few observations. Each sequence counts
+//! prior believes the source, with the weight of a dozen observations. Each sequence counts
 //! for itself as well, with what all of them say as its prior. Where several sources
 //! speak, the [mixer](crate::mixer) makes one probability of theirs.
 
@@ -15,9 +15,8 @@ use crate::types::{DRAFTERS, Evidence, SOURCES, Source, SourceSet, Token};
 
 const BUCKETS: usize = 12;
 const RANKS: usize = 4;
-const PRIOR_WEIGHT: f32 = 4.0;
-/// Weight of what all sequences say, for one of them.
-const GLOBAL_WEIGHT: f32 = 8.0;
+/// Observations that a source's own word weighs: models know well how sure they are.
+const PRIOR_WEIGHT: f32 = 12.0;
 /// Counts are halved here, so that the estimate follows a change of topic.
 const MEMORY: f32 = 400.0;
 
@@ -101,7 +100,7 @@ impl Acceptance {
 
     /// Learns the calibrated probability of a best child.
     pub fn observe_top(&mut self, source: Source, prob: f32) {
-        const FOLLOW: f32 = 0.02;
+        const FOLLOW: f32 = 0.04;
         if let Some(i) = source.drafter() {
             self.tops[i] += FOLLOW * (prob - self.tops[i]);
         }
@@ -123,8 +122,14 @@ impl Acceptance {
 
     /// The same in a sequence that has counts of its own.
     pub fn expect_in(&self, local: &Counts, source: Source, prob: f32, rank: u8) -> f32 {
+        // Weight of what all sequences say, for one of them. A draft model is the same in
+        // each; whether text repeats itself is a matter of the text.
+        let weight = match source.drafter() {
+            Some(_) => 16.0,
+            None => 8.0,
+        };
         let prior = self.expect(source, prob, rank);
-        local.at(source, prob, rank).expect(prior, GLOBAL_WEIGHT)
+        local.at(source, prob, rank).expect(prior, weight)
     }
 
     /// Probability that the target writes a candidate of which the sources say `evidence`,
