@@ -94,6 +94,8 @@ pub(crate) struct Trimmed {
     tokens: Vec<Token>,
     /// That of the whole model.
     pub(crate) vocab: Vocab,
+    /// What llama.cpp multiplies the embedding of a token with, but not one it is given.
+    scale: f32,
     /// Rows of weights by token: what goes in, and what comes out.
     input: Table,
     output: Table,
@@ -110,7 +112,9 @@ impl Trimmed {
         let tokens = Gguf::open(path, false)?.numbers(TOKENS);
         let tokens = tokens.filter(|t| t.iter().all(|&t| (t as usize) < vocab.len()));
         let tokens = tokens.ok_or_else(|| broken(path, "its list of tokens is damaged"))?;
-        let tensors = Gguf::open(from, false)?.tensors();
+        let whole = Gguf::open(from, false)?;
+        let family = whole.text(c"general.architecture");
+        let tensors = whole.tensors();
         let find = |name| tensors.iter().find(|t| t.name.as_c_str() == name);
         let input = find(EMBEDDINGS).ok_or_else(|| broken(from, "it has no embeddings"))?;
         let open = |tensor: &Tensor| {
@@ -126,6 +130,10 @@ impl Trimmed {
         Ok(Trimmed {
             tokens,
             vocab,
+            scale: match family.as_deref() {
+                Some("gemma3") => (input.shape[0] as f32).sqrt(),
+                _ => 1.0,
+            },
             input: open(input)?,
             // Small models use one table for both.
             output: open(find(OUTPUT).unwrap_or(input))?,
@@ -236,6 +244,9 @@ impl Widener {
                 .read(token, into)
                 .and_then(|()| self.remember(token))
                 .map_err(|e| ModelError::Failed(format!("cannot read an embedding: {e}")))?;
+            for value in into {
+                *value *= self.of.scale;
+            }
         }
         Ok(())
     }
