@@ -178,9 +178,10 @@ impl LlamaModel {
         }
     }
 
-    /// Whether it has logits for a part of its vocabulary only (see [`crate::trim`]).
-    pub fn is_trimmed(&self) -> bool {
-        self.trimmed.is_some()
+    /// Whether [`crate::trim`] can make a smaller one of it.
+    pub fn can_be_trimmed(&self) -> bool {
+        let family = self.meta("general.architecture").unwrap_or_default();
+        self.trimmed.is_none() && trim::FAMILIES.contains(&family.as_str())
     }
 
     /// Facts about it.

@@ -25,6 +25,9 @@ use crate::{LlamaError, Vocab};
 const TOKENS: &CStr = c"card.trimmed.tokens";
 /// The file it was made from.
 pub(crate) const FROM: &str = "card.trimmed.from";
+/// Families that take embeddings in place of tokens with the same result. Others have more
+/// tables by token than these two, or were not looked at.
+pub(crate) const FAMILIES: [&str; 4] = ["gemma3", "llama", "qwen2", "qwen3"];
 const EMBEDDINGS: &CStr = c"token_embd.weight";
 const OUTPUT: &CStr = c"output.weight";
 
@@ -36,8 +39,8 @@ const TOGETHER: usize = 64;
 /// looked up in from now on: `input`, or what that was made from.
 ///
 /// # Errors
-/// If the input is no model of one file with a known output layer, or the output cannot be
-/// written.
+/// If the input is no model of one file and a family this is known for, or the output cannot
+/// be written.
 pub fn trim(input: &Path, output: &Path, from: &Path, common: usize) -> Result<(), LlamaError> {
     let fail = |why: String| LlamaError::Trim {
         path: input.display().to_string(),
@@ -51,9 +54,15 @@ pub fn trim(input: &Path, output: &Path, from: &Path, common: usize) -> Result<(
     })?;
     let from = CString::new(from.as_os_str().as_encoded_bytes())
         .map_err(|_| fail("the path has a NUL byte".into()))?;
-    let family = whole.text(c"general.architecture");
-    let length = family.and_then(|f| CString::new(format!("{f}.vocab_size")).ok());
-    let length = length.ok_or_else(|| fail("it does not say what it is".into()))?;
+    let family = whole.text(c"general.architecture").unwrap_or_default();
+    if !FAMILIES.contains(&family.as_str()) {
+        let known = FAMILIES.join(", ");
+        return Err(fail(format!(
+            "it is of the family {family:?}; this is known for {known}"
+        )));
+    }
+    let length = CString::new(format!("{family}.vocab_size"))
+        .map_err(|_| fail("its family has a NUL byte".into()))?;
     let new = || -> Option<(Gguf, Vec<Vec<u8>>)> {
         let mut small = Gguf::like(&whole)?;
         small.remove("tokenizer.");

@@ -163,7 +163,7 @@ impl Trial<'_> {
         let original = self.loader.load_draft(self.copies.of, self.target)?;
         let info = original.info();
         let heavy = info.bytes as f64 * 8.0 / info.parameters as f64 > HEAVY;
-        let wide = original.vocab().len() >= 2 * COMMON && !original.is_trimmed();
+        let wide = original.vocab().len() >= 2 * COMMON && original.can_be_trimmed();
         let mut best = self.entrant(Plan::default(), &original)?;
         drop(original);
         let as_is = best.agreement;
@@ -179,22 +179,10 @@ impl Trial<'_> {
             if !self.copies.path(plan).exists() {
                 made.push(plan);
             }
-            let copy = self.copies.get(plan)?;
-            let mut next = self.entrant(plan, &self.loader.load_draft(&copy, self.target)?)?;
-            let token = self.wanted.first().copied().unwrap_or(0);
-            let steps = on_own_thread(|| {
-                placement::in_turns([&mut best.context, &mut next.context], token)
-            })?;
-            let promises = [(&best, steps[0]), (&next, steps[1])].map(|(entrant, step)| {
-                tracing::info!(
-                    "draft model, {}: {step:.2} ms a token, the target's choice {:.1} % of the time",
-                    entrant.plan,
-                    100.0 * entrant.agreement
-                );
-                self.promise(entrant.agreement / as_is.max(1e-9), step)
-            });
-            if promises[1] >= GAIN * promises[0] {
-                best = next;
+            match self.better(&mut best, plan, as_is) {
+                Ok(Some(next)) => best = next,
+                Ok(None) => {}
+                Err(error) => tracing::warn!("no draft model of {plan}: {error:#}"),
             }
         }
         // What was there before may be of use to another target.
@@ -202,6 +190,24 @@ impl Trial<'_> {
             let _ = std::fs::remove_file(self.copies.path(plan));
         }
         Ok(best.plan)
+    }
+
+    /// The copy `plan`, if it promises more than `best`, which it is timed in turns with.
+    fn better(&self, best: &mut Entrant, plan: Plan, as_is: f64) -> Result<Option<Entrant>> {
+        let copy = self.copies.get(plan)?;
+        let mut next = self.entrant(plan, &self.loader.load_draft(&copy, self.target)?)?;
+        let token = self.wanted.first().copied().unwrap_or(0);
+        let steps =
+            on_own_thread(|| placement::in_turns([&mut best.context, &mut next.context], token))?;
+        let promises = [(&*best, steps[0]), (&next, steps[1])].map(|(entrant, step)| {
+            tracing::info!(
+                "draft model, {}: {step:.2} ms a token, the target's choice {:.1} % of the time",
+                entrant.plan,
+                100.0 * entrant.agreement
+            );
+            self.promise(entrant.agreement / as_is.max(1e-9), step)
+        });
+        Ok((promises[1] >= GAIN * promises[0]).then_some(next))
     }
 
     fn entrant(&self, plan: Plan, model: &LlamaModel) -> Result<Entrant> {
