@@ -35,6 +35,8 @@ pub struct Record {
 #[derive(Clone, Debug, Default)]
 pub struct Hand {
     /// Probability that it is right if those before it are, by how often such tokens are.
+    pub alone: f64,
+    /// The same for those who asked the draft model too.
     pub chance: f64,
     /// Probabilities of the draft model's other proposals for its place, best first.
     pub beside: Vec<f64>,

@@ -1,7 +1,9 @@
 //! What a schedule could reach that does not know which proposals are right.
 //!
-//! It knows how sure the sources are at every place of the text, ahead too, where they agree,
-//! and how often proposals like that are right; only what comes of each is left to chance.
+//! It knows how sure the sources are at every place of the text, ahead too, and how often
+//! proposals like that are right; only what comes of each is left to chance. Where text at
+//! hand and the draft model agree it knows once the draft model read the text at hand, all of
+//! it in one forward.
 //! It takes the tree that is best in the long run. So on average no policy of the same
 //! sources is faster, and what a run lacks of it is the policy's to improve. The rest, up
 //! to the bound of [perfect information](super), nobody can have.
@@ -32,8 +34,6 @@ struct Node {
     reach: f64,
     /// The tokens that takes.
     depth: usize,
-    /// Whether all of them are text at hand's.
-    on_hand: bool,
 }
 
 /// A node by what looking past it would bring at the most.
@@ -71,8 +71,9 @@ struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    /// With what text at hand proposes.
-    fn new(record: &'a Record, place: usize, left: usize) -> Self {
+    /// With what text at hand proposes, of which the draft model read the first `asked`
+    /// tokens.
+    fn new(record: &'a Record, place: usize, left: usize, asked: usize) -> Self {
         let mut tree = Tree {
             record,
             place,
@@ -83,14 +84,21 @@ impl<'a> Tree<'a> {
         let mut node = Node {
             reach: 1.0,
             depth: 0,
-            on_hand: true,
         };
-        tree.promise(node);
         for hand in tree.hand().iter().take(left) {
-            node.reach *= hand.chance;
+            let known = node.depth < asked;
+            if known {
+                tree.branch(node, &hand.beside);
+            }
+            node.reach *= if known { hand.chance } else { hand.alone };
             node.depth += 1;
-            tree.nodes.push(node);
-            tree.promise(node);
+            tree.add(node);
+        }
+        // Past its end the draft model goes on by itself.
+        match asked.cmp(&node.depth) {
+            Ordering::Less => {}
+            Ordering::Equal => tree.promise(node),
+            Ordering::Greater => tree.branch(node, tree.drafts(node)),
         }
         tree
     }
@@ -101,9 +109,25 @@ impl<'a> Tree<'a> {
 
     /// Chances of what the draft model proposes past `node`.
     fn drafts(&self, node: Node) -> &'a [f64] {
-        let hand = self.hand().get(node.depth).filter(|_| node.on_hand);
         let drafts = self.record.chances.get(self.place + node.depth);
-        hand.map_or(drafts.map_or(&[], Vec::as_slice), |h| &h.beside)
+        drafts.map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, node: Node) {
+        let at = self.nodes.partition_point(|n| n.reach >= node.reach);
+        self.nodes.insert(at, node);
+    }
+
+    /// Candidates of these chances past `parent`.
+    fn branch(&mut self, parent: Node, chances: &[f64]) {
+        for chance in chances {
+            let child = Node {
+                reach: parent.reach * chance,
+                depth: parent.depth + 1,
+            };
+            self.add(child);
+            self.promise(child);
+        }
     }
 
     fn promise(&mut self, node: Node) {
@@ -118,16 +142,7 @@ impl<'a> Tree<'a> {
     /// nothing to be had.
     fn draft(&mut self) -> Option<usize> {
         let parent = self.promises.pop()?.node;
-        for chance in self.drafts(parent) {
-            let child = Node {
-                reach: parent.reach * chance,
-                depth: parent.depth + 1,
-                on_hand: false,
-            };
-            let at = self.nodes.partition_point(|n| n.reach >= child.reach);
-            self.nodes.insert(at, child);
-            self.promise(child);
-        }
+        self.branch(parent, self.drafts(parent));
         Some(parent.depth)
     }
 }
@@ -143,21 +158,47 @@ fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f6
     for i in (0..length).rev() {
         // The last token of a round is the target's own.
         let left = length - i - 1;
-        let mut tree = Tree::new(record, i, left);
         let after = &least[i + 1..];
-        let mut best = verified(&tree.nodes, &verify, after);
-        if let Some(draft_weight) = draft_weight {
-            let mut depths = BTreeSet::new();
-            for expanded in 1..=EXPANSIONS {
-                let Some(depth) = tree.draft() else { break };
-                depths.insert(depth);
-                let drafting = draft_weight * costs.drafting(depths.len(), expanded);
-                best = f64::min(best, drafting + verified(&tree.nodes, &verify, after));
-            }
-        }
+        let alone = Tree::new(record, i, left, 0);
+        let mut best = verified(&alone.nodes, &verify, after);
+        let drafts = |draft_weight| with_drafts(record, costs, i, draft_weight, &verify, after);
+        best = best.min(draft_weight.map_or(f64::INFINITY, drafts));
         least[i] = best;
     }
     least[0]
+}
+
+/// Expected time from place `i` on if the draft model is used for it.
+fn with_drafts(
+    record: &Record,
+    costs: &Costs,
+    i: usize,
+    draft_weight: f64,
+    verify: &[f64],
+    after: &[f64],
+) -> f64 {
+    let left = record.drafted.len() - i - 1;
+    let hand = record.hand.get(i).map_or(0, |h| h.len().min(left));
+    // One forward reads text at hand, whose last token it looks past too.
+    let read = |asked: usize| match asked {
+        0 => 0.0,
+        asked => costs.drafting(1, asked),
+    };
+    let mut best = f64::INFINITY;
+    for asked in (0..=hand).chain((hand > 0).then_some(hand + 1)) {
+        let mut tree = Tree::new(record, i, left, asked);
+        let mut depths = BTreeSet::new();
+        for expanded in 0..=EXPANSIONS {
+            if expanded > 0 {
+                let Some(depth) = tree.draft() else { break };
+                depths.insert(depth);
+            }
+            let drafting = read(asked) + costs.drafting(depths.len(), expanded);
+            let rest = verified(&tree.nodes, verify, after);
+            best = best.min(draft_weight * drafting + rest);
+        }
+    }
+    best
 }
 
 /// Expected time for the rest if the best number of these nodes, best first, is verified, or
@@ -233,6 +274,7 @@ mod tests {
     fn text_at_hand_is_a_chance_that_costs_no_draft() {
         let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
         let hand = |chance: f64, beside: &[f64]| Hand {
+            alone: chance,
             chance,
             beside: beside.to_vec(),
         };
@@ -253,14 +295,32 @@ mod tests {
         let mut r = record(vec![vec![], vec![0.9], vec![]], &[false; 3]);
         r.hand = vec![
             vec![Hand {
+                alone: 1.0,
                 chance: 1.0,
                 beside: Vec::new(),
             }],
             vec![],
             vec![],
         ];
-        // One draft past the sure token; a second forward with 0.1.
-        assert!((expected_ms(&r, &flat) - (10.0 + 1.0 + 1.0)).abs() < 1e-9);
+        // One draft forward of two rows, to past the sure token; a second forward with 0.1.
+        assert!((expected_ms(&r, &flat) - (10.0 + 1.25 + 1.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn whether_the_sources_agree_is_known_for_a_draft_forward() {
+        let flat = costs(Lanes::Shared, &[(1, 10.0), (2, 16.0), (3, 22.0)], 1.0);
+        let mut r = record(vec![vec![]; 3], &[false; 3]);
+        let hand = |chance| Hand {
+            alone: 0.5,
+            chance,
+            beside: Vec::new(),
+        };
+        // By itself a doubtful token is not worth its row.
+        r.hand = vec![vec![hand(0.5), hand(0.5)], vec![], vec![]];
+        assert!((expected_ms(&r, &flat) - 30.0).abs() < 1e-9);
+        // Two that the draft model agrees with are: its forward takes 1.25.
+        r.hand = vec![vec![hand(1.0), hand(1.0)], vec![], vec![]];
+        assert!((expected_ms(&r, &flat) - (22.0 + 1.25)).abs() < 1e-9);
     }
 
     #[test]

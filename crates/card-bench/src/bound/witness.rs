@@ -132,9 +132,13 @@ impl Worth {
     fn hand(&self, witness: &Witness, i: usize) -> Vec<Hand> {
         let mut hands: Vec<Hand> = met(witness, i).map(|met| self.judge(&met)).collect();
         let (source, chain) = &witness.hand[i];
-        let unmet = chain[hands.len()..].iter().map(|&(_, prob)| Hand {
-            chance: self.alone.expect(*source, prob, 0).into(),
-            beside: Vec::new(),
+        let unmet = chain[hands.len()..].iter().map(|&(_, prob)| {
+            let alone = self.alone.expect(*source, prob, 0).into();
+            Hand {
+                alone,
+                chance: alone,
+                beside: Vec::new(),
+            }
         });
         hands.extend(unmet);
         hands
@@ -144,6 +148,7 @@ impl Worth {
         let beside = &self.beside[met.agree()];
         let other = |(rank, prob)| beside.expect(Source::Draft, prob, rank as u8).into();
         Hand {
+            alone: self.alone.expect(met.source, met.prob, 0).into(),
             chance: beside.expect(met.source, met.prob, met.sureness()).into(),
             beside: met.others().map(other).collect(),
         }
