@@ -89,7 +89,7 @@ fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Resul
         loader.key(&loader.cores, true)
     );
     let plan = profile::remember(loader.store, key, || {
-        let mut trial = Trial {
+        let trial = Trial {
             loader,
             target,
             cost: profile.report.cost(),
@@ -97,9 +97,6 @@ fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Resul
             copies: &copies,
             wanted: Vec::new(),
         };
-        let mut model = trial.context(&target.model, "target")?;
-        trial.wanted = trial.favourites(&mut model)?;
-        drop(model);
         trial.winner()
     })?;
     copies.get(plan)
@@ -127,12 +124,21 @@ impl Copies<'_> {
         if !path.exists() {
             std::fs::create_dir_all(&self.folder)
                 .with_context(|| format!("cannot make {}", self.folder.display()))?;
-            let weights = Weights {
-                kind: plan.few_bits.then_some(KIND),
-                pure: true,
-                vocabulary: plan.common.then_some(COMMON),
-            };
-            progress::rewrite(self.of, &path, weights)?;
+            let untrimmed = self.path(Plan {
+                common: false,
+                ..plan
+            });
+            // In a trial that one was made a moment ago.
+            if plan.common && untrimmed.exists() {
+                card_llama::trim(&untrimmed, &path, self.of, COMMON)?;
+            } else {
+                let weights = Weights {
+                    kind: plan.few_bits.then_some(KIND),
+                    pure: true,
+                    vocabulary: plan.common.then_some(COMMON),
+                };
+                progress::rewrite(self.of, &path, weights)?;
+            }
         }
         Ok(path)
     }
@@ -159,11 +165,15 @@ struct Entrant {
 
 impl Trial<'_> {
     /// Takes one thing after the other away from the file, if that pays.
-    fn winner(&self) -> Result<Plan> {
+    fn winner(mut self) -> Result<Plan> {
         let original = self.loader.load_draft(self.copies.of, self.target)?;
         let info = original.info();
         let heavy = info.bytes as f64 * 8.0 / info.parameters as f64 > HEAVY;
         let wide = original.vocab().len() >= 2 * COMMON && original.can_be_trimmed();
+        if !(heavy || wide) {
+            return Ok(Plan::default());
+        }
+        self.wanted = self.favourites(&mut self.context(&self.target.model, "target")?)?;
         let mut best = self.entrant(Plan::default(), &original)?;
         drop(original);
         let as_is = best.agreement;
