@@ -177,9 +177,14 @@ fn bounds(known: &Known, results: &Results, tasks: usize) -> Vec<Bound> {
     if draft_forwards > 0 {
         costs.draft_step = mean.min(costs.draft_step);
     }
-    let bound = |record: &Record| Bound {
-        seeing_ms: least_ms(record, &costs),
-        blind_ms: expected_ms(record, &costs),
+    let bound = |record: &Record| {
+        let seeing_ms = least_ms(record, &costs);
+        // What could be expected of a text may be more than what came of it allows.
+        let blind_ms = expected_ms(record, &costs).max(seeing_ms);
+        Bound {
+            seeing_ms,
+            blind_ms,
+        }
     };
     (0..results.len())
         .map(|i| bound(&known.records[i % tasks]))

@@ -40,12 +40,27 @@ impl Placement {
         let draft = CostCurve::from_points(self.draft.iter().copied());
         policy::promise(self.lanes, top, &target, &draft)
     }
+
+    /// With costs of larger forwards than were measured with both lanes at work: what they
+    /// take `alone`, longer by as much as the largest that was measured is.
+    pub fn completed(mut self, alone: &Placement) -> Self {
+        complete(&mut self.target, &alone.target);
+        complete(&mut self.draft, &alone.draft);
+        self
+    }
 }
 
 impl std::fmt::Display for Placement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.lanes {
-            Lanes::Shared => write!(f, "in turns, {} threads", self.target_threads),
+            Lanes::Shared if self.target_threads == self.draft_threads => {
+                write!(f, "in turns, {} threads", self.target_threads)
+            }
+            Lanes::Shared => write!(
+                f,
+                "in turns, target {} and drafter {} threads",
+                self.target_threads, self.draft_threads
+            ),
             Lanes::Disjoint => write!(
                 f,
                 "together, target {} and drafter {} threads",
@@ -57,6 +72,15 @@ impl std::fmt::Display for Placement {
 
 /// (rows, milliseconds of a forward).
 type Points = Vec<(u32, f64)>;
+
+fn complete(together: &mut Points, alone: &[(u32, f64)]) {
+    let Some(&(largest, ms)) = together.last() else {
+        return;
+    };
+    let longer = ms / CostCurve::from_points(alone.iter().copied()).ms(largest);
+    let more = alone.iter().filter(|p| p.0 > largest);
+    together.extend(more.map(|&(rows, ms)| (rows, longer * ms)));
+}
 
 /// Measures both models at work at the same time: (rows, milliseconds) of each.
 ///
@@ -158,6 +182,19 @@ mod tests {
         let whole = [(1, 70.0), (4, 124.0), (8, 161.0)];
         let turns = placement(Lanes::Shared, &whole, 16.0).promise(0.9);
         assert!(turns.0 > halves.0);
+    }
+
+    #[test]
+    fn what_was_not_measured_together_is_as_much_slower_as_what_was() {
+        let mut alone = placement(Lanes::Shared, &[(1, 10.0), (8, 12.0), (64, 12.0)], 2.0);
+        alone.draft = vec![(1, 2.0), (4, 2.5)];
+        let mut together = placement(Lanes::Disjoint, &[(1, 11.0), (8, 18.0)], 3.0);
+        together = together.completed(&alone);
+        assert_eq!(together.target, [(1, 11.0), (8, 18.0), (64, 18.0)]);
+        assert_eq!(together.draft, [(1, 3.0), (4, 3.75)]);
+        // Nothing is known alone.
+        let unknown = placement(Lanes::Shared, &[], 1.0);
+        assert_eq!(together.clone().completed(&unknown), together);
     }
 
     #[test]

@@ -4,10 +4,13 @@
 //! small model decodes five times slower (docs/backend.md has the measurement). ggml's
 //! pool can pin its threads, the calling one included.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
 use llama_cpp_sys_2 as sys;
+
+use crate::device;
 
 /// Cores that run one forward at a time. Contexts that share it take turns.
 #[derive(Clone)]
@@ -20,7 +23,28 @@ pub struct Cores {
 
 struct Pool {
     raw: *mut sys::ggml_threadpool,
+    free: FreePool,
     owner: ThreadId,
+}
+
+type NewPool = unsafe extern "C" fn(*mut sys::ggml_threadpool_params) -> *mut sys::ggml_threadpool;
+type FreePool = unsafe extern "C" fn(*mut sys::ggml_threadpool);
+
+/// How pools are made and freed. The CPU backend knows, and a `portable` build has none to
+/// link against: it loads one for the processor it finds.
+fn pool_functions() -> Option<(NewPool, FreePool)> {
+    static FOUND: OnceLock<Option<(NewPool, FreePool)>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let new = device::function(c"CPU", c"ggml_threadpool_new")?;
+        let free = device::function(c"CPU", c"ggml_threadpool_free")?;
+        // SAFETY: the functions of these names have had these types since they were made.
+        unsafe {
+            Some((
+                std::mem::transmute::<*mut c_void, NewPool>(new),
+                std::mem::transmute::<*mut c_void, FreePool>(free),
+            ))
+        }
+    })
 }
 
 // SAFETY: a pool may be used and freed from any thread, by one at a time; the mutex in
@@ -31,7 +55,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         // SAFETY: made by ggml_threadpool_new and freed once. Every context that may have
         // used it holds the `Cores` it belongs to, and is gone by now.
-        unsafe { sys::ggml_threadpool_free(self.raw) }
+        unsafe { (self.free)(self.raw) }
     }
 }
 
@@ -95,7 +119,8 @@ impl Cores {
     pub(crate) fn take(&self) -> Turn<'_> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let me = std::thread::current().id();
-        if !pools.iter().any(|p| p.owner == me) {
+        let known = pools.iter().any(|p| p.owner == me);
+        if let Some((new, free)) = pool_functions().filter(|_| !known) {
             // SAFETY: returns a plain struct.
             let mut params = unsafe { sys::ggml_threadpool_params_default(self.threads as i32) };
             for &id in self.pins.iter() {
@@ -105,9 +130,10 @@ impl Cores {
             }
             params.strict_cpu = !self.pins.is_empty();
             // SAFETY: params is filled in; ggml copies it.
-            let raw = unsafe { sys::ggml_threadpool_new(&mut params) };
+            let raw = unsafe { new(&mut params) };
             if !raw.is_null() {
-                pools.push(Pool { raw, owner: me });
+                let owner = me;
+                pools.push(Pool { raw, free, owner });
             }
         }
         // Without a pool ggml makes threads for every forward: slow, but right.

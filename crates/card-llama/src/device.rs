@@ -1,6 +1,6 @@
 //! The devices llama.cpp found.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
@@ -59,11 +59,30 @@ fn is_gpu(handle: sys::ggml_backend_dev_t) -> bool {
     kind == sys::GGML_BACKEND_DEVICE_TYPE_GPU || kind == sys::GGML_BACKEND_DEVICE_TYPE_IGPU
 }
 
+pub(crate) fn is_cpu(handle: sys::ggml_backend_dev_t) -> bool {
+    // SAFETY: the handle is one ggml gave; it stays valid for the process.
+    let kind = unsafe { sys::ggml_backend_dev_type(handle) };
+    kind == sys::GGML_BACKEND_DEVICE_TYPE_CPU
+}
+
 /// CPU features and backends of this build, in llama.cpp's words.
 pub fn system_info() -> String {
     log::start();
     // SAFETY: returns a static string.
     text(unsafe { sys::llama_print_system_info() })
+}
+
+/// A function of a backend, which may be loaded only when we start, or missing.
+pub(crate) fn function(backend: &CStr, name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: both names are NUL-terminated; an unknown one gives null.
+    let found = unsafe {
+        let registry = sys::ggml_backend_reg_by_name(backend.as_ptr());
+        match registry.is_null() {
+            true => std::ptr::null_mut(),
+            false => sys::ggml_backend_reg_get_proc_address(registry, name.as_ptr()),
+        }
+    };
+    (!found.is_null()).then_some(found)
 }
 
 fn handles() -> impl Iterator<Item = sys::ggml_backend_dev_t> {

@@ -104,13 +104,17 @@ impl LlamaModel {
         for name in &options.devices {
             devices.push(device::find(name)?);
         }
+        // The CPU takes what no other device does. Named like one, it would run without its
+        // own kernels and threads; so a list of nothing else is an empty list.
+        let chosen = !devices.is_empty();
+        devices.retain(|&d| !device::is_cpu(d));
         devices.push(std::ptr::null_mut());
         // SAFETY: returns a plain struct.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = options
             .gpu_layers
             .map_or(-1, |n| n.min(i32::MAX as u32) as i32);
-        if devices.len() > 1 {
+        if chosen {
             params.devices = devices.as_mut_ptr();
         }
         params.use_extra_bufts = options.repack;

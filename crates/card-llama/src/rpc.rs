@@ -102,18 +102,7 @@ pub fn serve(
 /// A function of the RPC backend, which a build may lack.
 fn function(name: &std::ffi::CStr) -> Result<*mut std::ffi::c_void, LlamaError> {
     log::start();
-    // SAFETY: both names are NUL-terminated; an unknown one gives null.
-    let found = unsafe {
-        let registry = sys::ggml_backend_reg_by_name(c"RPC".as_ptr());
-        match registry.is_null() {
-            true => std::ptr::null_mut(),
-            false => sys::ggml_backend_reg_get_proc_address(registry, name.as_ptr()),
-        }
-    };
-    match found.is_null() {
-        true => Err(LlamaError::NoRpc),
-        false => Ok(found),
-    }
+    device::function(c"RPC", name).ok_or(LlamaError::NoRpc)
 }
 
 /// Makes sure that a worker of our protocol answers there and has time for us.

@@ -83,10 +83,11 @@ fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Resul
         folder: loader.store.drafters(),
     };
     let key = format!(
-        "{} | {} | lighter copies | {}",
+        "{} | {} | lighter copies | {} | {}",
         profile::identity(target.model.path())?,
         copies.identity,
-        loader.key(&loader.cores, true)
+        loader.key(true),
+        loader.draft_key()
     );
     let plan = profile::remember(loader.store, key, || {
         let trial = Trial {
@@ -236,7 +237,7 @@ impl Trial<'_> {
             model,
             role,
             self.context,
-            &self.loader.cores,
+            &self.loader.draft_cores,
         )?)
     }
 

@@ -9,6 +9,7 @@ use card_llama::{
 };
 
 use crate::args::{DraftWeightsArg, ExactnessArg, ModeArg, ModelArgs};
+use crate::devices;
 use crate::lighter;
 use crate::models::catalogue::Catalogue;
 use crate::models::fetch;
@@ -70,7 +71,8 @@ pub struct Loader<'a> {
     pub args: &'a ModelArgs,
     pub store: &'a Store,
     /// Where the self-tests run.
-    pub cores: Cores,
+    target_cores: Cores,
+    pub draft_cores: Cores,
 }
 
 /// A target, ready.
@@ -81,7 +83,18 @@ pub struct Target {
     pub profile: Option<Profile>,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    /// A loader that puts them where `args` say.
+    pub fn new(args: &'a ModelArgs, store: &'a Store) -> Self {
+        let (target_cores, draft_cores) = devices::cores(args);
+        Loader {
+            args,
+            store,
+            target_cores,
+            draft_cores,
+        }
+    }
+
     /// The target, loaded the way the exactness level asks for.
     pub fn target(&self, files: &Files) -> Result<Target> {
         // Plain decoding needs to know its kernels only if padding may be asked for.
@@ -123,8 +136,8 @@ impl Loader<'_> {
             true => Some(profile::get(
                 self.store,
                 &model,
-                || llama_context(&model, "target", context, &self.cores),
-                &self.key(&self.cores, repack),
+                || llama_context(&model, "target", context, &self.target_cores),
+                &self.key(repack),
                 self.heads(),
             )?),
             false => None,
@@ -178,8 +191,8 @@ impl Loader<'_> {
         profile::get(
             self.store,
             model,
-            || llama_context(model, "draft", context, &self.cores),
-            &self.key(&self.cores, true),
+            || llama_context(model, "draft", context, &self.draft_cores),
+            &self.draft_key(),
             &HEADS[..1],
         )
     }
@@ -192,16 +205,23 @@ impl Loader<'_> {
         }
     }
 
-    /// What measurements depend on beside the model.
-    pub fn key(&self, cores: &Cores, repack: bool) -> String {
+    /// What measurements of the target depend on beside the model.
+    pub fn key(&self, repack: bool) -> String {
         let workers = match self.args.rpc.is_empty() {
             true => String::new(),
             false => format!(", rpc {:?}", self.args.rpc),
         };
         format!(
-            "{cores:?}, repack {repack}, {:?} {:?}{workers}",
-            self.args.device, self.args.gpu_layers
+            "{:?}, repack {repack}, {:?} {:?}{workers}",
+            self.target_cores, self.args.device, self.args.gpu_layers
         )
+    }
+
+    /// What measurements of a draft model depend on.
+    pub fn draft_key(&self) -> String {
+        let args = self.args;
+        let (device, layers) = (&args.draft_device, args.draft_gpu_layers);
+        format!("{:?}, {device:?} {layers:?}", self.draft_cores)
     }
 }
 
@@ -209,11 +229,7 @@ impl Loader<'_> {
 pub fn selftest_target(args: &ModelArgs, catalogue: &Catalogue, repack: bool) -> Result<Target> {
     let store = Store::open()?;
     let files = find_files(args, catalogue, &store)?;
-    let loader = Loader {
-        args,
-        store: &store,
-        cores: Cores::one_lane(threads(args.threads)),
-    };
+    let loader = Loader::new(args, &store);
     loader.load_target(&files, repack, true)
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod calibrate;
 mod chat;
 mod config;
+mod devices;
 mod emulation;
 mod export;
 mod generate;

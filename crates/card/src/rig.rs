@@ -1,5 +1,7 @@
 //! Loaded models and what is known of them: engines are made from it.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use card_core::cost::CostCurve;
 use card_core::engine::{Memory, Shapes};
@@ -13,6 +15,7 @@ use card_link::Terms;
 use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
 
 use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
+use crate::devices;
 use crate::emulation::emulation;
 use crate::link;
 use crate::loader::{Loader, Target, find_files, level, llama_context, llama_contexts, threads};
@@ -78,12 +81,7 @@ impl Rig {
         if files.draft.is_none() && speculates {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
-        let cores = Cores::one_lane(threads(args.threads));
-        let loader = Loader {
-            args,
-            store: &store,
-            cores,
-        };
+        let loader = Loader::new(args, &store);
         let target = loader.target(&files)?;
         let context = target.context;
         let draft = match &files.draft {
@@ -129,7 +127,39 @@ impl Rig {
             target: target.model.clone(),
         };
         rig.placements = rig.find_placements(&store, &target, draft.as_ref())?;
+        let elsewhere = devices::with_draft_beside(args).zip(files.draft.as_deref());
+        if let Some((args, path)) = elsewhere {
+            let loader = Loader::new(&args, &store);
+            // It is well where it is, too.
+            if let Err(e) = rig.try_draft_at(&loader, path, &target) {
+                tracing::info!("the draft model stays with the target: {e:#}");
+            }
+        }
         Ok(rig)
+    }
+
+    /// Has the draft model where this loader puts it, if that promises more.
+    fn try_draft_at(&mut self, loader: &Loader, path: &Path, target: &Target) -> Result<()> {
+        let draft = loader.draft(path, target, self.context)?;
+        let before = std::mem::replace(&mut self.args, loader.args.clone());
+        let placements = self.find_placements(loader.store, target, Some(&draft));
+        let top = self.draft_top();
+        let promise = |placements: &[Placement]| placements.first().map(|p| p.promise(top).0);
+        match placements {
+            Ok(found) if promise(&found) > promise(&self.placements) => {
+                tracing::info!(
+                    "the draft model is on {}",
+                    loader.args.draft_device.join(", ")
+                );
+                self.placements = found;
+                self.draft = Some(draft.0);
+                Ok(())
+            }
+            other => {
+                self.args = before;
+                other.map(|_| ())
+            }
+        }
     }
 
     /// Keeps what an engine learned for the next run, unless the user said not to.
@@ -185,10 +215,7 @@ impl Rig {
             {
                 Cores::two_lanes(p.target_threads, p.draft_threads)
             }
-            _ => {
-                let cores = Cores::one_lane(threads(self.args.threads));
-                (cores.clone(), cores)
-            }
+            _ => devices::cores(&self.args),
         };
         let mut options = Options {
             mode: run.mode,
@@ -309,7 +336,7 @@ impl Rig {
 
     /// A context of the draft model beside the engines', on the whole machine.
     pub fn scratch_draft(&self) -> Result<Option<LlamaContext>> {
-        let cores = Cores::one_lane(threads(self.args.threads));
+        let (_, cores) = devices::cores(&self.args);
         let context = |m| self.model_context(m, "draft", &cores);
         self.draft.as_ref().map(context).transpose()
     }
@@ -341,11 +368,12 @@ impl Rig {
         draft: Option<&(LlamaModel, Profile)>,
     ) -> Result<Vec<Placement>> {
         let all = threads(self.args.threads);
+        let (target_threads, draft_threads) = devices::threads_alone(&self.args);
         let points = |profile: &Profile| profile.report.cost().points().collect();
         let shared = Placement {
             lanes: Lanes::Shared,
-            target_threads: all,
-            draft_threads: all,
+            target_threads,
+            draft_threads,
             target: target.profile.as_ref().map(points).unwrap_or_default(),
             draft: draft.map(|d| points(&d.1)).unwrap_or_default(),
         };
@@ -367,22 +395,22 @@ impl Rig {
             return Ok(vec![shared]);
         };
         let args = &self.args;
-        let elsewhere = !args.draft_device.is_empty() && args.draft_device != args.device;
-        let (splits, setup) = match elsewhere || !args.rpc.is_empty() {
-            // The models do not share what they compute on, or not all of it.
-            true => (vec![(all, all)], format!(", {}", devices(args))),
-            false => (splits(args, all), String::new()),
+        let setup = match devices::apart(args) {
+            true => format!(", {}", devices::describe(args)),
+            false => String::new(),
         };
+        // The first is what the models take alone.
         let mut placements = vec![shared];
         if args.lanes != LanesArg::Shared {
-            for threads in splits {
-                placements.push(profile::together(
+            for threads in devices::splits(args) {
+                let together = profile::together(
                     store,
                     (&self.target, draft_model),
                     threads,
                     &setup,
                     &|model, role, cores| llama_context(model, role, self.context, cores),
-                )?);
+                )?;
+                placements.push(together.completed(&placements[0]));
             }
         }
         let top = self.draft_top();
@@ -397,26 +425,6 @@ fn paced(model: LlamaContext, cost: Option<(CostCurve, Overruns)>) -> Box<dyn Mo
         None => Box::new(model),
         Some((cost, overruns)) => Box::new(Emulated::new(model, cost, overruns)),
     }
-}
-
-/// How target and drafter might share the threads when both work at the same time.
-fn splits(args: &ModelArgs, all: usize) -> Vec<(usize, usize)> {
-    let mut drafter = match args.draft_threads {
-        Some(threads) => vec![threads as usize],
-        None => vec![1, all / 4, all / 2],
-    };
-    drafter.retain(|&n| n > 0);
-    drafter.dedup();
-    let split = |n| (all.saturating_sub(n).max(1), n);
-    drafter.into_iter().map(split).collect()
-}
-
-/// Where both models are.
-fn devices(args: &ModelArgs) -> String {
-    format!(
-        "{:?} {:?} {:?}, {:?} {:?}",
-        args.rpc, args.device, args.gpu_layers, args.draft_device, args.draft_gpu_layers
-    )
 }
 
 pub fn mode(arg: ModeArg) -> Mode {
