@@ -216,6 +216,8 @@ struct Sequence {
     committed: Duration,
     /// A drafter has heard of them, and said what may follow.
     answered: bool,
+    /// A drafter has read the prompt, and said something.
+    read: bool,
     /// No drafter hears of it.
     alone: bool,
     /// Nothing is proposed for it.
@@ -406,6 +408,7 @@ impl Engine {
                 committed: now,
                 // Reading the prompt says nothing about later answers.
                 answered: true,
+                read: false,
                 alone: plain,
                 plain,
             },
@@ -458,12 +461,15 @@ impl Engine {
         let Some(seq) = self.sequences.get_mut(&expansion.sequence) else {
             return;
         };
+        seq.read = true;
         if seq.answered || expansion.root as usize + 1 != seq.tokens.len() {
             return;
         }
         seq.answered = true;
         let ms = now.saturating_sub(seq.committed).as_secs_f64() * 1e3;
         let before = self.lag.unwrap_or(ms);
+        // One that was late says little of the next.
+        let ms = ms.min(2.0 * before);
         self.lag = Some(before + GAIN * (ms - before));
     }
 
@@ -688,6 +694,9 @@ impl Engine {
             let empty = seq.cache.is_empty();
             let last = seq.tokens.len() as u32 - 1;
             let (reach, depth) = if empty {
+                if !seq.read {
+                    continue;
+                }
                 (1.0, 0)
             } else {
                 seq.cache.frontier(1, u32::MAX, 0.0, &mut self.nodes);

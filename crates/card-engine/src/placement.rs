@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// Rows that are tried on the target with the drafter at work.
 const SIZES: [u32; 6] = [1, 2, 4, 6, 8, 12];
 /// Forwards of each size.
-const REPEATS: usize = 2;
+const REPEATS: usize = 3;
 
 /// A way to run the two models, with what it costs.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]

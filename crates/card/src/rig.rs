@@ -414,10 +414,24 @@ impl Rig {
             }
         }
         let top = self.draft_top();
-        placements.sort_by(|a, b| b.promise(top).0.total_cmp(&a.promise(top).0));
+        let promise = |p: &Placement| p.promise(top).0;
+        placements.sort_by(|a, b| promise(b).total_cmp(&promise(a)));
+        for p in &placements {
+            tracing::info!("{p}: {:.0} tokens/s to expect", 1e3 * promise(p));
+        }
+        // Of those that are as good, the one that takes the fewest threads.
+        let best = placements[0].clone();
+        let alike = |p: &&Placement| p.lanes == best.lanes && promise(p) > ALIKE * promise(&best);
+        let modest = placements.iter().filter(alike).map(|p| p.draft_threads);
+        if let Some(threads) = modest.min() {
+            placements.sort_by_key(|p| p.lanes != best.lanes || p.draft_threads != threads);
+        }
         Ok(placements)
     }
 }
+
+/// Promises this close are the same.
+const ALIKE: f64 = 0.97;
 
 /// A model, paced if it is to be.
 fn paced(model: LlamaContext, cost: Option<(CostCurve, Overruns)>) -> Box<dyn Model + Send> {

@@ -287,7 +287,8 @@ impl Engine {
         let committed = (!committed.is_empty()).then(|| (start as u32, committed.to_vec()));
         if let Some((_, tokens)) = &committed {
             seq.committed = now;
-            seq.answered = part.prefill;
+            // What takes until the prompt is read says nothing of later answers.
+            seq.answered = part.prefill || !seq.read;
             let correction = seq.cache.correct(tokens);
             round.survivors = correction.survivors;
             if !part.prefill && !round.deferred && finish.is_none() {
