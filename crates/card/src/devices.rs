@@ -51,7 +51,7 @@ fn divided(all: usize, drafter: Option<usize>) -> Vec<(usize, usize)> {
 
 /// The target's device leaves the processor to the drafter, but for the thread that speaks
 /// to it. A part of the cores stays free for everybody else: a drafter whose threads wait
-/// for one of them, which was interrupted, loses milliseconds (docs/gpu.md).
+/// for one of them, which was interrupted, loses milliseconds (docs/build.md).
 fn left_over(all: usize, drafter: Option<usize>) -> Vec<(usize, usize)> {
     let split = |n| (1, n);
     shares([all / 4, all / 2, all * 3 / 4], drafter)
