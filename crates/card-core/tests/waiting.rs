@@ -1,0 +1,153 @@
+//! When the target waits for a drafter on a lane of its own.
+
+use std::time::Duration;
+
+use card_core::cost::CostCurve;
+use card_core::drafter::{Drafted, Expansion};
+use card_core::engine::{Action, Engine, EngineConfig, Memory, Request, Shapes};
+use card_core::forward::{KvOp, Limits, Model};
+use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
+use card_core::sampler::SamplingParams;
+use card_core::sources::Corrections;
+use card_core::synthetic::{Synthetic, SyntheticConfig};
+use card_core::types::{SequenceId, Source, Token};
+
+const SEQUENCE: SequenceId = SequenceId(1);
+const VOCAB: usize = 23;
+const LIMITS: Limits = Limits {
+    context: 400,
+    cells: 1200,
+    rows: 24,
+    leaves: 8,
+};
+const FORWARD: Duration = Duration::from_millis(70);
+
+/// A target whose forwards take 70 ms, however many rows they have, and draft steps of 2 ms.
+struct Scene {
+    engine: Engine,
+    target: Synthetic,
+    now: Duration,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let config = PolicyConfig {
+            mode: Mode::Card,
+            lanes: Lanes::Disjoint,
+            draft_len: 4,
+        };
+        let target = CostCurve::from_points([(1, 70.0), (64, 70.0)]);
+        let draft = CostCurve::from_points([(1, 2.0)]);
+        let config = Policy::new(config, target, [draft, CostCurve::default()]);
+        let mut engine = Engine::new(
+            EngineConfig {
+                limits: LIMITS,
+                vocab: VOCAB,
+                shapes: Shapes::FREE,
+                prefill_rows: 7,
+                cache_bytes: 1 << 14,
+                parked: 1,
+                free_sources: false,
+                trace: false,
+                near_tie: 0.0,
+            },
+            config,
+            Memory {
+                corrections: None::<Corrections>,
+                ..Memory::default()
+            },
+        );
+        let request = Request {
+            sequence: SEQUENCE,
+            prompt: vec![3, 1, 4, 1, 5],
+            params: SamplingParams::default(),
+            max_tokens: 200,
+            stop_tokens: Vec::new(),
+            prediction: Vec::new(),
+            logprobs: None,
+            plain: false,
+            constraint: None,
+        };
+        engine.open(request, Duration::ZERO).unwrap();
+        Scene {
+            engine,
+            target: Synthetic::new(SyntheticConfig {
+                vocab: VOCAB,
+                seed: 5,
+                spread: 2.0,
+                noise: 0.0,
+                noise_seed: 99,
+                limits: LIMITS,
+            }),
+            now: Duration::ZERO,
+        }
+    }
+
+    /// Does a forward if one is launched; else says until when the target waits.
+    fn poll(&mut self) -> Option<Duration> {
+        match self.engine.poll(self.now, &[]) {
+            Action::Forward(forward) => {
+                let mut ops: Vec<KvOp> = Vec::new();
+                self.engine.take_ops(&mut ops);
+                for op in ops {
+                    self.target.apply(op).unwrap();
+                }
+                self.target.forward(&forward).unwrap();
+                self.now += FORWARD;
+                self.engine.complete(&forward, &self.target, self.now);
+                None
+            }
+            Action::Wait(until) => Some(until),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tokens(&self) -> Vec<Token> {
+        self.engine.tokens(SEQUENCE).unwrap().to_vec()
+    }
+
+    /// The drafter proposes a wrong token behind the last one, this long after it.
+    fn answer(&mut self, after: Duration) {
+        self.now += after;
+        let root = self.tokens().len() as u32 - 1;
+        let expansion = Expansion {
+            sequence: SEQUENCE,
+            root,
+            path: Vec::new(),
+            children: vec![(0, 0.001)],
+        };
+        let drafted = Drafted {
+            source: Source::Draft,
+            expansions: vec![expansion],
+            rows: 1,
+            started: self.now,
+            elapsed: Duration::from_millis(2),
+        };
+        self.engine.drafted(&drafted, self.now);
+    }
+}
+
+#[test]
+fn a_drafter_that_still_reads_the_prompt_is_not_waited_for() {
+    let mut scene = Scene::new();
+    for _ in 0..5 {
+        assert_eq!(scene.poll(), None);
+    }
+    assert!(scene.tokens().len() >= 10, "every forward wrote a token");
+    // Its first word comes long after the token it follows. That is no measure of the next:
+    // after a correction the target waits for it.
+    scene.answer(Duration::from_millis(900));
+    assert_eq!(scene.poll(), None);
+    assert!(scene.poll().is_some(), "the next word is due in 2 ms");
+}
+
+#[test]
+fn an_answer_that_was_late_says_little_of_the_next() {
+    let mut scene = Scene::new();
+    scene.poll();
+    for ms in [2, 2, 2, 4000] {
+        scene.answer(Duration::from_millis(ms));
+        assert_eq!(scene.poll(), None, "a candidate is there");
+    }
+    assert!(scene.poll().is_some());
+}
