@@ -1,5 +1,7 @@
 //! When the target waits for a drafter on a lane of its own.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use card_core::cost::CostCurve;
