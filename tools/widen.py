@@ -47,8 +47,11 @@ def widened(key, value):
 def shape(tensor):
     """Rows and bytes (or numbers) of a row, as stored."""
     rows, width = (1, *tensor.data.shape)[-2:]
-    rows = rows if tensor.name == "token_embd.weight" or tensor.data.ndim == 1 else rows * TIMES
-    return rows, width * TIMES
+    if tensor.name == "rope_freqs.weight":  # as long as half a head, which stays
+        return rows, width
+    # One row for each token of the vocabulary, which stays too.
+    words = tensor.name in ("token_embd.weight", "output.weight")
+    return rows if words or tensor.data.ndim == 1 else rows * TIMES, width * TIMES
 
 
 wide = gguf.GGUFWriter(args.wide, arch)

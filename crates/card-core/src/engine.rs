@@ -455,7 +455,8 @@ impl Engine {
             .drafted(drafted.source, drafted.rows, drafted.elapsed);
     }
 
-    /// Learns how long after a commit drafts arrive that know of it.
+    /// Learns that a drafter has read the prompt, and how long after a commit drafts arrive
+    /// that know of it.
     fn measure_lag(&mut self, expansion: &Expansion, now: Duration) {
         const GAIN: f64 = 0.2;
         let Some(seq) = self.sequences.get_mut(&expansion.sequence) else {

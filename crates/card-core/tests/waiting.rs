@@ -2,26 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod common;
+
 use std::time::Duration;
 
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafted, Expansion};
 use card_core::engine::{Action, Engine, EngineConfig, Memory, Request, Shapes};
-use card_core::forward::{KvOp, Limits, Model};
+use card_core::forward::{KvOp, Model};
 use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
 use card_core::sampler::SamplingParams;
-use card_core::sources::Corrections;
-use card_core::synthetic::{Synthetic, SyntheticConfig};
+use card_core::synthetic::Synthetic;
 use card_core::types::{SequenceId, Source, Token};
+use common::{LIMITS, VOCAB, model};
 
 const SEQUENCE: SequenceId = SequenceId(1);
-const VOCAB: usize = 23;
-const LIMITS: Limits = Limits {
-    context: 400,
-    cells: 1200,
-    rows: 24,
-    leaves: 8,
-};
 const FORWARD: Duration = Duration::from_millis(70);
 
 /// A target whose forwards take 70 ms, however many rows they have, and draft steps of 2 ms.
@@ -54,10 +50,7 @@ impl Scene {
                 near_tie: 0.0,
             },
             config,
-            Memory {
-                corrections: None::<Corrections>,
-                ..Memory::default()
-            },
+            Memory::default(),
         );
         let request = Request {
             sequence: SEQUENCE,
@@ -73,14 +66,7 @@ impl Scene {
         engine.open(request, Duration::ZERO).unwrap();
         Scene {
             engine,
-            target: Synthetic::new(SyntheticConfig {
-                vocab: VOCAB,
-                seed: 5,
-                spread: 2.0,
-                noise: 0.0,
-                noise_seed: 99,
-                limits: LIMITS,
-            }),
+            target: model(0.0),
             now: Duration::ZERO,
         }
     }
@@ -104,8 +90,8 @@ impl Scene {
         }
     }
 
-    fn tokens(&self) -> Vec<Token> {
-        self.engine.tokens(SEQUENCE).unwrap().to_vec()
+    fn tokens(&self) -> &[Token] {
+        self.engine.tokens(SEQUENCE).unwrap()
     }
 
     /// The drafter proposes a wrong token behind the last one, this long after it.

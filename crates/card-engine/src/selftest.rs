@@ -441,8 +441,8 @@ fn decode(
     step: &mut dyn FnMut(),
     each: &mut dyn FnMut(&[f32]),
 ) -> Result<f64, ModelError> {
-    /// Of so few forwards, the first may not be a slow one.
-    const FEW: usize = 4;
+    /// The median of fewer forwards is no better than the first, which may be a slow one.
+    const FEW: usize = 3;
     let keep = head.len() as u32;
     let hand_over = |sequence, from| KvOp::Adopt {
         sequence,
@@ -454,8 +454,11 @@ fn decode(
     let mut at = head.len();
     // Any other text will do for the branch.
     let branch: Vec<Token> = body.iter().rev().copied().take(shape.branch).collect();
-    let mut chunks = body.chunks_exact(shape.rows);
-    if let Some(chunk) = chunks.next().filter(|_| chunks.len() + 1 < FEW) {
+    let timed = shape.branch == 0;
+    if timed
+        && body.len() / shape.rows < FEW
+        && let Some(chunk) = body.chunks_exact(shape.rows).next()
+    {
         // A GPU loads or chooses the kernels for a shape when it comes first.
         extend(model, BODY, at, chunk, &branch, shape.pad_to)?;
         model.apply(hand_over(STEM, BODY))?;

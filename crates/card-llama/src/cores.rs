@@ -132,8 +132,11 @@ impl Cores {
             // SAFETY: params is filled in; ggml copies it.
             let raw = unsafe { new(&mut params) };
             if !raw.is_null() {
-                let owner = me;
-                pools.push(Pool { raw, free, owner });
+                pools.push(Pool {
+                    raw,
+                    free,
+                    owner: me,
+                });
             }
         }
         // Without a pool ggml makes threads for every forward: slow, but right.

@@ -54,15 +54,17 @@ pub(crate) fn gpus() -> Vec<sys::ggml_backend_dev_t> {
 }
 
 fn is_gpu(handle: sys::ggml_backend_dev_t) -> bool {
-    // SAFETY: the handle is one ggml gave; it stays valid for the process.
-    let kind = unsafe { sys::ggml_backend_dev_type(handle) };
+    let kind = kind(handle);
     kind == sys::GGML_BACKEND_DEVICE_TYPE_GPU || kind == sys::GGML_BACKEND_DEVICE_TYPE_IGPU
 }
 
 pub(crate) fn is_cpu(handle: sys::ggml_backend_dev_t) -> bool {
+    kind(handle) == sys::GGML_BACKEND_DEVICE_TYPE_CPU
+}
+
+fn kind(handle: sys::ggml_backend_dev_t) -> sys::ggml_backend_dev_type {
     // SAFETY: the handle is one ggml gave; it stays valid for the process.
-    let kind = unsafe { sys::ggml_backend_dev_type(handle) };
-    kind == sys::GGML_BACKEND_DEVICE_TYPE_CPU
+    unsafe { sys::ggml_backend_dev_type(handle) }
 }
 
 /// CPU features and backends of this build, in llama.cpp's words.
@@ -74,6 +76,7 @@ pub fn system_info() -> String {
 
 /// A function of a backend, which may be loaded only when we start, or missing.
 pub(crate) fn function(backend: &CStr, name: &CStr) -> Option<*mut c_void> {
+    log::start();
     // SAFETY: both names are NUL-terminated; an unknown one gives null.
     let found = unsafe {
         let registry = sys::ggml_backend_reg_by_name(backend.as_ptr());

@@ -101,7 +101,6 @@ pub fn serve(
 
 /// A function of the RPC backend, which a build may lack.
 fn function(name: &std::ffi::CStr) -> Result<*mut std::ffi::c_void, LlamaError> {
-    log::start();
     device::function(c"RPC", name).ok_or(LlamaError::NoRpc)
 }
 

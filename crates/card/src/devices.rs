@@ -1,16 +1,11 @@
 //! Which devices the two models are on, and how many threads that takes.
 
+use std::sync::OnceLock;
+
 use card_llama::{Cores, devices};
 
 use crate::args::{LanesArg, ModelArgs};
 use crate::loader::threads;
-
-/// Whether the models do not share what they compute on, or not all of it.
-pub fn apart(args: &ModelArgs) -> bool {
-    let on_cpu = target_on_cpu(args);
-    let named = !args.draft_device.is_empty() && args.draft_device != args.device;
-    !args.rpc.is_empty() || on_cpu != draft_on_cpu(args) || (!on_cpu && named)
-}
 
 /// Cores of the target and of the drafter when they work in turns.
 pub fn cores(args: &ModelArgs) -> (Cores, Cores) {
@@ -90,6 +85,13 @@ pub fn describe(args: &ModelArgs) -> String {
     )
 }
 
+/// Whether the models do not share what they compute on, or not all of it.
+fn apart(args: &ModelArgs) -> bool {
+    let on_cpu = target_on_cpu(args);
+    let named = !args.draft_device.is_empty() && args.draft_device != args.device;
+    !args.rpc.is_empty() || on_cpu != draft_on_cpu(args) || (!on_cpu && named)
+}
+
 fn target_on_gpu(args: &ModelArgs) -> bool {
     args.rpc.is_empty() && args.gpu_layers.is_none() && !target_on_cpu(args)
 }
@@ -108,7 +110,16 @@ fn draft_on_cpu(args: &ModelArgs) -> bool {
 
 fn on_cpu(names: &[String], layers: Option<u32>) -> bool {
     let named = |gpu: &str| names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(gpu));
-    layers == Some(0) || !devices().iter().any(|d| d.is_gpu && named(&d.name))
+    layers == Some(0) || !gpus().iter().any(|gpu| named(gpu))
+}
+
+/// Names of the GPUs, which are asked for once: to list devices wakes them.
+fn gpus() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let gpus = devices().into_iter().filter(|d| d.is_gpu);
+        gpus.map(|d| d.name).collect()
+    })
 }
 
 #[cfg(test)]

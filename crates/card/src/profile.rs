@@ -54,7 +54,7 @@ pub fn together(
     context: &dyn Fn(&LlamaModel, &'static str, &Cores) -> Result<LlamaContext, LlamaError>,
 ) -> Result<Placement> {
     let key = format!(
-        "{} | {} | together {target_threads}+{draft_threads}{setup}",
+        "{} | {} | together {target_threads}+{draft_threads}, {setup}",
         identity(target.path())?,
         identity(draft.path())?
     );

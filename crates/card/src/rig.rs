@@ -395,10 +395,7 @@ impl Rig {
             return Ok(vec![shared]);
         };
         let args = &self.args;
-        let setup = match devices::apart(args) {
-            true => format!(", {}", devices::describe(args)),
-            false => String::new(),
-        };
+        let setup = devices::describe(args);
         // The first is what the models take alone.
         let mut placements = vec![shared];
         if args.lanes != LanesArg::Shared {
@@ -419,12 +416,15 @@ impl Rig {
         for p in &placements {
             tracing::info!("{p}: {:.0} tokens/s to expect", 1e3 * promise(p));
         }
-        // Of those that are as good, the one that takes the fewest threads.
-        let best = placements[0].clone();
-        let alike = |p: &&Placement| p.lanes == best.lanes && promise(p) > ALIKE * promise(&best);
-        let modest = placements.iter().filter(alike).map(|p| p.draft_threads);
-        if let Some(threads) = modest.min() {
-            placements.sort_by_key(|p| p.lanes != best.lanes || p.draft_threads != threads);
+        // Of those that are as good, the one that takes the fewest threads goes first.
+        let (lanes, most) = (placements[0].lanes, promise(&placements[0]));
+        let alike = placements.iter().enumerate();
+        let alike = alike.take_while(|(_, p)| promise(p) > ALIKE * most);
+        let fewest = alike
+            .filter(|(_, p)| p.lanes == lanes)
+            .min_by_key(|(_, p)| p.draft_threads);
+        if let Some((at, _)) = fewest {
+            placements[..=at].rotate_right(1);
         }
         Ok(placements)
     }
