@@ -27,7 +27,7 @@ const PASSAGE: &str = "To find the largest number in a list, look at each elemen
     remember the best one so far. In Python: def largest(xs): best = xs[0]; for x in xs: best = \
     max(best, x); return best. The loop runs n times, so its cost grows linearly.";
 /// Findings of another format are not used.
-const FORMAT: &str = "findings 2";
+const FORMAT: &str = "findings 3";
 /// Positions compared: enough that a class of kernels shows.
 const POSITIONS: usize = 40;
 
