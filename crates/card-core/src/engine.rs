@@ -228,6 +228,8 @@ struct Sequence {
 struct FreeShare {
     proposed: f64,
     tokens: f64,
+    /// Tokens that were written and not proposed.
+    missing: u32,
 }
 
 impl FreeShare {
@@ -237,14 +239,19 @@ impl FreeShare {
         FreeShare {
             proposed: if predicted { 8.5 } else { 1.0 },
             tokens: 10.0,
+            missing: 0,
         }
     }
 
     /// So many tokens were written, and these candidates accepted.
     fn observe(&mut self, tokens: usize, accepted: &[SourceSet]) {
         let free = |s: &&SourceSet| s.iter().any(|s| s.drafter().is_none());
+        // The token after a proposal that was right took no forward of its own.
+        let own = usize::from(accepted.last().as_ref().is_some_and(free));
+        let proposed = (accepted.iter().filter(free).count() + own).min(tokens);
         self.tokens += tokens as f64;
-        self.proposed += accepted.iter().filter(free).count() as f64;
+        self.proposed += proposed as f64;
+        self.missing += (tokens - proposed) as u32;
     }
 
     fn get(&self) -> f64 {
@@ -623,12 +630,14 @@ impl Engine {
         let left = left.unwrap_or(0);
         let depth = self.depth();
         let offers = self.ready();
+        let missing = self.sequences.values().map(|s| s.free.missing);
         let ready = Ready {
             base: self.base(),
             offers: &offers,
             depth,
             tokens_left: left as u32,
             free: self.free_share(),
+            missing: missing.max().unwrap_or(0),
         };
         match config.lanes {
             Lanes::Shared => {

@@ -69,6 +69,8 @@ pub struct Ready<'a> {
     pub tokens_left: u32,
     /// Share of them that sources without a model are expected to propose.
     pub free: f64,
+    /// Tokens that were written and that those did not propose, at most.
+    pub missing: u32,
 }
 
 /// A candidate that could be verified.
@@ -183,6 +185,9 @@ const LEAST_LOSS: f64 = 0.1;
 const OUTLOOK_TOKENS: f64 = 96.0;
 /// A drafter this far behind has to prefill, which is paid back over the whole sequence.
 const PREFILL_ROWS: u32 = 24;
+/// Where text at hand proposes something, so many tokens must have come otherwise before a
+/// drafter reads the prompt: the first ones of an answer that copies are seldom there.
+const EARLY: u32 = 8;
 /// Text at hand leads where a token of its is worth less than this.
 const LEADS: f32 = 0.9;
 
@@ -381,7 +386,8 @@ impl Policy {
         // A drafter that has to read the prompt first must be better than those that did.
         let late = steps.iter().filter(behind).find(|s| {
             let needed = self.config.mode == Mode::Card && at_work.is_empty();
-            needed || self.catching_up_pays(ready, s, &at_work)
+            let early = !s.covered.is_empty() && ready.missing < EARLY;
+            needed || !early && self.catching_up_pays(ready, s, &at_work)
         });
         if let Some(step) = late {
             return Some(step.outlook.source);
@@ -681,6 +687,7 @@ mod tests {
             depth: 0,
             tokens_left,
             free: 0.0,
+            missing: 0,
         }
     }
 
@@ -738,6 +745,7 @@ mod tests {
         assert!(drafts(&mut p, &empty(100), &outlook(200), &[]));
         let ready = Ready {
             free: 0.9,
+            missing: 0,
             ..empty(100)
         };
         assert!(!drafts(&mut p, &ready, &outlook(200), &[]));
