@@ -188,6 +188,8 @@ const PREFILL_ROWS: u32 = 24;
 /// Where text at hand proposes something, so many tokens must have come otherwise before a
 /// drafter reads the prompt: the first ones of an answer that copies are seldom there.
 const EARLY: u32 = 8;
+/// Tokens it does not propose come in runs of about so many, at least.
+const RUN: f64 = 3.0;
 /// Text at hand leads where a token of its is worth less than this.
 const LEADS: f32 = 0.9;
 
@@ -491,7 +493,9 @@ impl Policy {
         let plain = self.plain_rate(ready.base.sequences);
         let without = others.fold(now.max(plain), f64::max);
         let with = self.promise_of(late).max(without);
-        let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS) * (1.0 - ready.free);
+        let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS);
+        let run = f64::from(u8::from(late.covered.is_empty())) * RUN.min(left);
+        let left = run + (left - run) * (1.0 - ready.free);
         left / without - left / with > self.draft_cost(source).ms(rows)
     }
 
@@ -744,11 +748,27 @@ mod tests {
         let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (200, 200.0)]);
         assert!(drafts(&mut p, &empty(100), &outlook(200), &[]));
         let ready = Ready {
-            free: 0.9,
-            missing: 0,
+            free: 0.95,
             ..empty(100)
         };
         assert!(!drafts(&mut p, &ready, &outlook(200), &[]));
+    }
+
+    #[test]
+    fn a_draft_model_does_not_read_for_the_first_words_before_a_copy() {
+        let curve = &[(1, 10.0), (8, 12.0)];
+        let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (200, 100.0)]);
+        let hand = [0.2];
+        let mut reads = |missing, covered: &[f32]| {
+            let ready = Ready {
+                missing,
+                ..empty(100)
+            };
+            drafts(&mut p, &ready, &outlook(200), covered)
+        };
+        assert!(reads(1, &[]));
+        assert!(!reads(1, &hand));
+        assert!(reads(EARLY, &hand));
     }
 
     #[test]
