@@ -18,25 +18,31 @@ use card_core::types::{SequenceId, Source, Token};
 use common::{LIMITS, VOCAB, model};
 
 const SEQUENCE: SequenceId = SequenceId(1);
-const FORWARD: Duration = Duration::from_millis(70);
 
-/// A target whose forwards take 70 ms, however many rows they have, and draft steps of 2 ms.
+/// Two models in virtual time; draft steps take 2 ms.
 struct Scene {
     engine: Engine,
     target: Synthetic,
+    costs: CostCurve,
     now: Duration,
 }
 
 impl Scene {
+    /// Forwards of the target's take 70 ms, however many rows they have.
     fn new() -> Self {
+        Scene::with(&[(1, 70.0), (64, 70.0)])
+    }
+
+    /// They take so many milliseconds for so many rows.
+    fn with(target: &[(u32, f64)]) -> Self {
         let config = PolicyConfig {
             mode: Mode::Card,
             lanes: Lanes::Disjoint,
             draft_len: 4,
         };
-        let target = CostCurve::from_points([(1, 70.0), (64, 70.0)]);
+        let costs = CostCurve::from_points(target.iter().copied());
         let draft = CostCurve::from_points([(1, 2.0)]);
-        let config = Policy::new(config, target, [draft, CostCurve::default()]);
+        let config = Policy::new(config, costs.clone(), [draft, CostCurve::default()]);
         let mut engine = Engine::new(
             EngineConfig {
                 limits: LIMITS,
@@ -67,12 +73,18 @@ impl Scene {
         Scene {
             engine,
             target: model(0.0),
+            costs,
             now: Duration::ZERO,
         }
     }
 
     /// Does a forward if one is launched; else says until when the target waits.
     fn poll(&mut self) -> Option<Duration> {
+        self.poll_and(|_| ())
+    }
+
+    /// The same; `meanwhile` happens while the forward runs.
+    fn poll_and(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Option<Duration> {
         match self.engine.poll(self.now, &[]) {
             Action::Forward(forward) => {
                 let mut ops: Vec<KvOp> = Vec::new();
@@ -81,7 +93,10 @@ impl Scene {
                     self.target.apply(op).unwrap();
                 }
                 self.target.forward(&forward).unwrap();
-                self.now += FORWARD;
+                let ms = self.costs.ms(forward.rows.len() as u32);
+                let end = self.now + Duration::from_secs_f64(ms / 1e3);
+                meanwhile(self);
+                self.now = end;
                 self.engine.complete(&forward, &self.target, self.now);
                 None
             }
@@ -96,13 +111,18 @@ impl Scene {
 
     /// The drafter proposes a wrong token behind the last one, this long after it.
     fn answer(&mut self, after: Duration) {
+        self.propose(after, &[], (0, 0.001));
+    }
+
+    /// It proposes a token behind `path`.
+    fn propose(&mut self, after: Duration, path: &[Token], child: (Token, f32)) {
         self.now += after;
         let root = self.tokens().len() as u32 - 1;
         let expansion = Expansion {
             sequence: SEQUENCE,
             root,
-            path: Vec::new(),
-            children: vec![(0, 0.001)],
+            path: path.to_vec(),
+            children: vec![child],
         };
         let drafted = Drafted {
             source: Source::Draft,
@@ -138,4 +158,34 @@ fn an_answer_that_was_late_says_little_of_the_next() {
         assert_eq!(scene.poll(), None, "a candidate is there");
     }
     assert!(scene.poll().is_some());
+}
+
+#[test]
+fn what_a_forward_held_up_says_little_of_the_next() {
+    const LATE: Duration = Duration::from_millis(60);
+    let text = {
+        let mut scene = Scene::new();
+        while scene.tokens().len() < 40 {
+            scene.poll();
+        }
+        scene.tokens().to_vec()
+    };
+    // One candidate pays, a second does not, so the target does not wait for it. The drafter
+    // shares its device: while the target is at work it is slow.
+    let mut scene = Scene::with(&[(1, 70.0), (2, 70.0), (3, 210.0), (64, 9000.0)]);
+    scene.poll();
+    let end = scene.tokens().len();
+    scene.propose(Duration::ZERO, &[], (text[end], 0.9));
+    for _ in 0..8 {
+        let end = scene.tokens().len();
+        let waits = scene.poll_and(|s| {
+            s.propose(LATE, &text[end..=end], (text[end + 1], 0.9));
+            s.propose(Duration::ZERO, &text[end..=end + 1], (text[end + 2], 0.9));
+        });
+        assert_eq!(waits, None, "a candidate is there");
+        assert_eq!(scene.tokens().len(), end + 2);
+    }
+    // Nothing new is proposed, and the target has nothing left to verify.
+    assert_eq!(scene.poll(), None);
+    assert!(scene.poll().is_some(), "the next word is due in 2 ms");
 }
