@@ -772,6 +772,19 @@ mod tests {
     }
 
     #[test]
+    fn a_drafter_left_behind_by_a_copy_catches_up_where_that_ends() {
+        let curve = &[(1, 10.0), (8, 12.0)];
+        let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (40, 15.0)]);
+        let ready = Ready {
+            free: 0.99,
+            missing: EARLY,
+            ..empty(60)
+        };
+        assert!(!drafts(&mut p, &ready, &outlook(40), &[0.2]));
+        assert!(drafts(&mut p, &ready, &outlook(40), &[]));
+    }
+
+    #[test]
     fn a_drafter_is_not_measured_against_what_it_brought_about_before() {
         let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 12.0)], &[(1, 1.0), (50, 10.0)]);
         // With it, earlier sequences went as fast as it promises.
