@@ -69,7 +69,7 @@ pub struct Ready<'a> {
     pub tokens_left: u32,
     /// Share of them that sources without a model are expected to propose.
     pub free: f64,
-    /// Tokens that were written and that those did not propose, at most.
+    /// Tokens written so far that those did not propose, of the sequence with most of them.
     pub missing: u32,
 }
 
@@ -494,7 +494,10 @@ impl Policy {
         let without = others.fold(now.max(plain), f64::max);
         let with = self.promise_of(late).max(without);
         let left = f64::from(ready.tokens_left).min(OUTLOOK_TOKENS);
-        let run = f64::from(u8::from(late.covered.is_empty())) * RUN.min(left);
+        let run = match late.covered.is_empty() {
+            true => RUN.min(left),
+            false => 0.0,
+        };
         let left = run + (left - run) * (1.0 - ready.free);
         left / without - left / with > self.draft_cost(source).ms(rows)
     }
@@ -748,8 +751,14 @@ mod tests {
         let mut p = policy(Mode::Auto, curve, &[(1, 1.0), (200, 200.0)]);
         assert!(drafts(&mut p, &empty(100), &outlook(200), &[]));
         let ready = Ready {
-            free: 0.95,
+            free: 0.9,
+            missing: EARLY,
             ..empty(100)
+        };
+        assert!(!drafts(&mut p, &ready, &outlook(200), &[0.2]));
+        let ready = Ready {
+            free: 0.95,
+            ..ready
         };
         assert!(!drafts(&mut p, &ready, &outlook(200), &[]));
     }
