@@ -597,6 +597,12 @@ impl Engine {
         std::mem::take(&mut self.outputs)
     }
 
+    /// Whether drafters on lanes of their own shall take no step until this changes: they cost
+    /// more than they bring. They hear of what is written all the same.
+    pub fn drafters_rest(&self) -> bool {
+        self.policy.drafters_rest()
+    }
+
     /// Number of running sequences.
     pub fn running(&self) -> usize {
         self.sequences.len()
@@ -631,7 +637,7 @@ impl Engine {
     /// Whether to draft or wait before the next launch.
     fn hold(&mut self, now: Duration, outlooks: &[Outlook]) -> Option<Action> {
         let config = self.policy.config();
-        if config.mode == Mode::Plain || self.drafter_lost {
+        if config.mode == Mode::Plain || self.drafter_lost || self.drafters_rest() {
             return None;
         }
         let deciding = self.sequences.values().all(|s| !s.prefilling() && !s.solo);

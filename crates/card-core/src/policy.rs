@@ -8,10 +8,12 @@
 //! is left to it. Where text at hand leads, tokens come faster, so λ is not learned there,
 //! and a token is worth less than elsewhere ([`worth`]).
 
+mod rest;
 mod worth;
 
 use std::time::Duration;
 
+use rest::Rest;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::CostCurve;
@@ -119,6 +121,8 @@ pub struct Level {
 /// The numbers behind the last round, for people (`--explain-policy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Why {
+    /// Drafters on lanes of their own rest: they cost more than they bring.
+    pub rests: bool,
     /// What a millisecond is worth: tokens.
     pub rate: f64,
     /// Plain decoding's tokens per millisecond, all sequences together.
@@ -197,8 +201,11 @@ const LEADS: f32 = 0.9;
 #[derive(Clone, Debug)]
 pub struct Policy {
     config: PolicyConfig,
-    /// Milliseconds of a target forward by rows.
+    /// Milliseconds of a target forward by rows, with the drafters as they are: at work or at
+    /// rest.
     pub target: CostCurve,
+    /// Whether they rest; `None` where they do not slow the target down.
+    rest: Option<Rest>,
     /// Milliseconds of the draft models' forwards by rows.
     drafts: [CostCurve; DRAFTERS],
     rate: Rate,
@@ -242,6 +249,7 @@ impl Policy {
         Policy {
             config,
             target,
+            rest: None,
             drafts,
             rate: Rate::default(),
             unled: Rate::default(),
@@ -251,6 +259,21 @@ impl Policy {
             since_plain: f64::INFINITY,
             why: Why::default(),
         }
+    }
+
+    /// Drafters on lanes of their own slow the target down: without them its forwards take
+    /// what `alone` says. They rest while they cost more than they bring.
+    #[must_use]
+    pub fn slowed_from(mut self, alone: CostCurve) -> Self {
+        let apart = self.config.lanes == Lanes::Disjoint && !alone.is_empty();
+        let rest = apart && self.config.mode == Mode::Auto;
+        self.rest = rest.then(|| Rest::new(alone));
+        self
+    }
+
+    /// Whether drafters on lanes of their own shall rest for now.
+    pub fn drafters_rest(&self) -> bool {
+        self.rest.as_ref().is_some_and(Rest::rests)
     }
 
     /// Its settings.
@@ -288,7 +311,10 @@ impl Policy {
     }
 
     fn plain_rate(&self, sequences: u32) -> f64 {
-        f64::from(sequences.max(1)) / self.target.ms(sequences)
+        // Alone, if that is faster.
+        let other = self.rest.iter().map(|r| r.other.ms(sequences));
+        let ms = other.fold(self.target.ms(sequences), f64::min);
+        f64::from(sequences.max(1)) / ms
     }
 
     /// How many of the candidates (of the highest reach first) join a forward that decodes
@@ -324,6 +350,7 @@ impl Policy {
     /// The numbers behind the round that is launched with `base`; the next one begins anew.
     pub fn take_why(&mut self, base: Base) -> Why {
         Why {
+            rests: self.drafters_rest(),
             plain: self.plain_rate(base.sequences),
             sequences: base.sequences,
             ..std::mem::take(&mut self.why)
@@ -553,12 +580,23 @@ impl Policy {
             false => 0.0,
         };
         self.rate.add(f64::from(tokens), ms);
-        if !self.led {
+        let at_work = !self.led && !self.drafters_rest();
+        if at_work {
             self.unled.add(f64::from(tokens), ms);
         }
         self.total_ms += ms;
+        let plain_rate = self.plain_rate(base.sequences);
+        let plain = f64::from(tokens) / plain_rate;
+        if let Some(rest) = &mut self.rest {
+            let gain = if at_work {
+                (plain - ms) * plain_rate
+            } else {
+                0.0
+            };
+            let lose = self.unled.get() < plain_rate;
+            rest.settle(gain, EXPLORE * f64::from(tokens), lose, &mut self.target);
+        }
         // What this round lost against plain decoding counts as exploration.
-        let plain = f64::from(tokens) / self.plain_rate(base.sequences);
         if ms > plain && self.config.mode == Mode::Auto {
             self.explored_ms += ms - plain;
         } else {

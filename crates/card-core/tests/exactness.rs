@@ -93,6 +93,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 draft_len,
                 branch,
                 cache_nodes,
+                alone: 1.0,
                 draft_ms,
                 target_ms: target_ms.collect(),
                 prompts,

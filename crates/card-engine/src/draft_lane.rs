@@ -113,9 +113,15 @@ impl DraftLane {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            pulse.begin(meters.clock.elapsed());
-            let stepped = self.step(meters);
-            pulse.end();
+            let stepped = match pulse.rests() {
+                true => Ok(None),
+                false => {
+                    pulse.begin(meters.clock.elapsed());
+                    let stepped = self.step(meters);
+                    pulse.end();
+                    stepped
+                }
+            };
             match stepped {
                 Ok(Some(drafted)) => {
                     // A full channel holds the drafter back, never the target.

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -155,24 +155,34 @@ struct Link {
     pulse: Arc<Pulse>,
 }
 
-/// When a drafter began the step it is in.
+/// What a drafter's thread is at.
 #[derive(Default)]
-pub(crate) struct Pulse(AtomicU64);
+pub(crate) struct Pulse {
+    /// When it began the step it is in.
+    began: AtomicU64,
+    /// It shall take none.
+    rests: AtomicBool,
+}
 
 impl Pulse {
     /// A step begins, `now` after the lane did.
     pub(crate) fn begin(&self, now: Duration) {
-        self.0
+        self.began
             .store((now.as_millis() as u64).max(1), Ordering::Relaxed);
     }
 
     /// It is done.
     pub(crate) fn end(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.began.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it shall take no step until it hears something.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
     }
 
     fn busy_for(&self, now: Duration) -> Duration {
-        match self.0.load(Ordering::Relaxed) {
+        match self.began.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
             began => now.saturating_sub(Duration::from_millis(began)),
         }
@@ -445,6 +455,15 @@ impl Drafters {
                 self.fail(i, if remote { LOST } else { ENDED });
             } else if busy > self.options.drafter_hang {
                 self.fail(i, &format!("no answer for {:.0} s", busy.as_secs_f64()));
+            }
+        }
+    }
+
+    /// Says whether those on lanes of their own shall rest. They notice with the next message.
+    pub(crate) fn rest(&self, rests: bool) {
+        for slot in &self.slots {
+            if let State::There(link) = &slot.state {
+                link.pulse.rests.store(rests, Ordering::Relaxed);
             }
         }
     }

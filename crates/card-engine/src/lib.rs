@@ -71,6 +71,8 @@ pub struct Options {
     pub drafter_pause: Duration,
     /// What is known of the target's forwards.
     pub target_cost: CostCurve,
+    /// The same while no drafter works; `None` if they do not slow the target down.
+    pub target_cost_alone: Option<CostCurve>,
     /// What is known of the draft models' forwards.
     pub draft_costs: [CostCurve; DRAFTERS],
 }
@@ -95,6 +97,7 @@ impl Default for Options {
             drafter_hang: Duration::from_secs(20),
             drafter_pause: Duration::from_secs(1),
             target_cost: CostCurve::default(),
+            target_cost_alone: None,
             draft_costs: Default::default(),
         }
     }

@@ -38,7 +38,7 @@ impl TargetLane {
         options: &Options,
         meters: Arc<Meters>,
     ) -> Self {
-        let policy = Policy::new(
+        let mut policy = Policy::new(
             PolicyConfig {
                 mode: options.mode,
                 lanes: options.lanes,
@@ -47,6 +47,9 @@ impl TargetLane {
             options.target_cost.clone(),
             options.draft_costs.clone(),
         );
+        if let Some(alone) = &options.target_cost_alone {
+            policy = policy.slowed_from(alone.clone());
+        }
         let config = EngineConfig {
             limits: model.limits(),
             vocab: model.vocab(),
@@ -175,6 +178,8 @@ impl TargetLane {
                 // What was drafted meanwhile may hold the correction.
                 self.drafters.hear(&mut self.engine);
                 self.engine.complete(forward, &*self.model, end);
+                // Before they hear of what was written, which wakes them.
+                self.drafters.rest(self.engine.drafters_rest());
                 let done = self.clock.elapsed();
                 self.meters.overhead(done.saturating_sub(end));
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use card_core::cost::CostCurve;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
@@ -191,6 +192,27 @@ fn a_drafter_that_fails() {
 fn a_drafter_that_hangs() {
     let (_until, wait) = bounded(0);
     survives(Fault::Hang(wait), Lanes::Disjoint);
+}
+
+#[test]
+fn a_drafter_that_costs_too_much_rests_and_is_tried_again() {
+    let expected = alone(8);
+    let draft: Box<dyn Model + Send> = Box::new(model(0.4));
+    let options = Options {
+        // Without it the target is said to take no time.
+        target_cost_alone: Some(CostCurve::from_points([(1, 1e-6)])),
+        ..options(Mode::Auto, Lanes::Disjoint)
+    };
+    let engine = Engine::start(slow(), [draft], options).unwrap();
+    let mut steps = Vec::new();
+    for (i, text) in expected.iter().enumerate() {
+        assert_eq!(&read(&engine.generate(request(i as u32)).unwrap()), text);
+        steps.push(engine.lane_times().draft_forwards);
+    }
+    assert!(steps[0] > 0);
+    // The step it was at when it was told is its last for two hundred tokens.
+    assert_eq!(steps[1], steps[2], "{steps:?}");
+    assert!(steps[7] > steps[2], "{steps:?}");
 }
 
 #[test]

@@ -238,6 +238,9 @@ impl Rig {
             options.target_cost = CostCurve::from_points(p.target.iter().copied());
             options.draft_costs[0] = CostCurve::from_points(p.draft.iter().copied());
         }
+        if drafts && lanes == Lanes::Disjoint {
+            options.target_cost_alone = self.target_alone();
+        }
         let n = run.sequences;
         let target = llama_contexts(&self.target, "target", self.context, n, &cores)?;
         if let Some((_, profile)) = &self.draft2 {
@@ -277,6 +280,16 @@ impl Rig {
             contexts.push(Draft::remote(dial));
         }
         Engine::start(target, contexts, options).context("cannot start the engine's threads")
+    }
+
+    /// What target forwards take while the drafter on a lane beside rests; `None` if that is
+    /// not known, since it has fewer threads there than alone, or if lanes are emulated, which
+    /// do not slow each other down.
+    fn target_alone(&self) -> Option<CostCurve> {
+        let beside = self.placement(Some(Lanes::Disjoint))?;
+        let alone = self.placement(Some(Lanes::Shared))?;
+        let same = alone.target_threads == beside.target_threads && self.emulation.is_none();
+        same.then(|| CostCurve::from_points(alone.target.iter().copied()))
     }
 
     /// Whether drafters on other machines are, or may come to be, at work.

@@ -76,9 +76,14 @@ pub fn why(number: usize, round: &Round) -> String {
             next.ms * why.rate
         )
     });
+    let rests = if why.rests {
+        "; the drafter rests, since it costs more than it brings"
+    } else {
+        ""
+    };
     format!(
         "round {number}: {} draft steps, {} of {} candidates verified (expected {:.2} tokens in \
-         {:.0} ms; got {} in {:.0} ms){next}; a second is worth {:.1} tokens, {:.1} by plain decoding",
+         {:.0} ms; got {} in {:.0} ms){next}{rests}; a second is worth {:.1} tokens, {:.1} by plain decoding",
         why.drafted,
         why.taken,
         why.ready,

@@ -36,6 +36,8 @@ pub struct Setup {
     pub branch: usize,
     pub cache_nodes: usize,
     pub target_ms: Vec<(u32, f64)>,
+    /// What a forward takes of that while no drafter is at work.
+    pub alone: f64,
     pub draft_ms: f64,
     /// Prompts, one sequence each.
     pub prompts: Vec<Vec<Token>>,
@@ -94,6 +96,7 @@ impl Default for Setup {
             branch: 3,
             cache_nodes: 300,
             target_ms: vec![(1, 10.0), (8, 12.0), (24, 20.0)],
+            alone: 1.0,
             draft_ms: 2.0,
             prompts: vec![vec![1, 2, 3, 4, 5]],
             max_tokens: 60,
@@ -143,7 +146,7 @@ pub fn model(noise: f32) -> Synthetic {
 pub fn run(setup: &Setup) -> Outcome {
     let curve = CostCurve::from_points(setup.target_ms.iter().copied());
     let draft_curve = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
-    let policy = Policy::new(
+    let mut policy = Policy::new(
         PolicyConfig {
             mode: setup.mode,
             lanes: setup.lanes,
@@ -152,6 +155,10 @@ pub fn run(setup: &Setup) -> Outcome {
         curve.clone(),
         [draft_curve.clone(), CostCurve::default()],
     );
+    if setup.alone < 1.0 {
+        let alone = setup.target_ms.iter().map(|p| (p.0, setup.alone * p.1));
+        policy = policy.slowed_from(CostCurve::from_points(alone));
+    }
     let bytes = setup.cache_nodes * card_core::cache::BYTES_PER_NODE;
     let mut engine = Engine::new(
         EngineConfig {
@@ -271,7 +278,11 @@ pub fn run(setup: &Setup) -> Outcome {
                     }
                     step(&mut target, |out| out.append(&mut ops), &forward);
                     last = forward.clone();
-                    let end = now + ms(curve.ms(rows as u32));
+                    let part = match engine.drafters_rest() || draft.is_none() {
+                        true => setup.alone,
+                        false => 1.0,
+                    };
+                    let end = now + ms(part * curve.ms(rows as u32));
                     verifying = Some((forward, end));
                 }
                 Action::Draft(_) => {}
@@ -279,7 +290,7 @@ pub fn run(setup: &Setup) -> Outcome {
                 Action::Idle => break,
             }
         }
-        if !shared && drafting.is_none() {
+        if !shared && drafting.is_none() && !engine.drafters_rest() {
             begin_draft(&mut drafter, &mut draft, now, &mut drafting);
         }
         if let Some((_, end)) = &mut drafting
