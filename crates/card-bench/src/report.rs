@@ -12,6 +12,9 @@ use crate::contest::{Contestant, Results, Sample, Task};
 use crate::plot::{self, Series};
 use crate::stats::{Spread, percentile};
 
+/// Tokens after the first one below which an answer measures nothing.
+pub const LEAST_TOKENS: usize = 8;
+
 /// Everything that was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -99,7 +102,7 @@ pub struct Known {
     pub costs: Costs,
 }
 
-/// Sums up a contest.
+/// Sums up a contest. A category without an answer of [`LEAST_TOKENS`] is left out.
 pub fn cells(
     contestants: &[Contestant],
     tasks: &[Task],
@@ -117,8 +120,7 @@ pub fn cells(
     let cell = |category: &str| {
         let of: Vec<usize> = (0..results.len())
             .filter(|i| tasks[i % tasks.len()].category == category)
-            // A text of a few tokens measures nothing.
-            .filter(|&i| results[i][plain].decoded >= 8)
+            .filter(|&i| results[i][plain].decoded >= LEAST_TOKENS)
             .collect();
         let rows = contestants.iter().enumerate().map(|(k, contestant)| {
             let samples: Vec<(&Sample, &Sample)> = of
@@ -137,12 +139,12 @@ pub fn cells(
             }
             row
         });
-        Cell {
+        (!of.is_empty()).then(|| Cell {
             category: category.to_owned(),
             rows: rows.collect(),
-        }
+        })
     };
-    order.into_iter().map(cell).collect()
+    order.into_iter().filter_map(cell).collect()
 }
 
 /// Least milliseconds of a text: with perfect information, and on average without.

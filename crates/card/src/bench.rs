@@ -55,6 +55,8 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         false => None,
     };
     let known = proposed.as_ref().map(|p| known(&rig, p)).transpose()?;
+    let cells = report::cells(&contestants, &tasks, &results, known.as_ref());
+    too_short(&tasks, &cells)?;
     let report = Report {
         title: "card bench".into(),
         emulated: rig
@@ -62,7 +64,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             .as_ref()
             .map(|e| format!("{}; times dilated {} times", e.title, e.dilation)),
         facts: facts(args, &rig),
-        cells: report::cells(&contestants, &tasks, &results, known.as_ref()),
+        cells,
         sweep: line_up.sweep,
     };
     write(&args.out, &report)?;
@@ -142,6 +144,26 @@ pub fn tasks(
         })
     };
     chosen.into_iter().map(task).collect()
+}
+
+/// Says which kinds of prompts had answers too short to measure.
+///
+/// # Errors
+/// If all had.
+fn too_short(tasks: &[Task], cells: &[Cell]) -> Result<()> {
+    const LEAST: usize = report::LEAST_TOKENS + 1;
+    if cells.is_empty() {
+        bail!("no answer had {LEAST} tokens, so nothing can be said of speed: raise --tokens");
+    }
+    let measured = |kind: &str| cells.iter().any(|c| c.category == kind);
+    let mut missing: Vec<&str> = tasks.iter().map(|t| &t.category[..]).collect();
+    missing.dedup();
+    missing.retain(|kind| !measured(kind));
+    if !missing.is_empty() {
+        let kinds = missing.join(", ");
+        eprintln!("left out, since no answer had {LEAST} tokens: {kinds}");
+    }
+    Ok(())
 }
 
 /// What the sources would have proposed for each place of the texts.

@@ -83,7 +83,7 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             row.cache_kib,
         );
     }
-    let best = best(rows).context("nothing was measured")?;
+    let best = best(rows).context("no answer was long enough to measure: raise --tokens")?;
     let (way, row) = (&ways[best], &rows[best]);
     println!("\nrecommended: {}", way.name);
     println!(

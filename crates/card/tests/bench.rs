@@ -66,6 +66,11 @@ fn bench_takes_the_users_prompts_and_names_bad_lines() {
         .assert()
         .success()
         .stdout(contains("mine").and(contains("card, 128 KiB")));
+    card(&["bench", file, "-o", out.to_str().unwrap()])
+        .args(["--tokens", "4", "--draft-lens", "3"])
+        .assert()
+        .failure()
+        .stderr(contains("raise --tokens"));
     fs::write(&prompts, "{\"question\": \"a\"}\n{\"answer\": 4}\n").unwrap();
     card(&["bench", file])
         .assert()
