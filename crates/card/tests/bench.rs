@@ -60,7 +60,7 @@ fn bench_takes_the_users_prompts_and_names_bad_lines() {
     let file = prompts.to_str().unwrap();
     let out = dir.path().join("out");
     let sweep = ["--sweep", "cache", "--tokens", "16"];
-    fs::write(&prompts, "{\"question\": \"What is 2 + 2?\"}\n").unwrap();
+    fs::write(&prompts, "{\"question\": \"Name the planets in order.\"}\n").unwrap();
     card(&["bench", file, "-o", out.to_str().unwrap()])
         .args(sweep)
         .assert()
