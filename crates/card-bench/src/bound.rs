@@ -12,7 +12,7 @@ mod witness;
 use card_core::cost::CostCurve;
 use card_core::policy::Lanes;
 
-pub use blind::expected_ms;
+pub use blind::{expected_ms, lived_ms};
 pub use witness::{Witness, records};
 
 /// What is known of a text, position by position.
@@ -24,8 +24,9 @@ pub struct Record {
     pub free: Vec<u32>,
     /// Tokens of the prompt.
     pub prompt: usize,
-    /// Probabilities that the draft model's proposals are right, best first, by how often
-    /// such proposals are.
+    /// Which of the draft model's proposals that is, best first.
+    pub ranks: Vec<Option<usize>>,
+    /// Probabilities that they are right, best first, by how often such proposals are.
     pub chances: Vec<Vec<f64>>,
     /// What text at hand proposes from here on.
     pub hand: Vec<Vec<Hand>>,
@@ -40,6 +41,8 @@ pub struct Hand {
     pub chance: f64,
     /// Probabilities of the draft model's other proposals for its place, best first.
     pub beside: Vec<f64>,
+    /// Which of those is right, if one is.
+    pub beside_right: Option<usize>,
 }
 
 /// What forwards take.

@@ -7,7 +7,7 @@ use card_core::cost::CostCurve;
 use card_core::types::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{Costs, Record, expected_ms, least_ms};
+use crate::bound::{Costs, Record, expected_ms, least_ms, lived_ms};
 use crate::contest::{Contestant, Results, Sample, Task};
 use crate::plot::{self, Series};
 use crate::stats::{Spread, percentile};
@@ -92,6 +92,10 @@ pub struct Row {
     /// Share of what the best schedule reaches on average that does not know which drafts
     /// are right.
     pub of_blind: Option<Spread>,
+    /// Share of what that schedule reaches in the event, on these very texts; `None` for lanes
+    /// of their own.
+    #[serde(default)]
+    pub of_lived: Option<Spread>,
 }
 
 /// What the bound of a task needs: the record of its text, and the costs.
@@ -134,6 +138,11 @@ pub fn cells(
                     let of = of.iter();
                     Spread::of(of.map(|&i| least(&bounds[i]) / results[i][k].decode_ms))
                 };
+                let lived = of.iter().map(|&i| bounds[i].lived_ms);
+                let lived = lived
+                    .zip(&of)
+                    .map(|(ms, &i)| Some(ms? / results[i][k].decode_ms));
+                row.of_lived = lived.collect::<Option<Vec<_>>>().map(Spread::of);
                 row.of_bound = Some(share(|b| b.seeing_ms));
                 row.of_blind = Some(share(|b| b.blind_ms));
             }
@@ -151,6 +160,8 @@ pub fn cells(
 struct Bound {
     seeing_ms: f64,
     blind_ms: f64,
+    /// What the schedule of the latter takes on this very text.
+    lived_ms: Option<f64>,
 }
 
 /// The bounds of each result's text, with the costs this contest measured.
@@ -186,6 +197,7 @@ fn bounds(known: &Known, results: &Results, tasks: usize) -> Vec<Bound> {
         Bound {
             seeing_ms,
             blind_ms,
+            lived_ms: lived_ms(record, &costs),
         }
     };
     (0..results.len())
@@ -248,6 +260,7 @@ fn row(name: &str, samples: &[(&Sample, &Sample)]) -> Row {
         left_at,
         of_bound: None,
         of_blind: None,
+        of_lived: None,
     }
 }
 
@@ -393,7 +406,7 @@ const HEADS: [&str; 15] = [
     "draft idle",
     "cache KiB",
     "of bound",
-    "of blind bound",
+    "of blind bound (as it came)",
     "same text",
 ];
 
@@ -434,7 +447,10 @@ fn columns(r: &Row) -> [String; 15] {
         per_cent(r.draft_idle),
         format!("{:.1}", r.cache_kib),
         bounded(r.of_bound),
-        bounded(r.of_blind),
+        match r.of_lived {
+            Some(lived) => format!("{} ({})", bounded(r.of_blind), per_cent(lived.median)),
+            None => bounded(r.of_blind),
+        },
         same,
     ]
 }

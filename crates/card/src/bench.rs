@@ -276,7 +276,8 @@ fn print(report: &Report) {
     println!(
         "speed-up over plain decoding, median (least–most), from the first token on and over the \
          whole answer; τ: tokens per target forward; \
-         bound: share of what perfect information could reach, and of the best without it"
+         bound: share of what perfect information could reach, of the best without it on \
+         average, and of what that reaches on these very texts"
     );
     for Cell { category, rows } in &report.cells {
         println!("{category}");
@@ -284,7 +285,10 @@ fn print(report: &Report) {
             let bounds = r.of_bound.zip(r.of_blind);
             let bound = bounds.map_or(String::new(), |(seeing, blind)| {
                 let [seeing, blind] = [seeing, blind].map(|b| 100.0 * b.median);
-                format!("  bound {seeing:.0}/{blind:.0} %")
+                let lived = r.of_lived.map_or(String::new(), |lived| {
+                    format!(", as it came {:.0} %", 100.0 * lived.median)
+                });
+                format!("  bound {seeing:.0}/{blind:.0} %{lived}")
             });
             let same = match r.same_text {
                 Some(n) if n < r.runs => {

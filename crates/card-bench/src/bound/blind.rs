@@ -11,6 +11,8 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use card_core::policy::Lanes;
+
 use super::{Costs, Hand, MOST, Record, drafting_or_not, over_lanes};
 
 /// Draft nodes a tree may look past; what others would add is next to nothing.
@@ -18,13 +20,52 @@ const EXPANSIONS: usize = 48;
 /// Neither are nodes of less reach looked past or verified.
 const LEAST: f64 = 0.01;
 
-/// Expected milliseconds for the whole text, at the best.
+/// Expected milliseconds for the whole text, at the best. On average over many texts no
+/// policy needs less; on one text chance may be kinder or harder.
 pub fn expected_ms(record: &Record, costs: &Costs) -> f64 {
     drafting_or_not(record, costs, |drafts| {
         over_lanes(costs.lanes, |target, draft| {
-            schedule(record, costs, target, drafts.then_some(draft))
+            schedule(record, costs, target, drafts.then_some(draft)).expected
         })
     })
+}
+
+/// Milliseconds that the schedule of [`expected_ms`] takes in the event, with what of its
+/// choices turns out right on this very text. `None` on lanes of their own, where that
+/// schedule is a mixture and no single one.
+pub fn lived_ms(record: &Record, costs: &Costs) -> Option<f64> {
+    if costs.lanes != Lanes::Shared {
+        return None;
+    }
+    let drafting = schedule(record, costs, 1.0, Some(1.0)).after(costs.reading(record.prompt));
+    Some(drafting.or(schedule(record, costs, 1.0, None)).lived)
+}
+
+/// Time for a text from some place on.
+#[derive(Clone, Copy, Default)]
+struct Time {
+    /// Before anything is known to be right.
+    expected: f64,
+    /// In the event.
+    lived: f64,
+}
+
+impl Time {
+    /// So much later.
+    fn after(self, ms: f64) -> Time {
+        Time {
+            expected: self.expected + ms,
+            lived: self.lived + ms,
+        }
+    }
+
+    /// The one of which less is expected; the first, if they are alike.
+    fn or(self, other: Time) -> Time {
+        match other.expected < self.expected {
+            true => other,
+            false => self,
+        }
+    }
 }
 
 /// A place in the tree.
@@ -34,6 +75,8 @@ struct Node {
     reach: f64,
     /// The tokens that takes.
     depth: usize,
+    /// Whether the text goes through it, which no choice is made by.
+    right: bool,
 }
 
 /// A node by what looking past it would bring at the most.
@@ -84,12 +127,15 @@ impl<'a> Tree<'a> {
         let mut node = Node {
             reach: 1.0,
             depth: 0,
+            right: true,
         };
+        let free = record.free.get(place).map_or(0, |&n| n as usize);
         for hand in tree.hand().iter().take(left) {
             let known = node.depth < asked;
             if known {
-                tree.branch(node, &hand.beside);
+                tree.branch(node, &hand.beside, hand.beside_right);
             }
+            node.right = node.depth < free;
             node.reach *= if known { hand.chance } else { hand.alone };
             node.depth += 1;
             tree.add(node);
@@ -98,7 +144,7 @@ impl<'a> Tree<'a> {
         match asked.cmp(&node.depth) {
             Ordering::Less => {}
             Ordering::Equal => tree.promise(node),
-            Ordering::Greater => tree.branch(node, tree.drafts(node)),
+            Ordering::Greater => tree.draft_past(node),
         }
         tree
     }
@@ -118,12 +164,13 @@ impl<'a> Tree<'a> {
         self.nodes.insert(at, node);
     }
 
-    /// Candidates of these chances past `parent`.
-    fn branch(&mut self, parent: Node, chances: &[f64]) {
-        for chance in chances {
+    /// Candidates of these chances past `parent`; which of them the text goes on with.
+    fn branch(&mut self, parent: Node, chances: &[f64], right: Option<usize>) {
+        for (i, chance) in chances.iter().enumerate() {
             let child = Node {
                 reach: parent.reach * chance,
                 depth: parent.depth + 1,
+                right: parent.right && right == Some(i),
             };
             self.add(child);
             self.promise(child);
@@ -142,41 +189,46 @@ impl<'a> Tree<'a> {
     /// nothing to be had.
     fn draft(&mut self) -> Option<usize> {
         let parent = self.promises.pop()?.node;
-        self.branch(parent, self.drafts(parent));
+        self.draft_past(parent);
         Some(parent.depth)
+    }
+
+    fn draft_past(&mut self, parent: Node) {
+        let place = self.place + parent.depth;
+        let right = self.record.ranks.get(place).copied().flatten();
+        self.branch(parent, self.drafts(parent), right);
     }
 }
 
-/// Expected time with these weights of the lanes' times; without one of the drafter's, nobody
-/// drafts. Dynamic programming from the end.
-fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f64>) -> f64 {
+/// Time with these weights of the lanes' times; without one of the drafter's, nobody drafts.
+/// Dynamic programming from the end.
+fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f64>) -> Time {
     let length = record.drafted.len();
     let verify: Vec<f64> = (0..=MOST as u32)
         .map(|n| weight * costs.target.ms(1 + n))
         .collect();
-    let mut least = vec![0.0; length + MOST + 2];
+    let mut least = vec![Time::default(); length + MOST + 2];
     for i in (0..length).rev() {
         // The last token of a round is the target's own.
         let left = length - i - 1;
         let after = &least[i + 1..];
         let alone = Tree::new(record, i, left, 0);
-        let mut best = verified(&alone.nodes, &verify, after);
+        let best = verified(&alone.nodes, &verify, after);
         let drafts = |draft_weight| with_drafts(record, costs, i, draft_weight, &verify, after);
-        best = best.min(draft_weight.map_or(f64::INFINITY, drafts));
-        least[i] = best;
+        least[i] = draft_weight.map(drafts).map_or(best, |d| best.or(d));
     }
     least[0]
 }
 
-/// Expected time from place `i` on if the draft model is used for it.
+/// Time from place `i` on if the draft model is used for it.
 fn with_drafts(
     record: &Record,
     costs: &Costs,
     i: usize,
     draft_weight: f64,
     verify: &[f64],
-    after: &[f64],
-) -> f64 {
+    after: &[Time],
+) -> Time {
     let left = record.drafted.len() - i - 1;
     let hand = record.hand.get(i).map_or(0, |h| h.len().min(left));
     // One forward reads text at hand, whose last token it looks past too.
@@ -184,7 +236,10 @@ fn with_drafts(
         0 => 0.0,
         asked => costs.drafting(1, asked),
     };
-    let mut best = f64::INFINITY;
+    let mut best = Time {
+        expected: f64::INFINITY,
+        lived: f64::INFINITY,
+    };
     for asked in (0..=hand).chain((hand > 0).then_some(hand + 1)) {
         let mut tree = Tree::new(record, i, left, asked);
         let mut depths = BTreeSet::new();
@@ -195,24 +250,27 @@ fn with_drafts(
             }
             let drafting = read(asked) + costs.drafting(depths.len(), expanded);
             let rest = verified(&tree.nodes, verify, after);
-            best = best.min(draft_weight * drafting + rest);
+            best = best.or(rest.after(draft_weight * drafting));
         }
     }
     best
 }
 
-/// Expected time for the rest if the best number of these nodes, best first, is verified, or
-/// none; `after` is what is left after one token, two, ….
-fn verified(nodes: &[Node], verify: &[f64], after: &[f64]) -> f64 {
-    // Expected time for the rest; a node of the tree moves its reach one token on.
+/// Time for the rest if the best number of these nodes, best first, is verified, or none;
+/// `after` is what is left after one token, two, ….
+fn verified(nodes: &[Node], verify: &[f64], after: &[Time]) -> Time {
+    // A node of the tree moves its reach one token on.
     let mut rest = after[0];
-    let mut best = verify[0] + rest;
+    let mut best = rest.after(verify[0]);
     for (node, ms) in nodes.iter().zip(&verify[1..]) {
         if node.reach < LEAST {
             break;
         }
-        rest += node.reach * (after[node.depth] - after[node.depth - 1]);
-        best = f64::min(best, ms + rest);
+        rest.expected += node.reach * (after[node.depth].expected - after[node.depth - 1].expected);
+        if node.right {
+            rest.lived = after[node.depth].lived;
+        }
+        best = best.or(rest.after(*ms));
     }
     best
 }
@@ -277,6 +335,7 @@ mod tests {
             alone: chance,
             chance,
             beside: beside.to_vec(),
+            beside_right: None,
         };
         let mut r = record(vec![vec![]; 2], &[false; 2]);
         // Nothing is paid for it, and with 0.6 there is a second forward less.
@@ -297,7 +356,7 @@ mod tests {
             vec![Hand {
                 alone: 1.0,
                 chance: 1.0,
-                beside: Vec::new(),
+                ..Hand::default()
             }],
             vec![],
             vec![],
@@ -313,7 +372,7 @@ mod tests {
         let hand = |chance| Hand {
             alone: 0.5,
             chance,
-            beside: Vec::new(),
+            ..Hand::default()
         };
         // By itself a doubtful token is not worth its row.
         r.hand = vec![vec![hand(0.5), hand(0.5)], vec![], vec![]];
@@ -321,6 +380,52 @@ mod tests {
         // Two that the draft model agrees with are: its forward takes 1.25.
         r.hand = vec![vec![hand(1.0), hand(1.0)], vec![], vec![]];
         assert!((expected_ms(&r, &flat) - (22.0 + 1.25)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_comes_of_a_choice_is_what_the_text_says() {
+        let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
+        let lived = |r: &Record| lived_ms(r, &flat).unwrap();
+        // The draft of two_tokens_by_hand is made in any case; its second choice is right, or
+        // neither is.
+        let mut r = record(vec![vec![0.7, 0.2], vec![]], &[true, true]);
+        r.ranks = vec![Some(1), None];
+        assert!((lived(&r) - 11.0).abs() < 1e-9);
+        r.ranks = vec![None, None];
+        assert!((lived(&r) - 21.0).abs() < 1e-9);
+        // Text at hand that is right, and wrong, where the draft beside it is right.
+        let hand = |right| Hand {
+            alone: 0.6,
+            chance: 0.6,
+            beside: vec![0.3],
+            beside_right: right,
+        };
+        r = record(vec![vec![]; 2], &[false; 2]);
+        (r.hand, r.free) = (vec![vec![hand(None)], vec![]], vec![1, 0]);
+        assert!((lived(&r) - 11.0).abs() < 1e-9);
+        (r.hand, r.free) = (vec![vec![hand(Some(0))], vec![]], vec![0, 0]);
+        assert!((lived(&r) - 11.0).abs() < 1e-9);
+        r.hand = vec![vec![hand(None)], vec![]];
+        assert!((lived(&r) - 21.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn over_all_outcomes_what_is_lived_is_what_was_expected() {
+        let points = &[(1, 10.0), (2, 12.0), (3, 15.0), (8, 30.0)];
+        let costs = costs(Lanes::Shared, points, 2.0);
+        let p = [0.8, 0.5, 0.9];
+        let mut r = record(
+            vec![vec![p[0]], vec![p[1]], vec![p[2]], vec![]],
+            &[false; 4],
+        );
+        let mut mean = 0.0;
+        for outcome in 0..8 {
+            let right = |k: usize| outcome >> k & 1 == 1;
+            let likely = |k: usize| if right(k) { p[k] } else { 1.0 - p[k] };
+            r.ranks = (0..3).map(|k| right(k).then_some(0)).collect();
+            mean += (0..3).map(likely).product::<f64>() * lived_ms(&r, &costs).unwrap();
+        }
+        assert!((mean - expected_ms(&r, &costs)).abs() < 1e-9, "{mean}");
     }
 
     #[test]

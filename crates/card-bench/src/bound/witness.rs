@@ -120,6 +120,7 @@ impl Worth {
         };
         Record {
             drafted: places().map(|p| p.rank.is_some()).collect(),
+            ranks: places().map(|p| p.rank).collect(),
             free: starts()
                 .map(|i| right(&witness.hand[i].1, &witness.text[i..]) as u32)
                 .collect(),
@@ -137,7 +138,7 @@ impl Worth {
             Hand {
                 alone,
                 chance: alone,
-                beside: Vec::new(),
+                ..Hand::default()
             }
         });
         hands.extend(unmet);
@@ -151,6 +152,7 @@ impl Worth {
             alone: self.alone.expect(met.source, met.prob, 0).into(),
             chance: beside.expect(met.source, met.prob, met.sureness()).into(),
             beside: met.others().map(other).collect(),
+            beside_right: met.others().position(|o| met.place.rank == Some(o.0)),
         }
     }
 }

@@ -45,8 +45,8 @@ impl Rest {
     /// rest only if what was learned says too that they `lose`. `target` is what forwards take
     /// now, and after a change what they take then.
     pub fn settle(&mut self, gain: f64, earned: f64, lose: bool, target: &mut CostCurve) {
-        let change = gain.max(-MOST_LOST) + earned;
-        self.account = (self.account + change).clamp(0.0, MOST);
+        let net = gain.max(-MOST_LOST) + earned;
+        self.account = (self.account + net).clamp(0.0, MOST);
         let change = match self.rests {
             true => self.account >= MOST,
             false => self.account <= 0.0 && lose,
