@@ -180,7 +180,7 @@ fn a_plan_is_a_settings_file_that_the_server_takes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("card.toml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
-    command.args(["plan", "-m", "smol", "--prompts", "1", "--tokens", "8"]);
+    command.args(["plan", "-m", "smol", "--prompts", "1", "--tokens", "16"]);
     // Another draft model, and another machine, which is not there.
     command.args(["--drafts", "smol", "--drafter", "http://127.0.0.1:9"]);
     command.arg("-o").arg(&file).env("CARD_NO_MEMORY", "true");
