@@ -12,21 +12,20 @@ mod witness;
 use card_core::cost::CostCurve;
 use card_core::policy::Lanes;
 
-pub use blind::{expected_ms, lived_ms};
+pub use blind::{Blind, blind};
 pub use witness::{Witness, records};
 
 /// What is known of a text, position by position.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Whether the draft model, given the text so far, proposes the token that comes.
-    pub drafted: Vec<bool>,
+    /// Which of the draft model's proposals, given the text so far and best first, is the token
+    /// that comes; `None` for none of them.
+    pub drafted: Vec<Option<usize>>,
     /// How many tokens from here on the sources that need no model propose rightly.
     pub free: Vec<u32>,
     /// Tokens of the prompt.
     pub prompt: usize,
-    /// Which of the draft model's proposals that is, best first.
-    pub ranks: Vec<Option<usize>>,
-    /// Probabilities that they are right, best first, by how often such proposals are.
+    /// Probabilities that its proposals are right, best first, by how often such proposals are.
     pub chances: Vec<Vec<f64>>,
     /// What text at hand proposes from here on.
     pub hand: Vec<Vec<Hand>>,
@@ -142,7 +141,11 @@ fn schedule(record: &Record, target: &CostCurve, weight: f64, draft_step: f64) -
     let mut least = vec![0.0; length + MOST + 2];
     let mut run = 0;
     for i in (0..length).rev() {
-        run = if record.drafted[i] { run + 1 } else { 0 };
+        run = if record.drafted[i].is_some() {
+            run + 1
+        } else {
+            0
+        };
         let free = record.free.get(i).map_or(0, |&f| f as usize);
         // The last token of a round is the target's own.
         let left = length - i - 1;
@@ -174,7 +177,7 @@ mod tests {
 
     fn record(drafted: &[bool]) -> Record {
         Record {
-            drafted: drafted.to_vec(),
+            drafted: drafted.iter().map(|d| d.then_some(0)).collect(),
             free: vec![0; drafted.len()],
             ..Record::default()
         }
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn free_proposals_cost_nothing() {
         let r = Record {
-            drafted: vec![false; 8],
+            drafted: vec![None; 8],
             free: (0..8).rev().map(|n| n + 1).collect(),
             ..Record::default()
         };

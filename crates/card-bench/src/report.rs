@@ -7,7 +7,7 @@ use card_core::cost::CostCurve;
 use card_core::types::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{Costs, Record, expected_ms, least_ms, lived_ms};
+use crate::bound::{Costs, Record, blind, least_ms};
 use crate::contest::{Contestant, Results, Sample, Task};
 use crate::plot::{self, Series};
 use crate::stats::{Spread, percentile};
@@ -193,11 +193,11 @@ fn bounds(known: &Known, results: &Results, tasks: usize) -> Vec<Bound> {
     let bound = |record: &Record| {
         let seeing_ms = least_ms(record, &costs);
         // What could be expected of a text may be more than what came of it allows.
-        let blind_ms = expected_ms(record, &costs).max(seeing_ms);
+        let blind = blind(record, &costs);
         Bound {
             seeing_ms,
-            blind_ms,
-            lived_ms: lived_ms(record, &costs),
+            blind_ms: blind.expected_ms.max(seeing_ms),
+            lived_ms: blind.lived_ms,
         }
     };
     (0..results.len())

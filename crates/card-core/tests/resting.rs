@@ -8,7 +8,8 @@ mod common;
 use card_core::policy::{Lanes, Mode};
 use common::{Setup, run};
 
-/// A drafter that is the less often right the more noise it has; the target takes a tenth longer beside them.
+/// A drafter that is the less often right the more noise it has; beside it the target takes
+/// longer.
 fn setup(mode: Mode, noise: f32) -> Setup {
     Setup {
         mode,

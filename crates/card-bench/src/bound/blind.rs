@@ -20,25 +20,36 @@ const EXPANSIONS: usize = 48;
 /// Neither are nodes of less reach looked past or verified.
 const LEAST: f64 = 0.01;
 
-/// Expected milliseconds for the whole text, at the best. On average over many texts no
-/// policy needs less; on one text chance may be kinder or harder.
-pub fn expected_ms(record: &Record, costs: &Costs) -> f64 {
-    drafting_or_not(record, costs, |drafts| {
+/// What the best schedule without foresight takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Blind {
+    /// Expected milliseconds for the whole text. On average over many texts no policy needs
+    /// less; on one text chance may be kinder or harder.
+    pub expected_ms: f64,
+    /// Milliseconds in the event, with what of its choices turns out right on this very text.
+    /// `None` on lanes of their own, where that schedule is a mixture and no single one.
+    pub lived_ms: Option<f64>,
+}
+
+/// Follows that schedule through the whole text.
+pub fn blind(record: &Record, costs: &Costs) -> Blind {
+    if costs.lanes == Lanes::Shared {
+        let drafting = schedule(record, costs, 1.0, Some(1.0)).after(costs.reading(record.prompt));
+        let best = drafting.or(schedule(record, costs, 1.0, None));
+        return Blind {
+            expected_ms: best.expected,
+            lived_ms: Some(best.lived),
+        };
+    }
+    let expected_ms = drafting_or_not(record, costs, |drafts| {
         over_lanes(costs.lanes, |target, draft| {
             schedule(record, costs, target, drafts.then_some(draft)).expected
         })
-    })
-}
-
-/// Milliseconds that the schedule of [`expected_ms`] takes in the event, with what of its
-/// choices turns out right on this very text. `None` on lanes of their own, where that
-/// schedule is a mixture and no single one.
-pub fn lived_ms(record: &Record, costs: &Costs) -> Option<f64> {
-    if costs.lanes != Lanes::Shared {
-        return None;
+    });
+    Blind {
+        expected_ms,
+        lived_ms: None,
     }
-    let drafting = schedule(record, costs, 1.0, Some(1.0)).after(costs.reading(record.prompt));
-    Some(drafting.or(schedule(record, costs, 1.0, None)).lived)
 }
 
 /// Time for a text from some place on.
@@ -195,7 +206,7 @@ impl<'a> Tree<'a> {
 
     fn draft_past(&mut self, parent: Node) {
         let place = self.place + parent.depth;
-        let right = self.record.ranks.get(place).copied().flatten();
+        let right = self.record.drafted.get(place).copied().flatten();
         self.branch(parent, self.drafts(parent), right);
     }
 }
@@ -291,9 +302,17 @@ mod tests {
         )
     }
 
+    fn expected_ms(record: &Record, costs: &Costs) -> f64 {
+        blind(record, costs).expected_ms
+    }
+
+    fn lived_ms(record: &Record, costs: &Costs) -> f64 {
+        blind(record, costs).lived_ms.unwrap_or(f64::NAN)
+    }
+
     fn record(chances: Vec<Vec<f64>>, right: &[bool]) -> Record {
         Record {
-            drafted: right.to_vec(),
+            drafted: right.iter().map(|r| r.then_some(0)).collect(),
             chances,
             ..Record::default()
         }
@@ -385,13 +404,13 @@ mod tests {
     #[test]
     fn what_comes_of_a_choice_is_what_the_text_says() {
         let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
-        let lived = |r: &Record| lived_ms(r, &flat).unwrap();
+        let lived = |r: &Record| lived_ms(r, &flat);
         // The draft of two_tokens_by_hand is made in any case; its second choice is right, or
         // neither is.
         let mut r = record(vec![vec![0.7, 0.2], vec![]], &[true, true]);
-        r.ranks = vec![Some(1), None];
+        r.drafted = vec![Some(1), None];
         assert!((lived(&r) - 11.0).abs() < 1e-9);
-        r.ranks = vec![None, None];
+        r.drafted = vec![None, None];
         assert!((lived(&r) - 21.0).abs() < 1e-9);
         // Text at hand that is right, and wrong, where the draft beside it is right.
         let hand = |right| Hand {
@@ -422,8 +441,8 @@ mod tests {
         for outcome in 0..8 {
             let right = |k: usize| outcome >> k & 1 == 1;
             let likely = |k: usize| if right(k) { p[k] } else { 1.0 - p[k] };
-            r.ranks = (0..3).map(|k| right(k).then_some(0)).collect();
-            mean += (0..3).map(likely).product::<f64>() * lived_ms(&r, &costs).unwrap();
+            r.drafted = (0..4).map(|k| (k < 3 && right(k)).then_some(0)).collect();
+            mean += (0..3).map(likely).product::<f64>() * lived_ms(&r, &costs);
         }
         assert!((mean - expected_ms(&r, &costs)).abs() < 1e-9, "{mean}");
     }

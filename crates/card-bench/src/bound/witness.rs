@@ -119,8 +119,7 @@ impl Worth {
             proposals.map(chance).collect()
         };
         Record {
-            drafted: places().map(|p| p.rank.is_some()).collect(),
-            ranks: places().map(|p| p.rank).collect(),
+            drafted: places().map(|p| p.rank).collect(),
             free: starts()
                 .map(|i| right(&witness.hand[i].1, &witness.text[i..]) as u32)
                 .collect(),
