@@ -882,10 +882,10 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
             penalty_window: self.repeat_last_n,
-            logit_bias: Vec::new(),
+            logit_bias: Default::default(),
             seed: self.seed.unwrap_or_else(fresh),
         };
-        params.validate()?;
+        params.clone().checked()?;
         Ok(params)
     }
 }
