@@ -20,11 +20,12 @@ static CHANNEL: OnceLock<(Sender<()>, Receiver<()>)> = OnceLock::new();
 /// `kill -INT` shall work nevertheless.)
 pub fn install() -> Result<()> {
     let (sender, _) = CHANNEL.get_or_init(|| bounded(1));
-    let mut wanted = vec![SIGINT, SIGTERM];
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut wanted = Vec::new();
     if !ignores(&status, SIGHUP) {
         wanted.push(SIGHUP);
     }
+    wanted.extend([SIGINT, SIGTERM]);
     let mut signals = Signals::new(wanted).context("cannot catch Ctrl-C")?;
     let waiting = std::thread::Builder::new().name("card-interrupt".into());
     waiting

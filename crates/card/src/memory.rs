@@ -40,7 +40,7 @@ impl Kept {
             store.memory().join(name)
         };
         Kept {
-            acceptance: file(&pair, "acceptance.json"),
+            acceptance: file(&pair, "acceptance"),
             corrections: file(&target_name, "corrections"),
             vocabulary: target.vocab().fingerprint(),
         }
@@ -140,7 +140,7 @@ mod tests {
 
     fn kept_in(dir: &Path) -> Kept {
         Kept {
-            acceptance: dir.join("a.acceptance.json"),
+            acceptance: dir.join("a.acceptance"),
             corrections: dir.join("a.corrections"),
             vocabulary: VOCABULARY,
         }

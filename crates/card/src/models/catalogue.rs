@@ -86,7 +86,7 @@ fn is_name(name: &str) -> bool {
 impl Model {
     fn check(&self) -> Result<()> {
         /// Nobody has a file this large.
-        const LARGEST: u64 = 1 << 50;
+        const LARGEST: u64 = 1 << 60;
         ensure!(
             (1..=LARGEST).contains(&self.bytes),
             "a model does not have {} bytes",
