@@ -4,6 +4,7 @@
 //! runs in the engine's common batch, and is followed by a thread of its own that turns
 //! tokens into text; everything else is asynchronous. docs/serving.md is for users.
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod answer;

@@ -1,5 +1,7 @@
 //! The `card` command.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod audit;
 mod bench;
