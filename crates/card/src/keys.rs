@@ -278,6 +278,8 @@ fn open_to_others(_: &std::fs::File) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clap::{CommandFactory, FromArgMatches};
     use proptest::prelude::*;
 
@@ -285,7 +287,7 @@ mod tests {
     use crate::args::{Cli, Command};
 
     fn serve(arguments: &[&str]) -> ServeArgs {
-        let line = [&["card", "serve"], arguments].concat();
+        let line = [&["card", "serve"][..], arguments].concat();
         let matches = Cli::command().try_get_matches_from(line).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().command {
             Command::Serve(args) => *args,
@@ -451,7 +453,7 @@ mod tests {
         ) {
             let text: String = keys.iter().map(|(n, k)| format!("{n}: {k}\n")).collect();
             let read = parse(&text).unwrap();
-            let read = read.into_iter().map(|k| (k.name, k.key.0)).collect();
+            let read: BTreeMap<_, _> = read.into_iter().map(|k| (k.name, k.key.0)).collect();
             prop_assert_eq!(keys, read);
         }
     }

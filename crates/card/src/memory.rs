@@ -50,8 +50,8 @@ impl Kept {
     /// a command from starting, and never proposes what is not a token.
     pub fn load(&self) -> Memory {
         let acceptance = kept(&self.acceptance, |bytes| {
-            let acceptance = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-            let acceptance: Acceptance = acceptance;
+            let acceptance: Acceptance =
+                serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
             let fits = acceptance.fits().then_some(acceptance);
             fits.ok_or_else(|| "it is of another version".to_owned())
         });
