@@ -5,6 +5,8 @@
 //! exact text of `body`. The first line of a file that was rotated continues the chain of
 //! the file before.
 
+#![forbid(unsafe_code)]
+
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! nothing but two bounded channels: commits one way, expansions the other. On a shared
 //! lane one thread runs both, as the policy says. Neither case needs a coordinator.
 
+#![forbid(unsafe_code)]
+
 mod draft_lane;
 mod drafters;
 pub mod emulate;

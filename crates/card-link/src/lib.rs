@@ -12,6 +12,8 @@
 //! [`DraftInput`]: card_core::drafter::DraftInput
 //! [`Drafted`]: card_core::drafter::Drafted
 
+#![forbid(unsafe_code)]
+
 mod drafter;
 mod pump;
 mod security;

@@ -1,6 +1,8 @@
 //! The messages between a target and a drafter on another machine (`proto/link.proto`), and
 //! how they become the core's. What comes in is checked.
 
+#![forbid(unsafe_code)]
+
 use std::time::Duration;
 
 use card_core::drafter::{DraftInput, DraftPlan, Drafted, Expansion, Share};
