@@ -66,6 +66,7 @@ pub fn along(
     let mut sampler = Sampler::default();
     let params = Sampling::default();
     let mut proposals = Vec::new();
+    let mut plain: Vec<(Token, f32)> = Vec::new();
     let mut at = 0;
     // The last token has no successor to be proposed.
     let needed = whole.len().saturating_sub(1);
@@ -87,7 +88,9 @@ pub fn along(
                 branch,
                 &mut proposals,
             );
-            each(whole[next], &proposals);
+            plain.clear();
+            plain.extend(proposals.iter().map(|&(token, prob)| (token, prob.get())));
+            each(whole[next], &plain);
         }
         at += chunk.len();
         model.apply(KvOp::Commit {
