@@ -2,7 +2,7 @@
 
 import asyncio
 
-from server import Server
+from server import ENDLESS, Server
 
 COMPLETIONS = "/v1/completions"
 
@@ -13,7 +13,7 @@ async def run(report, binary, _short, _rng):
     async with Server(binary, *flags) as server:
         code, _ = await server.health()
         report.check("before the engine breaks: /health is 200", code == 200, f"status {code}")
-        body = {"prompt": "a", "max_tokens": 400}
+        body = {"prompt": "a", "max_tokens": 400, **ENDLESS}
         seen, answers = [], []
 
         async def keep_asking(i):

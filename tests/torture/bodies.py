@@ -75,6 +75,7 @@ def largest():
     yield "long stop strings", COMPLETIONS, b'{"max_tokens":1,"prompt":"a","stop":[' + b",".join(b'"%s"' % (b"a" * 262000) for _ in range(15)) + b"]}"
     yield "long stop strings, 256 choices", COMPLETIONS, b'{"max_tokens":1,"n":16,"prompt":["a"' + b',"a"' * 15 + b'],"stop":[' + b",".join(b'"%s"' % (b"a" * 262000) for _ in range(15)) + b"]}"
     yield "a prediction", CHAT, text(chat + b',"prediction":{"type":"content","content":"', b"1", b'"}}')
+    yield "a prediction, 64 choices", COMPLETIONS, text(b'{"max_tokens":1,"n":16,"prompt":["a","a","a","a"],"prediction":{"content":"', b"1", b'"}}')
     yield "a prediction, 256 choices", COMPLETIONS, text(b'{"max_tokens":1,"n":16,"prompt":["a"' + b',"a"' * 15 + b'],"prediction":{"content":"', b"1", b'"}}')
     yield "a prediction of parts", CHAT, full(chat + b',"prediction":{"type":"content","content":[', b'{"type":"text","text":"1"}', b"]}}")
     yield "tools", CHAT, full(chat + b',"tools":[', lambda i: b'{"type":"function","function":{"name":"f%d"}}' % i, b"]}")

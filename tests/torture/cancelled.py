@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import wire
-from server import Server, Watch
+from server import ENDLESS, Server, Watch
 from wire import Connection, head
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
@@ -14,7 +14,7 @@ COUNT, AT_ONCE, PARALLEL = 1000, 16, 4
 async def leave(server, i):
     """Asks and goes away; whether it got as far as it wanted (a full line is no fault)."""
     text = f"number {i} " * 8
-    body = {"prompt": text, "max_tokens": 500, "stream": i % 2 == 0, "n": 1 + i % 3 // 2}
+    body = {"prompt": text, "max_tokens": 500, "stream": i % 2 == 0, "n": 1 + i % 3 // 2, **ENDLESS}
     if i % 7 == 0:
         body["response_format"] = {"type": "json_object"}
     body = json.dumps(body).encode()
@@ -57,7 +57,7 @@ async def wave(server, numbers):
 
 
 async def run(report, binary, short, _rng):
-    flags = ["--no-key", "--parallel", PARALLEL, "--queue", 16, "--ms-per-forward", 2, "--request-timeout", 60, "--idle-timeout", 10]
+    flags = ["--no-key", "--parallel", PARALLEL, "--queue", 16, "--ms-per-forward", 2, "--request-timeout", 60, "--idle-timeout", 10, "--body-timeout", 10]
     async with Server(binary, *flags) as server:
         # The first fill pools and caches of bounded size.
         await wave(server, range(200))

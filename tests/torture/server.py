@@ -14,6 +14,8 @@ from pathlib import Path
 import wire
 
 HERE = Path(__file__).parent
+# Token 257 of the synthetic model ends a text. Banned, a text is as long as it may be.
+ENDLESS = {"logit_bias": {"257": -100}}
 
 
 class Figures:

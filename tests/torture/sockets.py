@@ -8,12 +8,12 @@ import struct
 import time
 
 import wire
-from server import Server
+from server import ENDLESS, Server
 from wire import Connection, head
 
 # What the server is started with, in seconds. The head of a request has the time of an idle
 # connection.
-IDLE, BODY = 2, 2
+IDLE, BODY, STALLED = 2, 2, 3
 # What a machine with two busy cores may add.
 SLACK = 4
 MODELS, CHAT, COMPLETIONS = "/v1/models", "/v1/chat/completions", "/v1/completions"
@@ -52,7 +52,7 @@ def shown(closed):
 
 
 async def slow_head(server, report):
-    data = head("GET", MODELS, [f"X-{i}: {'a' * 20}" for i in range(100)])
+    data = head("GET", MODELS, [f"X-{i}: {'a' * 20}" for i in range(40)])
     most = IDLE + SLACK
     closed, status = await dripped(server, b"", data, 0.3, most + 5)
     fine = closed is not None and closed <= most and status in (0, 408)
@@ -389,11 +389,11 @@ async def expects(server, report):
 
 async def unread(report, binary):
     """A client that asks for a stream and never reads it is dropped."""
-    flags = ["--no-key", "--parallel", 4, "--queue", 16, "--idle-timeout", IDLE, "--body-timeout", BODY, "--request-timeout", 30]
+    flags = ["--no-key", "--parallel", 4, "--queue", 16, "--idle-timeout", IDLE, "--body-timeout", BODY, "--request-timeout", 10, "--stalled-timeout", STALLED]
     async with Server(binary, *flags) as server:
         await server.status("POST", COMPLETIONS, SMALL)
         before = server.figures()
-        body = {"prompt": "a", "max_tokens": 4096, "stream": True, "n": 4, "logprobs": 20, "temperature": 1, "seed": 1}
+        body = {"prompt": "a", "max_tokens": 4096, "stream": True, "n": 4, "logprobs": 20, "temperature": 1, "seed": 1, **ENDLESS}
         body = json.dumps(body).encode()
         connections = []
         for _ in range(3):
@@ -402,7 +402,8 @@ async def unread(report, binary):
             connections.append(connection)
         began = await server.until(lambda: server.figures().files >= before.files + 3, 10)
         report.check("unread streams: are open", began is not None, str(server.figures()))
-        most = 30 + SLACK
+        # All wait for one another at most: a request time-out, and then for the reader.
+        most = 10 + STALLED + SLACK
         free = await server.idle(most)
         report.check("unread streams: their slots are free again", free is not None, f"after {free or most:.1f} s (at most {most})")
         # What nobody reads is not kept for ever either.
@@ -477,7 +478,7 @@ async def slow_crowd(server, report):
 
 
 async def run(report, binary, _short, rng):
-    flags = ["--no-key", "--parallel", 4, "--queue", 32, "--idle-timeout", IDLE, "--body-timeout", BODY, "--request-timeout", 20]
+    flags = ["--no-key", "--parallel", 4, "--queue", 32, "--idle-timeout", IDLE, "--body-timeout", BODY, "--stalled-timeout", STALLED, "--request-timeout", 20]
     async with Server(binary, *flags) as server:
         await server.status("POST", COMPLETIONS, SMALL)
         before = server.figures()
