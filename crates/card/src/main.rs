@@ -26,6 +26,7 @@ mod report;
 mod rig;
 mod roi;
 mod serve;
+mod served;
 mod session;
 mod show;
 mod simulate;
