@@ -141,13 +141,14 @@ mod tests {
         let path = folder.join("key");
         let missing = AuditKey::from_file(&path).unwrap_err().to_string();
         assert!(missing.contains("openssl rand -hex 32 > "), "{missing}");
-        for (bytes, good) in [
-            (&b""[..], false),
+        let cases: [(&[u8], bool); 5] = [
+            (b"", false),
             (b"fifteen bytes..", false),
             (b"  fifteen bytes..\n\n", false),
             (b"sixteen bytes...", true),
             (&[b'k'; 5000], false),
-        ] {
+        ];
+        for (bytes, good) in cases {
             std::fs::write(&path, bytes).unwrap();
             let key = AuditKey::from_file(&path);
             assert_eq!(key.is_ok(), good, "{key:?}");

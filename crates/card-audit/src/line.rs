@@ -20,8 +20,7 @@ const LONGEST: u64 = LARGEST as u64 + 1024;
 const MOST: u64 = 1 << 53;
 
 /// A line.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub(crate) struct Line {
     /// Its number, from 1.
     pub n: u64,
@@ -29,39 +28,51 @@ pub(crate) struct Line {
     pub prev: String,
     /// Which key it is sealed with.
     pub key: Option<String>,
-    body: Box<RawValue>,
-    /// Hash of all that stands before it in the line.
+    /// The record.
+    pub body: Value,
+    /// What the hash is of: all that stands before it in the line.
+    covered: String,
+    /// The hash.
     pub hash: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts {
+    n: u64,
+    prev: String,
+    key: Option<String>,
+    body: Box<RawValue>,
+    hash: String,
 }
 
 impl Line {
     /// Reads a line, without its line break.
     pub fn parse(text: &[u8]) -> Result<Line, String> {
-        let line: Line =
-            serde_json::from_slice(text).map_err(|e| format!("it is no record: {e}"))?;
-        if line.n == 0 || line.n > MOST {
-            return Err(format!("it is no record: there is no number {}", line.n));
+        let wrong = |e: serde_json::Error| format!("it is no record: {e}");
+        let parts: Parts = serde_json::from_slice(text).map_err(wrong)?;
+        if parts.n == 0 || parts.n > MOST {
+            return Err(format!("it is no record: there is no number {}", parts.n));
         }
+        let covered = covered(parts.n, &parts.prev, parts.key.as_deref(), parts.body.get());
         // There is one way to write a line, so no byte of it can be another.
-        let written = whole(&line.covered(), &line.hash);
-        if written.trim_ascii_end().as_bytes() != text {
+        let written = whole(&covered, &parts.hash);
+        if written.strip_suffix('\n').map(str::as_bytes) != Some(text) {
             return Err("it is no record: it is not written as records are".to_owned());
         }
-        Ok(line)
-    }
-
-    fn covered(&self) -> String {
-        covered(self.n, &self.prev, self.key.as_deref(), self.body.get())
+        Ok(Line {
+            n: parts.n,
+            prev: parts.prev,
+            key: parts.key,
+            body: serde_json::from_str(parts.body.get()).map_err(wrong)?,
+            covered,
+            hash: parts.hash,
+        })
     }
 
     /// Whether the hash is right. Look first whether [`Line::key`] is this key.
     pub fn sealed_by(&self, key: Option<&AuditKey>) -> bool {
-        seal(key, &self.covered()) == self.hash
-    }
-
-    /// The record.
-    pub fn body(&self) -> Result<Value, String> {
-        serde_json::from_str(self.body.get()).map_err(|e| format!("it is no record: {e}"))
+        seal(key, &self.covered) == self.hash
     }
 }
 

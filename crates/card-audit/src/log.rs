@@ -154,7 +154,7 @@ impl Log {
             own.push(json!({ "kind": "log", "log": self.id, "time": now }));
         }
         let cut = self.cut(last.is_some(), head);
-        let was = last.and_then(|l| l.body().ok()).unwrap_or_default();
+        let was = last.map(|l| l.body.clone()).unwrap_or_default();
         let since = was["time"].as_u64();
         if let Some((lost, why)) = &cut {
             tracing::error!("the audit log {} was cut: {why}", self.path.display());
@@ -320,7 +320,9 @@ fn scan(file: &mut File) -> Result<Found> {
     let mut lines = Lines::new(BufReader::new(&*file));
     while let Some(text) = lines.next_line()? {
         if found.length == 0 {
-            found.beginning = text.bytes.iter().take(BEGINNING.len()).copied().collect();
+            let end = text.ended.then_some(&b'\n');
+            let all = text.bytes.iter().chain(end);
+            found.beginning = all.take(BEGINNING.len()).copied().collect();
         }
         found.length = text.end;
         if let Ok(line) = text.record() {
@@ -351,9 +353,8 @@ fn first_id(path: &Path, numbers: &[u64]) -> Option<String> {
     };
     let mut lines = Lines::new(BufReader::new(File::open(oldest).ok()?));
     let first = lines.next_line().ok()??.record().ok()?;
-    let body = first.body().ok()?;
-    let id = body["log"].as_str()?;
-    (first.n == 1 && body["kind"] == "log").then(|| id.to_owned())
+    let id = first.body["log"].as_str()?;
+    (first.n == 1 && first.body["kind"] == "log").then(|| id.to_owned())
 }
 
 /// Moves what follows the last record to a file of its own; says what was done.

@@ -24,7 +24,7 @@ struct Any {
 /// If a file cannot be read or a line is no record.
 pub fn read(files: &[PathBuf], request: Option<&str>) -> Result<Vec<Value>, AuditError> {
     let mut found = Vec::new();
-    visit(files, &mut |body| {
+    visit(files, &mut |body: Value| {
         if request.is_none_or(|id| body["request"] == id) {
             found.push(body);
         }

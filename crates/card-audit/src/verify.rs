@@ -142,6 +142,13 @@ pub(crate) fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, AuditError> {
     Ok(known.into_iter().map(|(_, path)| path).collect())
 }
 
+fn records(n: u64) -> String {
+    match n {
+        1 => "1 record".to_owned(),
+        _ => format!("{n} records"),
+    }
+}
+
 struct Verifier<'a> {
     check: &'a Check,
     head: Option<Head>,
@@ -183,16 +190,12 @@ impl Verifier<'_> {
 
     fn line(&mut self, path: &Path, text: &Text) {
         let place = (path, text.number);
-        let read = text.record().and_then(|line| {
-            let body = line.body()?;
-            Ok((line, body))
-        });
-        match read {
-            Ok((line, body)) => {
-                self.follows(place, &line, &body);
+        match text.record() {
+            Ok(line) => {
+                self.follows(place, &line);
                 self.sealed(place, &line);
                 self.noted(place, &line);
-                self.says(place, &body);
+                self.says(place, &line.body);
                 self.report.records += 1;
                 self.report.first = self.report.first.or(Some(line.n));
                 self.report.last = Some(Anchor {
@@ -209,9 +212,9 @@ impl Verifier<'_> {
     }
 
     /// Whether a line is where it belongs.
-    fn follows(&mut self, place: (&Path, usize), line: &Line, body: &Value) {
+    fn follows(&mut self, place: (&Path, usize), line: &Line) {
         let Some(last) = self.report.last.clone() else {
-            self.begins(place, line, body);
+            self.begins(place, line);
             return;
         };
         if line.n <= last.n {
@@ -224,8 +227,8 @@ impl Verifier<'_> {
             // The line before has its own problem, and says nothing about this one.
         } else if line.n > last.n + 1 {
             let what = format!(
-                "{} records are missing between {} and {}",
-                line.n - last.n - 1,
+                "{} missing between {} and {}",
+                records(line.n - last.n - 1),
                 last.n,
                 line.n
             );
@@ -237,22 +240,23 @@ impl Verifier<'_> {
     }
 
     /// Whether a line is the first of a log.
-    fn begins(&mut self, place: (&Path, usize), line: &Line, body: &Value) {
+    fn begins(&mut self, place: (&Path, usize), line: &Line) {
         if line.n > 1 {
             if !self.check.from_oldest {
                 let what = format!(
-                    "the {} records before record {} are missing; give the older files too, \
+                    "{} missing before record {}; give the older files too, \
                      or say --from-oldest if they were removed on purpose",
-                    line.n - 1,
+                    records(line.n - 1),
                     line.n
                 );
                 self.problem(Some(place), what);
             }
             return;
         }
-        let id = body["log"].as_str().filter(|_| body["kind"] == "log");
+        let is_first = line.body["kind"] == "log" && line.prev == GENESIS;
+        let id = line.body["log"].as_str().filter(|_| is_first);
         self.report.log = id.map(str::to_owned);
-        if id.is_none() || line.prev != GENESIS {
+        if id.is_none() {
             let what = "it is not how a log begins".to_owned();
             self.problem(Some(place), what);
         }
@@ -316,8 +320,8 @@ impl Verifier<'_> {
             });
         } else if body["kind"] == "cut" {
             let what = match body["lost"].as_u64() {
-                Some(lost) => format!("{lost} records before it were cut off: {why}"),
-                None => format!("records before it may have been cut off: {why}"),
+                Some(lost) => format!("cut: {} missing before it: {why}", records(lost)),
+                None => format!("cut: records may be missing before it: {why}"),
             };
             self.problem(Some(place), what);
         }
@@ -333,8 +337,8 @@ impl Verifier<'_> {
         if let Some(head) = self.head.take() {
             if head.n > last {
                 let what = format!(
-                    "cut: {} records are missing after record {last}; the head names record {}",
-                    head.n - last,
+                    "cut: {} missing after record {last}; the head names record {}",
+                    records(head.n - last),
                     head.n
                 );
                 self.problem(None, what);
@@ -349,8 +353,8 @@ impl Verifier<'_> {
             }
             let what = if anchor.n > last {
                 format!(
-                    "cut: {} records are missing after record {last}; there is an anchor {}",
-                    anchor.n - last,
+                    "cut: {} missing after record {last}; there is an anchor {}",
+                    records(anchor.n - last),
                     anchor.n
                 )
             } else if anchor.n < first {

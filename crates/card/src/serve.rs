@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use card_audit::AuditConfig;
+use card_audit::{AuditConfig, AuditKey};
 use card_core::engine::Memory;
 use card_engine::Engine;
 use card_server::{Served, ServerConfig};
@@ -158,6 +158,11 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         anyhow::ensure!(!keys.is_empty(), "there is no key in {}", file.display());
     }
     anyhow::ensure!(!keys.iter().any(String::is_empty), "an API key is empty");
+    let audit_key = args
+        .audit_key_file
+        .as_deref()
+        .map(AuditKey::from_file)
+        .transpose()?;
     Ok(ServerConfig {
         host: args.host,
         port: args.port,
@@ -175,6 +180,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
             path,
             text: args.audit_text,
             rotate_bytes: args.audit_rotate_mib << 20,
+            key: audit_key,
         }),
     })
 }
