@@ -249,7 +249,12 @@ pub struct ServeArgs {
     /// The audit log contains prompts and answers too
     #[arg(long, env = "CARD_AUDIT_TEXT", value_parser = BoolishValueParser::new())]
     pub audit_text: bool,
+<<<<<<< HEAD
     /// A file with a secret by which the log is chained: without it nobody can rewrite the log
+=======
+    /// Seal the audit log with the key in this file, so that only who has it can change what
+    /// was written; make one with: openssl rand -hex 32 > FILE
+>>>>>>> w-audit
     #[arg(long, env = "CARD_AUDIT_KEY_FILE", value_name = "FILE")]
     pub audit_key_file: Option<PathBuf>,
     /// An audit log of this size is set aside and a new one begun
@@ -468,23 +473,44 @@ pub struct EdgeArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
-    /// Check that nothing in a log was changed or is missing
-    Verify {
-        /// The files, oldest first
+    /// Check that a log is as it was written, and whole
+    Verify(VerifyArgs),
+    /// Print number and hash of the last record, to be kept elsewhere and given to `verify`
+    Head {
+        /// The log; or some of its files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// List the requests in a log
     List {
-        /// The files, oldest first
+        /// The log, with all files that were set aside from it; or some of its files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
 }
 
 #[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The log, with all files that were set aside from it; or some of its files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The key that the log is sealed with (`card serve --audit-key-file`)
+    #[arg(long, env = "CARD_AUDIT_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// A record as `card audit head` printed it earlier: it must still be there; may be repeated
+    #[arg(long, value_name = "N:HASH")]
+    pub anchor: Vec<card_audit::Anchor>,
+    /// The log may begin with the oldest record there is: older files were removed on purpose
+    #[arg(long)]
+    pub from_oldest: bool,
+    /// The files are a part of a log that may end anywhere
+    #[arg(long)]
+    pub without_head: bool,
+}
+
+#[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The files of the log, oldest first
+    /// The log, with all files that were set aside from it; or some of its files
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Name of the request; what comes after `chatcmpl-` in an answer's id, or `card audit list`
@@ -493,7 +519,7 @@ pub struct ExplainArgs {
     /// Which of its answers
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub choice: usize,
-    /// The page to write
+    /// The page to write, for its owner only; - is standard output
     #[arg(short, long, default_value = "explain.html", value_name = "FILE")]
     pub out: PathBuf,
 }
