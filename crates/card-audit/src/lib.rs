@@ -17,6 +17,8 @@
 //!
 //! What the log proves and what it does not is in `docs/serving.md`.
 
+#![forbid(unsafe_code)]
+
 mod disk;
 mod error;
 mod head;
@@ -28,16 +30,6 @@ mod read;
 mod verify;
 mod writer;
 
-<<<<<<< HEAD
-#![forbid(unsafe_code)]
-
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
-=======
->>>>>>> w-audit
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use disk::files;

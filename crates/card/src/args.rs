@@ -249,12 +249,8 @@ pub struct ServeArgs {
     /// The audit log contains prompts and answers too
     #[arg(long, env = "CARD_AUDIT_TEXT", value_parser = BoolishValueParser::new())]
     pub audit_text: bool,
-<<<<<<< HEAD
-    /// A file with a secret by which the log is chained: without it nobody can rewrite the log
-=======
     /// Seal the audit log with the key in this file, so that only who has it can change what
     /// was written; make one with: openssl rand -hex 32 > FILE
->>>>>>> w-audit
     #[arg(long, env = "CARD_AUDIT_KEY_FILE", value_name = "FILE")]
     pub audit_key_file: Option<PathBuf>,
     /// An audit log of this size is set aside and a new one begun
