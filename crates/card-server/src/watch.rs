@@ -129,7 +129,7 @@ impl Watched {
                         "kind": "refused",
                         "who": &*self.caller.name,
                         "peer": self.caller.address(),
-                        "why": finish,
+                        "reason": finish,
                     })
                 });
                 return;
