@@ -181,7 +181,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_lock_is_one_processs() {
+    fn one_writer_at_a_time_has_the_lock() {
         let folder = folder("lock");
         let path = folder.join("a.log");
         let held = lock(&path).unwrap();

@@ -78,11 +78,8 @@ impl Log {
                 path: path.display().to_string(),
             });
         }
-        let mut torn = None;
-        if found.end < found.length {
-            torn = Some(set_aside(path, &mut file, &found).map_err(io(path))?);
-        }
-        let (bytes, before) = (found.end, rotated(path).map_err(io(path))?);
+        let (bytes, length) = (found.end, found.length);
+        let before = rotated(path).map_err(io(path))?;
         let last = match found.last {
             Some(line) => Some(line),
             None => last_of(path, &before).map_err(io(path))?,
@@ -101,6 +98,10 @@ impl Log {
                     path.display()
                 );
             }
+        }
+        let mut torn = None;
+        if bytes < length {
+            torn = Some(set_aside(path, &mut file, bytes, length).map_err(io(path))?);
         }
         let head = Head::read(path, key).map_err(io(path))?;
         let id = match (first_id(path, &before), &head) {
@@ -357,11 +358,12 @@ fn first_id(path: &Path, numbers: &[u64]) -> Option<String> {
     (first.n == 1 && first.body["kind"] == "log").then(|| id.to_owned())
 }
 
-/// Moves what follows the last record to a file of its own; says what was done.
-fn set_aside(path: &Path, file: &mut File, found: &Found) -> Result<String> {
-    let torn = found.length - found.end;
-    let copied = copy_torn(path, file, found.end);
-    file.set_len(found.end)?;
+/// Moves what follows the last record, which ends at `end`, to a file of its own; says what
+/// was done.
+fn set_aside(path: &Path, file: &mut File, end: u64, length: u64) -> Result<String> {
+    let torn = length - end;
+    let copied = copy_torn(path, file, end);
+    file.set_len(end)?;
     file.sync_data()?;
     Ok(match copied {
         Ok(name) => format!(

@@ -1,5 +1,7 @@
 //! What is done to the files of a log, and whether it shows.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
