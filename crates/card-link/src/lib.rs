@@ -15,6 +15,8 @@
 //! [`DraftInput`]: card_core::drafter::DraftInput
 //! [`Drafted`]: card_core::drafter::Drafted
 
+#![forbid(unsafe_code)]
+
 mod budget;
 mod certificate;
 mod channel;

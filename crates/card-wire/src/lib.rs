@@ -5,6 +5,8 @@
 //! A message that makes no sense is left out and the link goes on; only a side that does not
 //! keep to the protocol loses it ([`Refusal`]).
 
+#![forbid(unsafe_code)]
+
 mod drafted;
 mod hello;
 mod input;
