@@ -8,6 +8,7 @@ Needs root, iproute2 and the small model. Usage: faults.py CARD [SECONDS per fau
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -176,7 +177,7 @@ def faults(plain, name, url):
 
 
 def full_disk(plain):
-    """The audit log's disk is full: answers go on, losses are counted, what is there holds."""
+    """The audit log's disk is full: answers go on, losses are counted, and the log tells of them."""
     folder = tempfile.mkdtemp()
     if run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder, check=False).returncode:
         print("full disk: left out, since this machine mounts no small file system")
@@ -190,12 +191,18 @@ def full_disk(plain):
             if time.monotonic() > end:
                 sys.exit("full disk: nothing was lost, or it was not counted")
         count += until(server, plain, SECONDS, "full disk")
+        # Somebody makes room.
+        run("mount", "-o", "remount,size=64m", folder)
+        count += until(server, plain, 2, "room again")
         lost = server.metric("card_audit_lost_total")
         server.end()
         verified = run(CARD, "audit", "verify", log, check=False)
         if verified.returncode:
             sys.exit(f"full disk: the log is broken: {verified.stderr}")
-        print(f"full disk: {count} answers, {lost:.0f} records lost and counted, the log holds together")
+        told = sum(int(n) for n in re.findall(r": (\d+) records were lost", verified.stdout))
+        if told != lost:
+            sys.exit(f"full disk: {lost:.0f} records were lost, and the log tells of {told}")
+        print(f"full disk: {count} answers, {lost:.0f} records lost, counted and told of, the log holds together")
     finally:
         run("umount", folder, check=False)
         os.rmdir(folder)

@@ -3,6 +3,7 @@
 //! Everything here takes bytes from outside, and needs neither a model nor llama.cpp: it is
 //! fuzzed by itself (`fuzz/`).
 
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod error;

@@ -4,6 +4,8 @@
 //! Machines are noisy and differ, so everything is a ratio to plain decoding on the same
 //! prompt, a moment earlier or later, reported as a median with its spread.
 
+#![forbid(unsafe_code)]
+
 pub mod bound;
 pub mod contest;
 pub mod peer;

@@ -436,6 +436,20 @@ impl Engine {
         }
     }
 
+    /// Forgets every sequence, those that run and those that are kept for prompts to come,
+    /// and the KV changes not taken yet: the target's cache was emptied
+    /// ([`Model::reset`](crate::forward::Model::reset)). Returns those that ran, of which
+    /// nothing more is told. Names of cells go on, so that none is used twice.
+    pub fn forget_all(&mut self) -> Vec<SequenceId> {
+        self.flight = None;
+        self.ops.clear();
+        self.parked = Parked::new(self.config.parked);
+        self.waiting_since = None;
+        self.prefilled = false;
+        let ran = std::mem::take(&mut self.sequences);
+        ran.into_keys().collect()
+    }
+
     /// Takes a drafter's proposals. Those for a path that was corrected away are dropped,
     /// those for a path that survived are re-based.
     pub fn drafted(&mut self, drafted: &Drafted, now: Duration) {

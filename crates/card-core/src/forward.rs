@@ -129,13 +129,23 @@ pub trait Model: Logits {
     /// Changes what the KV cache keeps.
     ///
     /// # Errors
-    /// If the sequence or the cell is not known, or there is no room.
+    /// If the sequence or the cell is not known, or there is no room. What the KV cache
+    /// holds is unknown then, and nobody may read it: [`Model::reset`] it.
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError>;
     /// Decodes the rows; afterwards [`Logits::row`] answers for them.
     ///
     /// # Errors
-    /// If the KV cache is full or the device fails. The KV cache is as before then.
+    /// [`ModelError::Full`] if there is no room; the KV cache is as before then. Anything
+    /// else leaves a KV cache that nobody may read: [`Model::reset`] it.
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError>;
+    /// Empties the KV cache of every sequence, as if the model had just been made. It is
+    /// called after a failure, so it must not rely on the books it keeps of the cache.
+    ///
+    /// # Errors
+    /// If the cache cannot be emptied; the model is of no use then.
+    fn reset(&mut self) -> Result<(), ModelError> {
+        Err(ModelError::Failed("this model cannot be reset".into()))
+    }
 }
 
 /// What one forward can take.

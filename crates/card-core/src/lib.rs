@@ -7,6 +7,8 @@
 //! exchange commits and expansions, and nothing else. Both take time as an argument, so
 //! that the same code runs on real models, on emulated ones and in a simulator.
 
+#![forbid(unsafe_code)]
+
 pub mod acceptance;
 pub mod backoff;
 pub mod cache;

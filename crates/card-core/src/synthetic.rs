@@ -199,6 +199,12 @@ impl Model for Synthetic {
         }
         Ok(())
     }
+
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.sequences.clear();
+        self.logits.clear();
+        Ok(())
+    }
 }
 
 fn failed(what: &str) -> ModelError {

@@ -195,7 +195,6 @@ fn engine(
         params: SamplingParams::default(),
         max_tokens: tokens,
         stop_tokens: Vec::new(),
-        prediction: Vec::new(),
         ..Generate::default()
     })?;
     let mut written = Vec::new();

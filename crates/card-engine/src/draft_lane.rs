@@ -11,9 +11,9 @@ use card_core::types::Source;
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
 use crate::Meters;
-use crate::drafters::Pulse;
-use crate::drafters::{TargetEnd, ends};
+use crate::link::{TargetEnd, ends};
 use crate::pipe::{PipeReceiver, PipeSender};
+use crate::pulse::Pulse;
 
 /// Starts a drafter on a thread of its own, for a target elsewhere. Those of one machine
 /// take `turns`. It ends when the other end of the channels is dropped.

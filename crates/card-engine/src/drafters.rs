@@ -1,14 +1,13 @@
 //! The draft models as the target's thread sees them: here or on lanes of their own, at
 //! work, down, or on their way back.
 //!
-//! A drafter that fails, panics or hangs costs speed and nothing else. It is made anew,
-//! after a pause that doubles each time it fails again, by a thread that the target does
-//! not wait for.
+//! A drafter that fails, panics, hangs or floods the target costs speed and nothing else. It
+//! is made anew, after a pause that doubles each time it fails again, by a thread that the
+//! target does not wait for.
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,37 +17,16 @@ use card_core::engine::Engine;
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Outlook};
 use card_core::types::Source;
-use crossbeam_channel::{Receiver, Select, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Select, TryRecvError, bounded};
 
 use crate::draft_lane::DraftLane;
-use crate::pipe::{PipeReceiver, PipeSender, pipe};
+use crate::link::{DraftEnd, Link, MOST_EXPANSIONS, MOST_MESSAGES, TargetEnd, ends};
+use crate::places::Place;
+use crate::pulse::{Pulse, join_unless};
 use crate::{Command, Meters, Options};
 
 /// Makes a draft model anew after it failed; says why it cannot.
 pub type MakeModel = Box<dyn FnMut() -> Result<Box<dyn Model + Send>, String> + Send>;
-
-/// What a target holds of a drafter elsewhere.
-pub struct TargetEnd {
-    /// What the drafter is told.
-    pub to: PipeSender<DraftInput>,
-    /// What it drafted.
-    pub from: PipeReceiver<Drafted>,
-}
-
-/// What a drafter, or the link to it, holds.
-pub struct DraftEnd {
-    /// What it is told.
-    pub inbox: PipeReceiver<DraftInput>,
-    /// What it drafted.
-    pub outbox: PipeSender<Drafted>,
-}
-
-/// Both ends of the channels between a target and a drafter.
-pub fn ends(latency: Duration) -> (TargetEnd, DraftEnd) {
-    let (to, inbox) = pipe(256, latency);
-    let (outbox, from) = pipe(256, latency);
-    (TargetEnd { to, from }, DraftEnd { inbox, outbox })
-}
 
 /// Connects to a drafter on another machine, and moves messages until either side drops its
 /// end; says why it cannot.
@@ -100,8 +78,12 @@ impl From<Box<dyn Model + Send>> for Draft {
 
 /// At work for this long, a drafter's earlier failures are forgotten.
 const SOUND: Duration = Duration::from_secs(120);
-const ENDED: &str = "its thread has ended";
-const LOST: &str = "the connection is lost";
+const PANICKED: &str = "it panicked";
+/// Threads of drafters that hang and were left behind, each with its model. With more of them
+/// no draft model of this machine is made anew until one ends.
+const MOST_LEFT: usize = 4;
+/// Longest wait for the threads of drafters when the engine ends.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All draft models of an engine.
 pub(crate) struct Drafters {
@@ -110,10 +92,14 @@ pub(crate) struct Drafters {
     meters: Arc<Meters>,
     /// Somebody came or went since that was last asked.
     changed: bool,
+    /// Threads that did not end when they should have.
+    left: Vec<JoinHandle<()>>,
 }
 
 struct Slot {
     source: Source,
+    /// It is on another machine.
+    remote: bool,
     state: State,
     again: Option<Again>,
     /// It is only for requests that name it.
@@ -127,7 +113,7 @@ enum State {
     /// On the target's thread.
     Here(Box<DraftLane>),
     /// On a lane of its own.
-    There(Link),
+    There(Box<Link>),
     Down {
         until: Instant,
     },
@@ -144,51 +130,6 @@ enum Fresh {
     Linked(TargetEnd),
 }
 
-/// The channels to a drafter on another lane.
-struct Link {
-    to: PipeSender<DraftInput>,
-    from: PipeReceiver<Drafted>,
-    /// What did not fit into the channel yet; commits of one sequence are joined.
-    backlog: VecDeque<DraftInput>,
-    /// `None` if it is on another machine.
-    thread: Option<JoinHandle<()>>,
-    pulse: Arc<Pulse>,
-}
-
-/// What a drafter's thread is at.
-#[derive(Default)]
-pub(crate) struct Pulse {
-    /// When it began the step it is in.
-    began: AtomicU64,
-    /// It shall take none.
-    rests: AtomicBool,
-}
-
-impl Pulse {
-    /// A step begins, `now` after the lane did.
-    pub(crate) fn begin(&self, now: Duration) {
-        self.began
-            .store((now.as_millis() as u64).max(1), Ordering::Relaxed);
-    }
-
-    /// It is done.
-    pub(crate) fn end(&self) {
-        self.began.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether it shall take no step until it hears something.
-    pub(crate) fn rests(&self) -> bool {
-        self.rests.load(Ordering::Relaxed)
-    }
-
-    fn busy_for(&self, now: Duration) -> Duration {
-        match self.began.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            began => now.saturating_sub(Duration::from_millis(began)),
-        }
-    }
-}
-
 impl Drafters {
     /// Starts them, each as its own source.
     pub(crate) fn start(
@@ -202,18 +143,20 @@ impl Drafters {
             options,
             meters,
             changed: true,
+            left: Vec::new(),
         };
         let (away, here): (Vec<_>, Vec<_>) = drafts.partition(Draft::is_remote);
         for (draft, source) in here.into_iter().zip(sources) {
             if let Some(model) = draft.model {
                 let state = all.at_work(model, source)?;
-                all.add(source, state, draft.again, None);
+                all.add(source, false, state, draft.again, None);
             }
         }
         for draft in away {
             let until = Instant::now();
             all.add(
                 all.remote_source(),
+                true,
                 State::Down { until },
                 draft.again,
                 None,
@@ -222,9 +165,17 @@ impl Drafters {
         Ok(all)
     }
 
-    fn add(&mut self, source: Source, state: State, again: Option<Again>, scope: Option<String>) {
+    fn add(
+        &mut self,
+        source: Source,
+        remote: bool,
+        state: State,
+        again: Option<Again>,
+        scope: Option<String>,
+    ) {
         self.slots.push(Slot {
             source,
+            remote,
             state,
             again,
             scope,
@@ -236,19 +187,19 @@ impl Drafters {
 
     /// What drafters on other machines are known as.
     fn remote_source(&self) -> Source {
-        let local = |s: &Slot| matches!(s.again, Some(Again::Model(_)) | None);
-        match self.slots.iter().any(|s| s.scope.is_none() && local(s)) {
+        match self.slots.iter().any(|s| !s.remote) {
             true => Source::Draft2,
             false => Source::Draft,
         }
     }
 
     /// A drafter elsewhere has come. With a scope it is only for requests that name it.
-    pub(crate) fn attach(&mut self, end: TargetEnd, scope: Option<String>) {
+    pub(crate) fn attach(&mut self, end: TargetEnd, scope: Option<String>, place: Place) {
+        // One that was dialled comes back; one that came by itself does so as a new one.
         self.slots
             .retain(|s| s.again.is_some() || !matches!(s.state, State::Gone));
-        let state = State::There(Link::remote(end));
-        self.add(self.remote_source(), state, None, scope);
+        let state = State::There(Box::new(Link::remote(end, Some(place))));
+        self.add(self.remote_source(), true, state, None, scope);
     }
 
     /// Whether somebody came or went since the last call. If so the parts are dealt anew.
@@ -278,7 +229,10 @@ impl Drafters {
                 index: groups[..i].iter().filter(same).count() as u32,
                 of: groups.iter().filter(same).count() as u32,
             };
-            self.slots[i].tell(&DraftInput::Share(share));
+            let told = self.slots[i].tell(&DraftInput::Share(share), self.meters.clock.elapsed());
+            if let Err(why) = told {
+                self.fail(i, why);
+            }
         }
     }
 
@@ -288,15 +242,23 @@ impl Drafters {
         self.slots.iter().filter(at_work).any(|s| s.hears(scope))
     }
 
-    /// Tells a new drafter, or all that came since, of what runs: `introductions` are the
-    /// sequences with their scopes.
+    /// Tells the newest drafter of what runs: `introductions` are the sequences with their
+    /// scopes.
     pub(crate) fn introduce_to_last(&mut self, introductions: &[(DraftInput, Option<String>)]) {
-        if let Some(slot) = self.slots.last_mut() {
-            for (input, scope) in introductions {
-                if slot.hears(scope.as_deref()) {
-                    slot.tell(input);
-                }
-            }
+        if let Some(last) = self.slots.len().checked_sub(1) {
+            self.introduce(last, introductions);
+        }
+    }
+
+    fn introduce(&mut self, i: usize, introductions: &[(DraftInput, Option<String>)]) {
+        let now = self.meters.clock.elapsed();
+        let slot = &mut self.slots[i];
+        let mut own = introductions
+            .iter()
+            .filter(|(_, scope)| hears(&slot.scope, scope.as_deref()));
+        let told = own.try_for_each(|(input, _)| slot.state.tell(input, now));
+        if let Err(why) = told {
+            self.fail(i, why);
         }
     }
 
@@ -322,19 +284,24 @@ impl Drafters {
         let thread = std::thread::Builder::new()
             .name(name)
             .spawn(move || lane.run(&mut far.inbox, &far.outbox, &meters, &beat))?;
-        Ok(State::There(Link {
-            thread: Some(thread),
-            pulse,
-            ..Link::remote(near)
-        }))
+        Ok(State::There(Box::new(Link::local(near, thread, pulse))))
     }
 
     /// Brings back who is due. The engine's sequences are told to whoever is new.
     pub(crate) fn revive(&mut self, introduce: &dyn Fn() -> Vec<(DraftInput, Option<String>)>) {
+        self.left.retain(|thread| !thread.is_finished());
+        let crowded = self.left.len() >= MOST_LEFT;
         for i in 0..self.slots.len() {
             let slot = &mut self.slots[i];
             match &slot.state {
                 State::Down { until } if Instant::now() >= *until => {
+                    if crowded && !slot.remote {
+                        let pause = slot.pause.fail();
+                        slot.state = State::Down {
+                            until: Instant::now() + pause,
+                        };
+                        continue;
+                    }
                     slot.state = match slot.again.take() {
                         Some(again) => make_again(again, self.options.latency),
                         None => State::Gone,
@@ -348,9 +315,11 @@ impl Drafters {
                             Fresh::Model(model) => {
                                 self.at_work(model, source).map_err(|e| e.to_string())
                             }
-                            Fresh::Linked(end) => Ok(State::There(Link::remote(end))),
+                            Fresh::Linked(end) => {
+                                Ok(State::There(Box::new(Link::remote(end, None))))
+                            }
                         });
-                        self.introduce(i, made, introduce);
+                        self.back(i, made, introduce);
                     }
                     Err(TryRecvError::Empty) => {}
                     Err(TryRecvError::Disconnected) => slot.state = State::Gone,
@@ -360,7 +329,7 @@ impl Drafters {
         }
     }
 
-    fn introduce(
+    fn back(
         &mut self,
         i: usize,
         made: Result<State, String>,
@@ -373,11 +342,7 @@ impl Drafters {
                 slot.state = state;
                 slot.since = Instant::now();
                 tracing::info!("the {} model is at work", slot.source.name());
-                for (input, scope) in introduce() {
-                    if slot.hears(scope.as_deref()) {
-                        slot.tell(&input);
-                    }
-                }
+                self.introduce(i, &introduce());
             }
             Err(why) => self.fail(i, &why),
         }
@@ -385,11 +350,17 @@ impl Drafters {
 
     /// What those that share the lane would do next.
     pub(crate) fn outlooks(&mut self) -> Vec<Outlook> {
-        let next = |slot: &mut Slot| match &mut slot.state {
-            State::Here(lane) => lane.outlook(),
-            _ => None,
-        };
-        self.slots.iter_mut().filter_map(next).collect()
+        let mut outlooks = Vec::new();
+        for i in 0..self.slots.len() {
+            let State::Here(lane) = &mut self.slots[i].state else {
+                continue;
+            };
+            match std::panic::catch_unwind(AssertUnwindSafe(|| lane.outlook())) {
+                Ok(outlook) => outlooks.extend(outlook),
+                Err(_) => self.fail(i, PANICKED),
+            }
+        }
+        outlooks
     }
 
     /// Lets one take a step on this lane; `None` if it took none.
@@ -406,7 +377,7 @@ impl Drafters {
                 None
             }
             Err(_) => {
-                self.fail(i, "it panicked");
+                self.fail(i, PANICKED);
                 None
             }
         }
@@ -414,47 +385,57 @@ impl Drafters {
 
     /// Tells those that draft for requests of this scope.
     pub(crate) fn tell(&mut self, input: &DraftInput, scope: Option<&str>) {
+        let now = self.meters.clock.elapsed();
         for i in 0..self.slots.len() {
             if !self.slots[i].hears(scope) {
                 continue;
             }
-            if !self.slots[i].tell(input) {
-                self.fail(i, ENDED);
+            if let Err(why) = self.slots[i].tell(input, now) {
+                self.fail(i, why);
             }
         }
     }
 
-    /// Passes on what those on other lanes drafted, and notices who hangs.
+    /// Passes on what those on other lanes drafted, and notices who hangs. Of one that says
+    /// more than the target can take in beside its work, the rest waits for the next call.
     pub(crate) fn hear(&mut self, engine: &mut Engine) {
         for i in 0..self.slots.len() {
             let Slot { state, source, .. } = &mut self.slots[i];
             let State::There(link) = state else {
                 continue;
             };
-            let mut alive = link.send(None);
-            loop {
-                match link.from.try_recv() {
-                    Ok(mut drafted) => {
+            let mut trouble = link.flush().err();
+            let mut expansions = 0;
+            for _ in 0..MOST_MESSAGES {
+                if trouble.is_some() || expansions >= MOST_EXPANSIONS {
+                    break;
+                }
+                match link.hear() {
+                    Ok(Some(mut drafted)) => {
                         // Who it is, is not for the other side to say.
                         drafted.source = *source;
-                        if link.thread.is_none() {
+                        expansions += drafted.expansions.len();
+                        if !link.believes(drafted.elapsed) {
+                            // Its candidates are as good as any, its times are not.
+                            for e in &drafted.expansions {
+                                engine.propose(e.sequence, e.root, &e.path, &e.children, *source);
+                            }
+                            continue;
+                        }
+                        if link.is_remote() {
                             self.meters.draft(drafted.elapsed);
                         }
                         engine.drafted(&drafted, self.meters.clock.elapsed());
                     }
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => {
-                        alive = false;
-                        break;
-                    }
+                    Ok(None) => break,
+                    Err(why) => trouble = Some(why),
                 }
             }
-            let busy = link.pulse.busy_for(self.meters.clock.elapsed());
-            if !alive {
-                let remote = link.thread.is_none();
-                self.fail(i, if remote { LOST } else { ENDED });
-            } else if busy > self.options.drafter_hang {
-                self.fail(i, &format!("no answer for {:.0} s", busy.as_secs_f64()));
+            let stuck = link.stuck_for(self.meters.clock.elapsed());
+            if let Some(why) = trouble {
+                self.fail(i, why);
+            } else if stuck > self.options.drafter_hang {
+                self.fail(i, &format!("no answer for {:.0} s", stuck.as_secs_f64()));
             }
         }
     }
@@ -463,7 +444,7 @@ impl Drafters {
     pub(crate) fn rest(&self, rests: bool) {
         for slot in &self.slots {
             if let State::There(link) = &slot.state {
-                link.pulse.rests.store(rests, Ordering::Relaxed);
+                link.rest(rests);
             }
         }
     }
@@ -500,10 +481,24 @@ impl Drafters {
 
     /// Ends them. One that hangs is left behind.
     pub(crate) fn end(self) {
+        let hang = self.options.drafter_hang;
+        let clock = self.meters.clock;
+        let mut threads = Vec::new();
         for slot in self.slots {
-            if let State::There(link) = slot.state {
-                drop((link.to, link.from));
-                let _ = link.thread.map(JoinHandle::join);
+            if let State::There(link) = slot.state
+                && let Some((thread, pulse)) = link.hang_up()
+            {
+                threads.push((slot.source, thread, pulse));
+            }
+        }
+        let since = Instant::now();
+        for (source, thread, pulse) in threads {
+            let too_long = |_| since.elapsed() > PATIENCE || pulse.busy_for(clock.elapsed()) > hang;
+            if join_unless(thread, too_long).is_none() {
+                tracing::warn!(
+                    "the {} model hangs and is left behind as it is",
+                    source.name()
+                );
             }
         }
     }
@@ -519,32 +514,55 @@ impl Drafters {
             None => "the target goes on without it".to_owned(),
         };
         tracing::warn!("the {} model stops: {why}; {back}", slot.source.name());
-        slot.state = match slot.again {
+        let next = match slot.again {
             Some(_) => State::Down {
                 until: Instant::now() + pause,
             },
             None => State::Gone,
         };
+        let before = std::mem::replace(&mut slot.state, next);
+        if let State::There(link) = before
+            && let Some((thread, _)) = link.hang_up()
+        {
+            // It ends once it notices, if it ever does.
+            self.left.push(thread);
+        }
         self.changed = true;
         self.meters.failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+fn hears(own: &Option<String>, scope: Option<&str>) -> bool {
+    own.is_none() || own.as_deref() == scope
+}
+
 impl Slot {
     /// Whether it drafts for requests of this scope.
     fn hears(&self, scope: Option<&str>) -> bool {
-        self.scope.is_none() || self.scope.as_deref() == scope
+        hears(&self.scope, scope)
     }
 
-    /// `false` if nobody listens any more.
-    fn tell(&mut self, input: &DraftInput) -> bool {
-        match &mut self.state {
+    /// See [`State::tell`].
+    fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
+        self.state.tell(input, now)
+    }
+}
+
+impl State {
+    /// Tells it something.
+    ///
+    /// # Errors
+    /// If it is of no use any more, for this reason.
+    fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
+        match self {
             State::Here(lane) => {
-                lane.handle(input.clone());
-                true
+                let input = input.clone();
+                // What a panic leaves behind is thrown away with the lane.
+                std::panic::catch_unwind(AssertUnwindSafe(|| lane.handle(input)))
+                    .map_err(|_| PANICKED)
             }
-            State::There(link) => link.send(Some(input.clone())),
-            _ => true,
+            State::There(link) => link.tell(input, now),
+            _ => Ok(()),
         }
     }
 }
@@ -565,48 +583,5 @@ fn make_again(mut again: Again, latency: Duration) -> State {
     match started {
         Ok(_) => State::Coming(made),
         Err(_) => State::Gone,
-    }
-}
-
-impl Link {
-    /// To a drafter on another machine.
-    fn remote(end: TargetEnd) -> Self {
-        Link {
-            to: end.to,
-            from: end.from,
-            backlog: VecDeque::new(),
-            thread: None,
-            pulse: Arc::default(),
-        }
-    }
-
-    /// Sends without ever waiting; `false` if nobody listens any more.
-    fn send(&mut self, input: Option<DraftInput>) -> bool {
-        if let Some(input) = input {
-            match (self.backlog.back_mut(), input) {
-                (
-                    Some(DraftInput::Commit {
-                        sequence, tokens, ..
-                    }),
-                    DraftInput::Commit {
-                        sequence: other,
-                        tokens: more,
-                        ..
-                    },
-                ) if *sequence == other => tokens.extend(more),
-                (_, input) => self.backlog.push_back(input),
-            }
-        }
-        while let Some(input) = self.backlog.pop_front() {
-            match self.to.try_send(input) {
-                Ok(()) => {}
-                Err(TrySendError::Full(input)) => {
-                    self.backlog.push_front(input);
-                    return true;
-                }
-                Err(TrySendError::Disconnected(_)) => return false,
-            }
-        }
-        true
     }
 }

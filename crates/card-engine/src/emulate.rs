@@ -162,6 +162,10 @@ impl<M: Model> Model for Emulated<M> {
         std::thread::sleep(paced.saturating_sub(took));
         Ok(())
     }
+
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.inner.reset()
+    }
 }
 
 #[cfg(test)]

@@ -3,35 +3,53 @@
 //! With a lane each, the target's thread and the drafter's run at the same time and share
 //! nothing but two bounded channels: commits one way, expansions the other. On a shared
 //! lane one thread runs both, as the policy says. Neither case needs a coordinator.
+//!
+//! Nothing here waits for ever: [`Engine::health`] tells whether the target's thread works,
+//! and if it ends, panics or hangs, every open generation hears of it.
+
+#![forbid(unsafe_code)]
 
 mod draft_lane;
 mod drafters;
 pub mod emulate;
+mod event;
+mod health;
+mod link;
+mod outbox;
 mod pipe;
 pub mod placement;
+mod places;
+mod pulse;
+mod readers;
 pub mod recall;
 pub mod selftest;
 mod target_lane;
 pub mod text;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
 use card_core::drafter::DraftPlan;
-use card_core::engine::{Finish, Memory, Request, RequestError, Round, Shapes};
+use card_core::engine::{Memory, Request, RequestError, Shapes};
 use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
-use card_core::types::{DRAFTERS, SequenceId, Token};
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use card_core::types::{DRAFTERS, SequenceId, Tenant, Token};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 pub use draft_lane::start_lane;
 use drafters::Drafters;
-pub use drafters::{Dial, Draft, DraftEnd, MakeModel, TargetEnd, ends};
+pub use drafters::{Dial, Draft, MakeModel};
+pub use event::{Event, Failure};
+pub use health::Health;
+use health::Watch;
+pub use link::{DraftEnd, TargetEnd, ends};
 pub use pipe::{PipeReceiver, PipeSender};
+use places::{MOST_ATTACHED, Place, Places};
+use pulse::join_unless;
 
 /// Settings of a running engine.
 #[derive(Clone, Debug)]
@@ -64,8 +82,11 @@ pub struct Options {
     pub trace: bool,
     /// Decisions closer than this are reported as near-ties.
     pub near_tie: f32,
+    /// A target that takes this long over one forward or one step hangs: see
+    /// [`Engine::health`].
+    pub target_hang: Duration,
     /// A drafter on a lane of its own that takes this long over one step hangs, and is
-    /// replaced.
+    /// replaced. So does one elsewhere that says nothing for so long while it has work.
     pub drafter_hang: Duration,
     /// Pause before a drafter that failed is made anew; it doubles with each failure.
     pub drafter_pause: Duration,
@@ -94,6 +115,7 @@ impl Default for Options {
             memory: Memory::default(),
             trace: false,
             near_tie: 0.05,
+            target_hang: Duration::from_secs(120),
             drafter_hang: Duration::from_secs(20),
             drafter_pause: Duration::from_secs(1),
             target_cost: CostCurve::default(),
@@ -123,16 +145,16 @@ impl Options {
 pub struct Generate {
     /// Tokens of the prompt.
     pub prompt: Vec<Token>,
-    /// How to sample.
+    /// How to sample; [`Engine::generate`] checks it.
     pub params: SamplingParams,
     /// Most tokens to write.
     pub max_tokens: u32,
     /// Tokens that end it.
     pub stop_tokens: Vec<Token>,
     /// The text the user expects back; empty for none.
-    pub prediction: Vec<Token>,
+    pub prediction: Arc<[Token]>,
     /// Report log probabilities, and so many of the most probable tokens with each
-    /// ([`Round::logprobs`]).
+    /// ([`Round::logprobs`](card_core::engine::Round::logprobs)).
     pub logprobs: Option<usize>,
     /// What may be written; `None` for anything.
     pub constraint: Option<Box<dyn Constraint>>,
@@ -140,36 +162,8 @@ pub struct Generate {
     pub drafter: Option<String>,
     /// Decode it plainly, whatever the mode.
     pub plain: bool,
-}
-
-/// News of a generation.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// Tokens were committed.
-    Tokens(Vec<Token>),
-    /// A round was done.
-    Round(Box<Round>),
-    /// It ended; nothing follows.
-    Finished(Finish),
-    /// It could not start or go on; nothing follows.
-    Failed(Failure),
-}
-
-/// Why a generation failed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Failure {
-    /// The request cannot be.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The target failed.
-    #[error("{0}")]
-    Target(String),
-    /// The grammar cannot go on.
-    #[error("the grammar failed: {0}")]
-    Constraint(String),
-    /// The engine is gone.
-    #[error("the engine has stopped")]
-    Stopped,
+    /// Whose it is: what is kept of one tenant's texts serves no other.
+    pub tenant: Tenant,
 }
 
 /// Time a lane has worked since the engine started.
@@ -234,28 +228,46 @@ impl Meters {
     }
 }
 
+/// A generation that begins.
+pub(crate) struct Opening {
+    request: Request,
+    /// The drafter that is for this request.
+    scope: Option<String>,
+    /// Nobody wants it any more.
+    unwanted: Arc<AtomicBool>,
+}
+
 pub(crate) enum Command {
-    /// With the drafter that is for this request.
-    Open(Request, Sender<Event>, Option<String>),
+    Open(Box<Opening>),
     /// A drafter elsewhere has come, for requests of this scope only if there is one.
-    Attach(TargetEnd, Option<String>),
-    Cancel(SequenceId),
+    Attach(TargetEnd, Option<String>, Place),
+    /// Look who of the drafters is still there.
+    Look,
     Memory(Sender<Memory>),
 }
 
-/// A running engine. Dropping it ends what runs and joins its threads.
+/// Longest wait for the target's thread to end once it is at no step any more: it waits for
+/// its drafters.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running engine. Dropping it ends what runs and joins its threads; those that hang are
+/// left behind.
 pub struct Engine {
     commands: Option<Sender<Command>>,
-    target: Option<JoinHandle<Memory>>,
+    target: Option<JoinHandle<Option<Memory>>>,
+    /// Dropped with the engine, which ends the thread that watches the target.
+    _watched: Sender<()>,
+    watch: Arc<Watch>,
+    places: Places,
     meters: Arc<Meters>,
     next: AtomicU64,
+    target_hang: Duration,
 }
 
 /// The events of one generation. Dropping it cancels the generation.
 pub struct Stream {
-    sequence: SequenceId,
     events: Receiver<Event>,
-    commands: Sender<Command>,
+    unwanted: Arc<AtomicBool>,
 }
 
 impl Engine {
@@ -280,80 +292,140 @@ impl Engine {
             Mode::Plain => 0,
             _ => usize::MAX,
         });
+        let watch = Arc::new(Watch::new(options.target_hang));
+        let (watched, ends) = bounded(0);
+        start_watch(watch.clone(), meters.clone(), ends)?;
         let drafters = Drafters::start(wanted, plan, meters.clone())?;
-        let lane = target_lane::TargetLane::new(target, drafters, &options, meters.clone());
+        let lane =
+            target_lane::TargetLane::new(target, drafters, &options, meters.clone(), watch.clone());
         let thread = std::thread::Builder::new().name("card-target".into());
-        let target_thread = thread.spawn(move || lane.run(&inbox))?;
+        let target_thread = thread.spawn(move || target_lane::live(lane, &inbox))?;
         Ok(Engine {
             commands: Some(commands),
             target: Some(target_thread),
+            _watched: watched,
+            watch,
+            places: Places::default(),
             meters,
             next: AtomicU64::new(1),
+            target_hang: options.target_hang,
         })
+    }
+
+    /// Whether the target's thread works.
+    pub fn health(&self) -> Health {
+        self.watch.health(self.meters.clock.elapsed())
     }
 
     /// Starts a generation.
     ///
     /// # Errors
-    /// If the engine has stopped. What is wrong with the request comes as an event.
+    /// If the sampling settings are impossible, or the engine does not work. What else is
+    /// wrong with the request comes as an event.
     pub fn generate(&self, what: Generate) -> Result<Stream, Failure> {
-        let commands = self.commands.clone().ok_or(Failure::Stopped)?;
+        let params = what.params.checked().map_err(RequestError::from)?;
         let sequence = SequenceId(self.next.fetch_add(1, Ordering::Relaxed));
-        // Bounded by what a context can hold: the engine must not wait for a reader.
+        // The engine must not wait for a reader. What one that does not read can cost is
+        // bounded where events are told.
         let (sender, events) = unbounded();
-        let request = Request {
-            sequence,
-            prompt: what.prompt,
-            params: what.params,
-            max_tokens: what.max_tokens,
-            stop_tokens: what.stop_tokens,
-            prediction: what.prediction,
-            logprobs: what.logprobs,
-            constraint: what.constraint,
-            plain: what.plain,
+        self.watch.readers.add(sequence, sender)?;
+        let unwanted = Arc::new(AtomicBool::new(false));
+        let opening = Opening {
+            request: Request {
+                sequence,
+                prompt: what.prompt,
+                params,
+                max_tokens: what.max_tokens,
+                stop_tokens: what.stop_tokens,
+                prediction: what.prediction.iter().copied().collect(),
+                logprobs: what.logprobs,
+                constraint: what.constraint,
+                plain: what.plain,
+                tenant: what.tenant,
+            },
+            scope: what.drafter,
+            unwanted: unwanted.clone(),
         };
-        commands
-            .send(Command::Open(request, sender, what.drafter))
-            .map_err(|_| Failure::Stopped)?;
-        Ok(Stream {
-            sequence,
-            events,
-            commands,
-        })
+        if let Err(failure) = self.send(Command::Open(Box::new(opening))) {
+            self.watch.readers.forget(sequence);
+            return Err(failure);
+        }
+        Ok(Stream { events, unwanted })
     }
 
     /// Adds a drafter that came by itself. With a scope it drafts only for requests that
     /// name it ([`Generate::drafter`]). It leaves by dropping its end.
     ///
     /// # Errors
-    /// If the engine has stopped.
+    /// If there are too many of them, or the engine does not work.
     pub fn attach(&self, drafter: TargetEnd, scope: Option<String>) -> Result<(), Failure> {
-        let commands = self.commands.as_ref().ok_or(Failure::Stopped)?;
-        let sent = commands.send(Command::Attach(drafter, scope));
-        sent.map_err(|_| Failure::Stopped)
+        let Some(place) = self.places.take() else {
+            // Some may have left while nothing ran, and nobody noticed.
+            if let Some(commands) = &self.commands {
+                let _ = commands.try_send(Command::Look);
+            }
+            return Err(Failure::Refused(format!(
+                "{MOST_ATTACHED} drafters are attached already; try again when one has left"
+            )));
+        };
+        self.send(Command::Attach(drafter, scope, place))
     }
 
     /// What this run and those before it learned so far.
     ///
     /// # Errors
-    /// If the engine has stopped.
+    /// If the engine does not work.
     pub fn memory(&self) -> Result<Memory, Failure> {
-        let commands = self.commands.as_ref().ok_or(Failure::Stopped)?;
         let (sender, memory) = bounded(1);
-        let asked = commands.send(Command::Memory(sender));
-        asked.map_err(|_| Failure::Stopped)?;
-        memory.recv().map_err(|_| Failure::Stopped)
+        self.send(Command::Memory(sender))?;
+        memory
+            .recv_timeout(self.target_hang)
+            .map_err(|_| self.stopped())
     }
 
     /// Ends what runs, and returns what this run and those before it learned. `None` if the
-    /// target's thread failed.
+    /// target's thread failed or hangs.
     pub fn stop(mut self) -> Option<Memory> {
         self.join()
     }
 
     fn join(&mut self) -> Option<Memory> {
         self.commands = None;
-        self.target.take().and_then(|t| t.join().ok())
+        let thread = self.target.take()?;
+        let most = self.target_hang.saturating_add(PATIENCE);
+        let stalled = || matches!(self.health(), Health::Stalled(_));
+        match join_unless(thread, |waited| stalled() || waited > most) {
+            Some(ended) => ended.ok().flatten(),
+            None => {
+                let why = "its target hangs and is left behind as it is";
+                tracing::warn!("the engine ends, but {why}");
+                self.watch.end(why.to_owned());
+                None
+            }
+        }
+    }
+
+    /// Hands the target's thread a command, unless that does not work.
+    fn send(&self, command: Command) -> Result<(), Failure> {
+        if let Some(refusal) = self.watch.refusal(self.meters.clock.elapsed()) {
+            return Err(refusal);
+        }
+        let commands = self.commands.as_ref().ok_or_else(|| self.stopped())?;
+        commands
+            .send_timeout(command, self.target_hang)
+            .map_err(|_| self.stopped())
+    }
+
+    /// Why a command was not taken, or not answered.
+    fn stopped(&self) -> Failure {
+        let refusal = self.watch.refusal(self.meters.clock.elapsed());
+        let busy = || {
+            let time = self.target_hang.as_secs_f64();
+            Failure::Stopped(format!(
+                "the target did not answer for {time:.0} s; it may be overloaded"
+            ))
+        };
+        refusal.unwrap_or_else(busy)
     }
 
     /// What the lanes did so far.
@@ -377,6 +449,17 @@ impl Drop for Engine {
     }
 }
 
+/// Looks after the target's thread until the engine goes.
+fn start_watch(watch: Arc<Watch>, meters: Arc<Meters>, ends: Receiver<()>) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().name("card-watch".into());
+    thread.spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = ends.recv_timeout(watch.every()) {
+            watch.check(meters.clock.elapsed());
+        }
+    })?;
+    Ok(())
+}
+
 impl Stream {
     /// The next event; `None` once it is over.
     pub fn next(&self) -> Option<Event> {
@@ -390,7 +473,7 @@ impl Stream {
 
     /// Asks for an early end; [`Event::Finished`] follows.
     pub fn cancel(&self) {
-        let _ = self.commands.try_send(Command::Cancel(self.sequence));
+        self.unwanted.store(true, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use card_core::drafter::Place;
 use card_core::forward::{Forward, KvOp, Model, ModelError};
-use card_core::sampler::{Sampler, SamplingParams};
+use card_core::sampler::{Sampler, Sampling};
 use card_core::types::{SequenceId, Token};
 
 const SEQUENCE: SequenceId = SequenceId(u64::MAX - 3);
@@ -64,8 +64,9 @@ pub fn along(
 ) -> Result<(), ModelError> {
     let whole: Vec<Token> = prompt.iter().chain(text).copied().collect();
     let mut sampler = Sampler::default();
-    let params = SamplingParams::default();
+    let params = Sampling::default();
     let mut proposals = Vec::new();
+    let mut plain: Vec<(Token, f32)> = Vec::new();
     let mut at = 0;
     // The last token has no successor to be proposed.
     let needed = whole.len().saturating_sub(1);
@@ -87,7 +88,9 @@ pub fn along(
                 branch,
                 &mut proposals,
             );
-            each(whole[next], &proposals);
+            plain.clear();
+            plain.extend(proposals.iter().map(|&(token, prob)| (token, prob.get())));
+            each(whole[next], &plain);
         }
         at += chunk.len();
         model.apply(KvOp::Commit {

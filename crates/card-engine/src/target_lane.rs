@@ -1,24 +1,44 @@
 //! The target's thread: the engine loop.
+//!
+//! What a failed KV operation or forward leaves in the cache is never read: every sequence
+//! that ran fails, every prefix that was kept is forgotten, and the cache is emptied. If that
+//! fails as well the thread ends, and says why.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use card_core::drafter::DraftInput;
-use card_core::engine::{Action, Engine, EngineConfig, Memory, Output};
+use card_core::engine::{Action, Engine, EngineConfig, Finish, Memory, Output};
 use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::policy::{Policy, PolicyConfig};
 use card_core::types::{SequenceId, Source};
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, TryRecvError};
 
 use crate::drafters::Drafters;
-use crate::{Command, Event, Failure, Meters, Options};
+use crate::event::{Event, Failure};
+use crate::health::Watch;
+use crate::{Command, Meters, Options};
+
+/// Why a thread ended that was asked to.
+const ASKED: &str = "it was asked to";
 
 /// Who asked for a generation.
 struct Client {
-    events: Sender<Event>,
+    /// Nobody wants it any more.
+    unwanted: Arc<AtomicBool>,
     /// The drafter it is for, beside those for everybody.
     scope: Option<String>,
+}
+
+/// Why a forward was not done.
+enum Undone {
+    /// There was no room. The KV cache is as before.
+    NoRoom(ModelError),
+    /// It failed, and what the KV cache holds now is unknown.
+    Broken(ModelError),
 }
 
 pub(crate) struct TargetLane {
@@ -27,8 +47,30 @@ pub(crate) struct TargetLane {
     engine: Engine,
     clients: HashMap<SequenceId, Client>,
     meters: Arc<Meters>,
+    watch: Arc<Watch>,
     clock: Instant,
     ops: Vec<KvOp>,
+}
+
+/// The whole life of the target's thread. Whoever waits for it hears when it ends, and why.
+/// Returns what was learned; `None` after a panic.
+pub(crate) fn live(lane: TargetLane, inbox: &Receiver<Command>) -> Option<Memory> {
+    let watch = lane.watch.clone();
+    // A panic leaves nothing behind that is used again: the lane goes with it.
+    let lived = std::panic::catch_unwind(AssertUnwindSafe(|| lane.run(inbox)));
+    lived
+        .inspect_err(|panic| {
+            let said = panic.downcast_ref::<&str>().copied();
+            let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            let said = said.unwrap_or("it did not say why");
+            let why = format!(
+                "the target's thread panicked ({said}): this is a fault of the program; \
+                 restart it, and report what it said"
+            );
+            tracing::error!("{why}");
+            watch.end(why);
+        })
+        .ok()
 }
 
 impl TargetLane {
@@ -37,6 +79,7 @@ impl TargetLane {
         drafters: Drafters,
         options: &Options,
         meters: Arc<Meters>,
+        watch: Arc<Watch>,
     ) -> Self {
         let mut policy = Policy::new(
             PolicyConfig {
@@ -68,27 +111,34 @@ impl TargetLane {
             clients: HashMap::new(),
             clock: meters.clock,
             meters,
+            watch,
             ops: Vec::new(),
         }
     }
 
-    /// Runs until nobody can send commands any more; returns what was learned.
-    pub(crate) fn run(mut self, inbox: &Receiver<Command>) -> Memory {
-        self.serve(inbox);
+    /// Runs until nobody can send commands any more, or the model is of no use; returns what
+    /// was learned.
+    fn run(mut self, inbox: &Receiver<Command>) -> Memory {
+        let why = self.serve(inbox);
+        self.watch.pulse.end();
+        self.watch.end(why);
         self.drafters.end();
         self.engine.memory().clone()
     }
 
-    fn serve(&mut self, inbox: &Receiver<Command>) {
+    /// Returns why it ended.
+    fn serve(&mut self, inbox: &Receiver<Command>) -> String {
         let mut mark = self.clock.elapsed();
         loop {
+            self.beat();
             loop {
                 match inbox.try_recv() {
                     Ok(command) => self.command(command),
                     Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => return,
+                    Err(TryRecvError::Disconnected) => return ASKED.to_owned(),
                 }
             }
+            self.cancel_unwanted();
             let (engine, clients) = (&self.engine, &self.clients);
             self.drafters.revive(&|| introductions(engine, clients));
             self.drafters.hear(&mut self.engine);
@@ -110,22 +160,32 @@ impl TargetLane {
                 Some(Action::Forward(forward)) => {
                     let start = self.clock.elapsed();
                     self.meters.overhead(start.saturating_sub(mark));
-                    self.forward(&forward);
+                    self.beat();
+                    if let Err(why) = self.forward(&forward) {
+                        tracing::error!("{why}");
+                        return why;
+                    }
                     mark = self.clock.elapsed();
                     self.tell();
                     continue;
                 }
                 Some(Action::Wait(until)) => {
                     let most = until.saturating_sub(self.clock.elapsed());
-                    if let Some(command) = self.drafters.wait(inbox, most) {
+                    self.watch.pulse.end();
+                    let command = self.drafters.wait(inbox, most);
+                    self.beat();
+                    if let Some(command) = command {
                         self.command(command);
                     }
                 }
                 Some(Action::Idle | Action::Draft(_)) => {
                     self.tell();
-                    match inbox.recv() {
+                    self.watch.pulse.end();
+                    let command = inbox.recv();
+                    self.beat();
+                    match command {
                         Ok(command) => self.command(command),
-                        Err(_) => return,
+                        Err(_) => return ASKED.to_owned(),
                     }
                 }
             }
@@ -135,15 +195,45 @@ impl TargetLane {
         }
     }
 
+    /// A step begins: who watches this thread sees that the one before has ended.
+    fn beat(&self) {
+        self.watch.pulse.begin(self.clock.elapsed());
+    }
+
+    /// Ends what nobody wants any more. A flag says so and no message, which a full channel
+    /// could lose.
+    fn cancel_unwanted(&mut self) {
+        let mut any = false;
+        for (&sequence, client) in &self.clients {
+            if client.unwanted.load(Ordering::Relaxed) {
+                self.engine.cancel(sequence);
+                any = true;
+            }
+        }
+        if any {
+            self.tell();
+        }
+    }
+
     fn command(&mut self, command: Command) {
         match command {
-            Command::Attach(end, scope) => {
-                self.drafters.attach(end, scope);
+            Command::Attach(end, scope, place) => {
+                self.drafters.attach(end, scope, place);
                 let all = introductions(&self.engine, &self.clients);
                 self.drafters.introduce_to_last(&all);
             }
-            Command::Open(request, client, scope) => {
+            Command::Open(opening) => {
+                let crate::Opening {
+                    request,
+                    scope,
+                    unwanted,
+                } = *opening;
                 let sequence = request.sequence;
+                if unwanted.load(Ordering::Relaxed) {
+                    let last = Event::Finished(Finish::Cancelled);
+                    self.watch.readers.end(sequence, last);
+                    return;
+                }
                 match self.engine.open(request, self.clock.elapsed()) {
                     Ok(()) => {
                         if let Some(input) = self.engine.introduction(sequence) {
@@ -151,25 +241,26 @@ impl TargetLane {
                         }
                         let alone = !self.drafters.hears(scope.as_deref());
                         self.engine.set_alone(sequence, alone);
-                        let client = Client {
-                            events: client,
-                            scope,
-                        };
-                        self.clients.insert(sequence, client);
+                        self.clients.insert(sequence, Client { unwanted, scope });
                     }
                     Err(error) => {
-                        let _ = client.send(Event::Failed(error.into()));
+                        let last = Event::Failed(error.into());
+                        self.watch.readers.end(sequence, last);
                     }
                 }
             }
-            Command::Cancel(sequence) => self.engine.cancel(sequence),
+            Command::Look => {}
             Command::Memory(asked) => {
                 let _ = asked.send(self.engine.memory().clone());
             }
         }
     }
 
-    fn forward(&mut self, forward: &Forward) {
+    /// Does a forward, and what follows from it.
+    ///
+    /// # Errors
+    /// If the model is of no use any more, for this reason.
+    fn forward(&mut self, forward: &Forward) -> Result<(), String> {
         let start = self.clock.elapsed();
         match self.decode(forward) {
             Ok(()) => {
@@ -182,27 +273,51 @@ impl TargetLane {
                 self.drafters.rest(self.engine.drafters_rest());
                 let done = self.clock.elapsed();
                 self.meters.overhead(done.saturating_sub(end));
+                Ok(())
             }
-            Err(error) => {
+            Err(Undone::NoRoom(error)) => {
                 self.engine.abandon();
                 let failure = Failure::Target(error.to_string());
                 let sequences: BTreeSet<_> = forward.rows.iter().map(|r| r.sequence).collect();
                 for sequence in sequences {
-                    self.tell_drafters(sequence, &DraftInput::Close { sequence });
-                    self.tell_client(sequence, Event::Failed(failure.clone()));
-                    self.clients.remove(&sequence);
+                    self.end(sequence, Event::Failed(failure.clone()));
                     self.engine.cancel(sequence);
                 }
+                Ok(())
             }
+            Err(Undone::Broken(error)) => self.start_over(&error),
         }
     }
 
-    fn decode(&mut self, forward: &Forward) -> Result<(), ModelError> {
+    fn decode(&mut self, forward: &Forward) -> Result<(), Undone> {
         self.engine.take_ops(&mut self.ops);
+        // After one that fails the others are of no use: the cache is emptied.
         for op in self.ops.drain(..) {
-            self.model.apply(op)?;
+            self.model.apply(op).map_err(Undone::Broken)?;
         }
-        self.model.forward(forward)
+        self.model.forward(forward).map_err(|error| match error {
+            ModelError::Full { .. } => Undone::NoRoom(error),
+            _ => Undone::Broken(error),
+        })
+    }
+
+    /// What the KV cache holds is unknown: nobody may read it. All that rests on it fails, and
+    /// the target begins with an empty one.
+    ///
+    /// # Errors
+    /// If it cannot be emptied.
+    fn start_over(&mut self, error: &ModelError) -> Result<(), String> {
+        tracing::error!("the target failed, and begins anew with an empty KV cache: {error}");
+        let failure = Failure::Target(error.to_string());
+        for sequence in self.engine.forget_all() {
+            self.end(sequence, Event::Failed(failure.clone()));
+        }
+        self.model.reset().map_err(|why| {
+            format!(
+                "the target failed ({error}), and its KV cache cannot be emptied ({why}); \
+                 restart this process"
+            )
+        })
     }
 
     /// Lets a drafter take a step on this lane; `false` if it took none.
@@ -228,31 +343,44 @@ impl TargetLane {
         }
     }
 
+    /// Tells what happened, and what follows from telling it: a reader that went away ends a
+    /// generation.
     fn tell(&mut self) {
-        for output in self.engine.take_outputs() {
-            match output {
-                Output::Tokens(sequence, from, tokens) => {
-                    let commit = DraftInput::Commit {
-                        sequence,
-                        from,
-                        tokens: tokens.clone(),
-                    };
-                    self.tell_drafters(sequence, &commit);
-                    self.tell_client(sequence, Event::Tokens(tokens));
-                }
-                Output::Round(round) => self.tell_client(round.sequence, Event::Round(round)),
-                Output::Failed(sequence, why) => {
-                    self.tell_drafters(sequence, &DraftInput::Close { sequence });
-                    self.tell_client(sequence, Event::Failed(Failure::Constraint(why)));
-                    self.clients.remove(&sequence);
-                }
-                Output::Finished(sequence, reason) => {
-                    self.tell_drafters(sequence, &DraftInput::Close { sequence });
-                    self.tell_client(sequence, Event::Finished(reason));
-                    self.clients.remove(&sequence);
-                }
+        loop {
+            let outputs = self.engine.take_outputs();
+            if outputs.is_empty() {
+                return;
+            }
+            for output in outputs {
+                self.tell_one(output);
             }
         }
+    }
+
+    fn tell_one(&mut self, output: Output) {
+        match output {
+            Output::Tokens(sequence, from, tokens) => {
+                let commit = DraftInput::Commit {
+                    sequence,
+                    from,
+                    tokens: tokens.clone(),
+                };
+                self.tell_drafters(sequence, &commit);
+                self.tell_client(sequence, Event::Tokens(tokens));
+            }
+            Output::Round(round) => self.tell_client(round.sequence, Event::Round(round)),
+            Output::Failed(sequence, why) => {
+                self.end(sequence, Event::Failed(Failure::Constraint(why)));
+            }
+            Output::Finished(sequence, reason) => self.end(sequence, Event::Finished(reason)),
+        }
+    }
+
+    /// A generation is over for everybody but the engine.
+    fn end(&mut self, sequence: SequenceId, last: Event) {
+        self.tell_drafters(sequence, &DraftInput::Close { sequence });
+        self.watch.readers.end(sequence, last);
+        self.clients.remove(&sequence);
     }
 
     fn tell_drafters(&mut self, sequence: SequenceId, input: &DraftInput) {
@@ -263,9 +391,7 @@ impl TargetLane {
 
     /// A reader that went away cancels the generation.
     fn tell_client(&mut self, sequence: SequenceId, event: Event) {
-        if let Some(client) = self.clients.get(&sequence)
-            && client.events.send(event).is_err()
-        {
+        if !self.watch.readers.tell(sequence, event) {
             self.engine.cancel(sequence);
         }
     }

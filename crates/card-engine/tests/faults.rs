@@ -3,36 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod made_up;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use card_core::cost::CostCurve;
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::Model;
 use card_core::policy::{Lanes, Mode};
-use card_core::sampler::SamplingParams;
-use card_core::synthetic::{Synthetic, SyntheticConfig};
-use card_core::types::Token;
-use card_engine::{Draft, Engine, Event, Generate, Options};
+use card_engine::{Draft, Engine, Options};
 use crossbeam_channel::{Receiver, bounded};
-
-const LIMITS: Limits = Limits {
-    context: 400,
-    cells: 4000,
-    rows: 24,
-    leaves: 8,
-};
-
-fn model(noise: f32) -> Synthetic {
-    Synthetic::new(SyntheticConfig {
-        vocab: 40,
-        seed: 5,
-        spread: 2.0,
-        noise,
-        noise_seed: 99,
-        limits: LIMITS,
-    })
-}
+use made_up::{Call, alone, before, failure, model, options, read, request, slow};
 
 #[derive(Clone)]
 enum Fault {
@@ -42,106 +23,24 @@ enum Fault {
     Hang(Receiver<()>),
 }
 
-/// A model with something done before each forward.
-struct Before<F> {
-    inner: Synthetic,
-    first: F,
-}
-
-impl<F> Logits for Before<F> {
-    fn row(&self, i: usize) -> &[f32] {
-        self.inner.row(i)
-    }
-}
-
-impl<F: FnMut() -> Result<(), ModelError>> Model for Before<F> {
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    fn vocab(&self) -> usize {
-        self.inner.vocab()
-    }
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        self.inner.apply(op)
-    }
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        (self.first)()?;
-        self.inner.forward(forward)
-    }
-}
-
 /// A draft model that breaks at its fifth forward.
 fn faulty(fault: Fault) -> Box<dyn Model + Send> {
     let mut forwards = 0;
-    let first = move || {
+    before(0.4, move |call| {
+        let Call::Forward(_) = call else {
+            return Ok(());
+        };
         forwards += 1;
         match &fault {
             _ if forwards < 5 => Ok(()),
             Fault::Panic => panic!("a drafter that panics, on purpose"),
-            Fault::Error => Err(ModelError::Failed("a drafter that fails".into())),
+            Fault::Error => Err(failure("a drafter that fails")),
             Fault::Hang(until) => {
                 let _ = until.recv();
                 Ok(())
             }
         }
-    };
-    let inner = model(0.4);
-    Box::new(Before { inner, first })
-}
-
-/// A target that takes a little, so that a drafter on another lane has time to draft.
-fn slow() -> Box<dyn Model + Send> {
-    let first = || {
-        std::thread::sleep(Duration::from_micros(200));
-        Ok(())
-    };
-    let inner = model(0.0);
-    Box::new(Before { inner, first })
-}
-
-fn options(mode: Mode, lanes: Lanes) -> Options {
-    Options {
-        mode,
-        lanes,
-        drafter_hang: Duration::from_millis(30),
-        drafter_pause: Duration::from_millis(1),
-        parked: 3,
-        ..Options::default()
-    }
-}
-
-fn request(i: u32) -> Generate {
-    Generate {
-        prompt: (0..5 + i % 7).map(|j| (i * 3 + j) % 40).collect(),
-        params: SamplingParams {
-            temperature: if i.is_multiple_of(2) { 0.0 } else { 0.8 },
-            seed: i.into(),
-            ..SamplingParams::default()
-        },
-        max_tokens: 60 + i % 5,
-        ..Generate::default()
-    }
-}
-
-fn read(stream: &card_engine::Stream) -> Vec<Token> {
-    let mut text = Vec::new();
-    while let Some(event) = stream.next() {
-        match event {
-            Event::Tokens(tokens) => text.extend(tokens),
-            Event::Round(_) => {}
-            Event::Finished(_) => return text,
-            Event::Failed(failure) => panic!("{failure}"),
-        }
-    }
-    panic!("the engine is gone");
-}
-
-fn alone(count: u32) -> Vec<Vec<Token>> {
-    let none: [Draft; 0] = [];
-    let options = options(Mode::Plain, Lanes::Shared);
-    let engine = Engine::start(Box::new(model(0.0)), none, options).unwrap();
-    let text = |i| read(&engine.generate(request(i)).unwrap());
-    (0..count).map(text).collect()
+    })
 }
 
 fn survives(fault: Fault, lanes: Lanes) {

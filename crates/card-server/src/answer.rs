@@ -2,6 +2,7 @@
 
 use card_api::request::Job;
 use card_api::tools::{Part, Splitter, call_object};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::{Value, json};
 
 use crate::generation::{Outcome, Piece, TokenLogprob};
@@ -34,6 +35,8 @@ pub struct Usage {
     pub predicted: usize,
     /// Of the expected answer, that were verified and did not.
     pub mispredicted: usize,
+    /// Whether the client may hear of `cached`.
+    pub tell_cached: bool,
 }
 
 impl Usage {
@@ -53,7 +56,7 @@ impl Usage {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.completion,
             "total_tokens": self.prompt + self.completion,
-            "prompt_tokens_details": { "cached_tokens": self.cached },
+            "prompt_tokens_details": { "cached_tokens": if self.tell_cached { self.cached } else { 0 } },
             "completion_tokens_details": {
                 "accepted_prediction_tokens": self.predicted,
                 "rejected_prediction_tokens": self.mispredicted,
@@ -69,7 +72,10 @@ pub struct Choice {
     text: String,
     splitter: Option<Splitter>,
     calls: Vec<Value>,
-    logprobs: Option<Vec<Value>>,
+    /// Those that were asked for; an answer that is not a stream keeps all of them.
+    logprobs: Option<Vec<TokenLogprob>>,
+    /// Whether the answer is sent as a whole, and so kept until its end.
+    whole: bool,
     /// Characters before the next token, for completions' `text_offset`.
     offset: usize,
     request: String,
@@ -85,6 +91,7 @@ impl Choice {
             splitter: job.tools.then(Splitter::default),
             calls: Vec::new(),
             logprobs: job.logprobs.map(|_| Vec::new()),
+            whole: !job.stream,
             offset: 0,
             request: request.to_owned(),
         }
@@ -98,7 +105,7 @@ impl Choice {
 
     /// Takes a piece; returns the choices of the chunks it makes.
     pub fn take(&mut self, piece: Piece) -> Vec<Value> {
-        let logprobs = self.take_logprobs(&piece.logprobs);
+        let logprobs = self.take_logprobs(piece.logprobs);
         let parts = match &mut self.splitter {
             Some(splitter) => splitter.push(&piece.text),
             None => vec![Part::Text(piece.text)],
@@ -121,33 +128,36 @@ impl Choice {
     }
 
     /// The whole choice.
-    pub fn whole(&mut self, outcome: &Outcome) -> Value {
+    pub fn whole(&mut self, outcome: &Outcome) -> WholeChoice {
         let rest = self.splitter.as_mut().map(Splitter::finish);
         self.take_parts(rest.unwrap_or_default(), None);
-        let reason = self.reason(outcome);
+        let finish_reason = self.reason(outcome);
         let logprobs = self.logprobs.take();
+        let text = std::mem::take(&mut self.text);
         if !self.chat {
-            return json!({
-                "index": self.index,
-                "text": self.text,
-                "finish_reason": reason,
-                "logprobs": logprobs.map(|l| legacy(&l)),
-            });
+            return WholeChoice {
+                index: self.index,
+                message: None,
+                text: Some(text),
+                finish_reason,
+                logprobs: logprobs.map(Logprobs::Legacy),
+            };
         }
-        let content = match self.calls.is_empty() || !self.text.is_empty() {
-            true => Value::from(self.text.as_str()),
+        let content = match self.calls.is_empty() || !text.is_empty() {
+            true => Value::from(text),
             false => Value::Null,
         };
         let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
         if !self.calls.is_empty() {
             message["tool_calls"] = Value::Array(std::mem::take(&mut self.calls));
         }
-        json!({
-            "index": self.index,
-            "message": message,
-            "finish_reason": reason,
-            "logprobs": logprobs.map(|l| json!({ "content": l, "refusal": null })),
-        })
+        WholeChoice {
+            index: self.index,
+            message: Some(message),
+            text: None,
+            finish_reason,
+            logprobs: logprobs.map(Logprobs::Chat),
+        }
     }
 
     fn reason(&self, outcome: &Outcome) -> &'static str {
@@ -157,12 +167,15 @@ impl Choice {
         }
     }
 
-    fn take_parts(&mut self, parts: Vec<Part>, mut logprobs: Option<Vec<Value>>) -> Vec<Value> {
+    fn take_parts(&mut self, parts: Vec<Part>, mut logprobs: Option<Value>) -> Vec<Value> {
         let mut chunks = Vec::new();
         for part in parts {
             let (delta, text) = match part {
-                Part::Text(text) => {
+                Part::Text(text) if self.whole => {
                     self.text.push_str(&text);
+                    continue;
+                }
+                Part::Text(text) => {
                     (json!({ "content": text }), text)
                 }
                 Part::Call(name, arguments) => {
@@ -170,12 +183,15 @@ impl Choice {
                     let id = format!("call_{}_{}_{index}", self.request, self.index);
                     let call = call_object(&id, Some(index), &name, &arguments);
                     self.calls.push(call_object(&id, None, &name, &arguments));
+                    if self.whole {
+                        continue;
+                    }
                     (json!({ "tool_calls": [call] }), String::new())
                 }
             };
             chunks.push(self.chunk(delta, &text, logprobs.take(), None));
         }
-        if let Some(logprobs) = logprobs.filter(|l| !l.is_empty()) {
+        if let Some(logprobs) = logprobs {
             chunks.push(self.chunk(json!({ "content": "" }), "", Some(logprobs), None));
         }
         chunks
@@ -185,7 +201,7 @@ impl Choice {
         &self,
         delta: Value,
         text: &str,
-        logprobs: Option<Vec<Value>>,
+        logprobs: Option<Value>,
         reason: Option<&str>,
     ) -> Value {
         match self.chat {
@@ -193,70 +209,146 @@ impl Choice {
                 "index": self.index,
                 "delta": delta,
                 "finish_reason": reason,
-                "logprobs": logprobs.map(|l| json!({ "content": l, "refusal": null })),
+                "logprobs": logprobs,
             }),
             false => json!({
                 "index": self.index,
                 "text": text,
                 "finish_reason": reason,
-                "logprobs": logprobs.map(|l| legacy(&l)),
+                "logprobs": logprobs,
             }),
         }
     }
 
-    fn take_logprobs(&mut self, tokens: &[TokenLogprob]) -> Option<Vec<Value>> {
-        let all = self.logprobs.as_mut()?;
-        let new: Vec<Value> = tokens
-            .iter()
-            .map(|t| {
-                let mut entry = entry(&t.bytes, t.logprob);
-                let top = t.top.iter().map(|(bytes, p)| self::entry(bytes, *p));
-                entry["top_logprobs"] = Value::Array(top.collect());
-                if !self.chat {
-                    entry["text_offset"] = self.offset.into();
-                    self.offset += String::from_utf8_lossy(&t.bytes).chars().count();
-                }
-                entry
-            })
-            .collect();
-        all.extend(new.iter().cloned());
-        Some(new)
+    /// Keeps them for the whole answer, or gives what goes with the next chunk.
+    fn take_logprobs(&mut self, mut tokens: Vec<TokenLogprob>) -> Option<Value> {
+        let kept = self.logprobs.as_mut()?;
+        if tokens.is_empty() {
+            return None;
+        }
+        for token in &mut tokens {
+            token.offset = self.offset;
+            self.offset += String::from_utf8_lossy(&token.bytes).chars().count();
+        }
+        if self.whole {
+            kept.extend(tokens);
+            return None;
+        }
+        let logprobs = match self.chat {
+            true => Logprobs::Chat(tokens),
+            false => Logprobs::Legacy(tokens),
+        };
+        serde_json::to_value(logprobs).ok()
     }
 }
 
-fn entry(bytes: &[u8], logprob: f32) -> Value {
-    // JSON knows no infinity; OpenAI writes this for what cannot be.
-    let logprob = logprob.max(-9999.0);
-    json!({ "token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes })
+/// A choice of an answer that is no stream.
+#[derive(serde::Serialize)]
+pub struct WholeChoice {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    finish_reason: &'static str,
+    logprobs: Option<Logprobs>,
 }
 
-/// Log probabilities as completions have them.
-fn legacy(entries: &[Value]) -> Value {
-    let column = |key: &str| -> Vec<Value> { entries.iter().map(|e| e[key].clone()).collect() };
-    let top = |e: &Value| -> Value {
-        let pairs = e["top_logprobs"].as_array().into_iter().flatten();
-        let pairs =
-            pairs.filter_map(|t| Some((t["token"].as_str()?.to_owned(), t["logprob"].clone())));
-        Value::Object(pairs.collect())
+/// Log probabilities, written as a chat or a completion has them. They are kept as they
+/// come, since as JSON values they would take ten times the memory.
+enum Logprobs {
+    Chat(Vec<TokenLogprob>),
+    Legacy(Vec<TokenLogprob>),
+}
+
+impl Serialize for Logprobs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Logprobs::Chat(tokens) => {
+                let mut all = serializer.serialize_struct("logprobs", 2)?;
+                all.serialize_field("content", &Each(tokens.iter().map(entry_with_top)))?;
+                all.serialize_field("refusal", &())?;
+                all.end()
+            }
+            Logprobs::Legacy(tokens) => {
+                let mut all = serializer.serialize_struct("logprobs", 4)?;
+                let text = |t: &TokenLogprob| String::from_utf8_lossy(&t.bytes).into_owned();
+                all.serialize_field("tokens", &Each(tokens.iter().map(text)))?;
+                let logprob = |t: &TokenLogprob| finite(t.logprob);
+                all.serialize_field("token_logprobs", &Each(tokens.iter().map(logprob)))?;
+                all.serialize_field("text_offset", &Each(tokens.iter().map(|t| t.offset)))?;
+                all.serialize_field("top_logprobs", &Each(tokens.iter().map(legacy_top)))?;
+                all.end()
+            }
+        }
+    }
+}
+
+/// A list whose members are made while it is written.
+struct Each<I>(I);
+
+impl<I: Iterator<Item = T> + Clone, T: Serialize> Serialize for Each<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
+}
+
+fn entry_with_top(token: &TokenLogprob) -> Value {
+    let mut whole = entry(&token.bytes, token.logprob);
+    let top = token.top.iter().map(|(bytes, p)| entry(bytes, *p));
+    whole["top_logprobs"] = Value::Array(top.collect());
+    whole
+}
+
+fn entry(bytes: &[u8], logprob: f32) -> Value {
+    json!({ "token": String::from_utf8_lossy(bytes), "logprob": finite(logprob), "bytes": bytes })
+}
+
+fn legacy_top(token: &TokenLogprob) -> Value {
+    let pair = |(bytes, p): &(Vec<u8>, f32)| {
+        (
+            String::from_utf8_lossy(bytes).into_owned(),
+            Value::from(finite(*p)),
+        )
     };
-    json!({
-        "tokens": column("token"),
-        "token_logprobs": column("logprob"),
-        "text_offset": column("text_offset"),
-        "top_logprobs": entries.iter().map(top).collect::<Vec<_>>(),
-    })
+    Value::Object(token.top.iter().map(pair).collect())
+}
+
+/// JSON knows no infinity; OpenAI writes this for what cannot be.
+fn finite(logprob: f32) -> f32 {
+    if logprob.is_nan() {
+        return -9999.0;
+    }
+    logprob.clamp(-9999.0, 0.0)
+}
+
+/// An answer that is no stream.
+#[derive(serde::Serialize)]
+pub struct Whole<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<WholeChoice>,
+    usage: Value,
 }
 
 impl Answer {
     /// The whole answer.
-    pub fn whole(&self, choices: Vec<Value>, usage: Usage) -> Value {
-        let mut answer = self.frame(match self.chat {
-            true => "chat.completion",
-            false => "text_completion",
-        });
-        answer["choices"] = Value::Array(choices);
-        answer["usage"] = usage.object();
-        answer
+    pub fn whole(&self, choices: Vec<WholeChoice>, usage: Usage) -> Whole<'_> {
+        Whole {
+            id: &self.id,
+            object: match self.chat {
+                true => "chat.completion",
+                false => "text_completion",
+            },
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.fingerprint,
+            choices,
+            usage: usage.object(),
+        }
     }
 
     /// A chunk of a stream.

@@ -1,7 +1,6 @@
 //! One generation: the engine's events become text, and everybody who watches hears of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use card_api::ApiError;
 use card_core::engine::{Finish, RequestError, Round};
@@ -10,11 +9,13 @@ use card_core::types::{Source, Token};
 use card_engine::text::TextStream;
 use card_engine::{Event, Failure, Generate, Stream};
 use crossbeam_channel::RecvTimeoutError;
-use tokio::sync::mpsc::UnboundedSender;
+use serde_json::Value;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use tracing::field::Empty;
 
+use crate::admission::Deadline;
 use crate::app::App;
 use crate::rollout::{Again, Timing};
 use crate::watch::Watched;
@@ -48,6 +49,8 @@ pub struct TokenLogprob {
     pub logprob: f32,
     /// The most probable tokens, best first.
     pub top: Vec<(Vec<u8>, f32)>,
+    /// Characters before it in the text.
+    pub offset: usize,
 }
 
 /// How a generation ended.
@@ -72,11 +75,11 @@ pub struct Task {
     /// For the engine.
     pub generate: Generate,
     /// Texts that end it.
-    pub stop: Vec<String>,
+    pub stop: Arc<[String]>,
+    /// How it is sampled, for the audit log.
+    pub settings: Value,
     /// When it has to be over.
-    pub deadline: Instant,
-    /// The time-out that sets, for the message.
-    pub timeout: Duration,
+    pub deadline: Deadline,
     /// Told, or dropped, once the prompt was read: other answers to it can share that.
     pub prompt_read: Option<watch::Sender<bool>>,
     /// Waited for before it begins, see there.
@@ -86,18 +89,25 @@ pub struct Task {
 /// Who hears of a generation.
 pub struct Listener {
     index: usize,
-    sender: UnboundedSender<(usize, News)>,
+    sender: Sender<(usize, News)>,
 }
 
 impl Listener {
     /// Of choice `index` of a request.
-    pub fn new(index: usize, sender: UnboundedSender<(usize, News)>) -> Self {
+    pub fn new(index: usize, sender: Sender<(usize, News)>) -> Self {
         Listener { index, sender }
     }
 
-    /// Tells; whether anybody is there is asked with [`Listener::is_gone`].
+    /// Tells, on a thread that may wait: a reader that is behind holds its own generation
+    /// back, and one that reads nothing loses its connection, which ends the wait. Whether
+    /// anybody is there is asked with [`Listener::is_gone`].
     pub fn send(&self, news: News) {
-        let _ = self.sender.send((self.index, news));
+        let _ = self.sender.blocking_send((self.index, news));
+    }
+
+    /// The same where waiting is not blocking.
+    pub async fn tell(&self, news: News) {
+        let _ = self.sender.send((self.index, news)).await;
     }
 
     /// Nobody is there any more.
@@ -112,7 +122,7 @@ impl Listener {
 }
 
 /// Runs a generation to its end. Whoever listens may go away, which ends it.
-pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
+pub fn run(app: &Arc<App>, mut task: Task, listener: &Listener) {
     let span = tracing::info_span!(
         "generate",
         request = task.watched.request(),
@@ -122,12 +132,14 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         finish = Empty,
     );
     let span = span.entered();
+    task.watched.began(&task.generate.prompt, &task.settings);
     let rollout = &app.metrics.rollout;
     let timing = Timing::new(task.generate.plain, task.watched.came());
     let again = rollout.remember(&task.generate);
     let stream = match app.engine.generate(task.generate) {
         Ok(stream) => stream,
         Err(failure) => {
+            task.watched.ended("failed");
             listener.send(News::Failed(refusal(&failure)));
             return;
         }
@@ -135,7 +147,7 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
     let mut writer = Writer {
         app,
         watched: task.watched,
-        text: TextStream::new(task.stop),
+        text: TextStream::new(task.stop.to_vec()),
         logprobs: Vec::new(),
         prompt_read: task.prompt_read,
         timing,
@@ -149,23 +161,23 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
         },
     };
     let last = loop {
-        match stream.events().recv_deadline(task.deadline) {
+        match stream.events().recv_deadline(task.deadline.at) {
             Ok(event) => match writer.take(event, &stream, listener) {
                 Some(last) => break last,
                 None if listener.is_gone() => {
                     stream.cancel();
                     app.metrics.cancelled.inc();
-                    writer.watched.ended(app, "cancelled", &writer.outcome);
+                    writer.watched.ended("cancelled");
                     return;
                 }
                 None => {}
             },
             Err(RecvTimeoutError::Timeout) => {
                 stream.cancel();
-                break News::Failed(ApiError::timeout(task.timeout.as_secs()));
+                break News::Failed(task.deadline.passed());
             }
             Err(RecvTimeoutError::Disconnected) => {
-                break News::Failed(ApiError::internal("the engine has stopped"));
+                break News::Failed(ApiError::engine_gone("it has stopped"));
             }
         }
     };
@@ -179,13 +191,13 @@ pub fn run(app: &Arc<App>, task: Task, listener: &Listener) {
     span.record("tokens", writer.outcome.tokens);
     span.record("rounds", writer.watched.rounds());
     span.record("finish", finish);
-    writer.watched.ended(app, finish, &writer.outcome);
+    writer.watched.ended(finish);
     let done = matches!(last, News::Done(_));
     listener.send(last);
     if done {
         rollout.ended(&writer.timing);
         if let Some(again) = writer.again {
-            rollout.check(again, &app.engine, &app.queue);
+            rollout.check(again, &app.engine, &app.admission);
         }
     }
 }
@@ -198,7 +210,11 @@ fn refusal(failure: &Failure) -> ApiError {
         }
         Failure::Request(error) => ApiError::invalid(error.to_string()),
         Failure::Constraint(why) => ApiError::field("response_format", why.clone()),
-        Failure::Target(_) | Failure::Stopped => ApiError::internal(failure.to_string()),
+        Failure::Stopped => ApiError::engine_gone("it has stopped"),
+        Failure::Target(_) => {
+            tracing::error!("a generation failed: {failure}");
+            ApiError::internal(failure.to_string())
+        }
     }
 }
 
@@ -221,7 +237,7 @@ impl Writer<'_> {
             Event::Round(round) => {
                 self.count_prediction(&round);
                 self.outcome.reused = round.reused;
-                self.watched.round(self.app, &round);
+                self.watched.round(&round);
                 self.logprobs.extend(round.logprobs);
                 None
             }
@@ -234,7 +250,7 @@ impl Writer<'_> {
                     again.wrote(&tokens);
                 }
                 let piece = self.write(&tokens);
-                self.watched.wrote(self.app, tokens.len());
+                self.watched.wrote(tokens.len());
                 if !piece.text.is_empty() || !piece.logprobs.is_empty() {
                     listener.send(News::Piece(piece));
                 }
@@ -272,14 +288,15 @@ impl Writer<'_> {
                 continue;
             }
             self.outcome.tokens += 1;
-            let bytes = |token| self.app.vocab.piece(token, true);
+            let bytes = |token| self.app.tokenizer.piece(token, true);
             piece
                 .text
-                .push_str(&self.text.push(&self.app.vocab.piece(token, false)));
+                .push_str(&self.text.push(&self.app.tokenizer.piece(token, false)));
             piece.logprobs.extend(known.map(|known| TokenLogprob {
                 bytes: bytes(token),
                 logprob: known.logprob,
                 top: known.top.iter().map(|&(t, p)| (bytes(t), p)).collect(),
+                offset: 0,
             }));
         }
         piece

@@ -2,52 +2,72 @@
 
 use std::sync::{Arc, OnceLock};
 
-use card_api::Shape;
+use card_api::{ApiError, Shape};
 use card_core::constraint::Constraint;
 use card_core::types::Token;
-use card_llama::Vocab;
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
+use crate::text::Tokenizer;
 use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
+
+/// Lexer states of a grammar: about 32 MiB.
+const MOST_STATES: usize = 20_000;
+/// Symbols in the productions of a grammar.
+const LARGEST_GRAMMAR: usize = 200_000;
 
 /// Makes constraints for one vocabulary. Reading the vocabulary takes a while, so that is
 /// done when the first one is asked for.
 pub struct Grammars {
-    vocab: Vocab,
+    tokenizer: Arc<dyn Tokenizer>,
     factory: OnceLock<Result<ParserFactory, String>>,
+}
+
+/// A grammar that was compiled; each generation has a constraint of its own.
+pub struct Compiled(Matcher);
+
+impl Compiled {
+    /// For one generation.
+    pub fn constraint(&self) -> Box<dyn Constraint> {
+        Box::new(Grammar {
+            matcher: self.0.deep_clone(),
+            mask: SimpleVob::new(),
+        })
+    }
 }
 
 impl Grammars {
     /// For this vocabulary.
-    pub fn new(vocab: Vocab) -> Self {
+    pub fn new(tokenizer: Arc<dyn Tokenizer>) -> Self {
         Grammars {
-            vocab,
+            tokenizer,
             factory: OnceLock::new(),
         }
     }
 
-    /// A constraint for one generation.
+    /// Compiles what the text has to be.
     ///
     /// # Errors
-    /// If the schema asks for what cannot be enforced.
-    pub fn constraint(&self, shape: &Shape) -> Result<Box<dyn Constraint>, String> {
-        let factory = self.factory.get_or_init(|| factory(&self.vocab));
-        let factory = factory.as_ref().map_err(Clone::clone)?;
-        let parser = factory.create_parser(grammar(shape)?);
+    /// If it asks for what cannot be enforced, or takes more than a grammar may.
+    pub fn compile(&self, shape: &Shape) -> Result<Compiled, ApiError> {
+        let field = match shape {
+            Shape::Call(_) => "tools",
+            _ => "response_format",
+        };
+        let wrong = |why: String| ApiError::schema(field, &why);
+        let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
+        let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
+        let parser = factory.create_parser(grammar(shape));
         let matcher = Matcher::new(parser);
         match matcher.get_error() {
-            Some(why) => Err(why),
-            None => Ok(Box::new(Grammar {
-                matcher,
-                mask: SimpleVob::new(),
-            })),
+            Some(why) => Err(wrong(why)),
+            None => Ok(Compiled(matcher)),
         }
     }
 }
 
-fn grammar(shape: &Shape) -> Result<TopLevelGrammar, String> {
-    Ok(match shape {
+fn grammar(shape: &Shape) -> TopLevelGrammar {
+    match shape {
         Shape::Object => TopLevelGrammar::from_json_schema(neat(json!({ "type": "object" }))),
         Shape::Schema(schema) => TopLevelGrammar::from_json_schema(neat(schema.clone())),
         Shape::Call(functions) => {
@@ -69,7 +89,7 @@ fn grammar(shape: &Shape) -> Result<TopLevelGrammar, String> {
                 format!("start: \"<tool_call>\\n\" call \"\\n</tool_call>\"\ncall: %json {schema}");
             TopLevelGrammar::from_lark(lark)
         }
-    })
+    }
 }
 
 /// Between the parts of a text stands a space, or a line break with an indent, and no more:
@@ -82,7 +102,7 @@ fn neat(mut schema: Value) -> Value {
     schema
 }
 
-fn factory(vocab: &Vocab) -> Result<ParserFactory, String> {
+fn factory(vocab: &dyn Tokenizer) -> Result<ParserFactory, String> {
     let ends = vocab.end_tokens();
     let end = *ends
         .first()
@@ -106,6 +126,11 @@ fn factory(vocab: &Vocab) -> Result<ParserFactory, String> {
     let env: toktrie::TokEnv = Arc::new(ApproximateTokEnv::new(trie));
     let mut factory = ParserFactory::new_simple(&env).map_err(|e| e.to_string())?;
     factory.quiet();
+    // What one request's grammar may take: a state of its lexer is one to two kilobytes.
+    let limits = factory.limits_mut();
+    limits.max_lexer_states = MOST_STATES;
+    limits.max_grammar_size = LARGEST_GRAMMAR;
+    limits.verbose_errors = false;
     Ok(factory)
 }
 

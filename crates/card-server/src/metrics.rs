@@ -47,6 +47,7 @@ pub struct Metrics {
     decode_seconds: Counter,
     running: IntGauge,
     waiting: IntGauge,
+    connections: IntGauge,
     drafters: IntGauge,
     drafter_failures: Counter,
     target_busy: Counter,
@@ -156,6 +157,7 @@ impl Metrics {
             )?,
             running: level("card_running", "Generations at work")?,
             waiting: level("card_waiting", "Requests in the line")?,
+            connections: level("card_connections", "Connections that are open")?,
             drafters: level("card_drafters", "Draft models at work")?,
             drafter_failures: amount("card_drafter_failures_total", "Times a draft model failed")?,
             target_busy: amount("card_target_busy_seconds_total", "Time in target forwards")?,
@@ -213,6 +215,7 @@ impl Metrics {
     pub fn text(&self, levels: Levels) -> Result<Vec<u8>, prometheus::Error> {
         self.running.set(levels.running as i64);
         self.waiting.set(levels.waiting as i64);
+        self.connections.set(levels.connections as i64);
         let lanes = levels.lanes;
         self.drafters.set(lanes.drafters as i64);
         let following = self.following.lock();
@@ -241,8 +244,10 @@ impl Metrics {
 pub struct Levels {
     /// Generations at work.
     pub running: usize,
-    /// Requests in the line.
+    /// Generations that wait for a slot.
     pub waiting: usize,
+    /// Connections that are open.
+    pub connections: usize,
     /// Work of the lanes.
     pub lanes: LaneTimes,
     /// Seconds since the start.

@@ -9,7 +9,7 @@ use card_core::types::Token;
 use card_engine::{Engine, Event, Generate};
 use prometheus::{CounterVec, IntCounter, IntCounterVec, Opts, Registry};
 
-use crate::queue::Queue;
+use crate::admission::Admission;
 
 /// Longest answer that is decoded again.
 const MOST_TOKENS: usize = 512;
@@ -140,6 +140,7 @@ impl Rollout {
                 prompt: generate.prompt.clone(),
                 params: generate.params.clone(),
                 stop_tokens: generate.stop_tokens.clone(),
+                tenant: generate.tenant,
                 plain: true,
                 ..Generate::default()
             },
@@ -172,13 +173,13 @@ impl Rollout {
 
     /// Decodes an answer again if nobody is kept waiting by it, and counts whether it is the
     /// same. Gives up as soon as somebody waits.
-    pub fn check(&self, again: Again, engine: &Engine, queue: &Queue) {
+    pub fn check(&self, again: Again, engine: &Engine, admission: &Admission) {
         let Again {
             mut generate,
             written,
         } = again;
         let turn = self.arms.answers.with_label_values(&["speculative"]).get() % EVERY == 1;
-        let idle = || queue.running() <= 1 && queue.waiting() == 0;
+        let idle = || admission.running() <= 1 && admission.waiting() == 0;
         if !turn || written.is_empty() || written.len() > MOST_TOKENS || !idle() {
             return;
         }

@@ -2,27 +2,38 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Extension, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router, body::Bytes, middleware};
+use axum::{Json, Router, middleware};
 use card_api::{self as api, ApiError};
 use card_core::types::Token;
 use futures_util::Stream;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-use crate::app::{App, seconds};
+use crate::ServeError;
+use crate::app::{App, Shown, seconds};
+use crate::caller::Caller;
 use crate::guard::guard;
-use crate::{DRAFTER_HEADER, ServeError};
+use crate::text::most_bytes;
 
 mod generate;
+
+/// Text that `/tokenize` takes whatever the context, in bytes.
+const LARGEST_TEXT: usize = 1 << 20;
+/// Text that `/detokenize` gives, in bytes.
+const LARGEST_ANSWER: usize = 16 << 20;
+/// Seconds after which a page may ask again to look on.
+const WATCHERS_RETRY_S: u32 = 10;
 
 /// All paths.
 pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
@@ -33,6 +44,7 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .route("/v1/models/{name}", get(model))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
+        .route("/openapi.json", get(openapi))
         .route("/health", get(health))
         .route("/metrics", get(metrics));
     if app.config.page {
@@ -43,7 +55,7 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .method_not_allowed_fallback(async || {
             ApiError::method("the path does not take this method")
         })
-        .layer(DefaultBodyLimit::max(app.config.max_request_bytes))
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(app.clone(), guard));
     Ok(match cors(&app.config.cors)? {
         Some(cors) => router.layer(cors),
@@ -73,35 +85,26 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
     Ok(Some(layer))
 }
 
-type Body = Result<Bytes, BytesRejection>;
-
-fn bytes(app: &App, body: Body) -> Result<Bytes, ApiError> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(app.config.max_request_bytes),
-        _ => ApiError::invalid(rejection.body_text()),
-    })
+/// The length of the body that the head announces.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
 }
 
-async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    answer(app, &headers, body, api::parse_chat).await
+async fn chat(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    generate::answer(app, caller, request, api::parse_chat).await
 }
 
-async fn completion(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    answer(app, &headers, body, api::parse_completion).await
-}
-
-type Parse = fn(&[u8]) -> Result<api::Job, ApiError>;
-
-async fn answer(app: Arc<App>, headers: &HeaderMap, body: Body, parse: Parse) -> Response {
-    let came = Instant::now();
-    match bytes(&app, body).and_then(|b| parse(&b)) {
-        Ok(mut job) => {
-            let drafter = headers.get(DRAFTER_HEADER);
-            job.drafter = drafter.and_then(|d| d.to_str().ok()).map(str::to_owned);
-            generate::answer(app, job, came).await
-        }
-        Err(error) => error.into_response(),
-    }
+async fn completion(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    generate::answer(app, caller, request, api::parse_completion).await
 }
 
 fn model_object(app: &App) -> Value {
@@ -110,7 +113,7 @@ fn model_object(app: &App) -> Value {
         "object": "model",
         "created": seconds().saturating_sub(app.levels().uptime_s as u64),
         "owned_by": "card",
-        "meta": { "context": app.context, "vocabulary": app.vocab.len(), "note": app.note },
+        "meta": { "context": app.context, "vocabulary": app.tokenizer.len(), "note": app.note },
     })
 }
 
@@ -131,51 +134,145 @@ async fn model(
     }
 }
 
-async fn tokenize(State(app): State<Arc<App>>, body: Body) -> Result<Json<Value>, ApiError> {
-    let body = object(&app, body)?;
-    // `content` is llama.cpp's word, `prompt` vLLM's.
-    let text = body["content"].as_str().or(body["prompt"].as_str());
-    let text = text.ok_or_else(|| ApiError::field("content", "`content` must be text"))?;
-    let special = body["parse_special"].as_bool().unwrap_or(true);
-    let tokens = app.vocab.tokenize(text, special);
-    let tokens = tokens.map_err(|e| ApiError::invalid(e.to_string()))?;
-    Ok(Json(
-        json!({ "tokens": tokens, "count": tokens.len(), "max_model_len": app.context }),
-    ))
-}
-
-async fn detokenize(State(app): State<Arc<App>>, body: Body) -> Result<Json<Value>, ApiError> {
-    let body = object(&app, body)?;
-    let wrong = || ApiError::field("tokens", "`tokens` must be a list of numbers of tokens");
-    let tokens = body["tokens"].as_array().ok_or_else(wrong)?;
-    let mut text = Vec::new();
-    for token in tokens {
-        let token = token.as_u64().filter(|&t| (t as usize) < app.vocab.len());
-        text.extend(app.vocab.piece(token.ok_or_else(wrong)? as Token, true));
+/// Reads a small request and answers it in a workshop, admitted like any other.
+async fn small<T: Serialize + Send + 'static>(
+    app: Arc<App>,
+    caller: Caller,
+    request: Request,
+    work: fn(&App, &[u8]) -> Result<T, ApiError>,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    let deadline = app.deadline(caller.came);
+    let answer = async {
+        let _place = app.admission.enter()?;
+        let announced = announced(&parts.headers);
+        let received = app.admission.receive(&mut body, announced, deadline);
+        let received = received.await?;
+        let shared = app.clone();
+        // The answer is written there, too: a list of a million tokens takes a while.
+        let work = move || {
+            let answer = work(&shared, &received.bytes)?;
+            serde_json::to_vec(&answer).map_err(|e| ApiError::internal(e.to_string()))
+        };
+        app.admission.prepare(deadline, work).await?
+    };
+    match answer.await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => {
+            app.refused(&caller, &path, &error);
+            if let Some(body) = body {
+                app.admission.discard(body).await;
+            }
+            error.into_response()
+        }
     }
-    let text = String::from_utf8_lossy(&text);
-    Ok(Json(json!({ "content": text, "prompt": text })))
 }
 
-fn object(app: &App, body: Body) -> Result<Value, ApiError> {
-    let body = bytes(app, body)?;
-    serde_json::from_slice(&body)
-        .map_err(|e| ApiError::invalid(format!("the body is not JSON: {e}")))
+async fn tokenize(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    #[derive(Deserialize)]
+    struct Asked {
+        /// llama.cpp's word for the text.
+        content: Option<String>,
+        /// vLLM's.
+        prompt: Option<String>,
+        parse_special: Option<bool>,
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        count: usize,
+        max_model_len: u32,
+        tokens: Vec<Token>,
+    }
+    small(app, caller, request, |app, body| {
+        let asked: Asked = parsed(body)?;
+        let text = asked.content.or(asked.prompt);
+        let text = text.ok_or_else(|| ApiError::field("content", "`content` must be text"))?;
+        let most = most_bytes(app.context).max(LARGEST_TEXT);
+        if text.len() > most {
+            let why = format!("the text has {} bytes; at most {most} are tokenized", text.len());
+            return Err(ApiError::field("content", why));
+        }
+        let special = asked.parse_special.unwrap_or(true);
+        let tokens = app.tokenizer.tokenize(&text, special);
+        let tokens = tokens.map_err(|why| ApiError::field("content", why))?;
+        Ok(Answer {
+            count: tokens.len(),
+            max_model_len: app.context,
+            tokens,
+        })
+    })
+    .await
+}
+
+async fn detokenize(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    #[derive(Deserialize)]
+    struct Asked {
+        tokens: Vec<u64>,
+    }
+    #[derive(Serialize)]
+    struct Answer {
+        content: String,
+        prompt: String,
+    }
+    small(app, caller, request, |app, body| {
+        let asked: Asked = parsed(body)?;
+        let mut text = Vec::new();
+        for token in asked.tokens {
+            let known = Token::try_from(token).ok();
+            let known = known.filter(|&t| (t as usize) < app.tokenizer.len());
+            let wrong = || format!("token {token} is not in the model's vocabulary");
+            let token = known.ok_or_else(|| ApiError::field("tokens", wrong()))?;
+            text.extend(app.tokenizer.piece(token, true));
+            if text.len() > LARGEST_ANSWER {
+                let why = format!("these tokens make more than {LARGEST_ANSWER} bytes of text");
+                return Err(ApiError::field("tokens", why));
+            }
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Answer {
+            content: text.clone(),
+            prompt: text,
+        })
+    })
+    .await
+}
+
+/// A body that is a JSON object with these fields.
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    api::from_body(body)
 }
 
 async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     let levels = app.levels();
-    let (status, word) = match app.is_draining() {
-        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        false => (StatusCode::OK, "ok"),
+    let dead = app.dead();
+    let (status, word) = match (&dead, app.is_draining()) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "dead"),
+        (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (None, false) => (StatusCode::OK, "ok"),
     };
     let body = json!({
         "status": word,
+        "why": dead,
         "running": levels.running,
         "waiting": levels.waiting,
         "drafters": levels.lanes.drafters,
     });
     (status, Json(body))
+}
+
+/// This API as clients and tools read it.
+async fn openapi(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(api::openapi::document(&app.name, env!("CARGO_PKG_VERSION")))
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
@@ -195,9 +292,13 @@ async fn page() -> Response {
     (headers, Html(crate::explain::live_page())).into_response()
 }
 
-/// What every generation does, as it happens.
-async fn live(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let (receiver, ends) = (app.live.subscribe(), app.draining.subscribe());
+/// What one's own generations do, as it happens.
+async fn live(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let watching = app.watchers.clone().try_acquire_owned();
+    let watching = watching.map_err(|_| ApiError::busy(WATCHERS_RETRY_S))?;
     let about = json!({
         "kind": "about",
         "model": app.name,
@@ -205,29 +306,46 @@ async fn live(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Even
         "note": app.note,
         "version": env!("CARGO_PKG_VERSION"),
     });
-    let first = Event::default().data(about.to_string());
-    let state = (receiver, ends, Some(first));
-    let events =
-        futures_util::stream::unfold(state, |(mut receiver, mut ends, first)| async move {
-            if let Some(first) = first {
-                return Some((Ok(first), (receiver, ends, None)));
+    let watcher = Watcher {
+        owner: caller.name,
+        receiver: app.live.subscribe(),
+        ends: app.draining.subscribe(),
+        first: Some(about.to_string()),
+        _watching: watching,
+    };
+    let events = futures_util::stream::unfold(watcher, |mut watcher| async move {
+        Some((Ok(Event::default().data(watcher.next().await?)), watcher))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// A page that looks on.
+struct Watcher {
+    owner: Arc<str>,
+    receiver: Receiver<Shown>,
+    ends: watch::Receiver<bool>,
+    first: Option<String>,
+    _watching: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    /// What comes next for it; `None` when the server ends.
+    async fn next(&mut self) -> Option<String> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            let shown = tokio::select! {
+                // An open page must not hold up a server that ends.
+                _ = self.ends.wait_for(|end| *end) => return None,
+                shown = self.receiver.recv() => shown,
+            };
+            match shown {
+                Ok(shown) if shown.owner == self.owner => return Some(shown.text.to_string()),
+                // Somebody else's; or a page that cannot keep up misses some.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
             }
-            loop {
-                let round = tokio::select! {
-                    // An open page must not hold up a server that ends.
-                    _ = ends.wait_for(|end| *end) => return None,
-                    round = receiver.recv() => round,
-                };
-                match round {
-                    Ok(text) => {
-                        let event = Event::default().data(text.as_str());
-                        return Some((Ok(event), (receiver, ends, None)));
-                    }
-                    // A page that cannot keep up misses some.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                }
-            }
-        });
-    Sse::new(events).keep_alive(KeepAlive::default())
+        }
+    }
 }

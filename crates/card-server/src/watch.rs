@@ -8,54 +8,74 @@ use card_core::engine::Round;
 use card_core::types::{SourceSet, Token};
 use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::generation::Outcome;
+use crate::app::{App, Shown};
+use crate::caller::Caller;
 
-/// A generation that is watched.
-pub struct Watched {
+/// A generation that is watched. Whatever becomes of it, its end is told.
+pub(crate) struct Watched {
+    app: Arc<App>,
     /// Name of the request.
     request: String,
     /// Which of its choices.
     choice: usize,
-    /// When the request came.
-    came: Instant,
+    /// Whose it is.
+    caller: Caller,
+    stage: Stage,
     /// When the client was last sent tokens.
     last: Option<Instant>,
     rounds: usize,
+    tokens: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// It waits for a slot.
+    Waiting,
+    /// Its begin was told.
+    Running,
+    /// Its end was told.
+    Over,
 }
 
 impl Watched {
-    /// Choice `choice` of a request that came at `came`.
-    pub fn new(request: &str, choice: usize, came: Instant) -> Self {
+    /// Choice `choice` of a request.
+    pub(crate) fn new(app: &Arc<App>, request: &str, choice: usize, caller: &Caller) -> Self {
         Watched {
+            app: app.clone(),
             request: request.to_owned(),
             choice,
-            came,
+            caller: caller.clone(),
+            stage: Stage::Waiting,
             last: None,
             rounds: 0,
+            tokens: 0,
         }
     }
 
     /// Name of the request.
-    pub fn request(&self) -> &str {
+    pub(crate) fn request(&self) -> &str {
         &self.request
     }
 
     /// When the request came.
-    pub fn came(&self) -> Instant {
-        self.came
+    pub(crate) fn came(&self) -> Instant {
+        self.caller.came
     }
 
     /// Rounds so far.
-    pub fn rounds(&self) -> usize {
+    pub(crate) fn rounds(&self) -> usize {
         self.rounds
     }
 
-    /// It begins: the prompt, and how it is sampled.
-    pub fn began(&self, app: &App, prompt: &[Token], settings: Value) {
-        self.log(app, || {
+    /// It has a slot and begins: the prompt, and how it is sampled.
+    pub(crate) fn began(&mut self, prompt: &[Token], settings: &Value) {
+        self.stage = Stage::Running;
+        let app = &self.app;
+        self.log(|| {
             json!({
                 "kind": "begin",
+                "who": &*self.caller.name,
+                "peer": self.caller.address(),
                 "prompt_tokens": prompt.len(),
                 "settings": settings,
                 "model": app.name,
@@ -63,33 +83,30 @@ impl Watched {
                 "prompt": app.audited_text(prompt),
             })
         });
-        self.show(
-            app,
-            || json!({ "kind": "begin", "prompt_tokens": prompt.len() }),
-        );
+        self.show(|| json!({ "kind": "begin", "prompt_tokens": prompt.len() }));
     }
 
     /// A round of the engine.
-    pub fn round(&mut self, app: &App, round: &Round) {
-        app.metrics.round(round);
+    pub(crate) fn round(&mut self, round: &Round) {
+        self.app.metrics.round(round);
         if round.prefill && round.tokens.is_empty() {
             return;
         }
         self.rounds += 1;
-        let number = self.rounds;
-        self.log(app, || record(app, round, number, app.audits_text()));
-        self.show(app, || record(app, round, number, true));
+        let (app, number) = (&self.app, self.rounds);
+        self.log(|| record(app, round, number, app.audits_text()));
+        self.show(|| record(app, round, number, true));
     }
 
     /// The client gets tokens.
-    pub fn wrote(&mut self, app: &App, tokens: usize) {
+    pub(crate) fn wrote(&mut self, tokens: usize) {
         let now = Instant::now();
-        let metrics = &app.metrics;
+        let metrics = &self.app.metrics;
         metrics.tokens.inc_by(tokens as u64);
         match self.last {
             None => metrics
                 .first_token
-                .observe(self.came.elapsed().as_secs_f64()),
+                .observe(self.came().elapsed().as_secs_f64()),
             Some(last) => {
                 let each = (now - last).as_secs_f64() / tokens.max(1) as f64;
                 for _ in 0..tokens {
@@ -98,34 +115,51 @@ impl Watched {
             }
         }
         self.last = Some(now);
+        self.tokens += tokens;
     }
 
     /// It is over.
-    pub fn ended(&self, app: &App, finish: &str, outcome: &Outcome) {
+    pub(crate) fn ended(&mut self, finish: &str) {
+        let before = std::mem::replace(&mut self.stage, Stage::Over);
+        match before {
+            Stage::Over => return,
+            Stage::Waiting => {
+                self.log(|| {
+                    json!({
+                        "kind": "refused",
+                        "who": &*self.caller.name,
+                        "peer": self.caller.address(),
+                        "reason": finish,
+                    })
+                });
+                return;
+            }
+            Stage::Running => {}
+        }
         let record = || {
             json!({
                 "kind": "end",
                 "finish": finish,
-                "tokens": outcome.tokens,
+                "tokens": self.tokens,
                 "rounds": self.rounds,
-                "ms": self.came.elapsed().as_secs_f64() * 1e3,
+                "ms": self.came().elapsed().as_secs_f64() * 1e3,
             })
         };
-        self.log(app, record);
-        self.show(app, record);
+        self.log(record);
+        self.show(record);
     }
 
-    fn log(&self, app: &App, record: impl FnOnce() -> Value) {
-        if let Some(audit) = &app.audit
-            && !audit.add(self.named(record()))
-        {
-            app.metrics.audit_lost.inc();
-        }
+    fn log(&self, record: impl FnOnce() -> Value) {
+        self.app.log(|| self.named(record()));
     }
 
-    fn show(&self, app: &App, record: impl FnOnce() -> Value) {
-        if app.live.receiver_count() > 0 {
-            let _ = app.live.send(Arc::new(self.named(record()).to_string()));
+    /// Shows it to its owner.
+    fn show(&self, record: impl FnOnce() -> Value) {
+        if self.app.live.receiver_count() > 0 {
+            let _ = self.app.live.send(Shown {
+                owner: self.caller.name.clone(),
+                text: self.named(record()).to_string().into(),
+            });
         }
     }
 
@@ -134,6 +168,13 @@ impl Watched {
         record["choice"] = self.choice.into();
         record["time"] = now_ms().into();
         record
+    }
+}
+
+impl Drop for Watched {
+    /// Nobody told its end: the client left, or what ran it broke down.
+    fn drop(&mut self) {
+        self.ended("cancelled");
     }
 }
 

@@ -6,6 +6,8 @@
 //! that went wrong can be run again. All figures are simulated, and say so where they are
 //! shown.
 
+#![forbid(unsafe_code)]
+
 pub mod builtin;
 pub mod language;
 mod link;

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use card_core::sampler::SamplingParams;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::keys::{Secret, secret};
 
@@ -147,15 +148,15 @@ Examples:
   card sim --acceptance card-bench/acceptance.jsonl   drafts as right as on your own prompts";
 
 const SERVE_HELP: &str = "\
-Settings come from flags, then the environment, then a file: card.toml in this folder, or
---config FILE. Its keys are the long flags without dashes in front:
+Settings come from flags, then the environment, then the file that --config FILE names. Its keys
+are the long flags without dashes in front:
   model = \"qwen-coder\"
   parallel = 8
 Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/serving.md).";
 
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// Address to listen on; 0.0.0.0 is the whole network, and wants --api-key
+    /// Address to listen on; 0.0.0.0 is the whole network, and wants a key (or --no-key)
     #[arg(
         long,
         default_value = "127.0.0.1",
@@ -166,18 +167,46 @@ pub struct ServeArgs {
     /// Port to listen on; 0 for a free one
     #[arg(long, default_value_t = 8080, env = "CARD_PORT", value_name = "N")]
     pub port: u16,
-    /// A key that clients have to send (may be given several times, or with commas)
+    /// A key that clients have to send (may be given several times, or with commas). Others on
+    /// this machine see it in the list of processes: --api-key-file is safer
     #[arg(
         long,
         env = "CARD_API_KEY",
         hide_env_values = true,
+        hide_default_value = true,
         value_delimiter = ',',
-        value_name = "KEY"
+        value_name = "KEY",
+        value_parser = secret()
     )]
-    pub api_key: Vec<String>,
-    /// A file with keys, one a line
+    pub api_key: Vec<Secret>,
+    /// A file with keys, one a line: NAME: KEY, or KEY. The name is the identity of who sends the
+    /// key: caches, /live and the audit log go by it
     #[arg(long, env = "CARD_API_KEY_FILE", value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// Let everybody who reaches the address use the server, without a key
+    #[arg(long, env = "CARD_NO_KEY", value_parser = BoolishValueParser::new())]
+    pub no_key: bool,
+    /// A key that opens /metrics and nothing else, for Prometheus
+    #[arg(
+        long,
+        env = "CARD_METRICS_KEY",
+        hide_env_values = true,
+        hide_default_value = true,
+        value_name = "KEY",
+        value_parser = secret()
+    )]
+    pub metrics_key: Option<Secret>,
+    /// A file with that key
+    #[arg(long, env = "CARD_METRICS_KEY_FILE", value_name = "FILE")]
+    pub metrics_key_file: Option<PathBuf>,
+    /// Without keys: a name beside localhost by which clients may call this server, like
+    /// host.docker.internal (may be given several times, or with commas)
+    #[arg(long, env = "CARD_ALLOW_HOST", value_delimiter = ',', value_name = "NAME", value_parser = host_name)]
+    pub allow_host: Vec<String>,
+    /// Clients with different keys share what was computed and learned: prefixes of prompts, and
+    /// corrections. Faster, but who measures times can find out what others asked
+    #[arg(long, env = "CARD_SHARE_CACHES", value_parser = BoolishValueParser::new())]
+    pub share_caches: bool,
     /// Certificate chain for HTTPS (PEM)
     #[arg(long, env = "CARD_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -185,55 +214,50 @@ pub struct ServeArgs {
     #[arg(long, env = "CARD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// Web pages of this origin may use the server; * for all [default: none]
-    #[arg(long, env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN")]
+    #[arg(long, env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub cors: Vec<String>,
     /// Name of the model in answers [default: as for --model]
     #[arg(long, env = "CARD_SERVED_NAME", value_name = "NAME")]
     pub name: Option<String>,
     /// Generations at a time; each has its own context
-    #[arg(long, default_value_t = 4, env = "CARD_PARALLEL", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, default_value_t = 4, env = "CARD_PARALLEL", value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
     pub parallel: u32,
     /// Requests that may wait; more get status 429
-    #[arg(long, default_value_t = 64, env = "CARD_QUEUE", value_name = "N")]
+    #[arg(long, default_value_t = 64, env = "CARD_QUEUE", value_name = "N", value_parser = sizes(0..=4096))]
     pub queue: usize,
-    /// Most seconds for a request, waiting included
-    #[arg(
-        long,
-        default_value_t = 600,
-        env = "CARD_REQUEST_TIMEOUT",
-        value_name = "S"
-    )]
+    /// Most seconds for a request, from its first byte, waiting included
+    #[arg(long, default_value_t = 600, env = "CARD_REQUEST_TIMEOUT", value_name = "S", value_parser = seconds(1))]
     pub request_timeout: u64,
+    /// Seconds that a connection may say nothing, or not take what it is sent
+    #[arg(long, default_value_t = 75, env = "CARD_IDLE_TIMEOUT", value_name = "S", value_parser = seconds(1))]
+    pub idle_timeout: u64,
+    /// Most connections at a time
+    #[arg(long, default_value_t = 1024, env = "CARD_MAX_CONNECTIONS", value_name = "N", value_parser = sizes(1..=1 << 20))]
+    pub max_connections: usize,
     /// Largest body of a request
-    #[arg(
-        long,
-        default_value_t = 4096,
-        env = "CARD_MAX_REQUEST_KIB",
-        value_name = "KIB"
-    )]
+    #[arg(long, default_value_t = 4096, env = "CARD_MAX_REQUEST_KIB", value_name = "KIB", value_parser = sizes(1..=65_536))]
     pub max_request_kib: usize,
     /// Seconds that running generations get to finish when the server is stopped
-    #[arg(
-        long,
-        default_value_t = 30,
-        env = "CARD_DRAIN_TIMEOUT",
-        value_name = "S"
-    )]
+    #[arg(long, default_value_t = 30, env = "CARD_DRAIN_TIMEOUT", value_name = "S", value_parser = seconds(0))]
     pub drain_timeout: u64,
     /// Speculate on this share of the requests only, and compare the two (`card report`): 5%
     #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
     pub canary: Option<f64>,
     /// No page at `/`
-    #[arg(long, env = "CARD_NO_PAGE", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
     pub no_page: bool,
     /// Log every candidate and decision to this file (`card audit`, `card explain`)
     #[arg(long, env = "CARD_AUDIT", value_name = "FILE")]
     pub audit: Option<PathBuf>,
     /// The audit log contains prompts and answers too
-    #[arg(long, env = "CARD_AUDIT_TEXT", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CARD_AUDIT_TEXT", value_parser = BoolishValueParser::new())]
     pub audit_text: bool,
+    /// Seal the audit log with the key in this file, so that only who has it can change what
+    /// was written; make one with: openssl rand -hex 32 > FILE
+    #[arg(long, env = "CARD_AUDIT_KEY_FILE", value_name = "FILE")]
+    pub audit_key_file: Option<PathBuf>,
     /// An audit log of this size is set aside and a new one begun
-    #[arg(long, default_value_t = 100, env = "CARD_AUDIT_ROTATE_MIB", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 100, env = "CARD_AUDIT_ROTATE_MIB", value_name = "MIB", value_parser = value_parser!(u64).range(1..=1 << 20))]
     pub audit_rotate_mib: u64,
     /// Send traces to the OpenTelemetry collector at this URL, like http://host:4318
     #[arg(long, env = "CARD_OTLP", value_name = "URL")]
@@ -241,14 +265,14 @@ pub struct ServeArgs {
     /// Let drafters connect here (`card draft --attach`, `card edge`)
     #[arg(long, env = "CARD_ACCEPT_DRAFTERS", value_name = "ADDR:PORT")]
     pub accept_drafters: Option<std::net::SocketAddr>,
-    #[command(flatten)]
-    pub guests: GuestArgs,
-    /// Settings from this file [default: card.toml, if it is there]
-    #[arg(long, value_name = "FILE")]
+    /// Settings from this file, like the card.toml that `card plan` writes
+    #[arg(long, env = "CARD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print the settings and where each comes from, and end
     #[arg(long)]
     pub print_config: bool,
+    #[command(flatten)]
+    pub guests: GuestArgs,
     #[command(flatten)]
     pub model: ModelArgs,
 }
@@ -266,6 +290,76 @@ fn share(text: &str) -> Result<f64, String> {
     match share / of {
         s if (0.0..=1.0).contains(&s) => Ok(s),
         _ => Err("a share is between 0% and 100%".into()),
+    }
+}
+
+/// Seconds, up to a day.
+fn seconds(least: u64) -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(least..=86_400)
+}
+
+/// A number of things in memory.
+fn sizes(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
+}
+
+/// An amount: no less than nothing, and finite.
+fn amount(text: &str) -> Result<f64, String> {
+    let amount: f64 = text.trim().parse().map_err(|_| "it is no number")?;
+    match amount.is_finite() && amount >= 0.0 {
+        true => Ok(amount),
+        false => Err("it is a number from 0 on".into()),
+    }
+}
+
+/// An origin as browsers send it: `https://example.org`, without a path, a slash at the end, or
+/// the port that goes without saying. One that never matches would be a silent mistake.
+fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text == "*" {
+        return Ok(text.into());
+    }
+    let wrong = "an origin is like https://example.org or http://localhost:3000, or * for all";
+    let (scheme, rest) = text.split_once("://").ok_or(wrong)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let letter = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !letter || !scheme.chars().all(plain) {
+        return Err(wrong.into());
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (name, port) = match rest.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (rest, None),
+    };
+    let name = host_name(name).map_err(|_| wrong)?;
+    let usual = match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let port: Option<u16> = match port {
+        Some(port) => Some(port.parse().map_err(|_| wrong)?),
+        None => None,
+    };
+    Ok(match port.filter(|p| Some(*p) != usual) {
+        Some(port) => format!("{scheme}://{name}:{port}"),
+        None => format!("{scheme}://{name}"),
+    })
+}
+
+/// The name of a host, without a scheme or a port, in small letters.
+fn host_name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if let Some(inner) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
+        let address: std::net::Ipv6Addr = inner.parse().map_err(|_| "it is no address")?;
+        return Ok(format!("[{address}]"));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match !name.is_empty() && name.len() <= 253 && name.chars().all(plain) {
+        true => Ok(name.to_ascii_lowercase()),
+        false => Err("a name is like host.docker.internal, without a port".into()),
     }
 }
 
@@ -324,7 +418,7 @@ pub struct DraftModelArgs {
     #[arg(short, long, env = "CARD_DRAFT", default_value = "qwen2.5-coder-0.5b")]
     pub model: String,
     /// Threads in all [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Layers on the GPU [default: all]
     #[arg(long, value_name = "N")]
@@ -364,7 +458,7 @@ pub struct RpcWorkerArgs {
     #[arg(long)]
     pub trusted_network: bool,
     /// Threads [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Devices to compute on, by the names `card devices` shows [default: GPUs, else the CPU]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
@@ -418,23 +512,44 @@ pub struct EdgeArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
-    /// Check that nothing in a log was changed or is missing
-    Verify {
-        /// The files, oldest first
+    /// Check that a log is as it was written, and whole
+    Verify(VerifyArgs),
+    /// Print number and hash of the last record, to be kept elsewhere and given to `verify`
+    Head {
+        /// The log; or some of its files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
     /// List the requests in a log
     List {
-        /// The files, oldest first
+        /// The log, with all files that were set aside from it; or some of its files
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
 }
 
 #[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The log, with all files that were set aside from it; or some of its files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// The key that the log is sealed with (`card serve --audit-key-file`)
+    #[arg(long, env = "CARD_AUDIT_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// A record as `card audit head` printed it earlier: it must still be there; may be repeated
+    #[arg(long, value_name = "N:HASH")]
+    pub anchor: Vec<card_audit::Anchor>,
+    /// The log may begin with the oldest record there is: older files were removed on purpose
+    #[arg(long)]
+    pub from_oldest: bool,
+    /// The files are a part of a log that may end anywhere
+    #[arg(long)]
+    pub without_head: bool,
+}
+
+#[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The files of the log, oldest first
+    /// The log, with all files that were set aside from it; or some of its files
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// Name of the request; what comes after `chatcmpl-` in an answer's id, or `card audit list`
@@ -443,7 +558,7 @@ pub struct ExplainArgs {
     /// Which of its answers
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub choice: usize,
-    /// The page to write
+    /// The page to write, for its owner only; - is standard output
     #[arg(short, long, default_value = "explain.html", value_name = "FILE")]
     pub out: PathBuf,
 }
@@ -486,10 +601,10 @@ pub struct BenchArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub category: Vec<String>,
     /// Most tokens of an answer
-    #[arg(long, default_value_t = 96, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = 96, value_name = "N", value_parser = value_parser!(u32).range(2..))]
     pub tokens: u32,
     /// Times every prompt is asked
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = sizes(1..=100_000))]
     pub repeats: usize,
     /// Temperature; 0 takes the most probable token
     #[arg(long, default_value_t = 0.0, value_name = "T")]
@@ -498,7 +613,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
     /// Chain lengths of draft-then-verify to compare with
-    #[arg(long, default_values_t = [2, 4, 7], value_delimiter = ',', value_name = "N")]
+    #[arg(long, default_values_t = [2, 4, 7], value_delimiter = ',', value_name = "N", value_parser = value_parser!(u32).range(1..=32))]
     pub draft_lens: Vec<u32>,
     /// Vary one thing in place of comparing the modes
     #[arg(long, value_enum)]
@@ -514,9 +629,11 @@ pub struct BenchArgs {
         long,
         env = "CARD_PEER_KEY",
         hide_env_values = true,
-        value_name = "KEY"
+        hide_default_value = true,
+        value_name = "KEY",
+        value_parser = secret()
     )]
-    pub peer_key: Option<String>,
+    pub peer_key: Option<Secret>,
     /// Folder for the report
     #[arg(short, long, default_value = "card-bench", value_name = "DIR")]
     pub out: PathBuf,
@@ -573,7 +690,7 @@ pub struct PlanArgs {
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub prompts: usize,
     /// Most tokens of an answer
-    #[arg(long, default_value_t = 48, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = 48, value_name = "N", value_parser = value_parser!(u32).range(2..))]
     pub tokens: u32,
     /// More draft models to try, of other sizes say
     #[arg(long, value_delimiter = ',', value_name = "MODEL")]
@@ -599,16 +716,16 @@ pub struct ReportArgs {
     #[arg(required = true, value_name = "FILE or URL")]
     pub sources: Vec<String>,
     /// What the machine costs per hour
-    #[arg(long, value_name = "PRICE")]
+    #[arg(long, value_name = "PRICE", value_parser = amount)]
     pub price_per_hour: f64,
     /// What drafting adds per hour, if the drafter has a machine of its own
-    #[arg(long, default_value_t = 0.0, value_name = "PRICE")]
+    #[arg(long, default_value_t = 0.0, value_name = "PRICE", value_parser = amount)]
     pub draft_price_per_hour: f64,
     /// Currency of the prices
     #[arg(long, default_value = "EUR", value_name = "NAME")]
     pub currency: String,
     /// Tokens written in a month, for what that saves
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = amount)]
     pub tokens_per_month: Option<f64>,
     /// Language of the page
     #[arg(long, value_enum, default_value_t = LanguageArg::En)]
@@ -626,7 +743,7 @@ pub struct ExportArgs {
     #[arg(long, default_value_t = 100, value_name = "N")]
     pub prompts: usize,
     /// Most tokens of an answer
-    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = value_parser!(u32).range(2..))]
     pub tokens: u32,
     /// File to write
     #[arg(short, long, default_value = "pairs.jsonl", value_name = "FILE")]
@@ -712,19 +829,19 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value_t = ExactnessArg::Default)]
     pub exactness: ExactnessArg,
     /// Chain length of `--mode draft-then-verify`
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32))]
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = value_parser!(u32).range(1..=32))]
     pub draft_len: u32,
     /// Whether the models run at the same time
     #[arg(long, value_enum, default_value_t = LanesArg::Auto)]
     pub lanes: LanesArg,
     /// Threads in all [default: all cores]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Threads of the drafter when both run on one CPU at the same time [default: a share]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub draft_threads: Option<u32>,
     /// Tokens of context, prompt included [default: 4096, or what the model was trained for]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(64..=1_048_576))]
     pub ctx: Option<u32>,
     /// Layers of the target on the GPU [default: all]
     #[arg(long, value_name = "N")]
@@ -748,10 +865,10 @@ pub struct ModelArgs {
     )]
     pub rpc: Vec<String>,
     /// Most memory for the candidates of one generation
-    #[arg(long, default_value_t = 128, value_name = "KIB")]
+    #[arg(long, default_value_t = 128, value_name = "KIB", value_parser = sizes(0..=1 << 20))]
     pub cache_kib: usize,
     /// Do not use, or add to, what earlier runs learned (docs/sources.md)
-    #[arg(long, env = "CARD_NO_MEMORY", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "CARD_NO_MEMORY", value_parser = BoolishValueParser::new())]
     pub no_memory: bool,
     /// Pace the models like devices you do not have: a TOML file or a built-in profile
     #[arg(long, value_name = "PROFILE", hide_short_help = true)]
@@ -830,10 +947,10 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
             penalty_window: self.repeat_last_n,
-            logit_bias: Vec::new(),
+            logit_bias: Default::default(),
             seed: self.seed.unwrap_or_else(fresh),
         };
-        params.validate()?;
+        params.clone().checked()?;
         Ok(params)
     }
 }

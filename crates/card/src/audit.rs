@@ -1,70 +1,321 @@
 //! `card audit` and `card explain`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use card_audit as audit;
+use card_audit::{AuditKey, Check, Report};
 use card_server::explain;
+use serde_json::Value;
 
-use crate::args::{AuditCommand, ExplainArgs};
+use crate::args::{AuditCommand, ExplainArgs, VerifyArgs};
 
 /// `card audit`.
 pub fn run(command: &AuditCommand) -> Result<ExitCode> {
     match command {
-        AuditCommand::Verify { files } => {
-            let verified = audit::verify(files)?;
-            let whole = verified.first.bytes().all(|b| b == b'0');
-            println!("{} records, each follows the one before", verified.records);
-            if verified.records > 0 && !whole {
-                println!(
-                    "the first follows {}; an older file comes before it",
-                    verified.first
-                );
-            }
-            println!("last hash: {}", verified.last);
-            println!("compare it with one you noted elsewhere: a cut at the end shows only there");
+        AuditCommand::Verify(args) => verify(args),
+        AuditCommand::Head { files } => {
+            let files = audit::files(files)?;
+            let Some(head) = audit::head(&files)? else {
+                bail!("there is no record in the log");
+            };
+            println!("{head}");
+            eprintln!(
+                "keep it where nobody who can write the log can change it; \
+                 `card audit verify FILE --anchor N:HASH` compares"
+            );
+            Ok(ExitCode::SUCCESS)
         }
         AuditCommand::List { files } => {
-            let mut requests: BTreeMap<String, (String, String)> = BTreeMap::new();
-            for record in audit::read(files, None)? {
-                let id = record["request"].as_str().unwrap_or_default().to_owned();
-                let entry = requests.entry(id).or_default();
-                match record["kind"].as_str() {
-                    Some("begin") => entry.0 = format!("{} prompt tokens", record["prompt_tokens"]),
-                    Some("end") => {
-                        let ms = record["ms"].as_f64().unwrap_or_default();
-                        entry.1 = format!(
-                            "{} tokens in {} rounds, {:.1} s, {}",
-                            record["tokens"],
-                            record["rounds"],
-                            ms / 1e3,
-                            record["finish"].as_str().unwrap_or_default()
-                        );
-                    }
-                    _ => {}
-                }
-            }
-            for (id, (begin, end)) in requests {
-                println!("{id:20} {begin:22} {end}");
-            }
+            print!("{}", list(&audit::files(files)?)?);
+            Ok(ExitCode::SUCCESS)
         }
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(args: &VerifyArgs) -> Result<ExitCode> {
+    let check = Check {
+        key: args
+            .key_file
+            .as_deref()
+            .map(AuditKey::from_file)
+            .transpose()?,
+        anchors: args.anchor.clone(),
+        from_oldest: args.from_oldest,
+        without_head: args.without_head,
+    };
+    let report = audit::verify(&audit::files(&args.files)?, &check)?;
+    print!("{}", found(&report, &check));
+    for problem in &report.problems {
+        eprintln!("{}", plain(&problem.to_string()));
+    }
+    Ok(match report.problems.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// What a log is, in words.
+fn found(report: &Report, check: &Check) -> String {
+    let mut text = String::new();
+    for gap in &report.gaps {
+        let lost = match gap.lost {
+            Some(lost) => format!("{lost} records were lost"),
+            None => "records may have been lost".to_owned(),
+        };
+        let until = gap.until.unwrap_or_default();
+        let since = gap.since.unwrap_or(until);
+        let _ = writeln!(
+            text,
+            "gap after record {}: {lost} between {since} and {until} (ms since 1970): {}",
+            gap.after,
+            plain(&gap.why)
+        );
+    }
+    if !report.problems.is_empty() {
+        let count = report.problems.len();
+        let _ = writeln!(text, "{} records, {count} problems", report.records);
+        return text;
+    }
+    let _ = writeln!(
+        text,
+        "{} records, each follows the one before",
+        report.records
+    );
+    let _ = match &check.key {
+        Some(key) => writeln!(
+            text,
+            "sealed with the key {}: only who has it can have written them",
+            key.id()
+        ),
+        None => writeln!(
+            text,
+            "without a key: this finds accidents; whoever can write the log can write it anew"
+        ),
+    };
+    if let Some(last) = &report.last {
+        let after = match report.headed {
+            Some(headed) if headed < last.n => {
+                format!(" (the head names record {headed}: a cut after it would not show)")
+            }
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "last: {last}{after}");
+    }
+    if check.anchors.is_empty() {
+        text.push_str(
+            "no anchor: an older copy of the whole log would pass (see `card audit head`)\n",
+        );
+    }
+    text
+}
+
+/// The requests of a log, a line each, and how many were refused.
+fn list(files: &[PathBuf]) -> Result<String> {
+    #[derive(Default)]
+    struct Request {
+        who: String,
+        begin: String,
+        end: String,
+    }
+    let mut requests: BTreeMap<String, Request> = BTreeMap::new();
+    let mut refused: BTreeMap<(String, String), u64> = BTreeMap::new();
+    audit::visit(files, &mut |record: Value| {
+        let text = |name: &str| plain(record[name].as_str().unwrap_or_default());
+        let who = match text("who") {
+            name if name.is_empty() => text("peer"),
+            name => name,
+        };
+        let id = text("request");
+        let kind = record["kind"].as_str().unwrap_or_default();
+        if kind == "refused" {
+            let reason = format!("{} {}", record["status"], text("reason"));
+            if id.is_empty() {
+                *refused.entry((who, reason)).or_default() += 1;
+            } else {
+                let request = requests.entry(id).or_default();
+                request.who = who;
+                request.end = format!("refused: {reason}");
+            }
+            return;
+        }
+        // The log's own records are about no request.
+        if id.is_empty() {
+            return;
+        }
+        let request = requests.entry(id).or_default();
+        if !who.is_empty() {
+            request.who = who;
+        }
+        match kind {
+            "begin" => request.begin = format!("{} prompt tokens", record["prompt_tokens"]),
+            "end" => {
+                let ms = record["ms"].as_f64().unwrap_or_default();
+                request.end = format!(
+                    "{} tokens in {} rounds, {:.1} s, {}",
+                    record["tokens"],
+                    record["rounds"],
+                    ms / 1e3,
+                    text("finish")
+                );
+            }
+            _ => {}
+        }
+    })?;
+    let mut text = String::new();
+    for (id, Request { who, begin, end }) in requests {
+        let _ = writeln!(text, "{id:20} {who:16} {begin:22} {end}");
+    }
+    for ((who, reason), count) in refused {
+        let _ = writeln!(text, "{:20} {who:16} {count} refused: {reason}", "-");
+    }
+    Ok(text)
+}
+
+/// A text without what would steer a terminal.
+fn plain(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// `card explain`.
 pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let id = args.request.rsplit('-').next().unwrap_or_default();
-    let mut records = audit::read(&args.files, Some(id))?;
+    let mut records = audit::read(&audit::files(&args.files)?, Some(id))?;
     records.retain(|r| r["choice"] == args.choice);
     ensure!(
         !records.is_empty(),
         "there is no request {id:?} (choice {}) in the log; `card audit list` shows what there is",
         args.choice
     );
-    std::fs::write(&args.out, explain::page(&records))
+    let page = explain::page(&records);
+    if args.out == Path::new("-") {
+        print!("{page}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    write_private(&args.out, page.as_bytes())
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     eprintln!("written: {}", args.out.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file that only its owner reads, at once or not at all; what may be a prompt is in
+/// it. A link is not followed.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Ok(there) = path.symlink_metadata() {
+        ensure!(
+            there.is_file(),
+            "it is no regular file; name another, or - for standard output"
+        );
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Such a file is made for its owner only.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use card_audit::{Audit, AuditConfig};
+    use serde_json::json;
+
+    use super::*;
+
+    fn log(folder: &Path, records: &[Value]) -> Vec<PathBuf> {
+        let path = folder.join("audit.jsonl");
+        let config = AuditConfig {
+            path: path.clone(),
+            text: true,
+            rotate_bytes: 1 << 20,
+            key: None,
+        };
+        let audit = Audit::open(config, || panic!("lost")).unwrap();
+        for record in records {
+            assert!(audit.add(record.clone()));
+        }
+        vec![path]
+    }
+
+    #[test]
+    fn each_request_is_listed_with_who_asked_and_how_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = [
+            json!({ "kind": "begin", "request": "a", "who": "ann", "peer": "10.0.0.1", "prompt_tokens": 7 }),
+            json!({ "kind": "round", "request": "a" }),
+            json!({ "kind": "end", "request": "a", "tokens": 3, "rounds": 2, "ms": 1500.0, "finish": "stop" }),
+            json!({ "kind": "begin", "request": "b", "peer": "10.0.0.2", "prompt_tokens": 1 }),
+            json!({ "kind": "refused", "request": "c", "who": "cy", "status": 429, "reason": "queue" }),
+            json!({ "kind": "refused", "peer": "10.0.0.9", "status": 401, "reason": "key" }),
+            json!({ "kind": "refused", "peer": "10.0.0.9", "status": 401, "reason": "key" }),
+            json!({ "kind": "refused", "who": "\u{1b}[2Jevil\n", "status": 401, "reason": "key" }),
+        ];
+        let text = list(&log(folder.path(), &records)).unwrap();
+        let lines: Vec<String> = text
+            .lines()
+            .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "a ann 7 prompt tokens 3 tokens in 2 rounds, 1.5 s, stop",
+                "b 10.0.0.2 1 prompt tokens",
+                "c cy refused: 429 queue",
+                "- 10.0.0.9 2 refused: 401 key",
+                "- \u{fffd}[2Jevil\u{fffd} 1 refused: 401 key",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_found_says_what_it_proves() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = log(
+            folder.path(),
+            &[json!({ "kind": "gap", "lost": 4, "why": "full" })],
+        );
+        let check = Check::default();
+        let report = audit::verify(&files, &check).unwrap();
+        let text = found(&report, &check);
+        for part in [
+            "gap after record 2: 4 records were lost",
+            "4 records, each follows the one before",
+            "without a key",
+            "last: 4:",
+            "no anchor",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_page_is_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("page.html");
+        std::fs::write(&path, "an old page that is longer").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        write_private(&path, b"new").unwrap();
+        let mode = path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            (mode, std::fs::read(&path).unwrap()),
+            (0o600, b"new".to_vec())
+        );
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(write_private(&link, b"other").is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
 }

@@ -23,8 +23,14 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let session = Session::start(&args.model, catalogue, false)?;
     let template = session.rig.template.as_ref().ok_or(ChatError::None)?;
     let mut editor = DefaultEditor::new().context("cannot use this terminal")?;
-    let history = Store::open()?.models().with_file_name("chat-history");
-    let _ = editor.load_history(&history);
+    // What was typed is kept for the next time, readable by its owner only.
+    let history = match args.model.no_memory {
+        true => None,
+        false => Some(Store::open()?.chat_history()),
+    };
+    if let Some(file) = &history {
+        let _ = editor.load_history(file);
+    }
     let system = args.system.iter().map(|s| Message::new("system", s));
     let opening: Vec<Message> = system.collect();
     let mut messages = opening.clone();
@@ -84,9 +90,11 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             }
         }
     }
-    let saved = history.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if saved.is_ok() {
-        let _ = editor.save_history(&history);
+    if let Some(file) = &history {
+        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if made.is_ok() {
+            let _ = editor.save_history(file);
+        }
     }
     session.end();
     Ok(ExitCode::SUCCESS)

@@ -32,10 +32,9 @@ pub struct Files {
 
 /// Finds the files, fetching what the catalogue has and the user has not.
 pub fn find_files(args: &ModelArgs, catalogue: &Catalogue, store: &Store) -> Result<Files> {
-    let is_file = |name: &str| name.ends_with(".gguf") || std::path::Path::new(name).exists();
     let get = |name: &str| -> Result<(PathBuf, Option<PathBuf>)> {
-        if is_file(name) {
-            return Ok((PathBuf::from(name), None));
+        if let Some(file) = catalogue.file(name) {
+            return Ok((file.to_owned(), None));
         }
         let (target, draft) = catalogue.resolve(name)?;
         let target = fetch::fetch(store, target)?;

@@ -1,5 +1,7 @@
 //! The `card` command.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod audit;
 mod bench;
@@ -11,6 +13,7 @@ mod emulation;
 mod export;
 mod generate;
 mod interrupt;
+mod keys;
 mod lighter;
 mod link;
 mod loader;
@@ -23,6 +26,7 @@ mod report;
 mod rig;
 mod roi;
 mod serve;
+mod served;
 mod session;
 mod show;
 mod simulate;
@@ -129,7 +133,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
 
 fn rpc_worker(args: &args::RpcWorkerArgs) -> Result<ExitCode> {
     anyhow::ensure!(
-        args.listen.ip().is_loopback() || args.trusted_network,
+        args.listen.ip().to_canonical().is_loopback() || args.trusted_network,
         "the protocol has neither keys nor encryption: whoever reaches {} can read the model and use \
          up this machine. If only machines you trust do, add --trusted-network; else listen on \
          127.0.0.1 and forward the port (ssh -L, WireGuard)",
@@ -190,8 +194,7 @@ fn quantize(
     output: &std::path::Path,
     weights: progress::Weights,
 ) -> Result<ExitCode> {
-    let named = input.to_str().filter(|_| !input.exists());
-    let input = match named.and_then(|name| catalogue.model(name)) {
+    let input = match input.to_str().and_then(|name| catalogue.model(name)) {
         Some(model) => fetch::fetch(&Store::open()?, model)?,
         None => input.to_owned(),
     };

@@ -1,18 +1,26 @@
 //! What is kept from one run to the next: what the sources' words are worth for a pair,
 //! and what the target wrote before (docs/sources.md says what is in these files).
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use card_core::acceptance::Acceptance;
 use card_core::engine::Memory;
 use card_core::sources::Corrections;
 use card_llama::LlamaModel;
+use sha2::{Digest, Sha256};
 
 use crate::models::store::Store;
 use crate::profile::short_name;
 
 /// Size of the correction cache.
 const CORRECTION_BYTES: usize = 4 << 20;
+/// No file is read beyond this.
+const MOST_BYTES: u64 = 64 << 20;
+/// How a file begins.
+const MAGIC: [u8; 8] = *b"CARDmem1";
+/// Length of a SHA-256.
+const SUM_BYTES: usize = 32;
 
 /// Where the memory of a pair is.
 pub struct Kept {
@@ -32,44 +40,86 @@ impl Kept {
             store.memory().join(name)
         };
         Kept {
-            acceptance: file(&pair, "acceptance.json"),
+            acceptance: file(&pair, "acceptance"),
             corrections: file(&target_name, "corrections"),
             vocabulary: target.vocab().fingerprint(),
         }
     }
 
-    /// What was kept; the rest begins anew. Broken files are told and left out.
+    /// What was kept; the rest begins anew. A damaged file is told and set aside: it never keeps
+    /// a command from starting, and never proposes what is not a token.
     pub fn load(&self) -> Memory {
-        let read = |file: &Path| std::fs::read(file).ok();
-        let acceptance = read(&self.acceptance).and_then(|bytes| {
-            let acceptance = serde_json::from_slice(&bytes);
-            let acceptance: card_core::acceptance::Acceptance = acceptance.ok()?;
-            acceptance.fits().then_some(acceptance)
+        let acceptance = kept(&self.acceptance, |bytes| {
+            let acceptance: Acceptance =
+                serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+            let fits = acceptance.fits().then_some(acceptance);
+            fits.ok_or_else(|| "it is of another version".to_owned())
+        });
+        let corrections = kept(&self.corrections, |bytes| {
+            Corrections::from_bytes(bytes, self.vocabulary).map_err(|e| e.to_string())
         });
         let fresh = || Corrections::new(CORRECTION_BYTES, self.vocabulary);
-        let corrections = match read(&self.corrections) {
-            None => fresh(),
-            Some(bytes) => Corrections::from_bytes(&bytes, self.vocabulary).unwrap_or_else(|e| {
-                tracing::warn!("{} is not used: {e}", self.corrections.display());
-                fresh()
-            }),
-        };
         Memory {
             acceptance: acceptance.unwrap_or_default(),
-            corrections: Some(corrections),
+            corrections: Some(corrections.unwrap_or_else(fresh)),
         }
     }
 
     /// Keeps it. Two runs at once do not mix; the later one's file stays.
     pub fn save(&self, memory: &Memory) {
         let acceptance = serde_json::to_vec(&memory.acceptance).map_err(std::io::Error::other);
-        let acceptance = acceptance.and_then(|bytes| replace(&self.acceptance, &bytes));
+        let acceptance = acceptance.and_then(|bytes| replace(&self.acceptance, &seal(&bytes)));
         let corrections = memory.corrections.as_ref().map(Corrections::to_bytes);
-        let corrections = corrections.map_or(Ok(()), |bytes| replace(&self.corrections, &bytes));
+        let corrections =
+            corrections.map_or(Ok(()), |bytes| replace(&self.corrections, &seal(&bytes)));
         if let Err(error) = acceptance.and(corrections) {
             tracing::warn!("cannot keep what was learned: {error}");
         }
     }
+}
+
+/// What a file holds, if it is there and whole.
+fn kept<T>(file: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Option<T> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(file).and_then(|f| f.take(MOST_BYTES).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!("{} is not used: {error}", file.display());
+            return None;
+        }
+    }
+    let whole = unseal(&bytes).ok_or_else(|| "it is damaged, or of another version".to_owned());
+    match whole.and_then(parse) {
+        Ok(kept) => Some(kept),
+        Err(why) => {
+            let mut aside = file.as_os_str().to_owned();
+            aside.push(".damaged");
+            let moved = std::fs::rename(file, &aside);
+            let end = match moved {
+                Ok(()) => format!("it is set aside as {}", Path::new(&aside).display()),
+                Err(error) => format!("it cannot be set aside: {error}"),
+            };
+            tracing::warn!("{} is not used: {why}; {end}", file.display());
+            None
+        }
+    }
+}
+
+/// A content behind its checksum.
+fn seal(content: &[u8]) -> Vec<u8> {
+    let mut sealed = MAGIC.to_vec();
+    sealed.extend(Sha256::digest(content).iter());
+    sealed.extend(content);
+    sealed
+}
+
+/// The content, if it is what was sealed.
+fn unseal(sealed: &[u8]) -> Option<&[u8]> {
+    let (sum, content) = sealed.strip_prefix(&MAGIC)?.split_at_checked(SUM_BYTES)?;
+    let right = Sha256::digest(content).iter().eq(sum.iter());
+    right.then_some(content)
 }
 
 /// Puts a whole file in the place of another, readable by its owner only.
@@ -80,4 +130,91 @@ fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     new.write_all(bytes)?;
     new.persist(file)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VOCABULARY: u64 = 7;
+
+    fn kept_in(dir: &Path) -> Kept {
+        Kept {
+            acceptance: dir.join("a.acceptance"),
+            corrections: dir.join("a.corrections"),
+            vocabulary: VOCABULARY,
+        }
+    }
+
+    /// Of a size that a new one does not have.
+    fn small() -> Memory {
+        Memory {
+            acceptance: Acceptance::default(),
+            corrections: Some(Corrections::new(1 << 12, VOCABULARY)),
+        }
+    }
+
+    fn bytes(memory: &Memory) -> usize {
+        memory.corrections.as_ref().map_or(0, Corrections::bytes)
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_and_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept_in(dir.path());
+        kept.save(&small());
+        assert_eq!(bytes(&kept.load()), bytes(&small()));
+        #[cfg(unix)]
+        for file in [&kept.acceptance, &kept.corrections] {
+            use std::os::unix::fs::MetadataExt;
+            let mode = std::fs::metadata(file).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_file_with_any_bit_changed_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept_in(dir.path());
+        for file in [&kept.acceptance, &kept.corrections] {
+            kept.save(&small());
+            let whole = std::fs::read(file).unwrap();
+            let step = (whole.len() / 24).max(1);
+            for at in (0..whole.len()).step_by(step) {
+                let mut changed = whole.clone();
+                changed[at] ^= 1 << (at % 8);
+                refused(&kept, file, &changed);
+            }
+            // Cut, longer, empty, and what an earlier version wrote.
+            refused(&kept, file, &whole[..whole.len() - 1]);
+            refused(&kept, file, &[&whole[..], b"x"].concat());
+            refused(&kept, file, b"");
+            refused(&kept, file, &whole[MAGIC.len() + SUM_BYTES..]);
+        }
+    }
+
+    fn refused(kept: &Kept, file: &Path, content: &[u8]) {
+        kept.save(&small());
+        std::fs::write(file, content).unwrap();
+        let memory = kept.load();
+        assert!(!file.exists());
+        let mut aside = file.as_os_str().to_owned();
+        aside.push(".damaged");
+        assert_eq!(std::fs::read(aside).unwrap(), content);
+        if file == kept.corrections {
+            assert_ne!(bytes(&memory), bytes(&small()));
+        }
+    }
+
+    #[test]
+    fn what_another_vocabulary_wrote_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = kept_in(dir.path());
+        kept.save(&small());
+        let other = Kept {
+            vocabulary: VOCABULARY + 1,
+            ..kept_in(dir.path())
+        };
+        assert_ne!(bytes(&other.load()), bytes(&small()));
+    }
 }

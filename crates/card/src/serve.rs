@@ -5,24 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use card_audit::AuditConfig;
+use card_audit::{AuditConfig, AuditKey};
 use card_core::engine::Memory;
 use card_engine::Engine;
 use card_link::ServerSecurity;
-use card_server::{Served, ServerConfig};
+use card_server::{ConnectionLimits, Key, ServeError, Served, ServerConfig};
 
 use crate::args::{ExactnessArg, ServeArgs};
 use crate::interrupt::Listener;
+use crate::keys::NamedKey;
 use crate::link;
 use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
+use crate::served::{ServedTemplate, ServedVocab};
+
+/// Most time for the body of a request to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let config = config(args)?;
-    if config.keys.is_empty() && !config.host.is_loopback() {
+    if args.no_key && !config.host.to_canonical().is_loopback() {
         tracing::warn!(
-            "everybody who reaches {} can use this server; set --api-key to change that",
+            "--no-key: everybody who reaches {} can use this server",
             config.host
         );
     }
@@ -49,8 +54,8 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let note = note.map(|e| format!("emulated devices: {}", e.title));
     let served = Served {
         engine,
-        vocab: rig.vocab.clone(),
-        template: rig.template.clone(),
+        tokenizer: Arc::new(ServedVocab(rig.vocab.clone())),
+        template: rig.template.clone().map(|t| Arc::new(ServedTemplate(t)) as _),
         name: args
             .name
             .clone()
@@ -74,7 +79,7 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         .thread_name("card-http")
         .build()
         .context("cannot start the server's threads")?;
-    runtime.block_on(card_server::serve(
+    let served = runtime.block_on(card_server::serve(
         served,
         config,
         stopped(),
@@ -88,9 +93,15 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             }
         },
         move |memory: &Memory| keeper.keep(memory),
-    ))?;
+    ));
     drop(listener);
     runtime.shutdown_timeout(Duration::from_secs(5));
+    if let Err(error @ ServeError::Engine(_)) = &served {
+        // A thread that hangs would keep the process; what supervises it waits for its end.
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,38 +158,51 @@ async fn stopped() {
 }
 
 fn config(args: &ServeArgs) -> Result<ServerConfig> {
-    let mut keys = args.api_key.clone();
-    if let Some(file) = &args.api_key_file {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read keys from {}", file.display()))?;
-        let lines = text.lines().map(str::trim);
-        keys.extend(
-            lines
-                .filter(|l| !l.is_empty() && !l.starts_with('#'))
-                .map(str::to_owned),
-        );
-        anyhow::ensure!(!keys.is_empty(), "there is no key in {}", file.display());
+    let access = args.access()?;
+    for warning in &access.warnings {
+        tracing::warn!("{warning}");
     }
-    anyhow::ensure!(!keys.iter().any(String::is_empty), "an API key is empty");
+    let audit = args.audit.clone().map(|path| -> Result<AuditConfig> {
+        let key = args.audit_key_file.as_deref();
+        Ok(AuditConfig {
+            path,
+            text: args.audit_text,
+            rotate_bytes: args.audit_rotate_mib << 20,
+            key: key.map(AuditKey::from_file).transpose()?,
+        })
+    });
+    let idle = Duration::from_secs(args.idle_timeout);
     Ok(ServerConfig {
         host: args.host,
         port: args.port,
-        keys,
+        keys: access.keys.iter().map(key).collect(),
+        metrics_key: access.metrics_key.map(|k| k.expose().to_owned()),
+        allow_hosts: args.allow_host.clone(),
+        share_caches: args.share_caches,
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
         cors: args.cors.clone(),
         parallel: args.parallel as usize,
         queue: args.queue,
-        request_timeout: Duration::from_secs(args.request_timeout.max(1)),
-        max_request_bytes: args.max_request_kib.max(1).saturating_mul(1024),
+        request_timeout: Duration::from_secs(args.request_timeout),
+        body_timeout: BODY_TIMEOUT.min(idle),
+        max_request_bytes: args.max_request_kib.saturating_mul(1024),
+        connections: ConnectionLimits {
+            most: args.max_connections,
+            idle,
+            stalled: idle,
+        },
         drain_timeout: Duration::from_secs(args.drain_timeout),
         canary: args.canary,
         page: !args.no_page,
-        audit: args.audit.clone().map(|path| AuditConfig {
-            path,
-            text: args.audit_text,
-            rotate_bytes: args.audit_rotate_mib << 20,
-        }),
+        audit: audit.transpose()?,
     })
+}
+
+fn key(key: &NamedKey) -> Key {
+    Key {
+        name: key.name.clone(),
+        secret: key.key.expose().to_owned(),
+    }
 }
 
 /// `models/x.gguf` is served as `x`.

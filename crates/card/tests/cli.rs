@@ -447,6 +447,160 @@ fn pull_wants_room_first() {
 }
 
 #[test]
+fn a_working_folder_runs_nothing_and_sets_nothing() {
+    let shop = Shop::new(13, TOY);
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("it-ran");
+    let code = format!("open({:?}, 'w').close()\n", mark.to_str().unwrap());
+    fs::create_dir(folder.path().join("pip")).unwrap();
+    // Whatever Python may look for by itself.
+    for name in [
+        "pip/__main__.py",
+        "pip/__init__.py",
+        "sitecustomize.py",
+        "usercustomize.py",
+        "runpy.py",
+        "json.py",
+    ] {
+        fs::write(folder.path().join(name), &code).unwrap();
+    }
+    let mut command = shop.pull();
+    command.current_dir(folder.path());
+    command.env("PYTHONPATH", folder.path());
+    command.env("PYTHONSTARTUP", folder.path().join("json.py"));
+    command.assert().success();
+    assert!(!mark.exists());
+    // Settings are not taken from a file that nobody named.
+    fs::write(folder.path().join("card.toml"), "port = 9999").unwrap();
+    let print = |arguments: &[&str], named: Option<&str>| {
+        let mut command = card();
+        command.args(["serve", "--print-config"]).args(arguments);
+        command.current_dir(folder.path());
+        command.envs(named.map(|file| ("CARD_CONFIG", file)));
+        command.assert().success()
+    };
+    print(&[], None)
+        .stdout(contains("9999").not())
+        .stderr(contains("card.toml in this folder is not used"));
+    for assert in [
+        print(&["--config", "card.toml"], None),
+        print(&[], Some("card.toml")),
+    ] {
+        assert
+            .stdout(contains("port = 9999"))
+            .stderr(contains("settings from card.toml"));
+    }
+}
+
+#[test]
+fn what_pip_says_is_told_however_much_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let shop = Shop::new(13, TOY);
+    let python = shop.dir.path().join("python");
+    let script = "#!/bin/sh\nhead -c 1000000 /dev/zero | tr '\\0' x >&2\n\
+                  printf '\\nthe last word\\n\\n' >&2\nexit 1\n";
+    fs::write(&python, script).unwrap();
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = shop.pull();
+    command.env("CARD_PYTHON", &python);
+    refuses(command, "the last word");
+}
+
+#[test]
+fn pull_refuses_what_is_larger_than_the_model() {
+    let shop = Shop::new(6, TOY);
+    refuses(shop.pull(), "more than the 2 bytes that are missing");
+    assert!(!shop.models().join("toy.gguf.part").exists());
+}
+
+/// A `card` that waits for a prompt, which ends with its input, with SIGHUP ignored from the
+/// start or not.
+fn waiting(hangup: &str) -> (std::process::Child, std::process::ChildStdin) {
+    let mut command = Command::new("env");
+    command.arg(hangup).arg(env!("CARGO_BIN_EXE_card"));
+    command.arg("generate").stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    // Until it catches SIGTERM.
+    loop {
+        let text = fs::read_to_string(&status).unwrap();
+        let mask = text.lines().find_map(|l| l.strip_prefix("SigCgt:"));
+        let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+        if mask & (1 << 14) != 0 {
+            return (child, stdin);
+        }
+        assert!(std::time::Instant::now() < end, "it does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_closed_terminal_ends_it_unless_that_was_to_be_ignored() {
+    let signal = |child: &std::process::Child, name: &str| {
+        let id = child.id().to_string();
+        Command::new("kill").args([name, &id]).assert().success();
+    };
+    let (mut child, _stdin) = waiting("--default-signal=HUP");
+    signal(&child, "-HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(129));
+    let (mut child, _stdin) = waiting("--ignore-signal=HUP");
+    signal(&child, "-HUP");
+    // What ends it is the second one.
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn what_is_typed_is_kept_for_its_owner_only_and_not_without_memory() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    let models = small_model().parent().unwrap().to_owned();
+    std::os::unix::fs::symlink(models, home.path().join("models")).unwrap();
+    let history = home.path().join("chat-history");
+    let talk = |more: &[&str]| {
+        let mut command = card();
+        command.args(["chat", "-m", "smol", "--mode", "plain", "-n", "2"]);
+        command.args(more).env("CARD_HOME", home.path());
+        command.env_remove("CARD_NO_MEMORY").stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(b"Good morning.\n/quit\n").unwrap();
+        drop(stdin);
+        assert!(child.wait().unwrap().success());
+    };
+    talk(&["--no-memory"]);
+    assert!(!history.exists());
+    talk(&[]);
+    let mode = fs::metadata(&history).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_server_open_to_a_network_is_refused_unless_that_is_said() {
+    for host in ["0.0.0.0", "::", "192.0.2.1"] {
+        let mut command = card();
+        command.args(["serve", "-m", "nowhere.gguf", "--host", host]);
+        refuses(command, "--no-key");
+    }
+    // With a key, or the word, the next thing is to look for the model.
+    for more in [["--api-key", "a-good-key"], ["--no-key", "--no-page"]] {
+        let mut command = card();
+        command.args(["serve", "-m", "nowhere.gguf", "--host", "0.0.0.0"]);
+        command.args(more);
+        refuses(command, "Is the path right?");
+    }
+    for (name, value) in [("CARD_API_KEY", ""), ("CARD_METRICS_KEY", "")] {
+        let mut command = card();
+        command
+            .args(["serve", "-m", "nowhere.gguf"])
+            .env(name, value);
+        refuses(command, "a value is required");
+    }
+}
+
+#[test]
 fn pull_says_what_is_missing() {
     let shop = Shop::new(13, TOY);
     let mut command = shop.pull();

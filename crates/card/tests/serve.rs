@@ -493,7 +493,7 @@ fn settings_come_from_flags_then_environment_then_the_file() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
         command
             .current_dir(dir.path())
-            .args(["serve", "--print-config"])
+            .args(["serve", "--print-config", "--config", "card.toml"])
             .args(arguments);
         let output = command.env("CARD_QUEUE", "7").output().unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()

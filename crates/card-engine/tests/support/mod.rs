@@ -142,6 +142,9 @@ impl Model for Spoilt {
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         self.inner.apply(op)
     }
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.inner.reset()
+    }
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
         self.inner.forward(forward)?;
         self.spoilt = forward
@@ -200,6 +203,9 @@ impl Model for Recorder {
     }
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         self.inner.apply(op)
+    }
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.inner.reset()
     }
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
         self.positions = forward.rows.iter().map(|r| r.position).collect();

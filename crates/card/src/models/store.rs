@@ -21,6 +21,8 @@ impl Store {
                 .context("this system names no cache directory; set CARD_HOME to one")?
                 .join("card"),
         };
+        // Other programs that are given its paths run in other directories.
+        let root = std::path::absolute(root).context("CARD_HOME is set, but to no directory")?;
         Ok(Store { root })
     }
 
@@ -42,6 +44,11 @@ impl Store {
     /// Directory of what was learned from generations.
     pub fn memory(&self) -> PathBuf {
         self.root.join("memory")
+    }
+
+    /// What was typed into `card chat`.
+    pub fn chat_history(&self) -> PathBuf {
+        self.root.join("chat-history")
     }
 
     /// Where the file of a model is, or will be.

@@ -1,0 +1,394 @@
+//! The channels to a drafter on another lane, here or elsewhere.
+//!
+//! The target never waits for a drafter. What a drafter does not take waits in an
+//! [`Outbox`]; if that overflows, or the drafter owes an answer for too long, the link is of
+//! no use. What a drafter says is believed of the sequences it was told of, and no more of it
+//! at a time than the target can take in beside its work.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use card_core::drafter::{DraftInput, Drafted};
+use card_core::types::SequenceId;
+use crossbeam_channel::{TryRecvError, TrySendError};
+
+use crate::outbox::Outbox;
+use crate::pipe::{PipeReceiver, PipeSender, pipe};
+use crate::places::Place;
+use crate::pulse::Pulse;
+
+/// Expansions of one message that are looked at, and of all messages of a round.
+pub(crate) const MOST_EXPANSIONS: usize = 1024;
+/// Messages of one drafter that are looked at in a round; the others wait for the next.
+pub(crate) const MOST_MESSAGES: usize = 64;
+/// Children of one expansion that are looked at, the first ones.
+const MOST_CHILDREN: usize = 64;
+/// An expansion further past the last token than this is none a drafter makes.
+const MOST_PATH: usize = 4096;
+/// A forward of a drafter elsewhere takes no longer; who says more does not say the truth.
+const LONGEST_FORWARD: Duration = Duration::from_secs(60);
+/// Messages that may stay unanswered however long that takes: after a single one a sound
+/// drafter may have nothing to say.
+const UNANSWERED: u32 = 4;
+
+const ENDED: &str = "its thread has ended";
+const LOST: &str = "the connection is lost";
+const OVERFLOW: &str = "it does not take what it is told";
+
+/// What a target holds of a drafter elsewhere.
+pub struct TargetEnd {
+    /// What the drafter is told.
+    pub to: PipeSender<DraftInput>,
+    /// What it drafted.
+    pub from: PipeReceiver<Drafted>,
+}
+
+/// What a drafter, or the link to it, holds.
+pub struct DraftEnd {
+    /// What it is told.
+    pub inbox: PipeReceiver<DraftInput>,
+    /// What it drafted.
+    pub outbox: PipeSender<Drafted>,
+}
+
+/// Both ends of the channels between a target and a drafter.
+pub fn ends(latency: Duration) -> (TargetEnd, DraftEnd) {
+    let (to, inbox) = pipe(256, latency);
+    let (outbox, from) = pipe(256, latency);
+    (TargetEnd { to, from }, DraftEnd { inbox, outbox })
+}
+
+/// The channels to a drafter on another lane. See the [module](self) documentation.
+pub(crate) struct Link {
+    to: PipeSender<DraftInput>,
+    /// What it drafted, as it comes: [`Link::hear`] says what of it is believed.
+    pub(crate) from: PipeReceiver<Drafted>,
+    outbox: Outbox,
+    /// Sequences it was told of that still run.
+    told: HashSet<SequenceId>,
+    owed: Owed,
+    /// `None` if it is on another machine.
+    thread: Option<JoinHandle<()>>,
+    pulse: Arc<Pulse>,
+    /// If it came by itself: its place among those that did, free again when the link goes.
+    _place: Option<Place>,
+}
+
+impl Link {
+    /// To a drafter on another machine, which holds a place if it came by itself.
+    pub(crate) fn remote(end: TargetEnd, place: Option<Place>) -> Self {
+        Link {
+            to: end.to,
+            from: end.from,
+            outbox: Outbox::default(),
+            told: HashSet::new(),
+            owed: Owed::default(),
+            thread: None,
+            pulse: Arc::default(),
+            _place: place,
+        }
+    }
+
+    /// To a drafter on this thread.
+    pub(crate) fn local(end: TargetEnd, thread: JoinHandle<()>, pulse: Arc<Pulse>) -> Self {
+        Link {
+            thread: Some(thread),
+            pulse,
+            ..Link::remote(end, None)
+        }
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        self.thread.is_none()
+    }
+
+    /// Says whether the drafter shall rest. One on another machine does not hear it.
+    pub(crate) fn rest(&self, rests: bool) {
+        self.pulse.rest(rests);
+    }
+
+    /// Tells it something, without ever waiting; what concerns a sequence it was not told of
+    /// is left out.
+    ///
+    /// # Errors
+    /// If the link is of no use any more, for this reason.
+    pub(crate) fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
+        let news = match input {
+            DraftInput::Open { sequence, .. } => {
+                self.told.insert(*sequence);
+                self.owed.told(now);
+                true
+            }
+            DraftInput::Commit { sequence, .. } => {
+                let known = self.told.contains(sequence);
+                if known {
+                    self.owed.told(now);
+                }
+                known
+            }
+            DraftInput::Close { sequence } => {
+                let known = self.told.remove(sequence);
+                if self.told.is_empty() {
+                    // It has nothing to do, so it owes nothing.
+                    self.owed = Owed::default();
+                }
+                known
+            }
+            DraftInput::Share(_) => true,
+        };
+        if news {
+            self.outbox.push(input.clone());
+        }
+        self.flush()
+    }
+
+    /// Sends what waits, as far as there is room.
+    ///
+    /// # Errors
+    /// If the link is of no use any more, for this reason.
+    pub(crate) fn flush(&mut self) -> Result<(), &'static str> {
+        while let Some(input) = self.outbox.pop() {
+            match self.to.try_send(input) {
+                Ok(()) => {}
+                Err(TrySendError::Full(input)) => {
+                    self.outbox.put_back(input);
+                    break;
+                }
+                Err(TrySendError::Disconnected(_)) => return Err(self.gone()),
+            }
+        }
+        if self.outbox.overflows() {
+            return Err(OVERFLOW);
+        }
+        Ok(())
+    }
+
+    /// What it drafted next, as far as that is believed; `None` if there is nothing now.
+    ///
+    /// # Errors
+    /// If the link is of no use any more, for this reason.
+    pub(crate) fn hear(&mut self) -> Result<Option<Drafted>, &'static str> {
+        let mut drafted = match self.from.try_recv() {
+            Ok(drafted) => drafted,
+            Err(TryRecvError::Empty) => return Ok(None),
+            Err(TryRecvError::Disconnected) => return Err(self.gone()),
+        };
+        self.owed = Owed::default();
+        drafted.expansions.truncate(MOST_EXPANSIONS);
+        let told = &self.told;
+        drafted
+            .expansions
+            .retain(|e| told.contains(&e.sequence) && e.path.len() <= MOST_PATH);
+        for expansion in &mut drafted.expansions {
+            expansion.children.truncate(MOST_CHILDREN);
+        }
+        Ok(Some(drafted))
+    }
+
+    /// Whether the time it says a forward took can be learned from.
+    pub(crate) fn believes(&self, time: Duration) -> bool {
+        !self.is_remote() || (!time.is_zero() && time <= LONGEST_FORWARD)
+    }
+
+    /// How long it has been at one step, or owes an answer.
+    pub(crate) fn stuck_for(&self, now: Duration) -> Duration {
+        if self.is_remote() {
+            self.owed.stands_for(now)
+        } else {
+            self.pulse.busy_for(now)
+        }
+    }
+
+    /// Hangs up; its thread if it is on this machine.
+    pub(crate) fn hang_up(self) -> Option<(JoinHandle<()>, Arc<Pulse>)> {
+        let pulse = self.pulse;
+        self.thread.map(|thread| (thread, pulse))
+    }
+
+    fn gone(&self) -> &'static str {
+        if self.is_remote() { LOST } else { ENDED }
+    }
+}
+
+/// What a drafter was told since it last said something.
+#[derive(Debug, Default)]
+struct Owed {
+    /// When it was told the first of it.
+    since: Option<Duration>,
+    /// Messages that ask for an answer.
+    messages: u32,
+}
+
+impl Owed {
+    fn told(&mut self, now: Duration) {
+        self.since.get_or_insert(now);
+        self.messages = self.messages.saturating_add(1);
+    }
+
+    fn stands_for(&self, now: Duration) -> Duration {
+        match self.since {
+            Some(since) if self.messages >= UNANSWERED => now.saturating_sub(since),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use card_core::drafter::Expansion;
+    use card_core::sampler::Sampling;
+    use card_core::types::{Prob, Rows, Source, Token};
+
+    use super::*;
+
+    const AT: fn(u64) -> Duration = Duration::from_secs;
+
+    fn open(sequence: u64) -> DraftInput {
+        DraftInput::Open {
+            sequence: SequenceId(sequence),
+            tokens: vec![1, 2, 3],
+            params: Sampling::default(),
+            end: 1000,
+        }
+    }
+
+    fn commit(sequence: u64, from: u32) -> DraftInput {
+        DraftInput::Commit {
+            sequence: SequenceId(sequence),
+            from,
+            tokens: vec![from as Token],
+        }
+    }
+
+    fn close(sequence: u64) -> DraftInput {
+        DraftInput::Close {
+            sequence: SequenceId(sequence),
+        }
+    }
+
+    fn expansion(sequence: u64) -> Expansion {
+        Expansion {
+            sequence: SequenceId(sequence),
+            root: 2,
+            path: Vec::new(),
+            children: vec![(7, Prob::ONE)],
+        }
+    }
+
+    fn drafted(expansions: Vec<Expansion>) -> Drafted {
+        Drafted {
+            source: Source::Draft,
+            expansions,
+            rows: Rows::new(1).unwrap(),
+            started: Duration::ZERO,
+            elapsed: Duration::from_millis(1),
+        }
+    }
+
+    fn remote() -> (Link, DraftEnd) {
+        let (near, far) = ends(Duration::ZERO);
+        (Link::remote(near, None), far)
+    }
+
+    #[test]
+    fn a_drafter_is_not_believed_of_what_it_was_not_told() {
+        let (mut link, far) = remote();
+        link.tell(&open(1), AT(0)).unwrap();
+        link.tell(&open(2), AT(0)).unwrap();
+        link.tell(&close(2), AT(0)).unwrap();
+        let all = (0..5).map(expansion).collect();
+        assert!(far.outbox.send(drafted(all)));
+        let heard = link.hear().unwrap().unwrap();
+        assert_eq!(heard.expansions, [expansion(1)]);
+    }
+
+    #[test]
+    fn what_is_too_much_of_one_message_is_cut_off() {
+        let (mut link, far) = remote();
+        link.tell(&open(1), AT(0)).unwrap();
+        let mut many = expansion(1);
+        many.children = vec![(7, Prob::ONE); 10 * MOST_CHILDREN];
+        let mut long = expansion(1);
+        long.path = vec![7; MOST_PATH + 1];
+        let mut all = vec![many; 2 * MOST_EXPANSIONS];
+        all[0] = long;
+        assert!(far.outbox.send(drafted(all)));
+        let heard = link.hear().unwrap().unwrap();
+        assert_eq!(heard.expansions.len(), MOST_EXPANSIONS - 1);
+        assert!(
+            heard
+                .expansions
+                .iter()
+                .all(|e| e.children.len() == MOST_CHILDREN)
+        );
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_not_learned_from() {
+        let (link, _far) = remote();
+        assert!(link.believes(Duration::from_micros(1)));
+        assert!(link.believes(LONGEST_FORWARD));
+        for time in [Duration::ZERO, LONGEST_FORWARD * 2, Duration::MAX] {
+            assert!(!link.believes(time), "{time:?}");
+        }
+    }
+
+    #[test]
+    fn a_drafter_that_says_nothing_while_it_has_work_is_stuck() {
+        let (mut link, far) = remote();
+        link.tell(&open(1), AT(10)).unwrap();
+        for i in 0..5 {
+            link.tell(&commit(1, 3 + i), AT(11)).unwrap();
+        }
+        assert_eq!(link.stuck_for(AT(40)), AT(30));
+        // A sign of life is enough: it may be at a long prompt.
+        assert!(far.outbox.send(drafted(Vec::new())));
+        assert!(link.hear().unwrap().is_some());
+        assert_eq!(link.stuck_for(AT(40)), Duration::ZERO);
+        for i in 0..5 {
+            link.tell(&commit(1, 8 + i), AT(50)).unwrap();
+        }
+        assert_eq!(link.stuck_for(AT(51)), AT(1));
+        // Without work it owes nothing.
+        link.tell(&close(1), AT(51)).unwrap();
+        assert_eq!(link.stuck_for(AT(500)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_drafter_owes_nothing_for_what_it_was_not_told() {
+        let (mut link, mut far) = remote();
+        for i in 0..100 {
+            link.tell(&commit(9, i), AT(1)).unwrap();
+        }
+        link.tell(&close(9), AT(1)).unwrap();
+        assert_eq!(link.stuck_for(AT(500)), Duration::ZERO);
+        assert!(far.inbox.try_recv().is_err());
+        // One message that is not answered is no sign yet.
+        link.tell(&open(1), AT(1)).unwrap();
+        assert_eq!(link.stuck_for(AT(500)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_drafter_that_takes_nothing_costs_a_bounded_backlog() {
+        let (mut link, _far) = remote();
+        let mut told = 0;
+        let why = loop {
+            if let Err(why) = link.tell(&open(told), AT(1)) {
+                break why;
+            }
+            told += 1;
+            assert!(told < 10_000, "no bound");
+        };
+        assert_eq!(why, OVERFLOW);
+    }
+
+    #[test]
+    fn a_link_that_is_cut_is_lost_on_both_ways() {
+        let (mut link, far) = remote();
+        drop(far);
+        assert_eq!(link.tell(&open(1), AT(1)), Err(LOST));
+        assert_eq!(link.hear().err(), Some(LOST));
+    }
+}

@@ -1,0 +1,104 @@
+//! What a thread is at, for those who watch it from outside.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The heartbeat of a lane's thread.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// When it began the step it is in, in milliseconds since the engine started; 0 while it
+    /// is in none.
+    began: AtomicU64,
+    /// It shall take no step until it hears something.
+    rests: AtomicBool,
+}
+
+impl Pulse {
+    /// A step begins, `now` after the engine started.
+    pub(crate) fn begin(&self, now: Duration) {
+        self.began
+            .store((now.as_millis() as u64).max(1), Ordering::Relaxed);
+    }
+
+    /// The step is done, and the thread may wait.
+    pub(crate) fn end(&self) {
+        self.began.store(0, Ordering::Relaxed);
+    }
+
+    /// Says whether the thread shall take no step until it hears something.
+    pub(crate) fn rest(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
+    }
+
+    /// Whether the thread shall take no step until it hears something.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests.load(Ordering::Relaxed)
+    }
+
+    /// How long the thread has been in its present step; zero if it is in none.
+    pub(crate) fn busy_for(&self, now: Duration) -> Duration {
+        match self.began.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => now.saturating_sub(Duration::from_millis(began)),
+        }
+    }
+}
+
+/// Joins a thread, unless `give_up` says so, which is asked again and again how long is long
+/// enough. `None` if the thread was left behind.
+pub(crate) fn join_unless<T>(
+    thread: JoinHandle<T>,
+    mut give_up: impl FnMut(Duration) -> bool,
+) -> Option<std::thread::Result<T>> {
+    const PAUSE: Duration = Duration::from_micros(500);
+    let since = Instant::now();
+    while !thread.is_finished() {
+        if give_up(since.elapsed()) {
+            return None;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Some(thread.join())
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    #[test]
+    fn only_a_step_that_lasts_makes_a_thread_busy() {
+        let at = Duration::from_secs;
+        let pulse = Pulse::default();
+        assert_eq!(pulse.busy_for(at(1000)), Duration::ZERO);
+        pulse.begin(at(10));
+        assert_eq!(pulse.busy_for(at(15)), at(5));
+        // A clock that was read before the step began.
+        assert_eq!(pulse.busy_for(at(9)), Duration::ZERO);
+        pulse.begin(at(20));
+        assert_eq!(pulse.busy_for(at(21)), at(1));
+        pulse.end();
+        assert_eq!(pulse.busy_for(at(1000)), Duration::ZERO);
+        // A step that begins with the clock is a step too.
+        pulse.begin(Duration::ZERO);
+        assert!(pulse.busy_for(at(1)) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_is_left_behind_and_one_that_does_is_joined() {
+        let (until, wait) = bounded::<()>(0);
+        let stuck = std::thread::spawn(move || wait.recv().is_ok());
+        let mut asked = 0;
+        let given_up = join_unless(stuck, |_| {
+            asked += 1;
+            asked == 3
+        });
+        assert!(given_up.is_none());
+        assert_eq!(asked, 3);
+        drop(until);
+        let done = std::thread::spawn(|| 7);
+        assert_eq!(join_unless(done, |_| false).unwrap().unwrap(), 7);
+    }
+}

@@ -1,0 +1,351 @@
+//! What a request has to pass before it costs anything: a place in a bounded line, taken by
+//! its head; room for its body; a turn to be read and prepared; a slot to be generated in.
+//!
+//! Each is bounded in number, and each wait by the request's deadline, so that whatever
+//! requests say, what they hold and what they keep busy is known beforehand:
+//!
+//! | what | bound | costs |
+//! |---|---|---|
+//! | places | generations + line | a connection and its head |
+//! | bodies | [`BODY_BUDGET`] bytes in all | themselves |
+//! | workshops | [`WORKSHOPS`] | parsing, rendering, tokenizing, compiling grammars |
+//! | slots | generations at a time | KV cells, a thread |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use card_api::ApiError;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of bodies that are held at a time, in all; at least one of the largest size.
+pub const BODY_BUDGET: usize = 64 << 20;
+/// Requests that are read and prepared at a time.
+const WORKSHOPS: usize = 2;
+/// What is read of a body that is not wanted, so that its sender hears why, at most that long.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Places, bodies, workshops and slots.
+pub struct Admission {
+    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    /// In KiB.
+    bodies: Arc<Semaphore>,
+    workshops: Arc<Semaphore>,
+    parallel: usize,
+    line: usize,
+    max_body: usize,
+    body_timeout: Duration,
+    waiting: AtomicUsize,
+    /// How long a generation takes by now, in milliseconds.
+    usual_ms: AtomicUsize,
+}
+
+/// When a request has to be answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    /// The moment.
+    pub at: Instant,
+    /// Seconds from the request's first byte until then, for the message.
+    seconds: u64,
+}
+
+impl Deadline {
+    /// `most` after `came`.
+    pub fn new(came: Instant, most: Duration) -> Self {
+        Deadline {
+            at: came + most,
+            seconds: most.as_secs(),
+        }
+    }
+
+    /// What the client hears when it has passed.
+    pub fn passed(&self) -> ApiError {
+        ApiError::timeout(self.seconds)
+    }
+}
+
+/// A request's place, from its head to the end of its answer.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A generation's slot.
+pub struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A body that was read, with its share of the budget.
+pub struct Received {
+    /// The bytes.
+    pub bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    /// `parallel` generations at a time, `line` more requests, bodies of up to `max_body`
+    /// bytes that have to be there within `body_timeout`.
+    pub fn new(parallel: usize, line: usize, max_body: usize, body_timeout: Duration) -> Self {
+        let parallel = parallel.clamp(1, 1 << 16);
+        let line = line.min(1 << 16);
+        let max_body = max_body.clamp(1 << 10, 1 << 30);
+        Admission {
+            places: Arc::new(Semaphore::new(parallel + line)),
+            slots: Arc::new(Semaphore::new(parallel)),
+            bodies: Arc::new(Semaphore::new(kib(BODY_BUDGET.max(max_body)) as usize)),
+            workshops: Arc::new(Semaphore::new(WORKSHOPS)),
+            parallel,
+            line,
+            max_body,
+            body_timeout,
+            waiting: AtomicUsize::new(0),
+            usual_ms: AtomicUsize::new(5000),
+        }
+    }
+
+    /// Largest body, in bytes.
+    pub fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    /// A place in the line, at once or not at all.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn enter(&self) -> Result<Place, ApiError> {
+        match self.places.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Place { _permit: permit }),
+            Err(_) => Err(ApiError::busy(self.wait_s())),
+        }
+    }
+
+    /// Reads a body whose head announced `announced` bytes, as soon as there is room for it.
+    ///
+    /// # Errors
+    /// If it is too large or too slow, breaks off, or there is no room before `deadline`.
+    pub async fn receive(
+        &self,
+        body: &mut Option<Body>,
+        announced: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<Received, ApiError> {
+        let most = self.max_body;
+        if announced.is_some_and(|n| n > most as u64) {
+            return Err(ApiError::too_large(most));
+        }
+        let size = announced.map_or(most, |n| n as usize);
+        let room = self.bodies.clone().acquire_many_owned(kib(size));
+        let permit = before(deadline, room).await?;
+        let permit = permit.map_err(|_| ApiError::draining())?;
+        let until = deadline.at.min(Instant::now() + self.body_timeout);
+        let mut stream = body.take().unwrap_or_default().into_data_stream();
+        let mut bytes = Vec::with_capacity(announced.map_or(0, |n| n as usize));
+        loop {
+            let next = tokio::time::timeout_at(until.into(), stream.next()).await;
+            match next.map_err(|_| ApiError::slow_body())? {
+                Some(Ok(data)) if bytes.len() + data.len() <= most => bytes.extend_from_slice(&data),
+                Some(Ok(_)) => {
+                    *body = Some(Body::from_stream(stream));
+                    return Err(ApiError::too_large(most));
+                }
+                Some(Err(_)) => return Err(ApiError::invalid("the body broke off")),
+                None => break,
+            }
+        }
+        Ok(Received {
+            bytes: bytes.into(),
+            _permit: permit,
+        })
+    }
+
+    /// Runs what takes a while and needs memory on a thread that may, when it is its turn. A
+    /// caller that goes away before that leaves nothing behind.
+    ///
+    /// # Errors
+    /// If its turn does not come before `deadline`, or it panics.
+    pub async fn prepare<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = before(deadline, self.workshops.clone().acquire_owned()).await?;
+        let turn = turn.map_err(|_| ApiError::draining())?;
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!("preparing a request failed: {error}");
+            ApiError::internal("the request could not be prepared")
+        })
+    }
+
+    /// A slot to generate in, first come first served.
+    ///
+    /// # Errors
+    /// If there is none before `deadline`.
+    pub async fn slot(&self, deadline: Deadline) -> Result<Slot, ApiError> {
+        let _waiting = match self.slots.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(Slot { _permit: permit }),
+            Err(_) => Waiting::begin(&self.waiting),
+        };
+        let slot = before(deadline, self.slots.clone().acquire_owned()).await?;
+        match slot {
+            Ok(permit) => Ok(Slot { _permit: permit }),
+            Err(_) => Err(ApiError::draining()),
+        }
+    }
+
+    /// Reads and drops what a sender whose request was refused is still sending, for a
+    /// moment: a connection that is closed before would hide the reason from it.
+    pub async fn discard(&self, body: Body) {
+        let most = self.max_body;
+        let drain = async {
+            let (mut stream, mut read) = (body.into_data_stream(), 0);
+            while let Some(Ok(data)) = stream.next().await {
+                read += data.len();
+                if read > most {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drain).await;
+    }
+
+    /// Notes how long a generation took.
+    pub fn took(&self, time: Duration) {
+        let usual = self.usual_ms.load(Ordering::Relaxed);
+        let time = time.as_millis().min(86_400_000) as usize;
+        let usual = (usual * 9 + time) / 10;
+        self.usual_ms.store(usual, Ordering::Relaxed);
+    }
+
+    /// Generations that wait for a slot.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Generations at work.
+    pub fn running(&self) -> usize {
+        self.parallel - self.slots.available_permits().min(self.parallel)
+    }
+
+    /// Seconds after which a place should be free.
+    fn wait_s(&self) -> u32 {
+        let usual = self.usual_ms.load(Ordering::Relaxed) as f64 / 1e3;
+        let rounds = 1.0 + self.line as f64 / self.parallel as f64 / 2.0;
+        (usual * rounds).ceil().clamp(1.0, 120.0) as u32
+    }
+}
+
+fn kib(bytes: usize) -> u32 {
+    (bytes.div_ceil(1024)).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize)) as u32
+}
+
+async fn before<T>(deadline: Deadline, what: impl Future<Output = T>) -> Result<T, ApiError> {
+    let waited = tokio::time::timeout_at(deadline.at.into(), what).await;
+    waited.map_err(|_| deadline.passed())
+}
+
+/// A wait that is counted, and not any more in any case.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn admission(parallel: usize, line: usize) -> Admission {
+        Admission::new(parallel, line, 1 << 20, Duration::from_secs(10))
+    }
+
+    fn soon() -> Deadline {
+        Deadline::new(Instant::now(), Duration::from_secs(60))
+    }
+
+    fn now() -> Deadline {
+        Deadline::new(Instant::now(), Duration::ZERO)
+    }
+
+    #[tokio::test]
+    async fn first_come_first_served_and_the_line_ends() {
+        let admission = admission(1, 1);
+        let (_a, _b) = (admission.enter().unwrap(), admission.enter().unwrap());
+        assert_eq!(admission.enter().err().unwrap().status, 429);
+        let first = admission.slot(soon()).await.unwrap();
+        assert_eq!(admission.running(), 1);
+        let second = admission.slot(soon());
+        tokio::pin!(second);
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        assert_eq!(admission.waiting(), 1);
+        drop(first);
+        let second = second.await.unwrap();
+        assert_eq!((admission.waiting(), admission.running()), (0, 1));
+        drop(second);
+        assert_eq!(admission.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_leaves_the_line() {
+        let admission = admission(1, 1);
+        let _first = admission.slot(soon()).await.unwrap();
+        {
+            let second = admission.slot(soon());
+            tokio::pin!(second);
+            assert!(futures_util::poll!(second.as_mut()).is_pending());
+        }
+        assert_eq!(admission.waiting(), 0);
+        let late = admission.slot(now()).await;
+        assert_eq!(late.err().unwrap().status, 504);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_size_in_time_and_in_all() {
+        let admission = Admission::new(1, 1, BODY_BUDGET, Duration::from_secs(10));
+        let never = || Some(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
+        let mut body = Some(Body::from("abc"));
+        let got = admission.receive(&mut body, Some(3), soon()).await.unwrap();
+        assert_eq!(&got.bytes[..], b"abc");
+        let large = admission.receive(&mut Some(Body::empty()), Some(1 << 40), soon()).await;
+        assert_eq!(large.err().unwrap().status, 413);
+        let slow = admission.receive(&mut never(), Some(3), soon()).await;
+        assert_eq!(slow.err().unwrap().status, 408);
+        // One that takes all the room keeps others waiting until it is gone, and no longer
+        // than they would wait.
+        drop(got);
+        let all = admission.receive(&mut Some(Body::from("x")), None, soon()).await.unwrap();
+        let next = admission.receive(&mut Some(Body::from("y")), Some(1), now());
+        assert_eq!(next.await.err().unwrap().status, 504);
+        drop(all);
+        assert!(admission.receive(&mut Some(Body::from("y")), Some(1), soon()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_preparing_is_an_error_and_frees_the_workshop() {
+        let admission = admission(1, 1);
+        for _ in 0..2 * WORKSHOPS {
+            let failed = admission.prepare(soon(), || panic!("secret")).await;
+            let failed: Result<(), ApiError> = failed;
+            let failed = failed.unwrap_err();
+            assert_eq!(failed.status, 500);
+            assert!(!failed.body().to_string().contains("secret"));
+        }
+        assert_eq!(admission.prepare(soon(), || 5).await.unwrap(), 5);
+    }
+}
