@@ -1,25 +1,52 @@
 //! Messages between machines: understood and the same when sent on, or refused.
 #![no_main]
 
-use card_wire::{self as wire, proto};
+use card_core::types::Rows;
+use card_wire::{self as wire, Intake, Refusal, Vocabulary, proto};
 use prost::Message;
+
+const VOCABULARY: Vocabulary = Vocabulary {
+    fingerprint: 1,
+    tokens: 1 << 17,
+};
+
+fn intake() -> Intake {
+    Intake::new(VOCABULARY, 4096, 4)
+}
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(message) = proto::ToDrafter::decode(bytes) {
         if let Some(proto::to_drafter::What::Welcome(welcome)) = &message.what {
-            let plan = wire::plan(welcome);
+            let plan = wire::plan(welcome, welcome.sequences);
             assert!(plan.branch >= 1 && plan.cache_bytes >= 1024);
+            let theirs = welcome.hello.clone().unwrap_or_default();
+            let _ = wire::check(&theirs, VOCABULARY);
+            let _ = wire::scope(&theirs.scope);
         }
-        if let Ok(input) = wire::input_in(message) {
-            let shown = format!("{input:?}");
-            let again = wire::input_in(wire::input_out(input)).expect("what we sent");
-            assert_eq!(format!("{again:?}"), shown);
+        let broken = matches!(
+            message.what,
+            None | Some(proto::to_drafter::What::Welcome(_))
+        );
+        match intake().take(message) {
+            Ok(Some(input)) => {
+                let shown = format!("{input:?}");
+                let again = intake().take(wire::input_out(input));
+                let again = again.expect("what we sent").expect("what we sent");
+                assert_eq!(format!("{again:?}"), shown);
+            }
+            Ok(None) => {}
+            Err(refusal) => assert_eq!(matches!(refusal, Refusal::Link(_)), broken),
         }
     }
     if let Ok(message) = proto::FromDrafter::decode(bytes)
-        && let Ok(drafted) = wire::drafted_in(message)
+        && let Ok(drafted) = wire::drafted_in(message, VOCABULARY)
     {
-        let again = wire::drafted_in(wire::drafted_out(&drafted)).expect("what we sent");
-        assert_eq!(format!("{again:?}"), format!("{drafted:?}"));
+        assert!(drafted.rows.get() <= Rows::MOST);
+        assert!(drafted.elapsed <= wire::LONGEST);
+        let again = wire::drafted_in(wire::drafted_out(&drafted), VOCABULARY);
+        assert_eq!(
+            format!("{:?}", again.expect("what we sent")),
+            format!("{drafted:?}")
+        );
     }
 });

@@ -3,29 +3,79 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use card_core::backoff::Backoff;
 use card_core::drafter::DraftPlan;
 use card_engine::TargetEnd;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter, to_drafter};
+use card_wire::{Intake, MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, Vocabulary};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::budget::{Budget, Grant};
+use crate::channel::{connect, warn_if_shown};
+use crate::listen::{listen, peer, server};
+use crate::retry::Retry;
 use crate::rpc::drafter_server::{Drafter, DrafterServer};
 use crate::rpc::target_client::TargetClient;
 use crate::security::{ClientSecurity, ServerSecurity};
-use crate::{IN_FLIGHT, KEEPALIVE, KEEPALIVE_TIMEOUT, LinkError, PATIENCE, pump};
-use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter, to_drafter};
+use crate::{IN_FLIGHT, LinkError, PATIENCE, pump, shown};
 
 /// Starts a lane for a target: its plan, its context, and the sequences it runs at a time.
 pub type MakeLane = Arc<dyn Fn(&DraftPlan, u32, u32) -> Result<TargetEnd, String> + Send + Sync>;
 
+/// What a machine drafts with, for all its targets.
+#[derive(Clone)]
+pub struct Drafting {
+    /// Of its model.
+    pub vocabulary: Vocabulary,
+    /// How a target gets a lane of its own.
+    pub make: MakeLane,
+    /// What all targets get together.
+    pub budget: Arc<Budget>,
+}
+
+/// A lane for one target.
+pub(crate) struct Lane {
+    pub(crate) end: TargetEnd,
+    pub(crate) intake: Intake,
+    pub(crate) grant: Grant,
+}
+
+impl Drafting {
+    #[allow(clippy::result_large_err)]
+    async fn lane(&self, welcome: proto::Welcome) -> Result<Lane, Status> {
+        let grant = self.budget.take(welcome.context, welcome.sequences);
+        let grant = grant.map_err(Status::resource_exhausted)?;
+        let (make, vocabulary) = (self.make.clone(), self.vocabulary);
+        let made = tokio::task::spawn_blocking(move || {
+            let plan = card_wire::plan(&welcome, grant.sequences);
+            let end = make(&plan, grant.context, grant.sequences)?;
+            let intake = Intake::new(vocabulary, grant.context, grant.sequences);
+            Ok::<Lane, String>(Lane { end, intake, grant })
+        });
+        // What a panic says is nothing for the other side.
+        let made = made
+            .await
+            .map_err(|_| Status::internal("the draft model failed"))?;
+        made.map_err(Status::resource_exhausted)
+    }
+
+    fn hello(&self, scope: &str) -> FromDrafter {
+        let hello = card_wire::hello(self.vocabulary, scope);
+        FromDrafter {
+            what: Some(from_drafter::What::Hello(hello)),
+        }
+    }
+}
+
 struct Service {
-    vocabulary: u64,
-    make: MakeLane,
+    drafting: Drafting,
     security: ServerSecurity,
+    /// Its other end is dropped when links shall end.
+    serving: watch::Receiver<()>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -38,40 +88,37 @@ impl Drafter for Service {
         &self,
         request: Request<Streaming<ToDrafter>>,
     ) -> Result<Response<Self::DraftStream>, Status> {
-        self.security.admit(&request)?;
-        let peer = request.remote_addr();
+        let peer = peer(&request);
+        let from = peer.as_ref().map(|p| p.address);
+        self.security.admit_target(&request).inspect_err(|why| {
+            tracing::info!(?from, "a target is refused: {}", why.message());
+        })?;
         let mut incoming = request.into_inner();
         let first = tokio::time::timeout(PATIENCE, incoming.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no welcome came"))??;
         let welcome = expect_welcome(first).map_err(Status::invalid_argument)?;
         let theirs = welcome.hello.clone().unwrap_or_default();
-        card_wire::check(&theirs, self.vocabulary).map_err(Status::failed_precondition)?;
-        let end = make_lane(self.make.clone(), welcome).await?;
-        tracing::info!(?peer, "drafting for a target");
+        let known = card_wire::check(&theirs, self.drafting.vocabulary);
+        known.map_err(Status::failed_precondition)?;
+        let working = peer.map(|p| p.work());
+        let lane = self.drafting.lane(welcome).await?;
+        tracing::info!(?from, "drafting for a target");
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        let hello = card_wire::hello(self.vocabulary, "");
-        let hello = FromDrafter {
-            what: Some(from_drafter::What::Hello(hello)),
-        };
-        let _ = sender.send(Ok(hello)).await;
+        let _ = sender.send(Ok(self.drafting.hello(""))).await;
+        let mut serving = self.serving.clone();
         tokio::spawn(async move {
-            let ended = pump::drafter_side(end, incoming, sender, Ok).await;
+            let ended = tokio::select! {
+                ended = pump::drafter_side(lane, incoming, sender, Ok) => ended,
+                _ = serving.changed() => Ok(()),
+            };
             match ended {
-                Ok(()) => tracing::info!(?peer, "the target hung up"),
-                Err(status) => tracing::warn!(?peer, "the target is gone: {}", status.message()),
+                Ok(()) => tracing::info!(?from, "the target is not drafted for any more"),
+                Err(status) => tracing::warn!(?from, "the target is gone: {}", shown(&status)),
             }
+            drop(working);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
-}
-
-async fn make_lane(make: MakeLane, welcome: proto::Welcome) -> Result<TargetEnd, Status> {
-    let made = tokio::task::spawn_blocking(move || {
-        let plan = card_wire::plan(&welcome);
-        make(&plan, welcome.context, welcome.sequences.clamp(1, 64))
-    });
-    let made = made.await.map_err(|e| Status::internal(e.to_string()))?;
-    made.map_err(Status::resource_exhausted)
 }
 
 fn expect_welcome(message: Option<ToDrafter>) -> Result<proto::Welcome, String> {
@@ -82,26 +129,32 @@ fn expect_welcome(message: Option<ToDrafter>) -> Result<proto::Welcome, String> 
 }
 
 /// Drafts for every target that connects, until `shutdown` comes. `ready` hears the address.
+/// Links end with it; [`Budget::ended`] waits for what they held.
 ///
 /// # Errors
-/// If the address or the certificates cannot be used.
+/// If the address or the certificates cannot be used, or everybody could connect from other
+/// machines.
 pub async fn serve_drafter(
     address: SocketAddr,
-    vocabulary: u64,
-    make: MakeLane,
+    drafting: Drafting,
     security: ServerSecurity,
     shutdown: impl Future<Output = ()>,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), LinkError> {
-    let (listener, address) = listen(address).await?;
     let mut server = server(&security)?;
+    let (incoming, address) = listen(address, &security).await?;
     ready(address);
-    let service = DrafterServer::new(Service {
-        vocabulary,
-        make,
+    // Dropped with this future, which ends the links.
+    let (_serving, watched) = watch::channel(());
+    let service = Service {
+        drafting,
         security,
-    });
-    let serving = server.add_service(service).serve_with_incoming(listener);
+        serving: watched,
+    };
+    let service = DrafterServer::new(service)
+        .max_decoding_message_size(MOST_BYTES_TO_DRAFTER)
+        .max_encoding_message_size(MOST_BYTES_FROM_DRAFTER);
+    let serving = server.add_service(service).serve_with_incoming(incoming);
     // Connections are open-ended: they are not waited for.
     tokio::select! {
         done = serving => Ok(done?),
@@ -109,81 +162,42 @@ pub async fn serve_drafter(
     }
 }
 
-pub(crate) async fn listen(
-    address: SocketAddr,
-) -> Result<(TcpListenerStream, SocketAddr), LinkError> {
-    let fail = |e: std::io::Error| LinkError::Transport(format!("cannot listen on {address}: {e}"));
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(fail)?;
-    let address = listener.local_addr().map_err(fail)?;
-    Ok((TcpListenerStream::new(listener), address))
-}
-
-pub(crate) fn server(security: &ServerSecurity) -> Result<Server, LinkError> {
-    let mut server = Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT));
-    if let Some(tls) = security.tls()? {
-        server = server.tls_config(tls)?;
-    }
-    Ok(server)
-}
-
-pub(crate) async fn connect(url: &str, security: &ClientSecurity) -> Result<Channel, LinkError> {
-    let bad = || LinkError::Address(url.to_owned());
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| bad())?;
-    let scheme = endpoint.uri().scheme_str().map(str::to_owned);
-    let mut endpoint = endpoint
-        .connect_timeout(PATIENCE)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    match scheme.as_deref() {
-        Some("https") => endpoint = endpoint.tls_config(security.tls()?)?,
-        Some("http") => {}
-        _ => return Err(bad()),
-    }
-    endpoint
-        .connect()
-        .await
-        .map_err(|e| match LinkError::from(e) {
-            LinkError::Transport(why) => LinkError::Transport(format!("cannot reach {url}: {why}")),
-            other => other,
-        })
-}
-
 /// Dials a target and drafts for it, again whenever the connection is lost, until `shutdown`
 /// comes. With a `scope` it drafts only for requests that name it. `changed` hears whether it
 /// is connected, and why not.
 ///
 /// # Errors
-/// If the target refuses: the same would happen again.
+/// If the target refuses when it is greeted, or the settings cannot be: the same would happen
+/// again.
 pub async fn attach(
     url: &str,
-    vocabulary: u64,
+    drafting: Drafting,
     scope: &str,
-    make: MakeLane,
     security: ClientSecurity,
     shutdown: impl Future<Output = ()>,
     changed: impl Fn(Result<(), &LinkError>),
 ) -> Result<(), LinkError> {
+    card_wire::scope(scope).map_err(LinkError::Settings)?;
+    warn_if_shown(url, &security);
     let work = async {
-        let mut pause = Backoff::DRAFTER;
+        let mut retry = Retry::new();
         loop {
-            let connected = || {
-                changed(Ok(()));
-            };
-            let make = make.clone();
-            let ended = attached(url, vocabulary, scope, make, &security, connected).await;
-            match ended {
-                Ok(()) => pause.reset(),
-                Err(error @ (LinkError::Transport(_) | LinkError::Protocol(_))) => {
-                    changed(Err(&error));
+            let (error, held) = match greeted(url, &drafting, scope, &security).await {
+                Ok((lane, incoming, sender)) => {
+                    changed(Ok(()));
+                    let since = Instant::now();
+                    let lost = pump::drafter_side(lane, incoming, sender, |m| m).await;
+                    let error = match lost {
+                        Ok(()) => LinkError::Transport("the target hung up".into()),
+                        Err(status) => LinkError::lost(&status),
+                    };
+                    (error, Some(since.elapsed()))
                 }
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(pause.fail()).await;
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => (error, None),
+            };
+            changed(Err(&error));
+            tokio::time::sleep(retry.pause(held)).await;
         }
     };
     tokio::select! {
@@ -192,31 +206,36 @@ pub async fn attach(
     }
 }
 
-/// One connection, to its end.
-async fn attached(
+type Greeted = (Lane, Streaming<ToDrafter>, mpsc::Sender<FromDrafter>);
+
+/// Connects to a target, and has a lane ready for it.
+async fn greeted(
     url: &str,
-    vocabulary: u64,
+    drafting: &Drafting,
     scope: &str,
-    make: MakeLane,
     security: &ClientSecurity,
-    connected: impl FnOnce(),
-) -> Result<(), LinkError> {
-    let mut client = TargetClient::new(connect(url, security).await?);
+) -> Result<Greeted, LinkError> {
+    /// For its answer and its welcome.
+    const WELCOME: Duration = Duration::from_secs(20);
+    let mut client = TargetClient::new(connect(url, security).await?)
+        .max_decoding_message_size(MOST_BYTES_TO_DRAFTER)
+        .max_encoding_message_size(MOST_BYTES_FROM_DRAFTER);
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    let hello = FromDrafter {
-        what: Some(from_drafter::What::Hello(card_wire::hello(
-            vocabulary, scope,
-        ))),
-    };
-    let _ = sender.send(hello).await;
+    let _ = sender.send(drafting.hello(scope)).await;
     let request = security.sign(Request::new(ReceiverStream::new(receiver)))?;
-    let mut incoming = client.attach(request).await?.into_inner();
-    let first = tokio::time::timeout(PATIENCE, incoming.next()).await;
-    let first = first.map_err(|_| LinkError::Transport("no welcome came".into()))?;
-    let welcome = expect_welcome(first.transpose()?).map_err(LinkError::Protocol)?;
+    let welcomed = async {
+        let mut incoming = client.attach(request).await?.into_inner();
+        let first = incoming.next().await.transpose()?;
+        Ok::<_, LinkError>((incoming, first))
+    };
+    let welcomed = tokio::time::timeout(WELCOME, welcomed).await;
+    let welcomed = welcomed.map_err(|_| LinkError::Transport("no welcome came".into()))?;
+    let (incoming, first) = welcomed?;
+    let welcome = expect_welcome(first).map_err(LinkError::Protocol)?;
     let theirs = welcome.hello.clone().unwrap_or_default();
-    card_wire::check(&theirs, vocabulary).map_err(LinkError::Refused)?;
-    let end = make_lane(make, welcome).await?;
-    connected();
-    Ok(pump::drafter_side(end, incoming, sender, |m| m).await?)
+    card_wire::check(&theirs, drafting.vocabulary).map_err(LinkError::Refused)?;
+    let lane = drafting.lane(welcome).await;
+    // The target may be taken when others are done with this machine.
+    let lane = lane.map_err(|status| LinkError::Transport(shown(&status)))?;
+    Ok((lane, incoming, sender))
 }

@@ -3,21 +3,29 @@
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::forward::{Limits, Model};
 use card_core::policy::{Lanes, Mode};
+use card_core::sampler::{Bias, LogitBias, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::Token;
 use card_engine::emulate::{Emulated, Overruns};
 use card_engine::{Draft, Engine, Event, Generate, Options, start_lane};
-use card_link::{ClientSecurity, LinkError, MakeLane, ServerSecurity, Terms};
+use card_link::{
+    Budget, ClientSecurity, Drafting, LinkError, MakeLane, Secret, Secrets, ServerSecurity, Terms,
+    Tls, Vocabulary,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-const VOCABULARY: u64 = 77;
+const VOCABULARY: Vocabulary = Vocabulary {
+    fingerprint: 77,
+    tokens: 40,
+};
 const LIMITS: Limits = Limits {
     context: 400,
     cells: 4000,
@@ -61,11 +69,20 @@ fn terms() -> Terms {
     }
 }
 
-fn lane() -> MakeLane {
+fn drafting(vocabulary: Vocabulary) -> Drafting {
     let turns = Arc::new(Mutex::new(()));
-    Arc::new(move |plan, _, _| {
+    let make: MakeLane = Arc::new(move |plan, _, _| {
         start_lane(paced(0.3, 0.3), plan, turns.clone()).map_err(|e| e.to_string())
-    })
+    });
+    Drafting {
+        vocabulary,
+        make,
+        budget: Budget::new(8, 1 << 16, LIMITS.context),
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text).unwrap()
 }
 
 struct Listening {
@@ -74,13 +91,18 @@ struct Listening {
 }
 
 /// A drafter that listens.
-fn drafter(runtime: &Runtime, port: u16, vocabulary: u64, security: ServerSecurity) -> Listening {
+fn drafter(
+    runtime: &Runtime,
+    port: u16,
+    vocabulary: Vocabulary,
+    security: ServerSecurity,
+) -> Listening {
     let (ready, address) = std::sync::mpsc::channel();
     let task = runtime.spawn(async move {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let never = std::future::pending();
         let ready = move |a| ready.send(a).unwrap();
-        card_link::serve_drafter(address, vocabulary, lane(), security, never, ready).await
+        card_link::serve_drafter(address, drafting(vocabulary), security, never, ready).await
     });
     Listening {
         address: address.recv().unwrap(),
@@ -145,7 +167,7 @@ fn until_drafted(engine: &Engine, scope: Option<&str>, plain: &[Token]) -> Durat
 fn a_remote_drafter_drafts_dies_and_comes_back() {
     let runtime = Runtime::new().unwrap();
     let plain = plain(60);
-    let first = drafter(&runtime, 0, VOCABULARY, ServerSecurity::default());
+    let first = drafter(&runtime, 0, VOCABULARY, ServerSecurity::open());
     let port = first.address.port();
     let engine = remote(
         &runtime,
@@ -158,16 +180,173 @@ fn a_remote_drafter_drafts_dies_and_comes_back() {
     for _ in 0..3 {
         assert_eq!(generate(&engine, 60, None).text, plain);
     }
-    let _again = drafter(&runtime, port, VOCABULARY, ServerSecurity::default());
+    let _again = drafter(&runtime, port, VOCABULARY, ServerSecurity::open());
     until_drafted(&engine, None, &plain);
+}
+
+/// What a drafter that dials hears: connected, or refused for good.
+fn attached(url: &str, scope: &str, security: &ClientSecurity) -> Result<(), String> {
+    let runtime = Runtime::new().unwrap();
+    let (tell, mut connected) = tokio::sync::watch::channel(false);
+    let told = move |state: Result<(), &LinkError>| {
+        if state.is_ok() {
+            tell.send_replace(true);
+        }
+    };
+    let shutdown = async {
+        let _ = connected.wait_for(|c| *c).await;
+    };
+    let (drafting, security) = (drafting(VOCABULARY), security.clone());
+    let done = card_link::attach(url, drafting, scope, security, shutdown, told);
+    let limit = Duration::from_secs(60);
+    let done = runtime.block_on(async { tokio::time::timeout(limit, done).await });
+    done.expect("neither connected nor refused")
+        .map_err(|e| e.to_string())
+}
+
+/// A target that takes in drafters, and forgets them.
+fn target(runtime: &Runtime, security: ServerSecurity) -> SocketAddr {
+    let (ready, address) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let ready = move |a| ready.send(a).unwrap();
+        card_link::serve_targets(any, terms(), security, |_, _| Ok(()), ready).await
+    });
+    address.recv().unwrap()
+}
+
+#[test]
+fn a_drafter_gets_the_text_its_secret_belongs_to_and_no_other() {
+    let runtime = Runtime::new().unwrap();
+    let secrets = Secrets::parse("laptop a\nphone b\n* all\n").unwrap();
+    let security = ServerSecurity::new(Tls::None, secrets, None).unwrap();
+    let url = format!("http://{}", target(&runtime, security));
+    let of = |secret: &str| match secret {
+        "" => ClientSecurity::default(),
+        text => ClientSecurity::with_secret(Secret::new(text).unwrap()),
+    };
+    for (given, scope, admitted) in [
+        ("a", "laptop", true),
+        ("b", "phone", true),
+        ("all", "", true),
+        ("all", "laptop", true),
+        ("all", "another", true),
+        ("a", "phone", false),
+        ("a", "", false),
+        ("a", "another", false),
+        ("b", "laptop", false),
+        ("", "laptop", false),
+        ("", "", false),
+        ("c", "laptop", false),
+        ("a", "*", false),
+        ("all", "*", false),
+    ] {
+        let ended = attached(&url, scope, &of(given));
+        assert_eq!(ended.is_ok(), admitted, "{given} for {scope:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn the_certificate_of_a_drafter_names_the_text_it_gets() {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    // One authority for everybody.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+    let ca = file("ca.pem", &authority.pem());
+    let certificate = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let made = params.signed_by(&key, &*authority).unwrap();
+        (
+            file(&format!("{name}.pem"), &made.pem()),
+            file(&format!("{name}.key"), &key.serialize_pem()),
+        )
+    };
+    let own = certificate("localhost");
+    let tls = Tls::of(Some(&own.0), Some(&own.1), Some(&ca)).unwrap();
+    let everyone = Some("all".to_owned());
+    let security = ServerSecurity::new(tls, Secrets::default(), everyone).unwrap();
+    let url = format!("https://localhost:{}", target(&runtime, security).port());
+    let (laptop, all) = (certificate("laptop"), certificate("all"));
+    for (shown, scope, admitted) in [
+        (&laptop, "laptop", true),
+        (&laptop, "phone", false),
+        (&laptop, "", false),
+        (&all, "", true),
+        (&all, "phone", true),
+    ] {
+        let security = ClientSecurity::new(None, Some(&ca), Some(&shown.0), Some(&shown.1));
+        let ended = attached(&url, scope, &security.unwrap());
+        assert_eq!(
+            ended.is_ok(),
+            admitted,
+            "{shown:?} for {scope:?}: {ended:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_listens_to_other_machines_without_a_guard() {
+    let runtime = Runtime::new().unwrap();
+    let beyond = SocketAddr::from(([0, 0, 0, 0], 0));
+    let never = std::future::pending();
+    let open = ServerSecurity::open();
+    let served = card_link::serve_drafter(beyond, drafting(VOCABULARY), open, never, |_| {});
+    let why = runtime.block_on(served).unwrap_err().to_string();
+    assert!(why.contains("--link-token"), "{why}");
+    let open = ServerSecurity::open();
+    let served = card_link::serve_targets(beyond, terms(), open, |_, _| Ok(()), |_| {});
+    let why = runtime.block_on(served).unwrap_err().to_string();
+    assert!(why.contains("--link-token"), "{why}");
+}
+
+#[test]
+fn a_ban_reaches_a_remote_drafter_and_its_link_lives() {
+    let runtime = Runtime::new().unwrap();
+    let listening = drafter(&runtime, 0, VOCABULARY, ServerSecurity::open());
+    let url = format!("http://{}", listening.address);
+    let engine = remote(&runtime, url, ClientSecurity::default());
+    until_drafted(&engine, None, &plain(40));
+    let failures = engine.lane_times().drafter_failures;
+    for bias in [Bias::Ban, Bias::add(-100.0).unwrap()] {
+        let params = SamplingParams {
+            logit_bias: LogitBias::new([(5, bias)]).unwrap(),
+            ..SamplingParams::default()
+        };
+        let stream = engine
+            .generate(Generate {
+                prompt: vec![1, 2, 3],
+                max_tokens: 40,
+                params,
+                ..Generate::default()
+            })
+            .unwrap();
+        while let Some(event) = stream.next() {
+            match event {
+                Event::Finished(_) => break,
+                Event::Failed(why) => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(engine.lane_times().drafter_failures, failures);
+    assert_eq!(engine.lane_times().drafters, 1);
 }
 
 #[test]
 fn one_drafter_serves_several_targets_and_a_target_uses_several_drafters() {
     let runtime = Runtime::new().unwrap();
     let plain = plain(60);
-    let one = drafter(&runtime, 0, VOCABULARY, ServerSecurity::default());
-    let two = drafter(&runtime, 0, VOCABULARY, ServerSecurity::default());
+    let one = drafter(&runtime, 0, VOCABULARY, ServerSecurity::open());
+    let two = drafter(&runtime, 0, VOCABULARY, ServerSecurity::open());
     let url = |l: &Listening| format!("http://{}", l.address);
     let dial = |l: &Listening| {
         let runtime = runtime.handle().clone();
@@ -198,13 +377,13 @@ fn a_drafter_that_dials_is_for_those_that_name_it() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let came = move |end, scope| taker.attach(end, scope).map_err(|e| e.to_string());
         let ready = move |a| ready.send(a).unwrap();
-        card_link::serve_targets(any, terms(), ServerSecurity::default(), came, ready).await
+        card_link::serve_targets(any, terms(), ServerSecurity::open(), came, ready).await
     });
     let url = format!("http://{}", address.recv().unwrap());
     let attached = runtime.spawn(async move {
         let never = std::future::pending();
         let security = ClientSecurity::default();
-        card_link::attach(&url, VOCABULARY, "mine", lane(), security, never, |_| {}).await
+        card_link::attach(&url, drafting(VOCABULARY), "mine", security, never, |_| {}).await
     });
     until_drafted(&engine, Some("mine"), &plain);
     let other = generate(&engine, 60, None);
@@ -227,26 +406,25 @@ fn refusal(runtime: &Runtime, url: &str, security: &ClientSecurity) -> String {
 #[test]
 fn strangers_are_refused_and_told_why() {
     let runtime = Runtime::new().unwrap();
-    let other = drafter(&runtime, 0, VOCABULARY + 1, ServerSecurity::default());
+    let foreign = Vocabulary {
+        fingerprint: 78,
+        ..VOCABULARY
+    };
+    let other = drafter(&runtime, 0, foreign, ServerSecurity::open());
     let open = ClientSecurity::default();
     let why = refusal(&runtime, &format!("http://{}", other.address), &open);
     assert!(why.contains("vocabularies differ"), "{why}");
-    let guarded = ServerSecurity {
-        token: Some("secret".into()),
-        ..ServerSecurity::default()
-    };
+    let guarded = Secrets::parse("* secret\nlaptop own\n").unwrap();
+    let guarded = ServerSecurity::new(Tls::None, guarded, None).unwrap();
     let guarded = drafter(&runtime, 0, VOCABULARY, guarded);
     let url = format!("http://{}", guarded.address);
     assert!(refusal(&runtime, &url, &open).contains("token"));
-    let wrong = ClientSecurity {
-        token: Some("secreT".into()),
-        ..ClientSecurity::default()
-    };
+    let wrong = ClientSecurity::with_secret(secret("secreT"));
     assert!(refusal(&runtime, &url, &wrong).contains("token"));
-    let right = ClientSecurity {
-        token: Some("secret".into()),
-        ..ClientSecurity::default()
-    };
+    // That is a drafter's, for its own text; targets share the token.
+    let another = ClientSecurity::with_secret(secret("own"));
+    assert!(refusal(&runtime, &url, &another).contains("token"));
+    let right = ClientSecurity::with_secret(secret("secret"));
     let engine = remote(&runtime, url, right);
     until_drafted(&engine, None, &plain(30));
     let why = refusal(&runtime, "http://127.0.0.1:9", &open);
@@ -272,23 +450,15 @@ fn with_certificates_on_both_sides() {
         )
     };
     let (theirs, ours) = (certificate("drafter"), certificate("target"));
-    let security = ServerSecurity {
-        identity: Some(theirs.clone()),
-        client_ca: Some(ours.0.clone()),
-        token: None,
-    };
+    let tls = Tls::of(Some(&theirs.0), Some(&theirs.1), Some(&ours.0)).unwrap();
+    let security = ServerSecurity::new(tls, Secrets::default(), None).unwrap();
     let listening = drafter(&runtime, 0, VOCABULARY, security);
     let url = format!("https://localhost:{}", listening.address.port());
-    let known = ClientSecurity {
-        ca: Some(theirs.0),
-        identity: Some(ours),
-        token: None,
+    let with = |identity: Option<&(PathBuf, PathBuf)>| {
+        let (cert, key) = identity.map(|i| (&*i.0, &*i.1)).unzip();
+        ClientSecurity::new(None, Some(&theirs.0), cert, key).unwrap()
     };
-    let engine = remote(&runtime, url.clone(), known.clone());
+    let engine = remote(&runtime, url.clone(), with(Some(&ours)));
     until_drafted(&engine, None, &plain(30));
-    let stranger = ClientSecurity {
-        identity: None,
-        ..known
-    };
-    refusal(&runtime, &url, &stranger);
+    refusal(&runtime, &url, &with(None));
 }

@@ -109,15 +109,18 @@ Examples:
 
 const DRAFT_HELP: &str = "\
 Examples:
-  card draft -m qwen2.5-coder-0.5b --listen 0.0.0.0:7070 --link-token SECRET
-  card serve -m qwen2.5-coder-1.5b --drafter http://draft-box:7070 --link-token SECRET
+  card draft -m qwen2.5-coder-0.5b --listen 0.0.0.0:7070 --link-token-file secret
+  card serve -m qwen2.5-coder-1.5b --drafter http://draft-box:7070 --link-token-file secret
 One drafter serves several targets, a target may use several drafters (docs/remote.md).";
 
 const EDGE_HELP: &str = "\
-In the cloud:     card serve -m qwen2.5-coder-1.5b --host 0.0.0.0 --api-key KEY \\
-                    --accept-drafters 0.0.0.0:7070 --link-token SECRET
-On the device:    card edge -m qwen2.5-coder-0.5b --upstream http://cloud:8080 --link-token SECRET
-Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/remote.md).";
+In the cloud, with a line `laptop SECRET` for this device in the file devices:
+  card serve -m qwen2.5-coder-1.5b --host 0.0.0.0 --api-key-file keys \\
+    --accept-drafters 0.0.0.0:7070 --link-secrets devices
+On the device, with SECRET in the file secret:
+  card edge -m qwen2.5-coder-0.5b --upstream http://cloud:8080 --scope laptop --link-token-file secret
+Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/remote.md; use https:// beyond a
+network you trust).";
 
 const RPC_HELP: &str = "\
 Example, two machines that each hold half of the target:
@@ -129,7 +132,7 @@ const PLAN_HELP: &str = "\
 Examples:
   card plan my.jsonl -m qwen-coder          then: card serve --config card.toml
   card plan -m target.gguf --draft small.gguf --drafts tiny.gguf,middle.gguf
-  card plan --drafter http://draft-box:7070 --link-token SECRET     is the other machine worth it?";
+  card plan --drafter http://draft-box:7070 --link-token-file secret     is the other machine worth it?";
 
 const REPORT_HELP: &str = "\
 Examples:
@@ -269,6 +272,8 @@ pub struct ServeArgs {
     #[arg(long)]
     pub print_config: bool,
     #[command(flatten)]
+    pub guests: GuestArgs,
+    #[command(flatten)]
     pub model: ModelArgs,
 }
 
@@ -366,9 +371,14 @@ pub struct LinkArgs {
         long,
         env = "CARD_LINK_TOKEN",
         hide_env_values = true,
-        value_name = "TOKEN"
+        hide_default_value = true,
+        value_name = "TOKEN",
+        value_parser = secret()
     )]
-    pub link_token: Option<String>,
+    pub link_token: Option<Secret>,
+    /// A file with that secret, which then is not in the list of processes
+    #[arg(long, env = "CARD_LINK_TOKEN_FILE", value_name = "FILE")]
+    pub link_token_file: Option<PathBuf>,
     /// The authority of the other machine's certificate (PEM)
     #[arg(long, env = "CARD_LINK_CA", value_name = "FILE")]
     pub link_ca: Option<PathBuf>,
@@ -390,6 +400,18 @@ pub struct LinkArgs {
     pub link_key: Option<PathBuf>,
 }
 
+/// Which drafters come in.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Links to other machines")]
+pub struct GuestArgs {
+    /// A file with lines of a drafter's scope and its secret; * is everybody's text
+    #[arg(long, env = "CARD_LINK_SECRETS", value_name = "FILE")]
+    pub link_secrets: Option<PathBuf>,
+    /// With --link-ca and without secrets: a certificate of this name gets everybody's text
+    #[arg(long, env = "CARD_LINK_EVERYONE", value_name = "NAME")]
+    pub link_everyone: Option<String>,
+}
+
 #[derive(Args, Debug)]
 pub struct DraftModelArgs {
     /// The draft model: a name of the catalogue, or a GGUF file
@@ -404,6 +426,9 @@ pub struct DraftModelArgs {
     /// Devices, by the names `card devices` shows
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub device: Vec<String>,
+    /// Most tokens of context for all targets together; of a 0.5B model each takes about 12 KiB
+    #[arg(long, default_value_t = 131_072, env = "CARD_MAX_CELLS", value_name = "N", value_parser = clap::value_parser!(u64).range(64..))]
+    pub max_cells: u64,
 }
 
 #[derive(Args, Debug)]
@@ -416,7 +441,8 @@ pub struct DraftArgs {
     /// Dial this target in place of listening (`card serve --accept-drafters`)
     #[arg(long, value_name = "URL", conflicts_with = "listen")]
     pub attach: Option<String>,
-    /// Draft only for requests whose header x-card-drafter has this value
+    /// Draft only for requests whose header x-card-drafter has this value, with the secret of
+    /// that scope; without, for everybody's, with the secret of *
     #[arg(long, value_name = "NAME", requires = "attach")]
     pub scope: Option<String>,
     #[command(flatten)]
@@ -447,20 +473,37 @@ pub struct EdgeArgs {
     /// The server that decides
     #[arg(long, env = "CARD_UPSTREAM", value_name = "URL")]
     pub upstream: String,
-    /// Key for it, where a client brings none
+    /// Key for it, in place of what applications send
     #[arg(
         long,
         env = "CARD_UPSTREAM_KEY",
         hide_env_values = true,
-        value_name = "KEY"
+        hide_default_value = true,
+        value_name = "KEY",
+        value_parser = secret()
     )]
-    pub upstream_key: Option<String>,
+    pub upstream_key: Option<Secret>,
+    /// A file with that key, which then is not in the list of processes
+    #[arg(long, env = "CARD_UPSTREAM_KEY_FILE", value_name = "FILE")]
+    pub upstream_key_file: Option<PathBuf>,
     /// Where it accepts drafters [default: its host, port 7070]
     #[arg(long, value_name = "URL")]
     pub attach: Option<String>,
+    /// Name of the drafter here, if the server knows its secret by one [default: a new one
+    /// each time, which takes the secret of *]
+    #[arg(long, env = "CARD_SCOPE", value_name = "NAME")]
+    pub scope: Option<String>,
     /// Address for applications
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     pub listen: std::net::SocketAddr,
+    /// Largest body of a request
+    #[arg(
+        long,
+        default_value_t = 4096,
+        env = "CARD_MAX_REQUEST_KIB",
+        value_name = "KIB"
+    )]
+    pub max_request_kib: usize,
     #[command(flatten)]
     pub model: DraftModelArgs,
     #[command(flatten)]

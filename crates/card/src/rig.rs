@@ -276,7 +276,7 @@ impl Rig {
         for url in self.args.drafter.iter().chain(elsewhere) {
             let terms = self.terms(&options, n);
             let runtime = link::runtime()?.handle().clone();
-            let dial = card_link::dial(url.clone(), terms, self.args.link.client(), runtime);
+            let dial = card_link::dial(url.clone(), terms, self.args.link.client()?, runtime);
             contexts.push(Draft::remote(dial));
         }
         Engine::start(target, contexts, options).context("cannot start the engine's threads")
@@ -300,7 +300,7 @@ impl Rig {
     /// What drafters on other machines are asked for.
     fn terms(&self, options: &Options, sequences: u32) -> Terms {
         Terms {
-            vocabulary: self.vocab.fingerprint(),
+            vocabulary: link::vocabulary_of(&self.vocab),
             plan: options.draft_plan(),
             context: self.context,
             sequences,

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use card_audit::{AuditConfig, AuditKey};
 use card_core::engine::Memory;
 use card_engine::Engine;
+use card_link::ServerSecurity;
 use card_server::{ConnectionLimits, Key, ServeError, Served, ServerConfig};
 
 use crate::args::{ExactnessArg, ServeArgs};
@@ -30,9 +31,10 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             config.host
         );
     }
-    if let Some(address) = args.accept_drafters {
-        args.model.link.check_listening(address)?;
-    }
+    let accepting = match args.accept_drafters {
+        Some(address) => Some((address, args.model.link.server(address, &args.guests)?)),
+        None => None,
+    };
     let mut rig = Rig::load(&args.model, catalogue)?;
     rig.accepts = args.accept_drafters.is_some();
     let run = Run {
@@ -42,8 +44,8 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         ..rig.run()
     };
     let engine = Arc::new(rig.engine(&run)?);
-    if let Some(address) = args.accept_drafters {
-        accept(address, &rig, &run, &engine, args)?;
+    if let Some((address, security)) = accepting {
+        accept(address, security, &rig, &run, &engine)?;
     }
     if args.model.exactness == ExactnessArg::Bitwise && args.parallel > 1 {
         tracing::info!("bitwise: generations run one after the other");
@@ -106,12 +108,12 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
 /// Takes in drafters that come by themselves.
 fn accept(
     address: std::net::SocketAddr,
+    security: ServerSecurity,
     rig: &Rig,
     run: &Run,
     engine: &Arc<Engine>,
-    args: &ServeArgs,
 ) -> Result<()> {
-    let (terms, security) = (rig.terms_of(run), args.model.link.server());
+    let terms = rig.terms_of(run);
     // The engine ends when the server does.
     let engine = Arc::downgrade(engine);
     let came = move |end, scope| match engine.upgrade() {
