@@ -70,6 +70,10 @@ pub fn serve(
 ) -> Result<std::convert::Infallible, LlamaError> {
     log::start();
     let shown = listen.to_string();
+    if listen.is_ipv6() {
+        let why = "llama.cpp's RPC knows IPv4 only; give an address like 127.0.0.1:50052";
+        return Err(error(&shown, why));
+    }
     // llama.cpp does not say why it cannot listen.
     TcpListener::bind(listen).map_err(|e| error(&shown, format!("cannot listen there: {e}")))?;
     let named = wanted.iter().map(|name| device::find(name));

@@ -243,3 +243,105 @@ pub fn check_vocabularies(target: &Vocab, draft: &Vocab) -> Result<(), LlamaErro
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::vocabulary;
+    use crate::tiny::Tiny;
+
+    /// Tokens of [`Tiny::vocabulary`].
+    const TOKENS: usize = 97;
+
+    fn vocab(pre: &str) -> Vocab {
+        let file = Tiny::new(&format!("vocab-{pre}")).vocabulary(pre).write();
+        let handle = vocabulary(&file).unwrap();
+        let _ = std::fs::remove_file(file);
+        Vocab::new(handle)
+    }
+
+    #[test]
+    fn what_is_not_in_the_vocabulary_has_no_text_and_ends_no_process() {
+        let vocab = vocab("gpt-2");
+        assert_eq!(vocab.len(), TOKENS);
+        assert_eq!(vocab.piece(0, true), b"!");
+        assert_eq!(vocab.piece(96, true), b"<|end|>");
+        let unknown = [97, 98, 1000, 99_999_999, 1 << 31, (1 << 31) - 1, u32::MAX];
+        for token in unknown {
+            for special in [false, true] {
+                assert!(vocab.piece(token, special).is_empty(), "{token}");
+            }
+        }
+        for id in [-1, 97, i32::MAX, i32::MIN] {
+            assert!(vocab.raw_text(id).is_empty(), "{id}");
+            assert!(!vocab.is_control(id) && !vocab.is_end(id), "{id}");
+        }
+    }
+
+    #[test]
+    fn tokens_that_control_are_told_from_text() {
+        let vocab = vocab("gpt-2");
+        assert_eq!(vocab.control_texts(), ["<|end|>"]);
+        assert_eq!(vocab.end_tokens(), [96]);
+        // And a user who types one gets letters.
+        let typed = vocab.tokenize("<|end|>", false).unwrap();
+        assert!(!typed.contains(&96), "{typed:?}");
+        assert!(vocab.tokenize("<|end|>", true).unwrap().contains(&96));
+    }
+
+    /// One vocabulary for each pattern that llama.cpp has no splitter of its own for, and some
+    /// for which it has.
+    const SPLITS: [&str; 24] = [
+        "afmoe",
+        "bailingmoe",
+        "chameleon",
+        "chatglm-bpe",
+        "deepseek-coder",
+        "deepseek-llm",
+        "deepseek-v3",
+        "exaone-moe",
+        "falcon",
+        "gpt-2",
+        "gpt-4o",
+        "jais-2",
+        "kimi-k2",
+        "llama-bpe",
+        "minicpm5",
+        "poro-chat",
+        "qwen2",
+        "qwen35",
+        "seed-coder",
+        "superbpe",
+        "tekken",
+        "tiny_aya",
+        "viking",
+        "youtu",
+    ];
+
+    #[test]
+    fn long_stretches_of_one_kind_are_tokenized_by_every_vocabulary() {
+        const LENGTH: usize = 200_000;
+        for pre in SPLITS {
+            let vocab = vocab(pre);
+            for text in ["A", "1", "!?", "a ", "é"] {
+                // Its look-ahead reads all digits again at each: right, but for minutes.
+                if (pre, text) == ("superbpe", "1") {
+                    continue;
+                }
+                let text = text.repeat(LENGTH / text.chars().count());
+                let tokens = vocab.tokenize(&text, false);
+                assert!(tokens.is_ok(), "{pre}: {:?}", tokens.err());
+            }
+        }
+    }
+
+    #[test]
+    fn longer_stretches_are_an_error_that_says_what_to_do() {
+        let vocab = vocab("gpt-4o");
+        let error = vocab.tokenize(&"A".repeat(1 << 20), false).unwrap_err();
+        assert!(error.to_string().contains("put spaces"), "{error}");
+        // Long text as people write it is no such stretch.
+        let prose = "Some words, and then more of them.\n".repeat(30_000);
+        assert!(vocab.tokenize(&prose, false).is_ok());
+    }
+}
