@@ -537,6 +537,10 @@ impl Model for LlamaContext {
         self.change_memory()
     }
 
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.reset_cache()
+    }
+
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
         let rows = forward.rows.len().max(forward.pad_to);
         if rows == 0 {
