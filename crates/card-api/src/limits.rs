@@ -1,6 +1,8 @@
 //! How much of everything a request may have. The parser keeps these bounds and the OpenAPI
 //! document tells them; both take them from here.
 
+use card_core::sampler::LogitBias;
+
 /// Most answers to a prompt (`n`).
 pub const CHOICES: i64 = 16;
 /// Most prompts of a completion.
@@ -14,7 +16,7 @@ pub const STOPS: usize = 16;
 /// Longest of those texts, in bytes.
 pub const STOP_BYTES: usize = 1024;
 /// Most tokens with a bias of their own.
-pub const BIASES: usize = 4096;
+pub const BIASES: usize = LogitBias::MOST;
 /// Most tools; OpenAI's bound too.
 pub const TOOLS: usize = 128;
 /// Longest name of a model, a function, a role or a type, in bytes.

@@ -22,6 +22,7 @@ const OF_WORK: [u16; 2] = [404, 504];
 pub fn document(server_name: &str, version: &str) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
+    let error = schemas.told::<response::ErrorAnswer>();
     let chat = Operation::new("createChatCompletion", "Goes on with a conversation")
         .body(schemas.asked::<ChatRequest>(), chat_example())
         .takes_drafter()
@@ -31,7 +32,7 @@ pub fn document(server_name: &str, version: &str) -> Value {
         )
         .answer(
             "text/event-stream",
-            events(&schemas.told::<response::ChatChunk>()),
+            events(&schemas.told::<response::ChatChunk>(), &error),
         )
         .refusals(&OF_WORK);
     paths.insert(
@@ -47,7 +48,7 @@ pub fn document(server_name: &str, version: &str) -> Value {
         )
         .answer(
             "text/event-stream",
-            events(&schemas.told::<response::TextChunk>()),
+            events(&schemas.told::<response::TextChunk>(), &error),
         )
         .refusals(&OF_WORK);
     paths.insert(
@@ -84,7 +85,7 @@ pub fn document(server_name: &str, version: &str) -> Value {
     let sick = json!({
         "description": "It takes no requests.",
         "content": { "application/json": { "schema": {
-            "anyOf": [schemas.told::<response::Health>(), schemas.told::<response::ErrorAnswer>()],
+            "anyOf": [schemas.told::<response::Health>(), error],
         } } },
     });
     let health = Operation::new("getHealth", "Whether the server takes requests")
@@ -99,13 +100,13 @@ pub fn document(server_name: &str, version: &str) -> Value {
         "watch",
         "Rounds of your generations as they happen, until you leave",
     )
-    .answer("text/event-stream", json!({ "type": "string" }))
+    .answer("text/event-stream", json!({ "type": "object" }))
     .refusals(&[404]);
     paths.insert("/live".into(), json!({ "get": live.value() }));
     let this = Operation::new("getOpenApi", "This document")
         .answer("application/json", json!({ "type": "object" }));
     paths.insert("/openapi.json".into(), json!({ "get": this.value() }));
-    let refusals = refusals(&schemas.told::<response::ErrorAnswer>());
+    let refusals = refusals(&error);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -186,13 +187,22 @@ pub(crate) fn together<A: JsonSchema, B: JsonSchema>(
     Schema::from(both)
 }
 
-/// Server-sent events, each with a value of `schema` as its data.
-fn events(schema: &Value) -> Value {
+/// Server-sent events, as OpenAPI 3.2 describes each: JSON of `schema` or an error, and
+/// `[DONE]` at the end.
+fn events(schema: &Value, error: &Value) -> Value {
     json!({
-        "type": "string",
-        "description": "Server-sent events. The data of each is JSON of `x-event`, or an error; \
-                        `[DONE]` ends them.",
-        "x-event": schema,
+        "description": "Server-sent events, each of which is this. Keep-alive comments may stand \
+                        between them.",
+        "type": "object",
+        "properties": { "data": { "anyOf": [
+            { "const": "[DONE]" },
+            {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": { "anyOf": [schema, error] },
+            },
+        ] } },
+        "required": ["data"],
     })
 }
 

@@ -450,5 +450,4 @@ impl Checked {
 }
 
 #[cfg(test)]
-#[path = "request/tests.rs"]
 mod tests;

@@ -6,6 +6,7 @@ use card_api::{ApiError, openapi, parse_chat, parse_completion, parse_detokenize
 use serde_json::{Value, json};
 
 type Parse = fn(&[u8]) -> Result<(), ApiError>;
+type Good = Vec<(&'static str, &'static str)>;
 
 fn chat(body: &[u8]) -> Result<(), ApiError> {
     parse_chat(body).map(drop)
@@ -24,7 +25,7 @@ fn detokenize(body: &[u8]) -> Result<(), ApiError> {
 }
 
 /// What parses, the name of its schema, and the fields of a good body of it.
-fn requests() -> [(Parse, &'static str, Vec<(&'static str, &'static str)>); 4] {
+fn requests() -> [(Parse, &'static str, Good); 4] {
     let message = r#"[{"role":"user","content":"a"}]"#;
     [
         (

@@ -14,7 +14,7 @@ use crate::limits::{BIASES, Biased, TOKEN};
 use crate::number::Real;
 
 /// What is added to the logit of a token that OpenAI's API commands (100).
-const COMMAND: f32 = 1e4;
+const COMMAND: f32 = Bias::MOST;
 
 /// Biases by the numbers of tokens.
 #[derive(Default)]

@@ -29,7 +29,7 @@ impl Default for ToolChoice {
 
 impl ToolChoice {
     /// Whether no tool may be called.
-    pub(crate) fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         matches!(self, ToolChoice::Word(word) if word == "none")
     }
 
@@ -37,7 +37,7 @@ impl ToolChoice {
     ///
     /// # Errors
     /// If there is no such tool, or no such choice.
-    pub(crate) fn forces<'a>(&self, tools: &'a [Checked]) -> Result<&'a [Checked], ApiError> {
+    pub(super) fn forces<'a>(&self, tools: &'a [Checked]) -> Result<&'a [Checked], ApiError> {
         let wrong = |why: &str| Err(ApiError::field("tool_choice", why));
         match self {
             ToolChoice::Word(word) => match word.as_str() {
