@@ -67,11 +67,11 @@ impl ApiError {
         Self::field(path, format!("the schema cannot be enforced: {why}"))
     }
 
-    /// The prompt does not fit.
-    pub fn too_long(message: impl AsRef<str>) -> Self {
+    /// The prompt, which this field holds, does not fit.
+    pub fn too_long(param: impl AsRef<str>, message: impl AsRef<str>) -> Self {
         ApiError {
             code: Some("context_length_exceeded"),
-            ..Self::field("messages", message)
+            ..Self::field(param, message)
         }
     }
 
@@ -305,7 +305,7 @@ mod tests {
             ApiError::invalid(&long),
             ApiError::field(&long, &long),
             ApiError::schema(&long, &long),
-            ApiError::too_long(&long),
+            ApiError::too_long("prompt", &long),
             ApiError::foreign_host(&long),
             ApiError::not_found(&long),
             ApiError::method(&long),

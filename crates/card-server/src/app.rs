@@ -222,7 +222,7 @@ impl App {
 
     /// Why the engine can serve no more, if it cannot.
     pub(crate) fn dead(&self) -> Option<String> {
-        crate::why_dead(self.engine.health())
+        self.engine.health().trouble()
     }
 
     pub(crate) fn audits_text(&self) -> bool {

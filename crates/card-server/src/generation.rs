@@ -223,13 +223,12 @@ pub fn run(app: &Arc<App>, mut task: Task, listener: &Listener) {
 fn refusal(failure: &Failure) -> ApiError {
     match failure {
         Failure::Request(error @ RequestError::TooLong { .. }) => {
-            ApiError::too_long(error.to_string())
+            ApiError::too_long("prompt", error.to_string())
         }
         Failure::Request(error) => ApiError::invalid(error.to_string()),
-        Failure::Constraint(why) => ApiError::field("response_format", why.clone()),
-        Failure::Stopped => ApiError::engine_gone("it has stopped"),
-        Failure::Target(_) => {
-            tracing::error!("a generation failed: {failure}");
+        Failure::Constraint(why) => ApiError::schema("response_format", why),
+        Failure::Stopped(why) => ApiError::engine_gone(why.as_str()),
+        Failure::Target(_) | Failure::Unread(_) | Failure::Refused(_) => {
             ApiError::internal(failure.to_string())
         }
     }

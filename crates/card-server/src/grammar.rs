@@ -45,16 +45,11 @@ impl Grammars {
         }
     }
 
-    /// Compiles what the text has to be.
+    /// Compiles what the text has to be, as `field` of the request says.
     ///
     /// # Errors
     /// If it asks for what cannot be enforced, or takes more than a grammar may.
-    pub fn compile(&self, shape: &Shape) -> Result<Compiled, ApiError> {
-        let field = match shape {
-            Shape::Call(_) => "tools",
-            _ => "response_format",
-        };
-        let wrong = |why: String| ApiError::schema(field, &why);
+    pub fn compile(&self, shape: &Shape, field: &str) -> Result<Compiled, ApiError> {        let wrong = |why: String| ApiError::schema(field, &why);
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
         let parser = factory.create_parser(grammar(shape));

@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use card_core::engine::Memory;
-use card_engine::Health;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -161,17 +160,6 @@ async fn dead(app: &App) -> String {
         if let Some(why) = app.dead() {
             return why;
         }
-    }
-}
-
-pub(crate) fn why_dead(health: Health) -> Option<String> {
-    match health {
-        Health::Alive => None,
-        Health::Ended(why) => Some(why),
-        Health::Stalled(time) => Some(format!(
-            "a forward of the target has not come back for {} s",
-            time.as_secs()
-        )),
     }
 }
 

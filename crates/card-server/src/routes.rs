@@ -13,8 +13,7 @@ use axum::{Json, Router, middleware};
 use card_api::{self as api, ApiError};
 use card_core::types::Token;
 use futures_util::Stream;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -178,14 +177,6 @@ async fn tokenize(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    #[derive(Deserialize)]
-    struct Asked {
-        /// llama.cpp's word for the text.
-        content: Option<String>,
-        /// vLLM's.
-        prompt: Option<String>,
-        parse_special: Option<bool>,
-    }
     #[derive(Serialize)]
     struct Answer {
         count: usize,
@@ -193,15 +184,12 @@ async fn tokenize(
         tokens: Vec<Token>,
     }
     small(app, caller, request, |app, body| {
-        let asked: Asked = parsed(body)?;
-        let text = asked.content.or(asked.prompt);
-        let text = text.ok_or_else(|| ApiError::field("content", "`content` must be text"))?;
+        let api::Tokenize { text, special } = api::parse_tokenize(body)?;
         let most = most_bytes(app.context).max(LARGEST_TEXT);
         if text.len() > most {
             let why = format!("the text has {} bytes; at most {most} are tokenized", text.len());
             return Err(ApiError::field("content", why));
         }
-        let special = asked.parse_special.unwrap_or(true);
         let tokens = app.tokenizer.tokenize(&text, special);
         let tokens = tokens.map_err(|why| ApiError::field("content", why))?;
         Ok(Answer {
@@ -218,23 +206,18 @@ async fn detokenize(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    #[derive(Deserialize)]
-    struct Asked {
-        tokens: Vec<u64>,
-    }
     #[derive(Serialize)]
     struct Answer {
         content: String,
         prompt: String,
     }
     small(app, caller, request, |app, body| {
-        let asked: Asked = parsed(body)?;
         let mut text = Vec::new();
-        for token in asked.tokens {
-            let known = Token::try_from(token).ok();
-            let known = known.filter(|&t| (t as usize) < app.tokenizer.len());
-            let wrong = || format!("token {token} is not in the model's vocabulary");
-            let token = known.ok_or_else(|| ApiError::field("tokens", wrong()))?;
+        for token in api::parse_detokenize(body)? {
+            if token as usize >= app.tokenizer.len() {
+                let why = format!("token {token} is not in the model's vocabulary");
+                return Err(ApiError::field("tokens", why));
+            }
             text.extend(app.tokenizer.piece(token, true));
             if text.len() > LARGEST_ANSWER {
                 let why = format!("these tokens make more than {LARGEST_ANSWER} bytes of text");
@@ -248,11 +231,6 @@ async fn detokenize(
         })
     })
     .await
-}
-
-/// A body that is a JSON object with these fields.
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    api::from_body(body)
 }
 
 async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {

@@ -203,7 +203,8 @@ fn prepare(
     }
     let seed = job.seed.unwrap_or_else(|| app.fresh_seed());
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
-    let grammar = job.shape.as_ref().map(|s| app.grammars.compile(s));
+    let compile = |shape| app.grammars.compile(shape, job.shape_field);
+    let grammar = job.shape.as_ref().map(compile);
     let grammar = grammar.transpose()?;
     let (mut tasks, mut usage, mut echoes) = (Vec::new(), Usage::default(), Vec::new());
     usage.tell_cached = app.tells_cached();
@@ -269,7 +270,7 @@ fn prepare(
 
 fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
     let field = if chat { "messages" } else { "prompt" };
-    ApiError::too_long_in(
+    ApiError::too_long(
         field,
         format!(
             "the prompt has {tokens} tokens, but the context holds {}; shorten it, or start the \
@@ -337,7 +338,7 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
              it, or start the server with a larger --ctx",
             app.context
         );
-        return Err(ApiError::too_long_in(field, why));
+        return Err(ApiError::too_long(field, why));
     }
     let wrong = |why: String| ApiError::field(field, why);
     let mut tokens: Vec<Token> = Vec::new();
