@@ -4,8 +4,13 @@
   tools/load.py soak URL --pid PID --seconds 1800      mixed load; memory must stay flat
   tools/load.py compare URL URL… --streams 1,4 PROMPTS  servers against each other, interleaved
 
-`soak` sends short, long, cancelled and malformed requests at random (from a seed) and checks
-every status, that greedy answers never change, and that the server's memory settles.
+`soak` sends requests of many kinds at random (from a seed): short and long ones that come
+again, prompts that never come again, log probabilities, schemas, predictions, cancelled and
+malformed ones. It checks every status, that greedy answers never change, and that the server
+settles: in the second half its memory (RssAnon and VmSwap: what it allocated, swapped out or
+not, without files that are mapped) grows by less than 5 % or 32 MiB, and at the end it has no
+more than 8 threads and 8 files more than half way. Caches of bounded size may fill in the
+first half; so it has to be long enough for that.
 `compare` asks every server the same prompts with so many streams at a time, one server after
 the other, and prints throughput, time to first token and gaps between tokens, with ratios
 to the first server in the same round.
@@ -13,6 +18,7 @@ to the first server in the same round.
 import argparse
 import http.client
 import json
+import os
 import random
 import statistics
 import sys
@@ -73,48 +79,86 @@ class Client:
         return marks[0] if marks else None, marks, usage
 
 
-def memory_kib(pid):
+# What a server may hold more at the end than half way, and still be said to settle.
+GROWTH, GROWTH_MIB, MORE_THREADS, MORE_FILES = 1.05, 32, 8, 8
+# Kinds of requests, and how often each is sent.
+KINDS = {"short": 5, "long": 2, "unique": 4, "logprobs": 3, "json": 1, "sampled": 2, "predicted": 1, "choices": 1, "cancelled": 3, "malformed": 3}
+
+
+def figures(pid):
+    """What a process holds: MiB that it allocated, threads, files."""
     with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+        values = dict(line.split(":", 1) for line in status)
+    memory = sum(int(values[name].split()[0]) for name in ("RssAnon", "VmSwap")) / 1024
+    return memory, int(values["Threads"]), len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def soak(args):
     client = Client(args.urls[0], args.key, 600)
     rng, lock = random.Random(args.seed), threading.Lock()
-    known, counts, problems = {}, {}, []
+    known, counts, problems, refused = {}, {}, [], [0]
     end = time.monotonic() + args.seconds
 
-    def one(kind, prompt, number):
-        message = [{"role": "user", "content": prompt}]
-        if kind == "malformed":
-            bad = [b"{", b"[]", b"\xff", b'{"messages": 5}', b'{"messages": [], "n": -1}',
-                   json.dumps({"messages": message, "temperature": "hot"}).encode(),
-                   json.dumps({"messages": message, "max_tokens": 0}).encode()][number % 7]
-            status, data = client.send("/v1/chat/completions", bad)
-            return status == 400 and "error" in json.loads(data), f"malformed: {status}"
-        if kind == "cancelled":
-            client.stream({"messages": message, "max_tokens": 400}, stop_after=1 + number % 3)
-            return True, ""
-        tokens = {"short": 8, "long": 96, "json": 48, "sampled": 24}[kind]
-        body = {"messages": message, "max_tokens": tokens, "temperature": 0}
-        if kind == "json":
-            body["response_format"] = {"type": "json_object"}
-        if kind == "sampled":
-            body |= {"temperature": 0.8, "seed": 11}
-        status, answer = client.chat(body)
-        if status == 429:
-            return True, ""
-        if status != 200:
-            return False, f"{kind}: {status} {answer}"
-        text = answer["choices"][0]["message"]["content"]
+    def same(kind, prompt, text):
+        """A greedy answer is what it was the first time."""
         with lock:
             first = known.setdefault((kind, prompt), text)
         return first == text, f"{kind}, {prompt!r}: {first!r} became {text!r}"
 
+    def malformed(message, number):
+        bad = [b"{", b"[]", b"\xff", b'{"messages": 5}', b'{"messages": [], "n": -1}',
+               json.dumps({"messages": message, "temperature": "hot"}).encode(),
+               json.dumps({"messages": message, "max_tokens": 0}).encode(),
+               json.dumps({"messages": message, "top_logprobs": 3}).encode()][number % 8]
+        status, data = client.send("/v1/chat/completions", bad)
+        return status in (400, 429) and "error" in json.loads(data), f"malformed: {status}"
+
+    def one(kind, prompt, number):
+        if kind == "unique":
+            # Nothing that was read before, and now and then much of it.
+            prompt = f"{number} {rng.random()}: {prompt} " + " ".join(str(number + i) for i in range(number % 7 * 30))
+        message = [{"role": "user", "content": prompt}]
+        if kind == "malformed":
+            return malformed(message, number)
+        if kind == "cancelled":
+            body = {"messages": message, "max_tokens": 400}
+            if number % 2:
+                body |= {"logprobs": True, "top_logprobs": 20}
+            client.stream(body, stop_after=1 + number % 3)
+            return True, ""
+        tokens = {"long": 96, "json": 48, "sampled": 24, "choices": 16}.get(kind, 8)
+        body = {"messages": message, "max_tokens": tokens, "temperature": 0}
+        body |= {
+            "json": {"response_format": {"type": "json_object"}},
+            "sampled": {"temperature": 0.8, "seed": 11},
+            "logprobs": {"logprobs": True, "top_logprobs": number % 21},
+            "predicted": {"prediction": {"type": "content", "content": prompt * 20}},
+            "choices": {"n": 3, "temperature": 0.8, "seed": 5},
+        }.get(kind, {})
+        status, answer = client.chat(body)
+        if status == 429:
+            with lock:
+                refused[0] += 1
+            return True, ""
+        if status != 200:
+            return False, f"{kind}: {status} {answer}"
+        text = answer["choices"][0]["message"]["content"]
+        if kind == "unique":
+            return True, ""
+        if kind == "choices":
+            text = [choice["message"]["content"] for choice in answer["choices"]]
+        if kind == "logprobs":
+            logged = answer["choices"][0]["logprobs"]["content"]
+            fine = all(len(t["top_logprobs"]) == number % 21 and t["logprob"] <= 1e-3 for t in logged)
+            if not fine:
+                return False, f"logprobs, {prompt!r}: {logged}"
+        # Log probabilities and predictions do not change an answer.
+        return same("short" if kind in ("logprobs", "predicted") else kind, prompt, text)
+
     def worker(_):
         while time.monotonic() < end:
             with lock:
-                kind = rng.choices(["short", "long", "cancelled", "malformed", "json", "sampled"], [5, 2, 3, 3, 1, 2])[0]
+                kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
                 prompt, number = rng.choice(ASKED), rng.randrange(1000)
             try:
                 fine, why = one(kind, prompt, number)
@@ -129,7 +173,7 @@ def soak(args):
 
     def watch():
         while time.monotonic() < end:
-            sizes.append(memory_kib(args.pid))
+            sizes.append(figures(args.pid))
             time.sleep(max(0.5, args.seconds / 120))
 
     watching = threading.Thread(target=watch)
@@ -137,14 +181,21 @@ def soak(args):
     with ThreadPoolExecutor(args.parallel) as pool:
         list(pool.map(worker, range(args.parallel)))
     watching.join()
-    half = len(sizes) // 2
-    # The first half may still fill caches of bounded size.
-    growth = statistics.median(sizes[-max(1, len(sizes) // 8):]) / statistics.median(sizes[half:half + max(1, len(sizes) // 8)])
-    print(f"{sum(counts.values())} requests: {counts}; {len(problems)} problems")
-    print(f"memory: {sizes[0] // 1024} MiB at first, {sizes[half] // 1024} half way, {sizes[-1] // 1024} at the end (second half x{growth:.3f})")
+    some, half = max(1, len(sizes) // 8), len(sizes) // 2
+    median = lambda part: [statistics.median(values) for values in zip(*part)]
+    middle, last = median(sizes[half:half + some]), median(sizes[-some:])
+    growth = last[0] / middle[0]
+    settled = (growth < GROWTH or last[0] - middle[0] < GROWTH_MIB) and last[1] - middle[1] <= MORE_THREADS and last[2] - middle[2] <= MORE_FILES
+    print(f"{sum(counts.values())} requests: {counts}; {refused[0]} of them refused as the line was full; {len(problems)} problems")
+    for name, i, limit in (
+        ("memory, MiB", 0, f"second half x{growth:.3f}; settled below x{GROWTH} or {GROWTH_MIB} MiB more"),
+        ("threads", 1, f"settled within {MORE_THREADS}"),
+        ("files", 2, f"settled within {MORE_FILES}"),
+    ):
+        print(f"{name}: {sizes[0][i]:.0f} at first, {middle[i]:.0f} half way, {last[i]:.0f} at the end, {max(s[i] for s in sizes):.0f} at most ({limit})")
     for problem in problems[:10]:
         print("  " + problem)
-    return 0 if not problems and growth < 1.05 else 1
+    return 0 if not problems and settled else 1
 
 
 def compare(args):

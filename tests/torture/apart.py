@@ -43,7 +43,7 @@ async def cross_site(report, binary):
                            ("/tokenize", {"content": "a"}), ("/detokenize", {"tokens": [65]})):
             got = [(h, await server.status("POST", path, body, headers=h)) for h, _ in FOREIGN]
             wrong = [f"{h}: {s}" for (h, s), (_, right) in zip(got, FOREIGN) if s not in right]
-            report.check(f"cross-site POST to {path}: refused", not wrong, "; ".join(wrong) or f"{len(got)} ways")
+            report.check(f"cross-site POST to {path}: refused", not wrong, "; ".join(wrong[:3]) or f"{len(got)} ways")
         own = [
             [],
             [f"Origin: http://localhost:{port}", "Sec-Fetch-Site: same-origin"],

@@ -1,4 +1,4 @@
-"""Asks for /health every 20 ms until its stdin ends, then prints what it saw as JSON.
+"""Says that it is ready, asks for /health every 20 ms until its stdin ends, then prints what it saw as JSON.
 
 Usage: health.py PORT PID. `late_ms` is how late the machine woke this process from its own
 timer: what a process that has nothing to do with the server had to wait for a processor.
@@ -40,8 +40,9 @@ def more(connection):
 def main():
     times, late, failed, connection = [], [], 0, None
     memory = threads = files = 0
+    print("ready", flush=True)
     due = time.perf_counter()
-    while not select.select([sys.stdin], [], [], 0)[0]:
+    while not times or not select.select([sys.stdin], [], [], 0)[0]:
         due = max(due + EVERY, time.perf_counter())
         time.sleep(max(0.0, due - time.perf_counter()))
         start = time.perf_counter()

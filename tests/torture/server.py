@@ -71,6 +71,16 @@ class Server:
     def figures(self):
         return Figures.of(self.pid)
 
+    def reset_peak(self):
+        """Begins to measure the most memory anew."""
+        with open(f"/proc/{self.pid}/clear_refs", "w") as refs:
+            refs.write("5")
+
+    def resident(self, name="VmRSS"):
+        """Memory that is resident, or (VmHWM) the most since the last reset, in MiB."""
+        with open(f"/proc/{self.pid}/status") as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith(name))
+
     def most_files(self):
         """The soft limit of open files."""
         with open(f"/proc/{self.pid}/limits") as limits:
@@ -142,6 +152,7 @@ class Watch:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     async def __aenter__(self):
+        await asyncio.get_running_loop().run_in_executor(None, self.process.stdout.readline)
         return self
 
     async def __aexit__(self, *_):

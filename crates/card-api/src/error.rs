@@ -1,9 +1,21 @@
 //! Errors in the shape OpenAI's API gives them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::response::{ErrorAnswer, ErrorObject};
+
+/// Longest message, in characters.
+const MESSAGE: usize = 1000;
+/// Longest name of a field.
+const PARAM: usize = 200;
+/// Longest reason that another library gives.
+const REASON: usize = 300;
 
 /// What went wrong, for the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,35 +27,48 @@ pub struct ApiError {
     param: Option<String>,
     message: String,
     retry_after: Option<u32>,
+    /// What the operator reads and the client does not.
+    cause: Option<String>,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+    /// Every error is made here, so that none says more than fits on a screen: what it quotes
+    /// may be a body of megabytes.
+    fn new(status: StatusCode, kind: &'static str, message: impl AsRef<str>) -> Self {
         ApiError {
             status,
             kind,
             code: None,
             param: None,
-            message: message.into(),
+            message: one_line(message.as_ref(), MESSAGE),
             retry_after: None,
+            cause: None,
         }
     }
 
     /// The request is wrong.
-    pub fn invalid(message: impl Into<String>) -> Self {
+    pub fn invalid(message: impl AsRef<str>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
     }
 
-    /// A field of the request is wrong.
-    pub fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A field of the request is wrong; `param` is its path, like `messages[3].content`.
+    pub fn field(param: impl AsRef<str>, message: impl AsRef<str>) -> Self {
         ApiError {
-            param: Some(param.into()),
+            param: Some(one_line(param.as_ref(), PARAM)),
             ..Self::invalid(message)
         }
     }
 
+    /// A schema cannot be enforced. `path` is where it stands in the request; `why` comes from
+    /// the library that compiles it, of which the client gets one line.
+    pub fn schema(path: impl AsRef<str>, why: impl AsRef<str>) -> Self {
+        let first = why.as_ref().trim().lines().next().unwrap_or_default();
+        let why = one_line(first, REASON);
+        Self::field(path, format!("the schema cannot be enforced: {why}"))
+    }
+
     /// The prompt does not fit.
-    pub fn too_long(message: impl Into<String>) -> Self {
+    pub fn too_long(message: impl AsRef<str>) -> Self {
         ApiError {
             code: Some("context_length_exceeded"),
             ..Self::field("messages", message)
@@ -60,6 +85,39 @@ impl ApiError {
         )
     }
 
+    /// The body comes too slowly.
+    pub fn slow_body() -> Self {
+        let message = "the body of the request did not come in time; send it without pauses, or \
+                       start the server with a longer --request-timeout";
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    /// The headers are larger than allowed.
+    pub fn headers_too_large() -> Self {
+        let message = "the headers of the request are too large; send fewer or shorter ones";
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    /// The body does not say that it is JSON. A web page can send anything else to any server
+    /// without asking it first.
+    pub fn wrong_content_type() -> Self {
+        let message =
+            "the body must be JSON and say so; send the header `Content-Type: application/json`";
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request_error",
+            message,
+        )
+    }
+
     /// No key, or a wrong one.
     pub fn unauthorized() -> Self {
         let message = "no valid API key; send the header `Authorization: Bearer KEY`";
@@ -70,19 +128,32 @@ impl ApiError {
     }
 
     /// The name the client used is not this machine's.
-    pub fn foreign_host() -> Self {
-        let message = "a server on loopback without a key answers to localhost and 127.0.0.1 only, so \
-                       that web pages cannot reach it under a name of theirs; --api-key changes that";
+    pub fn foreign_host(name: &str) -> Self {
+        let name = one_line(name, PARAM);
+        let message = format!(
+            "a server on loopback without a key answers to localhost and 127.0.0.1 only, not to \
+             {name:?}, so that web pages cannot reach it under a name of theirs; if {name:?} is \
+             this server, start it with --allow-host {name}, or with --api-key"
+        );
+        Self::new(StatusCode::FORBIDDEN, "invalid_request_error", message)
+    }
+
+    /// A web page of another site asks.
+    pub fn foreign_origin() -> Self {
+        let message = "web pages of other sites may not use this server; if this page is yours, \
+                       start the server with --cors ORIGIN, where ORIGIN is the page's scheme, \
+                       host and port, like https://example.org";
         Self::new(StatusCode::FORBIDDEN, "invalid_request_error", message)
     }
 
     /// No such path or model.
-    pub fn not_found(message: impl Into<String>) -> Self {
+    pub fn not_found(message: impl AsRef<str>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found_error", message)
     }
 
-    /// The path does not take this method.
-    pub fn method(message: impl Into<String>) -> Self {
+    /// The path does not take this method. Which it takes, the header `Allow` says, which the
+    /// router adds.
+    pub fn method(message: impl AsRef<str>) -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "invalid_request_error",
@@ -109,6 +180,15 @@ impl ApiError {
         }
     }
 
+    /// The engine has ended or hangs, so that nothing can be generated; `reason` is for the log.
+    pub fn engine_gone(reason: impl Into<String>) -> Self {
+        Self::incident(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the engine has stopped, and the server has to be started again",
+            reason.into(),
+        )
+    }
+
     /// It took longer than allowed.
     pub fn timeout(seconds: u64) -> Self {
         let message = format!("no answer within {seconds} s; see --request-timeout");
@@ -116,29 +196,67 @@ impl ApiError {
     }
 
     /// A server behind this one cannot be reached.
-    pub fn upstream(message: impl Into<String>) -> Self {
+    pub fn upstream(message: impl AsRef<str>) -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "server_error", message)
     }
 
-    /// The server's own fault.
-    pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
+    /// The server's own fault. The client hears that it was, and a number; `cause` goes to the
+    /// log under that number, since it may quote what the client shall not see.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self::incident(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the server failed",
+            cause.into(),
+        )
     }
 
-    /// The object clients expect.
+    fn incident(status: StatusCode, what: &str, cause: String) -> Self {
+        let number = incident_number();
+        tracing::error!(incident = number.as_str(), "{what}: {cause}");
+        let message = format!("{what}; its log has the cause under incident {number}");
+        ApiError {
+            cause: Some(cause),
+            ..Self::new(status, "server_error", message)
+        }
+    }
+
+    /// What the operator reads and the client does not, if there is something.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// What the client reads.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The path of the field that is wrong, if it is one.
+    pub fn param(&self) -> Option<&str> {
+        self.param.as_deref()
+    }
+
+    /// What clients expect.
+    pub fn answer(&self) -> ErrorAnswer {
+        ErrorAnswer {
+            error: ErrorObject {
+                message: self.message.clone(),
+                kind: self.kind.to_owned(),
+                param: self.param.clone(),
+                code: self.code.map(str::to_owned),
+            },
+        }
+    }
+
+    /// The same as JSON.
     pub fn body(&self) -> Value {
-        json!({ "error": {
-            "message": self.message,
-            "type": self.kind,
-            "param": self.param,
-            "code": self.code,
-        }})
+        // Four texts are JSON whatever is in them.
+        serde_json::to_value(self.answer()).unwrap_or_default()
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = (self.status, Json(self.answer())).into_response();
         if let Some(seconds) = self.retry_after {
             let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
@@ -150,5 +268,110 @@ impl IntoResponse for ApiError {
                 .insert(header::WWW_AUTHENTICATE, value);
         }
         response
+    }
+}
+
+/// A number for an incident, another one for each and in each run, so that logs of several
+/// can be searched together.
+fn incident_number() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = since.map_or(0, |d| d.as_secs());
+    format!("{seconds:x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The beginning of a text as one line: at most `most` characters, none of which moves the
+/// cursor of a terminal.
+fn one_line(text: &str, most: usize) -> String {
+    let mut line: String = text
+        .chars()
+        .take(most)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(most).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_error_is_longer_than_a_screen() {
+        let long = "é\n".repeat(1 << 20);
+        for error in [
+            ApiError::invalid(&long),
+            ApiError::field(&long, &long),
+            ApiError::schema(&long, &long),
+            ApiError::too_long(&long),
+            ApiError::foreign_host(&long),
+            ApiError::not_found(&long),
+            ApiError::method(&long),
+            ApiError::upstream(&long),
+            ApiError::internal(&long),
+            ApiError::engine_gone(&long),
+        ] {
+            let body = error.body().to_string();
+            assert!(body.len() < 4096, "{body}");
+            assert!(!error.message().contains('\n'));
+        }
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_is_not_told_to_the_client() {
+        for error in [
+            ApiError::internal("secret"),
+            ApiError::engine_gone("secret"),
+        ] {
+            assert_eq!(error.cause(), Some("secret"));
+            assert!(!error.body().to_string().contains("secret"));
+            assert!(error.status.is_server_error());
+        }
+        assert_ne!(
+            ApiError::internal("a").message(),
+            ApiError::internal("a").message()
+        );
+    }
+
+    #[test]
+    fn of_a_schema_s_fault_one_line_is_told() {
+        let why = format!(
+            "no such keyword\nschema: {{\"secret\": 1}}\n{}",
+            "x".repeat(9999)
+        );
+        let error = ApiError::schema("response_format.json_schema.schema", why);
+        assert!(error.message().ends_with("no such keyword"));
+        assert_eq!(error.param(), Some("response_format.json_schema.schema"));
+        let long = ApiError::schema("tools", "x".repeat(9999));
+        assert!(long.message().chars().count() < 350);
+    }
+
+    #[test]
+    fn who_is_refused_hears_the_remedy() {
+        let remedies = [
+            (ApiError::foreign_host("card"), "--allow-host card"),
+            (ApiError::foreign_origin(), "--cors"),
+            (
+                ApiError::wrong_content_type(),
+                "Content-Type: application/json",
+            ),
+            (ApiError::too_large(1), "--max-request-kib"),
+            (ApiError::unauthorized(), "Authorization: Bearer"),
+            (ApiError::timeout(1), "--request-timeout"),
+            (ApiError::slow_body(), "--request-timeout"),
+        ];
+        for (error, remedy) in remedies {
+            assert!(error.message().contains(remedy), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn who_may_come_again_hears_when() {
+        for error in [ApiError::busy(7), ApiError::draining()] {
+            let response = error.into_response();
+            assert!(response.headers().contains_key(header::RETRY_AFTER));
+        }
     }
 }

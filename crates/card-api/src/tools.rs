@@ -1,10 +1,19 @@
 //! Calls of tools in a model's text: `<tool_call>` and `</tool_call>` around a JSON object,
 //! as Qwen, Hermes and many others write them.
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::loose::{Loose, within_budget};
+use crate::response::ToolCall;
 
 const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
+
+/// Longest call, in bytes. It is held back until it is whole; what is longer is text.
+const LONGEST: usize = 1 << 20;
+
+/// Most white space that waits for what comes after it, in bytes.
+const MOST_BLANK: usize = 1024;
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +28,10 @@ pub enum Part {
 #[derive(Debug, Default)]
 pub struct Splitter {
     held: String,
+    /// Up to here no mark begins in what is held, so that it is looked at once only.
+    looked: usize,
+    /// White space next to a call, which is not for the reader; before text it is.
+    blank: String,
     inside: bool,
     calls: usize,
 }
@@ -30,38 +43,47 @@ impl Splitter {
         let mut parts = Vec::new();
         loop {
             let mark = if self.inside { CLOSE } else { OPEN };
-            match self.held.find(mark) {
+            let found = self.held[self.looked..].find(mark);
+            match found.map(|at| at + self.looked) {
+                Some(at) if self.inside && at > LONGEST => parts.push(self.give_up()),
                 Some(at) => {
-                    let before: String = self.held.drain(..at + mark.len()).collect();
-                    let before = &before[..at];
-                    parts.push(match self.inside {
-                        true => self.call(before),
-                        false => Part::Text(before.to_owned()),
-                    });
+                    let mut before = self.take(at + mark.len());
+                    before.truncate(at);
+                    if self.inside {
+                        parts.push(self.call(&before, CLOSE));
+                    } else {
+                        parts.extend(self.text(before, true));
+                    }
                     self.inside = !self.inside;
                 }
-                None if self.inside => break,
+                None if self.inside && self.held.len() >= LONGEST + CLOSE.len() => {
+                    parts.push(self.give_up());
+                }
+                None if self.inside => {
+                    self.looked = floor(&self.held, self.held.len().saturating_sub(mark.len() - 1));
+                    break;
+                }
                 None => {
                     let keep = (1..OPEN.len())
                         .rev()
                         .find(|&n| self.held.ends_with(&OPEN[..n]));
-                    let show = self.held.len() - keep.unwrap_or(0);
-                    parts.push(Part::Text(self.held.drain(..show).collect()));
+                    let show = self.take(self.held.len() - keep.unwrap_or(0));
+                    parts.extend(self.text(show, false));
                     break;
                 }
             }
         }
-        self.tidy(parts)
+        parts
     }
 
-    /// The end: what was held back. A call that was not closed is one if it is whole.
+    /// The end: what was held back. A call that was not closed is one if it is whole;
+    /// otherwise the reader sees what the model wrote, and nothing else.
     pub fn finish(&mut self) -> Vec<Part> {
-        let rest = std::mem::take(&mut self.held);
-        let parts = match self.inside {
-            true => vec![self.call(&rest)],
-            false => vec![Part::Text(rest)],
-        };
-        self.tidy(parts)
+        let rest = self.take(self.held.len());
+        if std::mem::take(&mut self.inside) {
+            return vec![self.call(&rest, "")];
+        }
+        self.text(rest, false).into_iter().collect()
     }
 
     /// Calls so far.
@@ -69,43 +91,68 @@ impl Splitter {
         self.calls
     }
 
-    fn call(&mut self, text: &str) -> Part {
-        let parsed: Option<Value> = serde_json::from_str(text.trim()).ok();
-        let name = parsed.as_ref().and_then(|c| c["name"].as_str());
-        let Some(name) = name else {
-            // Not a call after all: the reader shall see what the model wrote.
-            return Part::Text(format!("{OPEN}{text}{CLOSE}"));
+    /// The first bytes of what is held.
+    fn take(&mut self, bytes: usize) -> String {
+        self.looked = 0;
+        self.held.drain(..bytes).collect()
+    }
+
+    /// Text for the reader, if it is: white space waits after a call and before a mark.
+    fn text(&mut self, text: String, marked: bool) -> Option<Part> {
+        let next_to_call = self.calls > 0 || marked;
+        let room = self.blank.len() + text.len() <= MOST_BLANK;
+        self.blank.push_str(&text);
+        if self.blank.is_empty() || (next_to_call && room && self.blank.trim().is_empty()) {
+            return None;
+        }
+        Some(Part::Text(std::mem::take(&mut self.blank)))
+    }
+
+    /// What is too long for a call is text.
+    fn give_up(&mut self) -> Part {
+        self.inside = false;
+        let text = self.take(floor(&self.held, LONGEST));
+        self.no_call(&text, "")
+    }
+
+    /// Not a call after all: the reader shall see what the model wrote.
+    fn no_call(&mut self, text: &str, close: &str) -> Part {
+        let blank = std::mem::take(&mut self.blank);
+        Part::Text(format!("{blank}{OPEN}{text}{close}"))
+    }
+
+    /// The call that stands after [`OPEN`] and before `close`, if it is one.
+    fn call(&mut self, text: &str, close: &str) -> Part {
+        let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text.trim())).ok();
+        let parsed = parsed.map_or(Value::Null, |p| p.0);
+        let Some(name) = parsed["name"].as_str() else {
+            return self.no_call(text, close);
         };
         self.calls += 1;
-        let arguments = parsed.as_ref().and_then(|c| c.get("arguments"));
-        let arguments = match arguments {
+        self.blank.clear();
+        let arguments = match parsed.get("arguments") {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
             None => "{}".to_owned(),
         };
         Part::Call(name.to_owned(), arguments)
     }
+}
 
-    /// Line breaks between calls are not for the reader.
-    fn tidy(&self, parts: Vec<Part>) -> Vec<Part> {
-        let calls = self.calls > 0 || self.inside;
-        let blank =
-            |p: &Part| matches!(p, Part::Text(t) if t.is_empty() || (calls && t.trim().is_empty()));
-        parts.into_iter().filter(|p| !blank(p)).collect()
-    }
+/// The last beginning of a character at or before `at`.
+fn floor(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|&i| text.is_char_boundary(i))
+        .unwrap_or(0)
 }
 
 /// A call as OpenAI's API has it.
 pub fn call_object(id: &str, index: Option<usize>, name: &str, arguments: &str) -> Value {
-    let mut call = json!({
-        "id": id,
-        "type": "function",
-        "function": { "name": name, "arguments": arguments },
-    });
-    if let Some(index) = index {
-        call["index"] = index.into();
-    }
-    call
+    let call = ToolCall::new(id.to_owned(), index, name, arguments);
+    // Texts and a number are JSON whatever they are.
+    serde_json::to_value(call).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -117,6 +164,17 @@ mod tests {
         let mut parts: Vec<Part> = pieces.iter().flat_map(|p| s.push(p)).collect();
         parts.extend(s.finish());
         parts
+    }
+
+    /// What the reader sees of an answer in which nothing is called.
+    fn shown(parts: &[Part]) -> String {
+        parts
+            .iter()
+            .map(|p| match p {
+                Part::Text(t) => t.as_str(),
+                Part::Call(..) => panic!("a call"),
+            })
+            .collect()
     }
 
     #[test]
@@ -132,15 +190,57 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_call_is_text() {
-        let parts = split(&["a < b", " <tool_call>nonsense</tool_call>"]);
-        let whole: String = parts
-            .iter()
-            .map(|p| match p {
-                Part::Text(t) => t.as_str(),
-                Part::Call(..) => panic!("a call"),
-            })
-            .collect();
-        assert_eq!(whole, "a < b <tool_call>nonsense</tool_call>");
+    fn what_is_no_call_is_shown_as_the_model_wrote_it() {
+        for text in [
+            "a < b <tool_call>nonsense</tool_call>",
+            // Cut off by `max_tokens`: nothing is closed that the model did not close.
+            "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\"",
+            "<tool_call>",
+            "x <tool_call>{}</tool_cal",
+            "\n\n<tool_call>\n</tool_call>\n",
+            "é<tool_call>é</tool_call>é",
+        ] {
+            assert_eq!(shown(&split(&[text])), text);
+            for cut in (0..text.len()).filter(|&i| text.is_char_boundary(i)) {
+                let (before, after) = text.split_at(cut);
+                assert_eq!(shown(&split(&[before, after])), text, "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn white_space_is_for_the_reader_unless_a_call_is_next_to_it() {
+        let call = "<tool_call>{\"name\":\"f\"}</tool_call>";
+        let f = Part::Call("f".into(), "{}".into());
+        let text = format!("\n{call}\n{call}\n");
+        assert_eq!(split(&[&text]), [f.clone(), f.clone()]);
+        let parts = split(&[call, "\n", "\n", "done"]);
+        assert_eq!(parts, [f, Part::Text("\n\ndone".into())]);
+    }
+
+    #[test]
+    fn no_more_is_held_back_than_a_call_may_have() {
+        let mut splitter = Splitter::default();
+        let mut seen = String::new();
+        let piece = "é".repeat(1 << 15);
+        splitter.push(OPEN);
+        for _ in 0..40 {
+            seen.push_str(&shown(&splitter.push(&piece)));
+            assert!(splitter.held.len() <= LONGEST + CLOSE.len() + piece.len());
+        }
+        seen.push_str(&shown(&splitter.finish()));
+        assert_eq!(seen, format!("{OPEN}{}", piece.repeat(40)));
+        // Wherever it is cut, it is no call.
+        let long = format!("{OPEN}{{\"name\":\"{}\"}}{CLOSE}", "x".repeat(LONGEST));
+        let (before, after) = long.split_at(LONGEST);
+        assert_eq!(shown(&split(&[before, after])), long);
+        assert_eq!(shown(&split(&[&long])), long);
+    }
+
+    #[test]
+    fn a_call_of_more_values_than_a_request_may_have_is_text() {
+        let list = "[],".repeat(crate::limits::VALUES);
+        let text = format!("{OPEN}{{\"name\":\"f\",\"arguments\":[{list}0]}}{CLOSE}");
+        assert_eq!(shown(&split(&[&text])), text);
     }
 }

@@ -4,7 +4,7 @@
 
 mod invariants;
 
-use invariants::{calls_are_the_same, request};
+use invariants::{calls_are_the_same, request, text_is_shown};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ fn value() -> impl Strategy<Value = Value> {
 const KEYS: &str = "model messages prompt role content temperature top_p top_k n seed stop stream \
     stream_options include_usage max_tokens logprobs top_logprobs logit_bias tools tool_choice type \
     function name parameters arguments tool_calls response_format json_schema schema prediction \
-    echo text frequency_penalty 0 -1";
+    echo text frequency_penalty content tokens 0 -1";
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
@@ -92,7 +92,8 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.into_iter().filter(|&c| text.is_char_boundary(c)).collect();
         cuts.extend([0, text.len()]);
         cuts.sort_unstable();
-        let pieces = cuts.windows(2).map(|w| &text[w[0]..w[1]]);
-        calls_are_the_same(&text, pieces);
+        let pieces = || cuts.windows(2).map(|w| &text[w[0]..w[1]]);
+        calls_are_the_same(&text, pieces());
+        text_is_shown(&text, pieces());
     }
 }

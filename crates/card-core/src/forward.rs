@@ -115,6 +115,18 @@ pub enum ModelError {
         /// "target" or "draft".
         model: String,
     },
+    /// No sequence id is left for one of the sequences. Those that run need none and can go
+    /// on; stems that are kept from earlier can be released.
+    #[error(
+        "the {model} model has no room for another sequence or branch; lower --parallel, or try \
+         again when others are done"
+    )]
+    Ids {
+        /// "target" or "draft".
+        model: String,
+        /// The one that needs it.
+        sequence: SequenceId,
+    },
     /// Anything else.
     #[error("{0}")]
     Failed(String),

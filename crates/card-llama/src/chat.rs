@@ -7,7 +7,20 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 
-use crate::LlamaModel;
+use crate::{LlamaModel, stack};
+
+/// Steps of a template, in minijinja's units: an instruction is one, and so are 64 bytes that
+/// are made or looked at. A conversation of 4 MB takes half of it; a template that would take
+/// for ever, or 64 MB, ends here within a second.
+const FUEL: u64 = 1_000_000;
+/// Stack for a template. With that fuel it can put lists into lists some 125,000 deep (eight
+/// instructions each), which are written and freed by calls into each other; this is 4 KiB
+/// for each. It becomes memory only where it is written to.
+const STACK: usize = 512 << 20;
+/// Bytes of a template's source.
+const MOST_SOURCE: usize = 1 << 20;
+/// Lists and objects within each other that are written as JSON: what is read has fewer.
+const MOST_NESTED: usize = 128;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +73,14 @@ impl ChatTemplate {
     }
 
     fn new(source: String, bos: String, eos: String) -> Result<Self, ChatError> {
+        if source.len() > MOST_SOURCE {
+            return Err(ChatError::Refused(format!(
+                "it is longer than {MOST_SOURCE} bytes"
+            )));
+        }
         let mut env = Environment::new();
+        // Templates come with files from anywhere, and messages from clients.
+        env.set_fuel(Some(FUEL));
         // Templates call Python's string methods and two functions of transformers.
         env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         let syntax = SyntaxConfig::builder()
@@ -109,8 +129,21 @@ impl ChatTemplate {
         messages: &serde_json::Value,
         tools: Option<&serde_json::Value>,
     ) -> Result<String, ChatError> {
+        let text = stack::with(STACK, "chat template", || self.text(messages, tools));
+        let text = text.map_err(ChatError::Refused)??;
+        Ok(match text.strip_prefix(&self.bos) {
+            Some(rest) if !self.bos.is_empty() => rest.to_owned(),
+            _ => text,
+        })
+    }
+
+    fn text(
+        &self,
+        messages: &serde_json::Value,
+        tools: Option<&serde_json::Value>,
+    ) -> Result<String, ChatError> {
         let template = self.env.get_template("chat").map_err(refused)?;
-        let text = template
+        template
             .render(context! {
                 messages => Value::from(Serde(messages)),
                 tools => tools.map(|t| Value::from(Serde(t))),
@@ -118,11 +151,7 @@ impl ChatTemplate {
                 bos_token => self.bos.as_str(),
                 eos_token => self.eos.as_str(),
             })
-            .map_err(refused)?;
-        Ok(match text.strip_prefix(&self.bos) {
-            Some(rest) if !self.bos.is_empty() => rest.to_owned(),
-            _ => text,
-        })
+            .map_err(refused)
     }
 }
 
@@ -130,7 +159,7 @@ impl ChatTemplate {
 /// escapes nothing for HTML and puts spaces after commas and colons.
 fn python_json(value: Value) -> Result<Value, minijinja::Error> {
     let mut out = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonFormat);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, PythonFormat::default());
     let failed = |e: String| minijinja::Error::new(ErrorKind::BadSerialization, e);
     value
         .serialize(&mut serializer)
@@ -139,9 +168,43 @@ fn python_json(value: Value) -> Result<Value, minijinja::Error> {
     Ok(Value::from_safe_string(text))
 }
 
-struct PythonFormat;
+/// Python's way of writing, and how deep it is in lists and objects.
+#[derive(Default)]
+struct PythonFormat {
+    nested: usize,
+}
+
+impl PythonFormat {
+    fn begin(&mut self) -> IoResult {
+        self.nested += 1;
+        match self.nested > MOST_NESTED {
+            true => Err(std::io::Error::other("too many lists within each other")),
+            false => Ok(()),
+        }
+    }
+}
 
 impl serde_json::ser::Formatter for PythonFormat {
+    fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> IoResult {
+        self.begin()?;
+        out.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> IoResult {
+        self.nested -= 1;
+        out.write_all(b"]")
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, out: &mut W) -> IoResult {
+        self.begin()?;
+        out.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, out: &mut W) -> IoResult {
+        self.nested -= 1;
+        out.write_all(b"}")
+    }
+
     fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> IoResult {
         comma(out, first)
     }
@@ -165,6 +228,9 @@ fn comma<W: ?Sized + Write>(out: &mut W, first: bool) -> IoResult {
 }
 
 fn refused(error: minijinja::Error) -> ChatError {
+    if error.kind() == ErrorKind::OutOfFuel {
+        return ChatError::Refused("it takes too many steps over it".into());
+    }
     ChatError::Refused(error.detail().map_or(error.to_string(), str::to_owned))
 }
 
@@ -194,6 +260,65 @@ mod tests {
         let text = t.render_with_tools(&serde_json::json!([]), Some(&tools));
         assert_eq!(text.unwrap(), r#"{"name": "a<b", "list": [1, "é"]}"#);
         assert!(t.knows_tools());
+    }
+
+    fn render(source: &str, messages: &[Message]) -> Result<String, ChatError> {
+        ChatTemplate::new(source.into(), String::new(), String::new())?.render(messages)
+    }
+
+    #[test]
+    fn a_template_that_would_take_for_ever_or_all_memory_is_an_error() {
+        for source in [
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "{% for a in range(99999) %}{{ 'x' * 10000 }}{% endfor %}",
+            "{{ 'x' * 99999999999 }}",
+            "{% set ns = namespace(x='xx') %}{% for a in range(99) %}\
+             {% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+            "{% set ns = namespace(x=[]) %}{% for a in range(90000) %}\
+             {% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+            "{{ [",
+            "{% for a in b %}",
+            "{{ messages[0].content.missing() }}",
+        ] {
+            assert!(
+                render(source, &[Message::new("user", "x")]).is_err(),
+                "{source}"
+            );
+        }
+        let long = " ".repeat(MOST_SOURCE + 1);
+        assert!(render(&long, &[]).is_err());
+    }
+
+    #[test]
+    fn lists_within_each_other_end_no_process() {
+        // Whether it is an error or a long text: it comes back.
+        for end in [
+            "{{ ns.x }}",
+            "{{ ns.x == ns.x }}",
+            "",
+            "{{ ns.x | string | length }}",
+        ] {
+            let source = format!(
+                "{{% set ns = namespace(x=[]) %}}{{% for a in range(90000) %}}\
+                 {{% set ns.x = [ns.x] %}}{{% endfor %}}{end}"
+            );
+            let _ = render(&source, &[]);
+        }
+    }
+
+    #[test]
+    fn a_long_conversation_is_within_the_bounds() {
+        let talk: Vec<_> = (0..2000)
+            .map(|i| {
+                Message::new(
+                    if i % 2 == 0 { "user" } else { "assistant" },
+                    "x".repeat(1000),
+                )
+            })
+            .collect();
+        let text = render(CHATML, &talk).unwrap();
+        assert!(text.len() > 2_000_000);
     }
 
     #[test]

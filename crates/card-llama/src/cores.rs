@@ -5,7 +5,7 @@
 //! pool can pin its threads, the calling one included.
 
 use std::ffi::c_void;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 
 use llama_cpp_sys_2 as sys;
@@ -18,13 +18,40 @@ pub struct Cores {
     threads: usize,
     /// Processor numbers to pin to, one thread each; empty for the system's choice.
     pins: Arc<[usize]>,
-    pools: Arc<Mutex<Vec<Pool>>>,
+    /// Those that some context still has. A pool goes with the last one that used it.
+    pools: Arc<Mutex<Vec<Weak<Pool>>>>,
 }
 
-struct Pool {
+/// The threads that compute, and the one that decodes: it is one of the workers, so each
+/// thread that decodes has a pool of its own.
+pub(crate) struct Pool {
     raw: *mut sys::ggml_threadpool,
     free: FreePool,
     owner: ThreadId,
+}
+
+/// The pools a context's CPU backend may look at. It remembers the one it used last, and
+/// pauses it when it gets another: so that one must not go before the next was used.
+#[derive(Default)]
+pub(crate) struct Pools {
+    now: Option<Arc<Pool>>,
+    before: Vec<Arc<Pool>>,
+}
+
+impl Pools {
+    /// The context gets this one for its next forward, or none.
+    pub(crate) fn change(&mut self, next: Option<&Arc<Pool>>) {
+        if self.now.as_ref().map(Arc::as_ptr) == next.map(Arc::as_ptr) {
+            return;
+        }
+        self.before
+            .extend(std::mem::replace(&mut self.now, next.cloned()));
+    }
+
+    /// The forward went through, so the backend has forgotten those before.
+    pub(crate) fn changed(&mut self) {
+        self.before.clear();
+    }
 }
 
 type NewPool = unsafe extern "C" fn(*mut sys::ggml_threadpool_params) -> *mut sys::ggml_threadpool;
@@ -47,23 +74,32 @@ fn pool_functions() -> Option<(NewPool, FreePool)> {
     })
 }
 
-// SAFETY: a pool may be used and freed from any thread, by one at a time; the mutex in
-// `Cores` sees to that.
+// SAFETY: a pool may be used and freed from any thread, by one at a time: it is used by
+// whoever has the turn, and freed when nobody has it any more.
 unsafe impl Send for Pool {}
+// SAFETY: as above; a shared reference only gives the pointer away.
+unsafe impl Sync for Pool {}
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // SAFETY: made by ggml_threadpool_new and freed once. Every context that may have
-        // used it holds the `Cores` it belongs to, and is gone by now.
+        // SAFETY: made by ggml_threadpool_new and freed once. Each context whose backend may
+        // look at it has it in its `Pools`, and those are dropped after the context.
         unsafe { (self.free)(self.raw) }
     }
 }
 
 /// Exclusive use of the cores.
 pub(crate) struct Turn<'a> {
-    /// The pool of the calling thread; null if there could be none.
-    pub(crate) pool: *mut sys::ggml_threadpool,
-    _lock: MutexGuard<'a, Vec<Pool>>,
+    /// The pool of the calling thread, unless there could be none.
+    pub(crate) pool: Option<Arc<Pool>>,
+    _lock: MutexGuard<'a, Vec<Weak<Pool>>>,
+}
+
+impl Turn<'_> {
+    /// What ggml calls the pool; null for none.
+    pub(crate) fn raw(&self) -> *mut sys::ggml_threadpool {
+        self.pool.as_ref().map_or(std::ptr::null_mut(), |p| p.raw)
+    }
 }
 
 impl Cores {
@@ -112,44 +148,136 @@ impl Cores {
         self.threads
     }
 
-    /// Waits for the cores to be free and takes them. The thread that decodes is one of the
-    /// workers, so each thread that ever does has a pool. Pools are few and stay until the
-    /// last context is gone: a context's CPU backend remembers the one it used last, and
-    /// pauses it when it gets another.
+    /// Waits for the cores to be free and takes them. Whoever decodes keeps the pool (see
+    /// [`Pools`]) as long as its backend may look at it.
     pub(crate) fn take(&self) -> Turn<'_> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool| pool.strong_count() > 0);
         let me = std::thread::current().id();
-        let known = pools.iter().any(|p| p.owner == me);
-        if let Some((new, free)) = pool_functions().filter(|_| !known) {
-            // SAFETY: returns a plain struct.
-            let mut params = unsafe { sys::ggml_threadpool_params_default(self.threads as i32) };
-            for &id in self.pins.iter() {
-                if let Some(bit) = params.cpumask.get_mut(id) {
-                    *bit = true;
-                }
-            }
-            params.strict_cpu = !self.pins.is_empty();
-            // SAFETY: params is filled in; ggml copies it.
-            let raw = unsafe { new(&mut params) };
-            if !raw.is_null() {
-                pools.push(Pool {
-                    raw,
-                    free,
-                    owner: me,
-                });
-            }
-        }
-        // Without a pool ggml makes threads for every forward: slow, but right.
-        let mine = pools.iter().find(|p| p.owner == me);
+        let alive = |pool: &Weak<Pool>| pool.upgrade().filter(|pool| pool.owner == me);
+        let mine = pools.iter().find_map(alive);
+        let mine = mine.or_else(|| {
+            let made = Arc::new(self.pool(me)?);
+            pools.push(Arc::downgrade(&made));
+            Some(made)
+        });
         Turn {
-            pool: mine.map_or(std::ptr::null_mut(), |p| p.raw),
+            pool: mine,
             _lock: pools,
         }
+    }
+
+    /// A new pool for the calling thread. Without one ggml makes threads for every forward:
+    /// slow, but right.
+    fn pool(&self, owner: ThreadId) -> Option<Pool> {
+        let (new, free) = pool_functions()?;
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { sys::ggml_threadpool_params_default(self.threads as i32) };
+        for &id in self.pins.iter() {
+            if let Some(bit) = params.cpumask.get_mut(id) {
+                *bit = true;
+            }
+        }
+        params.strict_cpu = !self.pins.is_empty();
+        // SAFETY: params is filled in; ggml copies it.
+        let raw = unsafe { new(&mut params) };
+        (!raw.is_null()).then_some(Pool { raw, free, owner })
     }
 }
 
 impl std::fmt::Debug for Cores {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} threads, pinned to {:?}", self.threads, self.pins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a context does for a forward.
+    fn forward(cores: &Cores, pools: &mut Pools) {
+        let turn = cores.take();
+        assert!(turn.pool.is_some(), "there is a CPU backend");
+        pools.change(turn.pool.as_ref());
+        drop(turn);
+        pools.changed();
+    }
+
+    fn alive(cores: &Cores) -> usize {
+        let pools = cores.pools.lock().unwrap();
+        pools.iter().filter(|pool| pool.strong_count() > 0).count()
+    }
+
+    /// Threads of this process, where the system says so.
+    fn threads() -> Option<usize> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("Threads:"))?;
+        line.trim().parse().ok()
+    }
+
+    #[test]
+    fn threads_that_come_and_go_leave_no_pool_behind() {
+        let cores = Cores::unpinned(3);
+        let before = threads();
+        for _ in 0..1000 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut pools = Pools::default();
+                    forward(&cores, &mut pools);
+                    forward(&cores, &mut pools);
+                    assert_eq!(alive(&cores), 1);
+                });
+            });
+        }
+        assert_eq!(alive(&cores), 0);
+        // Tests beside this one have threads too, but not thousands.
+        if let (Some(before), Some(after)) = (before, threads()) {
+            assert!(after < before + 500, "{before} threads, then {after}");
+        }
+    }
+
+    #[test]
+    fn a_context_that_changes_its_thread_leaves_its_pool_there() {
+        let cores = Cores::unpinned(2);
+        let mut pools = Pools::default();
+        for _ in 0..100 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| forward(&cores, &mut pools));
+            });
+            assert_eq!(alive(&cores), 1);
+        }
+        drop(pools);
+        assert_eq!(alive(&cores), 0);
+    }
+
+    #[test]
+    fn a_pool_stays_until_the_next_one_was_used() {
+        let cores = Cores::unpinned(2);
+        let mut pools = Pools::default();
+        forward(&cores, &mut pools);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // A forward that fails: the backend may not have seen the new pool yet.
+                let turn = cores.take();
+                pools.change(turn.pool.as_ref());
+            });
+        });
+        assert_eq!(alive(&cores), 2);
+        forward(&cores, &mut pools);
+        assert_eq!(alive(&cores), 1);
+    }
+
+    #[test]
+    fn contexts_of_one_thread_share_its_pool() {
+        let cores = Cores::unpinned(2);
+        let (mut target, mut draft) = (Pools::default(), Pools::default());
+        forward(&cores, &mut target);
+        forward(&cores, &mut draft);
+        assert_eq!(alive(&cores), 1);
+        drop(target);
+        assert_eq!(alive(&cores), 1);
+        drop(draft);
+        assert_eq!(alive(&cores), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_void};
 
 use llama_cpp_sys_2 as sys;
 
-use crate::{LlamaError, log};
+use crate::{LlamaError, log, shim};
 
 /// Something that computes.
 #[derive(Clone, Debug)]
@@ -26,7 +26,10 @@ pub fn devices() -> Vec<Device> {
         .map(|handle| {
             let (mut free, mut total) = (0, 0);
             // SAFETY: the handle is one ggml just gave; it stays valid for the process.
-            unsafe { sys::ggml_backend_dev_memory(handle, &mut free, &mut total) };
+            let asked = unsafe { shim::ggml_backend_dev_memory(handle, &mut free, &mut total) };
+            if let Err(thrown) = asked {
+                tracing::debug!("{}: {thrown}", name(handle));
+            }
             Device {
                 name: name(handle),
                 // SAFETY: as above; the string is static.
@@ -71,7 +74,8 @@ fn kind(handle: sys::ggml_backend_dev_t) -> sys::ggml_backend_dev_type {
 pub fn system_info() -> String {
     log::start();
     // SAFETY: returns a static string.
-    text(unsafe { sys::llama_print_system_info() })
+    let info = unsafe { shim::llama_print_system_info() };
+    info.map(text).unwrap_or_default()
 }
 
 /// A function of a backend, which may be loaded only when we start, or missing.
@@ -79,7 +83,7 @@ pub(crate) fn function(backend: &CStr, name: &CStr) -> Option<*mut c_void> {
     log::start();
     // SAFETY: both names are NUL-terminated; an unknown one gives null.
     let found = unsafe {
-        let registry = sys::ggml_backend_reg_by_name(backend.as_ptr());
+        let registry = shim::ggml_backend_reg_by_name(backend.as_ptr()).ok()?;
         match registry.is_null() {
             true => std::ptr::null_mut(),
             false => sys::ggml_backend_reg_get_proc_address(registry, name.as_ptr()),
@@ -90,7 +94,7 @@ pub(crate) fn function(backend: &CStr, name: &CStr) -> Option<*mut c_void> {
 
 fn handles() -> impl Iterator<Item = sys::ggml_backend_dev_t> {
     // SAFETY: the backends are loaded; the count is fixed from then on.
-    let count = unsafe { sys::ggml_backend_dev_count() };
+    let count = unsafe { shim::ggml_backend_dev_count() }.unwrap_or(0);
     // SAFETY: the index is below the count.
     (0..count).map(|i| unsafe { sys::ggml_backend_dev_get(i) })
 }

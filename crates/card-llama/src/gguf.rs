@@ -7,8 +7,12 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 
-use crate::LlamaError;
 use crate::model::{c_path, check_magic};
+use crate::shim::{self, Thrown};
+use crate::{LlamaError, log};
+
+/// Numbers in a list of the metadata that is read here: more than any vocabulary has tokens.
+const MOST_NUMBERS: usize = 1 << 24;
 
 /// An open file, or one that is being made.
 pub(crate) struct Gguf {
@@ -43,10 +47,32 @@ pub(crate) struct Tensor {
 }
 
 impl Gguf {
-    /// Opens a file; `data` reads the tensors too.
+    /// Opens a file; `data` reads the tensors too. Each is known to lie in the file then.
     pub(crate) fn open(path: &Path, data: bool) -> Result<Self, LlamaError> {
         check_magic(path)?;
+        let broken = |why: String| LlamaError::NotGguf {
+            path: path.display().to_string(),
+            why,
+        };
+        let length = std::fs::metadata(path).map_err(|source| LlamaError::Open {
+            path: path.display().to_string(),
+            source,
+        })?;
         let c_path = c_path(path)?;
+        let header = Self::read(&c_path, false).map_err(broken)?;
+        // Memory is taken by what the header says, so that is compared with the file first.
+        if let Some(tensor) = header.beyond(length.len()) {
+            return Err(broken(format!(
+                "its tensor {tensor} lies beyond its end; was it cut off?"
+            )));
+        }
+        match data {
+            true => Self::read(&c_path, true).map_err(broken),
+            false => Ok(header),
+        }
+    }
+
+    fn read(path: &CStr, data: bool) -> Result<Self, String> {
         let mut tensors: *mut sys::ggml_context = std::ptr::null_mut();
         let params = sys::gguf_init_params {
             no_alloc: !data,
@@ -55,25 +81,38 @@ impl Gguf {
                 false => std::ptr::null_mut(),
             },
         };
+        log::forget();
         // SAFETY: the path is NUL-terminated; `ctx` points to a pointer that outlives the call.
-        let raw = unsafe { sys::gguf_init_from_file(c_path.as_ptr(), params) };
-        let raw = NonNull::new(raw).ok_or_else(|| LlamaError::NotGguf {
-            path: path.display().to_string(),
-            why: "its header is damaged or cut off".into(),
-        })?;
+        let raw = unsafe { shim::gguf_init_from_file(path.as_ptr(), params) };
+        let raw = raw.map_err(|e| e.to_string())?;
+        let raw = NonNull::new(raw).ok_or("its header is damaged or cut off")?;
         Ok(Gguf {
             raw,
             data: NonNull::new(tensors),
         })
     }
 
+    /// A tensor that is not all within a file of so many bytes.
+    fn beyond(&self, length: u64) -> Option<String> {
+        let file = self.raw.as_ptr();
+        self.tensors().iter().enumerate().find_map(|(id, tensor)| {
+            // SAFETY: the file is alive and the id below the number of its tensors.
+            let size = unsafe { sys::gguf_get_tensor_size(file, id as i64) } as u64;
+            let end = tensor.offset.checked_add(size);
+            let within = end.is_some_and(|end| end <= length);
+            (!within).then(|| tensor.name.to_string_lossy().into_owned())
+        })
+    }
+
     /// A new one with the metadata of `other` but no tensors.
-    pub(crate) fn like(other: &Gguf) -> Option<Self> {
+    pub(crate) fn like(other: &Gguf) -> Result<Self, Thrown> {
         // SAFETY: no arguments.
-        let raw = NonNull::new(unsafe { sys::gguf_init_empty() })?;
+        let raw = unsafe { shim::gguf_init_empty() }?;
+        let raw = NonNull::new(raw).ok_or_else(|| Thrown("out of memory".into()))?;
+        let new = Gguf { raw, data: None };
         // SAFETY: both are alive; everything is copied.
-        unsafe { sys::gguf_set_kv(raw.as_ptr(), other.raw.as_ptr()) };
-        Some(Gguf { raw, data: None })
+        unsafe { shim::gguf_set_kv(raw.as_ptr(), other.raw.as_ptr()) }?;
+        Ok(new)
     }
 
     fn find(&self, key: &CStr, kind: sys::gguf_type) -> Option<i64> {
@@ -95,42 +134,52 @@ impl Gguf {
     /// A list of numbers of the metadata.
     pub(crate) fn numbers(&self, key: &CStr) -> Option<Vec<u32>> {
         let id = self.find(key, sys::GGUF_TYPE_ARRAY)?;
-        // SAFETY: the key is there and an array; its elements are u32 and as many as said.
-        unsafe {
-            let file = self.raw.as_ptr();
-            if sys::gguf_get_arr_type(file, id) != sys::GGUF_TYPE_UINT32 {
-                return None;
-            }
-            let first = sys::gguf_get_arr_data(file, id).cast::<u32>();
-            Some(std::slice::from_raw_parts(first, sys::gguf_get_arr_n(file, id)).to_vec())
+        let file = self.raw.as_ptr();
+        // SAFETY: the key is there and an array.
+        let (kind, length) = unsafe {
+            (
+                sys::gguf_get_arr_type(file, id),
+                sys::gguf_get_arr_n(file, id),
+            )
+        };
+        if kind != sys::GGUF_TYPE_UINT32 || length > MOST_NUMBERS {
+            return None;
         }
+        // SAFETY: as above, and its elements are no texts.
+        let first = unsafe { sys::gguf_get_arr_data(file, id) }.cast::<u32>();
+        // Of an empty one there is no first.
+        if length == 0 || first.is_null() {
+            return Some(Vec::new());
+        }
+        // SAFETY: its elements are u32, as many as said, and stay while the file is open.
+        Some(unsafe { std::slice::from_raw_parts(first, length) }.to_vec())
     }
 
-    pub(crate) fn set_text(&mut self, key: &CStr, value: &CStr) {
+    pub(crate) fn set_text(&mut self, key: &CStr, value: &CStr) -> Result<(), Thrown> {
         // SAFETY: the file is alive, both are NUL-terminated and copied.
-        unsafe { sys::gguf_set_val_str(self.raw.as_ptr(), key.as_ptr(), value.as_ptr()) }
+        unsafe { shim::gguf_set_val_str(self.raw.as_ptr(), key.as_ptr(), value.as_ptr()) }
     }
 
-    pub(crate) fn set_number(&mut self, key: &CStr, value: u32) {
+    pub(crate) fn set_number(&mut self, key: &CStr, value: u32) -> Result<(), Thrown> {
         // SAFETY: the file is alive, the key NUL-terminated.
-        unsafe { sys::gguf_set_val_u32(self.raw.as_ptr(), key.as_ptr(), value) }
+        unsafe { shim::gguf_set_val_u32(self.raw.as_ptr(), key.as_ptr(), value) }
     }
 
-    pub(crate) fn set_numbers(&mut self, key: &CStr, values: &[u32]) {
+    pub(crate) fn set_numbers(&mut self, key: &CStr, values: &[u32]) -> Result<(), Thrown> {
         // SAFETY: the file is alive, the key NUL-terminated, the values copied.
         unsafe {
-            sys::gguf_set_arr_data(
+            shim::gguf_set_arr_data(
                 self.raw.as_ptr(),
                 key.as_ptr(),
                 sys::GGUF_TYPE_UINT32,
                 values.as_ptr().cast(),
                 values.len(),
-            );
+            )
         }
     }
 
     /// Removes the keys that begin with `prefix`.
-    pub(crate) fn remove(&mut self, prefix: &str) {
+    pub(crate) fn remove(&mut self, prefix: &str) -> Result<(), Thrown> {
         // SAFETY: the file is alive; keys are copied before they are removed by their text.
         unsafe {
             let file = self.raw.as_ptr();
@@ -139,9 +188,10 @@ impl Gguf {
                 .filter(|key| key.to_bytes().starts_with(prefix.as_bytes()))
                 .collect();
             for key in keys {
-                sys::gguf_remove_key(file, key.as_ptr());
+                shim::gguf_remove_key(file, key.as_ptr())?;
             }
         }
+        Ok(())
     }
 
     /// The tensors, in the file's order.
@@ -174,9 +224,8 @@ impl Gguf {
             if found.is_null() {
                 return None;
             }
-            sys::gguf_add_tensor(self.raw.as_ptr(), found);
+            shim::gguf_add_tensor(self.raw.as_ptr(), found).ok()
         }
-        Some(())
     }
 
     /// Adds `rows` of a tensor of `from`, in this order. `into` takes their data and must
@@ -216,18 +265,75 @@ impl Gguf {
                 tensor.shape[0],
                 rows.len() as i64,
             );
-            sys::ggml_set_name(made, tensor.name.as_ptr());
-            (*made).data = into.as_mut_ptr().cast();
-            sys::gguf_add_tensor(self.raw.as_ptr(), made);
+            let added = match made.as_mut() {
+                Some(tensor_made) => {
+                    sys::ggml_set_name(tensor_made, tensor.name.as_ptr());
+                    tensor_made.data = into.as_mut_ptr().cast();
+                    shim::gguf_add_tensor(self.raw.as_ptr(), made).ok()
+                }
+                None => None,
+            };
             sys::ggml_free(context.as_ptr());
+            added
         }
-        Some(())
     }
 
     /// Writes it; whether that worked.
     pub(crate) fn write(&self, path: &Path) -> Result<bool, LlamaError> {
         let path = c_path(path)?;
         // SAFETY: the file is alive and so is its tensors' data; the path is NUL-terminated.
-        Ok(unsafe { sys::gguf_write_to_file(self.raw.as_ptr(), path.as_ptr(), false) })
+        let done = unsafe { shim::gguf_write_to_file(self.raw.as_ptr(), path.as_ptr(), false) };
+        Ok(done.unwrap_or(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiny::Tiny;
+
+    #[test]
+    fn a_list_of_no_numbers_is_a_list() {
+        let file = Tiny::new("no-numbers")
+            .numbers("none", &[])
+            .numbers("some", &[3, 1])
+            .text("text", "x")
+            .write();
+        let gguf = Gguf::open(&file, false).unwrap();
+        assert_eq!(gguf.numbers(c"none"), Some(vec![]));
+        assert_eq!(gguf.numbers(c"some"), Some(vec![3, 1]));
+        assert_eq!(gguf.numbers(c"text"), None);
+        assert_eq!(gguf.numbers(c"missing"), None);
+        assert_eq!(gguf.text(c"text").as_deref(), Some("x"));
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[test]
+    fn a_tensor_beyond_the_end_of_the_file_is_refused_before_memory_is_taken() {
+        // 4 TiB of weights in a file of some bytes.
+        let file = Tiny::new("beyond")
+            .missing_tensor("huge", &[1 << 20, 1 << 20])
+            .write();
+        for data in [false, true] {
+            let error = Gguf::open(&file, data).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("beyond its end"), "{error}");
+        }
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_anywhere_is_refused() {
+        let file = Tiny::new("cut")
+            .text("general.architecture", "llama")
+            .numbers("list", &[1, 2, 3])
+            .tensor("weights", &[32, 4])
+            .write();
+        let whole = std::fs::read(&file).unwrap();
+        assert!(Gguf::open(&file, true).is_ok());
+        for length in 0..whole.len() {
+            std::fs::write(&file, &whole[..length]).unwrap();
+            assert!(Gguf::open(&file, true).is_err(), "{length}");
+        }
+        let _ = std::fs::remove_file(file);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum MemoryOp {
     Remove { id: Id, start: u32 },
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Placed {
     position: u32,
     parent: Option<Cell>,
@@ -30,12 +30,22 @@ struct Placed {
     id: Id,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Tree {
     stem: Id,
     stem_len: u32,
     cells: BTreeMap<Cell, Placed>,
     /// Last cell of each id; an id that is not here ends with the stem.
     tips: HashMap<Id, Cell>,
+}
+
+/// Why something cannot be placed or done. Nothing is changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is no id left for this sequence. Others, which need none, can go on.
+    NoIds(SequenceId),
+    /// It names a sequence or a cell that is not there, or one that is there already.
+    Unknown(SequenceId),
 }
 
 /// The ids of every sequence. See the [module](self) documentation.
@@ -54,21 +64,38 @@ impl KvTrees {
     }
 
     /// Finds ids for the rows of a forward: for each row, the ids it belongs to (the first
-    /// is the one it attends with), and what to do before decoding. `None` if there are
-    /// not enough ids, or a parent is not known.
+    /// is the one it attends with), and what to do before decoding.
+    ///
+    /// # Errors
+    /// If there are not enough ids, or a parent is not known.
     pub(crate) fn place(
         &mut self,
         rows: &[Row],
         before: &mut Vec<MemoryOp>,
-    ) -> Option<Vec<Vec<Id>>> {
+    ) -> Result<Vec<Vec<Id>>, Refusal> {
         let mut ids: Vec<Vec<Id>> = Vec::with_capacity(rows.len());
-        if self.place_all(rows, &mut ids, before).is_none() {
-            // Nothing was done to the cache yet, so only the books are put right.
-            let placed = ids.len();
-            self.undo(&rows[..placed], before, &mut Vec::new());
-            return None;
+        if let Err(refusal) = self.place_all(rows, &mut ids, before) {
+            // Nothing was done to the cache yet, so only the books are put right. The row that
+            // was refused may have begun a sequence.
+            let (placed, refused) = rows.split_at(ids.len());
+            self.undo(placed, before, &mut Vec::new());
+            if let Some(row) = refused.first() {
+                self.forget_empty(row.sequence, &mut Vec::new());
+            }
+            before.clear();
+            return Err(refusal);
         }
-        Some(ids)
+        Ok(ids)
+    }
+
+    /// Gives back the id of a sequence that holds nothing.
+    fn forget_empty(&mut self, sequence: SequenceId, out: &mut Vec<MemoryOp>) {
+        let empty = |tree: &Tree| tree.stem_len == 0 && tree.cells.is_empty();
+        if self.trees.get(&sequence).is_some_and(empty)
+            && let Some(mut tree) = self.trees.remove(&sequence)
+        {
+            tree.drop_others(&HashSet::new(), &mut self.free, out);
+        }
     }
 
     /// Takes back [`KvTrees::place`] after a forward that failed.
@@ -89,16 +116,17 @@ impl KvTrees {
                 tree.tips.remove(&id);
                 out.push(MemoryOp::Remove { id, start: 0 });
                 self.free.push(id);
-                continue;
+            } else {
+                match row.parent {
+                    Some(parent) => tree.tips.insert(id, parent),
+                    None => tree.tips.remove(&id),
+                };
+                out.push(MemoryOp::Remove {
+                    id,
+                    start: placed.position,
+                });
             }
-            match row.parent {
-                Some(parent) => tree.tips.insert(id, parent),
-                None => tree.tips.remove(&id),
-            };
-            out.push(MemoryOp::Remove {
-                id,
-                start: placed.position,
-            });
+            self.forget_empty(row.sequence, out);
         }
     }
 
@@ -107,28 +135,29 @@ impl KvTrees {
         rows: &[Row],
         ids: &mut Vec<Vec<Id>>,
         before: &mut Vec<MemoryOp>,
-    ) -> Option<()> {
+    ) -> Result<(), Refusal> {
         let mut row_of: HashMap<Cell, usize> = HashMap::new();
         for (i, row) in rows.iter().enumerate() {
+            let (no_ids, unknown) = (Refusal::NoIds(row.sequence), Refusal::Unknown(row.sequence));
             if !self.trees.contains_key(&row.sequence) {
-                let stem = self.free.pop()?;
+                let stem = self.free.pop().ok_or(no_ids)?;
                 self.trees.insert(row.sequence, Tree::new(stem));
             }
-            let tree = self.trees.get_mut(&row.sequence)?;
+            let tree = self.trees.get_mut(&row.sequence).ok_or(unknown)?;
             let (from, length) = match row.parent {
                 None => (tree.stem, tree.stem_len),
                 Some(parent) => {
-                    let p = tree.cells.get(&parent)?;
+                    let p = tree.cells.get(&parent).ok_or(unknown)?;
                     (p.id, p.position + 1)
                 }
             };
-            if length != row.position {
-                return None;
+            if length != row.position || tree.cells.contains_key(&row.cell) {
+                return Err(unknown);
             }
             let id = if tree.tips.get(&from).copied() == row.parent {
                 from
             } else {
-                let id = self.free.pop()?;
+                let id = self.free.pop().ok_or(no_ids)?;
                 // Cells from before are copied now; rows of this forward on the path get
                 // the new id as well.
                 let mut end = length;
@@ -155,7 +184,7 @@ impl KvTrees {
             row_of.insert(row.cell, i);
             ids.push(vec![id]);
         }
-        Some(())
+        Ok(())
     }
 
     /// The id and length of every stem; `None` while trees hang off some.
@@ -166,8 +195,11 @@ impl KvTrees {
             .collect()
     }
 
-    /// Carries out an operation of the core; `false` if it names what is not there.
-    pub(crate) fn apply(&mut self, op: KvOp, out: &mut Vec<MemoryOp>) -> bool {
+    /// Carries out an operation of the core.
+    ///
+    /// # Errors
+    /// If it names what is not there, or there is no id for it.
+    pub(crate) fn apply(&mut self, op: KvOp, out: &mut Vec<MemoryOp>) -> Result<(), Refusal> {
         match op {
             KvOp::Commit {
                 sequence,
@@ -183,23 +215,17 @@ impl KvTrees {
                     let (id, start) = (tree.stem, tree.stem_len);
                     out.push(MemoryOp::Remove { id, start });
                 }
-                true
+                Ok(())
             }
             KvOp::Share {
                 sequence,
                 from,
                 keep,
             } => {
-                let Some(owner) = self.trees.get(&from) else {
-                    return false;
-                };
-                if keep > owner.stem_len {
-                    return false;
-                }
-                let from = owner.stem;
-                let Some(to) = self.free.pop() else {
-                    return false;
-                };
+                let owner = self.trees.get(&from).filter(|o| keep <= o.stem_len);
+                let from = owner.ok_or(Refusal::Unknown(from))?.stem;
+                self.begins(sequence)?;
+                let to = self.free.pop().ok_or(Refusal::NoIds(sequence))?;
                 let mut tree = Tree::new(to);
                 tree.stem_len = keep;
                 out.push(MemoryOp::Copy {
@@ -208,33 +234,44 @@ impl KvTrees {
                     end: keep,
                 });
                 self.trees.insert(sequence, tree);
-                true
+                Ok(())
             }
             KvOp::Adopt {
                 sequence,
                 from,
                 keep,
             } => {
-                let Some(mut tree) = self.trees.remove(&from) else {
-                    return false;
-                };
-                if keep > tree.stem_len || !tree.cells.is_empty() {
-                    return false;
+                let can = |tree: &Tree| keep <= tree.stem_len && tree.cells.is_empty();
+                if !self.trees.get(&from).is_some_and(can) {
+                    return Err(Refusal::Unknown(from));
                 }
+                if from != sequence {
+                    self.begins(sequence)?;
+                }
+                let mut tree = self.trees.remove(&from).ok_or(Refusal::Unknown(from))?;
                 tree.stem_len = keep;
                 out.push(MemoryOp::Remove {
                     id: tree.stem,
                     start: keep,
                 });
                 self.trees.insert(sequence, tree);
-                true
+                Ok(())
             }
             KvOp::Release { sequence } => {
                 if let Some(mut tree) = self.trees.remove(&sequence) {
                     tree.drop_others(&HashSet::new(), &mut self.free, out);
                 }
-                true
+                Ok(())
             }
+        }
+    }
+
+    /// Refuses a sequence that is there already: a second tree would hide the first, and its
+    /// ids would never be free again.
+    fn begins(&self, sequence: SequenceId) -> Result<(), Refusal> {
+        match self.trees.contains_key(&sequence) {
+            true => Err(Refusal::Unknown(sequence)),
+            false => Ok(()),
         }
     }
 
@@ -244,13 +281,10 @@ impl KvTrees {
         tip: Cell,
         keep_descendants: bool,
         out: &mut Vec<MemoryOp>,
-    ) -> bool {
-        let Some(tree) = self.trees.get_mut(&sequence) else {
-            return false;
-        };
-        let Some(&placed) = tree.cells.get(&tip) else {
-            return false;
-        };
+    ) -> Result<(), Refusal> {
+        let unknown = Refusal::Unknown(sequence);
+        let tree = self.trees.get_mut(&sequence).ok_or(unknown)?;
+        let placed = *tree.cells.get(&tip).ok_or(unknown)?;
         let mut kept: BTreeMap<Cell, Placed> = BTreeMap::new();
         if keep_descendants {
             // Parents have smaller names than their children.
@@ -280,7 +314,7 @@ impl KvTrees {
                 start: tree.stem_len,
             });
         }
-        true
+        Ok(())
     }
 }
 
@@ -374,7 +408,7 @@ mod tests {
 
     fn apply(kv: &mut KvTrees, memory: &mut Memory, op: KvOp) {
         let mut ops = Vec::new();
-        assert!(kv.apply(op, &mut ops));
+        kv.apply(op, &mut ops).unwrap();
         memory.run(&mut ops);
     }
 
@@ -430,7 +464,8 @@ mod tests {
             row(4, 2, Some(3)),
             row(5, 1, Some(1)),
         ];
-        assert!(kv.place(&wide, &mut Vec::new()).is_none());
+        let refused = kv.place(&wide, &mut Vec::new());
+        assert_eq!(refused, Err(Refusal::NoIds(S)));
         assert_eq!(kv.free.len(), 1);
         let ids = forward(&mut kv, &mut memory, &wide[..3]);
         assert_eq!(memory.text(ids[2][0]), [1, 3, 4]);
@@ -443,5 +478,215 @@ mod tests {
         memory.run(&mut undo);
         let ids = forward(&mut kv, &mut memory, &next);
         assert_eq!(memory.text(ids[0][0]), [1, 2, 6]);
+    }
+
+    /// Numbers that look random and are the same in every run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % n.max(1) as u64) as usize
+        }
+
+        fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+            of.get(self.below(of.len())).copied()
+        }
+    }
+
+    /// Every id is free or in use, and in one place only; what is free holds nothing.
+    fn check_ids(kv: &KvTrees, memory: &Memory, all: usize) {
+        let mut ids = kv.free.clone();
+        for tree in kv.trees.values() {
+            let mut used: Vec<Id> = tree.cells.values().map(|p| p.id).collect();
+            used.push(tree.stem);
+            used.sort_unstable();
+            used.dedup();
+            ids.extend(used);
+        }
+        ids.sort_unstable();
+        assert_eq!(ids, (0..all as Id).collect::<Vec<_>>());
+        for id in &kv.free {
+            assert!(memory.0.get(id).is_none_or(BTreeMap::is_empty), "{id}");
+        }
+    }
+
+    /// What is in the books, but for sequences that hold nothing.
+    fn books(kv: &KvTrees) -> BTreeMap<u64, Tree> {
+        let full = |t: &Tree| t.stem_len > 0 || !t.cells.is_empty();
+        let trees = kv.trees.iter().filter(|t| full(t.1));
+        trees.map(|(s, t)| (s.0, t.clone())).collect()
+    }
+
+    /// Rows that mostly can be placed, of a few sequences.
+    fn some_rows(kv: &KvTrees, dice: &mut Dice, next: &mut Cell) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
+        for _ in 0..=dice.below(5) {
+            let sequence = SequenceId(dice.below(5) as u64);
+            let tree = kv.trees.get(&sequence);
+            let stem = tree.map_or(0, |t| t.stem_len);
+            let mut parents: Vec<(Option<Cell>, u32)> = vec![(None, stem)];
+            for (&cell, placed) in tree.iter().flat_map(|t| &t.cells) {
+                parents.push((Some(cell), placed.position + 1));
+            }
+            for row in rows.iter().filter(|r| r.sequence == sequence) {
+                parents.push((Some(row.cell), row.position + 1));
+            }
+            let (parent, position) = dice.pick(&parents).unwrap_or((None, stem));
+            *next += 1;
+            let wrong = dice.below(20) == 0;
+            rows.push(Row {
+                sequence,
+                token: *next as u32,
+                position: position + u32::from(wrong),
+                cell: *next,
+                parent,
+                logits: true,
+            });
+        }
+        rows
+    }
+
+    fn some_op(kv: &KvTrees, dice: &mut Dice) -> KvOp {
+        let sequence = SequenceId(dice.below(5) as u64);
+        let from = SequenceId(dice.below(5) as u64);
+        let tree = kv.trees.get(&sequence);
+        let cells: Vec<Cell> = tree.map_or(Vec::new(), |t| t.cells.keys().copied().collect());
+        let stem = kv.trees.get(&from).map_or(0, |t| t.stem_len);
+        let keep = dice.below(stem as usize + 2) as u32;
+        match dice.below(8) {
+            0 => KvOp::Prune { sequence },
+            1 => KvOp::Release { sequence },
+            2 => KvOp::Share {
+                sequence,
+                from,
+                keep,
+            },
+            3 => KvOp::Adopt {
+                sequence,
+                from,
+                keep,
+            },
+            _ => KvOp::Commit {
+                sequence,
+                tip: dice.pick(&cells).unwrap_or(0),
+                keep_descendants: dice.below(2) == 0,
+            },
+        }
+    }
+
+    #[test]
+    fn ids_are_neither_lost_nor_given_twice_whatever_is_asked() {
+        let mut done = [0; 4];
+        for seed in 1..60 {
+            let all = 3 + seed as usize % 9;
+            let mut dice = Dice(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
+            let (mut kv, mut memory) = (KvTrees::new(all), Memory::default());
+            let mut next = 0;
+            for _ in 0..400 {
+                let before_it = books(&kv);
+                if dice.below(2) == 0 {
+                    let rows = some_rows(&kv, &mut dice, &mut next);
+                    let mut before = Vec::new();
+                    match kv.place(&rows, &mut before) {
+                        Err(_) => {
+                            assert!(before.is_empty());
+                            assert_eq!(books(&kv), before_it, "a refusal changes nothing");
+                            done[0] += 1;
+                        }
+                        Ok(ids) => {
+                            memory.run(&mut before.clone());
+                            if dice.below(4) == 0 {
+                                // The forward fails.
+                                let mut undo = Vec::new();
+                                kv.undo(&rows, &before, &mut undo);
+                                memory.run(&mut undo);
+                                assert_eq!(books(&kv), before_it, "a failure changes nothing");
+                            } else {
+                                memory.decode(&rows, &ids);
+                            }
+                            done[1] += 1;
+                        }
+                    }
+                } else {
+                    let mut ops = Vec::new();
+                    let op = some_op(&kv, &mut dice);
+                    match kv.apply(op, &mut ops) {
+                        Err(_) => {
+                            assert!(ops.is_empty(), "{op:?}");
+                            assert_eq!(books(&kv), before_it, "{op:?}");
+                            done[2] += 1;
+                        }
+                        Ok(()) => {
+                            memory.run(&mut ops);
+                            done[3] += 1;
+                        }
+                    }
+                }
+                check_ids(&kv, &memory, all);
+            }
+        }
+        assert!(done.iter().all(|&n| n > 100), "{done:?}");
+    }
+
+    #[test]
+    fn who_needs_no_id_goes_on_when_there_is_none() {
+        let (mut kv, mut memory) = (KvTrees::new(2), Memory::default());
+        let of = |sequence, token, position, parent| Row {
+            sequence: SequenceId(sequence),
+            ..row(token, position, parent)
+        };
+        forward(&mut kv, &mut memory, &[of(1, 10, 0, None)]);
+        forward(&mut kv, &mut memory, &[of(2, 20, 0, None)]);
+        let both = [of(1, 11, 1, Some(10)), of(3, 30, 0, None)];
+        let refused = kv.place(&both, &mut Vec::new());
+        assert_eq!(refused, Err(Refusal::NoIds(SequenceId(3))));
+        let share = KvOp::Share {
+            sequence: SequenceId(3),
+            from: SequenceId(1),
+            keep: 0,
+        };
+        let refused = kv.apply(share, &mut Vec::new());
+        assert_eq!(refused, Err(Refusal::NoIds(SequenceId(3))));
+        let ids = forward(&mut kv, &mut memory, &both[..1]);
+        assert_eq!(memory.text(ids[0][0]), [10, 11]);
+        // And when one is given back, the one that was refused begins.
+        let release = KvOp::Release {
+            sequence: SequenceId(2),
+        };
+        apply(&mut kv, &mut memory, release);
+        forward(&mut kv, &mut memory, &both[1..]);
+    }
+
+    #[test]
+    fn a_refused_stem_stays_where_it_was() {
+        let (mut kv, mut memory) = (KvTrees::new(4), Memory::default());
+        forward(&mut kv, &mut memory, &[row(1, 0, None)]);
+        let commit = KvOp::Commit {
+            sequence: S,
+            tip: 1,
+            keep_descendants: false,
+        };
+        apply(&mut kv, &mut memory, commit);
+        let adopt = |keep| KvOp::Adopt {
+            sequence: SequenceId(2),
+            from: S,
+            keep,
+        };
+        let refused = kv.apply(adopt(2), &mut Vec::new());
+        assert_eq!(refused, Err(Refusal::Unknown(S)));
+        apply(&mut kv, &mut memory, adopt(1));
+        let ids = forward(
+            &mut kv,
+            &mut memory,
+            &[Row {
+                sequence: SequenceId(2),
+                ..row(2, 1, None)
+            }],
+        );
+        assert_eq!(memory.text(ids[0][0]), [1, 2]);
+        check_ids(&kv, &memory, 4);
     }
 }

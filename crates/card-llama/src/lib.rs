@@ -3,6 +3,8 @@
 //! It sits directly on `llama-cpp-sys-2`, the bindings below `llama-cpp-2`: the safe
 //! wrapper hides what exactness and scheduling need (docs/backend.md). All `unsafe` of the
 //! project is in this crate.
+//!
+//! What llama.cpp throws ends in a C++ shim (`shim.cpp`) and comes as an error.
 
 #[cfg(all(
     target_arch = "x86_64",
@@ -19,6 +21,7 @@ compile_error!(
 mod chat;
 mod context;
 mod cores;
+mod cpu;
 mod deadline;
 mod device;
 mod gguf;
@@ -27,12 +30,17 @@ mod log;
 mod model;
 mod quantize;
 pub mod rpc;
+mod shim;
+mod stack;
+#[cfg(test)]
+mod tiny;
 mod trim;
 mod vocab;
 
 pub use chat::{ChatError, ChatTemplate, Message};
 pub use context::{ContextOptions, LlamaContext, on_own_thread};
 pub use cores::Cores;
+pub use cpu::check_cpu;
 pub use device::{Device, devices, system_info};
 pub use model::{LlamaModel, LoadOptions, ModelInfo};
 pub use quantize::{QUANT_TYPES, quantize};

@@ -36,11 +36,34 @@ pub(crate) fn start() {
             sys::llama_backend_init();
         }
         #[cfg(feature = "portable")]
-        // SAFETY: loads the backends that lie beside the executable; no arguments.
-        unsafe {
-            sys::ggml_backend_load_all();
-        }
+        load_backends();
     });
+}
+
+/// Loads the backends that lie beside the executable. llama.cpp by itself looks into the
+/// working folder too, which may be anybody's, and what it loads is code.
+#[cfg(feature = "portable")]
+fn load_backends() {
+    let exe = std::env::current_exe().and_then(std::fs::canonicalize);
+    let folder = match exe.as_ref().map(|exe| exe.parent()) {
+        Ok(Some(folder)) => folder,
+        _ => {
+            tracing::error!("it cannot be told where this program is, so no backend is loaded");
+            return;
+        }
+    };
+    if let Some(path) = std::env::var_os("GGML_BACKEND_PATH") {
+        let path = path.to_string_lossy();
+        tracing::warn!("loads the backend {path} as well, since GGML_BACKEND_PATH is set");
+    }
+    let Ok(name) = crate::model::c_path(folder) else {
+        return;
+    };
+    // SAFETY: the path is NUL-terminated.
+    let loaded = unsafe { crate::shim::ggml_backend_load_all_from_path(name.as_ptr()) };
+    if let Err(thrown) = loaded {
+        tracing::error!("no backend of {}: {thrown}", folder.display());
+    }
 }
 
 /// Forgets earlier errors; call before something that may fail.
@@ -81,11 +104,17 @@ unsafe extern "C" fn on_line(level: sys::ggml_log_level, text: *const c_char, _:
     }
     // SAFETY: ggml passes a NUL-terminated string that is valid during the call.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    // A panic of whoever hears the lines must not reach llama.cpp.
+    let heard = std::panic::AssertUnwindSafe(|| hear(level, &text));
+    let _ = std::panic::catch_unwind(heard);
+}
+
+fn hear(level: sys::ggml_log_level, text: &str) {
     let mut state = lock();
     if level != sys::GGML_LOG_LEVEL_CONT {
         state.level = level;
     }
-    state.line.push_str(&text);
+    state.line.push_str(text);
     while let Some(end) = state.line.find('\n') {
         let rest = state.line.split_off(end + 1);
         let line = std::mem::replace(&mut state.line, rest);

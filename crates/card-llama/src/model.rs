@@ -10,8 +10,11 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use crate::device::text;
-use crate::trim::{self, Trimmed};
-use crate::{LlamaError, Vocab, device, log, rpc};
+use crate::trim::{self, Sizes, Trimmed};
+use crate::{LlamaError, Vocab, device, log, rpc, shim};
+
+/// Bytes of a text in the metadata that is asked for: more than any chat template has.
+const MOST_META: usize = 1 << 20;
 
 /// How to load a model.
 #[derive(Clone, Debug)]
@@ -124,13 +127,8 @@ impl LlamaModel {
         log::forget();
         // SAFETY: the path is NUL-terminated, and everything params points to outlives
         // the call; nothing of it is kept.
-        let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
-        let Some(model) = NonNull::new(model) else {
-            return Err(LlamaError::Load {
-                path: shown,
-                why: log::reason(),
-            });
-        };
+        let model = unsafe { shim::llama_model_load_from_file(c_path.as_ptr(), params) };
+        let model = loaded(path, model)?;
         let handle = Arc::new(Handle(model));
         // SAFETY: the model is loaded.
         let (encoder, decoder, recurrent, diffusion) = unsafe {
@@ -163,10 +161,30 @@ impl LlamaModel {
         };
         if let Some(from) = model.meta(trim::FROM) {
             let from = Path::new(&from);
-            let trimmed = Trimmed::open(path, from, Vocab::new(vocabulary(from)?))?;
+            let vocab = Vocab::new(vocabulary(from)?);
+            let trimmed = Trimmed::open(path, from, vocab, model.sizes())?;
             model.trimmed = Some(Arc::new(trimmed));
+        } else if !model.vocab().has_texts() {
+            return Err(no_texts(path));
         }
         Ok(model)
+    }
+
+    fn sizes(&self) -> Sizes {
+        let m = self.handle.0.as_ptr();
+        // SAFETY: the model is loaded.
+        let (input, hidden, logits) = unsafe {
+            (
+                sys::llama_model_n_embd_inp(m),
+                sys::llama_model_n_embd_out(m),
+                sys::llama_vocab_n_tokens(sys::llama_model_get_vocab(m)),
+            )
+        };
+        Sizes {
+            input: input.max(0) as usize,
+            hidden: hidden.max(0) as usize,
+            logits: logits.max(0) as usize,
+        }
     }
 
     /// The file it came from.
@@ -193,8 +211,10 @@ impl LlamaModel {
         let m = self.handle.0.as_ptr();
         let mut buffer = vec![0u8; 256];
         // SAFETY: the model is loaded; the buffer is as long as said.
-        unsafe {
-            sys::llama_model_desc(m, buffer.as_mut_ptr().cast(), buffer.len());
+        let described =
+            unsafe { shim::llama_model_desc(m, buffer.as_mut_ptr().cast(), buffer.len()) };
+        if described.is_err() {
+            buffer.fill(0);
         }
         // SAFETY: the model is loaded.
         let (bytes, parameters, trained, layers) = unsafe {
@@ -220,27 +240,33 @@ impl LlamaModel {
         let key = CString::new(key).ok()?;
         let m = self.handle.0.as_ptr();
         let mut buffer = vec![0u8; 64];
-        loop {
+        for _ in 0..2 {
             // SAFETY: the model is loaded, the key NUL-terminated, the buffer as long as said.
             let n = unsafe {
-                sys::llama_model_meta_val_str(
+                shim::llama_model_meta_val_str(
                     m,
                     key.as_ptr(),
                     buffer.as_mut_ptr().cast(),
                     buffer.len(),
                 )
             };
-            let n = usize::try_from(n).ok()?;
+            let n = usize::try_from(n.ok()?).ok()?;
             if n < buffer.len() {
                 return Some(text(buffer.as_ptr().cast()));
             }
+            if n > MOST_META {
+                return None;
+            }
             buffer = vec![0u8; n + 1];
         }
+        None
     }
 
     pub(crate) fn template(&self) -> Option<String> {
         // SAFETY: the model is loaded; a null name asks for the default template.
-        let p = unsafe { sys::llama_model_chat_template(self.handle.0.as_ptr(), std::ptr::null()) };
+        let p =
+            unsafe { shim::llama_model_chat_template(self.handle.0.as_ptr(), std::ptr::null()) };
+        let p = p.ok()?;
         (!p.is_null()).then(|| text(p))
     }
 }
@@ -255,13 +281,32 @@ pub(crate) fn vocabulary(path: &Path) -> Result<Arc<Handle>, LlamaError> {
     params.vocab_only = true;
     log::forget();
     // SAFETY: the path is NUL-terminated, and params points to nothing.
-    let model = unsafe { sys::llama_model_load_from_file(c_path.as_ptr(), params) };
-    match NonNull::new(model) {
-        Some(model) => Ok(Arc::new(Handle(model))),
-        None => Err(LlamaError::Load {
-            path: path.display().to_string(),
-            why: log::reason(),
-        }),
+    let model = unsafe { shim::llama_model_load_from_file(c_path.as_ptr(), params) };
+    let handle = Arc::new(Handle(loaded(path, model)?));
+    match Vocab::new(handle.clone()).has_texts() {
+        true => Ok(handle),
+        false => Err(no_texts(path)),
+    }
+}
+
+/// What came of loading a file.
+fn loaded(
+    path: &Path,
+    model: Result<*mut sys::llama_model, shim::Thrown>,
+) -> Result<NonNull<sys::llama_model>, LlamaError> {
+    let fail = |why| LlamaError::Load {
+        path: path.display().to_string(),
+        why,
+    };
+    let model = model.map_err(|thrown| fail(thrown.to_string()))?;
+    NonNull::new(model).ok_or_else(|| fail(log::reason()))
+}
+
+/// llama.cpp ends the process when such a model is asked for a text.
+fn no_texts(path: &Path) -> LlamaError {
+    LlamaError::Unsupported {
+        path: path.display().to_string(),
+        why: "it has no vocabulary, so it can neither read nor write text".into(),
     }
 }
 
@@ -269,8 +314,8 @@ unsafe extern "C" fn on_progress(part: f32, data: *mut c_void) -> bool {
     // SAFETY: data is the pointer to the callback that `load` passed, which is alive
     // while loading, and only the loading thread calls this.
     let report = unsafe { &mut *data.cast::<&mut dyn FnMut(f32)>() };
-    report(part);
-    true
+    // A panic must not reach llama.cpp; it ends the loading.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| report(part))).is_ok()
 }
 
 /// Says what a file is before llama.cpp has a look at it: its own message for a text file
@@ -284,10 +329,15 @@ pub(crate) fn check_magic(path: &Path) -> Result<(), LlamaError> {
         path: path.display().to_string(),
         why: why.into(),
     };
-    let mut file = File::open(path).map_err(open)?;
-    if file.metadata().map_err(open)?.is_dir() {
+    // Before it is opened: to open a pipe is to wait for somebody who writes.
+    let kind = std::fs::metadata(path).map_err(open)?;
+    if kind.is_dir() {
         return Err(not("it is a directory"));
     }
+    if !kind.is_file() {
+        return Err(not("it is a device or a pipe, no regular file"));
+    }
+    let mut file = File::open(path).map_err(open)?;
     let mut head = Vec::new();
     file.by_ref().take(8).read_to_end(&mut head).map_err(open)?;
     match &head[..] {
@@ -305,4 +355,72 @@ pub(crate) fn c_path(path: &Path) -> Result<CString, LlamaError> {
         path: path.display().to_string(),
         source: std::io::Error::other("the path has a NUL byte"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiny::Tiny;
+
+    fn load(file: &Path) -> Result<LlamaModel, LlamaError> {
+        LlamaModel::load(file, &LoadOptions::default(), &mut |_| {})
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_anywhere_is_an_error_and_not_the_end() {
+        let file = Tiny::model("cut-model", 64).write();
+        let whole = std::fs::read(&file).unwrap();
+        let model = load(&file).unwrap();
+        assert_eq!(model.info().layers, 1);
+        drop(model);
+        // Places near each other are alike.
+        for length in (0..whole.len()).step_by(whole.len() / 97) {
+            std::fs::write(&file, &whole[..length]).unwrap();
+            assert!(load(&file).is_err(), "{length}");
+            // Whatever it says of a vocabulary that may be whole.
+            let _ = vocabulary(&file);
+        }
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[test]
+    fn a_model_without_texts_is_refused() {
+        let file = Tiny::new("no-texts")
+            .text("general.architecture", "llama")
+            .text("tokenizer.ggml.model", "no_vocab")
+            .number("llama.vocab_size", 10)
+            .write();
+        let error = vocabulary(&file).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("no vocabulary"), "{error}");
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_not_opened() {
+        let error = check_magic(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_panic_while_it_loads_is_an_error() {
+        let file = Tiny::model("panic", 64).write();
+        let options = LoadOptions::default();
+        let error = LlamaModel::load(&file, &options, &mut |_| panic!("a bug"));
+        assert!(error.is_err());
+        let _ = std::fs::remove_file(file);
+    }
+
+    #[test]
+    fn metadata_beyond_the_bound_is_not_read() {
+        let file = Tiny::model("meta", 64)
+            .text("some", &"x".repeat(1000))
+            .text("huge", &"x".repeat(MOST_META + 1))
+            .write();
+        let model = load(&file).unwrap();
+        assert_eq!(model.meta("some").map(|t| t.len()), Some(1000));
+        assert_eq!(model.meta("huge"), None);
+        assert_eq!(model.meta("missing"), None);
+        let _ = std::fs::remove_file(file);
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use llama_cpp_sys_2 as sys;
 
 use crate::model::{c_path, check_magic};
-use crate::{LlamaError, log};
+use crate::{LlamaError, log, shim};
 
 /// Weight types by name.
 pub const QUANT_TYPES: &[(&str, u32)] = &[
@@ -78,12 +78,13 @@ pub fn quantize(
         }
     }));
     // SAFETY: both paths are NUL-terminated and params points to nothing.
-    let code = unsafe { sys::llama_model_quantize(from.as_ptr(), to.as_ptr(), &params) };
+    let code = unsafe { shim::llama_model_quantize(from.as_ptr(), to.as_ptr(), &params) };
     drop(watch);
     let result = match code {
-        0 => std::fs::rename(part, output)
+        Err(thrown) => Err(fail(thrown.to_string())),
+        Ok(0) => std::fs::rename(part, output)
             .map_err(|e| fail(format!("cannot write {}: {e}", output.display()))),
-        _ => Err(fail(log::reason())),
+        Ok(_) => Err(fail(log::reason())),
     };
     if result.is_err() {
         let _ = std::fs::remove_file(part);

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, c_char};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use llama_cpp_sys_2 as sys;
 
 use crate::device::{self, text};
 use crate::model::c_path;
+use crate::shim::{self, AddServer, StartServer};
 use crate::{LlamaError, log};
 
 /// How long a worker may take to accept a connection, and to greet.
@@ -24,10 +25,6 @@ const CAPS: usize = 24;
 /// The protocol's major version in the llama.cpp of this build.
 const MAJOR: u8 = 7;
 
-type AddServer = unsafe extern "C" fn(*const c_char) -> sys::ggml_backend_reg_t;
-type StartServer =
-    unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut sys::ggml_backend_dev_t);
-
 fn error(worker: &str, why: impl Into<String>) -> LlamaError {
     LlamaError::Worker {
         worker: worker.to_owned(),
@@ -37,14 +34,17 @@ fn error(worker: &str, why: impl Into<String>) -> LlamaError {
 
 /// The devices of a worker at `HOST:PORT`.
 pub(crate) fn devices(worker: &str) -> Result<Vec<sys::ggml_backend_dev_t>, LlamaError> {
-    greet(worker)?;
+    let address = greet(worker)?;
     let add = function(c"ggml_backend_rpc_add_server")?;
     // SAFETY: the backend gives this name to a function of this type (ggml-rpc.h).
     let add: AddServer = unsafe { std::mem::transmute(add) };
-    let endpoint = CString::new(worker).map_err(|_| error(worker, "no address has a NUL byte"))?;
-    // SAFETY: the endpoint is NUL-terminated and copied. A worker is added once, however
-    // often this is called.
-    let registry = unsafe { add(endpoint.as_ptr()) };
+    // llama.cpp would ask the first address of a name only.
+    let endpoint = CString::new(address.to_string())
+        .map_err(|_| error(worker, "no address has a NUL byte"))?;
+    // SAFETY: the function is what its name says; the endpoint is NUL-terminated and copied. A
+    // worker is added once, however often this is called.
+    let registry = unsafe { shim::rpc_add_server(add, endpoint.as_ptr()) };
+    let registry = registry.map_err(|thrown| error(worker, thrown.to_string()))?;
     if registry.is_null() {
         return Err(error(worker, "it offers no device"));
     }
@@ -70,6 +70,10 @@ pub fn serve(
 ) -> Result<std::convert::Infallible, LlamaError> {
     log::start();
     let shown = listen.to_string();
+    if listen.is_ipv6() {
+        let why = "llama.cpp's RPC knows IPv4 only; give an address like 127.0.0.1:50052";
+        return Err(error(&shown, why));
+    }
     // llama.cpp does not say why it cannot listen.
     TcpListener::bind(listen).map_err(|e| error(&shown, format!("cannot listen there: {e}")))?;
     let named = wanted.iter().map(|name| device::find(name));
@@ -86,17 +90,13 @@ pub fn serve(
     let endpoint = c_path(Path::new(&shown))?;
     let cache = cache.map(c_path).transpose()?;
     let cache = cache.as_ref().map_or(std::ptr::null(), |c| c.as_ptr());
-    // SAFETY: all pointers are valid during the call, and `devices` is as long as said.
-    unsafe {
-        start(
-            endpoint.as_ptr(),
-            cache,
-            threads,
-            devices.len(),
-            devices.as_mut_ptr(),
-        );
-    }
-    Err(error(&shown, "the worker ended; see its messages above"))
+    // SAFETY: the function is what its name says, and all pointers are valid during the call.
+    let ended =
+        unsafe { shim::rpc_start_server(start, endpoint.as_ptr(), cache, threads, &mut devices) };
+    Err(match ended {
+        Ok(()) => error(&shown, "the worker ended; see its messages above"),
+        Err(thrown) => error(&shown, thrown.to_string()),
+    })
 }
 
 /// A function of the RPC backend, which a build may lack.
@@ -104,16 +104,44 @@ fn function(name: &std::ffi::CStr) -> Result<*mut std::ffi::c_void, LlamaError> 
     device::function(c"RPC", name).ok_or(LlamaError::NoRpc)
 }
 
-/// Makes sure that a worker of our protocol answers there and has time for us.
-fn greet(worker: &str) -> Result<(), LlamaError> {
-    let fail = |e: std::io::Error| error(worker, e.to_string());
+/// Addresses of a name that are tried.
+const MOST_ADDRESSES: usize = 8;
+
+/// The first address of a worker that takes a connection, and the connection. Names often
+/// have several: `localhost` is ::1 too, where a worker on 127.0.0.1 does not listen. Only
+/// IPv4 is tried, since llama.cpp knows no other.
+fn connect(worker: &str) -> Result<(SocketAddrV4, TcpStream), LlamaError> {
     let no_address = || error(worker, "a worker is given as HOST:PORT");
-    let mut addresses = worker.to_socket_addrs().map_err(|e| match e.kind() {
+    let found = worker.to_socket_addrs().map_err(|e| match e.kind() {
         ErrorKind::InvalidInput => no_address(),
-        _ => fail(e),
+        _ => error(worker, e.to_string()),
     })?;
-    let address = addresses.next().ok_or_else(no_address)?;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(fail)?;
+    let (mut failed, mut v6) = (Vec::new(), false);
+    for address in found.take(MOST_ADDRESSES) {
+        let SocketAddr::V4(v4) = address else {
+            v6 = true;
+            continue;
+        };
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok((v4, stream)),
+            Err(e) => failed.push(format!("{v4}: {e}")),
+        }
+    }
+    Err(match (failed.is_empty(), v6) {
+        (false, _) => error(worker, failed.join("; ")),
+        (true, true) => error(
+            worker,
+            "it has IPv6 addresses only, and llama.cpp's RPC needs IPv4; let the worker listen \
+             on an IPv4 address",
+        ),
+        (true, false) => no_address(),
+    })
+}
+
+/// Makes sure that a worker of our protocol answers there and has time for us; says where.
+fn greet(worker: &str) -> Result<SocketAddrV4, LlamaError> {
+    let fail = |e: std::io::Error| error(worker, e.to_string());
+    let (address, mut stream) = connect(worker)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
     let mut request = vec![HELLO];
     request.extend((CAPS as u64).to_le_bytes());
@@ -139,7 +167,7 @@ fn greet(worker: &str) -> Result<(), LlamaError> {
         );
         return Err(error(worker, why));
     }
-    Ok(())
+    Ok(address)
 }
 
 /// What llama.cpp's last words mean to a user.
@@ -201,6 +229,22 @@ mod tests {
         };
         assert!(refused(&answers(hello(MAJOR + 1))).contains("install the same card"));
         assert!(greet(&answers(hello(MAJOR))).is_ok());
+    }
+
+    #[test]
+    fn every_address_of_a_name_is_tried() {
+        let hello = {
+            let mut bytes = ((4 + CAPS) as u64).to_le_bytes().to_vec();
+            bytes.extend([MAJOR, 0, 0, 0]);
+            bytes.extend([0; CAPS]);
+            bytes
+        };
+        // It listens on 127.0.0.1, and the name may be ::1 first.
+        let address: SocketAddr = answers(hello).parse().expect("an address");
+        let name = format!("localhost:{}", address.port());
+        let found = greet(&name).expect("a greeting");
+        assert_eq!(SocketAddr::V4(found), address);
+        assert!(refused(&format!("[::1]:{}", address.port())).contains("IPv4"));
     }
 
     #[test]

@@ -64,12 +64,12 @@ pub fn trim(input: &Path, output: &Path, from: &Path, common: usize) -> Result<(
     let length = CString::new(format!("{family}.vocab_size"))
         .map_err(|_| fail("its family has a NUL byte".into()))?;
     let new = || -> Option<(Gguf, Vec<Vec<u8>>)> {
-        let mut small = Gguf::like(&whole)?;
-        small.remove("tokenizer.");
-        small.set_text(c"tokenizer.ggml.model", c"no_vocab");
-        small.set_number(&length, keep.len() as u32);
-        small.set_numbers(TOKENS, &keep);
-        small.set_text(&CString::new(FROM).ok()?, &from);
+        let mut small = Gguf::like(&whole).ok()?;
+        small.remove("tokenizer.").ok()?;
+        small.set_text(c"tokenizer.ggml.model", c"no_vocab").ok()?;
+        small.set_number(&length, keep.len() as u32).ok()?;
+        small.set_numbers(TOKENS, &keep).ok()?;
+        small.set_text(&CString::new(FROM).ok()?, &from).ok()?;
         let mut cut = Vec::new();
         for tensor in whole.tensors() {
             if [EMBEDDINGS, OUTPUT].contains(&tensor.name.as_c_str()) {
@@ -110,22 +110,54 @@ pub(crate) struct Trimmed {
     output: Table,
 }
 
+/// What the trimmed model itself says of its sizes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Numbers of an embedding that goes in.
+    pub(crate) input: usize,
+    /// Numbers of a hidden state that comes out.
+    pub(crate) hidden: usize,
+    /// Logits of a row.
+    pub(crate) logits: usize,
+}
+
 impl Trimmed {
-    /// For the trimmed model in `path`, which was made from the file `from` with the
-    /// vocabulary `vocab`.
-    pub(crate) fn open(path: &Path, from: &Path, vocab: Vocab) -> Result<Self, LlamaError> {
+    /// For the trimmed model in `path`, which has these sizes and was made from the file `from`
+    /// with the vocabulary `vocab`. That file may be another one by now, and the trimmed one
+    /// may come from anywhere: what does not fit is refused, since llama.cpp reads and writes
+    /// as many numbers as its own model has.
+    pub(crate) fn open(
+        path: &Path,
+        from: &Path,
+        vocab: Vocab,
+        sizes: Sizes,
+    ) -> Result<Self, LlamaError> {
         let broken = |path: &Path, why: &str| LlamaError::NotGguf {
             path: path.display().to_string(),
             why: why.into(),
         };
         let tokens = Gguf::open(path, false)?.numbers(TOKENS);
-        let tokens = tokens.filter(|t| t.iter().all(|&t| (t as usize) < vocab.len()));
         let tokens = tokens.ok_or_else(|| broken(path, "its list of tokens is damaged"))?;
+        check_tokens(&tokens, vocab.len(), sizes.logits).map_err(|why| broken(path, &why))?;
         let whole = Gguf::open(from, false)?;
         let family = whole.text(c"general.architecture");
         let tensors = whole.tensors();
         let find = |name| tensors.iter().find(|t| t.name.as_c_str() == name);
         let input = find(EMBEDDINGS).ok_or_else(|| broken(from, "it has no embeddings"))?;
+        // Small models use one table for both.
+        let output = find(OUTPUT).unwrap_or(input);
+        for (table, width) in [(input, sizes.input), (output, sizes.hidden)] {
+            check_table(table, width, vocab.len()).map_err(|why| {
+                let path = path.display();
+                broken(
+                    from,
+                    &format!(
+                        "{why}: {path} was not made from it as it is now. Delete that copy, \
+                         and make it anew if it is needed"
+                    ),
+                )
+            })?;
+        }
         let open = |tensor: &Tensor| {
             let file = File::open(from).map_err(|source| LlamaError::Open {
                 path: from.display().to_string(),
@@ -144,10 +176,57 @@ impl Trimmed {
                 _ => 1.0,
             },
             input: open(input)?,
-            // Small models use one table for both.
-            output: open(find(OUTPUT).unwrap_or(input))?,
+            output: open(output)?,
         })
     }
+}
+
+/// Checks the tokens of a model with so many logits against a vocabulary.
+fn check_tokens(tokens: &[Token], vocab: usize, logits: usize) -> Result<(), String> {
+    if tokens.is_empty() || tokens.len() != logits {
+        return Err(format!(
+            "its list has {} tokens, but its output layer {logits}",
+            tokens.len()
+        ));
+    }
+    if !tokens.is_sorted_by(|a, b| a < b) {
+        return Err("its list of tokens is not in order".into());
+    }
+    match tokens.iter().find(|&&t| t as usize >= vocab) {
+        Some(token) => Err(format!(
+            "its list has the token {token}, but the vocabulary {vocab} tokens"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a table has a row of `width` numbers for each token.
+fn check_table(table: &Tensor, width: usize, vocab: usize) -> Result<(), String> {
+    let name = table.name.to_string_lossy();
+    let [columns, rows] = table.shape;
+    if usize::try_from(columns) != Ok(width) {
+        return Err(format!(
+            "its {name} is {columns} wide, the trimmed model {width}"
+        ));
+    }
+    if !usize::try_from(rows).is_ok_and(|rows| rows >= vocab) {
+        return Err(format!(
+            "its {name} has {rows} rows, its vocabulary {vocab} tokens"
+        ));
+    }
+    if table.kind != sys::GGML_TYPE_F32 && to_float(table.kind).is_none() {
+        return Err(format!("its {name} has weights of a type without numbers"));
+    }
+    Ok(())
+}
+
+/// What makes numbers of weights of a type; F32 needs none.
+fn to_float(kind: sys::ggml_type) -> sys::ggml_to_float_t {
+    if kind >= sys::GGML_TYPE_COUNT {
+        return None;
+    }
+    // SAFETY: the type is one that ggml knows; what it says of it stays for the process.
+    unsafe { sys::ggml_get_type_traits(kind).as_ref() }.and_then(|traits| traits.to_float)
 }
 
 /// A table of weights in a file, of which a forward needs a few rows: the system keeps their
@@ -169,20 +248,20 @@ impl Table {
             return Err(std::io::Error::other(format!("there is no token {token}")));
         }
         let mut row = vec![0u8; tensor.row_bytes];
+        // Within the file: its tensors were when it was opened.
         let at = tensor.offset + u64::from(token) * row.len() as u64;
         {
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             file.seek(SeekFrom::Start(at))?;
             file.read_exact(&mut row)?;
         }
-        // SAFETY: the type came out of a file that llama.cpp opened, so it has traits.
-        let traits = unsafe { sys::ggml_get_type_traits(tensor.kind).as_ref() };
-        match traits.and_then(|t| t.to_float) {
-            // SAFETY: the row is a whole number of blocks of its type and as long as `into`.
+        match to_float(tensor.kind) {
+            // SAFETY: the row has the bytes of `shape[0]` weights of its type, a whole number of
+            // blocks, and `into` is as long (checked above).
             Some(convert) => unsafe {
                 convert(row.as_ptr().cast(), into.as_mut_ptr(), tensor.shape[0]);
             },
-            // Only F32 needs none.
+            // Only F32 needs none (`check_table`).
             None => {
                 for (value, bytes) in into.iter_mut().zip(row.as_chunks().0) {
                     *value = f32::from_le_bytes(*bytes);
@@ -315,4 +394,75 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tiny::Tiny;
+    use crate::{LlamaModel, LoadOptions};
+
+    #[test]
+    fn tokens_that_do_not_fit_the_model_are_refused() {
+        assert_eq!(check_tokens(&[1, 5, 9], 10, 3), Ok(()));
+        let wrong: [(&[Token], usize, usize, &str); 6] = [
+            (&[], 10, 0, "0 tokens"),
+            (&[1, 5, 9], 10, 4, "output layer 4"),
+            (&[1, 5, 9], 10, 2, "output layer 2"),
+            (&[5, 1, 9], 10, 3, "not in order"),
+            (&[1, 1, 9], 10, 3, "not in order"),
+            (&[1, 5, 10], 10, 3, "token 10"),
+        ];
+        for (tokens, vocab, logits, why) in wrong {
+            let error = check_tokens(tokens, vocab, logits).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn tables_that_do_not_fit_the_model_are_refused() {
+        let table = |columns, rows, kind| Tensor {
+            name: c"token_embd.weight".to_owned(),
+            kind,
+            shape: [columns, rows],
+            row_bytes: 4 * 32,
+            offset: 0,
+        };
+        let f32s = sys::GGML_TYPE_F32;
+        assert_eq!(check_table(&table(32, 10, f32s), 32, 10), Ok(()));
+        assert_eq!(check_table(&table(32, 12, f32s), 32, 10), Ok(()));
+        for (columns, rows, kind) in [
+            (16, 10, f32s),
+            (64, 10, f32s),
+            (-1, 10, f32s),
+            (32, 9, f32s),
+            (32, -1, f32s),
+            (32, 10, sys::GGML_TYPE_I64),
+            (32, 10, u32::MAX),
+        ] {
+            let table = table(columns, rows, kind);
+            assert!(check_table(&table, 32, 10).is_err(), "{table:?}");
+        }
+    }
+
+    #[test]
+    fn a_trimmed_copy_whose_original_is_another_model_by_now_is_refused() {
+        let load = |file: &Path| LlamaModel::load(file, &LoadOptions::default(), &mut |_| {});
+        let whole = Tiny::model("whole", 64).write();
+        let copy = std::env::temp_dir().join(format!("card-tiny-{}-copy.gguf", std::process::id()));
+        trim(&whole, &copy, &whole, 64).unwrap();
+        assert_eq!(load(&copy).unwrap().vocab().len(), 97);
+
+        let wider = Tiny::model("wider", 128).write();
+        std::fs::rename(&wider, &whole).unwrap();
+        let error = load(&copy).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("128 wide"), "{error}");
+
+        std::fs::remove_file(&whole).unwrap();
+        std::fs::create_dir(&whole).unwrap();
+        assert!(load(&copy).is_err());
+        std::fs::remove_dir(&whole).unwrap();
+        assert!(load(&copy).is_err());
+        let _ = std::fs::remove_file(copy);
+    }
 }

@@ -43,6 +43,9 @@ pub struct Admission {
     usual_ms: AtomicUsize,
 }
 
+/// No time-out is longer: a clock cannot be asked for any time.
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
 /// When a request has to be answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
@@ -55,6 +58,7 @@ pub struct Deadline {
 impl Deadline {
     /// `most` after `came`.
     pub fn new(came: Instant, most: Duration) -> Self {
+        let most = most.min(LONGEST);
         Deadline {
             at: came + most,
             seconds: most.as_secs(),
@@ -99,7 +103,7 @@ impl Admission {
             parallel,
             line,
             max_body,
-            body_timeout,
+            body_timeout: body_timeout.min(LONGEST),
             waiting: AtomicUsize::new(0),
             usual_ms: AtomicUsize::new(5000),
         }

@@ -25,6 +25,8 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use crate::admission::LONGEST;
+
 /// Most time for the hand-shake of a TLS connection.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
@@ -83,6 +85,11 @@ struct Entry {
 
 impl Connections {
     pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
+        let limits = ConnectionLimits {
+            most: limits.most.max(1),
+            idle: limits.idle.min(LONGEST),
+            stalled: limits.stalled.min(LONGEST),
+        };
         Arc::new(Connections {
             limits,
             open: Mutex::default(),
@@ -171,7 +178,7 @@ impl Connections {
                 }
             }
         };
-        let _ = tokio::time::timeout(drain, gone).await;
+        let _ = tokio::time::timeout(drain.min(LONGEST), gone).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! One generation: the engine's events become text, and everybody who watches hears of it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use card_api::ApiError;
 use card_core::engine::{Finish, RequestError, Round};
@@ -10,7 +11,9 @@ use card_engine::text::TextStream;
 use card_engine::{Event, Failure, Generate, Stream};
 use crossbeam_channel::RecvTimeoutError;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::watch;
 
 use tracing::field::Empty;
@@ -90,19 +93,33 @@ pub struct Task {
 pub struct Listener {
     index: usize,
     sender: Sender<(usize, News)>,
+    deadline: Deadline,
+    /// It was behind until the deadline passed.
+    late: AtomicBool,
 }
 
 impl Listener {
-    /// Of choice `index` of a request.
-    pub fn new(index: usize, sender: Sender<(usize, News)>) -> Self {
-        Listener { index, sender }
+    /// Of choice `index` of a request that has to be answered by then.
+    pub fn new(index: usize, sender: Sender<(usize, News)>, deadline: Deadline) -> Self {
+        Listener {
+            index,
+            sender,
+            deadline,
+            late: AtomicBool::new(false),
+        }
     }
 
     /// Tells, on a thread that may wait: a reader that is behind holds its own generation
-    /// back, and one that reads nothing loses its connection, which ends the wait. Whether
-    /// anybody is there is asked with [`Listener::is_gone`].
+    /// back, until the deadline, or until its connection is closed because it takes nothing.
+    /// Whether anybody is there is asked with [`Listener::is_gone`].
     pub fn send(&self, news: News) {
-        let _ = self.sender.blocking_send((self.index, news));
+        let Err(TrySendError::Full(news)) = self.sender.try_send((self.index, news)) else {
+            return;
+        };
+        let send = tokio::time::timeout_at(self.deadline.at.into(), self.sender.send(news));
+        if Handle::current().block_on(send).is_err() {
+            self.late.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The same where waiting is not blocking.
@@ -112,7 +129,7 @@ impl Listener {
 
     /// Nobody is there any more.
     pub fn is_gone(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.is_closed() || self.late.load(Ordering::Relaxed)
     }
 
     /// Waits until nobody is there any more.

@@ -30,7 +30,10 @@ pub(crate) async fn guard(
     let path = matched.map_or("other".to_owned(), |m| m.as_str().to_owned());
     let peer = request.extensions().get::<Peer>().map(|p| p.0);
     let anybody = Caller::without_key(peer, came);
-    let caller = if OPEN.contains(&path.as_str()) {
+    let caller = if request.headers().get_all(header::HOST).iter().count() > 1 {
+        // RFC 9112, 3.2: what one part reads need not be what another reads.
+        Err(ApiError::invalid("there is more than one Host header"))
+    } else if OPEN.contains(&path.as_str()) {
         Ok(anybody.clone())
     } else {
         check(&app, &path, &request, anybody.clone())

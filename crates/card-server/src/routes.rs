@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
@@ -73,7 +74,8 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
         false => {
             let parsed: Result<Vec<HeaderValue>, _> = origins
                 .iter()
-                .map(|o| o.parse().map_err(|_| ServeError::Origin(o.clone())))
+                .map(|o| o.trim_end_matches('/'))
+                .map(|o| o.parse().map_err(|_| ServeError::Origin(o.to_owned())))
                 .collect();
             AllowOrigin::list(parsed?)
         }
@@ -123,8 +125,9 @@ async fn models(State(app): State<Arc<App>>) -> Json<Value> {
 
 async fn model(
     State(app): State<Arc<App>>,
-    axum::extract::Path(name): axum::extract::Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Path(name) = name.map_err(|e| ApiError::invalid(e.body_text()))?;
     match name == app.name {
         true => Ok(Json(model_object(&app))),
         false => Err(ApiError::not_found(format!(

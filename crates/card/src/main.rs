@@ -42,6 +42,10 @@ use models::fetch;
 use models::store::Store;
 
 fn main() -> ExitCode {
+    if let Err(why) = card_llama::check_cpu() {
+        eprintln!("error: {why}");
+        return ExitCode::FAILURE;
+    }
     let (cli, matches) = match config::parse() {
         Ok(parsed) => parsed,
         Err(error) => return refuse(&error),

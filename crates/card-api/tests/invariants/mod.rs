@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use card_api::tools::{Part, Splitter};
-use card_api::{parse_chat, parse_completion};
+use card_api::{ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_tokenize};
 
 /// A body of a request is a job that can run, or an error in OpenAI's shape.
 pub fn request(body: &[u8]) {
@@ -11,16 +11,46 @@ pub fn request(body: &[u8]) {
         match parsed {
             Ok(job) => {
                 assert!(!job.prompts.is_empty() && job.n >= 1);
-                assert!(job.params.validate().is_ok());
+                assert!(job.prompts.len() * job.n as usize <= limits::ANSWERS);
+                assert!(job.stop.iter().all(|s| !s.is_empty()));
+                assert!(job.max_tokens != Some(0));
+                assert!(job.params.checked().is_ok());
             }
-            Err(error) => {
-                assert_eq!(error.status.as_u16(), 400);
-                let body = error.body();
-                let message = body["error"]["message"].as_str();
-                assert!(message.is_some_and(|m| !m.is_empty()));
-            }
+            Err(error) => refused(&error),
         }
     }
+    if let Err(error) = parse_tokenize(body) {
+        refused(&error);
+    }
+    match parse_detokenize(body) {
+        Ok(tokens) => assert!(tokens.iter().all(|&t| i64::from(t) <= limits::TOKEN)),
+        Err(error) => refused(&error),
+    }
+}
+
+/// An error says what is wrong, and is not as long as what it quotes.
+fn refused(error: &ApiError) {
+    assert_eq!(error.status.as_u16(), 400);
+    assert!(!error.message().is_empty());
+    assert!(error.body().to_string().len() < 16 << 10);
+}
+
+/// Nothing that is not a call is lost or made up, however a text is cut into pieces: with the
+/// calls left out, the reader sees what the model wrote, but for white space.
+pub fn text_is_shown<'a>(text: &str, pieces: impl Iterator<Item = &'a str>) {
+    assert_eq!(shown(std::iter::once(text)), shown(pieces));
+}
+
+fn shown<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
+    let mut splitter = Splitter::default();
+    let mut all: Vec<Part> = pieces.flat_map(|p| splitter.push(p)).collect();
+    all.extend(splitter.finish());
+    let texts = all.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        Part::Call(..) => None,
+    });
+    let all: String = texts.collect();
+    all.split_whitespace().collect()
 }
 
 /// However a text is cut into pieces, the calls in it are the same.

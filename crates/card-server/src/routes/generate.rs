@@ -126,7 +126,7 @@ async fn begin(
             choice.echo(text);
         }
         choices.push(choice);
-        let listener = Listener::new(index, sender.clone());
+        let listener = Listener::new(index, sender.clone(), deadline);
         tokio::spawn(run(app.clone(), task, listener));
     }
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
@@ -195,6 +195,11 @@ fn prepare(
              {MOST_LOGPROBS} log probabilities; ask for fewer tokens, or for a stream"
         );
         return Err(ApiError::field("logprobs", why));
+    }
+    let known = app.tokenizer.len();
+    if let Some((token, _)) = job.params.logit_bias.iter().find(|b| b.0 as usize >= known) {
+        let why = format!("token {token} is not in the model's vocabulary");
+        return Err(ApiError::field("logit_bias", why));
     }
     let seed = job.seed.unwrap_or_else(|| app.fresh_seed());
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();

@@ -1,0 +1,96 @@
+//! How much of everything a request may have. The parser keeps these bounds and the OpenAPI
+//! document tells them; both take them from here.
+
+use card_core::sampler::LogitBias;
+
+/// Most answers to a prompt (`n`).
+pub const CHOICES: i64 = 16;
+/// Most prompts of a completion.
+pub const PROMPTS: usize = 64;
+/// Most answers of a request: prompts times `n`.
+pub const ANSWERS: usize = 64;
+/// Most log probabilities with each token.
+pub const LOGPROBS: i64 = 20;
+/// Most texts that end an answer; OpenAI takes four.
+pub const STOPS: usize = 16;
+/// Longest of those texts, in bytes.
+pub const STOP_BYTES: usize = 1024;
+/// Most tokens with a bias of their own.
+pub const BIASES: usize = LogitBias::MOST;
+/// Most tools; OpenAI's bound too.
+pub const TOOLS: usize = 128;
+/// Longest name of a model, a function, a role or a type, in bytes.
+pub const NAME_BYTES: usize = 1024;
+/// Most messages of a conversation.
+pub const MESSAGES: usize = 8192;
+/// Most parts of a message's content.
+pub const PARTS: usize = 8192;
+/// Most calls of tools in a message.
+pub const CALLS: usize = 1024;
+/// Most tokens of a prompt that comes as tokens.
+pub const TOKENS: usize = 1 << 20;
+/// The largest number a token can have; whether the model has it is asked later.
+pub const TOKEN: i64 = i32::MAX as i64;
+/// Most JSON values of all parts of a request together whose form is the client's: schemas,
+/// tools, messages. In memory a value takes up to 290 bytes, so that is 15 MiB.
+pub const VALUES: usize = 50_000;
+
+/// A range of numbers.
+pub(crate) trait Span {
+    /// The least.
+    const MIN: f64;
+    /// The most.
+    const MAX: f64;
+    /// Whether the least itself is not in it.
+    const ABOVE: bool = false;
+}
+
+/// Of temperatures.
+pub(crate) enum Temperature {}
+
+impl Span for Temperature {
+    const MIN: f64 = 0.0;
+    const MAX: f64 = 100.0;
+}
+
+/// Of the probability mass that is kept (`top_p`).
+pub(crate) enum Mass {}
+
+impl Span for Mass {
+    const MIN: f64 = 0.0;
+    const MAX: f64 = 1.0;
+    const ABOVE: bool = true;
+}
+
+/// Of a share of the best token's probability (`min_p`).
+pub(crate) enum Share {}
+
+impl Span for Share {
+    const MIN: f64 = 0.0;
+    const MAX: f64 = 1.0;
+}
+
+/// Of what divides the logits of tokens that were seen.
+pub(crate) enum Repetition {}
+
+impl Span for Repetition {
+    const MIN: f64 = 0.0;
+    const MAX: f64 = 100.0;
+    const ABOVE: bool = true;
+}
+
+/// Of what is taken from the logits of tokens that were seen.
+pub(crate) enum Penalty {}
+
+impl Span for Penalty {
+    const MIN: f64 = -100.0;
+    const MAX: f64 = 100.0;
+}
+
+/// Of biases.
+pub(crate) enum Biased {}
+
+impl Span for Biased {
+    const MIN: f64 = -100.0;
+    const MAX: f64 = 100.0;
+}

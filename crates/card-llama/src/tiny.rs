@@ -1,0 +1,192 @@
+//! GGUF files for tests: as small as can be, and as wrong as a test wants them.
+
+use std::path::PathBuf;
+
+/// Data begins at a multiple of this.
+const ALIGNMENT: usize = 32;
+const TEXT: u32 = 8;
+const LIST: u32 = 9;
+const NUMBER: u32 = 4;
+const FLOAT: u32 = 6;
+
+/// A file that is being made.
+pub(crate) struct Tiny {
+    name: String,
+    keys: Vec<u8>,
+    key_count: u64,
+    tensors: Vec<u8>,
+    tensor_count: u64,
+    data: Vec<u8>,
+}
+
+fn put(into: &mut Vec<u8>, text: &str) {
+    into.extend((text.len() as u64).to_le_bytes());
+    into.extend(text.as_bytes());
+}
+
+impl Tiny {
+    /// One whose file will have `name` in its name.
+    pub(crate) fn new(name: &str) -> Self {
+        Tiny {
+            name: name.into(),
+            keys: Vec::new(),
+            key_count: 0,
+            tensors: Vec::new(),
+            tensor_count: 0,
+            data: Vec::new(),
+        }
+    }
+
+    fn key(&mut self, key: &str, kind: u32) {
+        put(&mut self.keys, key);
+        self.keys.extend(kind.to_le_bytes());
+        self.key_count += 1;
+    }
+
+    fn list(&mut self, key: &str, kind: u32, length: usize) {
+        self.key(key, LIST);
+        self.keys.extend(kind.to_le_bytes());
+        self.keys.extend((length as u64).to_le_bytes());
+    }
+
+    pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
+        self.key(key, TEXT);
+        put(&mut self.keys, value);
+        self
+    }
+
+    pub(crate) fn number(mut self, key: &str, value: u32) -> Self {
+        self.key(key, NUMBER);
+        self.keys.extend(value.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn float(mut self, key: &str, value: f32) -> Self {
+        self.key(key, FLOAT);
+        self.keys.extend(value.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn numbers(mut self, key: &str, values: &[u32]) -> Self {
+        self.list(key, NUMBER, values.len());
+        for value in values {
+            self.keys.extend(value.to_le_bytes());
+        }
+        self
+    }
+
+    pub(crate) fn texts(mut self, key: &str, values: &[String]) -> Self {
+        self.list(key, TEXT, values.len());
+        for value in values {
+            put(&mut self.keys, value);
+        }
+        self
+    }
+
+    /// Weights (F32) that look random, a few hundredths each.
+    pub(crate) fn tensor(mut self, name: &str, shape: &[u64]) -> Self {
+        let offset = self.data.len();
+        self = self.described(name, shape, offset);
+        let mut state = 0x9e37_79b9_u32 ^ offset as u32;
+        for _ in 0..shape.iter().product::<u64>() {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+            self.data.extend((value / 8.0).to_le_bytes());
+        }
+        self.data
+            .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
+        self
+    }
+
+    /// A tensor whose weights are not in the file; the last one.
+    pub(crate) fn missing_tensor(self, name: &str, shape: &[u64]) -> Self {
+        let offset = self.data.len();
+        self.described(name, shape, offset)
+    }
+
+    fn described(mut self, name: &str, shape: &[u64], offset: usize) -> Self {
+        put(&mut self.tensors, name);
+        self.tensors.extend((shape.len() as u32).to_le_bytes());
+        for n in shape {
+            self.tensors.extend(n.to_le_bytes());
+        }
+        // F32.
+        self.tensors.extend(0u32.to_le_bytes());
+        self.tensors.extend((offset as u64).to_le_bytes());
+        self.tensor_count += 1;
+        self
+    }
+
+    /// Writes it; the path is this process's own.
+    pub(crate) fn write(self) -> PathBuf {
+        let mut bytes = b"GGUF".to_vec();
+        bytes.extend(3u32.to_le_bytes());
+        bytes.extend(self.tensor_count.to_le_bytes());
+        bytes.extend(self.key_count.to_le_bytes());
+        bytes.extend(self.keys);
+        bytes.extend(self.tensors);
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        bytes.extend(self.data);
+        let name = format!("card-tiny-{}-{}.gguf", std::process::id(), self.name);
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, bytes).expect("a file in the folder for temporary ones");
+        path
+    }
+
+    /// The keys of a vocabulary like GPT-2's without merges: a token for each printable ASCII
+    /// character, one for the space and one for the line feed (as such vocabularies write
+    /// them), and one that ends a text. `pre` is how texts are split.
+    pub(crate) fn vocabulary(self, pre: &str) -> Self {
+        let mut tokens: Vec<String> = ('!'..='~').map(String::from).collect();
+        tokens.extend(["Ġ".into(), "Ċ".into(), "<|end|>".into()]);
+        let end = tokens.len() as u32 - 1;
+        // 1 is a token with a text, 3 one that controls.
+        let mut kinds = vec![1; tokens.len()];
+        kinds[end as usize] = 3;
+        self.text("general.architecture", "llama")
+            .text("tokenizer.ggml.model", "gpt2")
+            .text("tokenizer.ggml.pre", pre)
+            .texts("tokenizer.ggml.tokens", &tokens)
+            .signed("tokenizer.ggml.token_type", &kinds)
+            .texts("tokenizer.ggml.merges", &["! !".into()])
+            .number("tokenizer.ggml.bos_token_id", end)
+            .number("tokenizer.ggml.eos_token_id", end)
+    }
+
+    fn signed(mut self, key: &str, values: &[i32]) -> Self {
+        const SIGNED: u32 = 5;
+        self.list(key, SIGNED, values.len());
+        for value in values {
+            self.keys.extend(value.to_le_bytes());
+        }
+        self
+    }
+
+    /// A model of one layer that is `width` wide and has that vocabulary.
+    pub(crate) fn model(name: &str, width: u64) -> Self {
+        let vocab = ('!'..='~').count() as u64 + 3;
+        let feed = 2 * width;
+        Tiny::new(name)
+            .vocabulary("gpt-2")
+            .number("llama.context_length", 512)
+            .number("llama.embedding_length", width as u32)
+            .number("llama.block_count", 1)
+            .number("llama.feed_forward_length", feed as u32)
+            .number("llama.attention.head_count", 1)
+            .number("llama.attention.head_count_kv", 1)
+            .number("llama.rope.dimension_count", width as u32)
+            .float("llama.attention.layer_norm_rms_epsilon", 1e-5)
+            .tensor("token_embd.weight", &[width, vocab])
+            .tensor("output_norm.weight", &[width])
+            .tensor("output.weight", &[width, vocab])
+            .tensor("blk.0.attn_norm.weight", &[width])
+            .tensor("blk.0.attn_q.weight", &[width, width])
+            .tensor("blk.0.attn_k.weight", &[width, width])
+            .tensor("blk.0.attn_v.weight", &[width, width])
+            .tensor("blk.0.attn_output.weight", &[width, width])
+            .tensor("blk.0.ffn_norm.weight", &[width])
+            .tensor("blk.0.ffn_gate.weight", &[width, feed])
+            .tensor("blk.0.ffn_up.weight", &[width, feed])
+            .tensor("blk.0.ffn_down.weight", &[feed, width])
+    }
+}
