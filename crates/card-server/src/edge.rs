@@ -176,10 +176,7 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response
     let body = match tokio::time::timeout(BODY, axum::body::to_bytes(body, most)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return ApiError::too_large(most).into_response(),
-        Err(_) => {
-            let why = format!("the body did not come within {} s", BODY.as_secs());
-            return ApiError::invalid(why).into_response();
-        }
+        Err(_) => return ApiError::slow_body().into_response(),
     };
     match edge
         .ask(&parts.method, &parts.uri, &parts.headers, body)
