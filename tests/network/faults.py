@@ -24,6 +24,11 @@ MODEL = "smollm2-135m"
 SPACE = f"card-{os.getpid()}"
 HERE, THERE, PORT = "10.213.77.1", "10.213.77.2", 7070
 ENV = dict(os.environ, CARD_NO_MEMORY="true")
+# A secret in a file is in no list of processes.
+SECRET = tempfile.NamedTemporaryFile("w", prefix="card-secret-")
+SECRET.write("not-a-secret\n")
+SECRET.flush()
+LINK = ["--link-token-file", SECRET.name]
 PROMPTS = ["Write a story about a dog.", "Name three colours.", "What is a river?"]
 
 
@@ -120,9 +125,13 @@ class Server:
 
 def drafter():
     command = ["ip", "netns", "exec", SPACE, CARD, "draft", "-m", MODEL]
-    command += ["--listen", f"{THERE}:{PORT}", "--link-token", "t", "-t", "1"]
+    command += ["--listen", f"{THERE}:{PORT}", *LINK, "-t", "1"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENV)
-    process.stderr.readline()
+    for line in process.stderr:
+        if "drafting for targets" in line:
+            break
+    else:
+        sys.exit("the drafter did not start")
     threading.Thread(target=lambda: [None for _ in process.stderr], daemon=True).start()
     return process
 
@@ -151,7 +160,7 @@ def recovery(server, plain, what):
 
 def faults(plain, name, url):
     global process
-    server = Server("--drafter", url, "--link-token", "t", "--mode", "card", "--exactness", "strict", "-t", "1")
+    server = Server("--drafter", url, *LINK, "--mode", "card", "--exactness", "strict", "-t", "1")
     try:
         first = recovery(server, plain, name)
         print(f"{name}: drafts after {first:.1f} s, {until(server, plain, SECONDS, name)} answers")

@@ -201,7 +201,7 @@ impl LeftOut {
         self.0 += 1;
         if self.0.is_power_of_two() {
             let count = self.0;
-            tracing::warn!(count, "a message of the other machine is left out: {why}");
+            tracing::warn!(count, "a message is left out: {why}");
         }
     }
 }

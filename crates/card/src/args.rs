@@ -427,7 +427,7 @@ pub struct DraftModelArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub device: Vec<String>,
     /// Most tokens of context for all targets together; of a 0.5B model each takes about 12 KiB
-    #[arg(long, default_value_t = 131_072, env = "CARD_MAX_CELLS", value_name = "N", value_parser = clap::value_parser!(u64).range(64..))]
+    #[arg(long, default_value_t = 131_072, env = "CARD_MAX_CELLS", value_name = "N", value_parser = value_parser!(u64).range(64..=1 << 32))]
     pub max_cells: u64,
 }
 
@@ -497,12 +497,7 @@ pub struct EdgeArgs {
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     pub listen: std::net::SocketAddr,
     /// Largest body of a request
-    #[arg(
-        long,
-        default_value_t = 4096,
-        env = "CARD_MAX_REQUEST_KIB",
-        value_name = "KIB"
-    )]
+    #[arg(long, default_value_t = 4096, env = "CARD_MAX_REQUEST_KIB", value_name = "KIB", value_parser = sizes(1..=65_536))]
     pub max_request_kib: usize,
     #[command(flatten)]
     pub model: DraftModelArgs,

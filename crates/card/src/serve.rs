@@ -82,7 +82,7 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let served = runtime.block_on(card_server::serve(
         served,
         config,
-        stopped(),
+        stopped("finishing what runs; interrupt again to end at once"),
         |address| {
             eprintln!("serving {} at {scheme}://{address}/v1", args.model.model);
             if page {
@@ -137,13 +137,13 @@ fn accept(
     Ok(())
 }
 
-/// Ends with the first interrupt; a second one ends the process.
-async fn stopped() {
+/// Ends with the first interrupt, and says so; a second one ends the process.
+pub async fn stopped(said: &'static str) {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let waiting = std::thread::Builder::new().name("card-signal".into());
     let waiting = waiting.spawn(move || {
         let _ = Listener::channel().recv();
-        eprintln!("finishing what runs; interrupt again to end at once");
+        eprintln!("{said}");
         let _ = sender.send(());
     });
     match waiting {

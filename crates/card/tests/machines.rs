@@ -165,22 +165,84 @@ fn an_edge_device_drafts_and_the_cloud_decides() {
     );
 }
 
+/// A file with that in it, which is gone when it is dropped.
+fn file(text: &str) -> (tempfile::NamedTempFile, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    (file, path)
+}
+
+/// Ends with an error that says so, before any model is loaded.
+fn refused(arguments: &[&str], environment: &[(&str, &str)], why: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    command.args(arguments).env("CARD_NO_MEMORY", "true");
+    command.envs(environment.iter().copied());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?} {environment:?}");
+    assert!(said.contains(why), "{arguments:?} {environment:?}: {said}");
+}
+
 #[test]
-fn a_drafter_is_not_left_open_to_the_network_and_strangers_are_told() {
-    let open = Process::start(&["draft", "-m", MODEL, "--listen", "0.0.0.0:0"]);
-    open.says("could connect; set --link-token");
-    let lent = Process::start(&[
-        "edge",
+fn what_would_leave_a_link_open_is_refused_with_the_remedy() {
+    let draft = |more: &[&'static str]| {
+        let mut arguments = vec!["draft", "-m", MODEL, "--listen", "0.0.0.0:0"];
+        arguments.extend(more);
+        arguments
+    };
+    refused(&draft(&[]), &[], "could connect; set --link-token");
+    refused(&draft(&["--link-ca", "/nowhere"]), &[], "--link-cert");
+    refused(&draft(&["--link-token", ""]), &[], "--link-token");
+    refused(&draft(&[]), &[("CARD_LINK_TOKEN", "")], "--link-token");
+    refused(&draft(&[]), &[("CARD_LINK_TOKEN", " ")], "--link-token");
+    let (_blank, blank) = file(" \n");
+    let blank = blank.as_str();
+    let serve = |more: &[&str]| {
+        let mut arguments = vec!["serve", "-m", MODEL, "--port", "0", "--accept-drafters"];
+        arguments.extend(more);
+        arguments
+            .iter()
+            .map(|a| (*a).to_owned())
+            .collect::<Vec<_>>()
+    };
+    for (more, why) in [
+        (vec!["0.0.0.0:0"], "could connect; set --link-token"),
+        (vec!["0.0.0.0:0", "--link-ca", "/nowhere"], "--link-cert"),
+        (vec!["127.0.0.1:0", "--link-secrets", blank], "no secret"),
+        (vec!["127.0.0.1:0", "--link-token-file", blank], "empty"),
+        (
+            vec!["127.0.0.1:0", "--link-everyone", "all"],
+            "--link-everyone",
+        ),
+    ] {
+        let arguments = serve(&more);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        refused(&arguments, &[], why);
+    }
+    let edge = ["edge", "-m", MODEL, "--upstream", "http://127.0.0.1:9"];
+    let mut lent = edge.to_vec();
+    lent.extend(["--listen", "0.0.0.0:0", "--upstream-key", "mine"]);
+    refused(&lent, &[], "would use your --upstream-key");
+    refused(&edge, &[("CARD_UPSTREAM_KEY", "")], "--upstream-key");
+    let mut everybody = edge.to_vec();
+    everybody.extend(["--scope", ""]);
+    refused(&everybody, &[], "everybody's text");
+    let plain = [
+        "draft",
         "-m",
         MODEL,
-        "--listen",
-        "0.0.0.0:0",
-        "--upstream",
+        "--scope",
+        "two words",
+        "--attach",
         "http://127.0.0.1:9",
-        "--upstream-key",
-        "mine",
-    ]);
-    lent.says("would use your --upstream-key");
+    ];
+    refused(&plain, &[], "a scope has");
+}
+
+#[test]
+fn a_drafter_gets_the_text_its_secret_belongs_to_and_strangers_are_told() {
+    let (_secrets, secrets) = file("laptop of-laptop\n* of-all\n");
     let guarded = Process::start(&[
         "serve",
         "-m",
@@ -189,12 +251,43 @@ fn a_drafter_is_not_left_open_to_the_network_and_strangers_are_told() {
         "0",
         "--accept-drafters",
         "127.0.0.1:0",
-        "--link-token",
-        "secret",
+        "--link-secrets",
+        &secrets,
     ]);
     let link = format!("http://{}", guarded.says("accepting drafters at "));
-    let stranger = Process::start(&["draft", "-m", MODEL, "--attach", &link]);
-    stranger.says("the token is missing or wrong");
+    let attach = |more: &[&str]| {
+        let mut arguments = vec!["draft", "-m", MODEL, "--attach", &link];
+        arguments.extend(more);
+        Process::start(&arguments)
+    };
+    attach(&[]).says("the token is missing or wrong");
+    let (_own, own) = file("of-laptop\n");
+    attach(&["--link-token-file", &own]).says("gets everybody's text");
+    let other = ["--link-token-file", &own, "--scope", "phone"];
+    attach(&other).says("does not belong to scope");
+    let right = ["--link-token-file", &own, "--scope", "laptop"];
+    attach(&right).says("drafting for ");
+    attach(&["--link-token", "of-all"]).says("drafting for ");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_drafter_that_is_ended_says_so_and_ends_well() {
+    let mut drafter = Process::start(&["draft", "-v", "-m", MODEL, "--listen", "127.0.0.1:0"]);
+    let url = format!("http://{}", drafter.says("targets that dial "));
+    let remote = ["--mode", "card", "--drafter", &url];
+    let text = std::thread::scope(|scope| {
+        let running = scope.spawn(|| generate(&remote));
+        // In the middle of its work.
+        drafter.says("drafting for a target");
+        let id = drafter.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(kill.success());
+        drafter.says("targets go on by themselves");
+        running.join().unwrap()
+    });
+    assert!(text.len() > 40, "{text}");
+    assert_eq!(drafter.child.wait().unwrap().code(), Some(0));
 }
 
 /// A worker for a part of a target, on a port that was free.
