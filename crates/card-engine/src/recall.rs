@@ -3,7 +3,7 @@
 
 use card_core::drafter::Place;
 use card_core::forward::{Forward, KvOp, Model, ModelError};
-use card_core::sampler::{Sampler, SamplingParams};
+use card_core::sampler::{Sampler, Sampling};
 use card_core::types::{SequenceId, Token};
 
 const SEQUENCE: SequenceId = SequenceId(u64::MAX - 3);
@@ -64,7 +64,7 @@ pub fn along(
 ) -> Result<(), ModelError> {
     let whole: Vec<Token> = prompt.iter().chain(text).copied().collect();
     let mut sampler = Sampler::default();
-    let params = SamplingParams::default();
+    let params = Sampling::default();
     let mut proposals = Vec::new();
     let mut at = 0;
     // The last token has no successor to be proposed.
@@ -87,7 +87,8 @@ pub fn along(
                 branch,
                 &mut proposals,
             );
-            each(whole[next], &proposals);
+            let said: Vec<(Token, f32)> = proposals.iter().map(|p| (p.0, p.1.get())).collect();
+            each(whole[next], &said);
         }
         at += chunk.len();
         model.apply(KvOp::Commit {
