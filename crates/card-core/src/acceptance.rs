@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::{CandidateCache, NodeId};
 use crate::mixer::{Mixer, Opinions};
-use crate::types::{DRAFTERS, Evidence, SOURCES, Source, SourceSet, Token};
+use crate::types::{DRAFTERS, Evidence, Prob, SOURCES, Source, SourceSet, Token};
 
 const BUCKETS: usize = 12;
 const RANKS: usize = 4;
@@ -44,6 +44,11 @@ impl Count {
             self.accepted /= 2.0;
         }
     }
+
+    /// Whether it can have come about.
+    fn is_possible(self) -> bool {
+        (0.0..=MEMORY).contains(&self.seen) && (0.0..=self.seen).contains(&self.accepted)
+    }
 }
 
 /// Beta counts per (source, probability bucket, rank).
@@ -60,16 +65,43 @@ impl Counts {
     }
 }
 
-/// What is known of all sources, from all sequences.
+/// What is known of all sources, from all sequences. Read from a file only if all of it can
+/// have come about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Saved")]
 pub struct Acceptance {
     counts: Counts,
     mixer: Mixer,
-    #[serde(default = "unknown_tops")]
     tops: [f32; DRAFTERS],
     /// Take the surest source's word in place of mixing; to measure what mixing brings.
     #[serde(skip)]
     pub unmixed: bool,
+}
+
+/// What is known, as it was saved, by whatever version, and whatever became of it since.
+#[derive(Deserialize)]
+struct Saved {
+    counts: Counts,
+    mixer: Mixer,
+    #[serde(default = "unknown_tops")]
+    tops: [f32; DRAFTERS],
+}
+
+impl TryFrom<Saved> for Acceptance {
+    type Error = &'static str;
+
+    fn try_from(saved: Saved) -> Result<Self, Self::Error> {
+        let acceptance = Acceptance {
+            counts: saved.counts,
+            mixer: saved.mixer,
+            tops: saved.tops,
+            unmixed: false,
+        };
+        match acceptance.fits() {
+            true => Ok(acceptance),
+            false => Err("it was saved by another version, or it is damaged"),
+        }
+    }
 }
 
 impl Default for Acceptance {
@@ -99,21 +131,25 @@ impl Acceptance {
     }
 
     /// Learns the calibrated probability of a best child.
-    pub fn observe_top(&mut self, source: Source, prob: f32) {
+    pub fn observe_top(&mut self, source: Source, prob: Prob) {
         const FOLLOW: f32 = 0.04;
         if let Some(i) = source.drafter() {
-            self.tops[i] += FOLLOW * (prob - self.tops[i]);
+            self.tops[i] += FOLLOW * (prob.get() - self.tops[i]);
         }
     }
 
-    /// Whether it was made by this version: what was saved elsewhere may not be.
+    /// Whether it was made by this version, and can have come about. What is read from a file
+    /// does, or is not read.
     pub fn fits(&self) -> bool {
-        self.mixer.fits()
+        let mut counts = self.counts.0.iter().flatten().flatten();
+        let tops = self.tops.iter().all(|t| Prob::new(*t).is_some());
+        tops && counts.all(|c| c.is_possible()) && self.mixer.fits()
     }
 
     /// Probability that the target writes a token which `source` proposed with
     /// probability `prob` as its number `rank`, given that the target got there.
     pub fn expect(&self, source: Source, prob: f32, rank: u8) -> f32 {
+        let prob = Prob::clamped(prob).get();
         let prior = prob.clamp(0.001, 0.999);
         self.counts
             .at(source, prob, rank)
@@ -275,5 +311,46 @@ mod tests {
         let again: Acceptance = serde_json::from_str(&text).unwrap();
         assert_eq!(a, again);
         assert!(again.fits());
+    }
+
+    #[test]
+    fn what_is_no_probability_teaches_nothing_that_is_none() {
+        let mut a = Acceptance::default();
+        let mut local = Counts::default();
+        for odd in [f32::NAN, f32::INFINITY, -1.0, 2.0] {
+            for source in Source::ALL {
+                a.observe(source, odd, 0, true);
+                local.observe(source, odd, u8::MAX, true);
+                let expected = a.expect_in(&local, source, odd, 0);
+                assert!(Prob::new(expected).is_some(), "{expected}");
+                let evidence = Evidence::of(source, odd, 0);
+                let judged = a.judge(&local, &evidence, SourceSet::default());
+                assert!(Prob::new(judged).is_some(), "{judged}");
+            }
+        }
+        assert!(a.fits());
+    }
+
+    #[test]
+    fn a_file_of_what_cannot_have_come_about_is_refused() {
+        let text = serde_json::to_string(&Acceptance::default()).unwrap();
+        let read = |text: &str| serde_json::from_str::<Acceptance>(text).is_ok();
+        assert!(read(&text));
+        let odd = [
+            // Nothing was seen, and something accepted; more than is ever counted; no number.
+            ("\"accepted\":0.0", "\"accepted\":1.0"),
+            ("\"seen\":0.0", "\"seen\":1e9"),
+            ("\"seen\":0.0", "\"seen\":-1.0"),
+            ("\"seen\":0.0", "\"seen\":1e39"),
+            ("\"seen\":0.0", "\"seen\":null"),
+            ("\"tops\":[0.85", "\"tops\":[1.5"),
+            ("\"bias\":0.0", "\"bias\":100.0"),
+            ("\"sets\":[", "\"sets\":[],\"other\":["),
+        ];
+        for (from, to) in odd {
+            let damaged = text.replacen(from, to, 1);
+            assert_ne!(damaged, text, "{from} is in it");
+            assert!(!read(&damaged), "{to}");
+        }
     }
 }

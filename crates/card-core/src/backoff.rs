@@ -36,7 +36,7 @@ impl Backoff {
     /// It failed: how long to pause now.
     pub fn fail(&mut self) -> Duration {
         let pause = self.next;
-        self.next = (2 * pause).min(self.longest);
+        self.next = pause.saturating_mul(2).min(self.longest);
         pause
     }
 }

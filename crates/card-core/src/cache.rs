@@ -13,9 +13,15 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::types::{Evidence, Source, SourceSet, Token};
+use crate::types::{Evidence, Prob, Source, SourceSet, Token};
 
 const NONE: u32 = u32::MAX;
+
+/// Probability of what is as good as impossible: logarithms must be finite.
+const LEAST: f32 = 1e-6;
+
+/// Most candidates: more have no number.
+const MOST_NODES: usize = 1 << 28;
 
 /// Bytes one candidate takes: its node and its entry in each of the two heaps.
 pub const BYTES_PER_NODE: usize = size_of::<Node>() + 2 * size_of::<HeapEntry>();
@@ -136,6 +142,10 @@ pub struct CandidateCache {
 }
 
 impl CandidateCache {
+    /// Most children of one node, whoever proposes them: some steps take time with their
+    /// number, and nobody needs so many.
+    pub const MOST_CHILDREN: usize = 64;
+
     /// An empty cache below the token at `root_position`, holding at most
     /// `budget_bytes / BYTES_PER_NODE` candidates (at least one).
     pub fn new(root_position: u32, budget_bytes: usize) -> Self {
@@ -144,7 +154,7 @@ impl CandidateCache {
             free: Vec::new(),
             root: 0,
             live: 0,
-            capacity: (budget_bytes / BYTES_PER_NODE).max(1),
+            capacity: (budget_bytes / BYTES_PER_NODE).clamp(1, MOST_NODES),
             epoch: 0,
             evictions: 0,
             query_stamp: 0,
@@ -288,7 +298,8 @@ impl CandidateCache {
     /// up and the larger `cond` holds. When the cache is full the leaf of lowest reach
     /// goes, never one that is pinned or an ancestor of something kept.
     ///
-    /// Returns `None` if the parent is gone, or if the cache is full of better ones.
+    /// Returns `None` if the parent is gone or has [as many children as there may
+    /// be](CandidateCache::MOST_CHILDREN), or if the cache is full of better ones.
     /// O(log n) plus the number of siblings; raising a node that already has
     /// descendants also visits those.
     pub fn insert(
@@ -301,7 +312,7 @@ impl CandidateCache {
         source: Source,
     ) -> Option<NodeId> {
         let parent_index = self.index(parent)?;
-        let cond = cond.clamp(1e-6, 1.0);
+        let cond = possible(cond);
         if let Some(existing) = self.child(parent, token) {
             let node = &mut self.nodes[existing.index as usize];
             node.evidence.add(source, prob, rank);
@@ -309,6 +320,9 @@ impl CandidateCache {
                 self.recondition(existing.index, cond);
             }
             return Some(existing);
+        }
+        if self.children(parent).count() >= CandidateCache::MOST_CHILDREN {
+            return None;
         }
         let (position, log_reach) = {
             let p = &self.nodes[parent_index as usize];
@@ -343,7 +357,7 @@ impl CandidateCache {
     /// Sets the calibrated probability of a candidate, given its parent; its place among its
     /// siblings and the reach of all below it follow.
     pub fn set_cond(&mut self, id: NodeId, cond: f32) {
-        let cond = cond.clamp(1e-6, 1.0);
+        let cond = possible(cond);
         if let Some(index) = self.index(id)
             && index != self.root
             && self.nodes[index as usize].cond != cond
@@ -425,6 +439,7 @@ impl CandidateCache {
         self.scratch.clear();
         let root_position = self.nodes[self.root as usize].position;
         let floor = self.nodes[self.root as usize].log_reach + f64::from(min_reach).ln();
+        let mut last = None;
         while out.len() < n {
             let Some(&top) = self.frontier.peek() else {
                 break;
@@ -437,6 +452,11 @@ impl CandidateCache {
                 break;
             }
             self.frontier.pop();
+            // A probability that was changed there and back leaves the same entry twice, and
+            // equal entries come up one behind the other.
+            if last.replace(top.index) == Some(top.index) {
+                continue;
+            }
             self.scratch.push(top);
             let node = &self.nodes[top.index as usize];
             if node.position - root_position <= max_depth {
@@ -746,5 +766,66 @@ impl CandidateCache {
             heap.retain(|e| self.leaf_entry_holds(e));
             self.leaves = heap;
         }
+    }
+}
+
+/// The probability nearest to `cond` that has a logarithm.
+fn possible(cond: f32) -> f32 {
+    Prob::clamped(cond).get().max(LEAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> CandidateCache {
+        CandidateCache::new(0, 1000 * BYTES_PER_NODE)
+    }
+
+    #[test]
+    fn a_probability_changed_there_and_back_names_no_node_twice() {
+        let mut cache = cache();
+        for token in 0..4 {
+            let added = cache.insert(cache.root(), token, 0.2, 0.2, 0, Source::Draft);
+            let id = added.unwrap();
+            for _ in 0..5 {
+                cache.set_cond(id, 0.1);
+                cache.set_cond(id, 0.2);
+            }
+        }
+        let mut out = Vec::new();
+        for _ in 0..3 {
+            cache.frontier(9, 9, 0.0, &mut out);
+            let distinct: std::collections::HashSet<_> = out.iter().collect();
+            assert_eq!((out.len(), distinct.len()), (4, 4));
+        }
+        cache.check_invariants();
+    }
+
+    #[test]
+    fn what_is_no_probability_leaves_the_tree_in_order() {
+        let mut cache = cache();
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.5, 7.0, 0.0];
+        for (token, odd) in (0..).zip(odd) {
+            let added = cache.insert(cache.root(), token, odd, odd, 0, Source::Suffix);
+            cache.set_cond(added.unwrap(), 0.3);
+            cache.set_cond(added.unwrap(), odd);
+            let c = cache.get(added.unwrap()).unwrap();
+            assert!((0.0..=1.0).contains(&c.reach) && (0.0..=1.0).contains(&c.prob));
+            cache.check_invariants();
+        }
+    }
+
+    #[test]
+    fn children_of_a_node_are_bounded_in_number() {
+        let mut cache = cache();
+        for token in 0..500 {
+            cache.insert(cache.root(), token, 0.5, 0.5, 0, Source::Draft);
+        }
+        assert_eq!(cache.len(), CandidateCache::MOST_CHILDREN);
+        // One that is there is still heard of by others.
+        let again = cache.insert(cache.root(), 3, 0.9, 0.9, 0, Source::Suffix);
+        assert!(again.is_some());
+        cache.check_invariants();
     }
 }

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::types::Rows;
+
 /// Milliseconds of one forward against its number of rows, learned from measurements.
 ///
 /// Between measured points it interpolates; beyond the last it prolongs the last slope.
 /// Points that were given at the start are believed until forwards of that size are seen;
 /// if those that are seen take longer than they should, so will the others.
+///
+/// What a drafter elsewhere says of its forwards ends up here, so it is kept within bounds: in
+/// the number of points, and in what a single measurement can say.
 #[derive(Clone, Debug)]
 pub struct CostCurve {
     points: BTreeMap<u32, Point>,
@@ -30,6 +35,11 @@ const GAIN: f64 = 0.1;
 const SOUND: u32 = 3;
 /// What was given counts like so many measurements.
 const GIVEN: f64 = 1.0;
+/// Milliseconds a measured forward takes at least and at most. Nothing takes no time, and what
+/// takes longer than a minute is as good as never done.
+const MEASURED: (f64, f64) = (1e-3, 60_000.0);
+/// The same for what is given at the start.
+const BELIEVED: (f64, f64) = (1e-9, 3.6e6);
 
 impl Default for CostCurve {
     fn default() -> Self {
@@ -41,13 +51,16 @@ impl Default for CostCurve {
 }
 
 impl CostCurve {
-    /// A curve through given `(rows, milliseconds)` points.
+    /// Sizes that were seen and are remembered. Beyond that the one seen least makes room.
+    pub const MOST_SEEN: usize = 64;
+
+    /// A curve through given `(rows, milliseconds)` points. What is no time is left out.
     pub fn from_points(points: impl IntoIterator<Item = (u32, f64)>) -> Self {
-        let given = |ms| Point {
-            given: Some(ms),
+        let given = |ms: f64| Point {
+            given: Some(ms.clamp(BELIEVED.0, BELIEVED.1)),
             ..Point::default()
         };
-        let points = points.into_iter();
+        let points = points.into_iter().filter(|p| p.1 >= 0.0);
         CostCurve {
             points: points.map(|(rows, ms)| (rows, given(ms))).collect(),
             drift: 1.0,
@@ -75,8 +88,12 @@ impl CostCurve {
     /// Learns that a forward of `rows` took `elapsed`. Outliers (a machine that paused)
     /// are cut to twice the estimate.
     pub fn observe(&mut self, rows: u32, elapsed: Duration) {
-        let ms = elapsed.as_secs_f64() * 1e3;
+        let rows = rows.clamp(1, Rows::MOST);
+        let ms = (elapsed.as_secs_f64() * 1e3).clamp(MEASURED.0, MEASURED.1);
         let known = self.points.get(&rows).map(|p| self.value(p));
+        if known.is_none() {
+            self.make_room();
+        }
         let ms = known.map_or(ms, |known| ms.min(2.0 * known));
         let point = self.points.entry(rows).or_default();
         point.seen = point.seen.saturating_add(1);
@@ -84,6 +101,18 @@ impl CostCurve {
         point.seen_ms += gain * (ms - point.seen_ms);
         if let Some(given) = point.given.filter(|g| *g > 0.0) {
             self.drift += GAIN * (ms / given - self.drift);
+        }
+    }
+
+    /// Forgets the size that was seen least, if there are too many; of equals the largest.
+    fn make_room(&mut self) {
+        let seen = self.points.iter().filter(|(_, p)| p.given.is_none());
+        if seen.clone().count() < CostCurve::MOST_SEEN {
+            return;
+        }
+        let least = seen.min_by_key(|(rows, p)| (p.seen, std::cmp::Reverse(**rows)));
+        if let Some(rows) = least.map(|(&rows, _)| rows) {
+            self.points.remove(&rows);
         }
     }
 
@@ -168,5 +197,40 @@ mod tests {
         }
         assert!((c.ms(1) - 20.0).abs() < 1.0);
         assert!((c.ms(8) - 80.0).abs() < 4.0, "{}", c.ms(8));
+    }
+
+    #[test]
+    fn what_is_said_of_forwards_is_bounded() {
+        let mut c = CostCurve::from_points([(1, 10.0), (8, f64::NAN), (9, -1.0), (16, 0.0)]);
+        assert_eq!(c.points().count(), 2);
+        for _ in 0..30 {
+            c.observe(2, Duration::from_millis(11));
+        }
+        for rows in 0..20_000 {
+            c.observe(rows, Duration::MAX);
+            c.observe(u32::MAX - rows, Duration::ZERO);
+        }
+        assert!(c.points().count() <= CostCurve::MOST_SEEN + 2);
+        for (_, ms) in c.points() {
+            assert!(ms > 0.0 && ms <= 3.6e6, "{ms}");
+        }
+        for rows in [0, 1, 2, 3, 64, 5000, u32::MAX] {
+            assert!(c.ms(rows) > 0.0 && c.ms(rows).is_finite(), "{rows}");
+        }
+        // What was seen often stays.
+        assert!(c.points().any(|p| p.0 == 2));
+    }
+
+    #[test]
+    fn a_forward_that_is_said_to_take_no_time_is_not_believed_for_ever() {
+        let mut c = CostCurve::default();
+        for _ in 0..50 {
+            c.observe(4, Duration::ZERO);
+        }
+        assert!(c.ms(4) > 0.0);
+        for _ in 0..300 {
+            c.observe(4, Duration::from_millis(10));
+        }
+        assert!((c.ms(4) - 10.0).abs() < 1.0, "{}", c.ms(4));
     }
 }

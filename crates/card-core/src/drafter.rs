@@ -15,10 +15,10 @@ use crate::acceptance::{Acceptance, Counts};
 use crate::cache::{CandidateCache, NodeId};
 use crate::cost::CostCurve;
 use crate::forward::{Cell, Forward, KvOp, Logits, Row};
-use crate::parked::{Parked, Running};
+use crate::parked::{Beginning, Parked, Running};
 use crate::policy::{Lanes, Outlook};
-use crate::sampler::{Sampler, SamplingParams};
-use crate::types::{SequenceId, Source, Token};
+use crate::sampler::{Sampler, Sampling};
+use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 
 pub use plan::{DraftPlan, DrafterConfig};
 
@@ -32,7 +32,7 @@ pub struct Expansion {
     /// Tokens from there to the expanded one.
     pub path: Vec<Token>,
     /// Proposed next tokens with the probability the draft model gives them, best first.
-    pub children: Vec<(Token, f32)>,
+    pub children: Vec<(Token, Prob)>,
 }
 
 /// What a draft model proposes for one place of a text that is known.
@@ -52,7 +52,7 @@ pub struct Drafted {
     /// The expansions.
     pub expansions: Vec<Expansion>,
     /// Rows the forward had.
-    pub rows: u32,
+    pub rows: Rows,
     /// When it began, on the drafter's clock.
     pub started: Duration,
     /// Time it took.
@@ -69,7 +69,7 @@ pub enum DraftInput {
         /// Its tokens so far.
         tokens: Vec<Token>,
         /// How the target samples; the drafter uses the same noise.
-        params: SamplingParams,
+        params: Sampling,
         /// Most tokens it can come to have.
         end: u32,
     },
@@ -116,11 +116,14 @@ impl Share {
     }
 }
 
+/// Sequences that are drafted for at a time, where the plan does not say that more are kept.
+const MOST_SEQUENCES: usize = 64;
+
 /// KV cells that are left alone: those of nodes that were evicted are not counted.
 const MARGIN: usize = 64;
 
 struct Draft {
-    params: SamplingParams,
+    params: Sampling,
     tokens: Vec<Token>,
     /// Most tokens it can come to have.
     end: usize,
@@ -129,6 +132,8 @@ struct Draft {
     /// Its root is the last token; a node's tag is the cell it was decoded into.
     replica: CandidateCache,
     counts: Counts,
+    /// The target has written something since it was opened here.
+    begun: bool,
     /// The root was decoded and looked past.
     rooted: bool,
     /// Leaves of the decoded part of the replica.
@@ -145,6 +150,11 @@ struct Wanted {
 }
 
 /// The drafting state machine. See the [module](self) documentation.
+///
+/// What it is told may come from another machine, and is believed only as far as it makes
+/// sense: a sequence that is opened must fit the model's context and vocabulary, sequences are
+/// bounded in number, and what is written must go on from what is known of an open one. All
+/// else is left out, which costs drafts, never more.
 pub struct Drafter {
     config: DrafterConfig,
     drafts: BTreeMap<SequenceId, Draft>,
@@ -160,7 +170,7 @@ pub struct Drafter {
     caught_up: Vec<(SequenceId, Cell, usize)>,
     started: Duration,
     nodes: Vec<NodeId>,
-    children: Vec<(Token, f32)>,
+    children: Vec<(Token, Prob)>,
 }
 
 impl Drafter {
@@ -189,7 +199,19 @@ impl Drafter {
         self.config.source
     }
 
-    /// Takes one message. Not to be called between [`Drafter::poll`] and
+    /// Sequences it drafts for.
+    pub fn running(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Tokens of text it holds, of sequences that run and of those that are kept.
+    pub fn held(&self) -> usize {
+        let running: usize = self.drafts.values().map(|d| d.tokens.len()).sum();
+        running + self.parked.cells()
+    }
+
+    /// Takes one message; one that makes no sense changes nothing, or ends the drafting of
+    /// its sequence. Not to be called between [`Drafter::poll`] and
     /// [`Drafter::complete`] of a forward.
     pub fn handle(&mut self, input: DraftInput) {
         match input {
@@ -220,6 +242,9 @@ impl Drafter {
         let rows_limit = self.config.limits.rows;
         let mut nodes = std::mem::take(&mut self.nodes);
         for (&sequence, draft) in &mut self.drafts {
+            if !is_wanted(&self.config, draft) {
+                continue;
+            }
             let next = if !draft.rooted {
                 if !fits(&self.config, draft) {
                     continue;
@@ -277,8 +302,8 @@ impl Drafter {
     /// changed since [`Drafter::poll`].
     pub fn complete(&mut self, forward: &Forward, logits: &dyn Logits, now: Duration) -> Drafted {
         let elapsed = now.saturating_sub(self.started);
-        let rows = forward.rows.len() as u32;
-        self.cost.observe(rows, elapsed);
+        let rows = Rows::clamped(forward.rows.len());
+        self.cost.observe(rows.get(), elapsed);
         for (sequence, tip, count) in self.caught_up.drain(..) {
             let Some(draft) = self.drafts.get_mut(&sequence) else {
                 continue;
@@ -314,9 +339,10 @@ impl Drafter {
             for (rank, &(token, prob)) in self.children.iter().enumerate() {
                 let source = self.config.source;
                 let known = &self.acceptance;
-                let cond = known.expect_in(&draft.counts, source, prob, rank as u8);
+                let (prob, place) = (prob.get(), rank.min(usize::from(u8::MAX)) as u8);
+                let cond = known.expect_in(&draft.counts, source, prob, place);
                 let replica = &mut draft.replica;
-                let added = replica.insert(wanted.node, token, prob, cond, rank as u8, source);
+                let added = replica.insert(wanted.node, token, prob, cond, place, source);
                 if let Some(child) = added
                     && wanted.node == replica.root()
                     && !self.share.owns(rank)
@@ -341,27 +367,39 @@ impl Drafter {
         }
     }
 
-    fn open(&mut self, sequence: SequenceId, tokens: Vec<Token>, params: SamplingParams, end: u32) {
-        if tokens.is_empty() || self.drafts.contains_key(&sequence) {
+    fn open(&mut self, sequence: SequenceId, tokens: Vec<Token>, params: Sampling, end: u32) {
+        let config = self.config;
+        let most = config.parked.max(MOST_SEQUENCES);
+        let known = self.drafts.contains_key(&sequence);
+        if known || self.drafts.len() >= most || !may_be(&config, tokens.len(), &tokens) {
             return;
         }
-        let limits = self.config.limits;
+        let Some(last) = tokens.len().checked_sub(1) else {
+            return;
+        };
+        let limits = config.limits;
         let end = end.min(limits.context) as usize;
         let running = self.drafts.iter().map(|(&sequence, d)| Running {
             sequence,
+            // A drafter is not told whose a sequence is.
+            tenant: Tenant::SHARED,
             stem: &d.tokens[..d.decoded],
             end: d.end,
         });
-        let (cells, ops) = (limits.cells, &mut self.ops);
-        let adopted = self
-            .parked
-            .admit(sequence, &tokens, end, running, cells, ops);
+        let new = Beginning {
+            sequence,
+            tenant: Tenant::SHARED,
+            tokens: &tokens,
+            end,
+        };
+        let adopted = self.parked.admit(new, running, limits.cells, &mut self.ops);
         let draft = Draft {
             params,
             end,
             decoded: adopted,
-            replica: CandidateCache::new(tokens.len() as u32 - 1, self.config.cache_bytes),
+            replica: CandidateCache::new(last as u32, config.cache_bytes),
             counts: Counts::default(),
+            begun: false,
             rooted: false,
             leaves: 0,
             grown: 0,
@@ -381,6 +419,13 @@ impl Drafter {
         let Some(tokens) = tokens.get(known..).filter(|t| !t.is_empty()) else {
             return;
         };
+        let length = draft.tokens.len().saturating_add(tokens.len());
+        if !may_be(&self.config, length, tokens) {
+            // It has outgrown this model, or was never its: there is nothing to draft any more.
+            self.close(sequence);
+            return;
+        }
+        draft.begun = true;
         self.acceptance
             .learn(&mut draft.counts, &draft.replica, tokens);
         // The deepest cell on the committed path joins the stem.
@@ -423,13 +468,15 @@ impl Drafter {
         };
         draft.tokens.truncate(draft.decoded);
         self.ops.push(KvOp::Prune { sequence });
-        self.parked.park(sequence, draft.tokens, &mut self.ops);
+        self.parked
+            .park(sequence, Tenant::SHARED, draft.tokens, &mut self.ops);
     }
 
     /// Rows for committed tokens that are not decoded yet.
     fn catch_up(&mut self, rows: &mut Vec<Row>) {
         for (&sequence, draft) in &mut self.drafts {
-            if draft.rooted || !fits(&self.config, draft) {
+            let waits = draft.rooted || !is_wanted(&self.config, draft);
+            if waits || !fits(&self.config, draft) {
                 continue;
             }
             let room = self.config.limits.rows.saturating_sub(rows.len());
@@ -491,7 +538,7 @@ impl Drafter {
         let most = self.config.limits.rows.min(16);
         let mut found: Vec<(f32, SequenceId, NodeId)> = Vec::new();
         for (&sequence, draft) in &mut self.drafts {
-            if !draft.rooted {
+            if !draft.rooted || !is_wanted(&self.config, draft) {
                 continue;
             }
             let depth = depth_limit(&self.config, draft);
@@ -549,6 +596,18 @@ impl Drafter {
             });
         }
     }
+}
+
+/// Whether a text of so many tokens, these among them, can be one of the model's.
+fn may_be(config: &DrafterConfig, length: usize, tokens: &[Token]) -> bool {
+    length < config.limits.context as usize && tokens.iter().all(|&t| (t as usize) < config.vocab)
+}
+
+/// Whether drafts for it are of use now. A target that shares the lane takes none while it
+/// reads a prompt, or has others to decode first; until it has written something, drafting
+/// would hold up what it decodes meanwhile.
+fn is_wanted(config: &DrafterConfig, draft: &Draft) -> bool {
+    draft.begun || config.lanes == Lanes::Disjoint
 }
 
 /// Whether the model can decode what is committed.

@@ -7,6 +7,8 @@
 //! settings and the seed only: candidates decide how soon a token is known, not which.
 
 mod round;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -16,16 +18,20 @@ use crate::cache::{CandidateCache, NodeId};
 use crate::constraint::Constraint;
 use crate::drafter::{DraftInput, Drafted, Expansion};
 use crate::forward::{Cell, Forward, KvOp, Limits, Row};
-use crate::parked::{Parked, Running};
+use crate::parked::{Beginning, Parked, Running};
 use crate::policy::{Base, Lanes, Level, Mode, Offer, Outlook, Policy, Ready, Step, Why};
-use crate::sampler::{Sampler, SamplingParams};
+use crate::sampler::{Sampler, Sampling};
 use crate::sources::{Chain, Corrections, Prediction, TextIndex};
-use crate::types::{SequenceId, Source, SourceSet, Token};
+use crate::types::{Prob, SequenceId, Source, SourceSet, Tenant, Token};
 
 pub use round::{DraftSpan, Round, RoundNode};
 
 /// Draft steps reported with a round.
 const MOST_SPANS: usize = 64;
+/// Expansions of one message of a drafter that are looked at: more than a forward of its has.
+const MOST_EXPANSIONS: usize = 256;
+/// Milliseconds after which the answer to a commit is no answer to it any more.
+const MOST_LAG: f64 = 10_000.0;
 
 /// Which shapes of forward may be used, so that results do not depend on them
 /// (docs/exactness.md).
@@ -40,7 +46,8 @@ pub struct Shapes {
     pub chain_only: bool,
     /// One sequence per forward.
     pub alone: bool,
-    /// Decisions closer than this (in logits) are made again by a forward of their own.
+    /// Decisions of a margin below this (in logits, [`Choice`](crate::sampler::Choice)) are
+    /// made again by a forward of their own.
     pub redecide_below: Option<f32>,
     /// Rows of that forward: one is the sequence's, the rest is padding. A single row may take
     /// kernels that depend on what else is in the KV cache.
@@ -81,7 +88,8 @@ pub struct EngineConfig {
     pub free_sources: bool,
     /// Report the candidates of every round, not only counts.
     pub trace: bool,
-    /// Decisions closer than this (in logits) are reported as near-ties.
+    /// Decisions of a margin below this (in logits, [`Choice`](crate::sampler::Choice)) are
+    /// reported as near-ties.
     pub near_tie: f32,
 }
 
@@ -91,13 +99,16 @@ pub struct Request {
     pub sequence: SequenceId,
     /// The prompt, at least one token.
     pub prompt: Vec<Token>,
+    /// Whose it is: nothing of other tenants' requests is used for it, nor of it for theirs.
+    pub tenant: Tenant,
     /// How to sample.
-    pub params: SamplingParams,
+    pub params: Sampling,
     /// Most tokens to write.
     pub max_tokens: u32,
     /// Tokens that end it.
     pub stop_tokens: Vec<Token>,
-    /// The text the user expects back, if any ([`Source::Prediction`]).
+    /// The text the user expects back, if any ([`Source::Prediction`]). What goes beyond the
+    /// context is left out.
     pub prediction: Vec<Token>,
     /// Report the log probability of each token, and of so many of the most probable ones.
     pub logprobs: Option<usize>,
@@ -185,7 +196,8 @@ pub enum Output {
 }
 
 struct Sequence {
-    params: SamplingParams,
+    tenant: Tenant,
+    params: Sampling,
     tokens: Vec<Token>,
     /// Tokens of the prompt among them.
     prompt: usize,
@@ -195,6 +207,8 @@ struct Sequence {
     cache: CandidateCache,
     /// Length at which it ends.
     end: usize,
+    /// What a candidate of its must be.
+    bounds: Bounds,
     stop_tokens: Vec<Token>,
     /// The next decision is made by a forward of one row.
     solo: bool,
@@ -224,6 +238,25 @@ struct Sequence {
     alone: bool,
     /// Nothing is proposed for it.
     plain: bool,
+}
+
+/// Where candidates of a sequence may lie: nobody's word goes beyond.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Tokens are below this.
+    vocab: usize,
+    /// Indices in the sequence are below this.
+    end: usize,
+}
+
+/// A candidate that somebody proposes.
+#[derive(Clone, Copy)]
+struct Proposal {
+    source: Source,
+    token: Token,
+    prob: Prob,
+    /// Its place among what the source proposes there.
+    rank: u8,
 }
 
 /// How much of a sequence is proposed without a model.
@@ -282,6 +315,15 @@ struct Open {
     since: Option<Duration>,
 }
 
+/// Whom the next forward is for.
+struct Turn {
+    members: Vec<SequenceId>,
+    /// It makes one decision again, by itself.
+    solo: bool,
+    /// Every member gets a new decision, and candidates may join.
+    decides: bool,
+}
+
 struct Flight {
     parts: Vec<Part>,
     first_cell: Cell,
@@ -323,13 +365,16 @@ pub struct Engine {
 impl Engine {
     /// An engine with no sequence; `memory` is what earlier runs learned.
     pub fn new(config: EngineConfig, policy: Policy, memory: Memory) -> Self {
+        let bound = config.shapes.redecide_below.unwrap_or(0.0);
+        // Twice of what counts, so that nothing depends on the last bit.
+        let look = 2.0 * config.near_tie.max(bound);
         Engine {
             parked: Parked::new(config.parked),
             config,
             policy,
             sequences: BTreeMap::new(),
             memory,
-            sampler: Sampler::default(),
+            sampler: Sampler::looking_up_to(look),
             next_cell: 1,
             ops: Vec::new(),
             outputs: Vec::new(),
@@ -355,6 +400,7 @@ impl Engine {
         let Request {
             sequence,
             prompt,
+            tenant,
             params,
             max_tokens,
             stop_tokens,
@@ -363,7 +409,6 @@ impl Engine {
             constraint,
             plain,
         } = request;
-        params.validate()?;
         if prompt.is_empty() {
             return Err(RequestError::Empty);
         }
@@ -387,26 +432,39 @@ impl Engine {
         let most = |end: usize| end.min(context as usize);
         let running = self.sequences.iter().map(|(&sequence, s)| Running {
             sequence,
+            tenant: s.tenant,
             stem: &s.tokens[..s.decoded],
             end: most(s.end),
         });
-        let (cells, ops) = (self.config.limits.cells, &mut self.ops);
-        let decoded = self
-            .parked
-            .admit(sequence, &prompt, most(end), running, cells, ops);
+        let new = Beginning {
+            sequence,
+            tenant,
+            tokens: &prompt,
+            end: most(end),
+        };
+        let cells = self.config.limits.cells;
+        let decoded = self.parked.admit(new, running, cells, &mut self.ops);
         let free = self.config.free_sources;
+        // More cannot be written, and indexing it takes time in which nobody decodes.
+        let usable = prediction.len().min(context as usize - prompt.len());
+        let prediction = &prediction[..usable];
         self.sequences.insert(
             sequence,
             Sequence {
                 counts: Counts::default(),
                 suffix: TextIndex::new(if free { &prompt } else { &[] }),
-                prediction: Prediction::new(if free { &prediction } else { &[] }),
+                prediction: Prediction::new(if free { prediction } else { &[] }),
                 free: FreeShare::new(free && !prediction.is_empty()),
+                tenant,
                 params,
                 prompt: prompt.len(),
                 decoded,
                 cache: CandidateCache::new(prompt.len() as u32 - 1, self.config.cache_bytes),
                 end,
+                bounds: Bounds {
+                    vocab: self.config.vocab,
+                    end: most(end),
+                },
                 tokens: prompt,
                 stop_tokens,
                 solo: false,
@@ -452,9 +510,19 @@ impl Engine {
 
     /// Takes a drafter's proposals. Those for a path that was corrected away are dropped,
     /// those for a path that survived are re-based.
+    ///
+    /// A drafter may say anything: what it says of a sequence that does not run, or that no
+    /// drafter hears of ([`Engine::set_alone`]), or of a place that it cannot know of, is left
+    /// out before anything is learned from it. Which of the sequences *this* drafter hears of
+    /// is for the caller to know.
     pub fn drafted(&mut self, drafted: &Drafted, now: Duration) {
-        self.drafter_silent = false;
-        for e in &drafted.expansions {
+        let sound = |s: &Sequence, e: &Expansion| !s.alone && (e.root as usize) < s.tokens.len();
+        let looked_at = drafted.expansions.iter().take(MOST_EXPANSIONS);
+        let expansions: Vec<&Expansion> = looked_at
+            .filter(|e| self.sequences.get(&e.sequence).is_some_and(|s| sound(s, e)))
+            .collect();
+        for e in &expansions {
+            self.drafter_silent = false;
             self.measure_lag(e, now);
         }
         if self.config.trace && self.spans.len() < MOST_SPANS {
@@ -462,16 +530,16 @@ impl Engine {
                 source: drafted.source,
                 start: drafted.started,
                 elapsed: drafted.elapsed,
-                rows: drafted.rows,
+                rows: drafted.rows.get(),
             });
         }
-        for e in &drafted.expansions {
-            if let (Some(&(_, prob)), Some(seq)) =
-                (e.children.first(), self.sequences.get(&e.sequence))
-            {
+        for e in expansions {
+            let best = e.children.first();
+            let best = best.filter(|c| (c.0 as usize) < self.config.vocab);
+            if let (Some(&(_, prob)), Some(seq)) = (best, self.sequences.get(&e.sequence)) {
                 let known = &mut self.memory.acceptance;
-                let best = known.expect_in(&seq.counts, drafted.source, prob, 0);
-                known.observe_top(drafted.source, best);
+                let best = known.expect_in(&seq.counts, drafted.source, prob.get(), 0);
+                known.observe_top(drafted.source, Prob::clamped(best));
             }
             self.propose(e.sequence, e.root, &e.path, &e.children, drafted.source);
         }
@@ -492,6 +560,7 @@ impl Engine {
         }
         seq.answered = true;
         let ms = now.saturating_sub(seq.committed).as_secs_f64() * 1e3;
+        let ms = ms.min(MOST_LAG);
         // On a device that both use, a forward of the target's in between holds it up. So
         // that says no more than that it would not have taken longer without.
         if seq.rushed && self.lag.is_none_or(|lag| ms > lag) {
@@ -516,14 +585,15 @@ impl Engine {
         sequence: SequenceId,
         root: u32,
         path: &[Token],
-        children: &[(Token, f32)],
+        children: &[(Token, Prob)],
         source: Source,
     ) {
         let Some(seq) = self.sequences.get_mut(&sequence).filter(|s| !s.plain) else {
             return;
         };
         // What was committed since must be what the path says.
-        let Some(committed) = seq.tokens.get(root as usize + 1..) else {
+        let behind = (root as usize).saturating_add(1);
+        let Some(committed) = seq.tokens.get(behind..) else {
             return;
         };
         if path.len() < committed.len() || path[..committed.len()] != *committed {
@@ -535,18 +605,21 @@ impl Engine {
             return;
         }
         seq.cache.mark_expanded(at);
-        for (rank, &(token, prob)) in children.iter().enumerate() {
-            if token as usize >= self.config.vocab || !(0.0..=1.0).contains(&prob) {
-                continue;
-            }
-            let rank = rank.min(u8::MAX as usize) as u8;
-            let known = &self.memory.acceptance;
-            let cond = known.expect_in(&seq.counts, source, prob, rank);
-            seq.cache.insert(at, token, prob, cond, rank, source);
+        let known = &self.memory.acceptance;
+        let mut added = false;
+        let children = children.iter().take(CandidateCache::MOST_CHILDREN);
+        for (rank, &(token, prob)) in (0..).zip(children) {
+            let proposal = Proposal {
+                source,
+                token,
+                prob,
+                rank,
+            };
+            added |= seq.insert(known, at, proposal).is_some();
         }
-        self.memory
-            .acceptance
-            .rejudge(&seq.counts, &mut seq.cache, at);
+        if added {
+            known.rejudge(&seq.counts, &mut seq.cache, at);
+        }
     }
 
     /// Asks the sources that need no model what follows the last `written` tokens.
@@ -564,7 +637,7 @@ impl Engine {
         seq.prediction.propose(&seq.tokens, written, &mut chain);
         seq.insert_chain(&self.memory.acceptance, &chain, Source::Prediction);
         if let Some(corrections) = &self.memory.corrections {
-            corrections.propose(&seq.tokens, &mut chain);
+            corrections.propose(seq.tenant, &seq.tokens, &mut chain);
             seq.insert_chain(&self.memory.acceptance, &chain, Source::Correction);
         }
     }
@@ -654,27 +727,31 @@ impl Engine {
         if config.mode == Mode::Plain || self.drafter_lost || self.drafters_rest() {
             return None;
         }
-        let deciding = self.sequences.values().all(|s| !s.prefilling() && !s.solo);
-        if !deciding {
+        let turn = self.turn();
+        if !turn.decides {
             return None;
         }
-        let left = self.sequences.keys().map(|&id| self.left(id)).max();
+        let members = &turn.members;
+        let left = members.iter().map(|&id| self.left(id)).max();
         let left = left.unwrap_or(0);
-        let depth = self.depth();
-        let offers = self.ready();
-        let missing = self.sequences.values().map(|s| s.free.missing);
+        let depth = self.of(members).map(Sequence::ahead).max();
+        let base = base_of(self.of(members));
+        let offers = self.ready(members, base);
+        let missing = self.of(members).map(|s| s.free.missing).max();
         let ready = Ready {
-            base: self.base(),
+            base,
             offers: &offers,
-            depth,
-            tokens_left: left as u32,
-            free: self.free_share(),
-            missing: missing.max().unwrap_or(0),
+            depth: depth.unwrap_or(0),
+            tokens_left: left.min(u32::MAX as usize) as u32,
+            free: self.free_share(members),
+            missing: missing.unwrap_or(0),
         };
         match config.lanes {
             Lanes::Shared => {
                 // Nothing past the end is ever verified.
-                let wanted = |o: &&Outlook| o.path.len() + 1 < self.left(o.sequence);
+                let wanted = |o: &&Outlook| {
+                    members.contains(&o.sequence) && o.path.len() + 1 < self.left(o.sequence)
+                };
                 let outlooks: Vec<&Outlook> = outlooks.iter().filter(wanted).collect();
                 let covered: Vec<_> = outlooks.iter().map(|o| self.covered(o)).collect();
                 let steps = outlooks.into_iter().zip(&covered);
@@ -689,16 +766,16 @@ impl Engine {
             }
             Lanes::Disjoint if config.mode == Mode::DraftThenVerify => {
                 let context = self.config.limits.context as usize;
-                let mut heard = self.sequences.values_mut().filter(|s| !s.alone);
-                let short = heard.any(|s| {
+                let short = self.of(members).filter(|s| !s.alone).any(|s| {
                     let ahead = s.ahead();
                     ahead < config.draft_len && ahead as usize + 1 < s.left(context)
                 });
+                let waits = short && !self.drafter_silent;
                 let patience = self.policy.patience();
-                short.then(|| self.wait(now, patience)).flatten()
+                waits.then(|| self.wait(now, patience)).flatten()
             }
             Lanes::Disjoint => {
-                let open = self.open_place()?;
+                let open = self.open_place(members)?;
                 let step = Step {
                     outlook: &open.outlook,
                     covered: &[],
@@ -724,15 +801,16 @@ impl Engine {
         (now < until).then_some(Action::Wait(until))
     }
 
-    /// The best place a drafter on another lane has not looked past yet. `None` if that is
-    /// where it has not been at all, so that it will not be there soon.
-    fn open_place(&mut self) -> Option<Open> {
+    /// The best place of these sequences that a drafter on another lane has not looked past
+    /// yet. `None` if that is where it has not been at all, so that it will not be there soon.
+    fn open_place(&mut self, members: &[SequenceId]) -> Option<Open> {
         let context = self.config.limits.context as usize;
         let mut best: Option<Open> = None;
-        for (&sequence, seq) in &mut self.sequences {
-            if seq.alone {
+        for &sequence in members {
+            let seq = self.sequences.get_mut(&sequence);
+            let Some(seq) = seq.filter(|s| !s.alone) else {
                 continue;
-            }
+            };
             let empty = seq.cache.is_empty();
             let last = seq.tokens.len() as u32 - 1;
             let (reach, depth) = if empty {
@@ -800,39 +878,50 @@ impl Engine {
         covered
     }
 
-    /// The candidates that could join the next forward, of the highest reach first.
-    fn ready(&mut self) -> Vec<Offer> {
-        let among = self.among(self.base());
-        let mut offers = Vec::new();
-        for seq in self.sequences.values_mut() {
-            offers.extend(seq.offers(among, &self.policy, &mut self.nodes));
-        }
-        offers.sort_by(|a, b| b.reach.total_cmp(&a.reach));
-        offers
+    /// The candidates of these sequences that could join a forward that decodes `base`
+    /// anyway, of the highest reach first.
+    fn ready(&mut self, members: &[SequenceId], base: Base) -> Vec<Offer> {
+        let candidates = self.candidates(members, base);
+        candidates.into_iter().map(|c| c.0).collect()
     }
 
-    fn among(&self, base: Base) -> Among {
-        Among {
+    /// The same with their names. What [`Engine::hold`] counts on is what
+    /// [`Engine::choose`] chooses from.
+    fn candidates(
+        &mut self,
+        members: &[SequenceId],
+        base: Base,
+    ) -> Vec<(Offer, SequenceId, NodeId)> {
+        let among = Among {
             base,
-            most: self.most_candidates(),
+            most: self.most_candidates(base),
             leaves: self.leaves(),
             context: self.config.limits.context as usize,
+        };
+        let mut all: Vec<(Offer, SequenceId, NodeId)> = Vec::new();
+        for &id in members {
+            let Some(seq) = self.sequences.get_mut(&id) else {
+                continue;
+            };
+            let offers = seq.offers(among, &self.policy, &mut self.nodes);
+            let nodes = offers.into_iter().zip(&self.nodes);
+            all.extend(nodes.map(|(offer, &node)| (offer, id, node)));
         }
+        // Stable, so that parents stay before their children.
+        all.sort_by(|a, b| b.0.reach.total_cmp(&a.0.reach));
+        all.truncate(among.most);
+        all
     }
 
     /// See [`Ready::free`].
-    fn free_share(&self) -> f64 {
-        let all = self.sequences.values().map(|s| s.free.get());
-        all.sum::<f64>() / self.sequences.len().max(1) as f64
+    fn free_share(&self, members: &[SequenceId]) -> f64 {
+        let all = self.of(members).map(|s| s.free.get());
+        all.sum::<f64>() / members.len().max(1) as f64
     }
 
-    /// Length of the longest chain of best candidates.
-    fn depth(&mut self) -> u32 {
-        self.sequences
-            .values_mut()
-            .map(|s| s.ahead())
-            .max()
-            .unwrap_or(0)
+    /// Those of these sequences that run.
+    fn of(&self, members: &[SequenceId]) -> impl Iterator<Item = &Sequence> {
+        members.iter().filter_map(move |id| self.sequences.get(id))
     }
 
     fn leaves(&self) -> usize {
@@ -842,17 +931,55 @@ impl Engine {
         (self.config.limits.leaves / self.sequences.len().max(1)).max(1)
     }
 
-    /// Candidates one forward may carry beside what it decodes anyway.
-    fn most_candidates(&self) -> usize {
+    /// Candidates one forward may carry beside `base`, which it decodes anyway.
+    fn most_candidates(&self, base: Base) -> usize {
         // Beyond this the smallest cost of a row exceeds what its reach can bring.
         const MOST: usize = 64;
         let rows = self.config.limits.rows.min(self.config.shapes.max_rows);
-        rows.saturating_sub(self.base().rows as usize).min(MOST)
+        rows.saturating_sub(base.rows as usize).min(MOST)
     }
 
-    /// Rows the next forward has without any candidate.
-    fn base(&self) -> Base {
-        base_of(self.sequences.values())
+    /// Whom the next forward is for.
+    fn turn(&self) -> Turn {
+        let shapes = self.config.shapes;
+        // Sequences that must not share a forward are done one after the other, so that
+        // the cells of each lie in order.
+        let most = match shapes.alone {
+            true => 1,
+            false => usize::MAX,
+        };
+        let running = || self.sequences.iter().take(most);
+        let first = |want: fn(&Sequence) -> bool| {
+            let found = running().find(|(_, s)| want(s));
+            found.map(|(&id, _)| id)
+        };
+        let solo = first(|s| s.solo);
+        let decoding = first(|s| !s.prefilling());
+        // Taking turns with what decodes.
+        let waits = shapes.prefill_alone && self.prefilled && decoding.is_some();
+        let prefill = first(Sequence::prefilling).filter(|_| !waits);
+        let mut turn = Turn {
+            members: Vec::new(),
+            solo: solo.is_some(),
+            decides: solo.is_none() && prefill.is_none(),
+        };
+        turn.members = match (solo, prefill) {
+            (Some(id), _) => vec![id],
+            (None, Some(p)) if shapes.prefill_alone => vec![p],
+            // One sequence prefills at a time, so that the others are not held up for long.
+            (None, Some(p)) => {
+                let decoding = running().filter(|(_, s)| !s.prefilling());
+                let mut members: Vec<_> = decoding.map(|(&id, _)| id).collect();
+                members.truncate(self.config.limits.rows.saturating_sub(1));
+                members.push(p);
+                members
+            }
+            (None, None) => running()
+                .filter(|(_, s)| !s.prefilling())
+                .map(|(&id, _)| id)
+                .collect(),
+        };
+        turn
     }
 
     fn launch(&mut self, now: Duration) -> Action {
@@ -870,50 +997,20 @@ impl Engine {
             why: Why::default(),
             solo: false,
         };
-        // Sequences that must not share a forward are done one after the other, so that
-        // the cells of each lie in order.
-        let turn = match shapes.alone {
-            true => 1,
-            false => usize::MAX,
-        };
-        let running = || self.sequences.iter().take(turn);
-        let first = |want: fn(&Sequence) -> bool| {
-            let found = running().find(|(_, s)| want(s));
-            found.map(|(&id, _)| id)
-        };
-        let solo = first(|s| s.solo);
-        let decoding = first(|s| !s.prefilling());
-        // Taking turns with what decodes.
-        let waits = shapes.prefill_alone && self.prefilled && decoding.is_some();
-        let prefill = first(Sequence::prefilling).filter(|_| !waits);
-        let members: Vec<SequenceId> = match (solo, prefill) {
-            (Some(id), _) => {
-                flight.solo = true;
-                vec![id]
-            }
-            (None, Some(p)) if shapes.prefill_alone => vec![p],
-            // One sequence prefills at a time, so that the others are not held up for long.
-            (None, Some(p)) => {
-                let decoding = running().filter(|(_, s)| !s.prefilling());
-                let mut members: Vec<_> = decoding.map(|(&id, _)| id).collect();
-                members.truncate(self.config.limits.rows.saturating_sub(1));
-                members.push(p);
-                members
-            }
-            (None, None) => running()
-                .filter(|(_, s)| !s.prefilling())
-                .map(|(&id, _)| id)
-                .collect(),
-        };
+        let Turn {
+            members,
+            solo,
+            decides,
+        } = self.turn();
+        flight.solo = solo;
         let beside = members.len() > 1;
-        let with_candidates = !flight.solo && prefill.is_none() && !self.policy.is_plain();
-        let mut chosen = if with_candidates {
+        let mut chosen = if decides && !self.policy.is_plain() {
             self.choose(&members)
         } else {
             BTreeMap::new()
         };
         for id in members {
-            let room = self.config.limits.rows - forward.rows.len();
+            let room = self.config.limits.rows.saturating_sub(forward.rows.len());
             if room == 0 {
                 break;
             }
@@ -923,6 +1020,7 @@ impl Engine {
                 true => self.config.prefill_rows.div_ceil(4),
                 false => self.config.prefill_rows,
             };
+            let prompt = prompt.max(1);
             self.add_part(id, nodes, room, prompt, &mut forward, &mut flight);
         }
         let decodes_only = flight.parts.iter().all(|p| !p.prefill);
@@ -945,20 +1043,8 @@ impl Engine {
     /// The candidates of the next forward, per sequence: one budget for all, each row to
     /// the sequence where it adds most.
     fn choose(&mut self, members: &[SequenceId]) -> BTreeMap<SequenceId, Vec<NodeId>> {
-        let base = base_of(members.iter().filter_map(|id| self.sequences.get(id)));
-        let among = self.among(base);
-        let mut all: Vec<(Offer, SequenceId, NodeId)> = Vec::new();
-        for &id in members {
-            let Some(seq) = self.sequences.get_mut(&id) else {
-                continue;
-            };
-            let offers = seq.offers(among, &self.policy, &mut self.nodes);
-            let nodes = offers.into_iter().zip(&self.nodes);
-            all.extend(nodes.map(|(offer, &node)| (offer, id, node)));
-        }
-        // Stable, so that parents stay before their children.
-        all.sort_by(|a, b| b.0.reach.total_cmp(&a.0.reach));
-        all.truncate(among.most);
+        let base = base_of(self.of(members));
+        let all = self.candidates(members, base);
         let offers: Vec<Offer> = all.iter().map(|e| e.0).collect();
         let size = self.policy.size(base, &offers);
         let mut chosen: BTreeMap<SequenceId, Vec<NodeId>> = BTreeMap::new();
@@ -987,9 +1073,10 @@ impl Engine {
             pending.min(room).min(prompt)
         } else if flight.solo && pending > 1 {
             // The decision comes from a forward of its own.
-            pending - 1
+            (pending - 1).min(room)
         } else {
-            pending
+            // What does not fit is decoded first, and decided on in the next forward.
+            pending.min(room)
         };
         let decides = chain == pending;
         let mut parent = None;
@@ -1009,7 +1096,11 @@ impl Engine {
         }
         let root_cell = parent;
         let root = seq.cache.root();
-        let nodes = in_preorder(&seq.cache, &nodes[..nodes.len().min(room - chain)]);
+        let fitting = match decides {
+            true => nodes.len().min(room.saturating_sub(chain)),
+            false => 0,
+        };
+        let nodes = in_preorder(&seq.cache, &nodes[..fitting]);
         let mut taken = Vec::with_capacity(nodes.len());
         for node in nodes {
             let Some(c) = seq.cache.get(node) else {
@@ -1022,6 +1113,8 @@ impl Engine {
             let cell = self.next_cell;
             self.next_cell += 1;
             seq.cache.set_tag(node, cell);
+            // What is drafted meanwhile does not take its place: see `Part::land`.
+            seq.cache.pin(node);
             forward.rows.push(Row {
                 sequence: id,
                 token: c.token,
@@ -1048,7 +1141,7 @@ impl Engine {
         };
         seq.tokens.truncate(seq.decoded);
         self.ops.push(KvOp::Prune { sequence: id });
-        self.parked.park(id, seq.tokens, &mut self.ops);
+        self.parked.park(id, seq.tenant, seq.tokens, &mut self.ops);
         self.outputs.push(Output::Finished(id, reason));
     }
 
@@ -1107,13 +1200,36 @@ impl Sequence {
     fn insert_chain(&mut self, known: &Acceptance, chain: &Chain, source: Source) {
         let mut at = self.cache.root();
         for &(token, prob) in chain {
-            let cond = known.expect_in(&self.counts, source, prob, 0);
-            let Some(next) = self.cache.insert(at, token, prob, cond, 0, source) else {
+            let proposal = Proposal {
+                source,
+                token,
+                prob: Prob::clamped(prob),
+                rank: 0,
+            };
+            let Some(next) = self.insert(known, at, proposal) else {
                 return;
             };
             known.rejudge(&self.counts, &mut self.cache, at);
             at = next;
         }
+    }
+
+    /// Takes a candidate behind `at`, whoever proposes it. Every one comes this way: a token
+    /// that the target does not have, or a place past the end, goes no further.
+    fn insert(&mut self, known: &Acceptance, at: NodeId, proposal: Proposal) -> Option<NodeId> {
+        let Proposal {
+            source,
+            token,
+            prob,
+            rank,
+        } = proposal;
+        let index = self.cache.get(at)?.position as usize + 1;
+        if token as usize >= self.bounds.vocab || index >= self.bounds.end {
+            return None;
+        }
+        let prob = prob.get();
+        let cond = known.expect_in(&self.counts, source, prob, rank);
+        self.cache.insert(at, token, prob, cond, rank, source)
     }
 
     /// The best `most` candidates as text at hand proposes them: each past the one before.

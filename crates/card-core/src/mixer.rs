@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{SOURCES, Source, SourceSet};
+use crate::types::{Prob, SOURCES, Source, SourceSet};
 
 /// Step of the gradient descent.
 const RATE: f32 = 0.02;
@@ -95,9 +95,11 @@ impl Mixer {
         set.bias = (set.bias + RATE * error).clamp(-MOST, MOST);
     }
 
-    /// Whether a saved mixer is one of this version.
+    /// Whether a saved mixer is one of this version, with weights that can be.
     pub(crate) fn fits(&self) -> bool {
-        self.sets.len() == OPPOSITIONS << SOURCES
+        let possible = |w: &f32| w.abs() <= MOST;
+        let set = |s: &Weights| s.source.iter().all(possible) && possible(&s.bias);
+        self.sets.len() == OPPOSITIONS << SOURCES && self.sets.iter().all(set)
     }
 }
 
@@ -119,7 +121,7 @@ fn is_model(source: &Source) -> bool {
 }
 
 fn stretch(p: f32) -> f32 {
-    let p = p.clamp(0.001, 0.999);
+    let p = Prob::clamped(p).get().clamp(0.001, 0.999);
     (p / (1.0 - p)).ln()
 }
 

@@ -1,13 +1,33 @@
 //! Finished sequences whose KV cells are kept for prompts that begin alike.
 
 use crate::forward::KvOp;
-use crate::types::{SequenceId, Token};
+use crate::types::{SequenceId, Tenant, Token};
 
 /// The stems that are kept, oldest first.
 #[derive(Debug)]
 pub(crate) struct Parked {
     most: usize,
-    stems: Vec<(SequenceId, Vec<Token>)>,
+    stems: Vec<Stem>,
+}
+
+#[derive(Debug)]
+struct Stem {
+    sequence: SequenceId,
+    tenant: Tenant,
+    tokens: Vec<Token>,
+}
+
+/// A sequence that begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Beginning<'a> {
+    /// Its name.
+    pub(crate) sequence: SequenceId,
+    /// Whose it is.
+    pub(crate) tenant: Tenant,
+    /// Its tokens.
+    pub(crate) tokens: &'a [Token],
+    /// Most tokens it can come to have.
+    pub(crate) end: usize,
 }
 
 /// A sequence that runs.
@@ -15,6 +35,8 @@ pub(crate) struct Parked {
 pub(crate) struct Running<'a> {
     /// Its name.
     pub(crate) sequence: SequenceId,
+    /// Whose it is.
+    pub(crate) tenant: Tenant,
     /// Its tokens that are decoded.
     pub(crate) stem: &'a [Token],
     /// Most tokens it can come to have.
@@ -32,50 +54,61 @@ impl Parked {
 
     /// KV cells of the stems that are kept.
     pub(crate) fn cells(&self) -> usize {
-        self.stems.iter().map(|s| s.1.len()).sum()
+        self.stems.iter().map(|s| s.tokens.len()).sum()
     }
 
-    /// Makes a place for `sequence`, which begins with `tokens` and may come to have `end`,
-    /// beside those that run, in a cache of `cells`. Returns how many of its tokens it need not
-    /// decode, since an earlier sequence or one that runs has them.
+    /// Makes a place for a sequence that begins, beside those that run, in a cache of `cells`.
+    /// Returns how many of its tokens it need not decode, since an earlier sequence of its
+    /// tenant, or one that runs, has them.
     pub(crate) fn admit<'a>(
         &mut self,
-        sequence: SequenceId,
-        tokens: &[Token],
-        end: usize,
+        new: Beginning,
         running: impl Iterator<Item = Running<'a>> + Clone,
         cells: usize,
         ops: &mut Vec<KvOp>,
     ) -> usize {
-        let stems = running.clone().map(|r| (r.sequence, r.stem));
-        let adopted = self.adopt(sequence, tokens, stems, ops);
+        self.forget(new.sequence, ops);
+        let adopted = self.adopt(new, running.clone(), ops);
         let taken: usize = running.map(|r| r.end).sum();
-        self.shrink(cells.saturating_sub(taken + end), ops);
+        self.shrink(cells.saturating_sub(taken + new.end), ops);
         adopted
     }
 
-    /// Looks among these stems and those of `running` sequences for the one that begins most
-    /// like `tokens`, and gives its cells to `sequence`. Returns how many tokens that saves.
-    /// A stem that still runs, or most of which is of no use here, stays as it is, and what
-    /// is common belongs to both.
+    /// A name that is used again: what it stood for is gone, or the two would mix.
+    fn forget(&mut self, sequence: SequenceId, ops: &mut Vec<KvOp>) {
+        let before = self.stems.len();
+        self.stems.retain(|s| s.sequence != sequence);
+        if self.stems.len() < before {
+            ops.push(KvOp::Release { sequence });
+        }
+    }
+
+    /// Looks among these stems and those of `running` sequences, of the same tenant, for the
+    /// one that begins most like the new one, and gives its cells to that. Returns how many
+    /// tokens that saves. A stem that still runs, or most of which is of no use here, stays as
+    /// it is, and what is common belongs to both.
     fn adopt<'a>(
         &mut self,
-        sequence: SequenceId,
-        tokens: &[Token],
-        running: impl Iterator<Item = (SequenceId, &'a [Token])>,
+        new: Beginning,
+        running: impl Iterator<Item = Running<'a>>,
         ops: &mut Vec<KvOp>,
     ) -> usize {
         if self.most == 0 {
             return 0;
         }
+        let Beginning {
+            sequence, tokens, ..
+        } = new;
         let common = |old: &[Token]| {
             let same = old.iter().zip(tokens).take_while(|(a, b)| a == b).count();
             // The last token is decoded anew: its logits are needed.
             same.min(tokens.len().saturating_sub(1))
         };
-        let over = self.stems.iter().map(|(id, stem)| (*id, &stem[..], true));
-        let running = running.map(|(id, stem)| (id, stem, false));
-        let all = running.chain(over).map(|(id, stem, over)| {
+        let over = self.stems.iter();
+        let over = over.map(|s| (s.tenant, s.sequence, &s.tokens[..], true));
+        let running = running.map(|r| (r.tenant, r.sequence, r.stem, false));
+        let own = running.chain(over).filter(|s| s.0 == new.tenant);
+        let all = own.map(|(_, id, stem, over)| {
             let keep = common(stem);
             // Of two that save as much, one that is over is taken.
             (keep, over, id, stem.len() <= 2 * keep)
@@ -85,7 +118,7 @@ impl Parked {
         };
         let kept = keep as u32;
         if over && useful {
-            self.stems.retain(|s| s.0 != from);
+            self.stems.retain(|s| s.sequence != from);
             ops.push(KvOp::Adopt {
                 sequence,
                 from,
@@ -102,8 +135,18 @@ impl Parked {
     }
 
     /// Keeps the cells of a finished sequence, within the limit; the oldest goes first.
-    pub(crate) fn park(&mut self, sequence: SequenceId, stem: Vec<Token>, ops: &mut Vec<KvOp>) {
-        self.stems.push((sequence, stem));
+    pub(crate) fn park(
+        &mut self,
+        sequence: SequenceId,
+        tenant: Tenant,
+        tokens: Vec<Token>,
+        ops: &mut Vec<KvOp>,
+    ) {
+        self.stems.push(Stem {
+            sequence,
+            tenant,
+            tokens,
+        });
         while self.stems.len() > self.most {
             self.release_oldest(ops);
         }
@@ -111,13 +154,16 @@ impl Parked {
 
     /// Releases the oldest until all of them together fit `cells`.
     fn shrink(&mut self, cells: usize, ops: &mut Vec<KvOp>) {
-        while self.stems.iter().map(|s| s.1.len()).sum::<usize>() > cells {
+        while self.cells() > cells {
             self.release_oldest(ops);
         }
     }
 
     fn release_oldest(&mut self, ops: &mut Vec<KvOp>) {
-        let (sequence, _) = self.stems.remove(0);
+        if self.stems.is_empty() {
+            return;
+        }
+        let Stem { sequence, .. } = self.stems.remove(0);
         ops.push(KvOp::Release { sequence });
     }
 }
@@ -126,14 +172,39 @@ impl Parked {
 mod tests {
     use super::*;
 
+    const US: Tenant = Tenant::SHARED;
+
+    fn new(sequence: SequenceId, tenant: Tenant, tokens: &[Token]) -> Beginning<'_> {
+        Beginning {
+            sequence,
+            tenant,
+            tokens,
+            end: tokens.len(),
+        }
+    }
+
+    fn run(sequence: SequenceId, tenant: Tenant, stem: &[Token]) -> Running<'_> {
+        Running {
+            sequence,
+            tenant,
+            stem,
+            end: stem.len(),
+        }
+    }
+
+    fn none() -> std::iter::Empty<Running<'static>> {
+        std::iter::empty()
+    }
+
     #[test]
     fn takes_over_a_conversation_and_shares_a_common_beginning() {
         let mut parked = Parked::new(2);
         let mut ops = Vec::new();
         let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
-        parked.park(a, vec![1, 2, 3, 4, 5, 6], &mut ops);
-        assert_eq!(parked.adopt(b, &[1, 2, 9, 9], none(), &mut ops), 2);
-        assert_eq!(parked.adopt(c, &[1, 2, 3, 4, 5, 6, 7], none(), &mut ops), 6);
+        parked.park(a, US, vec![1, 2, 3, 4, 5, 6], &mut ops);
+        assert_eq!(parked.adopt(new(b, US, &[1, 2, 9, 9]), none(), &mut ops), 2);
+        let longer = [1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(parked.adopt(new(c, US, &longer), none(), &mut ops), 6);
         let share = KvOp::Share {
             sequence: b,
             from: a,
@@ -145,10 +216,10 @@ mod tests {
             keep: 6,
         };
         assert_eq!(ops, [share, adopt]);
-        assert_eq!(parked.adopt(b, &[1, 2, 3], none(), &mut ops), 0);
+        assert_eq!(parked.adopt(new(b, US, &[1, 2, 3]), none(), &mut ops), 0);
         // What still runs is shared, never taken.
-        let running = [(c, &[7, 8, 9][..])].into_iter();
-        assert_eq!(parked.adopt(b, &[7, 8, 9], running, &mut ops), 2);
+        let running = [run(c, US, &[7, 8, 9])].into_iter();
+        assert_eq!(parked.adopt(new(b, US, &[7, 8, 9]), running, &mut ops), 2);
         let share = KvOp::Share {
             sequence: b,
             from: c,
@@ -157,8 +228,36 @@ mod tests {
         assert_eq!(ops.last(), Some(&share));
     }
 
-    fn none() -> std::iter::Empty<(SequenceId, &'static [Token])> {
-        std::iter::empty()
+    #[test]
+    fn what_another_tenant_sent_is_of_no_use() {
+        let text = [1, 2, 3, 4, 5, 6];
+        let (a, b) = (SequenceId(1), SequenceId(2));
+        let (us, them) = (Tenant(7), Tenant(8));
+        // Whether theirs is over or still runs, and whoever we are.
+        for (us, them) in [(us, them), (US, them), (us, US)] {
+            let mut ops = Vec::new();
+            let mut parked = Parked::new(2);
+            parked.park(a, them, text.to_vec(), &mut ops);
+            assert_eq!(parked.admit(new(b, us, &text), none(), 99, &mut ops), 0);
+            let running = [run(a, them, &text)].into_iter();
+            assert_eq!(parked.admit(new(b, us, &text), running, 99, &mut ops), 0);
+            assert!(ops.is_empty(), "{ops:?}");
+            assert_eq!(parked.admit(new(b, them, &text), none(), 99, &mut ops), 5);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_used_again_stands_for_nothing_old() {
+        let a = SequenceId(1);
+        let mut ops = Vec::new();
+        let mut parked = Parked::new(2);
+        parked.park(a, US, vec![1, 2, 3], &mut ops);
+        let release = KvOp::Release { sequence: a };
+        assert_eq!(
+            parked.admit(new(a, US, &[1, 2, 3]), none(), 99, &mut ops),
+            0
+        );
+        assert_eq!((ops, parked.cells()), (vec![release], 0));
     }
 
     #[test]
@@ -166,7 +265,7 @@ mod tests {
         let mut parked = Parked::new(9);
         let mut ops = Vec::new();
         for id in 0..3 {
-            parked.park(SequenceId(id), vec![0; 10], &mut ops);
+            parked.park(SequenceId(id), US, vec![0; 10], &mut ops);
         }
         parked.shrink(20, &mut ops);
         let release = KvOp::Release {

@@ -17,7 +17,7 @@ use rest::Rest;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::CostCurve;
-use crate::types::{DRAFTERS, SequenceId, Source, Token};
+use crate::types::{DRAFTERS, Rows, SequenceId, Source, Token};
 
 /// How the engine schedules. All four are the same loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -543,23 +543,28 @@ impl Policy {
         imaginable && self.explored_ms + cost < EXPLORE * self.total_ms
     }
 
+    /// Longest the target ever waits for a drafter, whatever that says of itself.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
     /// Longest the target should wait for the drafter in [`Mode::DraftThenVerify`] on
-    /// lanes of their own, before it goes on with what there is.
+    /// lanes of their own, before it goes on with what there is; at most
+    /// [`Policy::PATIENCE`].
     pub fn patience(&self) -> Duration {
-        let steps = f64::from(self.config.draft_len + 2);
+        let steps = f64::from(self.config.draft_len) + 2.0;
         let cost = self.draft_cost(Source::Draft);
+        let most = Policy::PATIENCE.as_secs_f64() * 1e3;
         let ms = if cost.is_empty() {
-            10_000.0
+            most
         } else {
-            (8.0 * steps * cost.ms(1)).max(1000.0)
+            (8.0 * steps * cost.ms(1)).clamp(1000.0, most)
         };
         Duration::from_secs_f64(ms / 1e3)
     }
 
     /// Learns from a draft step: who, rows, time.
-    pub fn drafted(&mut self, source: Source, rows: u32, elapsed: Duration) {
-        if let Some(i) = source.drafter().filter(|_| rows > 0) {
-            self.drafts[i].observe(rows, elapsed);
+    pub fn drafted(&mut self, source: Source, rows: Rows, elapsed: Duration) {
+        if let Some(i) = source.drafter() {
+            self.drafts[i].observe(rows.get(), elapsed);
         }
     }
 
@@ -902,6 +907,19 @@ mod tests {
         // If it is never right it does not.
         steps[1].top = 0.01;
         assert_eq!(p.draft_first(&empty(100), &steps), Some(Source::Draft));
+    }
+
+    #[test]
+    fn whatever_a_drafter_says_of_its_time_waiting_is_bounded() {
+        let mut p = policy(Mode::DraftThenVerify, &[(1, 10.0)], &[]);
+        assert!(p.patience() <= Policy::PATIENCE);
+        for rows in [1, 2, Rows::MOST] {
+            for elapsed in [Duration::MAX, Duration::ZERO] {
+                p.drafted(Source::Draft, Rows::new(rows).unwrap(), elapsed);
+                assert!(p.patience() <= Policy::PATIENCE);
+                assert!(p.patience() >= Duration::from_secs(1));
+            }
+        }
     }
 
     #[test]

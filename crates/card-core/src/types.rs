@@ -1,6 +1,14 @@
 //! The small words every other module uses.
 
+mod prob;
+mod rows;
+mod tenant;
+
 use serde::{Deserialize, Serialize};
+
+pub use prob::Prob;
+pub use rows::Rows;
+pub use tenant::Tenant;
 
 /// A token id in the target's vocabulary.
 pub type Token = u32;
@@ -139,10 +147,11 @@ impl Evidence {
         evidence
     }
 
-    /// Adds what `source` says; it replaces what it said before.
+    /// Adds what `source` says; it replaces what it said before. What is no probability
+    /// counts as the nearest one.
     pub fn add(&mut self, source: Source, prob: f32, rank: u8) {
         self.sources.insert(source);
-        self.probs[source.index()] = prob;
+        self.probs[source.index()] = Prob::clamped(prob).get();
         self.ranks[source.index()] = rank;
     }
 

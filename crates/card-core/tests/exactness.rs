@@ -6,23 +6,27 @@ mod common;
 
 use std::time::Duration;
 
-use card_core::engine::{Finish, Shapes};
+use card_core::engine::{Finish, Round, Shapes};
 use card_core::policy::{Lanes, Mode};
-use card_core::sampler::SamplingParams;
+use card_core::sampler::{Sampling, SamplingParams};
+use card_core::types::SequenceId;
 use common::{Setup, run};
 use proptest::prelude::*;
 
-fn params() -> impl Strategy<Value = SamplingParams> {
+fn params() -> impl Strategy<Value = Sampling> {
     let filters = (0u32..8, 0.3f32..1.0, 0.0f32..0.2, 0.8f32..1.5, any::<u64>());
     (prop_oneof![Just(0.0f32), 0.2f32..1.5], filters).prop_map(
-        |(temperature, (top_k, top_p, min_p, repeat_penalty, seed))| SamplingParams {
-            temperature,
-            top_k,
-            top_p,
-            min_p,
-            repeat_penalty,
-            seed,
-            ..Default::default()
+        |(temperature, (top_k, top_p, min_p, repeat_penalty, seed))| {
+            let params = SamplingParams {
+                temperature,
+                top_k,
+                top_p,
+                min_p,
+                repeat_penalty,
+                seed,
+                ..Default::default()
+            };
+            params.checked().unwrap()
         },
     )
 }
@@ -282,5 +286,39 @@ fn a_request_that_shall_be_plain_is() {
         });
         assert!(out.rounds.iter().all(|r| r.offered == 0));
         assert_eq!(out.text, run(&Setup::default()).text);
+    }
+}
+
+#[test]
+fn who_waits_for_its_turn_takes_no_speculation_from_the_one_that_runs() {
+    let alone = Shapes {
+        max_rows: 6,
+        chain_only: true,
+        alone: true,
+        ..Shapes::FREE
+    };
+    let apart = Shapes {
+        prefill_alone: true,
+        ..Shapes::FREE
+    };
+    // The second prompt has more tokens than a forward may have rows, and while it is read the
+    // first one goes on.
+    let prompts = vec![vec![1, 2, 3, 4, 5], (0..300).map(|i| 1 + i % 22).collect()];
+    for lanes in [Lanes::Shared, Lanes::Disjoint] {
+        for shapes in [alone, apart] {
+            let out = run(&Setup {
+                mode: Mode::Card,
+                lanes,
+                shapes,
+                draft_noise: Some(0.0),
+                prompts: prompts.clone(),
+                ..Default::default()
+            });
+            let decoding = |r: &&Round| r.sequence == SequenceId(0) && !r.prefill;
+            let first: Vec<&Round> = out.rounds.iter().filter(decoding).collect();
+            let tokens: usize = first.iter().map(|r| r.tokens.len()).sum();
+            let mean = tokens as f64 / first.len().max(1) as f64;
+            assert!(mean > 1.5, "{mean} with {lanes:?} and {shapes:?}");
+        }
     }
 }

@@ -12,9 +12,9 @@ use card_core::drafter::{Drafted, Expansion};
 use card_core::engine::{Action, Engine, EngineConfig, Memory, Request, Shapes};
 use card_core::forward::{KvOp, Model};
 use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
-use card_core::sampler::SamplingParams;
+use card_core::sampler::Sampling;
 use card_core::synthetic::Synthetic;
-use card_core::types::{SequenceId, Source, Token};
+use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 use common::{LIMITS, VOCAB, model};
 
 const SEQUENCE: SequenceId = SequenceId(1);
@@ -61,7 +61,8 @@ impl Scene {
         let request = Request {
             sequence: SEQUENCE,
             prompt: vec![3, 1, 4, 1, 5],
-            params: SamplingParams::default(),
+            tenant: Tenant::SHARED,
+            params: Sampling::default(),
             max_tokens: 200,
             stop_tokens: Vec::new(),
             prediction: Vec::new(),
@@ -122,12 +123,12 @@ impl Scene {
             sequence: SEQUENCE,
             root,
             path: path.to_vec(),
-            children: vec![child],
+            children: vec![(child.0, Prob::clamped(child.1))],
         };
         let drafted = Drafted {
             source: Source::Draft,
             expansions: vec![expansion],
-            rows: 1,
+            rows: Rows::clamped(1),
             started: self.now,
             elapsed: Duration::from_millis(2),
         };

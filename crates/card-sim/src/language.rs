@@ -1,7 +1,7 @@
 //! Made-up models that agree as often as they shall.
 
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model};
-use card_core::sampler::{Sampler, SamplingParams};
+use card_core::sampler::{Sampler, Sampling};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{SequenceId, Token};
 
@@ -77,7 +77,7 @@ fn best(logits: &[f32]) -> usize {
 }
 
 /// What plain decoding writes after a prompt: what every schedule must write.
-pub fn plain(seed: u64, prompt: &[Token], tokens: u32, params: &SamplingParams) -> Vec<Token> {
+pub fn plain(seed: u64, prompt: &[Token], tokens: u32, params: &Sampling) -> Vec<Token> {
     let length = prompt.len() + tokens as usize;
     let limits = Limits {
         context: length as u32 + 1,

@@ -8,9 +8,9 @@ use card_core::drafter::{DraftInput, DraftPlan, Drafted, Drafter};
 use card_core::engine::{Action, Engine, EngineConfig, Memory, Request, Shapes};
 use card_core::forward::{Forward, KvOp, Limits, Model};
 use card_core::policy::{Lanes, Mode, Outlook, PolicyConfig};
-use card_core::sampler::SamplingParams;
+use card_core::sampler::Sampling;
 use card_core::synthetic::Synthetic;
-use card_core::types::{SequenceId, Source, Token};
+use card_core::types::{SequenceId, Source, Tenant, Token};
 
 use crate::language::{self, VOCAB};
 use crate::recording::Replay;
@@ -206,12 +206,13 @@ impl Node {
         sequence: SequenceId,
         prompt: Vec<Token>,
         tokens: u32,
-        params: SamplingParams,
+        params: Sampling,
         now: Duration,
     ) -> Option<DraftInput> {
         let request = Request {
             sequence,
             prompt,
+            tenant: Tenant::SHARED,
             params,
             max_tokens: tokens,
             stop_tokens: Vec::new(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use card_core::cost::CostCurve;
 use card_core::policy::{Lanes, Mode};
+use card_core::sampler::{Sampling, SamplingError, SamplingParams};
 use serde::{Deserialize, Serialize};
 
 use crate::Recording;
@@ -208,6 +209,21 @@ fn one_usize() -> usize {
     1
 }
 
+impl Load {
+    /// How a request of this seed samples.
+    ///
+    /// # Errors
+    /// If the temperature is impossible.
+    pub fn sampling(&self, seed: u64) -> Result<Sampling, SamplingError> {
+        let params = SamplingParams {
+            temperature: self.temperature,
+            seed,
+            ..SamplingParams::default()
+        };
+        params.checked()
+    }
+}
+
 impl Machines {
     /// Milliseconds by rows.
     pub fn cost(&self) -> CostCurve {
@@ -279,6 +295,9 @@ impl Scenario {
         }
         if !(load.per_second.is_finite() && load.per_second >= 0.0) {
             return fail("load.per_second must not be negative".into());
+        }
+        if let Err(why) = load.sampling(0) {
+            return fail(format!("load: {why}"));
         }
         if let Some(c) = &self.chaos
             && !(c.every_s > 0.0 && c.lasts_s > 0.0)

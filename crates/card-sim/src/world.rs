@@ -6,8 +6,8 @@ use card_core::backoff::Backoff;
 use card_core::drafter::{DraftInput, Drafted, Expansion, Share};
 use card_core::engine::Output;
 use card_core::policy::{Lanes, Mode};
-use card_core::sampler::SamplingParams;
-use card_core::types::{SequenceId, Source, Token};
+use card_core::sampler::Sampling;
+use card_core::types::{Prob, Rows, SequenceId, Source, Token};
 
 use crate::language::{self, VOCAB};
 use crate::link::Wire;
@@ -21,7 +21,7 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 
 struct Asked {
     prompt: Vec<Token>,
-    params: SamplingParams,
+    params: Sampling,
     arrived: Duration,
     first: Option<Duration>,
     done: Option<Duration>,
@@ -91,11 +91,8 @@ impl<'a> World<'a> {
                 prompt: (0..load.prompt_tokens)
                     .map(|_| rng.u32(..VOCAB as u32))
                     .collect(),
-                params: SamplingParams {
-                    temperature: load.temperature,
-                    seed: rng.u64(..),
-                    ..SamplingParams::default()
-                },
+                // Checked when the scenario was.
+                params: load.sampling(rng.u64(..)).unwrap_or_default(),
                 arrived: at,
                 first: None,
                 done: None,
@@ -641,14 +638,17 @@ fn garbage(rng: &mut fastrand::Rng, node: &Node) -> Drafted {
                 .map(|_| rng.u32(..2 * VOCAB as u32))
                 .collect(),
             children: (0..rng.usize(..5))
-                .map(|_| (rng.u32(..2 * VOCAB as u32), rng.f32() * 2.0 - 0.5))
+                .map(|_| {
+                    let token = rng.u32(..2 * VOCAB as u32);
+                    (token, Prob::clamped(rng.f32() * 2.0 - 0.5))
+                })
                 .collect(),
         })
         .collect();
     Drafted {
         source: Source::Draft,
         expansions,
-        rows: rng.u32(..3),
+        rows: Rows::clamped(rng.usize(..3)),
         started: Duration::ZERO,
         elapsed: Duration::from_millis(rng.u64(..50)),
     }

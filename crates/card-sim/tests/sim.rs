@@ -197,6 +197,10 @@ fn what_makes_no_sense_is_told() {
     let mut s = scenario();
     s.drafters[0].agreement = 2.0;
     assert!(simulate(&s).unwrap_err().to_string().contains("agreement"));
+    let mut s = scenario();
+    s.load.temperature = f32::NAN;
+    let error = simulate(&s).unwrap_err().to_string();
+    assert!(error.contains("temperature"), "{error}");
     let error = Scenario::parse("title = 3").unwrap_err().to_string();
     assert!(error.contains("title"), "{error}");
 }

@@ -1,9 +1,14 @@
 //! How a drafter drafts: what a target asks for, and what that means for one model.
 
-use crate::cache::BYTES_PER_NODE;
+use crate::cache::{BYTES_PER_NODE, CandidateCache};
 use crate::forward::Limits;
 use crate::policy::Lanes;
 use crate::types::Source;
+
+/// Bytes of candidates that a drafter holds per sequence at most.
+const MOST_CACHE_BYTES: usize = 64 << 20;
+/// Finished sequences that it keeps at most.
+const MOST_PARKED: usize = 256;
 
 /// What a target asks of a drafter, wherever that is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,21 +28,24 @@ pub struct DraftPlan {
 }
 
 impl DraftPlan {
-    /// The settings of a drafter whose model can take so much.
+    /// The settings of a drafter whose model can take so much. What is asked for beyond reason
+    /// is cut to that.
     pub fn config(&self, source: Source, limits: Limits, vocab: usize) -> DrafterConfig {
         let tree = self.chain.is_none();
+        let branch = self.branch.min(CandidateCache::MOST_CHILDREN);
+        let cache_bytes = self.cache_bytes.min(MOST_CACHE_BYTES);
         DrafterConfig {
             source,
-            branch: if tree { self.branch } else { 1 },
+            branch: if tree { branch } else { 1 },
             max_depth: self.chain.unwrap_or(self.max_depth),
             min_reach: match tree {
-                true => DrafterConfig::least_reach(self.cache_bytes),
+                true => DrafterConfig::least_reach(cache_bytes),
                 false => 0.0,
             },
-            cache_bytes: self.cache_bytes,
+            cache_bytes,
             limits,
             vocab,
-            parked: self.parked,
+            parked: self.parked.min(MOST_PARKED),
             lanes: self.lanes,
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Engine, Finish, Flight, Output, Part};
+use crate::cache::CandidateCache;
 use crate::forward::{Forward, KvOp, Logits};
 use crate::policy::Why;
 use crate::sampler::Logprob;
@@ -132,7 +133,14 @@ impl Engine {
     /// The forward could not be done. Nothing was committed; the sequences go on as if
     /// it had not been asked for.
     pub fn abandon(&mut self) {
-        self.flight = None;
+        let Some(flight) = self.flight.take() else {
+            return;
+        };
+        for part in &flight.parts {
+            if let Some(seq) = self.sequences.get_mut(&part.sequence) {
+                part.land(&mut seq.cache);
+            }
+        }
     }
 
     fn settle(
@@ -170,6 +178,7 @@ impl Engine {
         let Some(seq) = self.sequences.get_mut(&id) else {
             return Settled::only(round);
         };
+        part.land(&mut seq.cache);
         round.reused = seq.reused;
         round.cached_bytes = seq.cache.bytes();
         round.evicted = (seq.cache.evictions() - seq.evicted) as usize;
@@ -281,7 +290,7 @@ impl Engine {
             seq.free.observe(committed.len(), &round.accepted);
             seq.suffix.extend(committed);
             if let Some(corrections) = &mut memory.corrections {
-                corrections.learn(&seq.tokens, start);
+                corrections.learn(seq.tenant, &seq.tokens, start);
             }
         }
         let committed = (!committed.is_empty()).then(|| (start as u32, committed.to_vec()));
@@ -300,6 +309,15 @@ impl Engine {
             committed,
             finish,
             failure,
+        }
+    }
+}
+
+impl Part {
+    /// The forward is done: its candidates may be evicted again.
+    fn land(&self, cache: &mut CandidateCache) {
+        for &node in &self.nodes {
+            cache.unpin(node);
         }
     }
 }

@@ -4,16 +4,26 @@
 //! cache: bounded, no allocation, and what is rarely seen makes room. Contexts of several
 //! lengths are kept; the longest one that is known is believed first (prediction by
 //! partial matching, Cleary & Witten 1984).
+//!
+//! Each tenant has contexts of its own: whose a text is goes into the hash by which a context
+//! is found, so that nobody is proposed what another's requests made the target write.
 
 use super::{Chain, LONGEST};
-use crate::types::Token;
+use crate::types::{Tenant, Token};
 
 /// Lengths of contexts in tokens, longest first.
 const ORDERS: [usize; 3] = [8, 5, 3];
 /// Entries of one set.
 const WAYS: usize = 8;
-const MAGIC: &[u8; 8] = b"CARDCOR1";
+/// The last figure is the version of the file's form.
+const MAGIC: &[u8; 8] = b"CARDCOR2";
 const ENTRY_BYTES: usize = 12;
+/// Magic, vocabulary and number of sets.
+const HEAD_BYTES: usize = 24;
+/// The checksum at the end.
+const SUM_BYTES: usize = 8;
+/// No table is larger.
+const MOST_BYTES: usize = 1 << 30;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Entry {
@@ -28,8 +38,11 @@ struct Entry {
 /// Why a saved table cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CorrectionsError {
-    /// Another kind of file, or cut short.
-    #[error("it is no saved correction cache, or it is cut short")]
+    /// Another kind of file, or one of an earlier version.
+    #[error("it is no saved correction cache of this version")]
+    Foreign,
+    /// Cut short, or changed since it was saved.
+    #[error("it is damaged: it is cut short, or its checksum is wrong")]
     Broken,
     /// The tokens mean something else.
     #[error("it belongs to a model with another vocabulary")]
@@ -47,7 +60,7 @@ pub struct Corrections {
 impl Corrections {
     /// A table of at most `bytes`, for the vocabulary with that fingerprint.
     pub fn new(bytes: usize, vocabulary: u64) -> Self {
-        let sets = (bytes / size_of::<[Entry; WAYS]>()).max(1);
+        let sets = (bytes.min(MOST_BYTES) / size_of::<[Entry; WAYS]>()).max(1);
         // The largest power of two that fits.
         let sets = 1 << sets.ilog2();
         Corrections {
@@ -67,19 +80,19 @@ impl Corrections {
         self.evictions
     }
 
-    /// Learns that the target wrote the tokens of `text` from index `from` on.
-    pub fn learn(&mut self, text: &[Token], from: usize) {
+    /// Learns that the target wrote the tokens of a tenant's `text` from index `from` on.
+    pub fn learn(&mut self, tenant: Tenant, text: &[Token], from: usize) {
         for at in from..text.len() {
             for order in ORDERS {
                 if at >= order {
-                    self.count(&text[at - order..at], text[at]);
+                    self.count(tenant, &text[at - order..at], text[at]);
                 }
             }
         }
     }
 
-    fn count(&mut self, context: &[Token], token: Token) {
-        let (set, check) = self.place(context);
+    fn count(&mut self, tenant: Tenant, context: &[Token], token: Token) {
+        let (set, check) = self.place(tenant, context);
         let order = context.len() as u16;
         let set = &mut self.sets[set];
         let known = |e: &&mut Entry| {
@@ -113,13 +126,13 @@ impl Corrections {
         };
     }
 
-    /// The chain most likely to follow `text`.
-    pub fn propose(&self, text: &[Token], out: &mut Chain) {
+    /// The chain most likely to follow a tenant's `text`.
+    pub fn propose(&self, tenant: Tenant, text: &[Token], out: &mut Chain) {
         out.clear();
         let longest = ORDERS[0];
         let mut recent: Vec<Token> = text[text.len().saturating_sub(longest)..].to_vec();
         while out.len() < LONGEST {
-            let Some((token, prob)) = self.next(&recent) else {
+            let Some((token, prob)) = self.next(tenant, &recent) else {
                 return;
             };
             out.push((token, prob));
@@ -131,10 +144,10 @@ impl Corrections {
     }
 
     /// The most frequent token after the longest known context at the end of `recent`.
-    fn next(&self, recent: &[Token]) -> Option<(Token, f32)> {
+    fn next(&self, tenant: Tenant, recent: &[Token]) -> Option<(Token, f32)> {
         ORDERS.into_iter().find_map(|order| {
             let context = &recent[recent.len().checked_sub(order)?..];
-            let (set, check) = self.place(context);
+            let (set, check) = self.place(tenant, context);
             let order = order as u16;
             let known = self.sets[set]
                 .iter()
@@ -147,8 +160,11 @@ impl Corrections {
         })
     }
 
-    fn place(&self, context: &[Token]) -> (usize, u32) {
-        let hash = context.iter().fold(0xcbf2_9ce4_8422_2325_u64, |h, t| {
+    fn place(&self, tenant: Tenant, context: &[Token]) -> (usize, u32) {
+        // What is everybody's has no salt.
+        let salt = tenant.0.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let start = 0xcbf2_9ce4_8422_2325_u64 ^ salt ^ (salt >> 32);
+        let hash = context.iter().fold(start, |h, t| {
             let h = (h ^ u64::from(*t)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             h ^ (h >> 31)
         });
@@ -157,7 +173,7 @@ impl Corrections {
 
     /// The table as bytes, to be kept.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32 + self.bytes());
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.bytes() + SUM_BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.vocabulary.to_le_bytes());
         bytes.extend_from_slice(&(self.sets.len() as u64).to_le_bytes());
@@ -167,30 +183,39 @@ impl Corrections {
             bytes.extend_from_slice(&e.count.to_le_bytes());
             bytes.extend_from_slice(&e.order.to_le_bytes());
         }
+        let sum = checksum(&bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
         bytes
     }
 
     /// A table that was kept.
     ///
     /// # Errors
-    /// If the bytes are no table, or one of another vocabulary.
+    /// If the bytes are no table, one that was changed, or one of another vocabulary.
     pub fn from_bytes(bytes: &[u8], vocabulary: u64) -> Result<Self, CorrectionsError> {
-        let word = |at: usize| {
-            let bytes = bytes.get(at..at + 8).and_then(|b| b.try_into().ok());
+        if bytes.get(..MAGIC.len()) != Some(&MAGIC[..]) {
+            return Err(CorrectionsError::Foreign);
+        }
+        let split = bytes.len().checked_sub(SUM_BYTES);
+        let (table, sum) = split
+            .and_then(|at| bytes.split_at_checked(at))
+            .ok_or(CorrectionsError::Broken)?;
+        let word = |bytes: Option<&[u8]>| {
+            let bytes = bytes.and_then(|b| b.try_into().ok());
             bytes
                 .map(u64::from_le_bytes)
                 .ok_or(CorrectionsError::Broken)
         };
-        if bytes.get(..8) != Some(&MAGIC[..]) {
+        if word(Some(sum))? != checksum(table) {
             return Err(CorrectionsError::Broken);
         }
-        if word(8)? != vocabulary {
+        if word(table.get(8..16))? != vocabulary {
             return Err(CorrectionsError::OtherVocabulary);
         }
-        let sets = word(16)?;
-        let body = &bytes[24..];
+        let sets = word(table.get(16..HEAD_BYTES))?;
+        let body = table.get(HEAD_BYTES..).unwrap_or_default();
         let whole = sets.checked_mul((WAYS * ENTRY_BYTES) as u64) == Some(body.len() as u64);
-        if !whole || !sets.is_power_of_two() {
+        if !whole || !sets.is_power_of_two() || body.len() > MOST_BYTES {
             return Err(CorrectionsError::Broken);
         }
         let entry = |b: &[u8]| Entry {
@@ -214,24 +239,33 @@ impl Corrections {
     }
 }
 
+/// FNV-1a (Fowler, Noll & Vo): finds what a disk or a hand did, not an enemy, who may as well
+/// write another file.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const US: Tenant = Tenant::SHARED;
     const TEXT: [Token; 12] = [5, 1, 7, 3, 9, 2, 8, 4, 6, 11, 13, 12];
 
     #[test]
     fn proposes_what_it_saw_and_is_surer_the_second_time() {
         let mut c = Corrections::new(1 << 16, 1);
         let mut out = Vec::new();
-        c.propose(&TEXT[..4], &mut out);
+        c.propose(US, &TEXT[..4], &mut out);
         assert!(out.is_empty());
-        c.learn(&TEXT, 1);
-        c.propose(&TEXT[..4], &mut out);
+        c.learn(US, &TEXT, 1);
+        c.propose(US, &TEXT[..4], &mut out);
         assert_eq!(out.iter().map(|c| c.0).collect::<Vec<_>>(), TEXT[4..]);
         let once = out[0].1;
-        c.learn(&TEXT, 1);
-        c.propose(&TEXT[..4], &mut out);
+        c.learn(US, &TEXT, 1);
+        c.propose(US, &TEXT[..4], &mut out);
         assert!(out[0].1 > once);
     }
 
@@ -241,10 +275,10 @@ mod tests {
         let bytes = c.bytes();
         assert!(bytes <= 2000);
         for _ in 0..20 {
-            c.learn(&TEXT, 1);
+            c.learn(US, &TEXT, 1);
         }
         for i in 0..3000 {
-            c.learn(&[i, i + 1, i * 7, i * 3], 3);
+            c.learn(US, &[i, i + 1, i * 7, i * 3], 3);
         }
         assert_eq!(c.bytes(), bytes);
         assert!(c.evictions() > 0);
@@ -253,7 +287,7 @@ mod tests {
     #[test]
     fn is_kept_and_checked() {
         let mut c = Corrections::new(4096, 77);
-        c.learn(&TEXT, 1);
+        c.learn(US, &TEXT, 1);
         let bytes = c.to_bytes();
         let again = Corrections::from_bytes(&bytes, 77).unwrap();
         assert_eq!(again.sets, c.sets);
@@ -263,7 +297,51 @@ mod tests {
             error(&bytes[..bytes.len() - 1], 77),
             CorrectionsError::Broken
         );
-        assert_eq!(error(b"hello", 77), CorrectionsError::Broken);
-        assert_eq!(error(&[], 77), CorrectionsError::Broken);
+        assert_eq!(error(b"hello", 77), CorrectionsError::Foreign);
+        assert_eq!(error(&[], 77), CorrectionsError::Foreign);
+        assert_eq!(error(&MAGIC[..], 77), CorrectionsError::Broken);
+    }
+
+    #[test]
+    fn a_file_that_was_changed_anywhere_is_refused() {
+        let mut c = Corrections::new(400, 77);
+        c.learn(US, &TEXT, 1);
+        let bytes = c.to_bytes();
+        for at in 0..bytes.len() {
+            for bit in [0, 7] {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                assert!(Corrections::from_bytes(&changed, 77).is_err(), "byte {at}");
+            }
+            assert!(Corrections::from_bytes(&bytes[..at], 77).is_err());
+        }
+        let mut old = bytes.clone();
+        old[7] = b'1';
+        let error = Corrections::from_bytes(&old, 77).unwrap_err();
+        assert_eq!(error, CorrectionsError::Foreign);
+    }
+
+    #[test]
+    fn what_one_tenant_made_the_target_write_is_proposed_to_no_other() {
+        let mut c = Corrections::new(1 << 16, 1);
+        let tenants = [US, Tenant(1), Tenant(2), Tenant(u64::MAX)];
+        let mut out = Vec::new();
+        for own in tenants {
+            // A text of its own, behind a context that all share.
+            let mut c = c.clone();
+            c.learn(own, &TEXT, 1);
+            for other in tenants {
+                c.propose(other, &TEXT[..8], &mut out);
+                assert_eq!(out.is_empty(), other != own, "{own:?} {other:?}");
+            }
+        }
+        for (i, own) in (0..).zip(tenants) {
+            let text = [5, 1, 7, 3, 9, 2, 8, 4, 100 + i];
+            c.learn(own, &text, 8);
+        }
+        for (i, own) in (0..).zip(tenants) {
+            c.propose(own, &TEXT[..8], &mut out);
+            assert_eq!(out.first().map(|o| o.0), Some(100 + i));
+        }
     }
 }

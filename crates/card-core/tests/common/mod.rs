@@ -11,10 +11,10 @@ use card_core::engine::{
 };
 use card_core::forward::{Forward, KvOp, Limits, Model};
 use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
-use card_core::sampler::SamplingParams;
+use card_core::sampler::Sampling;
 use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
-use card_core::types::{SequenceId, Source, Token};
+use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
@@ -29,7 +29,7 @@ pub struct Setup {
     pub mode: Mode,
     pub lanes: Lanes,
     pub shapes: Shapes,
-    pub params: SamplingParams,
+    pub params: Sampling,
     /// Noise of the draft model; `None` is no drafter at all.
     pub draft_noise: Option<f32>,
     pub draft_len: u32,
@@ -90,7 +90,7 @@ impl Default for Setup {
             mode: Mode::Plain,
             lanes: Lanes::Disjoint,
             shapes: Shapes::FREE,
-            params: SamplingParams::default(),
+            params: Sampling::default(),
             draft_noise: Some(0.5),
             draft_len: 4,
             branch: 3,
@@ -207,6 +207,7 @@ pub fn run(setup: &Setup) -> Outcome {
                 Request {
                     sequence,
                     prompt: prompt.clone(),
+                    tenant: Tenant::SHARED,
                     params: setup.params.clone(),
                     max_tokens: setup.max_tokens,
                     stop_tokens: setup.stop_tokens.clone(),
@@ -399,7 +400,10 @@ fn throw_garbage(engine: &mut Engine, seed: &mut u64, now: Duration) {
                 root,
                 path: (0..draw(4)).map(|_| draw(30) as Token).collect(),
                 children: (0..draw(5))
-                    .map(|_| (draw(40) as Token, draw(150) as f32 / 100.0 - 0.2))
+                    .map(|_| {
+                        let token = draw(40) as Token;
+                        (token, Prob::clamped(draw(150) as f32 / 100.0 - 0.2))
+                    })
                     .collect(),
             }
         })
@@ -407,7 +411,7 @@ fn throw_garbage(engine: &mut Engine, seed: &mut u64, now: Duration) {
     let drafted = Drafted {
         source: Source::Draft2,
         expansions,
-        rows: 0,
+        rows: Rows::clamped(0),
         started: Duration::ZERO,
         elapsed: Duration::ZERO,
     };
