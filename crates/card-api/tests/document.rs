@@ -118,14 +118,14 @@ fn bounds(document: &Value, schema: &Value) -> (Vec<String>, Vec<String>) {
     if let Some(most) = schema["maxItems"].as_u64() {
         let item = least(document, &schema["items"]);
         let each = |_: usize| item.clone();
-        within.push(format!("[{}]", many(&each, most as usize)));
-        beyond.push(format!("[{}]", many(&each, most as usize + 1)));
+        within.push(format!("[{}]", many(each, most as usize)));
+        beyond.push(format!("[{}]", many(each, most as usize + 1)));
     }
     if let Some(most) = schema["maxProperties"].as_u64() {
         let value = least(document, &schema["additionalProperties"]);
         let each = |i: usize| format!("\"{i}\":{value}");
-        within.push(format!("{{{}}}", many(&each, most as usize)));
-        beyond.push(format!("{{{}}}", many(&each, most as usize + 1)));
+        within.push(format!("{{{}}}", many(each, most as usize)));
+        beyond.push(format!("{{{}}}", many(each, most as usize + 1)));
     }
     (within, beyond)
 }
@@ -229,7 +229,7 @@ fn errors_are_as_the_document_has_them() {
         ApiError::invalid("x"),
         ApiError::field("n", "x"),
         ApiError::schema("n", "x"),
-        ApiError::too_long("x"),
+        ApiError::too_long("prompt", "x"),
         ApiError::too_large(1),
         ApiError::slow_body(),
         ApiError::headers_too_large(),

@@ -191,7 +191,7 @@ pub fn generate(engine: &Engine, task: &Task, rules: &Rules) -> Result<Sample, F
         params: rules.params.clone(),
         max_tokens: rules.max_tokens,
         stop_tokens: rules.stop_tokens.clone(),
-        prediction: task.prediction.clone(),
+        prediction: task.prediction.clone().into(),
         ..Generate::default()
     })?;
     let mut last: Option<Instant> = None;

@@ -733,7 +733,7 @@ mod tests {
             for (i, signs) in moves.iter().enumerate() {
                 // All the way up or down, which is the worst, and somewhere in between.
                 let part = |sign: u8| match i % 2 {
-                    0 => if sign % 2 == 0 { 1.0 } else { -1.0 },
+                    0 => if sign.is_multiple_of(2) { 1.0 } else { -1.0 },
                     _ => f32::from(sign) / 127.5 - 1.0,
                 };
                 let moved: Vec<f32> = logits

@@ -61,9 +61,16 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
             _ => {}
         }
         let value = args.next().ok_or(USAGE)?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{flag} {value}: no number"));
+        let number = || {
+            value
+                .parse::<u64>()
+                .map_err(|_| format!("{flag} {value}: no number"))
+        };
         let seconds = || {
-            let time = value.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+            let time = value
+                .parse()
+                .ok()
+                .and_then(|s| Duration::try_from_secs_f64(s).ok());
             time.ok_or_else(|| format!("{flag} {value}: no time in seconds"))
         };
         let config = &mut setup.config;

@@ -149,7 +149,9 @@ impl Admission {
         loop {
             let next = tokio::time::timeout_at(until.into(), stream.next()).await;
             match next.map_err(|_| ApiError::slow_body())? {
-                Some(Ok(data)) if bytes.len() + data.len() <= most => bytes.extend_from_slice(&data),
+                Some(Ok(data)) if bytes.len() + data.len() <= most => {
+                    bytes.extend_from_slice(&data)
+                }
                 Some(Ok(_)) => {
                     *body = Some(Body::from_stream(stream));
                     return Err(ApiError::too_large(most));
@@ -322,22 +324,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bodies_are_bounded_in_size_in_time_and_in_all() {
         let admission = Admission::new(1, 1, BODY_BUDGET, Duration::from_secs(10));
-        let never = || Some(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
+        let never = || {
+            Some(Body::from_stream(futures_util::stream::pending::<
+                Result<Bytes, std::io::Error>,
+            >()))
+        };
         let mut body = Some(Body::from("abc"));
         let got = admission.receive(&mut body, Some(3), soon()).await.unwrap();
         assert_eq!(&got.bytes[..], b"abc");
-        let large = admission.receive(&mut Some(Body::empty()), Some(1 << 40), soon()).await;
+        let large = admission
+            .receive(&mut Some(Body::empty()), Some(1 << 40), soon())
+            .await;
         assert_eq!(large.err().unwrap().status, 413);
         let slow = admission.receive(&mut never(), Some(3), soon()).await;
         assert_eq!(slow.err().unwrap().status, 408);
         // One that takes all the room keeps others waiting until it is gone, and no longer
         // than they would wait.
         drop(got);
-        let all = admission.receive(&mut Some(Body::from("x")), None, soon()).await.unwrap();
-        let next = admission.receive(&mut Some(Body::from("y")), Some(1), now());
-        assert_eq!(next.await.err().unwrap().status, 504);
+        let all = admission
+            .receive(&mut Some(Body::from("x")), None, soon())
+            .await
+            .unwrap();
+        let mut body = Some(Body::from("y"));
+        let next = admission.receive(&mut body, Some(1), now()).await;
+        assert_eq!(next.err().unwrap().status, 504);
         drop(all);
-        assert!(admission.receive(&mut Some(Body::from("y")), Some(1), soon()).await.is_ok());
+        assert!(
+            admission
+                .receive(&mut Some(Body::from("y")), Some(1), soon())
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test]

@@ -175,9 +175,7 @@ impl Choice {
                     self.text.push_str(&text);
                     continue;
                 }
-                Part::Text(text) => {
-                    (json!({ "content": text }), text)
-                }
+                Part::Text(text) => (json!({ "content": text }), text),
                 Part::Call(name, arguments) => {
                     let index = self.calls.len();
                     let id = format!("call_{}_{}_{index}", self.request, self.index);

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::text::Tokenizer;
 use card_api::{ApiError, Shape};
 use card_core::constraint::Constraint;
 use card_core::types::Token;
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::{Value, json};
-use crate::text::Tokenizer;
 use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
 
 /// Lexer states of a grammar: about 32 MiB.
@@ -49,7 +49,8 @@ impl Grammars {
     ///
     /// # Errors
     /// If it asks for what cannot be enforced, or takes more than a grammar may.
-    pub fn compile(&self, shape: &Shape, field: &str) -> Result<Compiled, ApiError> {        let wrong = |why: String| ApiError::schema(field, &why);
+    pub fn compile(&self, shape: &Shape, field: &str) -> Result<Compiled, ApiError> {
+        let wrong = |why: String| ApiError::schema(field, &why);
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
         let parser = factory.create_parser(grammar(shape));

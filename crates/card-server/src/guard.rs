@@ -92,7 +92,9 @@ fn check(app: &App, path: &str, request: &Request, anybody: Caller) -> Result<Ca
 
 /// The key a client sent: `Authorization: Bearer KEY`, or `X-Api-Key: KEY`.
 fn given_key(headers: &HeaderMap) -> Option<&str> {
-    let text = |value: Option<&HeaderValue>| value.and_then(|v| v.to_str().ok().map(str::trim));
+    fn text(value: Option<&HeaderValue>) -> Option<&str> {
+        value?.to_str().ok().map(str::trim)
+    }
     let bearer = text(headers.get(header::AUTHORIZATION)).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
@@ -143,7 +145,8 @@ impl Site<'_> {
         if !near && !allowed {
             return Err(ApiError::foreign_origin());
         }
-        let browser = origin.is_some() || fetch_site.is_some() || headers.contains_key(header::REFERER);
+        let browser =
+            origin.is_some() || fetch_site.is_some() || headers.contains_key(header::REFERER);
         if *method == Method::POST && !self.is_json(text(header::CONTENT_TYPE), browser) {
             return Err(ApiError::wrong_content_type());
         }
@@ -246,11 +249,17 @@ mod tests {
         let cases: [(&[(&'static str, &str)], u16); 17] = [
             (&[here, json], 200),
             // What curl -d sends.
-            (&[here, ("content-type", "application/x-www-form-urlencoded")], 200),
+            (
+                &[here, ("content-type", "application/x-www-form-urlencoded")],
+                200,
+            ),
             (&[here], 200),
             (&[here, ("content-type", "text/plain")], 415),
             (&[here, ("content-type", "Text/Plain;charset=UTF-8")], 415),
-            (&[here, ("content-type", "multipart/form-data; boundary=x")], 415),
+            (
+                &[here, ("content-type", "multipart/form-data; boundary=x")],
+                415,
+            ),
             (&[("host", "evil.example"), json], 403),
             (&[json], 403),
             (&[("host", "host.docker.internal:8080"), json], 200),
@@ -258,11 +267,42 @@ mod tests {
             (&[here, json, ("origin", "null")], 403),
             (&[here, json, ("sec-fetch-site", "cross-site")], 403),
             // Another port of this machine is another site's page too.
-            (&[here, json, ("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:3000")], 403),
-            (&[here, json, ("sec-fetch-site", "same-origin"), ("origin", "http://127.0.0.1:8080")], 200),
-            (&[here, json, ("sec-fetch-site", "cross-site"), ("origin", "https://chat.example")], 200),
+            (
+                &[
+                    here,
+                    json,
+                    ("sec-fetch-site", "same-site"),
+                    ("origin", "http://127.0.0.1:3000"),
+                ],
+                403,
+            ),
+            (
+                &[
+                    here,
+                    json,
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "http://127.0.0.1:8080"),
+                ],
+                200,
+            ),
+            (
+                &[
+                    here,
+                    json,
+                    ("sec-fetch-site", "cross-site"),
+                    ("origin", "https://chat.example"),
+                ],
+                200,
+            ),
             (&[here, ("sec-fetch-site", "same-origin")], 415),
-            (&[here, ("referer", "http://127.0.0.1:8080/"), ("content-type", "application/x-www-form-urlencoded")], 415),
+            (
+                &[
+                    here,
+                    ("referer", "http://127.0.0.1:8080/"),
+                    ("content-type", "application/x-www-form-urlencoded"),
+                ],
+                415,
+            ),
         ];
         for (all, expected) in cases {
             assert_eq!(status(all), expected, "{all:?}");
@@ -280,7 +320,11 @@ mod tests {
             ("authorization", "bearer  k "),
             ("x-api-key", "k"),
         ] {
-            assert_eq!(given_key(&headers(&[(name, value)])), Some("k"), "{name}: {value}");
+            assert_eq!(
+                given_key(&headers(&[(name, value)])),
+                Some("k"),
+                "{name}: {value}"
+            );
         }
         assert_eq!(given_key(&headers(&[("authorization", "Basic k")])), None);
     }

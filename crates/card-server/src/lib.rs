@@ -168,7 +168,8 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let wrong = |file: &Path, why: String| ServeError::Tls(format!("{}: {why}", file.display()));
     let certs = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
-    let certs: Vec<_> = certs.map_err(|e: rustls_pki_types::pem::Error| wrong(cert, e.to_string()))?;
+    let certs: Vec<_> =
+        certs.map_err(|e: rustls_pki_types::pem::Error| wrong(cert, e.to_string()))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, e.to_string()))?;
     let mut config = rustls::ServerConfig::builder()
         .with_no_client_auth()
@@ -177,4 +178,3 @@ fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
-

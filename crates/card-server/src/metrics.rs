@@ -291,6 +291,7 @@ mod tests {
         Levels {
             running: 1,
             waiting: 2,
+            connections: 3,
             lanes: LaneTimes::default(),
             uptime_s: 1.0,
         }

@@ -187,7 +187,10 @@ async fn tokenize(
         let api::Tokenize { text, special } = api::parse_tokenize(body)?;
         let most = most_bytes(app.context).max(LARGEST_TEXT);
         if text.len() > most {
-            let why = format!("the text has {} bytes; at most {most} are tokenized", text.len());
+            let why = format!(
+                "the text has {} bytes; at most {most} are tokenized",
+                text.len()
+            );
             return Err(ApiError::field("content", why));
         }
         let tokens = app.tokenizer.tokenize(&text, special);

@@ -81,7 +81,10 @@ impl Marks {
         let mut taken = std::collections::BTreeSet::new();
         each_text(messages, &mut |text| {
             found |= names.iter().any(|name| text.contains(name.as_str()));
-            taken.extend(text.chars().filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)));
+            taken.extend(
+                text.chars()
+                    .filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)),
+            );
         });
         let mut free = ('\u{e000}'..='\u{f8ff}').filter(|c| !taken.contains(c));
         let (open, close) = (free.next()?, free.next()?);

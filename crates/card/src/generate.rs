@@ -144,7 +144,7 @@ pub fn stream(
         params: what.params,
         max_tokens: sampling.max_tokens,
         stop_tokens,
-        prediction: what.prediction,
+        prediction: what.prediction.into(),
         ..Generate::default()
     })?;
     let mut text = TextStream::new(sampling.stop.clone());

@@ -55,7 +55,10 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let served = Served {
         engine,
         tokenizer: Arc::new(ServedVocab(rig.vocab.clone())),
-        template: rig.template.clone().map(|t| Arc::new(ServedTemplate(t)) as _),
+        template: rig
+            .template
+            .clone()
+            .map(|t| Arc::new(ServedTemplate(t)) as _),
         name: args
             .name
             .clone()

@@ -515,6 +515,7 @@ fn pull_refuses_what_is_larger_than_the_model() {
 
 /// A `card` that waits for a prompt, which ends with its input, with SIGHUP ignored from the
 /// start or not.
+#[allow(clippy::zombie_processes)] // Where it does not begin, the test fails.
 fn waiting(hangup: &str) -> (std::process::Child, std::process::ChildStdin) {
     let mut command = Command::new("env");
     command.arg(hangup).arg(env!("CARGO_BIN_EXE_card"));

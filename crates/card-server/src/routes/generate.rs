@@ -179,12 +179,7 @@ async fn run(app: Arc<App>, mut task: Task, listener: Listener) {
 }
 
 /// A task for each choice. Everything that needs time or memory is done here, in a workshop.
-fn prepare(
-    app: &Arc<App>,
-    caller: &Caller,
-    job: Job,
-    request: &str,
-) -> Result<Prepared, ApiError> {
+fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<Prepared, ApiError> {
     let most = job.max_tokens.unwrap_or(app.context).min(app.context) as usize;
     let choices = job.n.max(1) as usize * job.prompts.len();
     if let Some(top) = job.logprobs.filter(|_| !job.stream)
