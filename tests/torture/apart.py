@@ -166,7 +166,8 @@ async def identity(report, binary):
         report.check("/live of another: only requests of that one", fine, f"{theirs} in {others}")
         # Tokens are single bytes; candidates of a round follow each other.
         shown = "".join(str(n.get("token")) for r in records(said_b) for n in r.get("nodes", []))
-        shown += "".join(map(str, (t for r in records(said_b) for t in r.get("tokens", []))))
+        rounds = [r for r in records(said_b) if r.get("kind") == "round"]
+        shown += "".join(str(t) for r in rounds for t in r["tokens"])
         raw = said_b.decode(errors="replace")
         leaks = [w for w in (mark, mark[:12], name) if w in shown or w in raw]
         leaks += ["the answer"] if len(text) > 8 and (text in shown or text in raw) else []

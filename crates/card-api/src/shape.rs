@@ -13,3 +13,15 @@ pub enum Shape {
     /// models that write `<tool_call>`.
     Call(Vec<(String, Value)>),
 }
+
+impl Shape {
+    /// The schemas in it, as the client sent them.
+    pub fn schemas(&self) -> impl Iterator<Item = &Value> {
+        let (one, many) = match self {
+            Shape::Object => (None, &[][..]),
+            Shape::Schema(schema) => (Some(schema), &[][..]),
+            Shape::Call(functions) => (None, &functions[..]),
+        };
+        one.into_iter().chain(many.iter().map(|(_, schema)| schema))
+    }
+}

@@ -250,6 +250,9 @@ pub(crate) enum Command {
 /// its drafters.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Stack of the target's thread; as much of it is used as there is need for.
+const TARGET_STACK: usize = 32 << 20;
+
 /// A running engine. Dropping it ends what runs and joins its threads; those that hang are
 /// left behind.
 pub struct Engine {
@@ -298,7 +301,10 @@ impl Engine {
         let drafters = Drafters::start(wanted, plan, meters.clone())?;
         let lane =
             target_lane::TargetLane::new(target, drafters, &options, meters.clone(), watch.clone());
-        let thread = std::thread::Builder::new().name("card-target".into());
+        // Masks of grammars go as deep as their patterns do.
+        let thread = std::thread::Builder::new()
+            .name("card-target".into())
+            .stack_size(TARGET_STACK);
         let target_thread = thread.spawn(move || target_lane::live(lane, &inbox))?;
         Ok(Engine {
             commands: Some(commands),

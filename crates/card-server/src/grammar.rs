@@ -1,5 +1,7 @@
 //! JSON schemas and grammars as constraints of a generation (llguidance).
 
+mod bounds;
+
 use std::sync::{Arc, OnceLock};
 
 use crate::text::Tokenizer;
@@ -15,6 +17,9 @@ use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
 const MOST_STATES: usize = 20_000;
 /// Symbols in the productions of a grammar.
 const LARGEST_GRAMMAR: usize = 200_000;
+
+/// Stack for compiling; as much of it is used as a schema needs.
+const STACK: usize = 256 << 20;
 
 /// Makes constraints for one vocabulary. Reading the vocabulary takes a while, so that is
 /// done when the first one is asked for.
@@ -51,10 +56,22 @@ impl Grammars {
     /// If it asks for what cannot be enforced, or takes more than a grammar may.
     pub fn compile(&self, shape: &Shape, field: &str) -> Result<Compiled, ApiError> {
         let wrong = |why: String| ApiError::schema(field, &why);
+        for schema in shape.schemas() {
+            bounds::check(schema).map_err(|e| {
+                let path = if e.path.is_empty() { String::new() } else { format!(".{}", e.path) };
+                ApiError::schema(format!("{field}{path}"), e.why)
+            })?;
+        }
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
-        let parser = factory.create_parser(grammar(shape));
-        let matcher = Matcher::new(parser);
+        // It goes as deep as the schema does.
+        let matcher = std::thread::scope(|scope| {
+            let deep = std::thread::Builder::new().stack_size(STACK);
+            let compile = || Matcher::new(factory.create_parser(grammar(shape)));
+            let compiling = deep.spawn_scoped(scope, compile).map_err(|e| e.to_string())?;
+            compiling.join().map_err(|_| "its compiler broke down".to_owned())
+        });
+        let matcher = matcher.map_err(wrong)?;
         match matcher.get_error() {
             Some(why) => Err(wrong(why)),
             None => Ok(Compiled(matcher)),
