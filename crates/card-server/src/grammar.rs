@@ -58,7 +58,11 @@ impl Grammars {
         let wrong = |why: String| ApiError::schema(field, &why);
         for schema in shape.schemas() {
             bounds::check(schema).map_err(|e| {
-                let path = if e.path.is_empty() { String::new() } else { format!(".{}", e.path) };
+                let path = if e.path.is_empty() {
+                    String::new()
+                } else {
+                    format!(".{}", e.path)
+                };
                 ApiError::schema(format!("{field}{path}"), e.why)
             })?;
         }
@@ -68,11 +72,20 @@ impl Grammars {
         let matcher = std::thread::scope(|scope| {
             let deep = std::thread::Builder::new().stack_size(STACK);
             let compile = || Matcher::new(factory.create_parser(grammar(shape)));
-            let compiling = deep.spawn_scoped(scope, compile).map_err(|e| e.to_string())?;
-            compiling.join().map_err(|_| "its compiler broke down".to_owned())
+            let compiling = deep
+                .spawn_scoped(scope, compile)
+                .map_err(|e| e.to_string())?;
+            compiling
+                .join()
+                .map_err(|_| "its compiler broke down".to_owned())
         });
         let matcher = matcher.map_err(wrong)?;
         match matcher.get_error() {
+            // llguidance catches its own panics. Their text is for the log.
+            Some(why) if why.starts_with("panic") => {
+                tracing::error!("a grammar broke its compiler: {why}");
+                Err(wrong("its compiler broke down".to_owned()))
+            }
             Some(why) => Err(wrong(why)),
             None => Ok(Compiled(matcher)),
         }

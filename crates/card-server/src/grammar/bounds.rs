@@ -23,6 +23,9 @@ const MOST_PATTERNS: usize = 32 << 10;
 /// Different patterns and formats in a schema that may want several of the same text.
 const MOST_TOGETHER: usize = 10;
 
+/// Largest bound of a number: beyond it not every whole number has a double of its own.
+const LARGEST_NUMBER: f64 = 9_007_199_254_740_992.0;
+
 /// Why a schema is too much: the path of the keyword, and the reason.
 #[derive(Debug, PartialEq)]
 pub(crate) struct TooMuch {
@@ -65,13 +68,19 @@ impl<'a> Seen<'a> {
     fn look(&mut self, value: &'a Value, path: &mut Vec<&'a str>) -> Result<(), TooMuch> {
         self.values += 1;
         if self.values > MOST_VALUES {
-            return Err(too_much(&[], format!("it has more than {MOST_VALUES} values")));
+            return Err(too_much(
+                &[],
+                format!("it has more than {MOST_VALUES} values"),
+            ));
         }
         match value {
             Value::String(text) => self.read(text)?,
             Value::Array(all) => {
                 if all.len() > MOST_MEMBERS {
-                    let why = format!("a list of {}; at most {MOST_MEMBERS} are possible", all.len());
+                    let why = format!(
+                        "a list of {}; at most {MOST_MEMBERS} are possible",
+                        all.len()
+                    );
                     return Err(too_much(path, why));
                 }
                 for one in all {
@@ -102,7 +111,10 @@ impl<'a> Seen<'a> {
     fn read(&mut self, text: &str) -> Result<(), TooMuch> {
         self.text += text.len();
         if self.text > MOST_TEXT {
-            return Err(too_much(&[], format!("it has more than {MOST_TEXT} bytes of text")));
+            return Err(too_much(
+                &[],
+                format!("it has more than {MOST_TEXT} bytes of text"),
+            ));
         }
         Ok(())
     }
@@ -117,7 +129,15 @@ impl<'a> Seen<'a> {
             }
             ("patternProperties", Value::Object(all)) => {
                 self.intersects |= all.len() > 1;
-                all.keys().try_for_each(|pattern| self.pattern(pattern, path))
+                all.keys()
+                    .try_for_each(|pattern| self.pattern(pattern, path))
+            }
+            (
+                "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "multipleOf",
+                Value::Number(bound),
+            ) if bound.as_f64().is_none_or(|b| b.abs() > LARGEST_NUMBER) => {
+                let why = format!("a bound beyond ±{LARGEST_NUMBER}");
+                Err(too_much(path, why))
             }
             _ => Ok(()),
         }
@@ -155,23 +175,40 @@ mod tests {
     use super::*;
 
     fn patterns(n: usize) -> Vec<Value> {
-        (0..n).map(|i| json!({ "type": "string", "pattern": format!(".*{i}.*") })).collect()
+        (0..n)
+            .map(|i| json!({ "type": "string", "pattern": format!(".*{i}.*") }))
+            .collect()
     }
 
     #[test]
     fn what_takes_more_than_it_says_is_refused_with_its_place() {
         let many: Vec<String> = (0..5000).map(|i| format!("p{i}")).collect();
         let cases = [
-            (json!({ "properties": { "a": { "pattern": "a|".repeat(5000) } } }), "properties.a.pattern"),
+            (
+                json!({ "properties": { "a": { "pattern": "a|".repeat(5000) } } }),
+                "properties.a.pattern",
+            ),
             (json!({ "required": many }), "required"),
             (json!({ "enum": ["a".repeat(1 << 19)] }), ""),
             (json!({ "allOf": patterns(11) }), ""),
-            (json!({ "$defs": { "a": patterns(11) }, "$ref": "#/$defs/a", "type": "string" }), ""),
-            (json!({ "anyOf": vec![json!({ "anyOf": vec![json!({}); 1500] }); 20] }), ""),
+            (json!({ "items": { "minimum": -1e300 } }), "items.minimum"),
+            (json!({ "maximum": u64::MAX }), "maximum"),
+            (
+                json!({ "$defs": { "a": patterns(11) }, "$ref": "#/$defs/a", "type": "string" }),
+                "",
+            ),
+            (
+                json!({ "anyOf": vec![json!({ "anyOf": vec![json!({}); 1500] }); 20] }),
+                "",
+            ),
         ];
         for (schema, path) in cases {
             let refused = check(&schema);
-            assert_eq!(refused.as_ref().err().map(|e| e.path.as_str()), Some(path), "{refused:?}");
+            assert_eq!(
+                refused.as_ref().err().map(|e| e.path.as_str()),
+                Some(path),
+                "{refused:?}"
+            );
         }
     }
 
