@@ -66,6 +66,8 @@ pub enum DraftInput {
     Open {
         /// The sequence.
         sequence: SequenceId,
+        /// Whose it is: sequences of different tenants share no prefix.
+        tenant: Tenant,
         /// Its tokens so far.
         tokens: Vec<Token>,
         /// How the target samples; the drafter uses the same noise.
@@ -123,6 +125,7 @@ const MOST_SEQUENCES: usize = 64;
 const MARGIN: usize = 64;
 
 struct Draft {
+    tenant: Tenant,
     params: Sampling,
     tokens: Vec<Token>,
     /// Most tokens it can come to have.
@@ -217,10 +220,11 @@ impl Drafter {
         match input {
             DraftInput::Open {
                 sequence,
+                tenant,
                 tokens,
                 params,
                 end,
-            } => self.open(sequence, tokens, params, end),
+            } => self.open(sequence, tenant, tokens, params, end),
             DraftInput::Commit {
                 sequence,
                 from,
@@ -367,7 +371,14 @@ impl Drafter {
         }
     }
 
-    fn open(&mut self, sequence: SequenceId, tokens: Vec<Token>, params: Sampling, end: u32) {
+    fn open(
+        &mut self,
+        sequence: SequenceId,
+        tenant: Tenant,
+        tokens: Vec<Token>,
+        params: Sampling,
+        end: u32,
+    ) {
         let config = self.config;
         let most = config.parked.max(MOST_SEQUENCES);
         let known = self.drafts.contains_key(&sequence);
@@ -381,19 +392,19 @@ impl Drafter {
         let end = end.min(limits.context) as usize;
         let running = self.drafts.iter().map(|(&sequence, d)| Running {
             sequence,
-            // A drafter is not told whose a sequence is.
-            tenant: Tenant::SHARED,
+            tenant: d.tenant,
             stem: &d.tokens[..d.decoded],
             end: d.end,
         });
         let new = Beginning {
             sequence,
-            tenant: Tenant::SHARED,
+            tenant,
             tokens: &tokens,
             end,
         };
         let adopted = self.parked.admit(new, running, limits.cells, &mut self.ops);
         let draft = Draft {
+            tenant,
             params,
             end,
             decoded: adopted,
@@ -469,7 +480,7 @@ impl Drafter {
         draft.tokens.truncate(draft.decoded);
         self.ops.push(KvOp::Prune { sequence });
         self.parked
-            .park(sequence, Tenant::SHARED, draft.tokens, &mut self.ops);
+            .park(sequence, draft.tenant, draft.tokens, &mut self.ops);
     }
 
     /// Rows for committed tokens that are not decoded yet.

@@ -521,6 +521,9 @@ impl Engine {
         let expansions: Vec<&Expansion> = looked_at
             .filter(|e| self.sequences.get(&e.sequence).is_some_and(|s| sound(s, e)))
             .collect();
+        if expansions.is_empty() {
+            return;
+        }
         for e in &expansions {
             self.drafter_silent = false;
             self.measure_lag(e, now);
@@ -662,6 +665,7 @@ impl Engine {
         let seq = self.sequences.get(&sequence).filter(|s| !s.plain);
         seq.map(|seq| DraftInput::Open {
             sequence,
+            tenant: seq.tenant,
             tokens: seq.tokens.clone(),
             params: seq.params.clone(),
             end: seq.end.min(u32::MAX as usize) as u32,

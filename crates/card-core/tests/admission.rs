@@ -10,7 +10,7 @@ use card_core::forward::{Limits, Model};
 use card_core::policy::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
-use card_core::types::{SequenceId, Source, Token};
+use card_core::types::{SequenceId, Source, Tenant, Token};
 use proptest::prelude::*;
 
 const VOCAB: usize = 23;
@@ -70,6 +70,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         };
         DraftInput::Open {
             sequence,
+            tenant: Tenant::SHARED,
             tokens,
             params: params.checked().unwrap(),
             end,
@@ -161,6 +162,7 @@ proptest! {
 fn open(sequence: u64, tokens: &[Token]) -> DraftInput {
     DraftInput::Open {
         sequence: SequenceId(sequence),
+        tenant: Tenant::SHARED,
         tokens: tokens.to_vec(),
         params: Sampling::default(),
         end: 40,

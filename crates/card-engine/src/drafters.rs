@@ -415,7 +415,8 @@ impl Drafters {
                         // Who it is, is not for the other side to say.
                         drafted.source = *source;
                         expansions += drafted.expansions.len();
-                        if !link.believes(drafted.elapsed) {
+                        let now = self.meters.clock.elapsed();
+                        if !link.believes(drafted.elapsed, now) {
                             // Its candidates are as good as any, its times are not.
                             for e in &drafted.expansions {
                                 engine.propose(e.sequence, e.root, &e.path, &e.children, *source);

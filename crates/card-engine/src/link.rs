@@ -29,6 +29,8 @@ const MOST_CHILDREN: usize = 64;
 const MOST_PATH: usize = 4096;
 /// A forward of a drafter elsewhere takes no longer; who says more does not say the truth.
 const LONGEST_FORWARD: Duration = Duration::from_secs(60);
+/// Clocks of two machines need not go at quite the same speed.
+const SLACK: Duration = Duration::from_secs(1);
 /// Messages that may stay unanswered however long that takes: after a single one a sound
 /// drafter may have nothing to say.
 const UNANSWERED: u32 = 4;
@@ -69,6 +71,10 @@ pub(crate) struct Link {
     /// Sequences it was told of that still run.
     told: HashSet<SequenceId>,
     owed: Owed,
+    /// When it was first told something.
+    since: Option<Duration>,
+    /// What its forwards took since then, as it says.
+    claimed: Duration,
     /// `None` if it is on another machine.
     thread: Option<JoinHandle<()>>,
     pulse: Arc<Pulse>,
@@ -85,6 +91,8 @@ impl Link {
             outbox: Outbox::default(),
             told: HashSet::new(),
             owed: Owed::default(),
+            since: None,
+            claimed: Duration::ZERO,
             thread: None,
             pulse: Arc::default(),
             _place: place,
@@ -115,6 +123,7 @@ impl Link {
     /// # Errors
     /// If the link is of no use any more, for this reason.
     pub(crate) fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
+        self.since.get_or_insert(now);
         let news = match input {
             DraftInput::Open { sequence, .. } => {
                 self.told.insert(*sequence);
@@ -187,9 +196,20 @@ impl Link {
         Ok(Some(drafted))
     }
 
-    /// Whether the time it says a forward took can be learned from.
-    pub(crate) fn believes(&self, time: Duration) -> bool {
-        !self.is_remote() || (!time.is_zero() && time <= LONGEST_FORWARD)
+    /// Whether the time it says a forward took can be learned from, `now` after the engine
+    /// started. All its forwards together took no longer than it has been there, so that one
+    /// drafter's word cannot make all of them look slow.
+    pub(crate) fn believes(&mut self, time: Duration, now: Duration) -> bool {
+        if !self.is_remote() {
+            return true;
+        }
+        let there = now.saturating_sub(self.since.unwrap_or(now)) + SLACK;
+        let claimed = self.claimed.saturating_add(time);
+        let may_be = !time.is_zero() && time <= LONGEST_FORWARD && claimed <= there;
+        if may_be {
+            self.claimed = claimed;
+        }
+        may_be
     }
 
     /// How long it has been at one step, or owes an answer.
@@ -239,7 +259,7 @@ impl Owed {
 mod tests {
     use card_core::drafter::Expansion;
     use card_core::sampler::Sampling;
-    use card_core::types::{Prob, Rows, Source, Token};
+    use card_core::types::{Prob, Rows, Source, Tenant, Token};
 
     use super::*;
 
@@ -248,6 +268,7 @@ mod tests {
     fn open(sequence: u64) -> DraftInput {
         DraftInput::Open {
             sequence: SequenceId(sequence),
+            tenant: Tenant::SHARED,
             tokens: vec![1, 2, 3],
             params: Sampling::default(),
             end: 1000,
@@ -327,12 +348,18 @@ mod tests {
 
     #[test]
     fn a_time_that_cannot_be_is_not_learned_from() {
-        let (link, _far) = remote();
-        assert!(link.believes(Duration::from_micros(1)));
-        assert!(link.believes(LONGEST_FORWARD));
+        let (mut link, _far) = remote();
+        link.tell(&open(1), AT(10)).unwrap();
+        let later = AT(10) + LONGEST_FORWARD * 2;
+        assert!(link.believes(Duration::from_micros(1), later));
+        assert!(link.believes(LONGEST_FORWARD, later));
         for time in [Duration::ZERO, LONGEST_FORWARD * 2, Duration::MAX] {
-            assert!(!link.believes(time), "{time:?}");
+            assert!(!link.believes(time, later), "{time:?}");
         }
+        // More than all of the time that it has been there.
+        assert!(link.believes(LONGEST_FORWARD, later));
+        assert!(!link.believes(LONGEST_FORWARD, later));
+        assert!(link.believes(Duration::from_millis(1), later));
     }
 
     #[test]

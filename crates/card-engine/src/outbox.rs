@@ -130,9 +130,12 @@ mod tests {
 
     use super::*;
 
+    use card_core::types::Tenant;
+
     fn open(sequence: u64, tokens: Vec<Token>) -> DraftInput {
         DraftInput::Open {
             sequence: SequenceId(sequence),
+            tenant: Tenant::SHARED,
             tokens,
             params: Sampling::default(),
             end: 1000,

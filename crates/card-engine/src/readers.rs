@@ -19,7 +19,7 @@ use crate::event::{Event, Failure};
 /// but a context may be long, and a round that is reported with its candidates takes
 /// kilobytes. So many rounds are more than a slow reader leaves, and without candidates and
 /// log probabilities cost about 20 MB.
-pub(crate) const MOST_UNREAD: usize = 1 << 15;
+pub(crate) const MOST_UNREAD: usize = 1 << 13;
 
 /// The open generations. See the [module](self) documentation.
 #[derive(Default)]

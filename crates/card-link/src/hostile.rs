@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use card_core::drafter::DraftInput;
 use card_core::sampler::Sampling;
-use card_core::types::SequenceId;
+use card_core::types::{SequenceId, Tenant};
 use card_wire::proto::{self, FromDrafter, ToDrafter, to_drafter};
 use card_wire::{MOST_CONTEXT, Vocabulary};
 use tokio::runtime::Runtime;
@@ -108,6 +108,7 @@ fn welcome(context: u32, sequences: u32) -> ToDrafter {
 fn open(sequence: u64, tokens: Vec<u32>) -> ToDrafter {
     card_wire::input_out(DraftInput::Open {
         sequence: SequenceId(sequence),
+        tenant: Tenant::SHARED,
         tokens,
         params: Sampling::default(),
         end: 40,

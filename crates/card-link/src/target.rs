@@ -133,7 +133,7 @@ impl Drop for Place {
 }
 
 /// Hears of a drafter that came, and its scope.
-type Came = Box<dyn Fn(TargetEnd, Option<String>) -> Result<(), String> + Send + Sync>;
+type Came = Arc<dyn Fn(TargetEnd, Option<String>) -> Result<(), String> + Send + Sync>;
 
 struct Service {
     terms: Terms,
@@ -171,7 +171,11 @@ impl Target for Service {
         let place = self.scopes.enter(scope.clone());
         let place = place.map_err(Status::resource_exhausted)?;
         let (near, far) = ends(std::time::Duration::ZERO);
-        (self.came)(near, scope.clone()).map_err(Status::unavailable)?;
+        // An engine that is busy takes its time.
+        let (came, of) = (self.came.clone(), scope.clone());
+        let taken = tokio::task::spawn_blocking(move || came(near, of)).await;
+        let taken = taken.map_err(|_| Status::internal("the engine could not be told"))?;
+        taken.map_err(Status::unavailable)?;
         tracing::info!(?from, ?scope, "a drafter has come");
         let working = peer.map(|p| p.work());
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
@@ -209,7 +213,7 @@ pub async fn serve_targets(
     let (_serving, watched) = watch::channel(());
     let service = TargetServer::new(Service {
         terms,
-        came: Box::new(came),
+        came: Arc::new(came),
         security,
         scopes: Scopes::default(),
         serving: watched,

@@ -7,21 +7,27 @@
 //! | what | bound | costs |
 //! |---|---|---|
 //! | places | generations + line | a connection and its head |
-//! | bodies | [`BODY_BUDGET`] bytes in all | themselves |
+//! | bodies | [`BODY_BUDGET`] bytes in all, beside the first [`STEP`] of each | themselves |
 //! | workshops | [`WORKSHOPS`] | parsing, rendering, tokenizing, compiling grammars |
 //! | slots | generations at a time | KV cells, a thread |
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use card_api::ApiError;
 use futures_util::StreamExt;
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub const BODY_BUDGET: usize = 64 << 20;
+/// Room for a body is taken in steps of this, as its bytes come; the first one is free.
+const STEP: usize = 64 << 10;
 /// Requests that are read and prepared at a time.
 const WORKSHOPS: usize = 2;
 /// What is read of a body that is not wanted, so that its sender hears why, at most that long.
@@ -85,7 +91,51 @@ pub struct Slot {
 pub struct Received {
     /// The bytes.
     pub bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// A body of an answer that holds its request's place until it is sent. An answer that
+/// nobody takes is memory, and so is counted as a request that runs.
+pub struct Held {
+    body: Body,
+    _place: Place,
+    /// After this it breaks off, however slowly it is taken.
+    until: Pin<Box<Sleep>>,
+}
+
+impl Held {
+    /// A body that holds this place, for so long.
+    pub fn new(body: Body, place: Place, until: Instant) -> Self {
+        Held {
+            body,
+            _place: place,
+            until: Box::pin(tokio::time::sleep_until(until.into())),
+        }
+    }
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.until.as_mut().poll(cx).is_ready() {
+            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 impl Admission {
@@ -125,10 +175,10 @@ impl Admission {
         }
     }
 
-    /// Reads a body whose head announced `announced` bytes, as soon as there is room for it.
+    /// Reads a body whose head announced `announced` bytes.
     ///
     /// # Errors
-    /// If it is too large or too slow, breaks off, or there is no room before `deadline`.
+    /// If it is too large or too slow, breaks off, or there is no room for it.
     pub async fn receive(
         &self,
         body: &mut Option<Body>,
@@ -139,18 +189,25 @@ impl Admission {
         if announced.is_some_and(|n| n > most as u64) {
             return Err(ApiError::too_large(most));
         }
-        let size = announced.map_or(most, |n| n as usize);
-        let room = self.bodies.clone().acquire_many_owned(kib(size));
-        let permit = before(deadline, room).await?;
-        let permit = permit.map_err(|_| ApiError::draining())?;
+        let (mut room, mut taken): (Option<OwnedSemaphorePermit>, usize) = (None, STEP);
         let until = deadline.at.min(Instant::now() + self.body_timeout);
         let mut stream = body.take().unwrap_or_default().into_data_stream();
-        let mut bytes = Vec::with_capacity(announced.map_or(0, |n| n as usize));
+        let mut bytes = Vec::new();
         loop {
             let next = tokio::time::timeout_at(until.into(), stream.next()).await;
             match next.map_err(|_| ApiError::slow_body())? {
                 Some(Ok(data)) if bytes.len() + data.len() <= most => {
-                    bytes.extend_from_slice(&data)
+                    while bytes.len() + data.len() > taken {
+                        // Not waited for: who holds some and waits for more could wait for ever.
+                        let more = self.bodies.clone().try_acquire_many_owned(kib(STEP));
+                        let more = more.map_err(|_| ApiError::busy(self.wait_s()))?;
+                        match &mut room {
+                            Some(room) => room.merge(more),
+                            None => room = Some(more),
+                        }
+                        taken += STEP;
+                    }
+                    bytes.extend_from_slice(&data);
                 }
                 Some(Ok(_)) => {
                     *body = Some(Body::from_stream(stream));
@@ -162,7 +219,7 @@ impl Admission {
         }
         Ok(Received {
             bytes: bytes.into(),
-            _permit: permit,
+            _room: room,
         })
     }
 
@@ -338,23 +395,43 @@ mod tests {
         assert_eq!(large.err().unwrap().status, 413);
         let slow = admission.receive(&mut never(), Some(3), soon()).await;
         assert_eq!(slow.err().unwrap().status, 408);
-        // One that takes all the room keeps others waiting until it is gone, and no longer
-        // than they would wait.
+        // What is announced takes no room; what came does, and beyond that it is 429.
+        let mut idle = [never(), never(), never()];
+        let [first, second, third] = &mut idle;
+        let waiting = [first, second, third]
+            .map(|body| admission.receive(body, Some(BODY_BUDGET as u64), soon()));
+        let waiting = waiting.map(Box::pin);
+        for mut body in waiting {
+            assert!(futures_util::poll!(body.as_mut()).is_pending());
+        }
         drop(got);
-        let all = admission
-            .receive(&mut Some(Body::from("x")), None, soon())
-            .await
-            .unwrap();
-        let mut body = Some(Body::from("y"));
-        let next = admission.receive(&mut body, Some(1), now()).await;
-        assert_eq!(next.err().unwrap().status, 504);
+        let large = || Some(Body::from(vec![b' '; BODY_BUDGET]));
+        let all = admission.receive(&mut large(), None, soon()).await.unwrap();
+        let more = admission.receive(&mut large(), None, soon()).await;
+        assert_eq!(more.err().unwrap().status, 429);
+        // A small one needs none.
+        let small = admission
+            .receive(&mut Some(Body::from("y")), Some(1), soon())
+            .await;
+        assert!(small.is_ok());
         drop(all);
-        assert!(
-            admission
-                .receive(&mut Some(Body::from("y")), Some(1), soon())
-                .await
-                .is_ok()
-        );
+        assert!(admission.receive(&mut large(), None, soon()).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_keeps_its_place_until_it_breaks_off() {
+        let admission = admission(1, 0);
+        let place = admission.enter().unwrap();
+        let until = Instant::now() + Duration::from_secs(5);
+        let never =
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let mut held = Body::new(Held::new(never, place, until)).into_data_stream();
+        assert!(admission.enter().is_err());
+        assert!(futures_util::poll!(held.next()).is_pending());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(held.next().await.unwrap().is_err());
+        drop(held);
+        assert!(admission.enter().is_ok());
     }
 
     #[tokio::test]

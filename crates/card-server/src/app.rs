@@ -1,9 +1,10 @@
 //! What all requests share.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use card_api::ApiError;
@@ -18,7 +19,7 @@ use crate::caller::{Caller, Key, Keyring};
 use crate::connections::{ConnectionLimits, Connections};
 use crate::grammar::Grammars;
 use crate::metrics::{Levels, Metrics};
-use crate::text::{Template, Tokenizer};
+use crate::text::{ControlNames, Template, Tokenizer};
 
 /// Pages that may look at rounds at a time.
 const MOST_WATCHERS: usize = 32;
@@ -54,6 +55,9 @@ pub struct ServerConfig {
     pub allow_hosts: Vec<String>,
     /// Whether all keys use the same prefix cache and the same corrections.
     pub share_caches: bool,
+    /// Known to this server only: without it nobody can work out where in a table that all
+    /// use what a key's requests left is found.
+    pub tenant_secret: [u8; 32],
     /// Certificate chain and private key (PEM); `None` for plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Web pages of these origins may use the server; `*` for all.
@@ -90,6 +94,7 @@ impl Default for ServerConfig {
             metrics_key: None,
             allow_hosts: Vec::new(),
             share_caches: false,
+            tenant_secret: [0; 32],
             tls: None,
             cors: Vec::new(),
             parallel: 4,
@@ -115,13 +120,15 @@ pub struct App {
     pub(crate) context: u32,
     pub(crate) note: Option<String>,
     pub(crate) end_tokens: Vec<Token>,
-    pub(crate) control_texts: Arc<[String]>,
+    pub(crate) control_names: ControlNames,
     pub(crate) fingerprint: String,
     pub(crate) grammars: Grammars,
     pub(crate) keys: Keyring,
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
     pub(crate) audit: Option<Audit>,
+    /// Requests of nobody that is known, refused by the guard.
+    pub(crate) strangers: Strangers,
     /// Rounds as JSON, for whoever looks at the page, and whose they are.
     pub(crate) live: broadcast::Sender<Shown>,
     pub(crate) watchers: Arc<Semaphore>,
@@ -153,14 +160,14 @@ impl App {
         let (live, _) = broadcast::channel(256);
         Ok(App {
             end_tokens: served.tokenizer.end_tokens(),
-            control_texts: served.tokenizer.control_texts().into(),
+            control_names: ControlNames::new(served.tokenizer.control_texts()),
             fingerprint: format!(
                 "card-{}-{:08x}",
                 env!("CARGO_PKG_VERSION"),
                 served.tokenizer.fingerprint() as u32
             ),
             grammars: Grammars::new(served.tokenizer.clone()),
-            keys: Keyring::new(&config.keys, config.share_caches),
+            keys: Keyring::new(&config.keys, &config.tenant_secret, config.share_caches),
             admission: Admission::new(
                 config.parallel,
                 config.queue,
@@ -169,6 +176,7 @@ impl App {
             ),
             metrics,
             audit,
+            strangers: Strangers::default(),
             live,
             watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
             engine: served.engine,
@@ -257,18 +265,51 @@ impl App {
     }
 
     /// A request was refused before it ran.
-    pub(crate) fn refused(&self, caller: &Caller, path: &str, error: &ApiError) {
+    pub(crate) fn refused(&self, request: &str, caller: &Caller, path: &str, error: &ApiError) {
         self.log(|| {
             json!({
                 "kind": "refused",
-                "request": self.request_id(),
+                "request": request,
                 "time": now_ms(),
                 "who": &*caller.name,
                 "peer": caller.address(),
                 "path": path,
                 "status": error.status.as_u16(),
+                "reason": error.message(),
             })
         });
+    }
+
+    /// Writes down what strangers were refused since the last time.
+    pub(crate) fn log_strangers(&self) {
+        if let Some(refused) = self.strangers.take() {
+            self.log(|| {
+                json!({
+                    "kind": "refused",
+                    "time": now_ms(),
+                    "who": null,
+                    "count": refused.values().sum::<u64>(),
+                    "statuses": refused,
+                })
+            });
+        }
+    }
+}
+
+/// Counts requests that the guard refused. They are written down together, now and then:
+/// who may not ask may not fill the disk either.
+#[derive(Default)]
+pub(crate) struct Strangers(Mutex<BTreeMap<u16, u64>>);
+
+impl Strangers {
+    pub(crate) fn note(&self, status: u16) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(status).or_default() += 1;
+    }
+
+    fn take(&self) -> Option<BTreeMap<u16, u64>> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (!counts.is_empty()).then(|| std::mem::take(&mut *counts))
     }
 }
 

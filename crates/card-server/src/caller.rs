@@ -70,14 +70,14 @@ struct Held {
 
 impl Keyring {
     /// With `share`, all of them use the same caches.
-    pub(crate) fn new(keys: &[Key], share: bool) -> Self {
+    pub(crate) fn new(keys: &[Key], secret: &[u8; 32], share: bool) -> Self {
         let held = |key: &Key| Held {
             digest: digest(&key.secret),
             name: key.name.as_str().into(),
             tenant: if share {
                 Tenant::SHARED
             } else {
-                tenant(&key.name)
+                tenant(&key.name, secret)
             },
         };
         Keyring {
@@ -113,9 +113,11 @@ fn digest(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Of a name, the same from run to run: what is learned for it is kept.
-fn tenant(name: &str) -> Tenant {
-    let digest = digest(name);
+/// Of a name, the same from run to run where the secret is: what is learned for it is kept.
+fn tenant(name: &str, secret: &[u8; 32]) -> Tenant {
+    let digest = Sha256::new_with_prefix(secret)
+        .chain_update(name)
+        .finalize();
     let mut first = [0; 8];
     first.copy_from_slice(&digest[..8]);
     // 0 is everybody.
@@ -134,7 +136,12 @@ mod tests {
             secret: secret.into(),
         };
         let keys = [key("a", "one"), key("b", "two"), key("a", "three")];
-        let ring = Keyring::new(&keys, false);
+        let ring = Keyring::new(&keys, &[7; 32], false);
+        let elsewhere = Keyring::new(&keys, &[8; 32], false);
+        assert_ne!(
+            ring.find("one").unwrap().1,
+            elsewhere.find("one").unwrap().1
+        );
         let (name, a) = ring.find("one").unwrap();
         assert_eq!(&*name, "a");
         let b = ring.find("two").unwrap().1;
@@ -144,7 +151,7 @@ mod tests {
         for wrong in ["", "on", "ones", "One", "one "] {
             assert!(ring.find(wrong).is_none(), "{wrong:?}");
         }
-        let shared = Keyring::new(&keys, true);
+        let shared = Keyring::new(&keys, &[7; 32], true);
         assert_eq!(shared.find("two").unwrap().1, Tenant::SHARED);
         assert!(!format!("{keys:?}").contains("two"));
     }

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -18,7 +19,7 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio_io_timeout::TimeoutStream;
@@ -211,7 +212,11 @@ async fn connection(
     stream.set_write_timeout(Some(entry.all.limits.stalled));
     match tls {
         Some(tls) => {
-            let shaken = tokio::time::timeout(HANDSHAKE, tls.accept(Box::pin(stream))).await;
+            let shaken = tokio::time::timeout(HANDSHAKE, tls.accept(Box::pin(stream)));
+            let shaken = tokio::select! {
+                shaken = shaken => shaken,
+                () = entry.close.notified() => return,
+            };
             match shaken {
                 Ok(Ok(stream)) => speak(stream, peer, entry, router, ends).await,
                 Ok(Err(error)) => tracing::debug!(%peer, "no TLS: {error}"),
@@ -230,15 +235,22 @@ async fn speak(
     mut ends: watch::Receiver<bool>,
 ) {
     let (all, id) = (entry.all.clone(), entry.id);
+    let first_byte = FirstBytes::default();
+    let stream = Noted {
+        inner: stream,
+        first_byte: first_byte.clone(),
+    };
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        let busy = Busy::begin(all.clone(), id);
+        // It is busy once the request was let in, until the body of its answer is done.
+        let busy = Arc::new(Busy::new(all.clone(), id));
+        request.extensions_mut().insert(busy.clone());
+        request.extensions_mut().insert(first_byte.take());
         let router = router.clone();
         async move {
             let response = router.oneshot(request).await;
-            // The answer may be a stream: the connection is idle when its body is done.
-            response.map(|r| r.map(|body| Body::new(busy.until_done(body))))
+            response.map(|r| r.map(|body| Body::new(BusyBody { body, _busy: busy })))
         }
     });
     let mut builder = http1::Builder::new();
@@ -271,21 +283,21 @@ async fn speak(
     }
 }
 
-/// While it lives, a request is on the connection.
-struct Busy {
+/// A request on a connection. Until it [begins](Busy::begin) the connection is idle, and may
+/// have to make room for another.
+pub(crate) struct Busy {
     all: Arc<Connections>,
     id: u64,
 }
 
 impl Busy {
-    fn begin(all: Arc<Connections>, id: u64) -> Self {
-        all.set_idle(id, None);
+    fn new(all: Arc<Connections>, id: u64) -> Self {
         Busy { all, id }
     }
 
-    /// A body that keeps it alive to its end.
-    fn until_done(self, body: Body) -> BusyBody {
-        BusyBody { body, _busy: self }
+    /// The request was let in.
+    pub(crate) fn begin(&self) {
+        self.all.set_idle(self.id, None);
     }
 }
 
@@ -297,7 +309,67 @@ impl Drop for Busy {
 
 struct BusyBody {
     body: Body,
-    _busy: Busy,
+    _busy: Arc<Busy>,
+}
+
+/// When the first byte of a request came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FirstByte(pub(crate) Instant);
+
+/// Shared by a connection's stream, which sees bytes come, and its service, which takes the
+/// time of the first one with each request.
+#[derive(Clone, Default)]
+struct FirstBytes(Arc<Mutex<Option<Instant>>>);
+
+impl FirstBytes {
+    fn came(&self) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(Instant::now);
+    }
+
+    fn take(&self) -> FirstByte {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        FirstByte(first.take().unwrap_or_else(Instant::now))
+    }
+}
+
+/// A stream that notes when bytes come.
+struct Noted<S> {
+    inner: S,
+    first_byte: FirstBytes,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.first_byte.came();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
 }
 
 impl hyper::body::Body for BusyBody {
@@ -306,8 +378,8 @@ impl hyper::body::Body for BusyBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -352,11 +424,13 @@ mod tests {
         let after = |s| start + Duration::from_secs(s);
         let first = all.admit(after(0)).unwrap();
         let second = all.admit(after(1)).unwrap();
-        let busy = Busy::begin(all.clone(), first.id);
+        let busy = Busy::new(all.clone(), first.id);
+        busy.begin();
         let third = all.admit(after(2)).unwrap();
         assert_eq!(all.count(), 2);
         assert!(!all.lock().contains_key(&second.id));
-        let also = Busy::begin(all.clone(), third.id);
+        let also = Busy::new(all.clone(), third.id);
+        also.begin();
         assert!(all.admit(after(3)).is_none());
         drop((busy, also));
         assert!(all.admit(after(4)).is_some());

@@ -1,7 +1,8 @@
 //! One generation: the engine's events become text, and everybody who watches hears of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use card_api::ApiError;
 use card_core::engine::{Finish, RequestError, Round};
@@ -94,32 +95,43 @@ pub struct Listener {
     index: usize,
     sender: Sender<(usize, News)>,
     deadline: Deadline,
-    /// It was behind until the deadline passed.
-    late: AtomicBool,
+    /// What it may keep its generation waiting, in milliseconds.
+    patience_ms: AtomicU64,
 }
 
 impl Listener {
     /// Of choice `index` of a request that has to be answered by then.
-    pub fn new(index: usize, sender: Sender<(usize, News)>, deadline: Deadline) -> Self {
+    pub fn new(
+        index: usize,
+        sender: Sender<(usize, News)>,
+        deadline: Deadline,
+        patience: Duration,
+    ) -> Self {
         Listener {
             index,
             sender,
             deadline,
-            late: AtomicBool::new(false),
+            patience_ms: AtomicU64::new(patience.as_millis() as u64),
         }
     }
 
     /// Tells, on a thread that may wait: a reader that is behind holds its own generation
-    /// back, until the deadline, or until its connection is closed because it takes nothing.
-    /// Whether anybody is there is asked with [`Listener::is_gone`].
+    /// back, and with it a slot; so not for long in all, and not past the deadline. Whether
+    /// anybody is there is asked with [`Listener::is_gone`].
     pub fn send(&self, news: News) {
         let Err(TrySendError::Full(news)) = self.sender.try_send((self.index, news)) else {
             return;
         };
-        let send = tokio::time::timeout_at(self.deadline.at.into(), self.sender.send(news));
-        if Handle::current().block_on(send).is_err() {
-            self.late.store(true, Ordering::Relaxed);
-        }
+        let began = Instant::now();
+        let patience = Duration::from_millis(self.patience_ms.load(Ordering::Relaxed));
+        let until = self.deadline.at.min(began + patience);
+        let send = tokio::time::timeout_at(until.into(), self.sender.send(news));
+        let waited = match Handle::current().block_on(send) {
+            Ok(_) => began.elapsed().min(patience),
+            Err(_) => patience,
+        };
+        let waited = waited.as_millis() as u64;
+        self.patience_ms.fetch_sub(waited, Ordering::Relaxed);
     }
 
     /// The same where waiting is not blocking.
@@ -129,7 +141,7 @@ impl Listener {
 
     /// Nobody is there any more.
     pub fn is_gone(&self) -> bool {
-        self.sender.is_closed() || self.late.load(Ordering::Relaxed)
+        self.sender.is_closed() || self.patience_ms.load(Ordering::Relaxed) == 0
     }
 
     /// Waits until nobody is there any more.

@@ -56,16 +56,10 @@ impl Grammars {
     /// If it asks for what cannot be enforced, or takes more than a grammar may.
     pub fn compile(&self, shape: &Shape, field: &str) -> Result<Compiled, ApiError> {
         let wrong = |why: String| ApiError::schema(field, &why);
-        for schema in shape.schemas() {
-            bounds::check(schema).map_err(|e| {
-                let path = if e.path.is_empty() {
-                    String::new()
-                } else {
-                    format!(".{}", e.path)
-                };
-                ApiError::schema(format!("{field}{path}"), e.why)
-            })?;
-        }
+        bounds::check(shape.schemas()).map_err(|e| {
+            let path = [field, &e.path].join(if e.path.is_empty() { "" } else { "." });
+            ApiError::schema(path, e.why)
+        })?;
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
         // It goes as deep as the schema does.
@@ -81,12 +75,7 @@ impl Grammars {
         });
         let matcher = matcher.map_err(wrong)?;
         match matcher.get_error() {
-            // llguidance catches its own panics. Their text is for the log.
-            Some(why) if why.starts_with("panic") => {
-                tracing::error!("a grammar broke its compiler: {why}");
-                Err(wrong("its compiler broke down".to_owned()))
-            }
-            Some(why) => Err(wrong(why)),
+            Some(why) => Err(wrong(told(&why))),
             None => Ok(Compiled(matcher)),
         }
     }
@@ -160,6 +149,16 @@ fn factory(vocab: &dyn Tokenizer) -> Result<ParserFactory, String> {
     Ok(factory)
 }
 
+/// What a client may hear of an error. llguidance catches its own panics; their text is for
+/// the log.
+fn told(why: &str) -> String {
+    if why.starts_with("panic") {
+        tracing::error!("a grammar broke its compiler: {why}");
+        return "its compiler broke down".to_owned();
+    }
+    why.to_owned()
+}
+
 struct Grammar {
     matcher: Matcher,
     mask: SimpleVob,
@@ -170,11 +169,12 @@ impl Constraint for Grammar {
         self.mask = self
             .matcher
             .compute_mask_or_eos()
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| told(&e.to_string()))?;
         Ok(self.mask.as_slice())
     }
 
     fn wrote(&mut self, token: Token) -> Result<(), String> {
-        self.matcher.consume_token(token).map_err(|e| e.to_string())
+        let consumed = self.matcher.consume_token(token);
+        consumed.map_err(|e| told(&e.to_string()))
     }
 }

@@ -12,7 +12,7 @@ use card_api::ApiError;
 
 use crate::app::App;
 use crate::caller::{Caller, same_secret};
-use crate::connections::Peer;
+use crate::connections::{Busy, FirstByte, Peer};
 
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
 const OPEN: [&str; 2] = ["/health", "/"];
@@ -25,7 +25,8 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let came = Instant::now();
+    let first = request.extensions().get::<FirstByte>();
+    let came = first.map_or_else(Instant::now, |f| f.0);
     let matched = request.extensions().get::<MatchedPath>();
     let path = matched.map_or("other".to_owned(), |m| m.as_str().to_owned());
     let peer = request.extensions().get::<Peer>().map(|p| p.0);
@@ -40,12 +41,15 @@ pub(crate) async fn guard(
     };
     let mut response = match caller {
         Ok(caller) => {
+            if let Some(busy) = request.extensions().get::<Arc<Busy>>() {
+                busy.begin();
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(error) => {
             tracing::info!(?peer, path, status = %error.status, "refused");
-            app.refused(&anybody, &path, &error);
+            app.strangers.note(error.status.as_u16());
             app.admission.discard(request.into_body()).await;
             error.into_response()
         }
@@ -129,11 +133,16 @@ impl Site<'_> {
         let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
         let host = uri.authority().map(|a| a.as_str());
         let host = host.or(text(header::HOST));
-        if self.listens.to_canonical().is_loopback() {
-            let named = host.unwrap_or_default();
-            if !is_local(named) && !self.names.iter().any(|n| same_name(n, named)) {
-                return Err(ApiError::foreign_host(name_of(named)));
-            }
+        let named = host.unwrap_or_default();
+        // A page cannot have an address for its name. Beyond loopback this machine has more of
+        // them than its own.
+        let address = if self.listens.to_canonical().is_loopback() {
+            is_local(named)
+        } else {
+            is_local(named) || name_of(named).parse::<IpAddr>().is_ok()
+        };
+        if !address && !self.names.iter().any(|n| same_name(n, named)) {
+            return Err(ApiError::foreign_host(name_of(named)));
         }
         let origin = text(header::ORIGIN);
         let allowed = origin.is_some_and(|o| self.allows(o, host));
@@ -306,6 +315,23 @@ mod tests {
         ];
         for (all, expected) in cases {
             assert_eq!(status(all), expected, "{all:?}");
+        }
+        // Beyond loopback an address is as good; a name has to be allowed there too.
+        let open = Site {
+            listens: IpAddr::from([0, 0, 0, 0]),
+            ..site
+        };
+        for (host, fine) in [
+            ("10.0.0.7:8080", true),
+            ("office", false),
+            ("evil.example", false),
+        ] {
+            let checked = open.check(
+                &Method::GET,
+                &Uri::from_static("/"),
+                &headers(&[("host", host)]),
+            );
+            assert_eq!(checked.is_ok(), fine, "{host}");
         }
         // HTTP/2, and requests in absolute form, name the host in the address.
         let absolute = Uri::from_static("http://evil.example/v1/x");

@@ -51,6 +51,8 @@ pub const DRAFTER_HEADER: &str = "x-card-drafter";
 const KEEP: Duration = Duration::from_secs(300);
 /// How often the engine is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long the engine may take to say what it learned, at the end.
+const LAST_KEEP: Duration = Duration::from_secs(5);
 /// How long probes can see that the engine is dead before the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -115,39 +117,64 @@ pub async fn serve(
     let ends = app.draining.subscribe();
     let serving = tokio::spawn(connections.serve(listener, tls, router, ends, drain));
     ready(address);
-    let keep = |app: &App| {
-        if let Ok(memory) = app.engine.memory() {
-            learned(&memory);
+    let learned = Arc::new(learned);
+    // Apart from what watches the engine: an engine that hangs does not say what it learned.
+    let keep = {
+        let (app, learned) = (app.clone(), learned.clone());
+        move || {
+            let (app, learned) = (app.clone(), learned.clone());
+            tokio::task::spawn_blocking(move || {
+                if let Ok(memory) = app.engine.memory() {
+                    learned(&memory);
+                }
+            })
         }
     };
-    let keeping = async {
-        let mut every = tokio::time::interval(KEEP);
-        every.tick().await;
-        loop {
+    let keeping = {
+        let keep = keep.clone();
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(KEEP);
             every.tick().await;
-            tokio::task::block_in_place(|| keep(&app));
-        }
+            loop {
+                every.tick().await;
+                let _ = keep().await;
+            }
+        })
+    };
+    let logging = {
+        let app = app.clone();
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                every.tick().await;
+                app.log_strangers();
+            }
+        })
     };
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         why = dead(&app) => Err(ServeError::Engine(why)),
-        () = keeping => Ok(()),
     };
-    match &ended {
+    let ended = match ended {
         Ok(()) => {
             app.draining.send_replace(true);
             // It may die while what runs is finished, too.
             tokio::select! {
-                _ = serving => {}
-                why = dead(&app) => return Err(ServeError::Engine(why)),
+                _ = serving => Ok(()),
+                why = dead(&app) => Err(ServeError::Engine(why)),
             }
-            tokio::task::block_in_place(|| keep(&app));
         }
         Err(error) => {
-            tracing::error!("{error}");
             tokio::time::sleep(LAST_WORDS).await;
             serving.abort();
+            Err(error)
         }
+    };
+    keeping.abort();
+    logging.abort();
+    app.log_strangers();
+    if ended.is_ok() {
+        let _ = tokio::time::timeout(LAST_KEEP, keep()).await;
     }
     ended
 }

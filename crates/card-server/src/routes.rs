@@ -31,7 +31,7 @@ mod generate;
 /// Text that `/tokenize` takes whatever the context, in bytes.
 const LARGEST_TEXT: usize = 1 << 20;
 /// Text that `/detokenize` gives, in bytes.
-const LARGEST_ANSWER: usize = 16 << 20;
+const LARGEST_ANSWER: usize = 4 << 20;
 /// Seconds after which a page may ask again to look on.
 const WATCHERS_RETRY_S: u32 = 10;
 
@@ -148,7 +148,7 @@ async fn small<T: Serialize + Send + 'static>(
     let mut body = Some(body);
     let deadline = app.deadline(caller.came);
     let answer = async {
-        let _place = app.admission.enter()?;
+        let place = app.admission.enter()?;
         let announced = announced(&parts.headers);
         let received = app.admission.receive(&mut body, announced, deadline);
         let received = received.await?;
@@ -158,12 +158,13 @@ async fn small<T: Serialize + Send + 'static>(
             let answer = work(&shared, &received.bytes)?;
             serde_json::to_vec(&answer).map_err(|e| ApiError::internal(e.to_string()))
         };
-        app.admission.prepare(deadline, work).await?
+        let json = app.admission.prepare(deadline, work).await??;
+        Ok((json, place))
     };
     match answer.await {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Ok((json, place)) => generate::held(json, place, deadline),
         Err(error) => {
-            app.refused(&caller, &path, &error);
+            app.refused(&app.request_id(), &caller, &path, &error);
             if let Some(body) = body {
                 app.admission.discard(body).await;
             }
@@ -246,7 +247,8 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     };
     let body = json!({
         "status": word,
-        "why": dead,
+        // The reason may be about what somebody sent; it is in the log.
+        "why": dead.map(|_| "the engine does not work any more"),
         "running": levels.running,
         "waiting": levels.waiting,
         "drafters": levels.lanes.drafters,

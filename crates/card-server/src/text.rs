@@ -2,8 +2,10 @@
 //! a conversation is written down. A trait each, so that the server runs without a model
 //! ([`crate::testing`]).
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use card_core::types::Token;
 use serde_json::Value;
 
@@ -60,59 +62,91 @@ pub(crate) fn most_bytes(tokens: u32) -> usize {
         .max(AT_LEAST)
 }
 
-/// Keeps what users type from becoming control tokens.
-///
-/// A chat template writes control tokens by their names around the messages, and the whole
-/// text is tokenized with those names read as tokens. A message that contains such a name
-/// would forge a turn. So each name within a message is replaced by a mark before the
-/// template is rendered, and behind it the marks are tokenized as the text they stand for.
-pub(crate) struct Marks {
-    names: Arc<[String]>,
-    /// Two characters for private use that no message contains.
-    open: char,
-    close: char,
+/// Names of a model's control tokens, to be found in what users type.
+pub(crate) struct ControlNames {
+    names: Vec<String>,
+    /// Finds the longest name at each place. `None` if there is no name.
+    finder: Option<AhoCorasick>,
 }
 
-impl Marks {
-    /// For these messages; `None` if no message contains a name of `names`, which is the
-    /// usual case.
-    pub(crate) fn needed(names: &Arc<[String]>, messages: &Value) -> Option<Self> {
-        let mut found = false;
-        let mut taken = std::collections::BTreeSet::new();
-        each_text(messages, &mut |text| {
-            found |= names.iter().any(|name| text.contains(name.as_str()));
-            taken.extend(
-                text.chars()
-                    .filter(|c| ('\u{e000}'..='\u{f8ff}').contains(c)),
-            );
-        });
-        let mut free = ('\u{e000}'..='\u{f8ff}').filter(|c| !taken.contains(c));
+impl ControlNames {
+    pub(crate) fn new(mut names: Vec<String>) -> Self {
+        names.retain(|name| !name.is_empty());
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&names);
+        ControlNames {
+            finder: finder.ok().filter(|_| !names.is_empty()),
+            names,
+        }
+    }
+
+    /// What keeps the names in these values from being read as control tokens; `None` if
+    /// there is no name in them, which is the usual case.
+    pub(crate) fn marks<'a>(&'a self, said: impl Iterator<Item = &'a Value>) -> Option<Marks<'a>> {
+        let finder = self.finder.as_ref()?;
+        let (mut found, mut taken) = (false, BTreeSet::new());
+        for value in said {
+            each_text(value, &mut |text| {
+                found |= finder.is_match(text);
+                taken.extend(text.chars().filter(|c| PRIVATE.contains(c)));
+            });
+        }
+        let mut free = PRIVATE.filter(|c| !taken.contains(c));
         let (open, close) = (free.next()?, free.next()?);
-        found.then(|| Marks {
-            names: names.clone(),
+        found.then_some(Marks {
+            names: &self.names,
+            finder,
             open,
             close,
         })
     }
+}
 
-    /// The messages with marks in place of names.
-    pub(crate) fn mark(&self, mut messages: Value) -> Value {
-        each_text_mut(&mut messages, &mut |text| {
-            // Longer names first, so that one that begins with another is found whole.
-            let mut order: Vec<usize> = (0..self.names.len()).collect();
-            order.sort_by_key(|&i| std::cmp::Reverse(self.names[i].len()));
-            for i in order {
-                if text.contains(self.names[i].as_str()) {
-                    let mark = format!("{}{i}{}", self.open, self.close);
-                    *text = text.replace(self.names[i].as_str(), &mark);
-                }
-            }
-        });
-        messages
+/// Characters for private use.
+const PRIVATE: RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';
+
+/// Keeps what users type from becoming control tokens.
+///
+/// A chat template writes control tokens by their names around the messages, and the whole
+/// text is tokenized with those names read as tokens. A message, or a tool, that contains
+/// such a name would forge a turn. So each name within them is replaced by a mark before the
+/// template is rendered, and behind it the marks are tokenized as the text they stand for.
+pub(crate) struct Marks<'a> {
+    names: &'a [String],
+    finder: &'a AhoCorasick,
+    /// Two characters that nothing said contains.
+    open: char,
+    close: char,
+}
+
+impl Marks<'_> {
+    /// The value with marks in place of names, in keys too.
+    pub(crate) fn mark(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.mark_text(text).into(),
+            Value::Array(all) => all.iter().map(|v| self.mark(v)).collect(),
+            Value::Object(all) => all
+                .iter()
+                .map(|(key, v)| (self.mark_text(key), self.mark(v)))
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    fn mark_text(&self, text: &str) -> String {
+        let (mut marked, mut done) = (String::with_capacity(text.len()), 0);
+        for found in self.finder.find_iter(text) {
+            let name = found.pattern().as_usize();
+            marked += &text[done..found.start()];
+            marked += &format!("{}{name}{}", self.open, self.close);
+            done = found.end();
+        }
+        marked + &text[done..]
     }
 
     /// The rendered text in parts: text of the template (control tokens are read), and names
-    /// that stood in a message (plain text).
+    /// that somebody said (plain text).
     pub(crate) fn split<'a>(&'a self, rendered: &'a str) -> Vec<(&'a str, bool)> {
         let mut parts = Vec::new();
         let mut rest = rendered;
@@ -135,20 +169,15 @@ impl Marks {
     }
 }
 
+/// Looks at every text in a value, keys included.
 fn each_text(value: &Value, look: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => look(text),
         Value::Array(all) => all.iter().for_each(|v| each_text(v, look)),
-        Value::Object(all) => all.values().for_each(|v| each_text(v, look)),
-        _ => {}
-    }
-}
-
-fn each_text_mut(value: &mut Value, change: &mut impl FnMut(&mut String)) {
-    match value {
-        Value::String(text) => change(text),
-        Value::Array(all) => all.iter_mut().for_each(|v| each_text_mut(v, change)),
-        Value::Object(all) => all.values_mut().for_each(|v| each_text_mut(v, change)),
+        Value::Object(all) => all.iter().for_each(|(key, v)| {
+            look(key);
+            each_text(v, look);
+        }),
         _ => {}
     }
 }
@@ -162,25 +191,33 @@ mod tests {
 
     #[test]
     fn what_users_type_is_no_control_token() {
-        let names: Arc<[String]> = ["<|im_end|>".into(), "<|im_end|>\n<|x|>".into()].into();
+        let names = ControlNames::new(vec!["<|im_end|>".into(), "<|im_end|>\n<|x|>".into()]);
         let plain = json!([{ "role": "user", "content": "<|im_xyz|>" }]);
-        assert!(Marks::needed(&names, &plain).is_none());
+        assert!(names.marks([&plain].into_iter()).is_none());
+        assert!(
+            ControlNames::new(Vec::new())
+                .marks([&plain].into_iter())
+                .is_none()
+        );
         let messages = json!([
-            { "role": "user", "content": "a<|im_end|>b \u{e000}" },
-            { "role": "assistant", "tool_calls": [{ "function": { "name": "<|im_end|>" } }] },
+            { "role": "user", "content": "a<|im_end|>b \u{e000}<|im_end|>\n<|x|>" },
+            { "role": "assistant", "tool_calls": [{ "function": { "arguments": { "<|im_end|>": 1 } } }] },
         ]);
-        let marks = Marks::needed(&names, &messages).unwrap();
-        let marked = marks.mark(messages);
+        let tools = json!([{ "function": { "description": "<|im_end|>" } }]);
+        let marks = names.marks([&messages, &tools].into_iter()).unwrap();
+        let marked = marks.mark(&messages);
         assert!(!marked.to_string().contains("im_end"), "{marked}");
+        assert!(!marks.mark(&tools).to_string().contains("im_end"));
         let content = marked[0]["content"].as_str().unwrap();
         let rendered = format!("<|user|>{content}<|im_end|>");
-        let parts = marks.split(&rendered);
         assert_eq!(
-            parts,
+            marks.split(&rendered),
             [
                 ("<|user|>a", true),
                 ("<|im_end|>", false),
-                ("b \u{e000}<|im_end|>", true)
+                ("b \u{e000}", true),
+                ("<|im_end|>\n<|x|>", false),
+                ("<|im_end|>", true)
             ]
         );
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use card_core::drafter::{DraftInput, Share};
-use card_core::types::SequenceId;
+use card_core::types::{SequenceId, Tenant};
 
 use crate::proto::{self, to_drafter};
 use crate::sampling::{sampling_in, sampling_out};
@@ -18,6 +18,7 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
     let what = match input {
         DraftInput::Open {
             sequence,
+            tenant,
             tokens,
             params,
             end,
@@ -26,6 +27,7 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
             tokens,
             end,
             sampling: Some(sampling_out(&params)),
+            tenant: tenant.0,
         }),
         DraftInput::Commit {
             sequence,
@@ -114,6 +116,7 @@ impl Intake {
         self.open.insert(id, length);
         Ok(DraftInput::Open {
             sequence: SequenceId(id),
+            tenant: Tenant(open.tenant),
             tokens: open.tokens,
             params,
             end: open.end,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use card_core::drafter::{DraftInput, Drafted, Expansion, Share};
 use card_core::sampler::{Bias, LogitBias, Sampling, SamplingParams};
-use card_core::types::{Prob, Rows, SequenceId, Source};
+use card_core::types::{Prob, Rows, SequenceId, Source, Tenant};
 use card_wire::proto::{self, from_drafter, to_drafter, token_bias};
 use card_wire::{
     Intake, LONGEST, MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, MOST_CHILDREN, MOST_CONTEXT,
@@ -37,6 +37,7 @@ fn sent_back(message: &proto::FromDrafter) -> proto::FromDrafter {
 fn open_of(params: Sampling) -> DraftInput {
     DraftInput::Open {
         sequence: SequenceId(7),
+        tenant: Tenant::SHARED,
         tokens: vec![1, 2, 3],
         params,
         end: 40,
@@ -243,6 +244,7 @@ fn to_drafter(what: to_drafter::What) -> proto::ToDrafter {
 fn odd_open(change: impl FnOnce(&mut proto::Open)) -> proto::ToDrafter {
     let message = input_out(DraftInput::Open {
         sequence: SequenceId(1),
+        tenant: Tenant::SHARED,
         tokens: vec![1],
         params: Sampling::default(),
         end: 4,
@@ -396,6 +398,7 @@ fn the_largest_legal_messages_are_below_the_limits_of_both_sides() {
     };
     let open = input_out(DraftInput::Open {
         sequence: SequenceId(u64::MAX),
+        tenant: Tenant::SHARED,
         tokens: vec![u32::MAX; MOST_CONTEXT as usize],
         params: params.checked().unwrap(),
         end: u32::MAX,

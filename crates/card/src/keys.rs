@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -188,6 +189,11 @@ fn check_name(name: &str) -> Result<()> {
     ensure!(
         (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain),
         "the name of a key has 1 to {LONGEST_NAME} letters, digits, or any of - _ . @"
+    );
+    let taken = ["local", "metrics"].contains(&name) || name.parse::<IpAddr>().is_ok();
+    ensure!(
+        !taken,
+        "{name:?} is what callers without a key are called; take another name for this one"
     );
     Ok(())
 }

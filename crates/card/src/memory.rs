@@ -78,6 +78,37 @@ impl Kept {
     }
 }
 
+/// What keeps the users of a server apart in tables that all of them use: random, and the
+/// same from run to run where something is kept.
+pub fn tenant_secret(keep: bool) -> [u8; 32] {
+    let file = Store::open().ok().map(|s| s.memory().join("tenants"));
+    let file = file.filter(|_| keep);
+    let known = file.as_ref().and_then(|file| {
+        kept(file, |bytes| {
+            <[u8; 32]>::try_from(bytes).map_err(|_| "it is no secret".to_owned())
+        })
+    });
+    known.unwrap_or_else(|| {
+        let fresh = fresh_secret();
+        if let Some(file) = file
+            && let Err(error) = replace(&file, &seal(&fresh))
+        {
+            tracing::warn!("cannot keep {}: {error}", file.display());
+        }
+        fresh
+    })
+}
+
+/// From the standard library's source of randomness, which is the system's.
+fn fresh_secret() -> [u8; 32] {
+    use std::hash::{BuildHasher, RandomState};
+    let mut hasher = Sha256::new();
+    for i in 0..8_u64 {
+        hasher.update(RandomState::new().hash_one(i).to_le_bytes());
+    }
+    hasher.finalize().into()
+}
+
 /// What a file holds, if it is there and whole.
 fn kept<T>(file: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Option<T> {
     let mut bytes = Vec::new();
@@ -156,6 +187,11 @@ mod tests {
 
     fn bytes(memory: &Memory) -> usize {
         memory.corrections.as_ref().map_or(0, Corrections::bytes)
+    }
+
+    #[test]
+    fn a_secret_that_is_not_kept_is_another_each_time() {
+        assert_ne!(tenant_secret(false), tenant_secret(false));
     }
 
     #[test]

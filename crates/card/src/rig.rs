@@ -1,6 +1,7 @@
 //! Loaded models and what is known of them: engines are made from it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use card_core::cost::CostCurve;
@@ -237,6 +238,11 @@ impl Rig {
         if let Some(p) = placement {
             options.target_cost = CostCurve::from_points(p.target.iter().copied());
             options.draft_costs[0] = CostCurve::from_points(p.draft.iter().copied());
+        }
+        // On a slow machine a forward that reads a prompt takes a while, and does not hang.
+        let longest = options.target_cost.ms(options.prefill_rows as u32).max(0.0) * 10.0;
+        if let Ok(longest) = Duration::try_from_secs_f64(longest / 1e3) {
+            options.target_hang = options.target_hang.max(longest);
         }
         if drafts && lanes == Lanes::Disjoint {
             options.target_cost_alone = self.target_alone();

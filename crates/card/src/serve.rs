@@ -15,6 +15,7 @@ use crate::args::{ExactnessArg, ServeArgs};
 use crate::interrupt::Listener;
 use crate::keys::NamedKey;
 use crate::link;
+use crate::memory::tenant_secret;
 use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
 use crate::served::{ServedTemplate, ServedVocab};
@@ -182,6 +183,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         metrics_key: access.metrics_key.map(|k| k.expose().to_owned()),
         allow_hosts: args.allow_host.clone(),
         share_caches: args.share_caches,
+        tenant_secret: tenant_secret(!args.model.no_memory),
         tls: args.tls_cert.clone().zip(args.tls_key.clone()),
         cors: args.cors.clone(),
         parallel: args.parallel as usize,

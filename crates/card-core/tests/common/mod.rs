@@ -227,6 +227,7 @@ pub fn run(setup: &Setup) -> Outcome {
             .unwrap();
         drafter.handle(DraftInput::Open {
             sequence,
+            tenant: Tenant::SHARED,
             tokens: prompt.clone(),
             params: setup.params.clone(),
             end: LIMITS.context,

@@ -23,6 +23,21 @@ const MOST_PATTERNS: usize = 32 << 10;
 /// Different patterns and formats in a schema that may want several of the same text.
 const MOST_TOGETHER: usize = 10;
 
+/// Keywords that demand nothing of a text.
+const SAYS_NOTHING: [&str; 12] = [
+    "$comment",
+    "$defs",
+    "$id",
+    "$schema",
+    "default",
+    "definitions",
+    "deprecated",
+    "description",
+    "discriminator",
+    "examples",
+    "readOnly",
+    "title",
+];
 /// Largest bound of a number: beyond it not every whole number has a double of its own.
 const LARGEST_NUMBER: f64 = 9_007_199_254_740_992.0;
 
@@ -35,16 +50,17 @@ pub(crate) struct TooMuch {
     pub(crate) why: String,
 }
 
-/// Whether a schema can be compiled with bounded effort.
-pub(crate) fn check(schema: &Value) -> Result<(), TooMuch> {
+/// Whether the schemas of a request can be compiled with bounded effort, all together.
+pub(crate) fn check<'a>(schemas: impl Iterator<Item = &'a Value>) -> Result<(), TooMuch> {
     let mut seen = Seen::default();
-    let mut path = Vec::new();
-    seen.look(schema, &mut path)?;
+    for schema in schemas {
+        seen.look(schema, &mut Vec::new())?;
+    }
     if seen.intersects && seen.patterns.len() > MOST_TOGETHER {
         return Err(TooMuch {
             path: String::new(),
             why: format!(
-                "with allOf, or keywords beside $ref, at most {MOST_TOGETHER} different patterns \
+                "with allOf, or keywords beside anyOf, oneOf or $ref, at most {MOST_TOGETHER} different patterns \
                  and formats are possible, and there are {}",
                 seen.patterns.len()
             ),
@@ -92,8 +108,13 @@ impl<'a> Seen<'a> {
                     let why = format!("{} keys; at most {MOST_MEMBERS} are possible", all.len());
                     return Err(too_much(path, why));
                 }
+                // What stands beside a choice or a reference holds for what is chosen too.
+                let choice = |key: &String| matches!(key.as_str(), "anyOf" | "oneOf" | "$ref");
+                let beside = |key: &String| !choice(key) && !SAYS_NOTHING.contains(&key.as_str());
+                let choices = all.keys().filter(|k| choice(k)).count();
                 self.intersects |= all.contains_key("allOf")
-                    || (all.contains_key("$ref") && all.len() > 1)
+                    || choices > 1
+                    || (choices > 0 && all.keys().any(beside))
                     || (all.contains_key("pattern") && all.contains_key("format"));
                 for (key, one) in all {
                     self.read(key)?;
@@ -203,7 +224,7 @@ mod tests {
             ),
         ];
         for (schema, path) in cases {
-            let refused = check(&schema);
+            let refused = check([&schema].into_iter());
             assert_eq!(
                 refused.as_ref().err().map(|e| e.path.as_str()),
                 Some(path),
@@ -213,13 +234,27 @@ mod tests {
     }
 
     #[test]
+    fn conditions_that_add_up_are_found_however_they_are_written() {
+        let mut nested = json!({ "pattern": "a" });
+        for i in 0..12 {
+            nested = json!({ "pattern": format!(".*{i}.*"), "anyOf": [nested] });
+        }
+        assert!(check([&nested].into_iter()).is_err());
+        // All tools of a request have one budget.
+        let tool = json!({ "pattern": "a".repeat(LONGEST_PATTERN) });
+        assert!(check(std::iter::repeat_n(&tool, 4)).is_ok());
+        assert!(check(std::iter::repeat_n(&tool, 5)).is_err());
+    }
+
+    #[test]
     fn what_people_send_is_not() {
         let user = json!({ "type": "object", "additionalProperties": false,
             "properties": { "mail": { "type": "string", "format": "email" },
                 "tags": { "type": "array", "items": { "enum": ["a", "b"] }, "maxItems": 65536 } } });
         let whole = json!({ "$defs": { "user": user }, "anyOf": [{ "$ref": "#/$defs/user" }, { "allOf": patterns(5) }] });
-        assert_eq!(check(&whole), Ok(()));
+        assert_eq!(check([&whole].into_iter()), Ok(()));
         // Many patterns are no harm where each text has to fit one.
-        assert_eq!(check(&json!({ "anyOf": patterns(100) })), Ok(()));
+        let many = json!({ "title": "t", "anyOf": patterns(100) });
+        assert_eq!(check([&many].into_iter()), Ok(()));
     }
 }

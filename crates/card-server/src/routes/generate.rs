@@ -2,12 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
@@ -22,12 +21,12 @@ use tokio::sync::watch;
 
 use super::announced;
 use crate::DRAFTER_HEADER;
-use crate::admission::Place;
+use crate::admission::{Deadline, Held, Place};
 use crate::answer::{Answer, Choice, Usage};
 use crate::app::{App, seconds};
 use crate::caller::Caller;
 use crate::generation::{self, Listener, News, Task};
-use crate::text::{Marks, most_bytes};
+use crate::text::most_bytes;
 use crate::watch::Watched;
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
@@ -35,6 +34,11 @@ const AHEAD: usize = 1024;
 /// Log probabilities that an answer which is no stream may have to hold, alternatives
 /// included: about 40 MiB.
 const MOST_LOGPROBS: usize = 250_000;
+
+/// Bytes of prompts that an answer repeats, in all its choices.
+const MOST_ECHO: usize = 8 << 20;
+/// What a reader gets beyond a request's deadline to take what was written.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// How a body becomes a job.
 pub(super) type Parse = fn(&[u8]) -> Result<Job, ApiError>;
@@ -49,11 +53,13 @@ pub(super) async fn answer(
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
-    match begin(&app, &caller, &parts.headers, &mut body, parse).await {
+    let id = app.request_id();
+    let begun = begin(&app, &caller, &id, &parts.headers, &mut body, parse).await;
+    match begun {
         Ok(running) if running.job.stream => running.stream().await,
         Ok(running) => running.whole().await,
         Err(error) => {
-            app.refused(&caller, &path, &error);
+            app.refused(&id, &caller, &path, &error);
             if let Some(body) = body {
                 app.admission.discard(body).await;
             }
@@ -69,8 +75,9 @@ struct Running {
     choices: Vec<Choice>,
     usage: Usage,
     news: Receiver<(usize, News)>,
-    /// Given up when everything was said.
-    _place: Place,
+    /// Given up when everything was taken.
+    place: Place,
+    deadline: Deadline,
 }
 
 /// What a workshop makes of a body.
@@ -85,6 +92,7 @@ struct Prepared {
 async fn begin(
     app: &Arc<App>,
     caller: &Caller,
+    request: &str,
     headers: &HeaderMap,
     body: &mut Option<Body>,
     parse: Parse,
@@ -101,9 +109,8 @@ async fn begin(
     let drafter = drafter.and_then(|d| d.to_str().ok()).map(str::to_owned);
     let received = app.admission.receive(body, announced(headers), deadline);
     let received = received.await?;
-    let request = app.request_id();
     let prepare = {
-        let (app, caller, request) = (app.clone(), caller.clone(), request.clone());
+        let (app, caller, request) = (app.clone(), caller.clone(), request.to_owned());
         move || {
             let mut job = parse(&received.bytes)?;
             drop(received);
@@ -121,12 +128,17 @@ async fn begin(
     let (sender, news) = channel(AHEAD);
     let mut choices = Vec::new();
     for (index, task) in tasks.into_iter().enumerate() {
-        let mut choice = Choice::new(index, &job, &request);
+        let mut choice = Choice::new(index, &job, request);
         if let Some(text) = echoes.get(index / job.n.max(1) as usize) {
             choice.echo(text);
         }
         choices.push(choice);
-        let listener = Listener::new(index, sender.clone(), deadline);
+        let listener = Listener::new(
+            index,
+            sender.clone(),
+            deadline,
+            app.config.connections.stalled,
+        );
         tokio::spawn(run(app.clone(), task, listener));
     }
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
@@ -143,7 +155,8 @@ async fn begin(
         choices,
         usage,
         news,
-        _place: place,
+        place,
+        deadline,
     })
 }
 
@@ -201,8 +214,9 @@ fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<P
     let compile = |shape| app.grammars.compile(shape, job.shape_field);
     let grammar = job.shape.as_ref().map(compile);
     let grammar = grammar.transpose()?;
-    let (mut tasks, mut usage, mut echoes) = (Vec::new(), Usage::default(), Vec::new());
+    let (mut prompts, mut usage, mut echoes) = (Vec::new(), Usage::default(), Vec::new());
     usage.tell_cached = app.tells_cached();
+    let mut echoed = 0;
     for prompt in &job.prompts {
         let prompt = tokens(app, prompt)?;
         if prompt.is_empty() {
@@ -215,8 +229,21 @@ fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<P
         if job.echo {
             let pieces = prompt.iter().flat_map(|&t| app.tokenizer.piece(t, false));
             let bytes: Vec<u8> = pieces.collect();
+            echoed += bytes.len() * job.n as usize;
+            if echoed > MOST_ECHO {
+                let why = format!(
+                    "the prompts would be repeated in more than {MOST_ECHO} bytes; ask for fewer \
+                     answers, or leave echo out"
+                );
+                return Err(ApiError::field("echo", why));
+            }
             echoes.push(String::from_utf8_lossy(&bytes).into_owned());
         }
+        prompts.push(prompt);
+    }
+    // From here on nothing is refused: each task tells its end.
+    let mut tasks = Vec::new();
+    for prompt in prompts {
         // The first answer reads the prompt, the others share it.
         let (read, _) = watch::channel(false);
         let mut read = Some(read);
@@ -312,11 +339,13 @@ fn tokens(app: &App, prompt: &Prompt) -> Result<Vec<Token>, ApiError> {
                 let why = "this model's chat template has no place for tools";
                 return Err(ApiError::field("tools", why));
             }
-            let Some(marks) = Marks::needed(&app.control_texts, messages) else {
+            let said = [Some(messages), tools.as_ref()];
+            let Some(marks) = app.control_names.marks(said.into_iter().flatten()) else {
                 let text = template.render(messages, tools.as_ref());
                 return tokenize(app, "messages", &[(&text.map_err(refused)?, true)]);
             };
-            let text = template.render(&marks.mark(messages.clone()), tools.as_ref());
+            let tools = tools.as_ref().map(|t| marks.mark(t));
+            let text = template.render(&marks.mark(messages), tools.as_ref());
             let text = text.map_err(refused)?;
             tokenize(app, "messages", &marks.split(&text))
         }
@@ -336,16 +365,22 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
         return Err(ApiError::too_long(field, why));
     }
     let wrong = |why: String| ApiError::field(field, why);
+    // What begins every text, begins only the whole.
+    let begin = match parts.len() {
+        0 | 1 => Vec::new(),
+        _ => app.tokenizer.tokenize("", true).map_err(wrong)?,
+    };
     let mut tokens: Vec<Token> = Vec::new();
     for &(text, special) in parts {
         let more = app.tokenizer.tokenize(text, special).map_err(wrong)?;
         if tokens.is_empty() {
             tokens = more;
-            continue;
+        } else {
+            tokens.extend(more.strip_prefix(&begin[..]).unwrap_or(&more));
         }
-        // What begins every text, begins only the whole.
-        let begin = app.tokenizer.tokenize("", special).map_err(wrong)?;
-        tokens.extend(more.strip_prefix(&begin[..]).unwrap_or(&more));
+        if tokens.len() >= app.context as usize {
+            return Err(too_long(app, field == "messages", tokens.len()));
+        }
     }
     Ok(tokens)
 }
@@ -367,7 +402,14 @@ impl Running {
             }
         }
         let choices = done.into_iter().flatten().collect();
-        Json(self.answer.whole(choices, self.usage)).into_response()
+        // A large answer is written off the threads that speak HTTP.
+        let (answer, usage) = (self.answer, self.usage);
+        let write = move || serde_json::to_vec(&answer.whole(choices, usage));
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(json)) => held(json, self.place, self.deadline),
+            Ok(Err(error)) => ApiError::internal(error.to_string()).into_response(),
+            Err(error) => ApiError::internal(error.to_string()).into_response(),
+        }
     }
 
     /// A failure before anything was written is an answer of its own; later it is an event.
@@ -384,8 +426,21 @@ impl Running {
             .filter_map(Choice::begin)
             .map(|c| self.answer.chunk(c, with_usage).to_string())
             .collect();
+        let Running {
+            job,
+            answer,
+            choices,
+            usage,
+            news,
+            place,
+            deadline,
+        } = self;
         let written = Written {
-            running: self,
+            job,
+            answer,
+            choices,
+            usage,
+            news,
             open,
             next: Some(first),
         };
@@ -396,15 +451,27 @@ impl Running {
             .chain(rest)
             .flat_map(futures_util::stream::iter)
             .map(|data| Ok::<_, Infallible>(Event::default().data(data)));
-        Sse::new(events)
-            .keep_alive(KeepAlive::default())
-            .into_response()
+        let stream = Sse::new(events).keep_alive(KeepAlive::default());
+        // A reader that takes the rest slowly may take as long again as it could be idle.
+        let until = deadline.at + LINGER;
+        let response = stream.into_response();
+        response.map(|body| Body::new(Held::new(body, place, until)))
     }
+}
+
+/// An answer of JSON that holds its place until it was taken.
+pub(super) fn held(json: Vec<u8>, place: Place, deadline: Deadline) -> Response {
+    let body = Body::new(Held::new(json.into(), place, deadline.at + LINGER));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// A stream as it is written.
 struct Written {
-    running: Running,
+    job: Job,
+    answer: Answer,
+    choices: Vec<Choice>,
+    usage: Usage,
+    news: Receiver<(usize, News)>,
     /// Choices that go on; 0 when everything was said.
     open: usize,
     /// News that came already.
@@ -420,15 +487,15 @@ impl Written {
         }
         let news = match self.next.take() {
             Some(news) => Some(news),
-            None => self.running.news.recv().await,
+            None => self.news.recv().await,
         };
-        let Running {
+        let Written {
             job,
             answer,
             choices,
             usage,
             ..
-        } = &mut self.running;
+        } = self;
         let mut events: Vec<String> = Vec::new();
         let chunks = match news {
             Some((index, News::Piece(piece))) => choices[index].take(piece),
