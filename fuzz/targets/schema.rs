@@ -1,55 +1,47 @@
-//! JSON schemas of clients: refused in one line, or made into grammars that can be followed.
+//! JSON schemas and tools of clients, through the server's own code: refused in one line, or
+//! made into grammars that can be followed.
 #![no_main]
 
-use std::sync::LazyLock;
-
-use card_api::{ApiError, Shape, parse_chat};
-use llguidance::api::TopLevelGrammar;
-use llguidance::{Matcher, ParserFactory};
-use toktrie::ApproximateTokEnv;
+use card_api::parse_chat;
+use card_server::testing::constraint;
 
 /// Tokens that are followed.
 const STEPS: usize = 64;
 
-/// For a vocabulary of single bytes.
-static FACTORY: LazyLock<ParserFactory> = LazyLock::new(|| {
-    let env = ApproximateTokEnv::single_byte_env();
-    let mut factory = ParserFactory::new_simple(&env).expect("a vocabulary of bytes");
-    factory.quiet();
-    factory
-});
-
 libfuzzer_sys::fuzz_target!(|schema: &str| {
-    let body = format!(
-        r#"{{"messages":[{{"role":"user","content":""}}],"response_format":{{"type":"json_schema","json_schema":{{"schema":{schema}}}}}}}"#
-    );
-    let Ok(job) = parse_chat(body.as_bytes()) else {
-        return;
-    };
-    let Some(Shape::Schema(schema)) = job.shape else {
-        return;
-    };
-    let grammar = TopLevelGrammar::from_json_schema(schema);
-    let mut matcher = Matcher::new(FACTORY.create_parser(grammar));
-    if let Some(why) = matcher.get_error() {
-        let error = ApiError::schema(job.shape_field, why);
-        assert!(!error.message().contains('\n') && error.message().chars().count() < 400);
-        return;
-    }
-    for step in 0..STEPS {
-        if matcher.is_stopped() {
-            return;
-        }
-        // It gives up on grammars that take too long; a client hears of that.
-        let Ok(mask) = matcher.compute_mask_or_eos() else {
-            return;
+    for what in [
+        format!(
+            r#""response_format":{{"type":"json_schema","json_schema":{{"schema":{schema}}}}}"#
+        ),
+        format!(
+            r#""tool_choice":"required","tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]"#
+        ),
+    ] {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":""}}],{what}}}"#);
+        let Ok(job) = parse_chat(body.as_bytes()) else {
+            continue;
         };
-        let allowed = mask.to_list();
-        let Some(&token) = allowed.get(step % allowed.len().max(1)) else {
-            return;
-        };
-        if matcher.consume_token(token).is_err() {
-            return;
+        match constraint(&job) {
+            None => {}
+            Some(Err(error)) => {
+                assert!(!error.message().contains('\n') && error.message().chars().count() < 400);
+            }
+            Some(Ok(mut grammar)) => {
+                for step in 0..STEPS {
+                    // It gives up on grammars that take too long; a client hears of that.
+                    let Ok(mask) = grammar.allowed() else {
+                        break;
+                    };
+                    let bit = |t: &u32| mask[*t as usize / 32] >> (t % 32) & 1 == 1;
+                    let allowed: Vec<u32> = (0..258).filter(bit).collect();
+                    let Some(&token) = allowed.get(step % allowed.len().max(1)) else {
+                        break;
+                    };
+                    if token >= 256 || grammar.wrote(token).is_err() {
+                        break;
+                    }
+                }
+            }
         }
     }
 });

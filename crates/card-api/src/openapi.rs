@@ -237,7 +237,7 @@ impl Operation {
         self.parameter(json!({
             "name": "x-card-drafter", "in": "header", "required": false,
             "description": "The name of the drafter that is for this request.",
-            "schema": { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" },
+            "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
         }))
     }
 

@@ -257,7 +257,7 @@ impl Edge {
 }
 
 /// Copies the headers that belong to the message.
-fn copy(from: &HeaderMap, to: &mut HeaderMap) {
+pub(crate) fn copy(from: &HeaderMap, to: &mut HeaderMap) {
     let named = from.get_all(header::CONNECTION).iter();
     let named = named.filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> = named

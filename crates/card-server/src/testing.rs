@@ -1,10 +1,13 @@
 //! The whole server without a model: a synthetic one writes, its tokens are bytes. For tests
 //! of what is said over HTTP, which then take milliseconds; nothing here measures a model.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
+use card_api::{ApiError, Job};
+use card_core::constraint::Constraint;
 use card_core::engine::Memory;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use card_core::policy::{Lanes, Mode};
@@ -14,6 +17,8 @@ use card_engine::{Draft, Engine, Options};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::grammar::Grammars;
+use crate::guard::Site;
 use crate::{Key, ServeError, Served, ServerConfig, Template, Tokenizer};
 
 const TURN: &str = "<|im_start|>";
@@ -93,6 +98,39 @@ impl Template for Turns {
     fn knows_tools(&self) -> bool {
         true
     }
+}
+
+/// What a job's text has to be, compiled for [`Bytes`] as the server does; `None` if it may be
+/// anything.
+///
+/// # Errors
+/// What a client would hear.
+pub fn constraint(job: &Job) -> Option<Result<Box<dyn Constraint>, ApiError>> {
+    static GRAMMARS: OnceLock<Grammars> = OnceLock::new();
+    let grammars = GRAMMARS.get_or_init(|| Grammars::new(Arc::new(Bytes)));
+    let shape = job.shape.as_ref()?;
+    let compiled = grammars.compile(shape, job.shape_field);
+    Some(compiled.map(|c| c.constraint()))
+}
+
+/// Whether a server without keys that listens there lets a request in.
+///
+/// # Errors
+/// What a client would hear.
+pub fn lets_in(listens: IpAddr, request: &axum::http::request::Parts) -> Result<(), ApiError> {
+    let site = Site {
+        listens,
+        names: &[],
+        origins: &[],
+    };
+    site.check(&request.method, &request.uri, &request.headers)
+}
+
+/// The headers that `card edge` passes on of these.
+pub fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    crate::edge::copy(headers, &mut passed);
+    passed
 }
 
 /// What to serve.

@@ -442,7 +442,8 @@ pub struct DraftArgs {
     #[arg(long, value_name = "URL", conflicts_with = "listen")]
     pub attach: Option<String>,
     /// Draft only for requests whose header x-card-drafter has this value, with the secret of
-    /// that scope; without, for everybody's, with the secret of *
+    /// that scope; without, for everybody's, with the secret of * or the
+    /// target's --link-token
     #[arg(long, value_name = "NAME", requires = "attach")]
     pub scope: Option<String>,
     #[command(flatten)]
@@ -507,7 +508,7 @@ pub struct EdgeArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
-    /// Check that a log is as it was written, and whole
+    /// Check that a log is as it was written, and whole; without its key that finds accidents only
     Verify(VerifyArgs),
     /// Print number and hash of the last record, to be kept elsewhere and given to `verify`
     Head {

@@ -133,6 +133,14 @@ fn list(files: &[PathBuf]) -> Result<String> {
         let id = text("request");
         let kind = record["kind"].as_str().unwrap_or_default();
         if kind == "refused" {
+            if let Some(statuses) = record["statuses"].as_object() {
+                // Of callers that nobody knows, together.
+                for (status, count) in statuses {
+                    let entry = refused.entry(("a stranger".into(), plain(status)));
+                    *entry.or_default() += count.as_u64().unwrap_or_default();
+                }
+                return;
+            }
             let reason = format!("{} {}", record["status"], text("reason"));
             if id.is_empty() {
                 *refused.entry((who, reason)).or_default() += 1;

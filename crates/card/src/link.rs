@@ -104,9 +104,13 @@ pub fn vocabulary_of(vocab: &Vocab) -> Vocabulary {
 
 /// The draft model of this machine, loaded: lanes are made of it.
 fn drafting(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<Drafting> {
-    let path = match catalogue.model(&args.model) {
-        Some(model) if !Path::new(&args.model).exists() => fetch::fetch(&Store::open()?, model)?,
-        _ => PathBuf::from(&args.model),
+    // A name of the catalogue is never a file that happens to be here.
+    let path = match catalogue.file(&args.model) {
+        Some(file) => file.to_owned(),
+        None => {
+            let (model, draft) = catalogue.resolve(&args.model)?;
+            fetch::fetch(&Store::open()?, draft.unwrap_or(model))?
+        }
     };
     let options = LoadOptions {
         gpu_layers: args.gpu_layers,
