@@ -131,7 +131,7 @@ impl ApiError {
     pub fn foreign_host(name: &str) -> Self {
         let name = one_line(name, PARAM);
         let message = format!(
-            "a server on loopback without a key answers to localhost and 127.0.0.1 only, not to \
+            "a server without a key answers to localhost, or to its address, not to \
              {name:?}, so that web pages cannot reach it under a name of theirs; if {name:?} is \
              this server, start it with --allow-host {name}, or with --api-key"
         );

@@ -231,7 +231,10 @@ pub fn parse_chat(body: &[u8]) -> Result<Job, ApiError> {
     job.unknown = read.unknown;
     let messages = chat.messages.map(|m| m.0).unwrap_or_default();
     if messages.is_empty() {
-        return Err(ApiError::field("messages", "`messages` must hold a message"));
+        return Err(ApiError::field(
+            "messages",
+            "`messages` must hold a message",
+        ));
     }
     let messages = messages.into_iter().enumerate();
     let messages = messages

@@ -521,7 +521,9 @@ impl Engine {
         let expansions: Vec<&Expansion> = looked_at
             .filter(|e| self.sequences.get(&e.sequence).is_some_and(|s| sound(s, e)))
             .collect();
-        if expansions.is_empty() {
+        // One that speaks of nothing it was told of teaches nothing, its times neither. A forward
+        // that only reads the prompt has no expansions at all.
+        if expansions.is_empty() && !drafted.expansions.is_empty() {
             return;
         }
         for e in &expansions {

@@ -22,7 +22,9 @@ use card_api::ApiError;
 use futures_util::StreamExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::task::AbortHandle;
+
+use crate::connections::Busy;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub const BODY_BUDGET: usize = 64 << 20;
@@ -94,22 +96,68 @@ pub struct Received {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// A body of an answer that holds its request's place until it is sent. An answer that
-/// nobody takes is memory, and so is counted as a request that runs.
-pub struct Held {
-    body: Body,
+/// A body of an answer that holds its request's place until it is sent, but for what fits
+/// the connection's buffer. An answer that nobody takes is memory, and so is counted as a
+/// request that runs. At a given time it breaks off, however slowly it is taken.
+pub(crate) struct Held {
+    content: Content,
     _place: Place,
-    /// After this it breaks off, however slowly it is taken.
-    until: Pin<Box<Sleep>>,
+    end: Option<AbortHandle>,
 }
 
+enum Content {
+    /// What is left of an answer that was written as a whole.
+    Whole(Bytes),
+    /// One that is still being written.
+    Stream(Body),
+}
+
+/// A whole answer is handed out in pieces of this.
+const PIECE: usize = 64 << 10;
+
 impl Held {
-    /// A body that holds this place, for so long.
-    pub fn new(body: Body, place: Place, until: Instant) -> Self {
+    /// An answer that was written as a whole. At `until` its connection is closed.
+    pub(crate) fn whole(
+        json: Vec<u8>,
+        place: Place,
+        until: Instant,
+        busy: Option<Arc<Busy>>,
+    ) -> Self {
+        Self::new(Content::Whole(json.into()), place, until, busy)
+    }
+
+    /// An answer that is still being written.
+    pub(crate) fn stream(
+        body: Body,
+        place: Place,
+        until: Instant,
+        busy: Option<Arc<Busy>>,
+    ) -> Self {
+        Self::new(Content::Stream(body), place, until, busy)
+    }
+
+    fn new(content: Content, place: Place, until: Instant, busy: Option<Arc<Busy>>) -> Self {
+        // A body is not asked while the connection's buffer is full, so it cannot look at the
+        // time itself.
+        let end = busy.map(|busy| {
+            let end = async move {
+                tokio::time::sleep_until(until.into()).await;
+                busy.close();
+            };
+            tokio::spawn(end).abort_handle()
+        });
         Held {
-            body,
+            content,
             _place: place,
-            until: Box::pin(tokio::time::sleep_until(until.into())),
+            end,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(end) = &self.end {
+            end.abort();
         }
     }
 }
@@ -122,19 +170,28 @@ impl hyper::body::Body for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.until.as_mut().poll(cx).is_ready() {
-            let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
-            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        match &mut self.content {
+            Content::Whole(rest) if rest.is_empty() => Poll::Ready(None),
+            Content::Whole(rest) => {
+                let piece = rest.split_to(PIECE.min(rest.len()));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Content::Stream(body) => Pin::new(body).poll_frame(cx),
         }
-        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.content {
+            Content::Whole(rest) => rest.is_empty(),
+            Content::Stream(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.content {
+            Content::Whole(rest) => SizeHint::with_exact(rest.len() as u64),
+            Content::Stream(body) => body.size_hint(),
+        }
     }
 }
 
@@ -419,19 +476,24 @@ mod tests {
         assert_eq!(slow.err().unwrap().status, 408);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_taken_keeps_its_place_until_it_breaks_off() {
+    #[tokio::test]
+    async fn an_answer_holds_its_place_until_it_was_taken() {
         let admission = admission(1, 0);
+        let until = Instant::now() + Duration::from_secs(60);
         let place = admission.enter().unwrap();
-        let until = Instant::now() + Duration::from_secs(5);
-        let never =
-            Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut held = Body::new(Held::new(never, place, until)).into_data_stream();
-        assert!(admission.enter().is_err());
-        assert!(futures_util::poll!(held.next()).is_pending());
-        tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(held.next().await.unwrap().is_err());
-        drop(held);
+        let whole = Held::whole(vec![b'x'; 2 * PIECE + 1], place, until, None);
+        assert_eq!(
+            hyper::body::Body::size_hint(&whole).exact(),
+            Some(2 * PIECE as u64 + 1)
+        );
+        let mut taken = Body::new(whole).into_data_stream();
+        let mut sizes = Vec::new();
+        while let Some(piece) = taken.next().await {
+            assert!(admission.enter().is_err());
+            sizes.push(piece.unwrap().len());
+        }
+        assert_eq!(sizes, [PIECE, PIECE, 1]);
+        drop(taken);
         assert!(admission.enter().is_ok());
     }
 

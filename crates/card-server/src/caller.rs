@@ -8,6 +8,8 @@ use card_core::types::Tenant;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::connections::Busy;
+
 /// A key that clients may use, and who uses it.
 #[derive(Clone)]
 pub struct Key {
@@ -24,7 +26,7 @@ impl std::fmt::Debug for Key {
 }
 
 /// Who sent a request, and when it came.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Caller {
     /// The name of the key, or of the machine where no keys are used.
     pub(crate) name: Arc<str>,
@@ -32,8 +34,16 @@ pub(crate) struct Caller {
     pub(crate) tenant: Tenant,
     /// The other side of the connection.
     pub(crate) peer: Option<SocketAddr>,
-    /// When its head had come.
+    /// When its first byte came.
     pub(crate) came: Instant,
+    /// The request on its connection.
+    pub(crate) busy: Option<Arc<Busy>>,
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Caller({}, {:?})", self.name, self.peer)
+    }
 }
 
 impl Caller {
@@ -48,6 +58,7 @@ impl Caller {
             tenant: Tenant::SHARED,
             peer,
             came,
+            busy: None,
         }
     }
 

@@ -234,7 +234,7 @@ async fn speak(
     router: Router,
     mut ends: watch::Receiver<bool>,
 ) {
-    let (all, id) = (entry.all.clone(), entry.id);
+    let (all, id, close) = (entry.all.clone(), entry.id, entry.close.clone());
     let first_byte = FirstBytes::default();
     let stream = Noted {
         inner: stream,
@@ -244,7 +244,12 @@ async fn speak(
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         // It is busy once the request was let in, until the body of its answer is done.
-        let busy = Arc::new(Busy::new(all.clone(), id));
+        let busy = Arc::new(Busy {
+            all: all.clone(),
+            id,
+            close: close.clone(),
+            first_byte: first_byte.clone(),
+        });
         request.extensions_mut().insert(busy.clone());
         request.extensions_mut().insert(first_byte.take());
         let router = router.clone();
@@ -272,7 +277,7 @@ async fn speak(
                 return;
             }
             () = entry.close.notified() => {
-                tracing::debug!(%peer, "an idle connection makes room for another");
+                tracing::debug!(%peer, "closed: idle, or its answer is not taken");
                 return;
             }
             _ = ends.wait_for(|end| *end), if !ending => {
@@ -288,11 +293,14 @@ async fn speak(
 pub(crate) struct Busy {
     all: Arc<Connections>,
     id: u64,
+    close: Arc<Notify>,
+    first_byte: FirstBytes,
 }
 
 impl Busy {
-    fn new(all: Arc<Connections>, id: u64) -> Self {
-        Busy { all, id }
+    /// Closes the connection.
+    pub(crate) fn close(&self) {
+        self.close.notify_one();
     }
 
     /// The request was let in.
@@ -303,6 +311,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        self.first_byte.wait();
         self.all.set_idle(self.id, Some(Instant::now()));
     }
 }
@@ -319,17 +328,43 @@ pub(crate) struct FirstByte(pub(crate) Instant);
 /// Shared by a connection's stream, which sees bytes come, and its service, which takes the
 /// time of the first one with each request.
 #[derive(Clone, Default)]
-struct FirstBytes(Arc<Mutex<Option<Instant>>>);
+struct FirstBytes(Arc<Mutex<Reading>>);
+
+/// What the bytes that come belong to.
+#[derive(Clone, Copy, Default)]
+enum Reading {
+    /// The next request; none of it has come.
+    #[default]
+    Nothing,
+    /// The head of a request that began then.
+    Head(Instant),
+    /// The body of a request, or requests that are sent ahead.
+    Request,
+}
 
 impl FirstBytes {
-    fn came(&self) {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert_with(Instant::now);
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn came(&self) {
+        let mut reading = self.lock();
+        if let Reading::Nothing = *reading {
+            *reading = Reading::Head(Instant::now());
+        }
+    }
+
+    /// A head was read.
     fn take(&self) -> FirstByte {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        FirstByte(first.take().unwrap_or_else(Instant::now))
+        match std::mem::replace(&mut *self.lock(), Reading::Request) {
+            Reading::Head(first) => FirstByte(first),
+            Reading::Nothing | Reading::Request => FirstByte(Instant::now()),
+        }
+    }
+
+    /// A request was answered.
+    fn wait(&self) {
+        *self.lock() = Reading::Nothing;
     }
 }
 
@@ -361,6 +396,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -418,21 +465,46 @@ mod tests {
     }
 
     #[test]
+    fn a_request_begins_with_its_own_first_byte() {
+        let bytes = FirstBytes::default();
+        bytes.came();
+        let first = bytes.take().0;
+        // Its body, which comes later, is not the next request.
+        bytes.came();
+        bytes.wait();
+        let between = Instant::now();
+        bytes.came();
+        let second = bytes.take().0;
+        assert!(first <= between && between <= second);
+        // One that was sent ahead begins when it is read.
+        bytes.came();
+        assert!(second <= bytes.take().0);
+    }
+
+    #[test]
     fn the_one_idle_longest_makes_room_and_a_busy_one_does_not() {
         let all = connections(2);
         let start = Instant::now();
         let after = |s| start + Duration::from_secs(s);
         let first = all.admit(after(0)).unwrap();
         let second = all.admit(after(1)).unwrap();
-        let busy = Busy::new(all.clone(), first.id);
-        busy.begin();
+        let busy = |entry: &Entry| {
+            let busy = Busy {
+                all: all.clone(),
+                id: entry.id,
+                close: entry.close.clone(),
+                first_byte: FirstBytes::default(),
+            };
+            busy.begin();
+            busy
+        };
+        let first_busy = busy(&first);
         let third = all.admit(after(2)).unwrap();
         assert_eq!(all.count(), 2);
         assert!(!all.lock().contains_key(&second.id));
-        let also = Busy::new(all.clone(), third.id);
-        also.begin();
+        let third_busy = busy(&third);
         assert!(all.admit(after(3)).is_none());
-        drop((busy, also));
+        drop((first_busy, third_busy));
         assert!(all.admit(after(4)).is_some());
         drop((first, second, third));
         assert_eq!(all.count(), 0);

@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
+use crate::connections::Busy;
 use crate::connections::{ConnectionLimits, Connections};
 use crate::guard::Site;
 use crate::{DRAFTER_HEADER, ServeError};
@@ -172,6 +173,9 @@ async fn pass(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response
     let Ok(place) = edge.places.clone().try_acquire_owned() else {
         return ApiError::busy(1).into_response();
     };
+    if let Some(busy) = parts.extensions.get::<Arc<Busy>>() {
+        busy.begin();
+    }
     let most = edge.config.most_bytes;
     let body = match tokio::time::timeout(BODY, axum::body::to_bytes(body, most)).await {
         Ok(Ok(body)) => body,

@@ -1,7 +1,7 @@
 //! One generation: the engine's events become text, and everybody who watches hears of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use card_api::ApiError;
@@ -21,6 +21,7 @@ use tracing::field::Empty;
 
 use crate::admission::Deadline;
 use crate::app::App;
+use crate::grammar::Compiled;
 use crate::rollout::{Again, Timing};
 use crate::watch::Watched;
 
@@ -78,6 +79,8 @@ pub struct Task {
     pub watched: Watched,
     /// For the engine.
     pub generate: Generate,
+    /// What the text has to be. A copy is made when there is a slot to use it in.
+    pub grammar: Option<Arc<Mutex<Compiled>>>,
     /// Texts that end it.
     pub stop: Arc<[String]>,
     /// How it is sampled, for the audit log.
@@ -162,6 +165,10 @@ pub fn run(app: &Arc<App>, mut task: Task, listener: &Listener) {
     );
     let span = span.entered();
     task.watched.began(&task.generate.prompt, &task.settings);
+    if let Some(grammar) = task.grammar.take() {
+        let grammar = grammar.lock().unwrap_or_else(PoisonError::into_inner);
+        task.generate.constraint = Some(grammar.constraint());
+    }
     let rollout = &app.metrics.rollout;
     let timing = Timing::new(task.generate.plain, task.watched.came());
     let again = rollout.remember(&task.generate);

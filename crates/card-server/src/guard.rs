@@ -40,8 +40,9 @@ pub(crate) async fn guard(
         check(&app, &path, &request, anybody.clone())
     };
     let mut response = match caller {
-        Ok(caller) => {
-            if let Some(busy) = request.extensions().get::<Arc<Busy>>() {
+        Ok(mut caller) => {
+            caller.busy = request.extensions().get::<Arc<Busy>>().cloned();
+            if let Some(busy) = &caller.busy {
                 busy.begin();
             }
             request.extensions_mut().insert(caller);
@@ -103,7 +104,7 @@ fn given_key(headers: &HeaderMap) -> Option<&str> {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    bearer.or_else(|| text(headers.get("x-api-key")))
+    text(headers.get("x-api-key")).or(bearer)
 }
 
 /// What a server without keys looks at, so that no page that its user happens to visit can
@@ -133,6 +134,8 @@ impl Site<'_> {
         let text = |name| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
         let host = uri.authority().map(|a| a.as_str());
         let host = host.or(text(header::HOST));
+        // Nobody means a name and a password before the host, or anything but a port behind it.
+        let host = host.filter(|h| is_host(h));
         let named = host.unwrap_or_default();
         // A page cannot have an address for its name. Beyond loopback this machine has more of
         // them than its own.
@@ -179,6 +182,20 @@ impl Site<'_> {
             Some(_) => true,
         }
     }
+}
+
+/// Whether this is a host with or without a port (RFC 9110, 7.2), and no more.
+fn is_host(host: &str) -> bool {
+    let behind = match host.strip_prefix('[') {
+        Some(v6) => v6.split_once(']').map(|(_, behind)| behind),
+        None => Some(host.find(':').map_or("", |at| &host[at..])),
+    };
+    let port = |b: &str| {
+        b.is_empty()
+            || b.strip_prefix(':')
+                .is_some_and(|p| p.bytes().all(|c| c.is_ascii_digit()))
+    };
+    !host.contains('@') && behind.is_some_and(port)
 }
 
 /// `localhost:8080` is `localhost`, `[::1]:80` is `::1`.
@@ -332,6 +349,14 @@ mod tests {
                 &headers(&[("host", host)]),
             );
             assert_eq!(checked.is_ok(), fine, "{host}");
+        }
+        for odd in [
+            "127.0.0.1:80@evil.example",
+            "[::1]evil.example",
+            "localhost:evil",
+            "[::1",
+        ] {
+            assert!(!is_host(odd), "{odd}");
         }
         // HTTP/2, and requests in absolute form, name the host in the address.
         let absolute = Uri::from_static("http://evil.example/v1/x");

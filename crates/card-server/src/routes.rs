@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
@@ -20,11 +20,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-use crate::ServeError;
 use crate::app::{App, Shown, seconds};
 use crate::caller::Caller;
 use crate::guard::guard;
 use crate::text::most_bytes;
+use crate::{DRAFTER_HEADER, ServeError};
 
 mod generate;
 
@@ -82,7 +82,12 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, ServeError> {
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("x-api-key"),
+            HeaderName::from_static(DRAFTER_HEADER),
+        ]);
     Ok(Some(layer))
 }
 
@@ -162,7 +167,7 @@ async fn small<T: Serialize + Send + 'static>(
         Ok((json, place))
     };
     match answer.await {
-        Ok((json, place)) => generate::held(json, place, deadline),
+        Ok((json, place)) => generate::held(json, place, deadline, caller.busy),
         Err(error) => {
             app.refused(&app.request_id(), &caller, &path, &error);
             if let Some(body) = body {

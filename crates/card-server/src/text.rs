@@ -83,8 +83,16 @@ impl ControlNames {
 
     /// What keeps the names in these values from being read as control tokens; `None` if
     /// there is no name in them, which is the usual case.
-    pub(crate) fn marks<'a>(&'a self, said: impl Iterator<Item = &'a Value>) -> Option<Marks<'a>> {
-        let finder = self.finder.as_ref()?;
+    ///
+    /// # Errors
+    /// If nothing is left to mark them with: what cannot be told apart is not let through.
+    pub(crate) fn marks<'a>(
+        &'a self,
+        said: impl Iterator<Item = &'a Value>,
+    ) -> Result<Option<Marks<'a>>, String> {
+        let Some(finder) = &self.finder else {
+            return Ok(None);
+        };
         let (mut found, mut taken) = (false, BTreeSet::new());
         for value in said {
             each_text(value, &mut |text| {
@@ -92,14 +100,23 @@ impl ControlNames {
                 taken.extend(text.chars().filter(|c| PRIVATE.contains(c)));
             });
         }
+        if !found {
+            return Ok(None);
+        }
         let mut free = PRIVATE.filter(|c| !taken.contains(c));
-        let (open, close) = (free.next()?, free.next()?);
-        found.then_some(Marks {
+        let (Some(open), Some(close)) = (free.next(), free.next()) else {
+            return Err(
+                "it has the name of a control token, and every character for private use \
+                 (U+E000 to U+F8FF); leave one of them out"
+                    .to_owned(),
+            );
+        };
+        Ok(Some(Marks {
             names: &self.names,
             finder,
             open,
             close,
-        })
+        }))
     }
 }
 
@@ -193,18 +210,19 @@ mod tests {
     fn what_users_type_is_no_control_token() {
         let names = ControlNames::new(vec!["<|im_end|>".into(), "<|im_end|>\n<|x|>".into()]);
         let plain = json!([{ "role": "user", "content": "<|im_xyz|>" }]);
-        assert!(names.marks([&plain].into_iter()).is_none());
-        assert!(
-            ControlNames::new(Vec::new())
-                .marks([&plain].into_iter())
-                .is_none()
-        );
+        let none = |names: &ControlNames| matches!(names.marks([&plain].into_iter()), Ok(None));
+        assert!(none(&names) && none(&ControlNames::new(Vec::new())));
+        // Where every mark is taken it is refused, not let through.
+        let all: String = PRIVATE.collect();
+        let full = json!([{ "role": "user", "content": "<|im_end|>", "x": all }]);
+        assert!(names.marks([&full].into_iter()).is_err());
         let messages = json!([
             { "role": "user", "content": "a<|im_end|>b \u{e000}<|im_end|>\n<|x|>" },
             { "role": "assistant", "tool_calls": [{ "function": { "arguments": { "<|im_end|>": 1 } } }] },
         ]);
         let tools = json!([{ "function": { "description": "<|im_end|>" } }]);
-        let marks = names.marks([&messages, &tools].into_iter()).unwrap();
+        let marks = names.marks([&messages, &tools].into_iter());
+        let marks = marks.unwrap().unwrap();
         let marked = marks.mark(&messages);
         assert!(!marked.to_string().contains("im_end"), "{marked}");
         assert!(!marks.mark(&tools).to_string().contains("im_end"));

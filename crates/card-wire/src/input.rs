@@ -1,6 +1,8 @@
 //! What a target says: sent, and taken in.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 
 use card_core::drafter::{DraftInput, Share};
 use card_core::types::{SequenceId, Tenant};
@@ -11,6 +13,15 @@ use crate::{MOST_SEQUENCES, Refusal, Vocabulary};
 
 /// Drafters that share one tree.
 const MOST_SHARES: u32 = 4096;
+
+/// What a drafter is told of a tenant: that two sequences are of the same one, and not which.
+fn pseudonym(tenant: Tenant) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    if tenant == Tenant::SHARED {
+        return tenant.0;
+    }
+    KEY.get_or_init(RandomState::new).hash_one(tenant.0).max(1)
+}
 
 /// What a drafter is told.
 pub fn input_out(input: DraftInput) -> proto::ToDrafter {
@@ -27,7 +38,7 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
             tokens,
             end,
             sampling: Some(sampling_out(&params)),
-            tenant: tenant.0,
+            tenant: pseudonym(tenant),
         }),
         DraftInput::Commit {
             sequence,

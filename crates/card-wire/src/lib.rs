@@ -25,7 +25,7 @@ pub mod proto {
 }
 
 /// Sides that differ in this do not understand each other.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// Most tokens of one sequence that cross a link.
 pub const MOST_CONTEXT: u32 = 1 << 20;

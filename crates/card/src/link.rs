@@ -2,7 +2,7 @@
 //! `--accept-drafters` need.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -295,7 +295,7 @@ mod tests {
         args
     }
 
-    fn file(text: &str) -> (tempfile::NamedTempFile, Option<PathBuf>) {
+    fn file(text: &str) -> (tempfile::NamedTempFile, Option<std::path::PathBuf>) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let path = Some(file.path().to_owned());

@@ -72,6 +72,9 @@ pub struct Rig {
     args: ModelArgs,
 }
 
+/// A forward that takes longer hangs, whatever was measured.
+const LONGEST_HANG: Duration = Duration::from_secs(3600);
+
 impl Rig {
     /// Loads what `args` ask for, and measures what is not known yet.
     pub fn load(args: &ModelArgs, catalogue: &Catalogue) -> Result<Rig> {
@@ -242,7 +245,7 @@ impl Rig {
         // On a slow machine a forward that reads a prompt takes a while, and does not hang.
         let longest = options.target_cost.ms(options.prefill_rows as u32).max(0.0) * 10.0;
         if let Ok(longest) = Duration::try_from_secs_f64(longest / 1e3) {
-            options.target_hang = options.target_hang.max(longest);
+            options.target_hang = options.target_hang.max(longest.min(LONGEST_HANG));
         }
         if drafts && lanes == Lanes::Disjoint {
             options.target_cost_alone = self.target_alone();

@@ -115,7 +115,8 @@ impl<'a> Seen<'a> {
                 self.intersects |= all.contains_key("allOf")
                     || choices > 1
                     || (choices > 0 && all.keys().any(beside))
-                    || (all.contains_key("pattern") && all.contains_key("format"));
+                    || (all.contains_key("pattern") && all.contains_key("format"))
+                    || (all.contains_key("patternProperties") && all.contains_key("properties"));
                 for (key, one) in all {
                     self.read(key)?;
                     path.push(key);
@@ -240,6 +241,13 @@ mod tests {
             nested = json!({ "pattern": format!(".*{i}.*"), "anyOf": [nested] });
         }
         assert!(check([&nested].into_iter()).is_err());
+        let mut crossed = json!({ "pattern": "a" });
+        for i in 0..12 {
+            let other = json!({ "pattern": format!(".*{i}.*") });
+            crossed =
+                json!({ "properties": { "a": crossed }, "patternProperties": { "^a$": other } });
+        }
+        assert!(check([&crossed].into_iter()).is_err());
         // All tools of a request have one budget.
         let tool = json!({ "pattern": "a".repeat(LONGEST_PATTERN) });
         assert!(check(std::iter::repeat_n(&tool, 4)).is_ok());

@@ -1,7 +1,7 @@
 //! From a request to its answer.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -25,6 +25,7 @@ use crate::admission::{Deadline, Held, Place};
 use crate::answer::{Answer, Choice, Usage};
 use crate::app::{App, seconds};
 use crate::caller::Caller;
+use crate::connections::Busy;
 use crate::generation::{self, Listener, News, Task};
 use crate::text::most_bytes;
 use crate::watch::Watched;
@@ -78,6 +79,7 @@ struct Running {
     /// Given up when everything was taken.
     place: Place,
     deadline: Deadline,
+    busy: Option<Arc<Busy>>,
 }
 
 /// What a workshop makes of a body.
@@ -157,6 +159,7 @@ async fn begin(
         news,
         place,
         deadline,
+        busy: caller.busy.clone(),
     })
 }
 
@@ -213,7 +216,7 @@ fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<P
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
     let compile = |shape| app.grammars.compile(shape, job.shape_field);
     let grammar = job.shape.as_ref().map(compile);
-    let grammar = grammar.transpose()?;
+    let grammar = grammar.transpose()?.map(|g| Arc::new(Mutex::new(g)));
     let (mut prompts, mut usage, mut echoes) = (Vec::new(), Usage::default(), Vec::new());
     usage.tell_cached = app.tells_cached();
     let mut echoed = 0;
@@ -269,11 +272,12 @@ fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<P
                     stop_tokens: app.end_tokens.clone(),
                     prediction: prediction.clone(),
                     logprobs: job.logprobs,
-                    constraint: grammar.as_ref().map(|g| g.constraint()),
+                    constraint: None,
                     drafter: job.drafter.clone(),
                     plain: app.metrics.rollout.next_is_plain(),
                     tenant: caller.tenant,
                 },
+                grammar: grammar.clone(),
                 stop: job.stop.clone(),
                 deadline: app.deadline(caller.came),
                 // Only the first takes it.
@@ -282,6 +286,13 @@ fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<P
             });
         }
     }
+    // What the tasks have now is not kept twice.
+    let job = Job {
+        prompts: Vec::new(),
+        prediction: String::new(),
+        shape: None,
+        ..job
+    };
     Ok(Prepared {
         job,
         tasks,
@@ -340,7 +351,8 @@ fn tokens(app: &App, prompt: &Prompt) -> Result<Vec<Token>, ApiError> {
                 return Err(ApiError::field("tools", why));
             }
             let said = [Some(messages), tools.as_ref()];
-            let Some(marks) = app.control_names.marks(said.into_iter().flatten()) else {
+            let marks = app.control_names.marks(said.into_iter().flatten());
+            let Some(marks) = marks.map_err(refused)? else {
                 let text = template.render(messages, tools.as_ref());
                 return tokenize(app, "messages", &[(&text.map_err(refused)?, true)]);
             };
@@ -406,7 +418,7 @@ impl Running {
         let (answer, usage) = (self.answer, self.usage);
         let write = move || serde_json::to_vec(&answer.whole(choices, usage));
         match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(json)) => held(json, self.place, self.deadline),
+            Ok(Ok(json)) => held(json, self.place, self.deadline, self.busy),
             Ok(Err(error)) => ApiError::internal(error.to_string()).into_response(),
             Err(error) => ApiError::internal(error.to_string()).into_response(),
         }
@@ -434,6 +446,7 @@ impl Running {
             news,
             place,
             deadline,
+            busy,
         } = self;
         let written = Written {
             job,
@@ -455,13 +468,18 @@ impl Running {
         // A reader that takes the rest slowly may take as long again as it could be idle.
         let until = deadline.at + LINGER;
         let response = stream.into_response();
-        response.map(|body| Body::new(Held::new(body, place, until)))
+        response.map(|body| Body::new(Held::stream(body, place, until, busy)))
     }
 }
 
 /// An answer of JSON that holds its place until it was taken.
-pub(super) fn held(json: Vec<u8>, place: Place, deadline: Deadline) -> Response {
-    let body = Body::new(Held::new(json.into(), place, deadline.at + LINGER));
+pub(super) fn held(
+    json: Vec<u8>,
+    place: Place,
+    deadline: Deadline,
+    busy: Option<Arc<Busy>>,
+) -> Response {
+    let body = Body::new(Held::whole(json, place, deadline.at + LINGER, busy));
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
