@@ -194,8 +194,13 @@ fn one_odd_message_ends_nothing_and_a_broken_protocol_ends_that_link_only() {
     assert_eq!(opened.len(), 4, "{opened:?}");
     runtime.block_on(async {
         one.to.send(ToDrafter { what: None }).await.unwrap();
-        let end = tokio::time::timeout(LONG, one.from.next()).await.unwrap();
-        assert!(!matches!(end, Some(Ok(_))), "{end:?}");
+        // What was left out is answered with nothing: a drafter that has no room for a sequence
+        // is not one that hangs.
+        let mut answers = 0;
+        while let Some(Ok(_)) = tokio::time::timeout(LONG, one.from.next()).await.unwrap() {
+            answers += 1;
+        }
+        assert!(answers > 0);
         two.to.send(mark(2)).await.unwrap();
     });
     assert!(machine.until_mark(2).is_empty());

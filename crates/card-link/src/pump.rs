@@ -25,7 +25,7 @@ pub(crate) async fn drafter_side<O: Send + 'static>(
     lane: Lane,
     mut incoming: Streaming<ToDrafter>,
     outgoing: mpsc::Sender<O>,
-    wrap: impl Fn(FromDrafter) -> O + Send + 'static,
+    wrap: impl Fn(FromDrafter) -> O + Clone + Send + 'static,
 ) -> Result<(), Status> {
     let Lane {
         end: TargetEnd { to, mut from },
@@ -35,6 +35,7 @@ pub(crate) async fn drafter_side<O: Send + 'static>(
     let (alive, mut gone) = watch::channel(());
     let (tell, ended) = oneshot::channel();
     let (out, runtime) = (outgoing.clone(), Handle::current());
+    let answer = wrap.clone();
     thread("card-link-out", move || {
         let mut left_out = LeftOut::default();
         let next = || {
@@ -65,9 +66,14 @@ pub(crate) async fn drafter_side<O: Send + 'static>(
         while let Some(message) = incoming.message().await? {
             let input = match intake.take(message) {
                 Ok(Some(input)) => input,
-                Ok(None) => continue,
+                Ok(None) => {
+                    let _ = outgoing.try_send(answer(card_wire::nothing_drafted()));
+                    continue;
+                }
                 Err(Refusal::Message(why)) => {
                     left_out.note(&why);
+                    // It is alive, and has nothing to say of what there is no room for here.
+                    let _ = outgoing.try_send(answer(card_wire::nothing_drafted()));
                     continue;
                 }
                 Err(Refusal::Link(why)) => return Err(Status::invalid_argument(why)),

@@ -17,6 +17,18 @@ pub const MOST_PATH: usize = 256;
 /// Longest time of a forward that is believed.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
+/// A sign of life of a drafter that has nothing to draft: of a sequence that it has no room
+/// for, say. Its time is none, so nothing is learned from it.
+pub fn nothing_drafted() -> proto::FromDrafter {
+    let nothing = proto::Drafted {
+        rows: 1,
+        ..proto::Drafted::default()
+    };
+    proto::FromDrafter {
+        what: Some(from_drafter::What::Drafted(nothing)),
+    }
+}
+
 /// What was drafted. What the other side would not take is left out.
 pub fn drafted_out(drafted: &Drafted) -> proto::FromDrafter {
     let fits = |e: &&Expansion| e.path.len() <= MOST_PATH && !e.children.is_empty();

@@ -13,7 +13,9 @@ mod input;
 mod refusal;
 mod sampling;
 
-pub use drafted::{LONGEST, MOST_CHILDREN, MOST_EXPANSIONS, MOST_PATH, drafted_in, drafted_out};
+pub use drafted::{
+    LONGEST, MOST_CHILDREN, MOST_EXPANSIONS, MOST_PATH, drafted_in, drafted_out, nothing_drafted,
+};
 pub use hello::{MOST_SCOPE, Vocabulary, check, hello, plan, scope, welcome};
 pub use input::{Intake, input_out};
 pub use refusal::Refusal;

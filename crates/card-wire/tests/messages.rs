@@ -12,6 +12,7 @@ use card_wire::proto::{self, from_drafter, to_drafter, token_bias};
 use card_wire::{
     Intake, LONGEST, MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, MOST_CHILDREN, MOST_CONTEXT,
     MOST_EXPANSIONS, MOST_PATH, Refusal, Vocabulary, drafted_in, drafted_out, input_out,
+    nothing_drafted,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -442,6 +443,8 @@ fn odd_drafts(change: impl FnOnce(&mut proto::Drafted)) -> proto::FromDrafter {
 #[test]
 fn a_drafters_word_is_believed_inside_its_range_only() {
     assert!(drafted_in(odd_drafts(|_| {}), VOCABULARY).is_ok());
+    let nothing = drafted_in(nothing_drafted(), VOCABULARY).unwrap();
+    assert!(nothing.expansions.is_empty() && nothing.elapsed.is_zero());
     let odd = [
         odd_drafts(|d| d.rows = 0),
         odd_drafts(|d| d.rows = u32::MAX),
