@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_audit::{Audit, AuditConfig, now_ms};
 use card_core::types::Token;
@@ -265,7 +267,7 @@ impl App {
     }
 
     /// A request was refused before it ran.
-    pub(crate) fn refused(&self, request: &str, caller: &Caller, path: &str, error: &ApiError) {
+    fn refused(&self, request: &str, caller: &Caller, path: &str, error: &ApiError) {
         self.log(|| {
             json!({
                 "kind": "refused",
@@ -278,6 +280,31 @@ impl App {
                 "reason": error.message(),
             })
         });
+    }
+
+    /// Answers a request that is refused: writes it down, and hears the rest of its body out.
+    pub(crate) async fn refuse(
+        &self,
+        request: &str,
+        caller: &Caller,
+        path: &str,
+        body: Option<Body>,
+        error: ApiError,
+    ) -> Response {
+        self.refused(request, caller, path, &error);
+        if let Some(body) = body {
+            self.admission.discard(body).await;
+        }
+        error.into_response()
+    }
+
+    /// Whether the model has a token that a field of a request names.
+    pub(crate) fn check_token(&self, field: &str, token: Token) -> Result<(), ApiError> {
+        if (token as usize) < self.tokenizer.len() {
+            return Ok(());
+        }
+        let why = format!("token {token} is not in the model's vocabulary");
+        Err(ApiError::field(field, why))
     }
 
     /// Writes down what strangers were refused since the last time.

@@ -169,11 +169,8 @@ async fn small<T: Serialize + Send + 'static>(
     match answer.await {
         Ok((json, place)) => generate::held(json, place, deadline, caller.busy),
         Err(error) => {
-            app.refused(&app.request_id(), &caller, &path, &error);
-            if let Some(body) = body {
-                app.admission.discard(body).await;
-            }
-            error.into_response()
+            let id = app.request_id();
+            app.refuse(&id, &caller, &path, body, error).await
         }
     }
 }
@@ -223,10 +220,7 @@ async fn detokenize(
     small(app, caller, request, |app, body| {
         let mut text = Vec::new();
         for token in api::parse_detokenize(body)? {
-            if token as usize >= app.tokenizer.len() {
-                let why = format!("token {token} is not in the model's vocabulary");
-                return Err(ApiError::field("tokens", why));
-            }
+            app.check_token("tokens", token)?;
             text.extend(app.tokenizer.piece(token, true));
             if text.len() > LARGEST_ANSWER {
                 let why = format!("these tokens make more than {LARGEST_ANSWER} bytes of text");

@@ -192,6 +192,10 @@ impl Model for Paced {
         self.inner.apply(op)
     }
 
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.inner.reset()
+    }
+
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
         if let Some(left) = &mut self.left {
             assert!(*left > 0, "a synthetic breakdown");

@@ -59,13 +59,7 @@ pub(super) async fn answer(
     match begun {
         Ok(running) if running.job.stream => running.stream().await,
         Ok(running) => running.whole().await,
-        Err(error) => {
-            app.refused(&id, &caller, &path, &error);
-            if let Some(body) = body {
-                app.admission.discard(body).await;
-            }
-            error.into_response()
-        }
+        Err(error) => app.refuse(&id, &caller, &path, body, error).await,
     }
 }
 
@@ -207,10 +201,8 @@ fn prepare(app: &Arc<App>, caller: &Caller, job: Job, request: &str) -> Result<P
         );
         return Err(ApiError::field("logprobs", why));
     }
-    let known = app.tokenizer.len();
-    if let Some((token, _)) = job.params.logit_bias.iter().find(|b| b.0 as usize >= known) {
-        let why = format!("token {token} is not in the model's vocabulary");
-        return Err(ApiError::field("logit_bias", why));
+    for (token, _) in job.params.logit_bias.iter() {
+        app.check_token("logit_bias", token)?;
     }
     let seed = job.seed.unwrap_or_else(|| app.fresh_seed());
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
@@ -327,17 +319,10 @@ fn tokens(app: &App, prompt: &Prompt) -> Result<Vec<Token>, ApiError> {
     match prompt {
         Prompt::Text(text) => tokenize(app, "prompt", &[(text, true)]),
         Prompt::Tokens(tokens) => {
-            let known = app.tokenizer.len();
-            match tokens.iter().find(|&&t| t as usize >= known) {
-                Some(token) => {
-                    let why = format!("token {token} is not in the model's vocabulary");
-                    Err(ApiError::field("prompt", why))
-                }
-                None if tokens.len() >= app.context as usize => {
-                    Err(too_long(app, false, tokens.len()))
-                }
-                None => Ok(tokens.clone()),
+            for &token in tokens {
+                app.check_token("prompt", token)?;
             }
+            Ok(tokens.clone())
         }
         Prompt::Chat { messages, tools } => {
             let refused = |why: String| ApiError::field("messages", why);
