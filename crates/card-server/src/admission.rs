@@ -216,11 +216,6 @@ impl Admission {
         }
     }
 
-    /// Largest body, in bytes.
-    pub fn max_body(&self) -> usize {
-        self.max_body
-    }
-
     /// A place in the line, at once or not at all.
     ///
     /// # Errors

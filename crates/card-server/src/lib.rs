@@ -1,6 +1,6 @@
 //! An OpenAI-compatible server in front of the CARD engine.
 //!
-//! A request is admitted by its head ([`admission`]), read and prepared off the threads that
+//! A request is admitted by its head (admission.rs), read and prepared off the threads that
 //! speak HTTP, and becomes one generation per choice. Each waits for a slot, runs in the
 //! engine's common batch, and is followed by a thread of its own that turns tokens into
 //! text. docs/serving.md is for users, docs/security.md says what is kept from whom.
@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod admission;
+mod admission;
 mod answer;
 mod app;
 mod caller;
