@@ -123,6 +123,10 @@ unsafe impl<T> Sync for Shared<T> {}
 
 pub fn run(product: &Product, isa: Isa, threads: usize) {
     let mut work = vec![0xa5u8; product.work_bytes()];
+    if threads == 1 {
+        // SAFETY: all that the product points to is borrowed by the caller.
+        return unsafe { product.run(isa, 0, 1, &|| {}, work.as_mut_ptr()) };
+    }
     let shared = Shared((*product, work.as_mut_ptr()));
     let barrier = Barrier::new(threads);
     std::thread::scope(|scope| {
@@ -156,15 +160,22 @@ pub fn bits(outputs: &[Vec<f32>]) -> Vec<Vec<u32>> {
 
 /// The product in double precision.
 pub fn exact(kind: Kind, file: &[u8], column: &[f32]) -> Vec<f64> {
+    let sums = exact_and_size(kind, file, column);
+    sums.into_iter().map(|(sum, _)| sum).collect()
+}
+
+/// The product in double precision, and beside each output the sum of its terms' magnitudes:
+/// what rounding is measured by, for terms may cancel.
+pub fn exact_and_size(kind: Kind, file: &[u8], column: &[f32]) -> Vec<(f64, f64)> {
     let row_bytes = column.len() / kind.block() * kind.block_bytes();
     let mut row = vec![0f32; column.len()];
     file.chunks(row_bytes)
         .map(|bytes| {
             kind.weights(bytes, &mut row);
-            row.iter()
-                .zip(column)
+            let terms = row.iter().zip(column);
+            terms
                 .map(|(w, x)| f64::from(*w) * f64::from(*x))
-                .sum()
+                .fold((0.0, 0.0), |(sum, size), t| (sum + t, size + t.abs()))
         })
         .collect()
 }
