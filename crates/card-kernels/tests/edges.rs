@@ -1,5 +1,7 @@
 //! Weights, widths and addresses at the edge of what is allowed.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod common;
 
 use card_kernels::{Isa, Kind, Product, Strides};

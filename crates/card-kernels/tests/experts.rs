@@ -1,5 +1,7 @@
 //! Products with several matrices: each column has the bits that it has alone with its matrix.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod common;
 
 use card_kernels::{Experts, Isa, Kind, Layout, Product, Strides};

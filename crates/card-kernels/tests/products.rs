@@ -1,5 +1,7 @@
 //! Every product against float64, and the same bits whatever the batch.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod common;
 
 use card_kernels::{Isa, Kind};
