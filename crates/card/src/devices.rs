@@ -77,6 +77,17 @@ pub fn with_draft_beside(args: &ModelArgs) -> Option<ModelArgs> {
     })
 }
 
+/// Whether no layer of the target is computed on this machine's processor, so that its
+/// kernels there do not matter.
+pub fn target_elsewhere(args: &ModelArgs) -> bool {
+    args.gpu_layers.is_none() && !target_on_cpu(args)
+}
+
+/// The same for the draft model.
+pub fn draft_elsewhere(args: &ModelArgs) -> bool {
+    draft_on_gpu(args)
+}
+
 /// What measurements of both at work depend on.
 pub fn describe(args: &ModelArgs) -> String {
     format!(

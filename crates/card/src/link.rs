@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 
 use crate::args::{DraftArgs, DraftModelArgs, EdgeArgs, GuestArgs, LinkArgs};
 use crate::interrupt::Listener;
+use crate::kernels;
 use crate::keys;
 use crate::loader::{llama_contexts, load, threads};
 use crate::models::catalogue::Catalogue;
@@ -116,7 +117,7 @@ fn drafting(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<Drafting> {
         gpu_layers: args.gpu_layers,
         devices: args.device.clone(),
         workers: Vec::new(),
-        repack: true,
+        kernels: kernels::preferred(args.kernels),
     };
     let model = load(&path, &options, "draft")?;
     let cores = Cores::one_lane(threads(args.threads));
