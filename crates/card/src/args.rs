@@ -808,7 +808,7 @@ impl TypedValueParser for ExactnessParser {
             _ => return EnumValueParser::<ExactnessArg>::new().parse_ref(command, arg, value),
         };
         let before = value.to_string_lossy();
-        let why = format!("--exactness {before} is now --exactness {now} (docs/exactness.md)\n");
+        let why = format!("--exactness {before} is now --exactness {now} (docs/exactness.md)");
         let error = clap::Error::raw(clap::error::ErrorKind::ValueValidation, why);
         Err(error.with_cmd(command))
     }

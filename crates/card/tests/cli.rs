@@ -65,7 +65,56 @@ fn generates_and_sums_up() {
     .success()
     .stdout(contains("Paris"))
     .stderr(contains("tokens/s").and(contains("mean accepted length")))
-    .stderr(contains("drafter worked"));
+    .stderr(contains("drafter worked"))
+    .stderr(contains("exact: ").and(contains("kernels")));
+}
+
+#[test]
+fn levels_of_earlier_versions_are_told_what_they_are_called_now() {
+    for (before, now) in [
+        ("default", "fast"),
+        ("strict", "exact"),
+        ("bitwise", "exact"),
+    ] {
+        let why = format!("--exactness {before} is now --exactness {now}");
+        refuses(generate(&["-p", "x", "--exactness", before]), &why);
+    }
+    let unknown = generate(&["-p", "x", "--exactness", "sloppy"]);
+    refuses(unknown, "[possible values: exact, fast]");
+    refuses(
+        generate(&["-p", "x", "--kernels", "mine"]),
+        "[possible values: auto, card, ggml]",
+    );
+}
+
+#[test]
+fn the_kernels_that_were_asked_for_are_named() {
+    let said = |kernels: &str, exactness: &str| {
+        let level = ["--kernels", kernels, "--exactness", exactness];
+        let asked = [
+            "-p",
+            "The capital of France is",
+            "-n",
+            "4",
+            "--mode",
+            "card",
+        ];
+        let output = generate(&[&asked[..], &level[..]].concat())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let fast = said("ggml", "fast");
+    assert!(
+        fast.contains("fast: ") && fast.contains("(ggml's kernels)"),
+        "{fast}"
+    );
+    assert!(said("ggml", "exact").contains("(ggml's kernels"));
+    // Where they cannot be used, ggml's are, and that is said.
+    let own = said("card", "exact");
+    let here = own.contains("exact: every shape of forward gives the same logits (own kernels, ");
+    assert!(here || own.contains("cannot be used here"), "{own}");
 }
 
 #[test]
@@ -134,7 +183,7 @@ fn every_mode_writes_the_same() {
         vec!["--temp", "0.9", "--top-p", "0.9", "--seed", "7"],
     ] {
         let with =
-            |mode| text(&[&["--mode", mode, "--exactness", "bitwise"], &sampling[..]].concat());
+            |mode| text(&[&["--mode", mode, "--exactness", "exact"], &sampling[..]].concat());
         let plain = with("plain");
         assert!(plain.starts_with('['));
         for mode in ["draft-then-verify", "card", "auto"] {
