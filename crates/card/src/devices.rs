@@ -103,12 +103,17 @@ fn apart(args: &ModelArgs) -> bool {
     !args.rpc.is_empty() || on_cpu != draft_on_cpu(args) || (!on_cpu && named)
 }
 
+/// Whether all layers of a model with these devices are on GPUs.
+pub fn all_on_gpu(names: &[String], layers: Option<u32>) -> bool {
+    layers.is_none() && !on_cpu(names, layers)
+}
+
 fn target_on_gpu(args: &ModelArgs) -> bool {
     args.rpc.is_empty() && args.gpu_layers.is_none() && !target_on_cpu(args)
 }
 
 fn draft_on_gpu(args: &ModelArgs) -> bool {
-    args.draft_gpu_layers.is_none() && !draft_on_cpu(args)
+    all_on_gpu(&args.draft_device, args.draft_gpu_layers)
 }
 
 fn target_on_cpu(args: &ModelArgs) -> bool {

@@ -5,7 +5,6 @@ use std::fmt;
 use card_engine::selftest::{Exactness, Means};
 
 use crate::args::ModelArgs;
-use crate::devices;
 use crate::kernels;
 use crate::loader::{Target, level};
 
@@ -24,18 +23,13 @@ impl Holds {
     pub fn of(args: &ModelArgs, target: &Target) -> Self {
         let level = level(args.exactness);
         let report = target.profile.as_ref().map(|p| &p.report);
-        let kernels = match devices::target_elsewhere(args) {
-            true if args.rpc.is_empty() => "the GPU's kernels".into(),
-            true => "the workers' kernels".into(),
-            false => kernels::words(target.kernels),
-        };
         Holds {
             level,
             means: match level {
                 Exactness::Exact => report.map(|r| r.means()),
                 Exactness::Fast => None,
             },
-            kernels,
+            kernels: kernels::called(args, target.kernels),
         }
     }
 

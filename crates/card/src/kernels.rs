@@ -4,7 +4,8 @@ use std::sync::{Once, OnceLock};
 
 use card_llama::{Kernels, card_kernels};
 
-use crate::args::KernelsArg;
+use crate::args::{KernelsArg, ModelArgs};
+use crate::devices;
 
 /// The instruction set that the own kernels use here; `None`, and once a line in the log, if
 /// they cannot be used.
@@ -44,8 +45,8 @@ fn of(asked: KernelsArg, available: bool, exact: bool, elsewhere: bool) -> Vec<K
 }
 
 /// The layout for a model that is not measured.
-pub fn preferred(asked: KernelsArg) -> Kernels {
-    let all = layouts(asked, false, false);
+pub fn preferred(asked: KernelsArg, elsewhere: bool) -> Kernels {
+    let all = layouts(asked, false, elsewhere);
     all.first().copied().unwrap_or(Kernels::Ggml)
 }
 
@@ -56,6 +57,15 @@ pub fn words(kernels: Kernels) -> String {
         (Kernels::Card, None) => "own kernels".into(),
         (Kernels::Ggml, _) => "ggml's kernels".into(),
         (Kernels::GgmlPlain, _) => "ggml's kernels, weights not repacked".into(),
+    }
+}
+
+/// What people call what computes a target that is loaded for `args` like this.
+pub fn called(args: &ModelArgs, kernels: Kernels) -> String {
+    match (devices::target_elsewhere(args), args.rpc.is_empty()) {
+        (true, true) => "the GPU's kernels".into(),
+        (true, false) => "the workers' kernels".into(),
+        (false, _) => words(kernels),
     }
 }
 

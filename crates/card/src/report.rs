@@ -11,6 +11,7 @@ use card_engine::selftest::{Exactness, Means, Report};
 use card_llama::Kernels;
 
 use crate::args::{KernelsArg, SelftestArgs};
+use crate::devices;
 use crate::holds::Holds;
 use crate::kernels;
 use crate::loader;
@@ -155,6 +156,7 @@ impl Tested {
 pub fn selftest(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let own = || kernels::own().is_some();
     let layouts = match args.model.kernels {
+        KernelsArg::Auto if devices::target_elsewhere(&args.model) => vec![Kernels::Ggml],
         KernelsArg::Auto if own() => vec![Kernels::Card, Kernels::Ggml, Kernels::GgmlPlain],
         KernelsArg::Card if own() => vec![Kernels::Card],
         KernelsArg::Card => bail!("card's own kernels cannot be used here; -v says why"),
@@ -186,14 +188,19 @@ pub fn selftest(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> 
         println!("{}", serde_json::to_string_pretty(&json)?);
         return Ok(ExitCode::SUCCESS);
     }
+    let words = |t: &Tested| kernels::called(&args.model, t.kernels);
     for t in &tested {
-        println!("{} — {}", t.info.description, kernels::words(t.kernels));
+        println!("{} — {}", t.info.description, words(t));
         print_report(&t.report);
     }
     println!("tokens/s with 4 of 5 candidates right, if the text has to be plain decoding's:");
     for t in &tested {
-        let words = kernels::words(t.kernels);
-        println!("  {words:38} {:7.1}  {}", t.promise(), t.report.means());
+        println!(
+            "  {:38} {:7.1}  {}",
+            words(t),
+            t.promise(),
+            t.report.means()
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

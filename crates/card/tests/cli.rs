@@ -193,6 +193,26 @@ fn every_mode_writes_the_same() {
 }
 
 #[test]
+fn a_self_test_shows_each_kind_of_kernels() {
+    let test = |more: &[&str]| {
+        let mut command = card();
+        command.args(["selftest", "-m", "smol", "--kernels", "ggml"]);
+        let output = command.args(more).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&test(&["--json"])).unwrap();
+    for (found, kernels) in json.as_array().unwrap().iter().zip(["ggml", "ggmlplain"]) {
+        assert_eq!(found["kernels"], kernels);
+        assert!(found["report"]["prompts"].is_boolean() && found["means"].is_string());
+    }
+    let said = test(&[]);
+    assert_eq!(said.matches("  exact: ").count(), 2, "{said}");
+    let lines = said.lines().filter(|l| l.starts_with("  ggml's kernels"));
+    assert_eq!(lines.count(), 2, "{said}");
+}
+
+#[test]
 fn the_prompt_comes_from_standard_input_too() {
     let mut command = generate(&["-n", "4", "--mode", "plain", "-q"]);
     let mut child = command
