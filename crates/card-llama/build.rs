@@ -1,10 +1,12 @@
 //! Builds the C++ that keeps llama.cpp's exceptions on its own side (see `src/shim.cpp`).
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), String> {
     println!("cargo:rerun-if-changed=src/shim.cpp");
+    println!("cargo:rerun-if-changed=src/kernels.cpp");
     println!("cargo:rerun-if-changed=build.rs");
     let mut build = cc::Build::new();
     build
@@ -12,7 +14,17 @@ fn main() -> Result<(), String> {
         .std("c++17")
         .pic(true)
         .include(headers()?)
-        .file("src/shim.cpp");
+        .file("src/shim.cpp")
+        .file("src/kernels.cpp");
+    match kernels() {
+        Ok(source) => {
+            build.define("CARD_KERNELS", None).include(source);
+            if env::var_os("CARGO_FEATURE_PORTABLE").is_some() {
+                build.define("CARD_KERNELS_SHARED", None);
+            }
+        }
+        Err(why) => println!("cargo:warning=card's kernels are left out: {why}"),
+    }
     // Without exceptions `catch` would not compile, whatever CXXFLAGS say.
     match env::var("CARGO_CFG_TARGET_ENV").as_deref() {
         Ok("msvc") => build.flag("/EHsc"),
@@ -21,6 +33,59 @@ fn main() -> Result<(), String> {
     build
         .try_compile("card_llama_shim")
         .map_err(|e| format!("cannot compile src/shim.cpp: {e}"))
+}
+
+/// Where the sources of ggml are, if they declare what src/kernels.cpp declares after them.
+fn kernels() -> Result<PathBuf, String> {
+    /// The classes and the struct that are not in ggml's installed headers, without spaces.
+    const DECLARED: [(&str, &[&str]); 3] = [
+        (
+            "ggml-cpu/traits.h",
+            &[
+                "classtensor_traits{public:virtual~tensor_traits();\
+                 virtualboolwork_size(intn_threads,conststructggml_tensor*op,size_t&size)=0;\
+                 virtualboolcompute_forward(structggml_compute_params*params,\
+                 structggml_tensor*op)=0;};",
+                "classextra_buffer_type{public:virtual~extra_buffer_type();\
+                 virtualboolsupports_op(ggml_backend_dev_tdev,conststructggml_tensor*op)=0;\
+                 virtualtensor_traits*get_tensor_traits(conststructggml_tensor*op)=0;};",
+                "std::vector<ggml_backend_buffer_type_t>&\
+                 ggml_backend_cpu_get_extra_buffer_types();",
+            ],
+        ),
+        (
+            "ggml-cpu/ggml-cpu-impl.h",
+            &[
+                "structggml_compute_params{intith,nth;size_twsize;void*wdata;\
+                 structggml_threadpool*threadpool;booluse_ref;};",
+                "voidggml_barrier(structggml_threadpool*tp);",
+            ],
+        ),
+        (
+            "ggml-backend-impl.h",
+            &[
+                "structggml_backend_buffer_type{structggml_backend_buffer_type_iiface;\
+               ggml_backend_dev_tdevice;void*context;};",
+            ],
+        ),
+    ];
+    // CMake notes where it took the sources from.
+    let cache = headers()?.join("../build/CMakeCache.txt");
+    let cache = fs::read_to_string(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
+    let home = cache
+        .lines()
+        .find_map(|l| l.strip_prefix("CMAKE_HOME_DIRECTORY:INTERNAL="));
+    let source = Path::new(home.ok_or("CMake does not say where the sources of ggml are")?);
+    let source = source.join("ggml/src");
+    for (file, texts) in DECLARED {
+        let text = fs::read_to_string(source.join(file)).map_err(|e| format!("{file}: {e}"))?;
+        let code = text.lines().map(|l| l.split("//").next().unwrap_or(""));
+        let code: String = code.flat_map(|l| l.split_whitespace()).collect();
+        if let Some(missing) = texts.iter().find(|t| !code.contains(**t)) {
+            return Err(format!("{file} does not declare: {missing}"));
+        }
+    }
+    Ok(source)
 }
 
 /// Where the headers of the llama.cpp are that this links against: its build installs them.

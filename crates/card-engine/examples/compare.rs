@@ -7,8 +7,10 @@
 //! other, so that a slow minute of the machine hits all of them. `bare` is a loop of
 //! one-token forwards and an argmax, without the engine.
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use card_core::engine::Shapes;
@@ -16,14 +18,10 @@ use card_core::forward::{Forward, KvOp, Logits, Model};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
 use card_core::types::{SequenceId, Token};
-use card_engine::selftest::{self, HEADS};
+use card_engine::selftest::HEADS;
 use card_engine::{Engine, Event, Generate, Options};
-use card_llama::{
-    ChatTemplate, ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Message,
-    on_own_thread,
-};
-
-type Failure = Box<dyn std::error::Error>;
+use card_llama::{Cores, LlamaContext, LlamaModel, LoadOptions, on_own_thread};
+use common::{Failure, Prompter};
 
 /// A contestant: its name and how it runs.
 type Contestant = (&'static str, Option<(Mode, Lanes)>);
@@ -53,14 +51,15 @@ fn main() -> Result<(), Failure> {
     let tokens: u32 = args.next().map_or(Ok(64), |n| n.parse())?;
     let load = |file: &str| LlamaModel::load(Path::new(file), &LoadOptions::default(), &mut |_| {});
     let (target, draft) = (load(&target)?, load(&draft)?);
-    let template = ChatTemplate::of(&target)?;
+    let prompter = Prompter::of(&target)?;
     let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); CONTESTANTS.len()];
     let mut overheads = Vec::new();
-    let (target_report, draft_report) = (measure(&target)?, measure(&draft)?);
-    for line in std::fs::read_to_string(prompts)?.lines().take(count) {
-        let text = prompt_of(line).ok_or("no prompt in a line of the file")?;
-        let rendered = template.render(&[Message::new("user", text)])?;
-        let prompt = target.vocab().tokenize(&rendered, true)?;
+    let lane = cores(Lanes::Shared).0;
+    let test = |model: &LlamaModel| common::self_test(model, &HEADS[..1], &lane);
+    let (target_report, draft_report) = (test(&target)?, test(&draft)?);
+    let prompts = common::prompts(&[PathBuf::from(prompts)])?;
+    for text in prompts.iter().take(count) {
+        let prompt = prompter.tokens(text)?;
         let mut times = Vec::new();
         let mut plain = Vec::new();
         let mut margins = BTreeMap::new();
@@ -124,15 +123,6 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn prompt_of(line: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    let fields = [&value["question"], &value["text"], &value["turns"][0]];
-    fields
-        .into_iter()
-        .find_map(|v| v.as_str())
-        .map(str::to_owned)
-}
-
 fn cores(lanes: Lanes) -> (Cores, Cores) {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     if lanes == Lanes::Shared {
@@ -144,25 +134,8 @@ fn cores(lanes: Lanes) -> (Cores, Cores) {
 }
 
 fn context(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, Failure> {
-    let options = ContextOptions {
-        role: "target",
-        context: 2048,
-        sequences: 1,
-        spare_cells: 512,
-        rows: 256,
-        in_order: false,
-        cores: cores.clone(),
-    };
+    let options = common::options("target", 2048, 1, cores);
     Ok(LlamaContext::new(model, &options)?)
-}
-
-fn measure(model: &LlamaModel) -> Result<selftest::Report, Failure> {
-    let passage = model
-        .vocab()
-        .tokenize(&"one two three four five six. ".repeat(8), false)?;
-    let mut context = context(model, &cores(Lanes::Shared).0)?;
-    let run = || selftest::run(&mut context, &passage[..40], &HEADS[..1], &mut |_, _| {});
-    Ok(on_own_thread(run)?)
 }
 
 /// What the engine did.

@@ -2,7 +2,7 @@
 //!
 //! It sits directly on `llama-cpp-sys-2`, the bindings below `llama-cpp-2`: the safe
 //! wrapper hides what exactness and scheduling need (docs/backend.md). All `unsafe` of the
-//! project is in this crate.
+//! project is in this crate and in `card-kernels`.
 //!
 //! What llama.cpp throws ends in a C++ shim (`shim.cpp`) and comes as an error.
 
@@ -25,6 +25,7 @@ mod cpu;
 mod deadline;
 mod device;
 mod gguf;
+mod kernels;
 mod kv;
 mod log;
 mod model;
@@ -42,6 +43,7 @@ pub use context::{ContextOptions, LlamaContext, on_own_thread};
 pub use cores::Cores;
 pub use cpu::check_cpu;
 pub use device::{Device, devices, system_info};
+pub use kernels::{Kernels, card_kernels};
 pub use model::{LlamaModel, LoadOptions, ModelInfo};
 pub use quantize::{QUANT_TYPES, quantize};
 pub use trim::trim;

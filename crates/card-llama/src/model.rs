@@ -10,6 +10,7 @@ use std::sync::Arc;
 use llama_cpp_sys_2 as sys;
 
 use crate::device::text;
+use crate::kernels::{Alive, Kernels, Offer, card_kernels};
 use crate::trim::{self, Sizes, Trimmed};
 use crate::{LlamaError, Vocab, device, log, rpc, shim};
 
@@ -26,9 +27,9 @@ pub struct LoadOptions {
     /// Machines that take a part of the layers, as `HOST:PORT`, before the devices here
     /// (see [`crate::rpc`]).
     pub workers: Vec<String>,
-    /// Whether weights may be repacked for faster kernels. Repacked weights use other
-    /// kernels from some row counts on, so exactness may ask to go without.
-    pub repack: bool,
+    /// Whose kernels the weights are laid out for. [`Kernels::Card`] become ggml's where they
+    /// cannot be used.
+    pub kernels: Kernels,
 }
 
 impl Default for LoadOptions {
@@ -37,7 +38,7 @@ impl Default for LoadOptions {
             gpu_layers: None,
             devices: Vec::new(),
             workers: Vec::new(),
-            repack: true,
+            kernels: Kernels::Card,
         }
     }
 }
@@ -78,6 +79,8 @@ impl Drop for Handle {
 #[derive(Clone)]
 pub struct LlamaModel {
     pub(crate) handle: Arc<Handle>,
+    /// If its weights are laid out for card's kernels.
+    kernels: Option<Arc<Alive>>,
     /// If it has logits for a part of its vocabulary only (see [`crate::trim()`]).
     pub(crate) trimmed: Option<Arc<Trimmed>>,
     path: PathBuf,
@@ -94,6 +97,8 @@ impl LlamaModel {
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, LlamaError> {
         log::start();
+        // Before the first model: ggml copies its list of kernels then.
+        let _ = card_kernels();
         check_magic(path)?;
         let shown = path.display().to_string();
         let c_path = c_path(path)?;
@@ -120,7 +125,9 @@ impl LlamaModel {
         if chosen {
             params.devices = devices.as_mut_ptr();
         }
-        params.use_extra_bufts = options.repack;
+        params.use_extra_bufts = options.kernels != Kernels::GgmlPlain;
+        let card = options.kernels == Kernels::Card && use_card();
+        let _offer = Offer::new(card);
         let mut report: &mut dyn FnMut(f32) = progress;
         params.progress_callback = Some(on_progress);
         params.progress_callback_user_data = (&raw mut report).cast();
@@ -156,6 +163,7 @@ impl LlamaModel {
         }
         let mut model = LlamaModel {
             handle,
+            kernels: card.then(|| Arc::new(Alive::new())),
             trimmed: None,
             path: path.to_owned(),
         };
@@ -168,6 +176,11 @@ impl LlamaModel {
             return Err(no_texts(path));
         }
         Ok(model)
+    }
+
+    /// Whether its weights are laid out for card's kernels (those of them that are on a CPU).
+    pub fn has_card_kernels(&self) -> bool {
+        self.kernels.is_some()
     }
 
     fn sizes(&self) -> Sizes {
@@ -268,6 +281,18 @@ impl LlamaModel {
             unsafe { shim::llama_model_chat_template(self.handle.0.as_ptr(), std::ptr::null()) };
         let p = p.ok()?;
         (!p.is_null()).then(|| text(p))
+    }
+}
+
+/// Whether card's kernels can be used; says once why not.
+fn use_card() -> bool {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    match card_kernels() {
+        Ok(_) => true,
+        Err(why) => {
+            SAID.call_once(|| tracing::warn!("ggml's kernels are used, not card's: {why}"));
+            false
+        }
     }
 }
 

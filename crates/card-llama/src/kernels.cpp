@@ -1,0 +1,520 @@
+// Card's kernels as one of ggml's extra CPU buffer types, as ggml's own repacked weights are.
+//
+// ggml asks each type in its list for every operation, first by whose memory the weights lie
+// in, and every thread of its pool then calls `compute_forward`. So nothing is scheduled anew:
+// only the arithmetic is ours. src/kernels.rs has the other side.
+//
+// Two classes and a struct of ggml are not in its installed headers. They are declared here as
+// ggml declares them; build.rs compares the texts, and without a match (or a symbol that is
+// missing) CARD_KERNELS is not defined and ggml's kernels are used.
+
+#include "ggml-backend.h"
+#include "ggml-cpu.h"
+#include "ggml.h"
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#ifdef CARD_KERNELS
+#include "ggml-backend-impl.h"
+#ifdef CARD_KERNELS_SHARED
+#include <dlfcn.h>
+#endif
+#endif
+
+extern "C" {
+
+// src/kernels.rs has the same structs.
+struct card_product {
+    std::uint32_t type;
+    std::int64_t width, height;
+    const void * weights;
+    const void * from;
+    std::size_t from_strides[3];
+    void * to;
+    std::size_t to_strides[3];
+    std::int64_t columns[3];
+    // 1 if all columns go to the same matrix.
+    std::int64_t matrices;
+    // So many columns of the second number share a matrix; 0 if `ids` says which.
+    std::int64_t repeat;
+    const void * ids;
+    std::size_t id_strides[2];
+};
+
+struct card_attention {
+    const void * q;
+    std::size_t q_strides[3];
+    std::int64_t q_size[4];
+    const void * k;
+    std::size_t k_strides[3];
+    std::int64_t k_size[4];
+    const void * v;
+    std::size_t v_strides[3];
+    std::int64_t v_size[4];
+    std::uint32_t k_type, v_type;
+    const void * mask;
+    std::size_t mask_strides[3];
+    std::int64_t mask_size[2];
+    const void * sinks;
+    float scale, max_bias, softcap;
+    void * to;
+};
+
+using card_barrier = void (*)(void * pool);
+
+std::size_t card_matrix_bytes(std::uint32_t type, std::int64_t width, std::int64_t height);
+void card_matrix_pack(std::uint32_t type, std::int64_t width, std::int64_t height,
+                      const void * file, void * packed);
+void card_matrix_unpack(std::uint32_t type, std::int64_t width, std::int64_t height,
+                        const void * packed, void * file);
+std::size_t card_product_work(const card_product * product);
+void card_product_run(const card_product * product, int thread, int threads,
+                      card_barrier barrier, void * pool, void * work);
+// 0 if it cannot be done here.
+std::size_t card_attention_work(const card_attention * attention, int threads);
+void card_attention_run(const card_attention * attention, int thread, int threads,
+                        card_barrier barrier, void * pool, void * work);
+
+}
+
+#ifdef CARD_KERNELS
+
+// ggml-cpu-impl.h
+struct ggml_compute_params {
+    int ith, nth;
+    std::size_t wsize;
+    void * wdata;
+    struct ggml_threadpool * threadpool;
+    bool use_ref;
+};
+
+namespace {
+
+// ggml::cpu::tensor_traits and ggml::cpu::extra_buffer_type of traits.h: classes with the same
+// virtual functions in the same order, which is all that ggml knows of them.
+class tensor_traits {
+  public:
+    virtual ~tensor_traits() {}
+    virtual bool work_size(int n_threads, const struct ggml_tensor * op, size_t & size)        = 0;
+    virtual bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) = 0;
+};
+
+class extra_buffer_type {
+  public:
+    virtual ~extra_buffer_type() {}
+    virtual bool            supports_op(ggml_backend_dev_t dev, const struct ggml_tensor * op) = 0;
+    virtual tensor_traits * get_tensor_traits(const struct ggml_tensor * op)                   = 0;
+};
+
+using buffer_types = std::vector<ggml_backend_buffer_type_t>;
+
+// Functions of ggml-cpu that no header declares.
+buffer_types & (*extra_buffer_types)()                 = nullptr;
+void (*pool_barrier)(struct ggml_threadpool * threads) = nullptr;
+
+// Whether weights of the model that this thread loads may be laid out for these kernels.
+thread_local bool offered = false;
+// Whether attention is done here, for the whole process.
+std::atomic<bool> attention_on{false};
+// How often a thread was asked to multiply: what the check at the start looks at.
+std::atomic<unsigned> calls{0};
+
+void barrier(void * pool) {
+    pool_barrier(static_cast<struct ggml_threadpool *>(pool));
+}
+
+ggml_backend_buffer_type_t buffer_type();
+
+bool is_ours(const struct ggml_tensor * t) {
+    return t != nullptr && t->buffer != nullptr && t->buffer->buft == buffer_type();
+}
+
+// Says what the operation is in numbers, or that it cannot be done here.
+bool product_of(const struct ggml_tensor * op, card_product & p) {
+    const struct ggml_tensor * w = op->src[0];
+    const struct ggml_tensor * x = op->src[1];
+    if (w == nullptr || x == nullptr || x->type != GGML_TYPE_F32 || op->type != GGML_TYPE_F32 ||
+        x->nb[0] != sizeof(float) || op->nb[0] != sizeof(float) || w->ne[3] != 1 ||
+        w->view_src != nullptr || card_matrix_bytes(w->type, w->ne[0], w->ne[1]) == 0) {
+        return false;
+    }
+    p         = {};
+    p.type    = w->type;
+    p.width   = w->ne[0];
+    p.height  = w->ne[1];
+    p.weights = w->data;
+    p.from    = x->data;
+    p.to      = op->data;
+    for (int i = 0; i < 3; ++i) {
+        p.from_strides[i] = x->nb[i + 1];
+        p.to_strides[i]   = op->nb[i + 1];
+        p.columns[i]      = x->ne[i + 1];
+    }
+    p.matrices = w->ne[2];
+    p.repeat   = 1;
+    if (op->op == GGML_OP_MUL_MAT) {
+        if (p.matrices > 1) {
+            p.repeat = x->ne[2] / w->ne[2];
+            return x->ne[3] == 1 && p.repeat * w->ne[2] == x->ne[2];
+        }
+        return true;
+    }
+    const struct ggml_tensor * ids = op->src[2];
+    if (op->op != GGML_OP_MUL_MAT_ID || ids == nullptr || ids->type != GGML_TYPE_I32 ||
+        ids->ne[2] != 1 || x->ne[3] != 1 || x->ne[2] != ids->ne[1] ||
+        (x->ne[1] != 1 && x->ne[1] != ids->ne[0])) {
+        return false;
+    }
+    if (x->ne[1] == 1) {
+        p.from_strides[0] = 0;
+    }
+    p.columns[0]    = ids->ne[0];
+    p.columns[1]    = ids->ne[1];
+    p.repeat        = 0;
+    p.ids           = ids->data;
+    p.id_strides[0] = ids->nb[0];
+    p.id_strides[1] = ids->nb[1];
+    return true;
+}
+
+class product_traits : public tensor_traits {
+  public:
+    bool work_size(int, const struct ggml_tensor * op, size_t & size) override {
+        card_product p;
+        if (!product_of(op, p)) {
+            return false;
+        }
+        size = card_product_work(&p);
+        return true;
+    }
+
+    bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) override {
+        card_product p;
+        if (!product_of(op, p)) {
+            return false;
+        }
+        calls.fetch_add(1, std::memory_order_relaxed);
+        card_product_run(&p, params->ith, params->nth, barrier, params->threadpool, params->wdata);
+        return true;
+    }
+};
+
+bool attention_of(const struct ggml_tensor * op, card_attention & a) {
+    const struct ggml_tensor * q     = op->src[0];
+    const struct ggml_tensor * k     = op->src[1];
+    const struct ggml_tensor * v     = op->src[2];
+    const struct ggml_tensor * mask  = op->src[3];
+    const struct ggml_tensor * sinks = op->src[4];
+    const auto is_host = [](const struct ggml_tensor * t) {
+        return t->buffer == nullptr || ggml_backend_buffer_is_host(t->buffer);
+    };
+    if (q->type != GGML_TYPE_F32 || op->type != GGML_TYPE_F32 || q->nb[0] != sizeof(float) ||
+        k->nb[0] != ggml_type_size(k->type) || v->nb[0] != ggml_type_size(v->type) ||
+        !ggml_is_contiguous(op) || !is_host(q) || !is_host(k) || !is_host(v)) {
+        return false;
+    }
+    if (mask != nullptr && (mask->type != GGML_TYPE_F16 || mask->nb[0] != 2)) {
+        return false;
+    }
+    a        = {};
+    a.q      = q->data;
+    a.k      = k->data;
+    a.v      = v->data;
+    a.k_type = k->type;
+    a.v_type = v->type;
+    for (int i = 0; i < 3; ++i) {
+        a.q_strides[i] = q->nb[i + 1];
+        a.k_strides[i] = k->nb[i + 1];
+        a.v_strides[i] = v->nb[i + 1];
+    }
+    for (int i = 0; i < 4; ++i) {
+        a.q_size[i] = q->ne[i];
+        a.k_size[i] = k->ne[i];
+        a.v_size[i] = v->ne[i];
+    }
+    if (mask != nullptr) {
+        a.mask = mask->data;
+        for (int i = 0; i < 3; ++i) {
+            a.mask_strides[i] = mask->nb[i + 1];
+        }
+        a.mask_size[0] = mask->ne[2];
+        a.mask_size[1] = mask->ne[3];
+    }
+    a.sinks = sinks == nullptr ? nullptr : sinks->data;
+    std::memcpy(&a.scale, op->op_params, sizeof(float));
+    std::memcpy(&a.max_bias, reinterpret_cast<const float *>(op->op_params) + 1, sizeof(float));
+    std::memcpy(&a.softcap, reinterpret_cast<const float *>(op->op_params) + 2, sizeof(float));
+    a.to = op->data;
+    return true;
+}
+
+class attention_traits : public tensor_traits {
+  public:
+    bool work_size(int n_threads, const struct ggml_tensor * op, size_t & size) override {
+        card_attention a;
+        const size_t needed = attention_of(op, a) ? card_attention_work(&a, n_threads) : 0;
+        if (needed == 0) {
+            return false;
+        }
+        size = needed;
+        return true;
+    }
+
+    bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) override {
+        card_attention a;
+        if (!attention_of(op, a)) {
+            return false;
+        }
+        const size_t needed = card_attention_work(&a, params->nth);
+        if (needed == 0 || needed > params->wsize) {
+            return false;
+        }
+        card_attention_run(&a, params->ith, params->nth, barrier, params->threadpool,
+                           params->wdata);
+        return true;
+    }
+};
+
+class card_buffer_type : public extra_buffer_type {
+  public:
+    bool supports_op(ggml_backend_dev_t, const struct ggml_tensor * op) override {
+        if ((op->op != GGML_OP_MUL_MAT && op->op != GGML_OP_MUL_MAT_ID) || !is_ours(op->src[0])) {
+            return false;
+        }
+        // llama.cpp asks with an empty buffer whether weights may be put here.
+        if (op->src[0]->buffer->size == 0 && !offered) {
+            return false;
+        }
+        const struct ggml_tensor * x = op->src[1];
+        if (x->buffer != nullptr && !ggml_backend_buft_is_host(x->buffer->buft)) {
+            return false;
+        }
+        card_product p;
+        return product_of(op, p);
+    }
+
+    tensor_traits * get_tensor_traits(const struct ggml_tensor * op) override {
+        if (op->op == GGML_OP_MUL_MAT || op->op == GGML_OP_MUL_MAT_ID) {
+            return is_ours(op->src[0]) ? &product : nullptr;
+        }
+        if (op->op == GGML_OP_FLASH_ATTN_EXT && attention_on.load(std::memory_order_relaxed)) {
+            return &attention;
+        }
+        return nullptr;
+    }
+
+  private:
+    product_traits product;
+    attention_traits attention;
+};
+
+const char * get_name(ggml_backend_buffer_type_t) {
+    return "CPU_CARD";
+}
+
+std::int64_t matrices(const struct ggml_tensor * t) {
+    return t->ne[2] * t->ne[3];
+}
+
+void set_tensor(ggml_backend_buffer_t, struct ggml_tensor * t, const void * data, size_t offset,
+                size_t size) {
+    GGML_ASSERT(offset == 0 && size == ggml_nbytes(t));
+    const size_t packed = card_matrix_bytes(t->type, t->ne[0], t->ne[1]);
+    const auto * from   = static_cast<const char *>(data);
+    auto * to           = static_cast<char *>(t->data);
+    for (std::int64_t i = 0; i < matrices(t); ++i) {
+        card_matrix_pack(t->type, t->ne[0], t->ne[1], from + i * t->nb[2], to + i * packed);
+    }
+}
+
+void get_tensor(ggml_backend_buffer_t, const struct ggml_tensor * t, void * data, size_t offset,
+                size_t size) {
+    const size_t packed = card_matrix_bytes(t->type, t->ne[0], t->ne[1]);
+    std::vector<char> whole(ggml_nbytes(t));
+    const auto * from = static_cast<const char *>(t->data);
+    for (std::int64_t i = 0; i < matrices(t); ++i) {
+        card_matrix_unpack(t->type, t->ne[0], t->ne[1], from + i * packed,
+                           whole.data() + i * t->nb[2]);
+    }
+    GGML_ASSERT(offset + size <= whole.size());
+    std::memcpy(data, whole.data() + offset, size);
+}
+
+ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
+    ggml_backend_buffer_t buffer =
+        ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
+    if (buffer == nullptr) {
+        return nullptr;
+    }
+    buffer->buft              = type;
+    buffer->iface.init_tensor = nullptr;
+    buffer->iface.set_tensor  = set_tensor;
+    buffer->iface.get_tensor  = get_tensor;
+    buffer->iface.cpy_tensor  = nullptr;
+    return buffer;
+}
+
+size_t get_alignment(ggml_backend_buffer_type_t) {
+    return 64;
+}
+
+size_t get_alloc_size(ggml_backend_buffer_type_t, const struct ggml_tensor * t) {
+    const size_t packed = card_matrix_bytes(t->type, t->ne[0], t->ne[1]) * matrices(t);
+    return packed > ggml_nbytes(t) ? packed : ggml_nbytes(t);
+}
+
+ggml_backend_buffer_type_t buffer_type() {
+    static card_buffer_type context;
+    static struct ggml_backend_buffer_type type = [] {
+        struct ggml_backend_buffer_type t = {};
+        t.iface.get_name                  = get_name;
+        t.iface.alloc_buffer              = alloc_buffer;
+        t.iface.get_alignment             = get_alignment;
+        t.iface.get_alloc_size            = get_alloc_size;
+        t.device  = ggml_backend_reg_dev_get(ggml_backend_dev_backend_reg(
+                        ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)), 0);
+        t.context = static_cast<extra_buffer_type *>(&context);
+        return t;
+    }();
+    return &type;
+}
+
+// Multiplies a small matrix through ggml, with two threads. Returns whether both were asked.
+bool check(float * outputs, const void * file, const float * column, std::uint32_t type,
+           std::int64_t width, std::int64_t height) {
+    ggml_backend_t backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr);
+    if (backend == nullptr) {
+        return false;
+    }
+    const auto reg     = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
+    const auto threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_set_n_threads"));
+    if (threads != nullptr) {
+        threads(backend, 2);
+    }
+    const struct ggml_init_params params = {16 * ggml_tensor_overhead() + ggml_graph_overhead(),
+                                            nullptr, true};
+    struct ggml_context * weights = ggml_init(params);
+    struct ggml_context * rest    = ggml_init(params);
+    struct ggml_tensor * w =
+        ggml_new_tensor_2d(weights, static_cast<ggml_type>(type), width, height);
+    struct ggml_tensor * x = ggml_new_tensor_2d(rest, GGML_TYPE_F32, width, 1);
+    struct ggml_tensor * y = ggml_mul_mat(rest, w, x);
+    struct ggml_cgraph * graph = ggml_new_graph(rest);
+    ggml_build_forward_expand(graph, y);
+    ggml_backend_buffer_t w_memory =
+        ggml_backend_alloc_ctx_tensors_from_buft(weights, buffer_type());
+    ggml_backend_buffer_t memory = ggml_backend_alloc_ctx_tensors(rest, backend);
+    bool done                    = false;
+    if (w_memory != nullptr && memory != nullptr) {
+        ggml_backend_tensor_set(w, file, 0, ggml_nbytes(w));
+        std::vector<char> back(ggml_nbytes(w));
+        ggml_backend_tensor_get(w, back.data(), 0, back.size());
+        ggml_backend_tensor_set(x, column, 0, ggml_nbytes(x));
+        const unsigned before = calls.load();
+        done = ggml_backend_graph_compute(backend, graph) == GGML_STATUS_SUCCESS &&
+               calls.load() - before == (threads != nullptr ? 2 : 1) * 1u &&
+               std::memcmp(back.data(), file, back.size()) == 0;
+        if (!done && threads == nullptr) {
+            done = calls.load() != before;
+        }
+        ggml_backend_tensor_get(y, outputs, 0, ggml_nbytes(y));
+    }
+    ggml_backend_buffer_free(memory);
+    ggml_backend_buffer_free(w_memory);
+    ggml_free(rest);
+    ggml_free(weights);
+    ggml_backend_free(backend);
+    return done;
+}
+
+}
+
+#ifndef CARD_KERNELS_SHARED
+// Defined in ggml-cpu.cpp and ggml-cpu.c.
+std::vector<ggml_backend_buffer_type_t> & ggml_backend_cpu_get_extra_buffer_types();
+extern "C" void ggml_barrier(struct ggml_threadpool * tp);
+#endif
+
+#endif
+
+extern "C" {
+
+// Puts the kernels first in ggml's list. 0, or what is missing: 1 this build has none, 2 there
+// is no CPU backend, 3 it hides its list, 4 the list was read before.
+int card_kernels_register() {
+#ifndef CARD_KERNELS
+    return 1;
+#else
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    if (cpu == nullptr) {
+        return 2;
+    }
+#ifdef CARD_KERNELS_SHARED
+    // ggml-cpu is a library of its own, loaded when the program started: its functions are
+    // looked up there.
+    void * known = ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
+                                                     "ggml_backend_dev_get_extra_bufts");
+    Dl_info info;
+    if (known == nullptr || dladdr(known, &info) == 0) {
+        return 3;
+    }
+    void * library = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+    if (library == nullptr) {
+        return 3;
+    }
+    extra_buffer_types = reinterpret_cast<buffer_types & (*)()>(
+        dlsym(library, "_Z39ggml_backend_cpu_get_extra_buffer_typesv"));
+    pool_barrier = reinterpret_cast<void (*)(struct ggml_threadpool *)>(
+        dlsym(library, "ggml_barrier"));
+    if (extra_buffer_types == nullptr || pool_barrier == nullptr) {
+        return 3;
+    }
+#else
+    extra_buffer_types = ggml_backend_cpu_get_extra_buffer_types;
+    pool_barrier       = ggml_barrier;
+#endif
+    buffer_types & types = extra_buffer_types();
+    types.insert(types.begin(), buffer_type());
+    // llama.cpp's loader gets a copy of the list, made when it first asks.
+    const auto copy = reinterpret_cast<ggml_backend_dev_get_extra_bufts_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
+                                          "ggml_backend_dev_get_extra_bufts"));
+    return copy != nullptr && copy(cpu)[0] == buffer_type() ? 0 : 4;
+#endif
+}
+
+// Multiplies through ggml; see `check`.
+bool card_kernels_check(float * outputs, const void * file, const float * column,
+                        std::uint32_t type, std::int64_t width, std::int64_t height) {
+#ifdef CARD_KERNELS
+    return check(outputs, file, column, type, width, height);
+#else
+    (void) outputs, (void) file, (void) column, (void) type, (void) width, (void) height;
+    return false;
+#endif
+}
+
+// Whether the model that this thread loads may use the kernels.
+void card_kernels_offer(bool offer) {
+#ifdef CARD_KERNELS
+    offered = offer;
+#else
+    (void) offer;
+#endif
+}
+
+// Whether attention is done by the kernels.
+void card_kernels_attention(bool on) {
+#ifdef CARD_KERNELS
+    attention_on.store(on);
+#else
+    (void) on;
+#endif
+}
+
+}

@@ -1,0 +1,327 @@
+//! Card's own matrix kernels in place of ggml's (see `src/kernels.cpp`, crate `card-kernels`).
+
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use card_kernels::{Experts, Isa, Kind, Layout, Product, Strides};
+use serde::{Deserialize, Serialize};
+
+/// Whose matrix kernels a model's weights are laid out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernels {
+    /// Those of the crate `card-kernels`: the same bits for every shape of forward.
+    Card,
+    /// ggml's, with weights repacked for them.
+    Ggml,
+    /// ggml's, with weights as the file has them.
+    GgmlPlain,
+}
+
+/// Why card's kernels cannot be used here; `Ok` says by what instruction set they run.
+///
+/// The first call registers them with ggml and multiplies a small matrix, to see that ggml
+/// asks them and that they are right.
+///
+/// # Errors
+/// If this build has none (see docs/build.md), the processor is too old, or the check failed.
+pub fn card_kernels() -> Result<&'static str, String> {
+    static FOUND: OnceLock<Result<String, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        crate::log::start();
+        register().map(|()| isa().to_string())
+    });
+    found.as_deref().map_err(Clone::clone)
+}
+
+/// The instruction set: the best one here, or the one that `CARD_ISA` names (for measuring).
+fn isa() -> Isa {
+    static ISA: OnceLock<Isa> = OnceLock::new();
+    *ISA.get_or_init(|| {
+        let wanted = std::env::var("CARD_ISA").ok();
+        let all = Isa::available().into_iter();
+        let named = |isa: &Isa| wanted.as_deref() == Some(format!("{isa:?}").as_str());
+        all.clone()
+            .find(named)
+            .or(all.last())
+            .unwrap_or(Isa::Portable)
+    })
+}
+
+fn register() -> Result<(), String> {
+    if isa() == Isa::Portable {
+        return Err("this processor has none of AVX2, AVX-512 VNNI and NEON dot product".into());
+    }
+    // SAFETY: called once, before any model is loaded: `LlamaModel::load` begins with it.
+    let code = unsafe { card_kernels_register() };
+    match code {
+        0 => {}
+        1 => return Err("this build has none (docs/build.md)".into()),
+        2 => return Err("llama.cpp has no CPU backend".into()),
+        3 => return Err("this build of ggml keeps the list of its kernels to itself".into()),
+        _ => return Err("a model was loaded before they were registered".into()),
+    }
+    check()
+}
+
+/// Multiplies a matrix through ggml and without it, and compares the bits.
+fn check() -> Result<(), String> {
+    const WIDTH: usize = 512;
+    const HEIGHT: usize = 72;
+    let kind = Kind::Q8_0;
+    let layout = Layout::new(kind, isa().rows(), WIDTH, HEIGHT).ok_or("no layout")?;
+    let mut file = Vec::new();
+    for block in 0..WIDTH / 32 * HEIGHT {
+        file.extend([0x00, 0x2c + (block % 3) as u8]);
+        file.extend((0..32).map(|i| (block * 7 + i * 29) as u8));
+    }
+    let column: Vec<f32> = (0..WIDTH).map(|i| (i as f32 * 0.37).sin()).collect();
+    let mut through = vec![0f32; HEIGHT];
+    // SAFETY: the arrays have the sizes that the numbers say.
+    let asked = unsafe {
+        card_kernels_check(
+            through.as_mut_ptr(),
+            file.as_ptr().cast(),
+            column.as_ptr(),
+            kind as u32,
+            WIDTH as i64,
+            HEIGHT as i64,
+        )
+    };
+    if !asked {
+        return Err("ggml did not ask for them".into());
+    }
+    let mut packed = vec![0u8; layout.bytes()];
+    layout.pack(&file, &mut packed);
+    let mut direct = vec![0f32; HEIGHT];
+    let product = Product {
+        layout,
+        weights: packed.as_ptr(),
+        from: column.as_ptr().cast(),
+        from_strides: Strides([0; 3]),
+        to: direct.as_mut_ptr().cast(),
+        to_strides: Strides([0; 3]),
+        columns: [1; 3],
+        experts: None,
+    };
+    let mut work = vec![0u8; product.work_bytes()];
+    // SAFETY: everything lives to the end of this function, and the processor has `isa`.
+    unsafe { product.run(isa(), 0, 1, &|| {}, work.as_mut_ptr()) };
+    let same = through.iter().zip(&direct);
+    match same.clone().all(|(a, b)| a.to_bits() == b.to_bits()) {
+        true => Ok(()),
+        false => Err("their check gave another result".into()),
+    }
+}
+
+/// Lets the models that this thread loads use the kernels, until it is dropped.
+pub(crate) struct Offer;
+
+impl Offer {
+    pub(crate) fn new(offer: bool) -> Offer {
+        // SAFETY: sets a variable of this thread.
+        unsafe { card_kernels_offer(offer) };
+        Offer
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { card_kernels_offer(false) };
+    }
+}
+
+/// Models alive that were loaded for the kernels.
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// A model that was loaded for the kernels: while there is one, attention is theirs too.
+#[derive(Debug)]
+pub(crate) struct Alive;
+
+impl Alive {
+    pub(crate) fn new() -> Alive {
+        ALIVE.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: sets an atomic variable.
+        unsafe { card_kernels_attention(true) };
+        Alive
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if ALIVE.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // SAFETY: as above.
+            unsafe { card_kernels_attention(false) };
+        }
+    }
+}
+
+unsafe extern "C" {
+    fn card_kernels_register() -> c_int;
+    fn card_kernels_check(
+        outputs: *mut f32,
+        file: *const c_void,
+        column: *const f32,
+        kind: u32,
+        width: i64,
+        height: i64,
+    ) -> bool;
+    fn card_kernels_offer(offer: bool);
+    fn card_kernels_attention(on: bool);
+}
+
+/// A product in the numbers of `src/kernels.cpp`.
+#[repr(C)]
+pub(crate) struct CProduct {
+    kind: u32,
+    width: i64,
+    height: i64,
+    weights: *const u8,
+    from: *const u8,
+    from_strides: [usize; 3],
+    to: *mut u8,
+    to_strides: [usize; 3],
+    columns: [i64; 3],
+    matrices: i64,
+    repeat: i64,
+    ids: *const u8,
+    id_strides: [usize; 2],
+}
+
+/// The layout of a matrix, if the kernels have its type.
+fn layout(kind: u32, width: i64, height: i64) -> Option<Layout> {
+    let kind = Kind::from_ggml(kind)?;
+    let size = |n: i64| usize::try_from(n).ok();
+    Layout::new(kind, isa().rows(), size(width)?, size(height)?)
+}
+
+impl CProduct {
+    fn product(&self) -> Option<Product> {
+        let experts = match (self.matrices, self.repeat) {
+            (1, 1) => None,
+            (count, 0) => Some(Experts::Chosen {
+                count: count as usize,
+                ids: self.ids,
+                strides: self.id_strides,
+            }),
+            (count, repeat) => Some(Experts::InTurn {
+                count: count as usize,
+                repeat: repeat as usize,
+            }),
+        };
+        Some(Product {
+            layout: layout(self.kind, self.width, self.height)?,
+            weights: self.weights,
+            from: self.from,
+            from_strides: Strides(self.from_strides),
+            to: self.to,
+            to_strides: Strides(self.to_strides),
+            columns: self.columns.map(|n| n as usize),
+            experts,
+        })
+    }
+}
+
+/// Bytes of a matrix laid out; 0 if the kernels do not have its type.
+#[unsafe(no_mangle)]
+extern "C" fn card_matrix_bytes(kind: u32, width: i64, height: i64) -> usize {
+    layout(kind, width, height).map_or(0, |l| l.bytes())
+}
+
+/// # Safety
+/// `file` and `packed` have the bytes of a matrix of this type and size.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn card_matrix_pack(
+    kind: u32,
+    width: i64,
+    height: i64,
+    file: *const u8,
+    packed: *mut u8,
+) {
+    if let Some(l) = layout(kind, width, height) {
+        // SAFETY: the caller's.
+        let (file, packed) = unsafe {
+            (
+                std::slice::from_raw_parts(file, l.file_row() * l.height),
+                std::slice::from_raw_parts_mut(packed, l.bytes()),
+            )
+        };
+        l.pack(file, packed);
+    }
+}
+
+/// # Safety
+/// As for [`card_matrix_pack`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn card_matrix_unpack(
+    kind: u32,
+    width: i64,
+    height: i64,
+    packed: *const u8,
+    file: *mut u8,
+) {
+    if let Some(l) = layout(kind, width, height) {
+        // SAFETY: the caller's.
+        let (packed, file) = unsafe {
+            (
+                std::slice::from_raw_parts(packed, l.bytes()),
+                std::slice::from_raw_parts_mut(file, l.file_row() * l.height),
+            )
+        };
+        l.unpack(packed, file);
+    }
+}
+
+/// # Safety
+/// `product` points to a product.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn card_product_work(product: *const CProduct) -> usize {
+    // SAFETY: the caller's.
+    let product = unsafe { &*product };
+    product.product().map_or(0, |p| p.work_bytes())
+}
+
+/// # Safety
+/// As for [`Product::run`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn card_product_run(
+    product: *const CProduct,
+    thread: c_int,
+    threads: c_int,
+    barrier: unsafe extern "C" fn(*mut c_void),
+    pool: *mut c_void,
+    work: *mut u8,
+) {
+    // SAFETY: the caller's.
+    let product = unsafe { &*product };
+    // SAFETY: the pool outlives the operation.
+    let wait = || unsafe { barrier(pool) };
+    if let Some(product) = product.product() {
+        // SAFETY: ggml's tensors are as they say, and its threads all come here.
+        unsafe { product.run(isa(), thread as usize, threads as usize, &wait, work) };
+    }
+}
+
+/// What `src/kernels.cpp` says of an attention; nothing is done here yet.
+#[repr(C)]
+pub(crate) struct CAttention {
+    _private: [u8; 0],
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn card_attention_work(_: *const CAttention, _: c_int) -> usize {
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn card_attention_run(
+    _: *const CAttention,
+    _: c_int,
+    _: c_int,
+    _: unsafe extern "C" fn(*mut c_void),
+    _: *mut c_void,
+    _: *mut u8,
+) {
+}
