@@ -160,7 +160,7 @@ def recovery(server, plain, what):
 
 def faults(plain, name, url):
     global process
-    server = Server("--drafter", url, *LINK, "--mode", "card", "--exactness", "strict", "-t", "1")
+    server = Server("--drafter", url, *LINK, "--mode", "card", "--exactness", "exact", "-t", "1")
     try:
         first = recovery(server, plain, name)
         print(f"{name}: drafts after {first:.1f} s, {until(server, plain, SECONDS, name)} answers")
@@ -193,7 +193,7 @@ def full_disk(plain):
         return
     log = os.path.join(folder, "audit.jsonl")
     try:
-        server = Server("--draft", MODEL, "--mode", "card", "--exactness", "strict", "-t", "1", "--audit", log)
+        server = Server("--draft", MODEL, "--mode", "card", "--exactness", "exact", "-t", "1", "--audit", log)
         count, end = 0, time.monotonic() + 120
         while server.metric("card_audit_lost_total") == 0:
             count += until(server, plain, 0.01, "full disk")

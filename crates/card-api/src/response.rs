@@ -396,6 +396,22 @@ pub struct Health {
     pub waiting: usize,
     /// Draft models at work.
     pub drafters: usize,
+    /// How close the text is to plain decoding's.
+    pub exactness: Exactness,
+}
+
+/// How close the text is to plain decoding's, and by what.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Exactness {
+    /// `exact`, or `fast`, which promises nothing about near-ties.
+    pub level: String,
+    /// `any-shape`, `one-class` or `near-ties` (docs/exactness.md); `null` where nothing is
+    /// promised.
+    pub means: Option<String>,
+    /// Whose matrix kernels compute, like `own kernels, AVX-512 VNNI`.
+    pub kernels: String,
+    /// All of that in a sentence.
+    pub words: String,
 }
 
 #[cfg(test)]

@@ -314,8 +314,8 @@ pub fn markdown(evidence: &[Evidence], prices: &Prices, language: Language) -> S
     let _ = writeln!(page, "\n## {}\n", t("Risks", "リスク"));
     for risk in [
         t(
-            "Near-ties: with `--exactness default` a rounding difference may decide between two equally good tokens; `strict` re-decides them, `bitwise` rules them out.",
-            "僅差のトークン:`--exactness default` では丸め誤差で選択が変わることがある。`strict` は再判定し、`bitwise` は完全に排除する。",
+            "Near-ties: with `--exactness fast` a rounding difference may decide between two equally good tokens; `exact`, the default, rules that out or decides them again, whichever is cheaper here.",
+            "僅差のトークン:`--exactness fast` では丸め誤差で選択が変わることがある。既定の `exact` は、環境に応じてそれを排除するか再判定する。",
         ),
         t(
             "Memory: the draft model and its KV cache come on top of the target's.",
@@ -342,8 +342,8 @@ pub fn markdown(evidence: &[Evidence], prices: &Prices, language: Language) -> S
         "{}",
         match next(evidence, prices) {
             Next::Stop => t(
-                "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: below the near-tie bound, go on with `--exactness strict`; above it, report a bug.",
-                "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、僅差の範囲なら `--exactness strict` で継続、そうでなければ不具合として報告する。"
+                "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
+                "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、`--exactness fast` で僅差であれば想定内なので `exact` で継続し、`exact` での相違は不具合として報告する。"
             ),
             Next::Plain => t(
                 "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",

@@ -38,6 +38,8 @@ pub(crate) trait Simd: Copy + 'static {
     /// A sum of products of bytes per lane.
     type Acc: Copy;
 
+    /// Asks for the line of 64 bytes that will be read from there; any address will do.
+    unsafe fn ask(p: *const u8);
     unsafe fn bytes(p: *const u8) -> Self::Bytes;
     /// The same four bytes in each lane.
     unsafe fn four(p: *const u8) -> Self::Bytes;
@@ -202,6 +204,10 @@ pub(crate) struct Job {
     pub(crate) out: *mut f32,
 }
 
+/// Bytes ahead of the codes at work that are asked for: the processor's own look ahead ends
+/// with the vectors that wait for their products.
+const AHEAD: usize = 4096;
+
 /// Adds the products of the codes `pairs` of a unit to the columns' sums.
 #[inline(always)]
 unsafe fn add_unit<S: Simd, Q: Code, const C: usize>(
@@ -211,6 +217,13 @@ unsafe fn add_unit<S: Simd, Q: Code, const C: usize>(
     panel: *const u8,
 ) {
     let first = pairs.start;
+    // The vectors of a pair end in one line of 64 bytes or in several, and each is asked for.
+    let bytes = Q::UNIT * S::ROWS;
+    let (from, to) = (bytes * pairs.start / 4, bytes * pairs.end / 4);
+    for line in from.div_ceil(64)..to.div_ceil(64) {
+        // SAFETY: nothing is read.
+        unsafe { S::ask(unit.wrapping_add(AHEAD + 64 * line)) };
+    }
     for p in pairs {
         // SAFETY: the unit has four pairs, and the panel eight words of each column.
         unsafe {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
+use card_api::response::Exactness;
 use card_audit::{Audit, AuditConfig, now_ms};
 use card_core::types::Token;
 use card_engine::Engine;
@@ -40,6 +41,8 @@ pub struct Served {
     pub context: u32,
     /// What it runs on, for the page: emulated devices are said to be so.
     pub note: Option<String>,
+    /// How close its text is to plain decoding's.
+    pub exactness: Exactness,
 }
 
 /// Settings of a server.
@@ -121,6 +124,7 @@ pub struct App {
     pub(crate) name: String,
     pub(crate) context: u32,
     pub(crate) note: Option<String>,
+    pub(crate) exactness: Exactness,
     pub(crate) end_tokens: Vec<Token>,
     pub(crate) control_names: ControlNames,
     pub(crate) fingerprint: String,
@@ -187,6 +191,7 @@ impl App {
             name: served.name,
             context: served.context,
             note: served.note,
+            exactness: served.exactness,
             draining: watch::Sender::new(false),
             connections,
             started: Instant::now(),

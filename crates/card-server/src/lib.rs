@@ -40,6 +40,7 @@ use tokio_rustls::rustls;
 use app::App;
 pub use app::{Served, ServerConfig};
 pub use caller::Key;
+pub use card_api::response::Exactness;
 pub use connections::ConnectionLimits;
 use connections::{Connections, raise_open_files};
 pub use text::{Template, Tokenizer};

@@ -251,6 +251,7 @@ async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
         "running": levels.running,
         "waiting": levels.waiting,
         "drafters": levels.lanes.drafters,
+        "exactness": app.exactness,
     });
     (status, Json(body))
 }
@@ -289,6 +290,7 @@ async fn live(
         "model": app.name,
         "context": app.context,
         "note": app.note,
+        "exactness": app.exactness,
         "version": env!("CARGO_PKG_VERSION"),
     });
     let watcher = Watcher {

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::grammar::Grammars;
 use crate::guard::Site;
-use crate::{Key, ServeError, Served, ServerConfig, Template, Tokenizer};
+use crate::{Exactness, Key, ServeError, Served, ServerConfig, Template, Tokenizer};
 
 const TURN: &str = "<|im_start|>";
 const END: &str = "<|im_end|>";
@@ -259,6 +259,14 @@ pub fn served(setup: &Setup) -> std::io::Result<(Served, ServerConfig)> {
         name: "synthetic".into(),
         context: setup.context,
         note: Some("a synthetic model".into()),
+        exactness: Exactness {
+            level: "exact".into(),
+            means: Some("any-shape".into()),
+            kernels: "no kernels, a synthetic model".into(),
+            words: "exact: every shape of forward gives the same logits (no kernels, a synthetic \
+                    model)"
+                .into(),
+        },
     };
     Ok((served, config))
 }

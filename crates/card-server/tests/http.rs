@@ -979,6 +979,29 @@ async fn a_stream_says_what_the_whole_answer_says_and_ends_once() {
 }
 
 #[tokio::test]
+async fn health_and_the_page_say_how_close_the_text_is_to_plain_decodings() {
+    let client = Client::start(&setup());
+    let document = client.get("/openapi.json").await.json();
+    let health = client.get("/health").await.json();
+    for (name, told) in [("Health", &health), ("Exactness", &health["exactness"])] {
+        let schema = &document["components"]["schemas"][name];
+        let fields = schema["properties"].as_object().unwrap();
+        for field in fields.keys() {
+            assert!(told.get(field).is_some(), "{field} of {name}: {told}");
+        }
+    }
+    let exactness = &health["exactness"];
+    assert_eq!(exactness["level"], "exact");
+    assert_eq!(exactness["means"], "any-shape");
+    let words = exactness["words"].as_str().unwrap();
+    assert!(
+        words.contains(exactness["kernels"].as_str().unwrap()),
+        "{words}"
+    );
+    assert!(client.get("/").await.text.contains("id=\"exactness\""));
+}
+
+#[tokio::test]
 async fn the_document_names_paths_that_answer() {
     let client = Client::start(&setup());
     let document = client.get("/openapi.json").await.json();

@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use card_core::sampler::SamplingParams;
-use clap::builder::{BoolishValueParser, RangedU64ValueParser};
+use clap::builder::{
+    BoolishValueParser, EnumValueParser, PossibleValue, RangedU64ValueParser, TypedValueParser,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 use crate::keys::{Secret, secret};
@@ -426,6 +429,15 @@ pub struct DraftModelArgs {
     /// Devices, by the names `card devices` shows
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub device: Vec<String>,
+    /// Whose matrix kernels processors run [default: card's own, if the processor can]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = KernelsArg::Auto,
+        hide_default_value = true,
+        env = "CARD_KERNELS"
+    )]
+    pub kernels: KernelsArg,
     /// Most tokens of context for all targets together; of a 0.5B model each takes about 12 KiB
     #[arg(long, default_value_t = 131_072, env = "CARD_MAX_CELLS", value_name = "N", value_parser = value_parser!(u64).range(64..=1 << 32))]
     pub max_cells: u64,
@@ -771,12 +783,50 @@ pub enum ModeArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExactnessArg {
-    /// As fast as it comes; near-ties are reported
-    Default,
-    /// Near-ties are decided again by a forward of one token
-    Strict,
-    /// Every logit is plain decoding's, bit for bit
-    Bitwise,
+    /// The text is plain decoding's, by the cheapest means the self-test finds here
+    Exact,
+    /// As fast as it comes: a near-tie may come out otherwise, and is reported
+    Fast,
+}
+
+/// Reads an [`ExactnessArg`], and knows what the levels of earlier versions are called now.
+#[derive(Clone)]
+struct ExactnessParser;
+
+impl TypedValueParser for ExactnessParser {
+    type Value = ExactnessArg;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<ExactnessArg, clap::Error> {
+        let now = match value.to_str() {
+            Some("default") => "fast",
+            Some("strict" | "bitwise") => "exact",
+            _ => return EnumValueParser::<ExactnessArg>::new().parse_ref(command, arg, value),
+        };
+        let before = value.to_string_lossy();
+        let why = format!("--exactness {before} is now --exactness {now} (docs/exactness.md)");
+        let error = clap::Error::raw(clap::error::ErrorKind::ValueValidation, why);
+        Err(error.with_cmd(command))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let all = ExactnessArg::value_variants().iter();
+        Some(Box::new(all.filter_map(ValueEnum::to_possible_value)))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KernelsArg {
+    /// Whichever is faster here, found once
+    Auto,
+    /// card's own: every shape of forward gives the same logits
+    Card,
+    /// llama.cpp's
+    Ggml,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -821,9 +871,12 @@ pub struct ModelArgs {
     /// How to schedule the two
     #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
     pub mode: ModeArg,
-    /// How close to plain decoding's arithmetic
-    #[arg(long, value_enum, default_value_t = ExactnessArg::Default)]
+    /// How close to plain decoding's text
+    #[arg(long, value_name = "LEVEL", default_value = "exact", value_parser = ExactnessParser)]
     pub exactness: ExactnessArg,
+    /// Whose matrix kernels processors run
+    #[arg(long, value_enum, default_value_t = KernelsArg::Auto, env = "CARD_KERNELS")]
+    pub kernels: KernelsArg,
     /// Chain length of `--mode draft-then-verify`
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = value_parser!(u32).range(1..=32))]
     pub draft_len: u32,

@@ -232,6 +232,7 @@ fn facts(args: &BenchArgs, rig: &Rig) -> Vec<(String, String)> {
             "placement".into(),
             rig.placement(None).map_or("–".into(), |p| p.to_string()),
         ),
+        ("exactness".into(), rig.holds.to_string()),
         ("tokens per answer".into(), args.tokens.to_string()),
         (
             "command".into(),

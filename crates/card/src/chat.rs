@@ -77,7 +77,8 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         drop(out);
         match answer {
             Ok(done) => {
-                done.summary.print(before, session.engine.lane_times());
+                done.summary
+                    .print(before, session.engine.lane_times(), &session.rig.holds);
                 if done.finish == Finish::ContextFull {
                     eprintln!("the context is full; /reset starts over, --ctx makes it longer");
                 }

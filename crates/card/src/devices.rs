@@ -77,6 +77,17 @@ pub fn with_draft_beside(args: &ModelArgs) -> Option<ModelArgs> {
     })
 }
 
+/// Whether no layer of the target is computed on this machine's processor, so that its
+/// kernels there do not matter.
+pub fn target_elsewhere(args: &ModelArgs) -> bool {
+    args.gpu_layers.is_none() && !target_on_cpu(args)
+}
+
+/// The same for the draft model.
+pub fn draft_elsewhere(args: &ModelArgs) -> bool {
+    draft_on_gpu(args)
+}
+
 /// What measurements of both at work depend on.
 pub fn describe(args: &ModelArgs) -> String {
     format!(
@@ -92,12 +103,17 @@ fn apart(args: &ModelArgs) -> bool {
     !args.rpc.is_empty() || on_cpu != draft_on_cpu(args) || (!on_cpu && named)
 }
 
+/// Whether all layers of a model with these devices are on GPUs.
+pub fn all_on_gpu(names: &[String], layers: Option<u32>) -> bool {
+    layers.is_none() && !on_cpu(names, layers)
+}
+
 fn target_on_gpu(args: &ModelArgs) -> bool {
     args.rpc.is_empty() && args.gpu_layers.is_none() && !target_on_cpu(args)
 }
 
 fn draft_on_gpu(args: &ModelArgs) -> bool {
-    args.draft_gpu_layers.is_none() && !draft_on_cpu(args)
+    all_on_gpu(&args.draft_device, args.draft_gpu_layers)
 }
 
 fn target_on_cpu(args: &ModelArgs) -> bool {

@@ -59,7 +59,8 @@ pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     drop(out);
     if !args.quiet {
         eprintln!();
-        done.summary.print(before, session.engine.lane_times());
+        done.summary
+            .print(before, session.engine.lane_times(), &session.rig.holds);
         if done.finish == Finish::ContextFull {
             eprintln!(
                 "the context of {} tokens is full, so generation ended; raise --ctx for more",

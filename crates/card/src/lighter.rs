@@ -10,7 +10,7 @@ use card_core::cost::CostCurve;
 use card_core::policy::{self, Lanes};
 use card_core::types::Token;
 use card_engine::{placement, recall};
-use card_llama::{LlamaContext, LlamaModel, on_own_thread};
+use card_llama::{Kernels, LlamaContext, LlamaModel, on_own_thread};
 use serde::{Deserialize, Serialize};
 
 use crate::loader::{Loader, Target, llama_context};
@@ -61,9 +61,15 @@ impl fmt::Display for Plan {
 }
 
 /// The file to draft with: `path`, or a copy of it with less to compute if that is faster
-/// here.
-pub fn choose(loader: &Loader, path: &Path, target: &Target, context: u32) -> PathBuf {
-    match fastest(loader, path, target, context) {
+/// here, with these kernels.
+pub fn choose(
+    loader: &Loader,
+    path: &Path,
+    target: &Target,
+    kernels: Kernels,
+    context: u32,
+) -> PathBuf {
+    match fastest(loader, path, target, kernels, context) {
         Ok(chosen) => chosen,
         // Nothing is lost but some speed.
         Err(error) => {
@@ -73,7 +79,13 @@ pub fn choose(loader: &Loader, path: &Path, target: &Target, context: u32) -> Pa
     }
 }
 
-fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Result<PathBuf> {
+fn fastest(
+    loader: &Loader,
+    path: &Path,
+    target: &Target,
+    kernels: Kernels,
+    context: u32,
+) -> Result<PathBuf> {
     let Some(profile) = &target.profile else {
         return Ok(path.to_owned());
     };
@@ -86,13 +98,14 @@ fn fastest(loader: &Loader, path: &Path, target: &Target, context: u32) -> Resul
         "{} | {} | lighter copies | {} | {}",
         profile::identity(target.model.path())?,
         copies.identity,
-        loader.key(true),
-        loader.draft_key()
+        loader.key(target.kernels),
+        loader.draft_key(kernels)
     );
     let plan = profile::remember(loader.store, key, || {
         let trial = Trial {
             loader,
             target,
+            kernels,
             cost: profile.report.cost(),
             context,
             copies: &copies,
@@ -149,6 +162,7 @@ impl Copies<'_> {
 struct Trial<'a> {
     loader: &'a Loader<'a>,
     target: &'a Target,
+    kernels: Kernels,
     cost: CostCurve,
     context: u32,
     copies: &'a Copies<'a>,
@@ -167,7 +181,7 @@ struct Entrant {
 impl Trial<'_> {
     /// Takes one thing after the other away from the file, if that pays.
     fn winner(mut self) -> Result<Plan> {
-        let original = self.loader.load_draft(self.copies.of, self.target)?;
+        let original = self.load(self.copies.of)?;
         let info = original.info();
         let heavy = info.bytes as f64 * 8.0 / info.parameters as f64 > HEAVY;
         let wide = original.vocab().len() >= 2 * COMMON && original.can_be_trimmed();
@@ -206,7 +220,7 @@ impl Trial<'_> {
     /// The copy `plan`, if it promises more than `best`, which it is timed in turns with.
     fn better(&self, best: &mut Entrant, plan: Plan, as_is: f64) -> Result<Option<Entrant>> {
         let copy = self.copies.get(plan)?;
-        let mut next = self.entrant(plan, &self.loader.load_draft(&copy, self.target)?)?;
+        let mut next = self.entrant(plan, &self.load(&copy)?)?;
         let token = self.wanted.first().copied().unwrap_or(0);
         let steps =
             on_own_thread(|| placement::in_turns([&mut best.context, &mut next.context], token))?;
@@ -219,6 +233,10 @@ impl Trial<'_> {
             self.promise(entrant.agreement / as_is.max(1e-9), step)
         });
         Ok((promises[1] >= GAIN * promises[0]).then_some(next))
+    }
+
+    fn load(&self, path: &Path) -> Result<LlamaModel> {
+        self.loader.load_draft(path, self.target, self.kernels)
     }
 
     fn entrant(&self, plan: Plan, model: &LlamaModel) -> Result<Entrant> {

@@ -19,7 +19,9 @@ use card_server::edge::EdgeConfig;
 use tokio::runtime::Runtime;
 
 use crate::args::{DraftArgs, DraftModelArgs, EdgeArgs, GuestArgs, LinkArgs};
+use crate::devices;
 use crate::interrupt::Listener;
+use crate::kernels;
 use crate::keys;
 use crate::loader::{llama_contexts, load, threads};
 use crate::models::catalogue::Catalogue;
@@ -116,7 +118,10 @@ fn drafting(args: &DraftModelArgs, catalogue: &Catalogue) -> Result<Drafting> {
         gpu_layers: args.gpu_layers,
         devices: args.device.clone(),
         workers: Vec::new(),
-        repack: true,
+        kernels: kernels::preferred(
+            args.kernels,
+            devices::all_on_gpu(&args.device, args.gpu_layers),
+        ),
     };
     let model = load(&path, &options, "draft")?;
     let cores = Cores::one_lane(threads(args.threads));

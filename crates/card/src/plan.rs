@@ -10,8 +10,9 @@ use card_bench::contest::{Contestant, Rules, Runner};
 use card_bench::report::{self, Row};
 use card_core::policy::{Lanes, Mode};
 use card_core::sampler::SamplingParams;
+use clap::ValueEnum;
 
-use crate::args::{ModeArg, PlanArgs};
+use crate::args::{ExactnessArg, KernelsArg, ModeArg, PlanArgs};
 use crate::bench;
 use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
@@ -249,6 +250,15 @@ fn settings(args: &PlanArgs, way: &Way, row: &Row) -> String {
     let own = way.settings.iter().any(|s| s.starts_with("draft ="));
     if let Some(draft) = args.model.draft.as_deref().filter(|_| !own) {
         let _ = writeln!(text, "draft = {}", quoted(draft));
+    }
+    // What was measured holds with these.
+    if args.model.exactness == ExactnessArg::Fast {
+        let _ = writeln!(text, "exactness = \"fast\"");
+    }
+    if let Some(kernels) = args.model.kernels.to_possible_value()
+        && args.model.kernels != KernelsArg::Auto
+    {
+        let _ = writeln!(text, "kernels = {}", quoted(kernels.get_name()));
     }
     for line in &way.settings {
         let _ = writeln!(text, "{line}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use card_core::policy::Lanes;
 use card_engine::placement::{self, Placement};
-use card_engine::selftest::{self, Report};
+use card_engine::selftest::{self, HEADS, Report};
 use card_llama::{Cores, LlamaContext, LlamaError, LlamaModel, on_own_thread, system_info};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,19 @@ const PASSAGE: &str = "To find the largest number in a list, look at each elemen
     remember the best one so far. In Python: def largest(xs): best = xs[0]; for x in xs: best = \
     max(best, x); return best. The loop runs n times, so its cost grows linearly.";
 /// Findings of another format are not used.
-const FORMAT: &str = "findings 3";
+const FORMAT: &str = "findings 4";
 /// Positions compared: enough that a class of kernels shows.
 const POSITIONS: usize = 40;
+
+/// What a self-test looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// What forwards cost.
+    Costs,
+    /// Which of them give the same logits, too: in long contexts, among others, and for
+    /// prompts that are read in pieces.
+    Everything,
+}
 
 /// The profile of a model, from the cache or by a self-test now, in a context made for it.
 pub fn get(
@@ -37,10 +47,10 @@ pub fn get(
     model: &LlamaModel,
     context: impl FnOnce() -> Result<LlamaContext, LlamaError>,
     setup: &str,
-    heads: &[usize],
+    look: Look,
 ) -> Result<Profile> {
-    let key = format!("{} | {setup} {heads:?}", identity(model.path())?);
-    let report = remember(store, key, || measure(model, &mut context()?, heads))?;
+    let key = format!("{} | {setup} {look:?}", identity(model.path())?);
+    let report = remember(store, key, || measure(model, &mut context()?, look))?;
     Ok(Profile { report })
 }
 
@@ -133,16 +143,18 @@ pub fn short_name(key: &str) -> String {
     digest[..12].iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn measure(model: &LlamaModel, context: &mut LlamaContext, heads: &[usize]) -> Result<Report> {
+fn measure(model: &LlamaModel, context: &mut LlamaContext, look: Look) -> Result<Report> {
     let mut passage = model.vocab().tokenize(PASSAGE, false)?;
     passage.truncate(POSITIONS);
     let bar = progress::bar(1, "  {msg:32} {bar:24} {percent:>3} % {eta:>4}");
     bar.set_message("measuring this model here (once)");
-    let report = on_own_thread(|| {
-        selftest::run(context, &passage, heads, &mut |done, all| {
-            bar.set_length(all);
-            bar.set_position(done);
-        })
+    let mut progress = |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    };
+    let report = on_own_thread(|| match look {
+        Look::Costs => selftest::costs(context, &passage, &mut progress),
+        Look::Everything => selftest::run(context, &passage, &HEADS, &mut progress),
     })
     .context("the self-test failed");
     bar.finish_and_clear();

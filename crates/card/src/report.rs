@@ -3,13 +3,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use card_core::engine::Round;
 use card_core::types::Source;
 use card_engine::LaneTimes;
-use card_engine::selftest::Report;
+use card_engine::selftest::{Exactness, Means, Report};
+use card_llama::Kernels;
 
-use crate::args::SelftestArgs;
+use crate::args::{KernelsArg, SelftestArgs};
+use crate::devices;
+use crate::holds::Holds;
+use crate::kernels;
 use crate::loader;
 use crate::models::catalogue::Catalogue;
 
@@ -65,8 +69,9 @@ impl Summary {
         }
     }
 
-    /// The summary in a few lines, with what the lanes had done before and what by now.
-    pub fn print(&self, since: LaneTimes, lanes: LaneTimes) {
+    /// The summary in a few lines, with what the lanes had done before and what by now, and
+    /// what holds of the text.
+    pub fn print(&self, since: LaneTimes, lanes: LaneTimes, holds: &Holds) {
         let drafting = lanes.draft_forwards > since.draft_forwards;
         let speculating = self.offered > 0 || drafting;
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
@@ -116,15 +121,16 @@ impl Summary {
             },
             ms(overhead) / forwards as f64
         );
+        eprintln!("{holds}");
         if self.deferred > 0 {
             eprintln!(
-                "{} near-ties were decided again by a forward of one token",
+                "{} near-ties were decided again by a forward of their own",
                 self.deferred
             );
-        } else if !self.near_ties.is_empty() && speculating {
+        } else if holds.level == Exactness::Fast && !self.near_ties.is_empty() && speculating {
             let closest = self.near_ties.iter().map(|t| t.1).fold(f32::MAX, f32::min);
             eprintln!(
-                "{} near-ties (closest margin {closest:.4}); --exactness strict decides them as \
+                "{} near-ties (closest margin {closest:.4}); --exactness exact decides them as \
                  plain decoding does",
                 self.near_ties.len()
             );
@@ -132,35 +138,69 @@ impl Summary {
     }
 }
 
+/// What was found of one layout of the weights.
+struct Tested {
+    kernels: Kernels,
+    info: card_llama::ModelInfo,
+    report: Report,
+}
+
+impl Tested {
+    /// Tokens a second that speculation under `exact` can reach.
+    fn promise(&self) -> f64 {
+        1e3 * self.report.promise(&self.report.shapes(Exactness::Exact))
+    }
+}
+
 /// `card selftest`.
 pub fn selftest(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
-    let mut reports = Vec::new();
-    for repack in [true, false] {
-        let target = loader::selftest_target(&args.model, catalogue, repack)?;
+    let own = || kernels::own().is_some();
+    let layouts = match args.model.kernels {
+        KernelsArg::Auto if devices::target_elsewhere(&args.model) => vec![Kernels::Ggml],
+        KernelsArg::Auto if own() => vec![Kernels::Card, Kernels::Ggml, Kernels::GgmlPlain],
+        KernelsArg::Card if own() => vec![Kernels::Card],
+        KernelsArg::Card => bail!("card's own kernels cannot be used here; -v says why"),
+        KernelsArg::Auto | KernelsArg::Ggml => vec![Kernels::Ggml, Kernels::GgmlPlain],
+    };
+    let mut tested = Vec::new();
+    for kernels in layouts {
+        let target = loader::selftest_target(&args.model, catalogue, kernels)?;
         if let Some(profile) = target.profile {
-            reports.push((repack, target.model.info(), profile.report));
+            tested.push(Tested {
+                kernels,
+                info: target.model.info(),
+                report: profile.report,
+            });
         }
     }
     if args.json {
-        let json: Vec<_> = reports
+        let json: Vec<_> = tested
             .iter()
-            .map(|(repack, info, report)| {
-                serde_json::json!({ "repack": repack, "model": info, "report": report })
+            .map(|t| {
+                serde_json::json!({
+                    "kernels": t.kernels,
+                    "means": t.report.means(),
+                    "model": t.info,
+                    "report": t.report,
+                })
             })
             .collect();
         println!("{}", serde_json::to_string_pretty(&json)?);
         return Ok(ExitCode::SUCCESS);
     }
-    for (repack, info, report) in &reports {
+    let words = |t: &Tested| kernels::called(&args.model, t.kernels);
+    for t in &tested {
+        println!("{} — {}", t.info.description, words(t));
+        print_report(&t.report);
+    }
+    println!("tokens/s with 4 of 5 candidates right, if the text has to be plain decoding's:");
+    for t in &tested {
         println!(
-            "{} — weights {}",
-            info.description,
-            match repack {
-                true => "as loaded by default (repacked where llama.cpp can)",
-                false => "not repacked",
-            }
+            "  {:38} {:7.1}  {}",
+            words(t),
+            t.promise(),
+            t.report.means()
         );
-        print_report(report);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -185,21 +225,26 @@ fn print_report(report: &Report) {
             }
         );
     }
-    let (least, most) = report.bitwise_range();
+    let yes = |found: bool| if found { "yes" } else { "no" };
     println!(
-        "  strict re-decides below a margin of {:.4}; bitwise uses forwards of {least} to {most} rows{}",
-        report.margin_bound(),
-        match (least, most) {
-            (1, 1) => ": plain decoding only",
-            (1, _) => "",
-            _ => " (padded)",
+        "  the same logits for a tree's best path as in a chain: {}; for a prompt however it is \
+         read: {}; among other sequences: {}",
+        yes(report.trees),
+        yes(report.prompts),
+        match report.single {
+            true => "not tried, there is no room for them",
+            false => yes(report.others),
         }
     );
+    let (least, most) = report.bitwise_range();
+    let means = report.means();
     println!(
-        "  a tree's best path gets the logits of a chain: {}",
-        match report.trees {
-            true => "yes",
-            false => "no, so strict and bitwise verify chains only",
+        "  exact: {means}{}",
+        match means {
+            Means::AnyShape => String::new(),
+            Means::OneClass if least == 1 => format!(", at most {most} rows"),
+            Means::OneClass => format!(", {least} (padded) to {most} rows"),
+            Means::NearTies => format!(", below a margin of {:.4}", report.margin_bound()),
         }
     );
     println!();

@@ -11,15 +11,19 @@ use card_core::policy::{Lanes, Mode};
 use card_core::types::Source;
 use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
 use card_engine::placement::Placement;
+use card_engine::selftest::Exactness;
 use card_engine::{Draft, Engine, MakeModel, Options};
 use card_link::Terms;
 use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
 
-use crate::args::{ExactnessArg, LanesArg, ModeArg, ModelArgs};
+use crate::args::{LanesArg, ModeArg, ModelArgs};
 use crate::devices;
 use crate::emulation::emulation;
+use crate::holds::Holds;
 use crate::link;
-use crate::loader::{Loader, Target, find_files, level, llama_context, llama_contexts, threads};
+use crate::loader::{
+    Loader, Target, find_files, llama_context, llama_contexts, target_contexts, threads,
+};
 use crate::memory::Kept;
 use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
@@ -66,7 +70,8 @@ pub struct Rig {
     kept: Option<Kept>,
     shapes: Shapes,
     near_tie: f32,
-    reuses: bool,
+    /// What holds of the text, and by what.
+    pub holds: Holds,
     /// Drafters may come by themselves.
     pub accepts: bool,
     args: ModelArgs,
@@ -96,12 +101,14 @@ impl Rig {
             Some(path) => Some(loader.draft(path, &target, context)?),
             None => None,
         };
+        let holds = Holds::of(args, &target);
         let mut shapes = Shapes::FREE;
         let mut near_tie = Options::default().near_tie;
         if let Some(profile) = &target.profile {
-            shapes = profile.report.shapes(level(args.exactness));
+            shapes = profile.report.shapes(holds.level);
             near_tie = profile.report.margin_bound().max(near_tie);
         }
+        tracing::info!("{holds}");
         let kept = match args.no_memory || !speculates {
             true => None,
             false => Some(Kept::of(
@@ -119,9 +126,7 @@ impl Rig {
             kept,
             shapes,
             near_tie,
-            // A prefix that an earlier answer left was decoded token by token, a prompt is
-            // decoded in one go: not the same arithmetic.
-            reuses: args.exactness == ExactnessArg::Default,
+            holds,
             emulation,
             overruns: Overruns::default(),
             accepts: false,
@@ -229,7 +234,7 @@ impl Rig {
             cache_bytes: run.cache_bytes,
             free_sources: run.free_sources,
             memory: run.memory.clone(),
-            parked: if self.reuses {
+            parked: if self.holds.reuses() {
                 run.sequences as usize
             } else {
                 0
@@ -251,7 +256,9 @@ impl Rig {
             options.target_cost_alone = self.target_alone();
         }
         let n = run.sequences;
-        let target = llama_contexts(&self.target, "target", self.context, n, &cores)?;
+        // What is kept leaves cells free when it goes, before those of who runs.
+        let keeps = self.holds.reuses() && self.holds.level == Exactness::Exact;
+        let target = target_contexts(&self.target, self.context, n, keeps, &cores)?;
         if let Some((_, profile)) = &self.draft2 {
             options.draft_costs[1] = profile.report.cost();
         }

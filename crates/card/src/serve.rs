@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use card_audit::{AuditConfig, AuditKey};
 use card_core::engine::Memory;
 use card_engine::Engine;
+use card_engine::selftest::Means;
 use card_link::ServerSecurity;
 use card_server::{ConnectionLimits, Key, ServeError, Served, ServerConfig};
 
-use crate::args::{ExactnessArg, ServeArgs};
+use crate::args::ServeArgs;
 use crate::interrupt::Listener;
 use crate::keys::NamedKey;
 use crate::link;
@@ -48,8 +49,12 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     if let Some((address, security)) = accepting {
         accept(address, security, &rig, &run, &engine)?;
     }
-    if args.model.exactness == ExactnessArg::Bitwise && args.parallel > 1 {
-        tracing::info!("bitwise: generations run one after the other");
+    if rig.holds.means == Some(Means::OneClass) && args.parallel > 1 {
+        tracing::warn!(
+            "with these kernels a text is plain decoding's only if generations run one after the \
+             other, so they do; --kernels card where it is possible, or --exactness fast, lets \
+             them share forwards"
+        );
     }
     let note = rig.emulation.as_ref();
     let note = note.map(|e| format!("emulated devices: {}", e.title));
@@ -66,7 +71,9 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             .unwrap_or_else(|| name_of(&args.model.model)),
         context: rig.context,
         note: note.clone(),
+        exactness: rig.holds.told(),
     };
+    let holds = rig.holds.to_string();
     let scheme = if config.tls.is_some() {
         "https"
     } else {
@@ -92,6 +99,7 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             if page {
                 eprintln!("the page is at {scheme}://{address}/");
             }
+            eprintln!("{holds}");
             if let Some(note) = note {
                 eprintln!("{note}");
             }

@@ -65,7 +65,56 @@ fn generates_and_sums_up() {
     .success()
     .stdout(contains("Paris"))
     .stderr(contains("tokens/s").and(contains("mean accepted length")))
-    .stderr(contains("drafter worked"));
+    .stderr(contains("drafter worked"))
+    .stderr(contains("exact: ").and(contains("kernels")));
+}
+
+#[test]
+fn levels_of_earlier_versions_are_told_what_they_are_called_now() {
+    for (before, now) in [
+        ("default", "fast"),
+        ("strict", "exact"),
+        ("bitwise", "exact"),
+    ] {
+        let why = format!("--exactness {before} is now --exactness {now}");
+        refuses(generate(&["-p", "x", "--exactness", before]), &why);
+    }
+    let unknown = generate(&["-p", "x", "--exactness", "sloppy"]);
+    refuses(unknown, "[possible values: exact, fast]");
+    refuses(
+        generate(&["-p", "x", "--kernels", "mine"]),
+        "[possible values: auto, card, ggml]",
+    );
+}
+
+#[test]
+fn the_kernels_that_were_asked_for_are_named() {
+    let said = |kernels: &str, exactness: &str| {
+        let level = ["--kernels", kernels, "--exactness", exactness];
+        let asked = [
+            "-p",
+            "The capital of France is",
+            "-n",
+            "4",
+            "--mode",
+            "card",
+        ];
+        let output = generate(&[&asked[..], &level[..]].concat())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let fast = said("ggml", "fast");
+    assert!(
+        fast.contains("fast: ") && fast.contains("(ggml's kernels)"),
+        "{fast}"
+    );
+    assert!(said("ggml", "exact").contains("(ggml's kernels"));
+    // Where they cannot be used, ggml's are, and that is said.
+    let own = said("card", "exact");
+    let here = own.contains("exact: every shape of forward gives the same logits (own kernels, ");
+    assert!(here || own.contains("cannot be used here"), "{own}");
 }
 
 #[test]
@@ -134,13 +183,33 @@ fn every_mode_writes_the_same() {
         vec!["--temp", "0.9", "--top-p", "0.9", "--seed", "7"],
     ] {
         let with =
-            |mode| text(&[&["--mode", mode, "--exactness", "bitwise"], &sampling[..]].concat());
+            |mode| text(&[&["--mode", mode, "--exactness", "exact"], &sampling[..]].concat());
         let plain = with("plain");
         assert!(plain.starts_with('['));
         for mode in ["draft-then-verify", "card", "auto"] {
             assert_eq!(plain, with(mode), "{mode} {sampling:?}");
         }
     }
+}
+
+#[test]
+fn a_self_test_shows_each_kind_of_kernels() {
+    let test = |more: &[&str]| {
+        let mut command = card();
+        command.args(["selftest", "-m", "smol", "--kernels", "ggml"]);
+        let output = command.args(more).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&test(&["--json"])).unwrap();
+    for (found, kernels) in json.as_array().unwrap().iter().zip(["ggml", "ggmlplain"]) {
+        assert_eq!(found["kernels"], kernels);
+        assert!(found["report"]["prompts"].is_boolean() && found["means"].is_string());
+    }
+    let said = test(&[]);
+    assert_eq!(said.matches("  exact: ").count(), 2, "{said}");
+    let lines = said.lines().filter(|l| l.starts_with("  ggml's kernels"));
+    assert_eq!(lines.count(), 2, "{said}");
 }
 
 #[test]

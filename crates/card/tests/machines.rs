@@ -84,7 +84,7 @@ fn try_generate(arguments: &[&str]) -> Output {
 fn a_drafter_that_listens_changes_nothing_but_speed() {
     let drafter = Process::start(&["draft", "-m", MODEL, "--listen", "127.0.0.1:0"]);
     let url = format!("http://{}", drafter.says("targets that dial "));
-    let remote = ["--mode", "card", "--exactness", "strict", "--drafter", &url];
+    let remote = ["--mode", "card", "--exactness", "exact", "--drafter", &url];
     assert_eq!(generate(&remote), generate(&["--mode", "plain"]));
     // Nobody is there: the target goes on alone.
     drop(drafter);
@@ -121,7 +121,7 @@ fn an_edge_device_drafts_and_the_cloud_decides() {
         "--mode",
         "card",
         "--exactness",
-        "strict",
+        "exact",
         "--accept-drafters",
         "127.0.0.1:0",
         "--link-token",
@@ -319,7 +319,7 @@ fn a_target_on_two_workers_writes_what_plain_decoding_there_does() {
             "--mode",
             mode,
             "--exactness",
-            "strict",
+            "exact",
         ]));
         assert_eq!(speculated, plain, "{mode}");
     }

@@ -129,8 +129,15 @@ fn text(answer: &Value) -> &str {
 
 #[test]
 fn answers_as_the_api_says_and_refuses_with_a_reason() {
-    let level = ["--exactness", "strict", "--max-request-kib", "64"];
+    let level = ["--exactness", "exact", "--max-request-kib", "64"];
     let server = Server::start(&[&["--draft", "smol"], &level[..]].concat());
+    let health = json_of(&server.request("GET", "/health", &[], b"").1);
+    assert_eq!(health["exactness"]["level"], "exact");
+    let words = health["exactness"]["words"].as_str().unwrap();
+    assert!(
+        words.starts_with("exact: ") && words.contains("kernels"),
+        "{words}"
+    );
     let plain = server.chat(json!({}));
     assert_eq!(plain["object"], "chat.completion");
     assert_eq!(plain["choices"][0]["finish_reason"], "length");
@@ -314,7 +321,8 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
 
 #[test]
 fn prompts_are_read_once() {
-    let server = Server::start(&["--draft", "none"]);
+    // Exact, a prompt is read once only where every shape of forward gives the same logits.
+    let server = Server::start(&["--draft", "none", "--exactness", "fast"]);
     server.chat(json!({}));
     // A prompt that was read before is not read again, but for its last token.
     let usage = server.chat(json!({}))["usage"].clone();
@@ -335,7 +343,7 @@ fn prompts_are_read_once() {
 
 #[test]
 fn the_same_alone_and_among_others() {
-    let level = ["--parallel", "3", "--exactness", "strict"];
+    let level = ["--parallel", "3", "--exactness", "exact"];
     let server = Server::start(&[&["--draft", "smol", "--mode", "card"], &level[..]].concat());
     let ask = |i: usize| {
         let content = ["Name a colour.", "What is 2 + 2?", "Say hello in French."][i % 3];
@@ -616,7 +624,7 @@ fn a_canary_compares_both_arms_and_checks_that_answers_are_the_same() {
         "--lanes",
         "shared",
         "--exactness",
-        "strict",
+        "exact",
         "--canary",
         "50%",
         "--no-page",

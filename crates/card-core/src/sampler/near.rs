@@ -29,8 +29,8 @@
 //!   bisection finds the x at which the token could change sides.
 //!
 //! Each of these is taken at its worst by itself, so a margin may be too small, which costs
-//! another forward in `strict`, but not too large. A penalty that scales logits also scales
-//! how far they move ([`Sampler`](super::Sampler) divides by that).
+//! another forward where near-ties are decided again, but not too large. A penalty that scales
+//! logits also scales how far they move ([`Sampler`](super::Sampler) divides by that).
 
 use super::{FLOOR, SamplingParams};
 use crate::types::Token;

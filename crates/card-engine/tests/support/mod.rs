@@ -12,7 +12,7 @@ use card_core::types::{SourceSet, Token};
 use card_engine::selftest::{self, Report};
 use card_engine::{Engine, Event, Generate, Options, Stream};
 use card_llama::{
-    ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, Vocab, on_own_thread,
+    ContextOptions, Cores, Kernels, LlamaContext, LlamaModel, LoadOptions, Vocab, on_own_thread,
 };
 
 /// Prompts of the kinds people send: mathematics, code, chat, several languages.
@@ -56,9 +56,9 @@ pub fn model_file(name: &str) -> PathBuf {
     file
 }
 
-pub fn load(name: &str, repack: bool) -> LlamaModel {
+pub fn load(name: &str, kernels: Kernels) -> LlamaModel {
     let options = LoadOptions {
-        repack,
+        kernels,
         ..LoadOptions::default()
     };
     LlamaModel::load(&model_file(name), &options, &mut |_| {}).expect("the model loads")
@@ -228,6 +228,8 @@ pub struct Text {
     pub margins: BTreeMap<u32, f32>,
     pub accepted: usize,
     pub offered: usize,
+    /// Tokens of the prompt that an earlier sequence had decoded.
+    pub reused: usize,
     /// Whose candidates were accepted.
     pub sources: SourceSet,
 }
@@ -241,11 +243,22 @@ pub fn start(
     setup: Setup,
     report: &Report,
 ) -> Engine {
+    start_keeping(target, drafts, setup, report, 0)
+}
+
+/// An engine that keeps so many finished sequences for prompts that begin alike.
+pub fn start_keeping(
+    target: Box<dyn Model + Send>,
+    drafts: impl IntoIterator<Item = Box<dyn Model + Send>>,
+    setup: Setup,
+    report: &Report,
+    parked: usize,
+) -> Engine {
     let options = Options {
         mode: setup.mode,
         lanes: setup.lanes,
         shapes: setup.shapes,
-        parked: 0,
+        parked,
         near_tie: NOTED,
         target_cost: report.cost(),
         ..Options::default()
@@ -292,6 +305,7 @@ pub fn read(stream: &Stream, vocab: &Vocab, prompt: &str) -> Text {
         margins: BTreeMap::new(),
         accepted: 0,
         offered: 0,
+        reused: 0,
         sources: SourceSet::default(),
     };
     while let Some(event) = stream.next() {
@@ -301,6 +315,7 @@ pub fn read(stream: &Stream, vocab: &Vocab, prompt: &str) -> Text {
                 text.margins.extend(round.near_ties.iter().copied());
                 text.accepted += round.accepted.len();
                 text.offered += round.offered;
+                text.reused = round.reused;
                 for sources in &round.accepted {
                     text.sources = text.sources.union(*sources);
                 }

@@ -30,6 +30,10 @@ macro_rules! common {
         type Floats = __m256;
 
         #[inline(always)]
+        unsafe fn ask(p: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        }
+        #[inline(always)]
         unsafe fn bytes(p: *const u8) -> __m256i {
             unsafe { _mm256_loadu_si256(p.cast()) }
         }

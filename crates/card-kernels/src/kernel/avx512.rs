@@ -18,6 +18,10 @@ impl Simd for Avx512 {
     type Acc = __m512i;
 
     #[inline(always)]
+    unsafe fn ask(p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
     unsafe fn bytes(p: *const u8) -> __m512i {
         unsafe { _mm512_loadu_si512(p.cast()) }
     }

@@ -20,6 +20,7 @@ impl<const R: usize> Simd for Portable<R> {
     type Floats = [f32; R];
     type Acc = [i32; R];
 
+    unsafe fn ask(_: *const u8) {}
     unsafe fn bytes(p: *const u8) -> Self::Bytes {
         // SAFETY: the caller's.
         std::array::from_fn(|r| unsafe { read(p, r) })
