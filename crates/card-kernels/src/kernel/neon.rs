@@ -14,8 +14,8 @@ pub(crate) struct Neon;
 #[derive(Clone, Copy)]
 pub(crate) struct NeonI8mm;
 
-// The intrinsics for both are not stable yet. Each names its extension, so that the assembler
-// takes it wherever the compiler puts it.
+// The intrinsics for both are not stable yet. The assembly names its extension, so that it is
+// taken wherever the compiler puts it.
 
 /// Adds the products of four neighbouring bytes, with sign, to each lane.
 ///
@@ -97,6 +97,17 @@ macro_rules! common {
         type Floats = (float32x4_t, float32x4_t);
         type Acc = (int32x4_t, int32x4_t);
 
+        #[inline(always)]
+        unsafe fn ask(p: *const u8) {
+            // Its intrinsic is not stable either.
+            unsafe {
+                asm!(
+                    "prfm pldl1keep, [{p}]",
+                    p = in(reg) p,
+                    options(nomem, nostack, preserves_flags),
+                );
+            }
+        }
         #[inline(always)]
         unsafe fn bytes(p: *const u8) -> Self::Bytes {
             unsafe { (vld1q_u8(p), vld1q_u8(p.add(16))) }
