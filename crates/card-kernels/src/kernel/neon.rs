@@ -103,7 +103,7 @@ macro_rules! common {
             unsafe {
                 asm!(
                     "prfm pldl1keep, [{p}]",
-                    p = in(reg) p,
+                    p = in(reg) p.addr(),
                     options(nomem, nostack, preserves_flags),
                 );
             }
