@@ -467,6 +467,9 @@ pub(crate) unsafe fn plain<S: Simd, N: Number, const C: usize>(job: Job) {
         let mut out = [S::zero(); C];
         for _ in 0..job.blocks {
             let mut sums = [S::zero(); C];
+            for line in 0..FLOAT_STEP * S::ROWS * N::SIZE / 64 {
+                S::ask(quants.wrapping_add(AHEAD + 64 * line));
+            }
             for k in 0..FLOAT_STEP {
                 let weights = N::read::<S>(quants.add(k * S::ROWS * N::SIZE));
                 for (c, sum) in sums.iter_mut().enumerate() {

@@ -8,8 +8,10 @@
 //!
 //! - [`Layout`] lays weights out (`kind.rs`: the types of a GGUF file).
 //! - [`Product`] multiplies (`panel.rs` rounds activations, `kernel.rs` has the loops).
+//! - [`Attention`] does the same for attention, cell by cell.
 //! - [`Isa`] says what the processor can do.
 
+mod attention;
 mod half;
 mod isa;
 mod kernel;
@@ -18,6 +20,7 @@ mod layout;
 mod panel;
 mod product;
 
+pub use attention::{Attention, KvType, Mask};
 pub use half::{bf16_to_f32, f16_to_f32, f32_to_f16};
 pub use isa::Isa;
 pub use kind::Kind;

@@ -18,6 +18,10 @@
 #include <cstring>
 #include <vector>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #ifdef CARD_KERNELS
 #include "ggml-backend-impl.h"
 #ifdef CARD_KERNELS_SHARED
@@ -350,6 +354,17 @@ ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size)
     if (buffer == nullptr) {
         return nullptr;
     }
+#ifdef __linux__
+    // Weights are read from end to end in every forward: with pages of 2 MiB the processor
+    // looks up fewer of them. Where the system has none to give, nothing changes.
+    constexpr std::uintptr_t page = 2u << 20;
+    const auto start = reinterpret_cast<std::uintptr_t>(ggml_backend_buffer_get_base(buffer));
+    const auto first = (start + page - 1) / page * page;
+    const auto end   = (start + size) / page * page;
+    if (first < end) {
+        madvise(reinterpret_cast<void *>(first), end - first, MADV_HUGEPAGE);
+    }
+#endif
     buffer->buft              = type;
     buffer->iface.init_tensor = nullptr;
     buffer->iface.set_tensor  = set_tensor;

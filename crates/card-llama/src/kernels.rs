@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use card_kernels::{Experts, Isa, Kind, Layout, Product, Strides};
+use card_kernels::{Attention, Experts, Isa, Kind, KvType, Layout, Mask, Product, Strides};
 use serde::{Deserialize, Serialize};
 
 /// Whose matrix kernels a model's weights are laid out for.
@@ -304,24 +304,129 @@ unsafe extern "C" fn card_product_run(
     }
 }
 
-/// What `src/kernels.cpp` says of an attention; nothing is done here yet.
+/// An attention in the numbers of `src/kernels.cpp`.
 #[repr(C)]
 pub(crate) struct CAttention {
-    _private: [u8; 0],
+    q: *const u8,
+    q_strides: [usize; 3],
+    q_size: [i64; 4],
+    k: *const u8,
+    k_strides: [usize; 3],
+    k_size: [i64; 4],
+    v: *const u8,
+    v_strides: [usize; 3],
+    v_size: [i64; 4],
+    k_type: u32,
+    v_type: u32,
+    mask: *const u8,
+    mask_strides: [usize; 3],
+    mask_size: [i64; 2],
+    sinks: *const f32,
+    scale: f32,
+    max_bias: f32,
+    softcap: f32,
+    to: *mut f32,
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn card_attention_work(_: *const CAttention, _: c_int) -> usize {
-    0
+/// Bytes before the scratch memory: the counter from which threads take their units.
+const COUNTER: usize = 64;
+
+impl CAttention {
+    fn attention(&self) -> Option<Attention> {
+        let size = |n: i64| usize::try_from(n).ok();
+        let strides = |[a, b, c]: [usize; 3]| [0, a, b, c];
+        let [dk, n_q, n_head, n_stream] = self.q_size;
+        let [_, n_kv, n_head_k, n_stream_k] = self.k_size;
+        let [dv, _, n_head_v, n_stream_v] = self.v_size;
+        let mask = || -> Option<Mask> {
+            Some(Mask {
+                ptr: self.mask,
+                nb1: self.mask_strides[0],
+                nb2: self.mask_strides[1],
+                nb3: self.mask_strides[2],
+                ne2: size(self.mask_size[0])?,
+                ne3: size(self.mask_size[1])?,
+            })
+        };
+        Some(Attention {
+            q: self.q,
+            q_nb: strides(self.q_strides),
+            k: self.k,
+            k_nb: strides(self.k_strides),
+            k_type: kv_type(self.k_type)?,
+            v: self.v,
+            v_nb: strides(self.v_strides),
+            v_type: kv_type(self.v_type)?,
+            dk: size(dk)?,
+            dv: size(dv)?,
+            n_q: size(n_q)?,
+            n_kv: size(n_kv)?,
+            n_head: size(n_head)?,
+            n_head_k: size(n_head_k)?,
+            n_head_v: size(n_head_v)?,
+            n_stream: size(n_stream)?,
+            n_stream_k: size(n_stream_k)?,
+            n_stream_v: size(n_stream_v)?,
+            mask: match self.mask.is_null() {
+                true => None,
+                false => Some(mask()?),
+            },
+            sinks: (!self.sinks.is_null()).then_some(self.sinks),
+            scale: self.scale,
+            max_bias: self.max_bias,
+            softcap: self.softcap,
+            dst: self.to,
+        })
+    }
 }
 
+/// The type of cached keys and values with ggml's number `id`.
+fn kv_type(id: u32) -> Option<KvType> {
+    match id {
+        0 => Some(KvType::F32),
+        1 => Some(KvType::F16),
+        2 => Some(KvType::Q4_0),
+        8 => Some(KvType::Q8_0),
+        30 => Some(KvType::Bf16),
+        _ => None,
+    }
+}
+
+/// # Safety
+/// `attention` points to an attention.
 #[unsafe(no_mangle)]
-extern "C" fn card_attention_run(
-    _: *const CAttention,
-    _: c_int,
-    _: c_int,
-    _: unsafe extern "C" fn(*mut c_void),
-    _: *mut c_void,
-    _: *mut u8,
+unsafe extern "C" fn card_attention_work(attention: *const CAttention, threads: c_int) -> usize {
+    // SAFETY: the caller's.
+    let attention = unsafe { &*attention };
+    let attention = attention.attention();
+    attention.map_or(0, |a| 2 * COUNTER + a.scratch_bytes(threads as usize))
+}
+
+/// # Safety
+/// As for [`Attention::run`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn card_attention_run(
+    attention: *const CAttention,
+    thread: c_int,
+    threads: c_int,
+    barrier: unsafe extern "C" fn(*mut c_void),
+    pool: *mut c_void,
+    work: *mut u8,
 ) {
+    // SAFETY: the caller's.
+    let attention = unsafe { &*attention };
+    let start = work.wrapping_add(work.align_offset(COUNTER));
+    // SAFETY: the work memory begins with room for a counter, aligned.
+    let next = unsafe { &*start.cast::<AtomicUsize>() };
+    if thread == 0 {
+        next.store(0, Ordering::Relaxed);
+    }
+    // SAFETY: the pool outlives the operation.
+    unsafe { barrier(pool) };
+    if let Some(attention) = attention.attention() {
+        let scratch = start.wrapping_add(COUNTER);
+        // SAFETY: ggml's tensors are as they say, its threads all come here, and the scratch
+        // memory is as large as `card_attention_work` said.
+        unsafe { attention.run(isa(), thread as usize, threads as usize, next, scratch) };
+    }
 }

@@ -48,6 +48,9 @@ impl<const R: usize> Simd for Portable<R> {
     unsafe fn start(start: Self::Ints, _: u32) -> Self::Acc {
         start
     }
+    // Not inlined: LLVM's vectoriser of straight-line code makes wrong sums of these products on
+    // AVX-512 when it sees a whole kernel (rustc 1.95; right without `slp-vectorizer`).
+    #[inline(never)]
     unsafe fn add(acc: Self::Acc, b: Self::Bytes, a: Self::Bytes, _: usize, _: u32) -> Self::Acc {
         std::array::from_fn(|r| {
             let products = (0..4).map(|i| i32::from(b[r][i]) * i32::from(a[r][i] as i8));

@@ -8,7 +8,7 @@ use card_kernels::{Attention, Isa, KvType, Mask};
 pub const HIDDEN: u16 = 0xfc00;
 
 /// A small generator of random numbers (SplitMix64).
-pub struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     pub fn next(&mut self) -> u64 {
