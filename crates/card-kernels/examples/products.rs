@@ -32,7 +32,10 @@ fn main() {
         None => Isa::best(),
         Some(name) => {
             let named = |i: &Isa| format!("{i:?}") == name;
-            Isa::available().into_iter().find(named).unwrap_or(Isa::best())
+            Isa::available()
+                .into_iter()
+                .find(named)
+                .unwrap_or(Isa::best())
         }
     };
     let threads = args.next().and_then(|n| n.parse().ok()).unwrap_or(2);
@@ -99,7 +102,7 @@ fn round(shared: &Shared, isa: Isa, threads: usize) -> f64 {
             }
         }
     };
-    let slowest = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
             .map(|thread| {
                 let (begin, wait) = (&begin, &wait);
@@ -118,6 +121,5 @@ fn round(shared: &Shared, isa: Isa, threads: usize) -> f64 {
             .collect();
         let times = threads.into_iter().filter_map(|t| t.join().ok());
         times.fold(0.0, f64::max)
-    });
-    slowest
+    })
 }

@@ -316,13 +316,8 @@ pub(crate) unsafe fn super_min<S: Simd, Q: Code, const C: usize>(job: Job) {
             }
             let d = S::halves(header.add(12 * S::ROWS));
             let m = S::halves(header.add(14 * S::ROWS));
-            let pairs = [
-                (words[0], 0),
-                (words[0], 6),
-                (words[1], 0),
-                (words[1], 6),
-            ]
-            .map(|(word, by)| S::mask(S::shift_right(word, by), 0x003f_003f));
+            let pairs = [(words[0], 0), (words[0], 6), (words[1], 0), (words[1], 6)]
+                .map(|(word, by)| S::mask(S::shift_right(word, by), 0x003f_003f));
             for c in 0..C {
                 let mut mins = S::no_ints();
                 for (j, pair) in pairs.into_iter().enumerate() {

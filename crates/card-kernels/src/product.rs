@@ -502,4 +502,3 @@ unsafe fn round(
     // SAFETY: the caller's.
     unsafe { round_blocks(panel, from, to, blocks) }
 }
-

@@ -175,10 +175,8 @@ impl Simd for Avx2 {
                 // The left side must not be negative: its sign goes to the right one. Sums of
                 // two products are at most 2 * 128 * 127 and fit.
                 let signed = _mm256_xor_si256(codes, _mm256_set1_epi8(-128));
-                let products = _mm256_maddubs_epi16(
-                    _mm256_abs_epi8(signed),
-                    _mm256_sign_epi8(a, signed),
-                );
+                let products =
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(a, signed));
                 let long = _mm256_add_epi32(long, _mm256_madd_epi16(products, ones));
                 return Sums { short, long };
             }

@@ -268,7 +268,7 @@ impl Case {
                 ne2: s.mask_heads,
                 ne3: s.mask_streams,
             }),
-            sinks: s.sinks.then(|| self.sinks.as_ptr()),
+            sinks: s.sinks.then_some(self.sinks.as_ptr()),
             scale: s.scale,
             max_bias: s.max_bias,
             softcap: s.softcap,
