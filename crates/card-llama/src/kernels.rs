@@ -483,3 +483,6 @@ unsafe extern "C" fn card_attention_run(
         unsafe { attention.run(isa(), thread as usize, threads as usize, next, scratch) };
     }
 }
+
+#[cfg(test)]
+mod tests;
