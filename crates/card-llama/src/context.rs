@@ -9,6 +9,7 @@ use llama_cpp_sys_2 as sys;
 
 use crate::cores::Pools;
 use crate::deadline::Deadline;
+use crate::kernels::Alive;
 use crate::kv::{Id, KvTrees, MemoryOp, Refusal};
 use crate::model::Handle;
 use crate::shim::{self, Thrown};
@@ -59,6 +60,8 @@ pub struct LlamaContext {
     ids: usize,
     // Dropped after the context, which uses it.
     _model: Arc<Handle>,
+    // Attention stays what it is as long as the context needs it.
+    _kernels: Option<Arc<Alive>>,
     trees: KvTrees,
     in_order: bool,
     /// Cells that are taken, dead ones included.
@@ -140,6 +143,7 @@ impl LlamaContext {
             batch,
             ids,
             _model: model.handle.clone(),
+            _kernels: model.kernels.clone(),
             trees: KvTrees::new(ids - OWN_IDS),
             in_order: options.in_order,
             used: 0,

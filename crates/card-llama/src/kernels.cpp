@@ -9,9 +9,11 @@
 // missing) CARD_KERNELS is not defined and ggml's kernels are used.
 
 #include "ggml-backend.h"
+#include "ggml-cpp.h"
 #include "ggml-cpu.h"
 #include "ggml.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +22,11 @@
 
 #ifdef __linux__
 #include <sys/mman.h>
+#endif
+
+// A library that is loaded is looked into with dlsym, which Windows does not have.
+#if defined(CARD_KERNELS_SHARED) && defined(_WIN32)
+#undef CARD_KERNELS
 #endif
 
 #ifdef CARD_KERNELS
@@ -66,6 +73,29 @@ struct card_attention {
     const void * sinks;
     float scale, max_bias, softcap;
     void * to;
+};
+
+// A product that `card_kernels_multiply` does.
+struct card_trial {
+    std::uint32_t type;
+    // Where the weights lie. 0: the CPU's plain memory. 1: laid out for these kernels. From 2 on:
+    // ggml's own layouts, in the order of its list.
+    std::uint32_t memory;
+    std::int64_t width, height, matrices;
+    const void * file;
+    // So many bytes of the weights are read back from there on.
+    void * back;
+    std::size_t back_at, back_bytes;
+    // Columns, by two numbers.
+    const float * from;
+    std::int64_t columns[2];
+    // If there are any: the matrices of so many slots for each column by the second number.
+    const std::int32_t * ids;
+    std::int64_t slots;
+    float * to;
+    int threads;
+    // Afterwards: how often a thread asked these kernels for a product.
+    unsigned asked;
 };
 
 using card_barrier = void (*)(void * pool);
@@ -124,7 +154,7 @@ void (*pool_barrier)(struct ggml_threadpool * threads) = nullptr;
 thread_local bool offered = false;
 // Whether attention is done here, for the whole process.
 std::atomic<bool> attention_on{false};
-// How often a thread was asked to multiply: what the check at the start looks at.
+// How often a thread asked for a product: what the check at the start looks at.
 std::atomic<unsigned> calls{0};
 
 void barrier(void * pool) {
@@ -137,13 +167,33 @@ bool is_ours(const struct ggml_tensor * t) {
     return t != nullptr && t->buffer != nullptr && t->buffer->buft == buffer_type();
 }
 
+std::int64_t matrices(const struct ggml_tensor * t) {
+    return t->ne[2] * t->ne[3];
+}
+
+// Bytes of all matrices of a tensor laid out; 0 if that cannot be.
+size_t packed_bytes(const struct ggml_tensor * t) {
+    const size_t one         = card_matrix_bytes(t->type, t->ne[0], t->ne[1]);
+    const std::int64_t count = matrices(t);
+    if (count < 1 || one > SIZE_MAX / 4 / static_cast<size_t>(count)) {
+        return 0;
+    }
+    return one * static_cast<size_t>(count);
+}
+
+// Whether laid out it takes far more memory than in the file, as very flat or narrow matrices do:
+// rows are filled up to 8 or 16, plain numbers to 32 in a row. ggml may have those.
+bool is_wasteful(const struct ggml_tensor * t) {
+    return packed_bytes(t) > 2 * ggml_nbytes(t) + (1u << 20);
+}
+
 // Says what the operation is in numbers, or that it cannot be done here.
 bool product_of(const struct ggml_tensor * op, card_product & p) {
     const struct ggml_tensor * w = op->src[0];
     const struct ggml_tensor * x = op->src[1];
     if (w == nullptr || x == nullptr || x->type != GGML_TYPE_F32 || op->type != GGML_TYPE_F32 ||
         x->nb[0] != sizeof(float) || op->nb[0] != sizeof(float) || w->ne[3] != 1 ||
-        w->view_src != nullptr || card_matrix_bytes(w->type, w->ne[0], w->ne[1]) == 0) {
+        w->view_src != nullptr || packed_bytes(w) == 0) {
         return false;
     }
     p         = {};
@@ -163,7 +213,7 @@ bool product_of(const struct ggml_tensor * op, card_product & p) {
     if (op->op == GGML_OP_MUL_MAT) {
         if (p.matrices > 1) {
             p.repeat = x->ne[2] / w->ne[2];
-            return x->ne[3] == 1 && p.repeat * w->ne[2] == x->ne[2];
+            return x->ne[3] == 1 && p.repeat > 0 && p.repeat * w->ne[2] == x->ne[2];
         }
         return true;
     }
@@ -198,9 +248,9 @@ class product_traits : public tensor_traits {
 
     bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) override {
         card_product p;
-        if (!product_of(op, p)) {
-            return false;
-        }
+        // If this were declined, ggml would read these weights as if they were not laid out.
+        const bool can = product_of(op, p) && card_product_work(&p) <= params->wsize;
+        GGML_ASSERT(can && "a product of weights that are laid out for another one");
         calls.fetch_add(1, std::memory_order_relaxed);
         card_product_run(&p, params->ith, params->nth, barrier, params->threadpool, params->wdata);
         return true;
@@ -256,11 +306,17 @@ bool attention_of(const struct ggml_tensor * op, card_attention & a) {
     return true;
 }
 
+// `attention_on` changes when models are loaded and freed, while others may compute. Who does an
+// attention is decided when ggml plans the graph, by one thread, and noted in the operation: so
+// all threads agree, and the work memory is the one that was planned.
 class attention_traits : public tensor_traits {
   public:
     bool work_size(int n_threads, const struct ggml_tensor * op, size_t & size) override {
         card_attention a;
-        const size_t needed = attention_of(op, a) ? card_attention_work(&a, n_threads) : 0;
+        const bool wanted   = attention_on.load(std::memory_order_relaxed) && attention_of(op, a);
+        const size_t needed = wanted ? card_attention_work(&a, n_threads) : 0;
+        // ggml's CPU kernels use `extra` of weights only.
+        const_cast<struct ggml_tensor *>(op)->extra = needed == 0 ? nullptr : this;
         if (needed == 0) {
             return false;
         }
@@ -269,14 +325,13 @@ class attention_traits : public tensor_traits {
     }
 
     bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) override {
+        if (op->extra != this) {
+            return false;
+        }
         card_attention a;
-        if (!attention_of(op, a)) {
-            return false;
-        }
-        const size_t needed = card_attention_work(&a, params->nth);
-        if (needed == 0 || needed > params->wsize) {
-            return false;
-        }
+        const bool can =
+            attention_of(op, a) && card_attention_work(&a, params->nth) <= params->wsize;
+        GGML_ASSERT(can && "an attention that was planned otherwise");
         card_attention_run(&a, params->ith, params->nth, barrier, params->threadpool,
                            params->wdata);
         return true;
@@ -290,7 +345,7 @@ class card_buffer_type : public extra_buffer_type {
             return false;
         }
         // llama.cpp asks with an empty buffer whether weights may be put here.
-        if (op->src[0]->buffer->size == 0 && !offered) {
+        if (op->src[0]->buffer->size == 0 && (!offered || is_wasteful(op->src[0]))) {
             return false;
         }
         const struct ggml_tensor * x = op->src[1];
@@ -305,10 +360,7 @@ class card_buffer_type : public extra_buffer_type {
         if (op->op == GGML_OP_MUL_MAT || op->op == GGML_OP_MUL_MAT_ID) {
             return is_ours(op->src[0]) ? &product : nullptr;
         }
-        if (op->op == GGML_OP_FLASH_ATTN_EXT && attention_on.load(std::memory_order_relaxed)) {
-            return &attention;
-        }
-        return nullptr;
+        return op->op == GGML_OP_FLASH_ATTN_EXT ? &attention : nullptr;
     }
 
   private:
@@ -320,16 +372,12 @@ const char * get_name(ggml_backend_buffer_type_t) {
     return "CPU_CARD";
 }
 
-std::int64_t matrices(const struct ggml_tensor * t) {
-    return t->ne[2] * t->ne[3];
-}
-
 void set_tensor(ggml_backend_buffer_t, struct ggml_tensor * t, const void * data, size_t offset,
                 size_t size) {
-    GGML_ASSERT(offset == 0 && size == ggml_nbytes(t));
     const size_t packed = card_matrix_bytes(t->type, t->ne[0], t->ne[1]);
-    const auto * from   = static_cast<const char *>(data);
-    auto * to           = static_cast<char *>(t->data);
+    GGML_ASSERT(packed != 0 && t->view_src == nullptr && offset == 0 && size == ggml_nbytes(t));
+    const auto * from = static_cast<const char *>(data);
+    auto * to         = static_cast<char *>(t->data);
     for (std::int64_t i = 0; i < matrices(t); ++i) {
         card_matrix_pack(t->type, t->ne[0], t->ne[1], from + i * t->nb[2], to + i * packed);
     }
@@ -338,14 +386,27 @@ void set_tensor(ggml_backend_buffer_t, struct ggml_tensor * t, const void * data
 void get_tensor(ggml_backend_buffer_t, const struct ggml_tensor * t, void * data, size_t offset,
                 size_t size) {
     const size_t packed = card_matrix_bytes(t->type, t->ne[0], t->ne[1]);
-    std::vector<char> whole(ggml_nbytes(t));
+    const size_t whole  = ggml_nbytes(t);
+    GGML_ASSERT(packed != 0 && t->view_src == nullptr && offset <= whole && size <= whole - offset);
     const auto * from = static_cast<const char *>(t->data);
+    auto * to         = static_cast<char *>(data);
+    std::vector<char> matrix;
     for (std::int64_t i = 0; i < matrices(t); ++i) {
-        card_matrix_unpack(t->type, t->ne[0], t->ne[1], from + i * packed,
-                           whole.data() + i * t->nb[2]);
+        // What is asked for of this matrix.
+        const size_t begin = i * t->nb[2], end = begin + t->nb[2];
+        const size_t first = std::max(begin, offset), last = std::min(end, offset + size);
+        if (first >= last) {
+            continue;
+        }
+        if (first == begin && last == end) {
+            card_matrix_unpack(t->type, t->ne[0], t->ne[1], from + i * packed,
+                               to + (begin - offset));
+            continue;
+        }
+        matrix.resize(t->nb[2]);
+        card_matrix_unpack(t->type, t->ne[0], t->ne[1], from + i * packed, matrix.data());
+        std::memcpy(to + (first - offset), matrix.data() + (first - begin), last - first);
     }
-    GGML_ASSERT(offset + size <= whole.size());
-    std::memcpy(data, whole.data() + offset, size);
 }
 
 ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size) {
@@ -365,11 +426,12 @@ ggml_backend_buffer_t alloc_buffer(ggml_backend_buffer_type_t type, size_t size)
         madvise(reinterpret_cast<void *>(first), end - first, MADV_HUGEPAGE);
     }
 #endif
-    buffer->buft              = type;
-    buffer->iface.init_tensor = nullptr;
-    buffer->iface.set_tensor  = set_tensor;
-    buffer->iface.get_tensor  = get_tensor;
-    buffer->iface.cpy_tensor  = nullptr;
+    buffer->buft                = type;
+    buffer->iface.init_tensor   = nullptr;
+    buffer->iface.memset_tensor = nullptr;
+    buffer->iface.set_tensor    = set_tensor;
+    buffer->iface.get_tensor    = get_tensor;
+    buffer->iface.cpy_tensor    = nullptr;
     return buffer;
 }
 
@@ -378,12 +440,12 @@ size_t get_alignment(ggml_backend_buffer_type_t) {
 }
 
 size_t get_alloc_size(ggml_backend_buffer_type_t, const struct ggml_tensor * t) {
-    const size_t packed = card_matrix_bytes(t->type, t->ne[0], t->ne[1]) * matrices(t);
-    return packed > ggml_nbytes(t) ? packed : ggml_nbytes(t);
+    return std::max(packed_bytes(t), ggml_nbytes(t));
 }
 
 ggml_backend_buffer_type_t buffer_type() {
-    static card_buffer_type context;
+    // Never destroyed: a thread may compute while the process ends.
+    static auto * const context = new card_buffer_type;
     static struct ggml_backend_buffer_type type = [] {
         struct ggml_backend_buffer_type t = {};
         t.iface.get_name                  = get_name;
@@ -392,58 +454,93 @@ ggml_backend_buffer_type_t buffer_type() {
         t.iface.get_alloc_size            = get_alloc_size;
         t.device  = ggml_backend_reg_dev_get(ggml_backend_dev_backend_reg(
                         ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)), 0);
-        t.context = static_cast<extra_buffer_type *>(&context);
+        t.context = static_cast<extra_buffer_type *>(context);
         return t;
     }();
     return &type;
 }
 
-// Multiplies a small matrix through ggml, with two threads. Returns whether both were asked.
-bool check(float * outputs, const void * file, const float * column, std::uint32_t type,
-           std::int64_t width, std::int64_t height) {
-    ggml_backend_t backend = ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr);
-    if (backend == nullptr) {
-        return false;
+// The memory with this number (see `card_trial`), or null.
+ggml_backend_buffer_type_t memory_type(std::uint32_t number) {
+    if (number == 0) {
+        return ggml_backend_cpu_buffer_type();
     }
-    const auto reg     = ggml_backend_dev_backend_reg(ggml_backend_get_device(backend));
-    const auto threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
-        ggml_backend_reg_get_proc_address(reg, "ggml_backend_set_n_threads"));
-    if (threads != nullptr) {
-        threads(backend, 2);
+    if (number == 1) {
+        return buffer_type();
     }
+    number -= 2;
+    for (ggml_backend_buffer_type_t type : extra_buffer_types()) {
+        if (type != buffer_type() && number-- == 0) {
+            return type;
+        }
+    }
+    return nullptr;
+}
+
+enum outcome : int { done = 0, no_such_memory = 1, not_supported = 2, failed = 3 };
+
+// Does a product through ggml.
+outcome multiply(card_trial & trial) {
+    ggml_backend_buffer_type_t type =
+        extra_buffer_types == nullptr ? nullptr : memory_type(trial.memory);
+    if (type == nullptr) {
+        return no_such_memory;
+    }
+    ggml_backend_ptr backend(ggml_backend_init_by_type(GGML_BACKEND_DEVICE_TYPE_CPU, nullptr));
+    if (!backend) {
+        return failed;
+    }
+    ggml_backend_dev_t cpu = ggml_backend_get_device(backend.get());
+    const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
+                                          "ggml_backend_set_n_threads"));
     const struct ggml_init_params params = {16 * ggml_tensor_overhead() + ggml_graph_overhead(),
                                             nullptr, true};
-    struct ggml_context * weights = ggml_init(params);
-    struct ggml_context * rest    = ggml_init(params);
-    struct ggml_tensor * w =
-        ggml_new_tensor_2d(weights, static_cast<ggml_type>(type), width, height);
-    struct ggml_tensor * x = ggml_new_tensor_2d(rest, GGML_TYPE_F32, width, 1);
-    struct ggml_tensor * y = ggml_mul_mat(rest, w, x);
-    struct ggml_cgraph * graph = ggml_new_graph(rest);
-    ggml_build_forward_expand(graph, y);
-    ggml_backend_buffer_t w_memory =
-        ggml_backend_alloc_ctx_tensors_from_buft(weights, buffer_type());
-    ggml_backend_buffer_t memory = ggml_backend_alloc_ctx_tensors(rest, backend);
-    bool done                    = false;
-    if (w_memory != nullptr && memory != nullptr) {
-        ggml_backend_tensor_set(w, file, 0, ggml_nbytes(w));
-        std::vector<char> back(ggml_nbytes(w));
-        ggml_backend_tensor_get(w, back.data(), 0, back.size());
-        ggml_backend_tensor_set(x, column, 0, ggml_nbytes(x));
-        const unsigned before = calls.load();
-        done = ggml_backend_graph_compute(backend, graph) == GGML_STATUS_SUCCESS &&
-               calls.load() - before == (threads != nullptr ? 2 : 1) * 1u &&
-               std::memcmp(back.data(), file, back.size()) == 0;
-        if (!done && threads == nullptr) {
-            done = calls.load() != before;
-        }
-        ggml_backend_tensor_get(y, outputs, 0, ggml_nbytes(y));
+    ggml_context_ptr weights(ggml_init(params));
+    ggml_context_ptr rest(ggml_init(params));
+    if (set_threads == nullptr || !weights || !rest) {
+        return failed;
     }
-    ggml_backend_buffer_free(memory);
-    ggml_backend_buffer_free(w_memory);
-    ggml_free(rest);
-    ggml_free(weights);
-    ggml_backend_free(backend);
+    set_threads(backend.get(), trial.threads);
+    struct ggml_tensor * w = ggml_new_tensor_3d(weights.get(), static_cast<ggml_type>(trial.type),
+                                                trial.width, trial.height, trial.matrices);
+    struct ggml_tensor * x   = ggml_new_tensor_3d(rest.get(), GGML_TYPE_F32, trial.width,
+                                                  trial.columns[0], trial.columns[1]);
+    struct ggml_tensor * ids = nullptr;
+    struct ggml_tensor * y   = nullptr;
+    if (trial.ids == nullptr) {
+        y = ggml_mul_mat(rest.get(), w, x);
+    } else {
+        ids = ggml_new_tensor_2d(rest.get(), GGML_TYPE_I32, trial.slots, trial.columns[1]);
+        y   = ggml_mul_mat_id(rest.get(), w, x, ids);
+    }
+    struct ggml_cgraph * graph = ggml_new_graph(rest.get());
+    ggml_build_forward_expand(graph, y);
+    ggml_backend_buffer_ptr w_memory(
+        ggml_backend_alloc_ctx_tensors_from_buft(weights.get(), type));
+    ggml_backend_buffer_ptr memory(ggml_backend_alloc_ctx_tensors(rest.get(), backend.get()));
+    if (!w_memory || !memory) {
+        return failed;
+    }
+    if (!ggml_backend_dev_supports_op(cpu, y)) {
+        return not_supported;
+    }
+    ggml_backend_tensor_set(w, trial.file, 0, ggml_nbytes(w));
+    if (trial.back_bytes > 0) {
+        ggml_backend_tensor_get(w, trial.back, trial.back_at, trial.back_bytes);
+    }
+    ggml_backend_tensor_set(x, trial.from, 0, ggml_nbytes(x));
+    if (ids != nullptr) {
+        ggml_backend_tensor_set(ids, trial.ids, 0, ggml_nbytes(ids));
+    }
+    // No numbers, where nothing else is written.
+    ggml_backend_tensor_memset(y, 0xff, 0, ggml_nbytes(y));
+    const unsigned before = calls.load();
+    if (ggml_backend_graph_compute(backend.get(), graph) != GGML_STATUS_SUCCESS) {
+        return failed;
+    }
+    trial.asked = calls.load() - before;
+    ggml_backend_tensor_get(y, trial.to, 0, ggml_nbytes(y));
     return done;
 }
 
@@ -455,16 +552,9 @@ std::vector<ggml_backend_buffer_type_t> & ggml_backend_cpu_get_extra_buffer_type
 extern "C" void ggml_barrier(struct ggml_threadpool * tp);
 #endif
 
-#endif
+namespace {
 
-extern "C" {
-
-// Puts the kernels first in ggml's list. 0, or what is missing: 1 this build has none, 2 there
-// is no CPU backend, 3 it hides its list, 4 the list was read before.
-int card_kernels_register() {
-#ifndef CARD_KERNELS
-    return 1;
-#else
+int put_first() {
     ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     if (cpu == nullptr) {
         return 2;
@@ -500,17 +590,39 @@ int card_kernels_register() {
         ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu),
                                           "ggml_backend_dev_get_extra_bufts"));
     return copy != nullptr && copy(cpu)[0] == buffer_type() ? 0 : 4;
+}
+
+}
+
+#endif
+
+extern "C" {
+
+// Puts the kernels first in ggml's list. 0, or what is missing: 1 this build has none, 2 there
+// is no CPU backend, 3 it hides its list, 4 the list was read before, 5 there is no memory.
+int card_kernels_register() {
+#ifdef CARD_KERNELS
+    try {
+        return put_first();
+    } catch (...) {
+        return 5;
+    }
+#else
+    return 1;
 #endif
 }
 
-// Multiplies through ggml; see `check`.
-bool card_kernels_check(float * outputs, const void * file, const float * column,
-                        std::uint32_t type, std::int64_t width, std::int64_t height) {
+// Does a product through ggml; returns an `outcome`. The kernels must be registered.
+int card_kernels_multiply(card_trial * trial) {
 #ifdef CARD_KERNELS
-    return check(outputs, file, column, type, width, height);
+    try {
+        return multiply(*trial);
+    } catch (...) {
+        return failed;
+    }
 #else
-    (void) outputs, (void) file, (void) column, (void) type, (void) width, (void) height;
-    return false;
+    (void) trial;
+    return 1;
 #endif
 }
 

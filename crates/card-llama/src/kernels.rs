@@ -1,8 +1,8 @@
 //! Card's own matrix kernels in place of ggml's (see `src/kernels.cpp`, crate `card-kernels`).
 
-use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
+use std::ffi::{c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use card_kernels::{Attention, Experts, Isa, Kind, KvType, Layout, Mask, Product, Strides};
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,8 @@ fn register() -> Result<(), String> {
         1 => return Err("this build has none (docs/build.md)".into()),
         2 => return Err("llama.cpp has no CPU backend".into()),
         3 => return Err("this build of ggml keeps the list of its kernels to itself".into()),
-        _ => return Err("a model was loaded before they were registered".into()),
+        4 => return Err("a model was loaded before they were registered".into()),
+        _ => return Err("there is no memory to register them".into()),
     }
     check()
 }
@@ -78,19 +79,35 @@ fn check() -> Result<(), String> {
     }
     let column: Vec<f32> = (0..WIDTH).map(|i| (i as f32 * 0.37).sin()).collect();
     let mut through = vec![0f32; HEIGHT];
-    // SAFETY: the arrays have the sizes that the numbers say.
-    let asked = unsafe {
-        card_kernels_check(
-            through.as_mut_ptr(),
-            file.as_ptr().cast(),
-            column.as_ptr(),
-            kind as u32,
-            WIDTH as i64,
-            HEIGHT as i64,
-        )
+    let mut back = vec![0u8; file.len()];
+    let mut trial = Trial {
+        kind: kind as u32,
+        memory: OWN,
+        width: WIDTH as i64,
+        height: HEIGHT as i64,
+        matrices: 1,
+        file: file.as_ptr().cast(),
+        back: back.as_mut_ptr().cast(),
+        back_at: 0,
+        back_bytes: back.len(),
+        from: column.as_ptr(),
+        columns: [1, 1],
+        ids: std::ptr::null(),
+        slots: 0,
+        to: through.as_mut_ptr(),
+        threads: 2,
+        asked: 0,
     };
-    if !asked {
+    // SAFETY: the arrays have the sizes that the numbers say.
+    let code = unsafe { card_kernels_multiply(&mut trial) };
+    if code != 0 {
+        return Err(format!("ggml could not use them (code {code})"));
+    }
+    if trial.asked != 2 {
         return Err("ggml did not ask for them".into());
+    }
+    if back != file {
+        return Err("weights cannot be read back".into());
     }
     let mut packed = vec![0u8; layout.bytes()];
     layout.pack(&file, &mut packed);
@@ -133,16 +150,22 @@ impl Drop for Offer {
     }
 }
 
-/// Models alive that were loaded for the kernels.
-static ALIVE: AtomicUsize = AtomicUsize::new(0);
-
-/// A model that was loaded for the kernels: while there is one, attention is theirs too.
+/// A model that was loaded for the kernels: while there is one, or a context of one, attention
+/// is theirs too.
 #[derive(Debug)]
 pub(crate) struct Alive;
 
 impl Alive {
+    /// How many there are. Attention is turned on and off under the lock, so that the last word
+    /// is that of the last change.
+    fn count() -> MutexGuard<'static, usize> {
+        static COUNT: Mutex<usize> = Mutex::new(0);
+        COUNT.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn new() -> Alive {
-        ALIVE.fetch_add(1, Ordering::SeqCst);
+        let mut count = Alive::count();
+        *count += 1;
         // SAFETY: sets an atomic variable.
         unsafe { card_kernels_attention(true) };
         Alive
@@ -151,23 +174,43 @@ impl Alive {
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        if ALIVE.fetch_sub(1, Ordering::SeqCst) == 1 {
+        let mut count = Alive::count();
+        *count -= 1;
+        if *count == 0 {
             // SAFETY: as above.
             unsafe { card_kernels_attention(false) };
         }
     }
 }
 
+/// [`Trial::memory`] of weights that are laid out for these kernels.
+const OWN: u32 = 1;
+
+/// A product that is done through ggml; `src/kernels.cpp` has the same struct, with what its
+/// numbers mean.
+#[repr(C)]
+struct Trial {
+    kind: u32,
+    memory: u32,
+    width: i64,
+    height: i64,
+    matrices: i64,
+    file: *const c_void,
+    back: *mut c_void,
+    back_at: usize,
+    back_bytes: usize,
+    from: *const f32,
+    columns: [i64; 2],
+    ids: *const i32,
+    slots: i64,
+    to: *mut f32,
+    threads: c_int,
+    asked: c_uint,
+}
+
 unsafe extern "C" {
     fn card_kernels_register() -> c_int;
-    fn card_kernels_check(
-        outputs: *mut f32,
-        file: *const c_void,
-        column: *const f32,
-        kind: u32,
-        width: i64,
-        height: i64,
-    ) -> bool;
+    fn card_kernels_multiply(trial: *mut Trial) -> c_int;
     fn card_kernels_offer(offer: bool);
     fn card_kernels_attention(on: bool);
 }
@@ -190,11 +233,21 @@ pub(crate) struct CProduct {
     id_strides: [usize; 2],
 }
 
-/// The layout of a matrix, if the kernels have its type.
+/// The layout of a matrix, if the kernels have its type and its size can be counted.
 fn layout(kind: u32, width: i64, height: i64) -> Option<Layout> {
+    /// Weights beyond which bytes might not be counted: one takes less than 8 bytes, and rows
+    /// and blocks are filled up to at most this.
+    const MOST: usize = isize::MAX as usize / 8;
+    const FILLED: [usize; 2] = [256, 16];
     let kind = Kind::from_ggml(kind)?;
-    let size = |n: i64| usize::try_from(n).ok();
-    Layout::new(kind, isa().rows(), size(width)?, size(height)?)
+    let (width, height) = (usize::try_from(width).ok()?, usize::try_from(height).ok()?);
+    let filled = width
+        .checked_next_multiple_of(FILLED[0])?
+        .checked_mul(height.checked_next_multiple_of(FILLED[1])?)?;
+    match filled <= MOST {
+        true => Layout::new(kind, isa().rows(), width, height),
+        false => None,
+    }
 }
 
 impl CProduct {
@@ -430,3 +483,6 @@ unsafe extern "C" fn card_attention_run(
         unsafe { attention.run(isa(), thread as usize, threads as usize, next, scratch) };
     }
 }
+
+#[cfg(test)]
+mod tests;

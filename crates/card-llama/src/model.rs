@@ -80,7 +80,7 @@ impl Drop for Handle {
 pub struct LlamaModel {
     pub(crate) handle: Arc<Handle>,
     /// If its weights are laid out for card's kernels.
-    kernels: Option<Arc<Alive>>,
+    pub(crate) kernels: Option<Arc<Alive>>,
     /// If it has logits for a part of its vocabulary only (see [`crate::trim()`]).
     pub(crate) trimmed: Option<Arc<Trimmed>>,
     path: PathBuf,

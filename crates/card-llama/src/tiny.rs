@@ -84,14 +84,19 @@ impl Tiny {
     }
 
     /// Weights (F32) that look random, a few hundredths each.
-    pub(crate) fn tensor(mut self, name: &str, shape: &[u64]) -> Self {
+    pub(crate) fn tensor(self, name: &str, shape: &[u64]) -> Self {
+        self.spread(name, shape, 0.0, 0.125)
+    }
+
+    /// Weights (F32) that look random, `width` from the least to the most about `middle`.
+    fn spread(mut self, name: &str, shape: &[u64], middle: f32, width: f32) -> Self {
         let offset = self.data.len();
         self = self.described(name, shape, offset);
         let mut state = 0x9e37_79b9_u32 ^ offset as u32;
         for _ in 0..shape.iter().product::<u64>() {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let value = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
-            self.data.extend((value / 8.0).to_le_bytes());
+            self.data.extend((middle + width * value).to_le_bytes());
         }
         self.data
             .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
@@ -188,5 +193,67 @@ impl Tiny {
             .tensor("blk.0.ffn_gate.weight", &[width, feed])
             .tensor("blk.0.ffn_up.weight", &[width, feed])
             .tensor("blk.0.ffn_down.weight", &[feed, width])
+    }
+
+    /// A model of three layers with that vocabulary, made to look at logits: attention looks
+    /// here and there, two heads each share keys and values, and rows have 256 or 512 weights,
+    /// which every type can have. If `experts` is not 0, two of so many are asked for a token.
+    pub(crate) fn deep(name: &str, experts: u64) -> Self {
+        const WIDTH: u64 = 256;
+        const SHARED: u64 = 128;
+        const FEED: u64 = 512;
+        const LAYERS: u32 = 3;
+        let vocab = ('!'..='~').count() as u64 + 3;
+        let mut tiny = Tiny::new(name)
+            .vocabulary("gpt-2")
+            .number("llama.context_length", 4096)
+            .number("llama.embedding_length", WIDTH as u32)
+            .number("llama.block_count", LAYERS)
+            .number("llama.feed_forward_length", FEED as u32)
+            .number("llama.attention.head_count", 4)
+            .number("llama.attention.head_count_kv", 2)
+            .number("llama.rope.dimension_count", WIDTH as u32 / 4)
+            .float("llama.attention.layer_norm_rms_epsilon", 1e-5);
+        if experts > 0 {
+            tiny = tiny
+                .number("llama.expert_count", experts as u32)
+                .number("llama.expert_used_count", 2);
+        }
+        let norm = |tiny: Self, name: &str| tiny.spread(name, &[WIDTH], 1.0, 0.5);
+        let matrix = |tiny: Self, name: &str, shape: &[u64]| tiny.spread(name, shape, 0.0, 0.3);
+        tiny = matrix(tiny, "token_embd.weight", &[WIDTH, vocab]);
+        tiny = norm(tiny, "output_norm.weight");
+        tiny = matrix(tiny, "output.weight", &[WIDTH, vocab]);
+        for layer in 0..LAYERS {
+            let named = |part: &str| format!("blk.{layer}.{part}.weight");
+            tiny = norm(tiny, &named("attn_norm"));
+            tiny = norm(tiny, &named("ffn_norm"));
+            for (part, shape) in [
+                ("attn_q", [WIDTH, WIDTH]),
+                ("attn_k", [WIDTH, SHARED]),
+                ("attn_v", [WIDTH, SHARED]),
+                ("attn_output", [WIDTH, WIDTH]),
+            ] {
+                tiny = matrix(tiny, &named(part), &shape);
+            }
+            let feed = [
+                ("ffn_gate", [WIDTH, FEED]),
+                ("ffn_up", [WIDTH, FEED]),
+                ("ffn_down", [FEED, WIDTH]),
+            ];
+            if experts > 0 {
+                tiny = matrix(tiny, &named("ffn_gate_inp"), &[WIDTH, experts]);
+            }
+            for (part, [width, height]) in feed {
+                tiny = match experts {
+                    0 => matrix(tiny, &named(part), &[width, height]),
+                    _ => {
+                        let part = format!("{part}_exps");
+                        matrix(tiny, &named(&part), &[width, height, experts])
+                    }
+                };
+            }
+        }
+        tiny
     }
 }
