@@ -6,6 +6,8 @@
 //! the rows' 32 bits lie side by side. Halves of bytes hold two such fours: weights 8p to 8p+3
 //! below, 8p+4 to 8p+7 above. Fifth and sixth bits have vectors of their own behind.
 
+use std::sync::Mutex;
+
 use crate::kind::{Codes, FLOAT_STEP, Family, Kind};
 
 /// Bytes to which groups and their parts are aligned.
@@ -124,17 +126,19 @@ impl Layout {
         if threads == 1 {
             return items.into_iter().for_each(work);
         }
-        let share = items.len().div_ceil(threads);
-        let mut items = items.into_iter();
-        std::thread::scope(|scope| {
-            loop {
-                let part: Vec<T> = items.by_ref().take(share).collect();
-                if part.is_empty() {
-                    return;
-                }
-                let work = &work;
-                scope.spawn(move || part.into_iter().for_each(work));
+        let items = Mutex::new(items.into_iter());
+        let next = || items.lock().ok()?.next();
+        let share = || {
+            while let Some(item) = next() {
+                work(item);
             }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                // Where the system gives no thread, this one does the work alone.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, share);
+            }
+            share();
         });
     }
 
