@@ -397,11 +397,14 @@ fn models_that_come_and_go_do_not_disturb_those_that_decode() {
     let ggmls = load(&file, Kernels::Ggml);
     let first = logits(&ggmls, &text, 2);
     let own = logits(&load(&file, Kernels::Card), &text, 1);
+    let bound = 2.0 * furthest(&first, &own).max(0.1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..10 {
                 let again = logits(&ggmls, &text, 2);
-                assert!(furthest(&first, &again) < 0.1);
+                let far = furthest(&first, &again);
+                // With one attention or the other.
+                assert!(far <= bound, "{far} {bound}");
             }
         });
         for _ in 0..2 {
@@ -411,7 +414,7 @@ fn models_that_come_and_go_do_not_disturb_those_that_decode() {
                     let again = logits(&model, &text, 1);
                     match model.has_card_kernels() {
                         true => assert!(own == again),
-                        false => assert!(furthest(&own, &again) < 0.1),
+                        false => assert!(furthest(&own, &again) <= bound),
                     }
                 }
             });
