@@ -184,7 +184,7 @@ impl Attention {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni => work_avx2(self, &plan, next, &scratch),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => work_avx512(self, &plan, next, &scratch),
+                Isa::Avx512 | Isa::Amx => work_avx512(self, &plan, next, &scratch),
                 #[cfg(target_arch = "aarch64")]
                 Isa::Neon | Isa::NeonI8mm => work_neon(self, &plan, next, &scratch),
                 _ => work::<Portable>(self, &plan, next, &scratch),

@@ -15,6 +15,9 @@ pub enum Isa {
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// [`Isa::Avx512`], AVX-512 VBMI, and AMX with products of bytes, which is for 16 columns and
+    /// more. Linux only.
+    Amx,
     /// ARMv8.2 with the dot product.
     Neon,
     /// [`Isa::Neon`] and the int8 matrix extension (products of signed and unsigned bytes).
@@ -36,6 +39,10 @@ impl Isa {
                 let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq");
                 if avx512 && has!("avx512vl") && has!("avx512vnni") {
                     all.push(Isa::Avx512);
+                    #[cfg(target_os = "linux")]
+                    if has!("avx512vbmi") && amx() {
+                        all.push(Isa::Amx);
+                    }
                 }
             }
         }
@@ -60,18 +67,69 @@ impl Isa {
     /// Rows of weights that are laid out side by side for it.
     pub fn rows(self) -> usize {
         match self {
-            Isa::Avx512 => 16,
+            Isa::Avx512 | Isa::Amx => 16,
             _ => 8,
         }
     }
 
-    /// Most columns (rows of the batch) that one pass over the weights serves.
+    /// Most columns (rows of the batch) that one pass over the weights serves. [`Isa::Amx`] takes
+    /// them by 16 first, and the rest like this.
     pub fn columns(self) -> usize {
         match self {
-            Isa::Avx512 => 8,
+            Isa::Avx512 | Isa::Amx => 10,
             _ => 4,
         }
     }
+}
+
+/// Whether the processor has AMX for bytes, and Linux lets this process use it. Linux wants to be
+/// asked, since a thread that uses tiles has 8 KiB more to be saved; it is asked once.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn amx() -> bool {
+    use std::arch::{asm, x86_64};
+    use std::sync::OnceLock;
+
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    const TILE: u32 = 1 << 24;
+    const INT8: u32 = 1 << 25;
+    const OSXSAVE: u32 = 1 << 27;
+    /// What the system saves: the tiles' configuration and the tiles.
+    const SAVED: u64 = 1 << 17 | 1 << 18;
+    const ARCH_PRCTL: u64 = 158;
+    const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+    const TILES: u64 = 18;
+
+    #[target_feature(enable = "xsave")]
+    fn saved() -> u64 {
+        // SAFETY: register 0 is always there.
+        unsafe { x86_64::_xgetbv(0) }
+    }
+    *FOUND.get_or_init(|| {
+        if x86_64::__cpuid_count(7, 0).edx & (TILE | INT8) != TILE | INT8
+            || x86_64::__cpuid(1).ecx & OSXSAVE == 0
+        {
+            return false;
+        }
+        // SAFETY: the system has turned XSAVE on.
+        if unsafe { saved() } & SAVED != SAVED {
+            return false;
+        }
+        let result: i64;
+        // SAFETY: a system call that gives this process a permission or an error. It changes
+        // rcx and r11.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") ARCH_PRCTL => result,
+                in("rdi") ARCH_REQ_XCOMP_PERM,
+                in("rsi") TILES,
+                out("rcx") _,
+                out("r11") _,
+                options(nostack),
+            );
+        }
+        result == 0
+    })
 }
 
 impl fmt::Display for Isa {
@@ -81,6 +139,7 @@ impl fmt::Display for Isa {
             Isa::Avx2 => "AVX2",
             Isa::AvxVnni => "AVX-VNNI",
             Isa::Avx512 => "AVX-512 VNNI",
+            Isa::Amx => "AMX",
             Isa::Neon => "NEON dot product",
             Isa::NeonI8mm => "NEON i8mm",
         })

@@ -4,18 +4,26 @@
 //! vector one output is summed, from the first block to the last:
 //!
 //! - within 32 (or 16) weights as whole numbers, which is exact in any order;
-//! - their scales and those of the block as `f32`, by fused multiply-adds in the order of the
-//!   weights.
+//! - in a block of 256, these sums times their scales, as `f32`: as many as are exact
+//!   ([`Code::EXACT`]), twice; the two are added, which rounds once; and what this gives is added
+//!   to the rest of the block. So it does not matter either whether such a double run is summed
+//!   as `f32` or as a whole number that is rounded at the end (`amx.rs` does that). Where it
+//!   would be of no use they are added one after the other;
+//! - the blocks as `f32`, by fused multiply-adds with their scale in the order of the weights.
 //!
 //! So an output has the same bits whatever the number of columns, the instruction set, or the
 //! thread.
 
+use self::block::Block;
 use crate::kind::{FLOAT_STEP, IQ4};
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+mod block;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
@@ -99,6 +107,9 @@ pub(crate) trait Simd: Copy + 'static {
 pub(crate) trait Code {
     /// Bits of a code.
     const BITS: u32;
+    /// In a block of 256: so many neighbouring parts, each times its scale, give a sum below
+    /// 2^24 whatever the numbers are, so that a `f32` holds it exactly. 0 if it is only one.
+    const EXACT: usize;
     /// Bytes of a unit for one row.
     const UNIT: usize;
     /// Codes 8p to 8p+3 and 8p+4 to 8p+7 of each row.
@@ -116,6 +127,8 @@ pub(crate) struct Eight;
 
 impl Code for Four {
     const BITS: u32 = 4;
+    // 4 * 32 * 15 * 127 * 63.
+    const EXACT: usize = 4;
     const UNIT: usize = 16;
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
@@ -129,6 +142,8 @@ impl Code for Four {
 
 impl Code for FourOfTable {
     const BITS: u32 = 8;
+    // 2 * 32 * 127 * 127 * 32 is too much.
+    const EXACT: usize = 0;
     const UNIT: usize = 16;
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
@@ -142,6 +157,8 @@ impl Code for FourOfTable {
 
 impl Code for Five {
     const BITS: u32 = 5;
+    // 2 * 32 * 31 * 127 * 63.
+    const EXACT: usize = 2;
     const UNIT: usize = 20;
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
@@ -160,6 +177,8 @@ impl Code for Five {
 
 impl Code for Six {
     const BITS: u32 = 6;
+    // 2 * 16 * 32 * 127 * 128.
+    const EXACT: usize = 2;
     const UNIT: usize = 24;
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
@@ -178,6 +197,8 @@ impl Code for Six {
 
 impl Code for Eight {
     const BITS: u32 = 8;
+    // It has no blocks of 256.
+    const EXACT: usize = 0;
     const UNIT: usize = 32;
     #[inline(always)]
     unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
@@ -304,16 +325,15 @@ pub(crate) unsafe fn super_min<S: Simd, Q: Code, const C: usize>(job: Job) {
         let mut out = [S::zero(); C];
         for _ in 0..job.blocks {
             let words = [0, 1, 2].map(|i| S::ints(header.add(4 * S::ROWS * i)));
-            let mut sums = [S::zero(); C];
+            let mut sums = Block::<S, C>::new();
             for j in 0..8 {
                 let mut acc = [S::start(S::no_ints(), Q::BITS); C];
                 let codes = quants.add(j * S::ROWS * Q::UNIT);
                 add_unit::<S, Q, C>(&mut acc, codes, 0..4, panel.add(C * (20 + 32 * j)));
                 let scale = S::float(six_bits::<S>(words, j));
-                for c in 0..C {
-                    sums[c] = S::fused(S::sum(acc[c], Q::BITS), scale, sums[c]);
-                }
+                sums.add::<Q>(j, acc, scale);
             }
+            let sums = sums.all;
             let d = S::halves(header.add(12 * S::ROWS));
             let m = S::halves(header.add(14 * S::ROWS));
             let pairs = [(words[0], 0), (words[0], 6), (words[1], 0), (words[1], 6)]
@@ -370,7 +390,7 @@ pub(crate) unsafe fn scaled<S: Simd, Q: Code, const PARTS: usize, const C: usize
     unsafe {
         let mut out = [S::zero(); C];
         for _ in 0..job.blocks {
-            let mut sums = [S::zero(); C];
+            let mut sums = Block::<S, C>::new();
             for j in 0..PARTS {
                 let mut acc = [S::start(S::no_ints(), Q::BITS); C];
                 for (c, acc) in acc.iter_mut().enumerate() {
@@ -385,10 +405,9 @@ pub(crate) unsafe fn scaled<S: Simd, Q: Code, const PARTS: usize, const C: usize
                 let activations = panel.add(4 * C * (1 + PARTS) + C * 32 * unit);
                 add_unit::<S, Q, C>(&mut acc, codes, pairs, activations);
                 let scale = S::signed_bytes(header.add(j * S::ROWS));
-                for c in 0..C {
-                    sums[c] = S::fused(S::sum(acc[c], Q::BITS), scale, sums[c]);
-                }
+                sums.add::<Q>(j, acc, scale);
             }
+            let sums = sums.all;
             let d = S::halves(header.add(PARTS * S::ROWS));
             for c in 0..C {
                 let scale = S::times(d, S::same(panel.add(4 * c)));
@@ -535,7 +554,7 @@ macro_rules! kernels {
             $crate::kernel::kernels!(@columns $columns, kind, columns)
         }
     };
-    (@columns 8, $kind:ident, $columns:ident) => {
+    (@columns 10, $kind:ident, $columns:ident) => {
         match $columns {
             1 => of::<1>($kind),
             2 => of::<2>($kind),
@@ -544,7 +563,9 @@ macro_rules! kernels {
             5 => of::<5>($kind),
             6 => of::<6>($kind),
             7 => of::<7>($kind),
-            _ => of::<8>($kind),
+            8 => of::<8>($kind),
+            9 => of::<9>($kind),
+            _ => of::<10>($kind),
         }
     };
     (@columns 4, $kind:ident, $columns:ident) => {

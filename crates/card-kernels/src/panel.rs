@@ -5,10 +5,16 @@
 //! weights of a column in 32 bits and the columns side by side. So a kernel reads it from one
 //! end to the other.
 //!
+//! A *wide* panel, for AMX, has [`WIDE`] columns. There the bytes lie in lines of as
+//! many weights as are multiplied at once (32 or 64): column after column a line.
+//!
 //! A block of a column is rounded by itself: 127 steps up to its largest magnitude, to the
 //! nearest, ties to even. Neither its neighbours nor their number matter.
 
 use crate::kind::{FLOAT_STEP, Family};
+
+/// Columns of a wide panel, and of no other one.
+pub(crate) const WIDE: usize = 16;
 
 /// How a column's block is written.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +114,20 @@ impl Panel {
             }
         }
         let first = 1 + self.sums();
+        if columns == WIDE {
+            let line = match self.family {
+                Family::SuperMin | Family::Super { share: 16, .. } => 64,
+                _ => 32,
+            };
+            for (i, bytes) in q.chunks_exact(line).enumerate() {
+                // SAFETY: as above; there is a line for each column.
+                unsafe {
+                    let to = to.add(4 * WIDE * first + line * (WIDE * i + c));
+                    to.copy_from_nonoverlapping(bytes.as_ptr().cast(), line);
+                }
+            }
+            return;
+        }
         for (g, four) in q.chunks_exact(4).enumerate() {
             let word = [four[0], four[1], four[2], four[3]].map(|q| q as u8);
             put(first + g, u32::from_ne_bytes(word));

@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::isa::Isa;
 use crate::kernel::{self, Job, Kernel};
-use crate::kind::Kind;
+use crate::kind::{Family, Kind};
 use crate::layout::{ALIGN, Layout};
-use crate::panel::Panel;
+use crate::panel::{Panel, WIDE};
+
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 /// Where a column is: element (i1, i2, i3) lies at `i1 * strides[0] + …` bytes.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +115,7 @@ struct Work {
 /// Bytes of weights that stay in the cache of a core while columns go over them.
 const CHUNK: usize = 256 << 10;
 /// Most columns of a panel.
-const MOST: usize = 8;
+const MOST: usize = 10;
 /// Most rows of a group.
 const ROWS: usize = 16;
 
@@ -126,8 +129,9 @@ impl Product {
         self.panels_at() + self.total() * self.column_bytes() + ALIGN
     }
 
+    /// Bytes of a column in a panel, up to the next aligned one.
     fn column_bytes(&self) -> usize {
-        self.panel().bytes() * self.layout.blocks()
+        (self.panel().bytes() * self.layout.blocks()).next_multiple_of(ALIGN)
     }
 
     fn panel(&self) -> Panel {
@@ -155,6 +159,12 @@ impl Product {
             order: tiles.wrapping_add(self.total()).cast(),
             panels: start.wrapping_add(self.panels_at()),
         }
+    }
+
+    /// Cuts columns of one matrix into tiles.
+    fn cut(&self, columns: usize, isa: Isa) -> Tiles {
+        let wide = isa == Isa::Amx && self.layout.kind.family() != Family::Float;
+        Tiles::of(columns, isa.columns(), wide)
     }
 
     /// The place of column `j`.
@@ -214,7 +224,7 @@ impl Product {
                     }
                 }
             }
-            for (at, columns) in Tiles::of(here, isa.columns()) {
+            for (at, columns) in self.cut(here, isa) {
                 // SAFETY: there are no more tiles than columns.
                 unsafe {
                     work.tiles.add(tiles).write(Tile {
@@ -243,7 +253,7 @@ impl Product {
                 (t < work.counts.read() as usize).then(|| work.tiles.add(t).read())
             },
             None => {
-                let mut tiles = Tiles::of(self.total(), isa.columns());
+                let mut tiles = self.cut(self.total(), isa);
                 tiles.nth(t).map(|(first, columns)| Tile {
                     expert: 0,
                     first: first as u32,
@@ -251,6 +261,12 @@ impl Product {
                 })
             }
         }
+    }
+
+    /// Where a tile's panel is.
+    fn panel_at(&self, tile: Tile, work: &Work) -> *mut u8 {
+        work.panels
+            .wrapping_add(tile.first as usize * self.column_bytes())
     }
 
     /// The place of the `i`th column in the order of the tiles.
@@ -271,9 +287,7 @@ impl Product {
         // SAFETY: as the caller says.
         while let Some(tile) = unsafe { self.tile(t, isa, work) } {
             let columns = tile.columns as usize;
-            let panel = work
-                .panels
-                .wrapping_add(tile.first as usize * self.column_bytes());
+            let panel = self.panel_at(tile, work);
             for c in 0..columns {
                 // SAFETY: the column is one of the tile.
                 let place = unsafe { self.column(tile.first as usize + c, work) };
@@ -306,7 +320,9 @@ impl Product {
                 return;
             };
             let rows = part * chunk..((part + 1) * chunk).min(groups);
-            for t in first..first + tiles {
+            // SAFETY: the panels of wide tiles are written, and these rows are this thread's.
+            let done = unsafe { self.multiply_wide(isa, first..first + tiles, rows.clone(), work) };
+            for t in done..first + tiles {
                 // SAFETY: a tile of those that there are.
                 if let Some(tile) = unsafe { self.tile(t, isa, work) } {
                     // SAFETY: the panel is written, and these rows are this thread's.
@@ -319,7 +335,7 @@ impl Product {
     /// The tiles of the `nth` matrix in use: the first and their number.
     unsafe fn tiles_of(&self, nth: usize, isa: Isa, work: &Work) -> Option<(usize, usize)> {
         if self.experts.is_none() {
-            let tiles = Tiles::of(self.total(), isa.columns()).len();
+            let tiles = self.cut(self.total(), isa).len();
             return (nth == 0).then_some((0, tiles));
         }
         // SAFETY: the lists are written.
@@ -337,6 +353,18 @@ impl Product {
             let same = (first..tiles as usize).take_while(|&t| expert(t) == expert(first));
             Some((first, same.count()))
         }
+    }
+
+    /// Multiplies these groups with the wide tiles, which come first, and says where they end.
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn multiply_wide(
+        &self,
+        _: Isa,
+        tiles: std::ops::Range<usize>,
+        _: std::ops::Range<usize>,
+        _: &Work,
+    ) -> usize {
+        tiles.start
     }
 
     unsafe fn multiply_rows(
@@ -358,9 +386,7 @@ impl Product {
         let matrix = self
             .weights
             .wrapping_add(tile.expert as usize * layout.bytes());
-        let panel = work
-            .panels
-            .wrapping_add(tile.first as usize * self.column_bytes());
+        let panel = self.panel_at(tile, work).cast_const();
         let mut out = [0f32; MOST * ROWS];
         for g in groups {
             let group = matrix.wrapping_add(g * layout.group());
@@ -385,24 +411,32 @@ impl Product {
     }
 }
 
-/// Cuts columns into tiles that are nearly equal: (first, number) of each.
+/// Cuts columns into tiles: (first, number) of each. Wide ones come first, the others are nearly
+/// equal.
 struct Tiles {
     columns: usize,
+    wide: usize,
     tiles: usize,
     next: usize,
 }
 
 impl Tiles {
-    fn of(columns: usize, most: usize) -> Tiles {
+    fn of(columns: usize, most: usize, wide: bool) -> Tiles {
+        let wide = if wide { columns / WIDE } else { 0 };
         Tiles {
             columns,
-            tiles: columns.div_ceil(most),
+            wide,
+            tiles: wide + (columns - wide * WIDE).div_ceil(most),
             next: 0,
         }
     }
 
     fn start(&self, t: usize) -> usize {
-        t * self.columns / self.tiles
+        if t <= self.wide {
+            return t * WIDE;
+        }
+        let first = self.wide * WIDE;
+        first + (t - self.wide) * (self.columns - first) / (self.tiles - self.wide)
     }
 }
 
@@ -431,7 +465,7 @@ impl ExactSizeIterator for Tiles {}
 fn kernel_for(isa: Isa, rows: usize, kind: Kind, columns: usize) -> Kernel {
     match (isa, rows) {
         #[cfg(target_arch = "x86_64")]
-        (Isa::Avx512, 16) => kernel::avx512::kernel(kind, columns),
+        (Isa::Avx512 | Isa::Amx, 16) => kernel::avx512::kernel(kind, columns),
         #[cfg(target_arch = "x86_64")]
         (Isa::AvxVnni, 8) => kernel::avx2::vnni::kernel(kind, columns),
         #[cfg(target_arch = "x86_64")]
@@ -492,7 +526,7 @@ unsafe fn round(
         }
         match isa {
             // SAFETY: the caller's, and the instructions are there.
-            Isa::Avx512 => return unsafe { avx512(panel, from, to, blocks) },
+            Isa::Avx512 | Isa::Amx => return unsafe { avx512(panel, from, to, blocks) },
             // SAFETY: as above.
             Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2(panel, from, to, blocks) },
             _ => {}

@@ -63,7 +63,7 @@ fn scales_that_are_denormal_or_zero_count_for_what_they_are() {
                 block[2..4].copy_from_slice(&small().to_le_bytes());
             }
         }
-        let mut x = columns(width, 5, &mut random);
+        let mut x = columns(width, 21, &mut random);
         let most = match kind.block() {
             1 => 1e-6,
             _ => 0.003,
@@ -96,6 +96,21 @@ fn rows_of_plain_numbers_have_any_width() {
                 let file = weights(kind, width, height, &mut random);
                 let x = columns(width, n, &mut random);
                 check(kind, width, height, &file, &x, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_have_any_number_of_blocks() {
+    let mut random = Random(26);
+    for kind in Kind::ALL.into_iter().filter(|k| k.block() > 1) {
+        for blocks in [1, 2, 3, 9, 15, 17] {
+            let width = blocks * kind.block();
+            for (height, n) in [(7, 16), (35, 50)] {
+                let file = weights(kind, width, height, &mut random);
+                let x = columns(width, n, &mut random);
+                check(kind, width, height, &file, &x, 0.02);
             }
         }
     }
@@ -139,7 +154,7 @@ fn what_is_not_finite_beyond_a_row_of_plain_numbers_is_not_read() {
 #[test]
 fn activations_and_outputs_may_begin_at_any_multiple_of_4() {
     let mut random = Random(24);
-    let (width, height, n) = (256, 11, 5);
+    let (width, height, n) = (256, 11, 21);
     for kind in Kind::ALL {
         let file = weights(kind, width, height, &mut random);
         let x = columns(width, n, &mut random);

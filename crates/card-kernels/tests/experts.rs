@@ -210,6 +210,9 @@ fn one_expert_may_have_all_columns_or_none_may_have_any() {
         let files = Files::new(kind, 21, 3, &mut random);
         for shared in [false, true] {
             chosen("all", &files, &mut random, [2, 13], shared, |_| 1);
+            chosen("many", &files, &mut random, [3, 27], shared, |r| {
+                [0, 0, 0, 1, 2][r.below(5)]
+            });
             chosen("none", &files, &mut random, [2, 3], shared, |_| 3);
             chosen("one", &files, &mut random, [1, 1], shared, |_| 2);
         }

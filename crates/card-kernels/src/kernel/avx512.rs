@@ -150,6 +150,6 @@ impl Simd for Avx512 {
 
 crate::kernel::kernels!(
     crate::kernel::avx512::Avx512,
-    8,
+    10,
     "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 );

@@ -137,5 +137,5 @@ pub(crate) mod of_8 {
 
 /// Rows side by side as with AVX-512.
 pub(crate) mod of_16 {
-    crate::kernel::kernels!(crate::kernel::portable::Portable<16>, 8);
+    crate::kernel::kernels!(crate::kernel::portable::Portable<16>, 10);
 }
