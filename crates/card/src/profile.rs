@@ -89,7 +89,11 @@ pub fn together(
 
 /// What the findings about a model depend on: the file, this build and this machine.
 pub fn identity(file: &Path) -> Result<String> {
-    let meta = fs::metadata(file)?;
+    // A file that is not there is told as when it is loaded.
+    let meta = fs::metadata(file).map_err(|source| LlamaError::Open {
+        path: file.display().to_string(),
+        source,
+    })?;
     let modified = meta.modified().ok();
     let modified = modified.and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(format!(
