@@ -190,6 +190,11 @@ impl Product {
         barrier: &dyn Fn(),
         work: *mut u8,
     ) {
+        let rows = self.layout.rows;
+        assert!(
+            rows == isa.rows() || isa == Isa::Portable,
+            "laid out for other kernels"
+        );
         // SAFETY: the caller's.
         let work = unsafe { self.work(work) };
         if thread == 0 {
@@ -461,7 +466,7 @@ impl Iterator for Tiles {
 
 impl ExactSizeIterator for Tiles {}
 
-/// The kernel of an instruction set. What was laid out for another one is done in plain Rust.
+/// The kernel of an instruction set. Plain Rust reads every layout.
 fn kernel_for(isa: Isa, rows: usize, kind: Kind, columns: usize) -> Kernel {
     match (isa, rows) {
         #[cfg(target_arch = "x86_64")]

@@ -145,13 +145,41 @@ unsafe fn configure(weights: usize) {
     }
 }
 
-/// Gives the tiles back, so that they are not kept when threads are changed.
+/// How the tiles of this thread were cut before: ggml's own kernels cut them once for a thread,
+/// and rely on it.
 ///
-/// # Safety
-/// The processor has AMX.
-pub(crate) unsafe fn release() {
-    // SAFETY: the caller's.
-    unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) }
+/// When it is dropped the tiles are cut like that again, or given back, so that they are not kept
+/// when threads are changed.
+#[repr(C, align(64))]
+pub(crate) struct Before([u8; 64]);
+
+impl Before {
+    /// # Safety
+    /// The processor has AMX, and this process may use it.
+    pub(crate) unsafe fn new() -> Before {
+        let mut before = Before([0; 64]);
+        // SAFETY: writes 64 bytes, zeros if the tiles are not cut.
+        unsafe {
+            asm!("sttilecfg [{}]", in(reg) &mut before, options(nostack, preserves_flags));
+        }
+        before
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        // SAFETY: what was there before, or nothing: both can be.
+        unsafe {
+            match self.0[0] {
+                0 => asm!("tilerelease", options(nomem, nostack, preserves_flags)),
+                _ => asm!(
+                    "ldtilecfg [{}]",
+                    in(reg) &*self,
+                    options(nostack, readonly, preserves_flags)
+                ),
+            }
+        }
+    }
 }
 
 /// Products of 32 weights.

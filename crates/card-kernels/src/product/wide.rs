@@ -49,6 +49,8 @@ impl Product {
             _ => 8,
         };
         if wide > 0 {
+            // SAFETY: the processor has AMX, as the caller says.
+            let _before = unsafe { amx::Before::new() };
             for part in cut(tiles.start..tiles.start + wide, most) {
                 let Some(first) = tile(part.start) else {
                     break;
@@ -58,8 +60,6 @@ impl Product {
                     unsafe { self.pass(kernel, first, part.len(), groups, work) };
                 }
             }
-            // SAFETY: the processor has AMX.
-            unsafe { amx::release() };
         }
         tiles.start + wide
     }

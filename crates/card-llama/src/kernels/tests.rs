@@ -256,6 +256,33 @@ fn products_are_as_accurate_as_with_ggmls_kernels() {
     println!("{repacked} products with ggml's own layouts");
 }
 
+/// ggml's AMX kernels cut the tiles of a thread once and rely on it.
+#[test]
+fn ggmls_own_kernels_go_on_after_ours_on_the_same_thread() {
+    let Some(_turn) = ready() else {
+        return;
+    };
+    let mut random = Random(6);
+    let (width, height) = (512, 64);
+    let file = random.weights(Kind::Q8_0, width, height);
+    let from = random.normals(width * 16);
+    let few = Case::plain(Kind::Q8_0, width, &file, &from[..width * 4]);
+    let many = Case::plain(Kind::Q8_0, width, &file, &from);
+    let own = many.own(1);
+    for memory in OTHERS.. {
+        let first = match few.through(memory, 1, 0, &mut []) {
+            Err(NO_SUCH_MEMORY) => break,
+            Err(_) => continue,
+            Ok(first) => first,
+        };
+        for _ in 0..3 {
+            assert!(many.own(1) == own);
+            let again = few.through(memory, 1, 0, &mut []);
+            assert!(again.is_ok_and(|again| again == first), "memory {memory}");
+        }
+    }
+}
+
 #[test]
 fn a_column_has_the_same_bits_alone_and_among_others_with_any_number_of_threads() {
     let Some(_turn) = ready() else {
