@@ -8,6 +8,8 @@
 //! program fails if any token of any text is another one.
 
 mod common;
+#[path = "../tests/support/spoilt.rs"]
+mod spoilt;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,8 +25,9 @@ use card_llama::{Cores, Kernels, LlamaContext, LlamaModel, check_vocabularies};
 use clap::Parser;
 use common::asking::{Ask, Text, is_over};
 use common::tally::{self, Company, Sampling, Tally, company, exactness, mode, sampling};
-use common::{Failure, Prompter, Spoilt};
+use common::{Failure, Prompter};
 use crossbeam_channel::RecvTimeoutError;
+use spoilt::Spoilt;
 
 /// Requests that run beside ours.
 const OTHERS: usize = 4;

@@ -1,5 +1,7 @@
 //! Real models for tests: found where `card pull` keeps them, run, compared.
 
+mod spoilt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -7,13 +9,15 @@ use std::sync::{Arc, Mutex};
 use card_core::engine::Shapes;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use card_core::policy::{Lanes, Mode};
-use card_core::sampler::{SamplingParams, gumbel};
+use card_core::sampler::SamplingParams;
 use card_core::types::{SourceSet, Token};
 use card_engine::selftest::{self, Report};
 use card_engine::{Engine, Event, Generate, Options, Stream};
 use card_llama::{
     ContextOptions, Cores, Kernels, LlamaContext, LlamaModel, LoadOptions, Vocab, on_own_thread,
 };
+
+pub use spoilt::Spoilt;
 
 /// Prompts of the kinds people send: mathematics, code, chat, several languages.
 pub const PROMPTS: [&str; 20] = [
@@ -103,64 +107,6 @@ pub fn self_test(model: &LlamaModel) -> Report {
     let mut context = context(model, &cores(Lanes::Shared).0);
     on_own_thread(|| selftest::run(&mut context, &passage, &selftest::HEADS, &mut |_, _| {}))
         .expect("a report")
-}
-
-/// A draft model whose logits are spoilt at a share of the positions.
-pub struct Spoilt {
-    pub inner: LlamaContext,
-    /// 0 spoils nothing, 1 everything.
-    pub share: f32,
-    pub spoilt: Vec<Option<Vec<f32>>>,
-}
-
-impl Spoilt {
-    pub fn new(inner: LlamaContext, share: f32) -> Self {
-        Spoilt {
-            inner,
-            share,
-            spoilt: Vec::new(),
-        }
-    }
-}
-
-impl Logits for Spoilt {
-    fn row(&self, i: usize) -> &[f32] {
-        match &self.spoilt[i] {
-            Some(row) => row,
-            None => self.inner.row(i),
-        }
-    }
-}
-
-impl Model for Spoilt {
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-    fn vocab(&self) -> usize {
-        self.inner.vocab()
-    }
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        self.inner.apply(op)
-    }
-    fn reset(&mut self) -> Result<(), ModelError> {
-        self.inner.reset()
-    }
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        self.inner.forward(forward)?;
-        self.spoilt = forward
-            .rows
-            .iter()
-            .map(|row| {
-                // Uniform in [0, 1), from noise that is a function of the row.
-                let u = (-(-gumbel(7, row.position, row.token)).exp()).exp();
-                (row.logits && u < self.share).then(|| {
-                    let n = self.inner.vocab() as Token;
-                    (0..n).map(|t| gumbel(9, row.position, t)).collect()
-                })
-            })
-            .collect();
-        Ok(())
-    }
 }
 
 /// A target that notes the logits it was asked for, by position.
