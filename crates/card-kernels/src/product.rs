@@ -109,6 +109,8 @@ struct Work {
     tiles: *mut Tile,
     /// Columns in the order of their experts.
     order: *mut u32,
+    /// For each expert, where its next column goes in that order.
+    next: *mut u32,
     panels: *mut u8,
 }
 
@@ -141,7 +143,10 @@ impl Product {
     /// Where the panels begin, from an aligned start.
     fn panels_at(&self) -> usize {
         let lists = match self.experts {
-            Some(_) => self.total() * (size_of::<Tile>() + size_of::<u32>()),
+            Some(experts) => {
+                let of_columns = self.total() * (size_of::<Tile>() + size_of::<u32>());
+                of_columns + experts.count() * size_of::<u32>()
+            }
             None => 0,
         };
         (ALIGN + lists).next_multiple_of(ALIGN)
@@ -152,11 +157,13 @@ impl Product {
     unsafe fn work(&self, work: *mut u8) -> Work {
         let start = work.wrapping_add(work.align_offset(ALIGN));
         let tiles = start.wrapping_add(ALIGN).cast::<Tile>();
+        let order: *mut u32 = tiles.wrapping_add(self.total()).cast();
         Work {
             counter: start.cast(),
             counts: start.wrapping_add(ALIGN / 2).cast(),
             tiles,
-            order: tiles.wrapping_add(self.total()).cast(),
+            order,
+            next: order.wrapping_add(self.total()),
             panels: start.wrapping_add(self.panels_at()),
         }
     }
@@ -215,38 +222,50 @@ impl Product {
         unsafe { self.multiply(isa, threads, &work) };
     }
 
-    /// Sorts the columns by expert and cuts them into tiles.
+    /// Sorts the columns by expert, in time that grows with columns plus experts, and cuts them
+    /// into tiles. Columns of one expert keep their order; one whose number is no expert's is
+    /// left out.
     unsafe fn sort(&self, experts: Experts, isa: Isa, work: &Work) {
+        let count = experts.count();
+        // SAFETY: the caller's: there is a number for each column.
+        let expert = |j: usize| unsafe { experts.of(self.place(j)) };
+        let expert = |j: usize| usize::try_from(expert(j)).ok().filter(|e| *e < count);
+        // SAFETY: the work memory has a number for each expert, and only this thread uses it now.
+        let next = unsafe {
+            work.next.write_bytes(0, count);
+            std::slice::from_raw_parts_mut(work.next, count)
+        };
+        for e in (0..self.total()).filter_map(expert) {
+            next[e] += 1;
+        }
         let (mut tiles, mut used, mut first) = (0, 0, 0);
-        for expert in 0..experts.count() {
-            let mut here = 0;
-            for j in 0..self.total() {
-                // SAFETY: the order has room for each column, and a column has one expert.
-                unsafe {
-                    if experts.of(self.place(j)) == expert as i32 {
-                        work.order.add(first + here).write(j as u32);
-                        here += 1;
-                    }
-                }
-            }
+        for (e, next) in next.iter_mut().enumerate() {
+            let here = std::mem::replace(next, first) as usize;
             for (at, columns) in self.cut(here, isa) {
                 // SAFETY: there are no more tiles than columns.
                 unsafe {
                     work.tiles.add(tiles).write(Tile {
-                        expert: expert as u32,
-                        first: (first + at) as u32,
+                        expert: e as u32,
+                        first: first + at as u32,
                         columns: columns as u32,
                     });
                 }
                 tiles += 1;
             }
-            used += usize::from(here > 0);
-            first += here;
+            used += u32::from(here > 0);
+            first += here as u32;
+        }
+        for j in 0..self.total() {
+            if let Some(e) = expert(j) {
+                // SAFETY: the order has room for each column, and a column has one expert.
+                unsafe { work.order.add(next[e] as usize).write(j as u32) };
+                next[e] += 1;
+            }
         }
         // SAFETY: two numbers behind the counter.
         unsafe {
             work.counts.write(tiles as u32);
-            work.counts.add(1).write(used as u32);
+            work.counts.add(1).write(used);
         }
     }
 
