@@ -2,7 +2,17 @@
 
 use std::time::Duration;
 
-/// A pause that doubles with each failure, up to a bound.
+/// A pause that doubles with each failure, up to a bound (truncated exponential backoff).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use card_core::backoff::Backoff;
+///
+/// let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(3));
+/// let pauses = [(); 3].map(|()| backoff.fail().as_secs());
+/// assert_eq!(pauses, [1, 2, 3]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     first: Duration,
@@ -14,7 +24,7 @@ impl Backoff {
     /// The pause before a drafter is made anew, or dialled again, if a user says nothing.
     pub const DRAFTER: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-    /// From `first` to `longest`.
+    /// Pauses from `first` to `longest`.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Backoff {
             first,
@@ -23,17 +33,17 @@ impl Backoff {
         }
     }
 
-    /// Like this one, but beginning with `first`.
+    /// These pauses, but beginning with `first`.
     pub const fn starting(self, first: Duration) -> Self {
         Backoff::new(first, self.longest)
     }
 
-    /// It worked: the next pause is the first.
+    /// The attempt worked: the next pause is the first again.
     pub fn reset(&mut self) {
         self.next = self.first;
     }
 
-    /// It failed: how long to pause now.
+    /// The attempt failed: how long to pause now.
     pub fn fail(&mut self) -> Duration {
         let pause = self.next;
         self.next = pause.saturating_mul(2).min(self.longest);

@@ -2,8 +2,8 @@
 
 use crate::types::Token;
 
-/// Follows the text of one sequence and says which tokens may come next. It is asked at
-/// every position the target decides, and told what the target wrote, so it needs no
+/// Follows the text of one sequence and says which tokens may come next. A constraint is asked
+/// at every position the target decides, and told what the target wrote, so it needs no
 /// look-ahead along candidates and no way back.
 pub trait Constraint: Send {
     /// The tokens allowed next: bit `t % 32` of word `t / 32` for token `t`. A token beyond
@@ -21,6 +21,15 @@ pub trait Constraint: Send {
 }
 
 /// Whether a mask of [`Constraint::allowed`] has a token.
+///
+/// ```
+/// use card_core::constraint::allows;
+///
+/// let mask = [0b101];
+/// assert!(allows(&mask, 2));
+/// assert!(!allows(&mask, 1));
+/// assert!(!allows(&mask, 32), "beyond the mask");
+/// ```
 pub fn allows(mask: &[u32], token: Token) -> bool {
     mask.get(token as usize / 32)
         .is_some_and(|word| word >> (token % 32) & 1 == 1)

@@ -1,7 +1,15 @@
-//! A probability that is one.
+//! A checked probability.
 
-/// A probability: a finite number from 0 to 1. What is none cannot be built, so that nobody
+/// A probability: a finite number from 0 to 1. No other number can be built, so that nobody
 /// who holds one has to check it.
+///
+/// ```
+/// use card_core::types::Prob;
+///
+/// assert_eq!(Prob::new(1.5), None);
+/// assert_eq!(Prob::clamped(1.5), Prob::ONE);
+/// assert_eq!(Prob::clamped(f32::NAN), Prob::ZERO);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
 pub struct Prob(f32);
 
@@ -16,11 +24,12 @@ impl Prob {
         (0.0..=1.0).contains(&value).then_some(Prob(value))
     }
 
-    /// The probability nearest to `value`; that of what is no number is 0.
+    /// The probability nearest to `value`; NaN counts as 0.
     pub fn clamped(value: f32) -> Self {
-        match value.is_nan() {
-            true => Prob::ZERO,
-            false => Prob(value.clamp(0.0, 1.0)),
+        if value.is_nan() {
+            Prob::ZERO
+        } else {
+            Prob(value.clamp(0.0, 1.0))
         }
     }
 

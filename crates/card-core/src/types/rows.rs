@@ -1,6 +1,13 @@
 //! The size of a forward.
 
-/// Rows of one forward: at least one, at most [`Rows::MOST`].
+/// Number of rows of one forward: at least one, at most [`Rows::MOST`].
+///
+/// ```
+/// use card_core::types::Rows;
+///
+/// assert_eq!(Rows::new(0), None, "a forward has a row");
+/// assert_eq!(Rows::clamped(0).get(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rows(u32);
 

@@ -1,23 +1,16 @@
-//! The small words every other module uses.
-
-mod prob;
-mod rows;
-mod tenant;
+//! Who proposes candidates.
 
 use serde::{Deserialize, Serialize};
 
-pub use prob::Prob;
-pub use rows::Rows;
-pub use tenant::Tenant;
-
-/// A token id in the target's vocabulary.
-pub type Token = u32;
-
-/// One generation: a prompt, what was committed to it, and its candidate cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SequenceId(pub u64);
-
 /// Who proposed a candidate.
+///
+/// ```
+/// use card_core::types::Source;
+///
+/// assert_eq!(Source::Draft2.drafter(), Some(1));
+/// assert_eq!(Source::PromptLookup.drafter(), None, "it needs no model");
+/// assert_eq!(Source::PromptLookup.name(), "prompt_lookup");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -25,15 +18,17 @@ pub enum Source {
     Draft,
     /// A second draft model.
     Draft2,
-    /// A match of the recent text in prompt or output.
-    Suffix,
+    /// Prompt lookup: the recent text stood before in prompt or output, and this followed it
+    /// there.
+    #[serde(alias = "suffix")]
+    PromptLookup,
     /// What the target wrote after the same context before.
     Correction,
     /// Text the user expects back.
     Prediction,
 }
 
-/// Most draft models of one engine.
+/// Most draft models of one scheduler.
 pub const DRAFTERS: usize = 2;
 
 /// Number of sources.
@@ -44,7 +39,7 @@ impl Source {
     pub const ALL: [Source; 5] = [
         Source::Draft,
         Source::Draft2,
-        Source::Suffix,
+        Source::PromptLookup,
         Source::Correction,
         Source::Prediction,
     ];
@@ -68,7 +63,7 @@ impl Source {
         match self {
             Source::Draft => "draft",
             Source::Draft2 => "draft2",
-            Source::Suffix => "suffix",
+            Source::PromptLookup => "prompt_lookup",
             Source::Correction => "correction",
             Source::Prediction => "prediction",
         }
@@ -76,6 +71,15 @@ impl Source {
 }
 
 /// The set of sources that proposed one candidate.
+///
+/// ```
+/// use card_core::types::{Source, SourceSet};
+///
+/// let mut set = SourceSet::of(Source::Draft);
+/// set.insert(Source::Prediction);
+/// assert_eq!(set.len(), 2);
+/// assert!(set.without(SourceSet::of(Source::Draft)).contains(Source::Prediction));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceSet(u8);
 
@@ -131,43 +135,16 @@ impl SourceSet {
     }
 }
 
-/// What the sources said of one candidate: the probability and the rank each gave it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Evidence {
-    sources: SourceSet,
-    probs: [f32; SOURCES],
-    ranks: [u8; SOURCES],
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Evidence {
-    /// What one source said.
-    pub fn of(source: Source, prob: f32, rank: u8) -> Self {
-        let mut evidence = Evidence::default();
-        evidence.add(source, prob, rank);
-        evidence
-    }
-
-    /// Adds what `source` says; it replaces what it said before. What is no probability
-    /// counts as the nearest one.
-    pub fn add(&mut self, source: Source, prob: f32, rank: u8) {
-        self.sources.insert(source);
-        self.probs[source.index()] = Prob::clamped(prob).get();
-        self.ranks[source.index()] = rank;
-    }
-
-    /// Who said anything.
-    pub fn sources(&self) -> SourceSet {
-        self.sources
-    }
-
-    /// (source, probability, rank) of everyone who said anything.
-    pub fn iter(&self) -> impl Iterator<Item = (Source, f32, u8)> + '_ {
-        let said = |s: Source| (s, self.probs[s.index()], self.ranks[s.index()]);
-        self.sources.iter().map(said)
-    }
-
-    /// What `source` said, 0 and 0 if nothing.
-    pub fn by(&self, source: Source) -> (f32, u8) {
-        (self.probs[source.index()], self.ranks[source.index()])
+    #[test]
+    fn prompt_lookup_is_read_by_its_old_name_too() {
+        let read = |text: &str| serde_json::from_str::<Source>(text).unwrap();
+        assert_eq!(read("\"suffix\""), Source::PromptLookup);
+        assert_eq!(read("\"prompt_lookup\""), Source::PromptLookup);
+        let written = serde_json::to_string(&Source::PromptLookup).unwrap();
+        assert_eq!(written, "\"prompt_lookup\"");
     }
 }

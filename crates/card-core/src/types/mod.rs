@@ -1,0 +1,15 @@
+//! The small words every other module uses.
+
+mod evidence;
+mod ids;
+mod prob;
+mod rows;
+mod source;
+mod tenant;
+
+pub use evidence::Evidence;
+pub use ids::{SequenceId, Token};
+pub use prob::Prob;
+pub use rows::Rows;
+pub use source::{DRAFTERS, SOURCES, Source, SourceSet};
+pub use tenant::Tenant;
