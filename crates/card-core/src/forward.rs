@@ -2,37 +2,70 @@
 //!
 //! A model holds, per sequence, a *stem* (the committed tokens it has in its KV cache)
 //! and a tree of further tokens hanging off the stem's end. The caller names every token
-//! it has decoded by a [`Cell`]; how cells map to KV cells is the model's business.
+//! it has decoded by a [`KvCell`]; how these names map to KV cells is the model's business.
+//! The tree is decoded as SpecInfer does (arXiv 2305.09781, §4): a row attends to the stem and
+//! to its own ancestors only.
 
 use crate::types::{SequenceId, Token};
 
-/// Names one decoded token of a sequence. Never used twice by the same caller; 0 is no cell.
-pub type Cell = u64;
+/// Names one decoded token of a sequence. The same caller never uses a name twice; 0 is no
+/// cell. A child's name is greater than its parent's.
+pub type KvCell = u64;
+
+/// Hands out names of cells, each of them once.
+#[derive(Debug)]
+pub(crate) struct CellNames {
+    next: KvCell,
+}
+
+impl CellNames {
+    /// Names from 1 on: 0 is no cell.
+    pub(crate) fn new() -> Self {
+        CellNames { next: 1 }
+    }
+
+    /// A name that was not used before.
+    pub(crate) fn take(&mut self) -> KvCell {
+        let cell = self.next;
+        self.next += 1;
+        cell
+    }
+}
 
 /// One token to decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The sequence it belongs to.
+    /// The sequence the token belongs to.
     pub sequence: SequenceId,
     /// The token.
     pub token: Token,
-    /// Its index in the sequence, 0 is the first token of the prompt.
+    /// Index of the token in the sequence; 0 is the first token of the prompt.
     pub position: u32,
-    /// The name it will have.
-    pub cell: Cell,
-    /// What it follows: a cell decoded before or earlier in this forward, or `None` for
+    /// The name the token will have.
+    pub cell: KvCell,
+    /// What the token follows: a cell decoded before or earlier in this forward, or `None` for
     /// the end of the stem.
-    pub parent: Option<Cell>,
-    /// Whether its logits are needed.
+    pub parent: Option<KvCell>,
+    /// Whether the logits after the token are needed.
     pub logits: bool,
 }
 
 /// One forward of a model: tokens of one or several sequences, parents before children.
+///
+/// ```
+/// use card_core::forward::Forward;
+/// use card_core::types::SequenceId;
+///
+/// let forward = Forward::chain(SequenceId(1), 10, &[7, 8], 0);
+/// assert_eq!(forward.rows[0].position, 10);
+/// assert_eq!(forward.rows[0].parent, None, "it follows the stem");
+/// assert_eq!(forward.rows[1].parent, Some(forward.rows[0].cell));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forward {
     /// The tokens.
     pub rows: Vec<Row>,
-    /// The model must compute at least this many rows, filling up with rows that nothing
+    /// The model must compute at least this many rows. It fills up with rows that nothing
     /// attends to, so that every forward runs the same kernels (docs/exactness.md).
     pub pad_to: usize,
 }
@@ -45,8 +78,8 @@ impl Forward {
             sequence,
             token,
             position: (at + i) as u32,
-            cell: (at + i + 1) as Cell,
-            parent: (i > 0).then_some((at + i) as Cell),
+            cell: (at + i + 1) as KvCell,
+            parent: (i > 0).then_some((at + i) as KvCell),
             logits: true,
         };
         Forward {
@@ -65,7 +98,7 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
         /// New end of the stem.
-        tip: Cell,
+        tip: KvCell,
         /// Whether the tree below `tip` stays.
         keep_descendants: bool,
     },
@@ -84,11 +117,12 @@ pub enum KvOp {
         /// Tokens taken over.
         keep: u32,
     },
-    /// The same, but `from` keeps them: the cells belong to both. `from` may be running.
+    /// As [`KvOp::Adopt`], but `from` keeps its stem: the cells belong to both. `from` may be
+    /// running.
     Share {
         /// The new sequence.
         sequence: SequenceId,
-        /// The one that has them.
+        /// The sequence that has the tokens.
         from: SequenceId,
         /// Tokens that are common.
         keep: u32,
@@ -115,8 +149,8 @@ pub enum ModelError {
         /// "target" or "draft".
         model: String,
     },
-    /// No sequence id is left for one of the sequences. Those that run need none and can go
-    /// on; stems that are kept from earlier can be released.
+    /// No sequence id is left for one of the sequences. Sequences that run need none and can
+    /// go on; stems that are kept from earlier can be released.
     #[error(
         "the {model} model has no room for another sequence or branch; lower --parallel, or try \
          again when others are done"
@@ -124,7 +158,7 @@ pub enum ModelError {
     Ids {
         /// "target" or "draft".
         model: String,
-        /// The one that needs it.
+        /// The sequence that needs an id.
         sequence: SequenceId,
     },
     /// Anything else.
@@ -165,7 +199,7 @@ pub trait Model: Logits {
 pub struct Limits {
     /// Tokens of one sequence, prompt and candidates included.
     pub context: u32,
-    /// Tokens of all sequences, those that are over and kept included.
+    /// Tokens of all sequences, finished ones whose KV cells are kept included.
     pub cells: usize,
     /// Rows of one forward.
     pub rows: usize,

@@ -3,11 +3,11 @@
 //! It checks what callers do with its KV cache (every row must follow a cell that is
 //! there), so a bookkeeping mistake shows as an error or as other text. With noise added
 //! it becomes a draft model that agrees with the one without noise more or less often.
-//! It serves the tests and the simulator; nothing it says is a measurement of a model.
+//! It serves the tests and the simulator; its figures say nothing of a real model.
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::forward::{Cell, Forward, KvOp, Limits, Logits, Model, ModelError};
+use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError};
 use crate::sampler::gumbel;
 use crate::types::{SequenceId, Token};
 
@@ -18,20 +18,21 @@ pub struct SyntheticConfig {
     pub vocab: usize,
     /// Two models of one seed speak the same language.
     pub seed: u64,
-    /// How far logits spread: more makes it surer of itself.
+    /// How far logits spread, in units of Gumbel noise: a model of more spread is surer of its
+    /// next token.
     pub spread: f32,
-    /// How far this model's logits are off the language's.
+    /// How far this model's logits are off the language's, in units of Gumbel noise.
     pub noise: f32,
-    /// Which noise.
+    /// Seed of that noise.
     pub noise_seed: u64,
-    /// What it takes per forward.
+    /// What one forward can take.
     pub limits: Limits,
 }
 
 #[derive(Clone, Copy)]
-struct Decoded {
+struct SyntheticCell {
     position: u32,
-    parent: Option<Cell>,
+    parent: Option<KvCell>,
     /// Hash of the text up to and with this token.
     hash: u64,
 }
@@ -40,10 +41,59 @@ struct Decoded {
 struct Kv {
     /// Hash of the text up to each token of the stem.
     stem: Vec<u64>,
-    cells: BTreeMap<Cell, Decoded>,
+    cells: BTreeMap<KvCell, SyntheticCell>,
+}
+
+impl Kv {
+    /// The path to `tip` joins the stem.
+    fn commit(&mut self, tip: KvCell, keep_descendants: bool) -> Result<(), ModelError> {
+        let mut path = Vec::new();
+        let mut at = Some(tip);
+        while let Some(cell) = at {
+            let decoded = self.cells.get(&cell).copied();
+            let decoded = decoded.ok_or_else(|| failed("commits a cell it never had"))?;
+            path.push(decoded.hash);
+            at = decoded.parent;
+        }
+        self.stem.extend(path.iter().rev());
+        let mut kept = BTreeMap::new();
+        // Parents have smaller names than their children.
+        for (&cell, decoded) in &self.cells {
+            let mut decoded = *decoded;
+            if decoded.parent == Some(tip) {
+                decoded.parent = None;
+            } else if !decoded.parent.is_some_and(|p| kept.contains_key(&p)) {
+                continue;
+            }
+            kept.insert(cell, decoded);
+        }
+        if !keep_descendants {
+            kept.clear();
+        }
+        self.cells = kept;
+        Ok(())
+    }
 }
 
 /// A made-up model. See the [module](self) documentation.
+///
+/// ```
+/// use card_core::forward::{Forward, Limits, Logits, Model};
+/// use card_core::synthetic::{Synthetic, SyntheticConfig};
+/// use card_core::types::SequenceId;
+///
+/// let mut model = Synthetic::new(SyntheticConfig {
+///     vocab: 20,
+///     seed: 5,
+///     spread: 2.0,
+///     noise: 0.0,
+///     noise_seed: 1,
+///     limits: Limits { context: 100, cells: 200, rows: 8, leaves: 4 },
+/// });
+/// model.forward(&Forward::chain(SequenceId(1), 0, &[3, 1, 4], 0))?;
+/// assert_eq!(model.row(2).len(), 20);
+/// # Ok::<(), card_core::forward::ModelError>(())
+/// ```
 pub struct Synthetic {
     config: SyntheticConfig,
     sequences: HashMap<SequenceId, Kv>,
@@ -92,30 +142,7 @@ impl Model for Synthetic {
                 keep_descendants,
             } => {
                 let kv = self.sequences.entry(sequence).or_default();
-                let mut path = Vec::new();
-                let mut at = Some(tip);
-                while let Some(cell) = at {
-                    let decoded = kv.cells.get(&cell).copied();
-                    let decoded = decoded.ok_or_else(|| failed("commits a cell it never had"))?;
-                    path.push(decoded.hash);
-                    at = decoded.parent;
-                }
-                kv.stem.extend(path.iter().rev());
-                let mut kept = BTreeMap::new();
-                // Parents have smaller names than their children.
-                for (&cell, decoded) in &kv.cells {
-                    let mut decoded = *decoded;
-                    if decoded.parent == Some(tip) {
-                        decoded.parent = None;
-                    } else if !decoded.parent.is_some_and(|p| kept.contains_key(&p)) {
-                        continue;
-                    }
-                    kept.insert(cell, decoded);
-                }
-                if !keep_descendants {
-                    kept.clear();
-                }
-                kv.cells = kept;
+                kv.commit(tip, keep_descendants)?;
             }
             KvOp::Prune { sequence } => {
                 self.sequences.entry(sequence).or_default().cells.clear();
@@ -185,15 +212,16 @@ impl Model for Synthetic {
             hash ^= hash >> 29;
             kv.cells.insert(
                 row.cell,
-                Decoded {
+                SyntheticCell {
                     position,
                     parent: row.parent,
                     hash,
                 },
             );
-            let logits = match row.logits {
-                true => self.logits_after(hash),
-                false => Vec::new(),
+            let logits = if row.logits {
+                self.logits_after(hash)
+            } else {
+                Vec::new()
             };
             self.logits.push(logits);
         }
