@@ -1,0 +1,48 @@
+//! Catching up: decoding what was committed and is not in the draft model's stem.
+
+use super::config::DrafterConfig;
+use super::sequence::DraftSequence;
+use super::step::{CaughtUp, DraftStep};
+use crate::forward::{CellNames, Row};
+use crate::types::SequenceId;
+
+/// Adds rows for committed tokens that are not decoded yet, as many as fit one forward. If a
+/// sequence's last token is among them, its logits are looked past.
+pub(super) fn catch_up<'a>(
+    sequences: impl Iterator<Item = (&'a SequenceId, &'a DraftSequence)>,
+    config: &DrafterConfig,
+    names: &mut CellNames,
+    step: &mut DraftStep,
+) {
+    for (&sequence, draft) in sequences {
+        if draft.rooted || !draft.is_wanted(config) || !draft.fits(config) {
+            continue;
+        }
+        let room = config.limits.rows.saturating_sub(step.rows.len());
+        let count = draft.pending().min(room);
+        let mut parent = None;
+        for position in draft.decoded..draft.decoded + count {
+            let last = position + 1 == draft.tokens.len();
+            let cell = names.take();
+            step.rows.push(Row {
+                sequence,
+                token: draft.tokens[position],
+                position: position as u32,
+                cell,
+                parent,
+                logits: last,
+            });
+            parent = Some(cell);
+            if last {
+                step.expand_last(sequence, draft.replica.root());
+            }
+        }
+        if let Some(tip) = parent {
+            step.caught_up.push(CaughtUp {
+                sequence,
+                tip,
+                count,
+            });
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Expanding: which nodes the draft model looks past next, the best first.
+//!
+//! The tree grows where the target is most likely to go, as EAGLE-2's dynamic draft trees do
+//! (arXiv 2406.16858, §4): the nodes of highest reach come first, and their number is what the
+//! model's cost curve says pays.
+
+use std::collections::BTreeMap;
+
+use super::config::DrafterConfig;
+use super::sequence::DraftSequence;
+use super::step::DraftStep;
+use crate::cache::NodeId;
+use crate::cost::CostCurve;
+use crate::forward::{CellNames, Row};
+use crate::protocol::{Lanes, Outlook};
+use crate::types::SequenceId;
+
+/// KV cells that stay free: those of nodes that were evicted from the replica are in use until
+/// the next commit, and are not counted.
+const MARGIN: usize = 64;
+/// Nodes that one forward looks past at most.
+const MOST_NODES: usize = 16;
+
+/// A node that could be looked past.
+struct FrontierNode {
+    reach: f32,
+    sequence: SequenceId,
+    node: NodeId,
+}
+
+/// What the drafter could do next for this sequence, if anything. The number of rows is not
+/// bounded by what a forward can take.
+pub(super) fn outlook(
+    sequence: SequenceId,
+    draft: &mut DraftSequence,
+    config: &DrafterConfig,
+    nodes: &mut Vec<NodeId>,
+) -> Option<Outlook> {
+    if !draft.is_wanted(config) {
+        return None;
+    }
+    if !draft.rooted {
+        return draft.fits(config).then(|| Outlook {
+            source: config.source,
+            reach: 1.0,
+            rows: draft.pending() as u32,
+            sequence,
+            path: Vec::new(),
+        });
+    }
+    let depth = draft.depth_limit(config);
+    draft.replica.frontier(1, depth, config.min_reach, nodes);
+    let &node = nodes.first()?;
+    Some(Outlook {
+        source: config.source,
+        reach: draft.replica.get(node).map_or(0.0, |c| c.reach),
+        rows: 1,
+        sequence,
+        path: draft.replica.path(node),
+    })
+}
+
+/// Adds rows for the frontier nodes of highest reach, as many as pay by the `cost` curve. `kept`
+/// are KV cells of finished sequences.
+pub(super) fn expand(
+    sequences: &mut BTreeMap<SequenceId, DraftSequence>,
+    config: &DrafterConfig,
+    cost: &CostCurve,
+    kept: usize,
+    names: &mut CellNames,
+    step: &mut DraftStep,
+) {
+    let found = frontier(sequences, config);
+    let pays = rows_that_pay(config.lanes, cost, found.iter().map(|f| f64::from(f.reach)));
+    let used: usize = sequences.values().map(|d| d.decoded + d.grown).sum();
+    let room = config.limits.cells.saturating_sub(used + kept + MARGIN);
+    let most_leaves = config.limits.leaves / sequences.len().max(1);
+    for found in &found[..pays.min(room)] {
+        let Some(draft) = sequences.get_mut(&found.sequence) else {
+            continue;
+        };
+        decode_node(draft, found, most_leaves, names, step);
+    }
+}
+
+/// The nodes of highest reach that were not looked past, of all sequences, best first.
+fn frontier(
+    sequences: &mut BTreeMap<SequenceId, DraftSequence>,
+    config: &DrafterConfig,
+) -> Vec<FrontierNode> {
+    let most = config.limits.rows.min(MOST_NODES);
+    let mut found: Vec<FrontierNode> = Vec::new();
+    let mut nodes = Vec::new();
+    for (&sequence, draft) in sequences {
+        if !draft.rooted || !draft.is_wanted(config) {
+            continue;
+        }
+        let depth = draft.depth_limit(config);
+        let replica = &mut draft.replica;
+        replica.frontier(most, depth, config.min_reach, &mut nodes);
+        found.extend(nodes.iter().filter_map(|&node| {
+            let reach = replica.get(node)?.reach;
+            Some(FrontierNode {
+                reach,
+                sequence,
+                node,
+            })
+        }));
+    }
+    found.sort_by(|a, b| {
+        let by_reach = b.reach.total_cmp(&a.reach);
+        by_reach.then_with(|| a.sequence.cmp(&b.sequence))
+    });
+    found.truncate(most);
+    found
+}
+
+/// Adds the row of one node, unless the tree of its sequence has as many leaves as it may.
+fn decode_node(
+    draft: &mut DraftSequence,
+    found: &FrontierNode,
+    most_leaves: usize,
+    names: &mut CellNames,
+    step: &mut DraftStep,
+) {
+    let &FrontierNode { sequence, node, .. } = found;
+    let Some(candidate) = draft.replica.get(node) else {
+        return;
+    };
+    if draft.adds_leaf(node) {
+        if draft.leaves >= most_leaves {
+            return;
+        }
+        draft.leaves += 1;
+    }
+    let root = draft.replica.root();
+    let parent = draft.replica.parent(node).filter(|p| *p != root);
+    let parent = parent.map(|p| draft.replica.tag(p));
+    let cell = names.take();
+    draft.replica.set_tag(node, cell);
+    draft.grown += 1;
+    step.rows.push(Row {
+        sequence,
+        token: candidate.token,
+        position: candidate.position,
+        cell,
+        parent,
+        logits: true,
+    });
+    step.expand_last(sequence, node);
+}
+
+/// How many nodes of these reaches, the highest first, to look past at a time.
+fn rows_that_pay(lanes: Lanes, cost: &CostCurve, reaches: impl Iterator<Item = f64>) -> usize {
+    let one = cost.ms(1);
+    let mut sum = 0.0;
+    let mut best = (0, f64::NEG_INFINITY);
+    for (reach, rows) in reaches.zip(1..) {
+        sum += reach;
+        let ms = cost.ms(rows);
+        let value = match lanes {
+            // The drafter works all the time: the most reach per millisecond.
+            Lanes::Disjoint => sum / ms,
+            // The target waits for the drafter: a node may save a step of its own later, if the
+            // target gets there, but makes this one longer.
+            Lanes::Shared => sum * one - ms,
+        };
+        if value > best.1 {
+            best = (rows as usize, value);
+        }
+    }
+    best.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(lanes: Lanes, cost: &[(u32, f64)], reaches: &[f64]) -> usize {
+        let cost = CostCurve::from_points(cost.iter().copied());
+        rows_that_pay(lanes, &cost, reaches.iter().copied())
+    }
+
+    #[test]
+    fn what_the_target_waits_for_is_one_node_where_rows_cost_time() {
+        let processor = [(1, 7.0), (2, 12.0), (4, 12.5), (8, 21.0)];
+        let flat = [(1, 7.0), (16, 7.0)];
+        let doubtful = [0.3, 0.3, 0.2, 0.1];
+        assert_eq!(rows(Lanes::Shared, &processor, &doubtful), 1);
+        assert_eq!(rows(Lanes::Disjoint, &processor, &doubtful), 4);
+        for lanes in [Lanes::Shared, Lanes::Disjoint] {
+            assert_eq!(rows(lanes, &flat, &doubtful), 4);
+            // Two sequences that are both sure to go on.
+            assert_eq!(rows(lanes, &processor, &[0.95, 0.9]), 2);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The prefix cache: finished sequences whose KV cells are kept for prompts that begin alike.
+//!
+//! A prompt that starts like a sequence whose tokens are in the KV cache is not decoded again
+//! (automatic prefix caching, as in vLLM and SGLang's RadixAttention). The cache keeps names
+//! and tokens only; what to do with the KV cells it says as [`KvOp`]s.
+
+use crate::forward::KvOp;
+use crate::types::{SequenceId, Tenant, Token};
+
+/// The stems that are kept, oldest first.
+///
+/// Invariants: there are at most `slots` stems after [`PrefixCache::keep`], no two have the same
+/// name, and none has the name of a sequence that runs. Tokens of one tenant are never found
+/// for another.
+#[derive(Debug)]
+pub(crate) struct PrefixCache {
+    slots: usize,
+    stems: Vec<Stem>,
+}
+
+/// The decoded tokens of a finished sequence.
+#[derive(Debug)]
+struct Stem {
+    sequence: SequenceId,
+    tenant: Tenant,
+    tokens: Vec<Token>,
+}
+
+/// A sequence that begins.
+#[derive(Clone, Copy)]
+pub(crate) struct NewSequence<'a> {
+    /// Its name.
+    pub(crate) sequence: SequenceId,
+    /// Whose it is.
+    pub(crate) tenant: Tenant,
+    /// Its tokens.
+    pub(crate) tokens: &'a [Token],
+    /// Most tokens it can come to have.
+    pub(crate) end: usize,
+}
+
+/// A sequence that runs.
+#[derive(Clone, Copy)]
+pub(crate) struct RunningSequence<'a> {
+    /// Its name.
+    pub(crate) sequence: SequenceId,
+    /// Whose it is.
+    pub(crate) tenant: Tenant,
+    /// Its tokens that are decoded.
+    pub(crate) stem: &'a [Token],
+    /// Most tokens it can come to have.
+    pub(crate) end: usize,
+}
+
+/// A stem that a new sequence could begin with. The greatest is the best: it saves the most
+/// tokens; of two that save as much, a finished one is greater.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Match {
+    /// Tokens that are common.
+    common: usize,
+    /// Whether the sequence is finished.
+    finished: bool,
+    from: SequenceId,
+    /// Whether at least half of the stem is common.
+    mostly: bool,
+}
+
+impl PrefixCache {
+    /// A cache of at most `slots` finished sequences; none with 0, and nothing is shared then.
+    pub(crate) fn new(slots: usize) -> Self {
+        PrefixCache {
+            slots,
+            stems: Vec::new(),
+        }
+    }
+
+    /// KV cells of the stems that are kept.
+    pub(crate) fn cells(&self) -> usize {
+        self.stems.iter().map(|s| s.tokens.len()).sum()
+    }
+
+    /// Makes a place for a sequence that begins, beside those that run, in a KV cache of
+    /// `cells`. Returns how many of its tokens need not be decoded, since an earlier sequence
+    /// of its tenant, or one that runs, has them.
+    pub(crate) fn admit<'a>(
+        &mut self,
+        new: NewSequence,
+        running: impl Iterator<Item = RunningSequence<'a>> + Clone,
+        cells: usize,
+        ops: &mut Vec<KvOp>,
+    ) -> usize {
+        self.forget(new.sequence, ops);
+        let adopted = self.adopt(new, running.clone(), ops);
+        let taken: usize = running.map(|r| r.end).sum();
+        self.shrink(cells.saturating_sub(taken + new.end), ops);
+        adopted
+    }
+
+    /// Drops what a name that is used again stood for, or the two sequences would mix.
+    fn forget(&mut self, sequence: SequenceId, ops: &mut Vec<KvOp>) {
+        let before = self.stems.len();
+        self.stems.retain(|s| s.sequence != sequence);
+        if self.stems.len() < before {
+            ops.push(KvOp::Release { sequence });
+        }
+    }
+
+    /// Finds, among these stems and those of `running` sequences of the same tenant, the one
+    /// that begins most like the new sequence, and gives the common cells to that. Returns how
+    /// many tokens that saves. A stem that still runs, or that is for the most part of no use
+    /// here, stays as it is, and the common part belongs to both.
+    fn adopt<'a>(
+        &mut self,
+        new: NewSequence,
+        running: impl Iterator<Item = RunningSequence<'a>>,
+        ops: &mut Vec<KvOp>,
+    ) -> usize {
+        if self.slots == 0 {
+            return 0;
+        }
+        let running = running
+            .filter(|r| r.tenant == new.tenant)
+            .map(|r| Match::of(r.sequence, r.stem, false, new.tokens));
+        let finished = self
+            .stems
+            .iter()
+            .filter(|s| s.tenant == new.tenant)
+            .map(|s| Match::of(s.sequence, &s.tokens, true, new.tokens));
+        let Some(best) = running.chain(finished).max().filter(|m| m.common > 0) else {
+            return 0;
+        };
+        let (sequence, from, keep) = (new.sequence, best.from, best.common as u32);
+        if best.finished && best.mostly {
+            self.stems.retain(|s| s.sequence != from);
+            ops.push(KvOp::Adopt {
+                sequence,
+                from,
+                keep,
+            });
+        } else {
+            ops.push(KvOp::Share {
+                sequence,
+                from,
+                keep,
+            });
+        }
+        best.common
+    }
+
+    /// Keeps the cells of a finished sequence, within the number of slots; the oldest stem
+    /// makes room.
+    pub(crate) fn keep(
+        &mut self,
+        sequence: SequenceId,
+        tenant: Tenant,
+        tokens: Vec<Token>,
+        ops: &mut Vec<KvOp>,
+    ) {
+        self.stems.push(Stem {
+            sequence,
+            tenant,
+            tokens,
+        });
+        while self.stems.len() > self.slots {
+            self.release_oldest(ops);
+        }
+    }
+
+    /// Releases the oldest stems until all of them together fit `cells`.
+    fn shrink(&mut self, cells: usize, ops: &mut Vec<KvOp>) {
+        while self.cells() > cells {
+            self.release_oldest(ops);
+        }
+    }
+
+    fn release_oldest(&mut self, ops: &mut Vec<KvOp>) {
+        if self.stems.is_empty() {
+            return;
+        }
+        let Stem { sequence, .. } = self.stems.remove(0);
+        ops.push(KvOp::Release { sequence });
+    }
+}
+
+impl Match {
+    /// What the stem of `from` has in common with the tokens of a new sequence.
+    fn of(from: SequenceId, stem: &[Token], finished: bool, tokens: &[Token]) -> Self {
+        let same = stem.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+        // The last token is decoded anew: its logits are needed.
+        let common = same.min(tokens.len().saturating_sub(1));
+        Match {
+            common,
+            finished,
+            from,
+            mostly: stem.len() <= 2 * common,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: Tenant = Tenant::SHARED;
+
+    fn new(sequence: SequenceId, tenant: Tenant, tokens: &[Token]) -> NewSequence<'_> {
+        NewSequence {
+            sequence,
+            tenant,
+            tokens,
+            end: tokens.len(),
+        }
+    }
+
+    fn run(sequence: SequenceId, tenant: Tenant, stem: &[Token]) -> RunningSequence<'_> {
+        RunningSequence {
+            sequence,
+            tenant,
+            stem,
+            end: stem.len(),
+        }
+    }
+
+    fn none() -> std::iter::Empty<RunningSequence<'static>> {
+        std::iter::empty()
+    }
+
+    #[test]
+    fn takes_over_a_conversation_and_shares_a_common_beginning() {
+        let mut cache = PrefixCache::new(2);
+        let mut ops = Vec::new();
+        let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
+        cache.keep(a, US, vec![1, 2, 3, 4, 5, 6], &mut ops);
+        assert_eq!(cache.adopt(new(b, US, &[1, 2, 9, 9]), none(), &mut ops), 2);
+        let longer = [1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(cache.adopt(new(c, US, &longer), none(), &mut ops), 6);
+        let share = KvOp::Share {
+            sequence: b,
+            from: a,
+            keep: 2,
+        };
+        let adopt = KvOp::Adopt {
+            sequence: c,
+            from: a,
+            keep: 6,
+        };
+        assert_eq!(ops, [share, adopt]);
+        assert_eq!(cache.adopt(new(b, US, &[1, 2, 3]), none(), &mut ops), 0);
+        // What still runs is shared, never taken.
+        let running = [run(c, US, &[7, 8, 9])].into_iter();
+        assert_eq!(cache.adopt(new(b, US, &[7, 8, 9]), running, &mut ops), 2);
+        let share = KvOp::Share {
+            sequence: b,
+            from: c,
+            keep: 2,
+        };
+        assert_eq!(ops.last(), Some(&share));
+    }
+
+    #[test]
+    fn what_another_tenant_sent_is_of_no_use() {
+        let text = [1, 2, 3, 4, 5, 6];
+        let (a, b) = (SequenceId(1), SequenceId(2));
+        let (us, them) = (Tenant(7), Tenant(8));
+        // Whether theirs is over or still runs, and whoever we are.
+        for (us, them) in [(us, them), (US, them), (us, US)] {
+            let mut ops = Vec::new();
+            let mut cache = PrefixCache::new(2);
+            cache.keep(a, them, text.to_vec(), &mut ops);
+            assert_eq!(cache.admit(new(b, us, &text), none(), 99, &mut ops), 0);
+            let running = [run(a, them, &text)].into_iter();
+            assert_eq!(cache.admit(new(b, us, &text), running, 99, &mut ops), 0);
+            assert!(ops.is_empty(), "{ops:?}");
+            assert_eq!(cache.admit(new(b, them, &text), none(), 99, &mut ops), 5);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_used_again_stands_for_nothing_old() {
+        let a = SequenceId(1);
+        let mut ops = Vec::new();
+        let mut cache = PrefixCache::new(2);
+        cache.keep(a, US, vec![1, 2, 3], &mut ops);
+        let release = KvOp::Release { sequence: a };
+        assert_eq!(cache.admit(new(a, US, &[1, 2, 3]), none(), 99, &mut ops), 0);
+        assert_eq!((ops, cache.cells()), (vec![release], 0));
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let mut cache = PrefixCache::new(9);
+        let mut ops = Vec::new();
+        for id in 0..3 {
+            cache.keep(SequenceId(id), US, vec![0; 10], &mut ops);
+        }
+        cache.shrink(20, &mut ops);
+        let release = KvOp::Release {
+            sequence: SequenceId(0),
+        };
+        assert_eq!(ops, [release]);
+    }
+}
