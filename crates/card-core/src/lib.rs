@@ -1,11 +1,12 @@
 //! The sans-IO core of CARD: no thread, clock, file or socket.
 //!
-//! Two state machines meet here. The [`engine::Engine`] is the target's side: it queries
+//! Two state machines meet here. The [`scheduler::Scheduler`] is the target's side: it queries
 //! the candidate cache, says what the target shall decode, verifies and corrects. The
 //! [`drafter::Drafter`] is the side of a draft model: it keeps a replica of the cache,
 //! says what the draft model shall decode and turns the logits into expansions. They
-//! exchange commits and expansions, and nothing else. Both take time as an argument, so
-//! that the same code runs on real models, on emulated ones and in a simulator.
+//! exchange the messages of [`protocol`], and nothing else. Both take time as an argument, so
+//! that the same code runs on real models, on emulated ones and in a simulator; the loop that
+//! drives them is the [`driver`].
 
 #![forbid(unsafe_code)]
 
@@ -15,12 +16,14 @@ pub mod cache;
 pub mod constraint;
 pub mod cost;
 pub mod drafter;
-pub mod engine;
+pub mod driver;
 pub mod forward;
 pub mod mixer;
-mod parked;
 pub mod policy;
+mod prefix_cache;
+pub mod protocol;
 pub mod sampler;
+pub mod scheduler;
 pub mod sources;
 pub mod synthetic;
 pub mod types;

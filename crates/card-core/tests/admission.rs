@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use card_core::cost::CostCurve;
-use card_core::drafter::{DraftInput, DraftPlan, Drafter, Share};
+use card_core::drafter::Drafter;
 use card_core::forward::{Limits, Model};
-use card_core::policy::Lanes;
+use card_core::protocol::{DraftInput, DraftPlan, DraftShare, Lanes};
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{SequenceId, Source, Tenant, Token};
@@ -29,7 +29,7 @@ fn drafter(lanes: Lanes) -> (Drafter, Synthetic) {
         branch: 3,
         max_depth: 6,
         cache_bytes: 1 << 13,
-        parked: 2,
+        prefix_slots: 2,
         lanes,
     };
     let drafter = Drafter::new(
@@ -84,7 +84,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         });
     let close = name().prop_map(|sequence| DraftInput::Close { sequence });
     let share = (any::<u32>(), prop_oneof![0u32..4, any::<u32>()])
-        .prop_map(|(index, of)| DraftInput::Share(Share { index, of }));
+        .prop_map(|(index, of)| DraftInput::Share(DraftShare { index, of }));
     let event = prop_oneof![
         4 => open.prop_map(Event::Hears),
         8 => commit.prop_map(Event::Hears),
@@ -144,7 +144,7 @@ proptest! {
         }
         // It still drafts for who makes sense.
         for input in [
-            DraftInput::Share(Share::WHOLE),
+            DraftInput::Share(DraftShare::WHOLE),
             DraftInput::Close { sequence: SequenceId(1) },
             open(1, &[1, 2, 3]),
             DraftInput::Commit { sequence: SequenceId(1), from: 3, tokens: vec![4] },
@@ -231,10 +231,10 @@ fn a_plan_beyond_reason_is_cut_to_it() {
         branch: usize::MAX,
         max_depth: u32::MAX,
         cache_bytes: usize::MAX,
-        parked: usize::MAX,
+        prefix_slots: usize::MAX,
         lanes: Lanes::Disjoint,
     };
     let config = plan.config(Source::Draft, LIMITS, VOCAB);
-    assert!(config.branch <= 64 && config.parked <= 256);
+    assert!(config.branch <= 64 && config.prefix_slots <= 256);
     assert!(config.cache_bytes <= 64 << 20);
 }

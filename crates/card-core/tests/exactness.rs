@@ -6,9 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use card_core::engine::{Finish, Round, Shapes};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
+use card_core::scheduler::{Finish, Round, Shapes};
 use card_core::types::SequenceId;
 use common::{Setup, run};
 use proptest::prelude::*;
@@ -78,7 +79,7 @@ fn setups() -> impl Strategy<Value = Setup> {
         |(
             (mode, lanes, shapes, params),
             drafting,
-            (prompts, steps, garbage, dies, stop_tokens, free_sources, prediction, allowed),
+            (prompts, steps, garbage, dies, stop_tokens, lookup, prediction, allowed),
         )| {
             let (draft_noise, draft_len, branch, cache_nodes, draft_ms) = drafting;
             let mut ms = 5.0;
@@ -104,7 +105,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 max_tokens: 40,
                 stop_tokens,
                 garbage,
-                free_sources,
+                lookup,
                 prediction,
                 dies: dies.map(Duration::from_millis),
                 allowed,
@@ -208,7 +209,7 @@ fn a_full_context_ends_the_sequence() {
 fn predicted_text_is_verified_many_tokens_at_a_time() {
     let base = Setup {
         draft_noise: None,
-        free_sources: true,
+        lookup: true,
         max_tokens: 200,
         target_ms: vec![(1, 10.0), (24, 12.0)],
         ..Default::default()
@@ -241,7 +242,7 @@ fn predicted_text_is_verified_at_once_to_the_last_token_that_is_wanted() {
     // A processor: each row costs, but less than a forward of its own.
     let base = Setup {
         lanes: Lanes::Shared,
-        free_sources: true,
+        lookup: true,
         draft_ms: 7.0,
         target_ms: vec![
             (1, 70.0),
@@ -280,7 +281,7 @@ fn a_request_that_shall_be_plain_is() {
             mode: Mode::Card,
             lanes,
             plain: true,
-            free_sources: true,
+            lookup: true,
             draft_noise: Some(0.0),
             ..Setup::default()
         });

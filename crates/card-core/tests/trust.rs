@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use card_core::cache::BYTES_PER_NODE;
 use card_core::cost::CostCurve;
-use card_core::drafter::{Drafted, Expansion};
-use card_core::engine::{Action, Engine, EngineConfig, Memory, Output, Request, Round, Shapes};
 use card_core::forward::{KvOp, Model};
-use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
+use card_core::policy::{Mode, Policy, PolicyConfig};
+use card_core::protocol::{Drafted, Expansion, Lanes};
 use card_core::sampler::Sampling;
+use card_core::scheduler::{
+    Action, Learned, Output, Request, Round, Scheduler, SchedulerConfig, Shapes,
+};
 use card_core::sources::Corrections;
 use card_core::synthetic::Synthetic;
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
@@ -22,9 +24,9 @@ use common::{LIMITS, Setup, VOCAB, model, run};
 const SEQUENCE: SequenceId = SequenceId(1);
 const PROMPT: [Token; 5] = [3, 1, 4, 1, 5];
 
-/// An engine, and a model whose forwards take 70 ms, however many rows they have.
+/// A scheduler, and a model whose forwards take 70 ms, however many rows they have.
 struct Scene {
-    engine: Engine,
+    scheduler: Scheduler,
     target: Synthetic,
     now: Duration,
     rounds: Vec<Round>,
@@ -32,7 +34,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(cache_nodes: usize, memory: Memory) -> Self {
+    fn new(cache_nodes: usize, learned: Learned) -> Self {
         let config = PolicyConfig {
             mode: Mode::Card,
             lanes: Lanes::Disjoint,
@@ -41,19 +43,19 @@ impl Scene {
         let costs = CostCurve::from_points([(1, 70.0), (64, 70.0)]);
         let draft = CostCurve::from_points([(1, 2.0)]);
         let policy = Policy::new(config, costs, [draft, CostCurve::default()]);
-        let config = EngineConfig {
+        let config = SchedulerConfig {
             limits: LIMITS,
             vocab: VOCAB,
             shapes: Shapes::FREE,
             prefill_rows: 7,
             cache_bytes: cache_nodes * BYTES_PER_NODE,
-            parked: 4,
-            free_sources: memory.corrections.is_some(),
+            prefix_slots: 4,
+            lookup: learned.corrections.is_some(),
             trace: false,
             near_tie: 0.0,
         };
         Scene {
-            engine: Engine::new(config, policy, memory),
+            scheduler: Scheduler::new(config, policy, learned),
             target: model(0.0),
             now: Duration::ZERO,
             rounds: Vec::new(),
@@ -74,13 +76,13 @@ impl Scene {
             plain: false,
             constraint: None,
         };
-        self.engine.open(request, self.now).unwrap();
+        self.scheduler.open(request, self.now).unwrap();
     }
 
     /// Does a forward; `meanwhile` happens while it runs. Waits for nobody.
     fn step(&mut self, meanwhile: impl FnOnce(&mut Self)) {
         let forward = loop {
-            match self.engine.poll(self.now, &[]) {
+            match self.scheduler.poll(self.now, &[]) {
                 Action::Forward(forward) => break forward,
                 Action::Wait(until) => self.now = until,
                 other => panic!("{other:?}"),
@@ -89,7 +91,7 @@ impl Scene {
         let known = |token: Token| (token as usize) < VOCAB;
         assert!(forward.rows.iter().all(|r| known(r.token)));
         let mut ops = Vec::new();
-        self.engine.take_ops(&mut ops);
+        self.scheduler.take_ops(&mut ops);
         for &op in &ops {
             self.target.apply(op).unwrap();
         }
@@ -97,8 +99,8 @@ impl Scene {
         self.target.forward(&forward).unwrap();
         meanwhile(self);
         self.now += Duration::from_millis(70);
-        self.engine.complete(&forward, &self.target, self.now);
-        for output in self.engine.take_outputs() {
+        self.scheduler.complete(&forward, &self.target, self.now);
+        for output in self.scheduler.take_outputs() {
             if let Output::Round(round) = output {
                 self.rounds.push(*round);
             }
@@ -106,11 +108,11 @@ impl Scene {
     }
 
     fn tokens(&self) -> Vec<Token> {
-        self.engine.tokens(SEQUENCE).unwrap().to_vec()
+        self.scheduler.tokens(SEQUENCE).unwrap().to_vec()
     }
 
     fn cached(&self) -> usize {
-        self.engine.cached(SEQUENCE).unwrap().1.len()
+        self.scheduler.cached(SEQUENCE).unwrap().1.len()
     }
 
     /// A drafter proposes these behind `path`, which begins behind the last token.
@@ -134,13 +136,13 @@ impl Scene {
             started: self.now,
             elapsed: Duration::from_millis(2),
         };
-        self.engine.drafted(&drafted, self.now);
+        self.scheduler.drafted(&drafted, self.now);
     }
 }
 
 /// What the target writes after the prompt, the prompt first.
 fn text(tokens: usize) -> Vec<Token> {
-    let mut scene = Scene::new(10, Memory::default());
+    let mut scene = Scene::new(10, Learned::default());
     scene.open(SEQUENCE, Tenant::SHARED, 200);
     while scene.tokens().len() < PROMPT.len() + tokens {
         scene.step(|_| ());
@@ -150,10 +152,10 @@ fn text(tokens: usize) -> Vec<Token> {
 
 #[test]
 fn what_a_drafter_cannot_know_of_teaches_nothing() {
-    let mut scene = Scene::new(100, Memory::default());
+    let mut scene = Scene::new(100, Learned::default());
     scene.open(SEQUENCE, Tenant::SHARED, 200);
     scene.step(|_| ());
-    let before = scene.engine.memory().acceptance.clone();
+    let before = scene.scheduler.learned().acceptance.clone();
     let length = scene.tokens().len() as u32;
     let sure = [(1, 1.0), (2, 0.0)];
     let foreign = [(VOCAB as Token, 1.0), (Token::MAX, 1.0)];
@@ -162,21 +164,21 @@ fn what_a_drafter_cannot_know_of_teaches_nothing() {
         scene.says(SEQUENCE, root, &[], &sure);
     }
     scene.drafted(&[], &foreign);
-    scene.engine.set_alone(SEQUENCE, true);
+    scene.scheduler.set_alone(SEQUENCE, true);
     scene.drafted(&[], &sure);
-    scene.engine.set_alone(SEQUENCE, false);
-    assert_eq!(scene.engine.memory().acceptance, before);
+    scene.scheduler.set_alone(SEQUENCE, false);
+    assert_eq!(scene.scheduler.learned().acceptance, before);
     assert_eq!(scene.cached(), 0);
     // And what it does know of is heard, as far as it makes sense.
     scene.drafted(&[], &[(1, 0.5), (VOCAB as Token, 0.4), (2, 0.1)]);
     assert_eq!(scene.cached(), 2);
-    assert_ne!(scene.engine.memory().acceptance, before);
-    assert!(scene.engine.memory().acceptance.fits());
+    assert_ne!(scene.scheduler.learned().acceptance, before);
+    assert!(scene.scheduler.learned().acceptance.fits());
 }
 
 #[test]
 fn a_flood_of_what_makes_no_sense_is_looked_at_in_bounds() {
-    let mut scene = Scene::new(5000, Memory::default());
+    let mut scene = Scene::new(5000, Learned::default());
     scene.open(SEQUENCE, Tenant::SHARED, 200);
     scene.step(|_| ());
     let root = scene.tokens().len() as u32 - 1;
@@ -199,10 +201,10 @@ fn a_flood_of_what_makes_no_sense_is_looked_at_in_bounds() {
         elapsed: Duration::MAX,
     };
     for _ in 0..50 {
-        scene.engine.drafted(&drafted, scene.now);
+        scene.scheduler.drafted(&drafted, scene.now);
     }
     assert!(scene.cached() <= VOCAB);
-    assert!(scene.engine.policy.patience() <= Policy::PATIENCE);
+    assert!(scene.scheduler.policy().patience() <= Policy::PATIENCE);
     scene.step(|_| ());
 }
 
@@ -219,11 +221,11 @@ fn a_candidate_that_cannot_be_is_not_proposed_whoever_says_so() {
             corrections.learn(Tenant::SHARED, &said, at);
         }
     }
-    let memory = Memory {
+    let learned = Learned {
         corrections: Some(corrections),
-        ..Memory::default()
+        ..Learned::default()
     };
-    let mut scene = Scene::new(100, memory);
+    let mut scene = Scene::new(100, learned);
     scene.open(SEQUENCE, Tenant::SHARED, 150);
     // The scene looks at every row.
     while scene.tokens().len() < PROMPT.len() + 45 {
@@ -231,7 +233,7 @@ fn a_candidate_that_cannot_be_is_not_proposed_whoever_says_so() {
     }
     assert_eq!(scene.tokens(), text[..scene.tokens().len()]);
     let base = Setup {
-        free_sources: true,
+        lookup: true,
         draft_noise: None,
         ..Setup::default()
     };
@@ -247,7 +249,7 @@ fn a_candidate_that_cannot_be_is_not_proposed_whoever_says_so() {
 
 #[test]
 fn a_place_past_the_end_is_not_proposed() {
-    let mut scene = Scene::new(100, Memory::default());
+    let mut scene = Scene::new(100, Learned::default());
     scene.open(SEQUENCE, Tenant::SHARED, 3);
     scene.step(|_| ());
     // One was written, two are wanted.
@@ -260,7 +262,7 @@ fn a_place_past_the_end_is_not_proposed() {
 #[test]
 fn what_is_being_verified_is_not_evicted_meanwhile() {
     let text = text(20);
-    let mut scene = Scene::new(4, Memory::default());
+    let mut scene = Scene::new(4, Learned::default());
     scene.open(SEQUENCE, Tenant::SHARED, 100);
     scene.step(|_| ());
     let at = scene.tokens().len();
@@ -284,31 +286,31 @@ fn what_is_being_verified_is_not_evicted_meanwhile() {
 
 #[test]
 fn a_forward_that_fails_holds_no_candidate_for_ever() {
-    let mut scene = Scene::new(2, Memory::default());
+    let mut scene = Scene::new(2, Learned::default());
     scene.open(SEQUENCE, Tenant::SHARED, 100);
     scene.step(|_| ());
     scene.drafted(&[], &[(1, 0.02), (2, 0.01)]);
     let launched = loop {
-        match scene.engine.poll(scene.now, &[]) {
+        match scene.scheduler.poll(scene.now, &[]) {
             Action::Wait(until) => scene.now = until,
             other => break other,
         }
     };
     assert!(matches!(launched, Action::Forward(f) if f.rows.len() > 1));
-    scene.engine.abandon();
-    let before = scene.engine.cached(SEQUENCE).unwrap().1.evictions();
+    scene.scheduler.abandon();
+    let before = scene.scheduler.cached(SEQUENCE).unwrap().1.evictions();
     scene.drafted(&[], &[(3, 1.0)]);
-    let cache = scene.engine.cached(SEQUENCE).unwrap().1;
+    let cache = scene.scheduler.cached(SEQUENCE).unwrap().1;
     assert_eq!(cache.evictions(), before + 1);
 }
 
 #[test]
 fn tenants_do_not_find_what_others_left() {
     let (us, them) = (Tenant(1), Tenant(2));
-    let mut scene = Scene::new(100, Memory::default());
+    let mut scene = Scene::new(100, Learned::default());
     let reused = |scene: &mut Scene, sequence, tenant| {
         scene.open(sequence, tenant, 2);
-        scene.engine.cached(sequence).unwrap().0
+        scene.scheduler.cached(sequence).unwrap().0
     };
     // While ours runs.
     scene.open(SEQUENCE, us, 2);
@@ -316,14 +318,14 @@ fn tenants_do_not_find_what_others_left() {
     assert_eq!(reused(&mut scene, SequenceId(2), them), 0);
     assert_eq!(reused(&mut scene, SequenceId(3), Tenant::SHARED), 0);
     assert_eq!(reused(&mut scene, SequenceId(4), us), PROMPT.len() - 1);
-    while scene.engine.running() > 0 {
+    while scene.scheduler.running() > 0 {
         scene.step(|_| ());
     }
     // And when it is over.
     let other = Tenant(3);
     assert_eq!(reused(&mut scene, SequenceId(5), other), 0);
     assert!(reused(&mut scene, SequenceId(6), us) > 0);
-    while scene.engine.running() > 0 {
+    while scene.scheduler.running() > 0 {
         scene.step(|_| ());
     }
     let names = |op: &KvOp| match *op {
@@ -345,7 +347,7 @@ fn tenants_do_not_find_what_others_left() {
 #[test]
 fn predicted_text_beyond_the_context_is_left_out() {
     let base = Setup {
-        free_sources: true,
+        lookup: true,
         draft_noise: None,
         max_tokens: 100,
         ..Setup::default()

@@ -8,11 +8,11 @@ mod common;
 use std::time::Duration;
 
 use card_core::cost::CostCurve;
-use card_core::drafter::{Drafted, Expansion};
-use card_core::engine::{Action, Engine, EngineConfig, Memory, Request, Shapes};
 use card_core::forward::{KvOp, Model};
-use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
+use card_core::policy::{Mode, Policy, PolicyConfig};
+use card_core::protocol::{Drafted, Expansion, Lanes};
 use card_core::sampler::Sampling;
+use card_core::scheduler::{Action, Learned, Request, Scheduler, SchedulerConfig, Shapes};
 use card_core::synthetic::Synthetic;
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 use common::{LIMITS, VOCAB, model};
@@ -21,7 +21,7 @@ const SEQUENCE: SequenceId = SequenceId(1);
 
 /// Two models in virtual time; draft steps take 2 ms.
 struct Scene {
-    engine: Engine,
+    scheduler: Scheduler,
     target: Synthetic,
     costs: CostCurve,
     now: Duration,
@@ -43,20 +43,20 @@ impl Scene {
         let costs = CostCurve::from_points(target.iter().copied());
         let draft = CostCurve::from_points([(1, 2.0)]);
         let config = Policy::new(config, costs.clone(), [draft, CostCurve::default()]);
-        let mut engine = Engine::new(
-            EngineConfig {
+        let mut scheduler = Scheduler::new(
+            SchedulerConfig {
                 limits: LIMITS,
                 vocab: VOCAB,
                 shapes: Shapes::FREE,
                 prefill_rows: 7,
                 cache_bytes: 1 << 14,
-                parked: 1,
-                free_sources: false,
+                prefix_slots: 1,
+                lookup: false,
                 trace: false,
                 near_tie: 0.0,
             },
             config,
-            Memory::default(),
+            Learned::default(),
         );
         let request = Request {
             sequence: SEQUENCE,
@@ -70,9 +70,9 @@ impl Scene {
             plain: false,
             constraint: None,
         };
-        engine.open(request, Duration::ZERO).unwrap();
+        scheduler.open(request, Duration::ZERO).unwrap();
         Scene {
-            engine,
+            scheduler,
             target: model(0.0),
             costs,
             now: Duration::ZERO,
@@ -86,10 +86,10 @@ impl Scene {
 
     /// The same; `meanwhile` happens while the forward runs.
     fn poll_and(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Option<Duration> {
-        match self.engine.poll(self.now, &[]) {
+        match self.scheduler.poll(self.now, &[]) {
             Action::Forward(forward) => {
                 let mut ops: Vec<KvOp> = Vec::new();
-                self.engine.take_ops(&mut ops);
+                self.scheduler.take_ops(&mut ops);
                 for op in ops {
                     self.target.apply(op).unwrap();
                 }
@@ -98,7 +98,7 @@ impl Scene {
                 let end = self.now + Duration::from_secs_f64(ms / 1e3);
                 meanwhile(self);
                 self.now = end;
-                self.engine.complete(&forward, &self.target, self.now);
+                self.scheduler.complete(&forward, &self.target, self.now);
                 None
             }
             Action::Wait(until) => Some(until),
@@ -107,7 +107,7 @@ impl Scene {
     }
 
     fn tokens(&self) -> &[Token] {
-        self.engine.tokens(SEQUENCE).unwrap()
+        self.scheduler.tokens(SEQUENCE).unwrap()
     }
 
     /// The drafter proposes a wrong token behind the last one, this long after it.
@@ -132,7 +132,7 @@ impl Scene {
             started: self.now,
             elapsed: Duration::from_millis(2),
         };
-        self.engine.drafted(&drafted, self.now);
+        self.scheduler.drafted(&drafted, self.now);
     }
 }
 

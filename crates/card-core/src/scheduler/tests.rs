@@ -1,10 +1,13 @@
-//! What only the engine itself can bring about.
+//! What only the scheduler itself can bring about.
 
 use super::*;
 use crate::cost::CostCurve;
-use crate::forward::Model;
-use crate::policy::PolicyConfig;
+use crate::forward::{Limits, Model};
+use crate::policy::{Policy, PolicyConfig};
+use crate::protocol::Lanes;
+use crate::sampler::Sampling;
 use crate::synthetic::{Synthetic, SyntheticConfig};
+use crate::types::Tenant;
 
 const LIMITS: Limits = Limits {
     context: 100,
@@ -23,20 +26,20 @@ fn what_does_not_fit_one_forward_is_decoded_in_several() {
         draft_len: 4,
     };
     let curves = || [CostCurve::default(), CostCurve::default()];
-    let mut engine = Engine::new(
-        EngineConfig {
+    let mut scheduler = Scheduler::new(
+        SchedulerConfig {
             limits: LIMITS,
             vocab: VOCAB,
             shapes: Shapes::FREE,
             prefill_rows: 7,
             cache_bytes: 1 << 14,
-            parked: 1,
-            free_sources: false,
+            prefix_slots: 1,
+            lookup: false,
             trace: false,
             near_tie: 0.0,
         },
         Policy::new(config, CostCurve::default(), curves()),
-        Memory::default(),
+        Learned::default(),
     );
     let mut model = Synthetic::new(SyntheticConfig {
         vocab: VOCAB,
@@ -58,29 +61,32 @@ fn what_does_not_fit_one_forward_is_decoded_in_several() {
         constraint: None,
         plain: false,
     };
-    engine.open(request, Duration::ZERO).unwrap();
-    let mut round = |engine: &mut Engine| {
-        let Action::Forward(forward) = engine.poll(Duration::ZERO, &[]) else {
+    scheduler.open(request, Duration::ZERO).unwrap();
+    let mut round = |scheduler: &mut Scheduler| {
+        let Action::Forward(forward) = scheduler.poll(Duration::ZERO, &[]) else {
             panic!("there is nothing to wait for");
         };
         let mut ops = Vec::new();
-        engine.take_ops(&mut ops);
+        scheduler.take_ops(&mut ops);
         for op in ops {
             model.apply(op).unwrap();
         }
         model.forward(&forward).unwrap();
-        engine.complete(&forward, &model, Duration::from_millis(1));
+        scheduler.complete(&forward, &model, Duration::from_millis(1));
         forward.rows.len()
     };
-    assert_eq!(round(&mut engine), 1);
+    assert_eq!(round(&mut scheduler), 1);
     // A long side branch was taken, say: its tokens are to be decoded again.
-    let seq = engine.sequences.get_mut(&SEQUENCE).unwrap();
+    let seq = scheduler.sequences.get_mut(&SEQUENCE).unwrap();
     let branch = [1, 2, 3, 4, 5, 6];
-    seq.tokens.extend(branch);
-    seq.cache.correct(&branch);
+    seq.text.tokens.extend(branch);
+    seq.candidates.cache.correct(&branch);
     // With the one that was written, seven tokens in forwards of three rows.
-    let written = seq.tokens.len();
-    let rows: Vec<usize> = (0..4).map(|_| round(&mut engine)).collect();
+    let written = seq.text.tokens.len();
+    let rows: Vec<usize> = (0..4).map(|_| round(&mut scheduler)).collect();
     assert_eq!(rows, [3, 3, 1, 1]);
-    assert_eq!(engine.tokens(SEQUENCE).map(<[_]>::len), Some(written + 2));
+    assert_eq!(
+        scheduler.tokens(SEQUENCE).map(<[_]>::len),
+        Some(written + 2)
+    );
 }

@@ -5,7 +5,8 @@
 #[allow(dead_code)]
 mod common;
 
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use common::{Setup, run};
 
 /// A drafter that is the less often right the more noise it has; beside it the target takes
@@ -29,22 +30,22 @@ fn against_plain(noise: f32) -> f64 {
 }
 
 #[test]
-fn one_that_brings_nothing_rests() {
+fn one_that_brings_nothing_is_gated() {
     let ratio = against_plain(60.0);
     assert!(ratio > 0.96, "{ratio:.3} of plain decoding");
     let rounds = run(&setup(Mode::Auto, 60.0)).rounds;
-    assert!(rounds.iter().any(|r| r.why.rests));
+    assert!(rounds.iter().any(|r| r.why.gated));
     // It is tried again.
-    let rested = rounds.iter().rposition(|r| r.why.rests).unwrap();
-    assert!(rounds[..rested].iter().skip(100).any(|r| !r.why.rests));
+    let gated = rounds.iter().rposition(|r| r.why.gated).unwrap();
+    assert!(rounds[..gated].iter().skip(100).any(|r| !r.why.gated));
 }
 
 #[test]
-fn one_that_pays_does_not() {
+fn one_that_pays_is_not() {
     let ratio = against_plain(0.2);
     assert!(ratio > 1.2, "{ratio:.3} of plain decoding");
     let rounds = run(&setup(Mode::Auto, 0.2)).rounds;
-    assert!(rounds.iter().all(|r| !r.why.rests));
+    assert!(rounds.iter().all(|r| !r.why.gated));
 }
 
 #[test]

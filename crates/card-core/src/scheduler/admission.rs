@@ -1,0 +1,119 @@
+//! How a sequence begins, and what stays of it when it ends.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::candidates::{Bounds, Candidates};
+use super::config::SchedulerConfig;
+use super::drafter_view::DrafterView;
+use super::lookup::Lookup;
+use super::request::{Request, RequestError};
+use super::sequence::{Decision, Sequence, SequenceText, Speculation};
+use crate::forward::KvOp;
+use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence};
+use crate::types::SequenceId;
+
+/// Checks a request against the settings and the sequences that run.
+pub(super) fn check(
+    request: &Request,
+    config: &SchedulerConfig,
+    running: &BTreeMap<SequenceId, Sequence>,
+) -> Result<(), RequestError> {
+    let prompt = &request.prompt;
+    if prompt.is_empty() {
+        return Err(RequestError::Empty);
+    }
+    let context = config.limits.context;
+    if prompt.len() >= context as usize {
+        return Err(RequestError::TooLong {
+            prompt: prompt.len(),
+            context,
+        });
+    }
+    if let Some(&token) = prompt.iter().find(|t| **t as usize >= config.vocab) {
+        return Err(RequestError::ForeignToken(token));
+    }
+    if running.contains_key(&request.sequence) {
+        return Err(RequestError::Duplicate(request.sequence));
+    }
+    Ok(())
+}
+
+/// The sequence of a request that was [checked](check), beside those that run. The prefix cache
+/// makes room for it, and gives it what an earlier prompt has decoded.
+pub(super) fn admit(
+    request: Request,
+    config: &SchedulerConfig,
+    running: &BTreeMap<SequenceId, Sequence>,
+    prefixes: &mut PrefixCache,
+    ops: &mut Vec<KvOp>,
+    now: Duration,
+) -> Sequence {
+    let prompt = request.prompt;
+    let context = config.limits.context as usize;
+    let end = prompt.len().saturating_add(request.max_tokens as usize);
+    let others = running.iter().map(|(&sequence, s)| RunningSequence {
+        sequence,
+        tenant: s.tenant,
+        stem: &s.text.tokens[..s.text.decoded],
+        end: s.text.end.min(context),
+    });
+    let new = NewSequence {
+        sequence: request.sequence,
+        tenant: request.tenant,
+        tokens: &prompt,
+        end: end.min(context),
+    };
+    let decoded = prefixes.admit(new, others, config.limits.cells, ops);
+    let lookup = if config.lookup {
+        // More cannot be written, and indexing it takes time in which nobody decodes.
+        let usable = request.prediction.len().min(context - prompt.len());
+        Lookup::new(&prompt, &request.prediction[..usable])
+    } else {
+        Lookup::off()
+    };
+    let bounds = Bounds {
+        vocab: config.vocab,
+        end: end.min(context),
+    };
+    Sequence {
+        tenant: request.tenant,
+        params: request.params,
+        candidates: Candidates::new(prompt.len() as u32 - 1, config.cache_bytes, bounds),
+        text: SequenceText {
+            prompt: prompt.len(),
+            decoded,
+            end,
+            tokens: prompt,
+        },
+        lookup,
+        stop_tokens: request.stop_tokens,
+        constraint: request.constraint,
+        logprobs: request.logprobs,
+        reused: decoded,
+        view: DrafterView::new(now),
+        speculation: if request.plain {
+            Speculation::Off
+        } else {
+            Speculation::WithDrafters
+        },
+        decision: Decision::Batch,
+    }
+}
+
+/// A sequence is over: its decoded tokens stay for a prompt that begins alike.
+pub(super) fn retire(
+    sequence: SequenceId,
+    seq: Sequence,
+    prefixes: &mut PrefixCache,
+    ops: &mut Vec<KvOp>,
+) {
+    let SequenceText {
+        mut tokens,
+        decoded,
+        ..
+    } = seq.text;
+    tokens.truncate(decoded);
+    ops.push(KvOp::Prune { sequence });
+    prefixes.keep(sequence, seq.tenant, tokens, ops);
+}

@@ -1,0 +1,127 @@
+//! Whether to draft, or to wait for drafts, before the next launch.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::output::Action;
+use super::sequence::Sequence;
+use super::situation::{Prospect, coverage, open_node};
+use super::wait::DrafterWait;
+use crate::acceptance::Acceptance;
+use crate::policy::{Coverage, DecisionTrace, DraftOption, Mode, Policy};
+use crate::protocol::{Lanes, Outlook};
+use crate::types::{SequenceId, Source};
+
+/// What the decision depends on beside the [`Prospect`].
+pub(super) struct Hold<'a> {
+    pub(super) running: &'a mut BTreeMap<SequenceId, Sequence>,
+    pub(super) policy: &'a mut Policy,
+    /// What the next launch will show.
+    pub(super) trace: &'a mut DecisionTrace,
+    pub(super) wait: &'a mut DrafterWait,
+    pub(super) acceptance: &'a Acceptance,
+    /// Tokens of context.
+    pub(super) context: usize,
+    /// How long the last forward of the target took.
+    pub(super) last_forward: Duration,
+}
+
+impl Hold<'_> {
+    /// What to do before the next launch; `None` to launch now. `outlooks` are the next steps of
+    /// drafters that share the lane.
+    pub(super) fn decide(
+        mut self,
+        now: Duration,
+        prospect: &Prospect,
+        outlooks: &[Outlook],
+    ) -> Option<Action> {
+        let config = self.policy.config();
+        match (config.lanes, config.mode) {
+            (Lanes::Shared, _) => self.draft_first(prospect, outlooks),
+            (Lanes::Disjoint, Mode::DraftThenVerify) => {
+                self.wait_for_chain(now, prospect, config.draft_len)
+            }
+            (Lanes::Disjoint, _) => self.wait_for_candidate(now, prospect),
+        }
+    }
+
+    /// Whether a drafter that shares the lane takes a step first.
+    fn draft_first(&mut self, prospect: &Prospect, outlooks: &[Outlook]) -> Option<Action> {
+        let running = &*self.running;
+        let mut options: Vec<(&Outlook, Vec<Coverage>)> = Vec::new();
+        for outlook in outlooks {
+            let sequence = outlook.sequence;
+            let Some(seq) = running
+                .get(&sequence)
+                .filter(|_| prospect.members.contains(&sequence))
+            else {
+                continue;
+            };
+            // Nothing past the end is ever verified.
+            if outlook.path.len() + 1 < seq.text.left(self.context) {
+                options.push((outlook, coverage(seq, outlook)));
+            }
+        }
+        let options: Vec<DraftOption> = options
+            .iter()
+            .map(|(outlook, covered)| DraftOption {
+                outlook,
+                covered,
+                top: self.acceptance.top(outlook.source),
+            })
+            .collect();
+        let decision = self.policy.draft_first(&prospect.situation(), &options);
+        self.trace.note_draft(&decision);
+        decision.source.map(Action::Draft)
+    }
+
+    /// Whether the target waits until a chain of `length` is drafted for each sequence.
+    fn wait_for_chain(
+        &mut self,
+        now: Duration,
+        prospect: &Prospect,
+        length: u32,
+    ) -> Option<Action> {
+        let members = prospect.members.iter();
+        let mut drafted = members
+            .filter_map(|id| self.running.get(id))
+            .filter(|s| s.has_drafters());
+        let short = drafted.any(|s| {
+            let ahead = s.candidates.ahead();
+            ahead < length && ahead as usize + 1 < s.text.left(self.context)
+        });
+        if !short || self.wait.is_silent() {
+            return None;
+        }
+        let most = self.policy.patience();
+        self.wait.until(now, most).map(Action::Wait)
+    }
+
+    /// Whether the target waits for the next candidate that a drafter on another lane puts
+    /// behind the best open node.
+    fn wait_for_candidate(&mut self, now: Duration, prospect: &Prospect) -> Option<Action> {
+        let open = open_node(&prospect.members, self.running, self.context)?;
+        if self.wait.is_silent() {
+            return None;
+        }
+        let option = DraftOption {
+            outlook: &open.outlook,
+            covered: &[],
+            top: self.acceptance.top(Source::Draft),
+        };
+        // A drafter far away goes on drafting past what it has sent, but the answer to a
+        // correction takes the way there and back.
+        let answer = open
+            .since
+            .and_then(|since| self.wait.answer_due(since, now));
+        let situation = prospect.situation();
+        let decision = self.policy.wait_first(&situation, &option, answer);
+        self.trace.note_wait(&decision);
+        if !decision.wait {
+            return None;
+        }
+        // A drafter that takes much longer than it should is not waited for.
+        let most = self.policy.patience().min(self.last_forward);
+        self.wait.until(now, most).map(Action::Wait)
+    }
+}

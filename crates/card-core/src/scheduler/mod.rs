@@ -1,0 +1,322 @@
+//! The target's side: query, verify, correct.
+//!
+//! # One round
+//!
+//! A round is one forward of the target. The caller asks [`Scheduler::poll`] what to do, decodes
+//! the forward it is given, and hands the logits to [`Scheduler::complete`]:
+//!
+//! 1. **Members** (`members`): whom the next forward is for. One sequence may read its prompt
+//!    beside those that decode; a decision that was too close is made again alone.
+//! 2. **Situation** (`situation`): what those sequences' candidate caches hold. The best
+//!    candidates of all of them are put in one order, by the probability that the target walks
+//!    through them. Everything below is decided on this one look.
+//! 3. **Hold** (`hold`): whether a drafter on the same lane drafts first, or the target waits for
+//!    one on a lane of its own ([policy](crate::policy)).
+//! 4. **Batch** (`batch`): the policy says how many candidates pay, and the forward is built:
+//!    the last token of each sequence, with its candidates as a tree behind it.
+//! 5. **Verify** (`verify`): the target's own sampler decides every position, walking down the
+//!    candidates as far as they agree.
+//! 6. **Commit** (`commit`): the tokens join the text, their rows join the KV cache's stem, the
+//!    sources learn from what was written, and the candidate cache is corrected. What lies past
+//!    the committed tokens survives, so that drafting goes on from there.
+//!
+//! Between rounds, drafters report what they drafted ([`Scheduler::drafted`], in `listen`), and
+//! sequences begin and end (`admission`). A sequence that ends leaves its KV cells to the prefix
+//! cache.
+//!
+//! The output depends on the target, the settings and the seed only: candidates decide how soon
+//! a token is known, not which.
+
+mod admission;
+mod batch;
+mod candidates;
+mod commit;
+mod config;
+mod drafter_view;
+mod hold;
+mod learned;
+mod listen;
+mod lookup;
+mod members;
+mod output;
+mod request;
+mod round;
+mod sequence;
+mod situation;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod verify;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::forward::{Forward, Logits};
+use crate::policy::{Base, DecisionTrace, Mode, Observation};
+use crate::protocol::Outlook;
+use crate::sampler::Sampler;
+use crate::types::SequenceId;
+use batch::{BatchBuilder, BatchPart, InFlight};
+use commit::Committer;
+use hold::Hold;
+use members::Members;
+use sequence::Sequence;
+use situation::Prospect;
+use state::RoundClock;
+use verify::{DecisionRules, Verdict, VerifyWalk, WalkEnd};
+
+pub use config::{SchedulerConfig, Shapes};
+pub use learned::Learned;
+pub use output::{Action, Finish, Output};
+pub use request::{Request, RequestError};
+pub use round::{DraftSpan, Round, RoundNode};
+pub use state::Scheduler;
+
+/// A forward that is done.
+struct Landed<'a> {
+    flight: &'a InFlight,
+    forward: &'a Forward,
+    logits: &'a dyn Logits,
+    now: Duration,
+}
+
+/// The loop: what to do next, and what became of it.
+impl Scheduler {
+    /// Decides what to do. `outlooks` are the next steps of the drafters that share the lane.
+    pub fn poll(&mut self, now: Duration, outlooks: &[Outlook]) -> Action {
+        if self.in_flight.is_some() || self.sequences.is_empty() {
+            return Action::Idle;
+        }
+        let members = Members::choose(&self.sequences, &self.config, self.prefilled);
+        let prospect = self.prospect(&members);
+        if let Some(prospect) = &prospect
+            && let Some(action) = self.hold(now, prospect, outlooks)
+        {
+            return action;
+        }
+        self.wait.end();
+        let silent = self.wait.is_silent();
+        for seq in self.sequences.values_mut() {
+            seq.view.launch(silent);
+        }
+        self.launch(now, &members, prospect.as_ref())
+    }
+
+    /// The forward given by [`Scheduler::poll`] is done: verify, commit, correct.
+    pub fn complete(&mut self, forward: &Forward, logits: &dyn Logits, now: Duration) {
+        let Some(flight) = self.in_flight.take() else {
+            return;
+        };
+        let landed = Landed {
+            flight: &flight,
+            forward,
+            logits,
+            now,
+        };
+        let mut tokens = 0;
+        for part in &flight.parts {
+            let mut round = commit::report(part, &flight, self.clock.ended, now);
+            round.drafts = std::mem::take(&mut self.spans);
+            let verdict = self.settle(part, &landed, &mut round);
+            tokens += round.tokens.len() as u32;
+            self.outputs.push(Output::Round(Box::new(round)));
+            if let Some(verdict) = verdict {
+                self.tell(part.sequence, verdict);
+            }
+        }
+        self.observe(&landed, tokens);
+    }
+
+    /// The forward could not be done. Nothing was committed; the sequences go on as if
+    /// it had not been asked for.
+    pub fn abandon(&mut self) {
+        let Some(flight) = self.in_flight.take() else {
+            return;
+        };
+        for part in &flight.parts {
+            if let Some(seq) = self.sequences.get_mut(&part.sequence) {
+                part.land(&mut seq.candidates.cache);
+            }
+        }
+    }
+
+    /// What the members' candidate caches hold; `None` if no candidate may join their forward.
+    fn prospect(&mut self, members: &Members) -> Option<Prospect> {
+        if !members.decides || self.policy.is_plain() {
+            return None;
+        }
+        let (config, policy) = (&self.config, &self.policy);
+        Some(Prospect::of(members, &mut self.sequences, config, policy))
+    }
+
+    /// Whether to draft or wait before the next launch.
+    fn hold(&mut self, now: Duration, prospect: &Prospect, outlooks: &[Outlook]) -> Option<Action> {
+        if self.wait.is_lost() || self.drafters_gated() {
+            return None;
+        }
+        let hold = Hold {
+            running: &mut self.sequences,
+            policy: &mut self.policy,
+            trace: &mut self.trace,
+            wait: &mut self.wait,
+            acceptance: &self.learned.acceptance,
+            context: self.config.limits.context as usize,
+            last_forward: self.clock.forward,
+        };
+        hold.decide(now, prospect, outlooks)
+    }
+
+    /// Builds the next forward, with as many of the candidates as pay.
+    fn launch(&mut self, now: Duration, members: &Members, prospect: Option<&Prospect>) -> Action {
+        let mut chosen = BTreeMap::new();
+        if let Some(prospect) = prospect {
+            let size = self.policy.verify_size(prospect.base, &prospect.candidates);
+            self.trace.note_size(&size);
+            chosen = prospect.best(size.size);
+        }
+        let mut batch = BatchBuilder::new(&self.config, members, &mut self.names);
+        for id in &members.sequences {
+            if batch.room() == 0 {
+                break;
+            }
+            if let Some(seq) = self.sequences.get_mut(id) {
+                let nodes = chosen.remove(id).unwrap_or_default();
+                batch.add(*id, seq, &nodes);
+            }
+        }
+        let (forward, parts) = batch.finish();
+        self.prefilled = parts.iter().any(|p| p.prefill);
+        let base = Base {
+            sequences: parts.len() as u32,
+            rows: parts.iter().map(|p| p.chain as u32).sum(),
+        };
+        self.in_flight = Some(InFlight {
+            parts,
+            launched: now,
+            rows: forward.rows.len(),
+            base,
+            trace: self.take_trace(base),
+            solo: members.solo,
+        });
+        Action::Forward(forward)
+    }
+
+    /// The numbers behind the round that is launched with `base`; the next one begins anew.
+    fn take_trace(&mut self, base: Base) -> DecisionTrace {
+        let shown = self.policy.trace(base);
+        DecisionTrace {
+            gated: shown.gated,
+            plain: shown.plain,
+            sequences: shown.sequences,
+            ..std::mem::take(&mut self.trace)
+        }
+    }
+
+    /// Verifies and commits one part of a forward. `None` if it makes no decision: its sequence
+    /// reads its prompt, or is over.
+    fn settle(&mut self, part: &BatchPart, landed: &Landed, round: &mut Round) -> Option<Verdict> {
+        let seq = self.sequences.get_mut(&part.sequence)?;
+        part.land(&mut seq.candidates.cache);
+        commit::report_candidates(round, seq, part, self.config.trace);
+        if !part.decides {
+            let change = commit::extend_stem(seq, part, landed.forward);
+            self.ops.push(change);
+            return None;
+        }
+        let verdict = verify(&self.config, &mut self.sampler, seq, part, landed);
+        let mut committer = Committer {
+            forward: landed.forward,
+            learned: &mut self.learned,
+            lookup: self.config.lookup,
+            now: landed.now,
+        };
+        let change = committer.apply(seq, part, &verdict, round);
+        self.ops.push(change);
+        Some(verdict)
+    }
+
+    /// Tells what was written, ends the sequence if that is what was decided, and otherwise asks
+    /// the model-free sources what may follow.
+    fn tell(&mut self, sequence: SequenceId, verdict: Verdict) {
+        let written = verdict.written();
+        if !written.is_empty() {
+            let length = self.tokens(sequence).map_or(0, <[_]>::len);
+            let from = (length - written.len()) as u32;
+            let tokens = Output::Tokens(sequence, from, written.to_vec());
+            self.outputs.push(tokens);
+        }
+        match verdict.end {
+            WalkEnd::Failed(why) => self.end(sequence, Output::Failed(sequence, why)),
+            WalkEnd::Finished(reason) => self.finish(sequence, reason),
+            WalkEnd::Left | WalkEnd::Deferred => self.look_up(sequence, verdict.tokens.len()),
+        }
+    }
+
+    /// Learns from a forward's time and what it brought.
+    fn observe(&mut self, landed: &Landed, tokens: u32) {
+        let (flight, now) = (landed.flight, landed.now);
+        let elapsed = now.saturating_sub(flight.launched);
+        let decodes = flight.parts.iter().all(|p| !p.prefill);
+        self.policy.observe(if decodes {
+            Observation::Round {
+                base: flight.base,
+                // The cost of a padded forward is the cost of its padding too.
+                rows: flight.rows.max(landed.forward.pad_to) as u32,
+                forward: elapsed,
+                round: now.saturating_sub(self.clock.ended),
+                tokens,
+            }
+        } else {
+            Observation::Prefill {
+                rows: flight.rows as u32,
+                elapsed,
+            }
+        });
+        self.clock = RoundClock {
+            ended: now,
+            forward: elapsed,
+        };
+    }
+
+    /// Asks the model-free sources what follows the last `written` tokens.
+    fn look_up(&mut self, sequence: SequenceId, written: usize) {
+        let speculates = matches!(self.policy.config().mode, Mode::Card | Mode::Auto);
+        if !self.config.lookup || !speculates {
+            return;
+        }
+        if let Some(seq) = self.sequences.get_mut(&sequence) {
+            seq.look_up(&self.learned, written);
+        }
+    }
+}
+
+/// Lets the target decide on the rows of one part.
+fn verify(
+    config: &SchedulerConfig,
+    sampler: &mut Sampler,
+    seq: &mut Sequence,
+    part: &BatchPart,
+    landed: &Landed,
+) -> Verdict {
+    let (shapes, flight) = (config.shapes, landed.flight);
+    // Another forward than the one that re-decides may have decided a near-tie otherwise.
+    let wider = flight.rows != shapes.redecide_rows && !part.prefill && !flight.solo;
+    let walk = VerifyWalk {
+        tree: &part.tree,
+        logits: landed.logits,
+        rules: DecisionRules {
+            params: &seq.params,
+            stop_tokens: &seq.stop_tokens,
+            end: seq.text.end,
+            context: config.limits.context as usize,
+            near_tie: config.near_tie,
+            redecide_below: shapes.redecide_below.filter(|_| wider),
+            logprobs: seq.logprobs,
+        },
+        sampler,
+        constraint: seq.constraint.as_deref_mut(),
+    };
+    walk.run(&mut seq.text.tokens)
+}

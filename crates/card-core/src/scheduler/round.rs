@@ -1,0 +1,85 @@
+//! The report of a round, for people and metrics: nothing here decides anything.
+
+use std::time::Duration;
+
+use crate::policy::DecisionTrace;
+use crate::sampler::Logprob;
+use crate::types::{SequenceId, Source, SourceSet, Token};
+
+/// What one target forward did for one sequence.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Whether the forward decoded prompt tokens of the sequence.
+    pub prefill: bool,
+    /// Tokens of the prompt that an earlier sequence had decoded.
+    pub reused: usize,
+    /// Candidates that were verified.
+    pub offered: usize,
+    /// Sources of each accepted candidate, in order.
+    pub accepted: Vec<SourceSet>,
+    /// Tokens the target decided on: the accepted ones and its own.
+    pub tokens: Vec<Token>,
+    /// Whether the token after the last accepted one was cached; `None` if there was no
+    /// such decision.
+    pub hit: Option<bool>,
+    /// Bytes of candidates that were cached before the correction.
+    pub cached_bytes: usize,
+    /// Log probabilities of the tokens, in the model's own distribution (before bias,
+    /// penalties and constraint), if they were asked for.
+    pub logprobs: Vec<Logprob>,
+    /// Candidates dropped for want of room since the round before.
+    pub evicted: usize,
+    /// Candidates cached after the correction.
+    pub survivors: usize,
+    /// Decisions closer than the near-tie bound: index in the sequence, margin in logits.
+    pub near_ties: Vec<(u32, f32)>,
+    /// A close decision was left to a forward of one row.
+    pub deferred: bool,
+    /// Rows of the whole forward.
+    pub rows: usize,
+    /// When the forward began, on the scheduler's clock.
+    pub launched: Duration,
+    /// Time of the forward.
+    pub forward: Duration,
+    /// Time since the round before ended, this forward included.
+    pub elapsed: Duration,
+    /// The numbers behind the schedule.
+    pub why: DecisionTrace,
+    /// The verified candidates, if the scheduler was asked to trace. Parents come first.
+    pub nodes: Vec<RoundNode>,
+    /// Draft steps since the round before, if the scheduler was asked to trace.
+    pub drafts: Vec<DraftSpan>,
+}
+
+/// A step of a drafter.
+#[derive(Clone, Copy, Debug)]
+pub struct DraftSpan {
+    /// The drafter.
+    pub source: Source,
+    /// When the step began, on the drafter's clock; that is the scheduler's if they share a
+    /// machine.
+    pub start: Duration,
+    /// Time the step took.
+    pub elapsed: Duration,
+    /// Rows of the step's forward.
+    pub rows: u32,
+}
+
+/// A candidate that was verified.
+#[derive(Clone, Debug)]
+pub struct RoundNode {
+    /// Its token.
+    pub token: Token,
+    /// Index of its parent among the nodes; `None` for the last committed token.
+    pub parent: Option<usize>,
+    /// Who proposed it.
+    pub sources: SourceSet,
+    /// Probability its first source gave.
+    pub prob: f32,
+    /// Calibrated probability that the target walks through it.
+    pub reach: f32,
+    /// Whether the target did.
+    pub accepted: bool,
+}

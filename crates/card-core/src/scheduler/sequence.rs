@@ -1,0 +1,158 @@
+//! One generation: its text, its candidates, and where it stands.
+
+use super::candidates::Candidates;
+use super::drafter_view::DrafterView;
+use super::learned::Learned;
+use super::lookup::Lookup;
+use crate::constraint::Constraint;
+use crate::protocol::DraftInput;
+use crate::sampler::Sampling;
+use crate::sources::Chain;
+use crate::types::{Prob, SequenceId, Source, Tenant, Token};
+
+/// A sequence that runs.
+pub(super) struct Sequence {
+    pub(super) tenant: Tenant,
+    pub(super) params: Sampling,
+    pub(super) text: SequenceText,
+    pub(super) candidates: Candidates,
+    pub(super) lookup: Lookup,
+    pub(super) stop_tokens: Vec<Token>,
+    pub(super) constraint: Option<Box<dyn Constraint>>,
+    /// Most probable tokens to report with each token; `None` to report no probabilities.
+    pub(super) logprobs: Option<usize>,
+    /// Tokens of the prompt that an earlier sequence had decoded.
+    pub(super) reused: usize,
+    pub(super) view: DrafterView,
+    pub(super) speculation: Speculation,
+    pub(super) decision: Decision,
+}
+
+/// Who proposes candidates for a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speculation {
+    /// Nobody: it is decoded plainly.
+    Off,
+    /// No drafter hears of it.
+    WithoutDrafters,
+    /// Everybody.
+    WithDrafters,
+}
+
+/// How the next token of a sequence is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// By a forward that may carry candidates and other sequences.
+    Batch,
+    /// By a forward of its own: the last decision was too close ([`Shapes::redecide_below`]).
+    ///
+    /// [`Shapes::redecide_below`]: super::config::Shapes::redecide_below
+    Solo,
+}
+
+/// The text of a sequence, and how much of it is decoded.
+///
+/// Invariants: `decoded <= tokens.len()`, and they are equal only when the sequence ends with
+/// this round; `prompt <= tokens.len()`.
+pub(super) struct SequenceText {
+    /// Prompt and output.
+    pub(super) tokens: Vec<Token>,
+    /// Tokens of the prompt.
+    pub(super) prompt: usize,
+    /// Leading tokens that are in the stem of the target's KV cache.
+    pub(super) decoded: usize,
+    /// Length at which the sequence ends; the context may end it before.
+    pub(super) end: usize,
+}
+
+impl SequenceText {
+    /// Tokens that are not in the stem yet: the last one, a side branch the target took
+    /// (see [`Verdict::stem_rows`](super::verify::Verdict::stem_rows)), or prompt.
+    pub(super) fn pending(&self) -> usize {
+        self.tokens.len() - self.decoded
+    }
+
+    /// Tokens that may still be written in a context of so many.
+    pub(super) fn left(&self, context: usize) -> usize {
+        self.end.min(context).saturating_sub(self.tokens.len())
+    }
+
+    /// Some of the prompt is missing in the stem.
+    pub(super) fn prefilling(&self) -> bool {
+        self.decoded < self.prompt
+    }
+}
+
+impl Sequence {
+    /// Adds candidates after the path of tokens `path` that begins behind index `root`. A path
+    /// that was corrected away is dropped, one that survived is re-based.
+    pub(super) fn propose(
+        &mut self,
+        learned: &Learned,
+        root: u32,
+        path: &[Token],
+        children: &[(Token, Prob)],
+        source: Source,
+    ) {
+        if self.speculation == Speculation::Off {
+            return;
+        }
+        // What was committed since must be what the path says.
+        let behind = (root as usize).saturating_add(1);
+        let Some(committed) = self.text.tokens.get(behind..) else {
+            return;
+        };
+        let Some(rest) = path.strip_prefix(committed) else {
+            return;
+        };
+        let known = &learned.acceptance;
+        self.candidates.propose(known, rest, children, source);
+    }
+
+    /// Asks the model-free sources what follows the last `written` tokens.
+    pub(super) fn look_up(&mut self, learned: &Learned, written: usize) {
+        if self.speculation == Speculation::Off {
+            return;
+        }
+        let known = &learned.acceptance;
+        let candidates = &mut self.candidates;
+        let tokens = &self.text.tokens;
+        let mut chain = Chain::new();
+        self.lookup.text.continue_itself(&mut chain);
+        candidates.insert_chain(known, &chain, Source::PromptLookup);
+        self.lookup.prediction.propose(tokens, written, &mut chain);
+        candidates.insert_chain(known, &chain, Source::Prediction);
+        if let Some(corrections) = &learned.corrections {
+            corrections.propose(self.tenant, tokens, &mut chain);
+            candidates.insert_chain(known, &chain, Source::Correction);
+        }
+    }
+
+    /// Whether drafters hear of it.
+    pub(super) fn has_drafters(&self) -> bool {
+        self.speculation == Speculation::WithDrafters
+    }
+
+    /// Says whether drafters hear of it; of one that is decoded plainly they never do.
+    pub(super) fn set_alone(&mut self, alone: bool) {
+        self.speculation = match self.speculation {
+            Speculation::Off => Speculation::Off,
+            _ if alone => Speculation::WithoutDrafters,
+            _ => Speculation::WithDrafters,
+        };
+    }
+
+    /// What a drafter is to be told of it; nothing if it is decoded plainly.
+    pub(super) fn introduction(&self, sequence: SequenceId) -> Option<DraftInput> {
+        if self.speculation == Speculation::Off {
+            return None;
+        }
+        Some(DraftInput::Open {
+            sequence,
+            tenant: self.tenant,
+            tokens: self.text.tokens.clone(),
+            params: self.params.clone(),
+            end: self.text.end.min(u32::MAX as usize) as u32,
+        })
+    }
+}
