@@ -228,3 +228,30 @@ fn in_preorder(cache: &CandidateCache, nodes: &[NodeId]) -> Vec<NodeId> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Source;
+
+    #[test]
+    fn the_best_path_comes_first_and_what_was_not_chosen_is_left_out() {
+        let mut cache = CandidateCache::new(0, 1 << 14);
+        let root = cache.root();
+        let mut add = |parent, token, cond| {
+            let added = cache.insert(parent, token, cond, cond, 0, Source::Draft);
+            added.unwrap()
+        };
+        let second = add(root, 2, 0.3);
+        let best = add(root, 1, 0.6);
+        let after_second = add(second, 3, 0.9);
+        let after_best = add(best, 4, 0.5);
+        add(best, 5, 0.1);
+        // Of the highest reach first.
+        let chosen = [best, after_best, second, after_second];
+        let order = in_preorder(&cache, &chosen);
+        assert_eq!(order, [best, after_best, second, after_second]);
+        let chosen = [best, second, after_second, after_best];
+        assert_eq!(in_preorder(&cache, &chosen), order);
+    }
+}

@@ -20,7 +20,7 @@ use crate::protocol::DraftInput;
 use crate::sampler::Sampler;
 use crate::types::{SequenceId, Token};
 
-/// The scheduler: a state machine without clock or thread. See the [module](self) documentation.
+/// The scheduler: a state machine without clock or thread. See the [module](super) documentation.
 ///
 /// Invariants: at most one forward is in flight, between [`Scheduler::poll`] and
 /// [`Scheduler::complete`] or [`Scheduler::abandon`]. A candidate that is in flight is pinned in
