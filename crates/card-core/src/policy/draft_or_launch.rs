@@ -1,7 +1,7 @@
 //! Whether a drafter takes a step on the shared lane before the target's next forward.
 
 use super::config::Mode;
-use super::lookahead::Prospect;
+use super::lookahead::Lookahead;
 use super::situation::{DraftOption, Situation};
 use super::state::Policy;
 use super::trace::DraftDecision;
@@ -41,14 +41,14 @@ impl Policy {
         let (late, at_work): (Vec<&DraftOption>, Vec<&DraftOption>) =
             options.iter().partition(|o| o.outlook.rows >= PREFILL_ROWS);
         let best = self.best_step(situation, &at_work);
-        let pays = best.filter(|(prospect, _)| prospect.value > 0.0);
+        let pays = best.filter(|(ahead, _)| ahead.value > 0.0);
         let source = pays
             .map(|(_, source)| source)
             .or_else(|| self.reader(situation, &late, &at_work))
             .or_else(|| self.trial(situation, &at_work));
         DraftDecision {
             source,
-            foresight: best.map(|(prospect, _)| prospect.foresight),
+            foresight: best.map(|(ahead, _)| ahead.foresight),
             looked_ahead: true,
         }
     }
@@ -58,8 +58,8 @@ impl Policy {
         &self,
         situation: &Situation,
         at_work: &[&DraftOption],
-    ) -> Option<(Prospect, Source)> {
-        let mut best: Option<(Prospect, Source)> = None;
+    ) -> Option<(Lookahead, Source)> {
+        let mut best: Option<(Lookahead, Source)> = None;
         for &option in at_work {
             let Outlook { source, rows, .. } = *option.outlook;
             // A drafter that is used again has to catch up anyway, and later with more rows. So
@@ -70,9 +70,9 @@ impl Policy {
                 rows
             };
             let first_ms = self.draft_cost(source).ms(rows);
-            let prospect = self.look_ahead(situation, option, first_ms);
-            if best.is_none_or(|(b, _)| prospect.value > b.value) {
-                best = Some((prospect, source));
+            let ahead = self.look_ahead(situation, option, first_ms);
+            if best.is_none_or(|(b, _)| ahead.value > b.value) {
+                best = Some((ahead, source));
             }
         }
         best

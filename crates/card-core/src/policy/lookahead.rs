@@ -16,7 +16,7 @@ pub(super) const LOOKAHEAD: u32 = 12;
 
 /// The best number of further draft steps, and what it is worth.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prospect {
+pub(super) struct Lookahead {
     /// Expected tokens less time priced at λ, compared with launching now.
     pub(super) value: f64,
     pub(super) foresight: Foresight,
@@ -30,7 +30,7 @@ impl Policy {
         situation: &Situation,
         option: &DraftOption,
         first_ms: f64,
-    ) -> Prospect {
+    ) -> Lookahead {
         let base = situation.base;
         let rate = self.rate(base);
         let Outlook { source, reach, .. } = *option.outlook;
@@ -40,7 +40,7 @@ impl Policy {
         let tokens_now = expected_tokens(&situation.candidates[..n]);
         let forward_ms_now = forward_ms(n);
         let mut candidates = situation.candidates.to_vec();
-        let mut best = Prospect {
+        let mut best = Lookahead {
             value: f64::NEG_INFINITY,
             foresight: Foresight::default(),
         };
@@ -62,7 +62,7 @@ impl Policy {
             let (n, value) = self.best_size(base, &candidates, 0);
             let value = value - rate * draft_ms - value_now;
             if value > best.value {
-                best = Prospect {
+                best = Lookahead {
                     value,
                     foresight: Foresight {
                         steps,

@@ -31,10 +31,10 @@ impl Policy {
             return WaitDecision::default();
         }
         let first_ms = answer.unwrap_or_else(|| cost.ms(1));
-        let prospect = self.look_ahead(situation, option, first_ms);
+        let ahead = self.look_ahead(situation, option, first_ms);
         WaitDecision {
-            wait: prospect.value > 0.0,
-            foresight: Some(prospect.foresight),
+            wait: ahead.value > 0.0,
+            foresight: Some(ahead.foresight),
         }
     }
 
