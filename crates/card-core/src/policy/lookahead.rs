@@ -44,7 +44,7 @@ impl Policy {
             value: f64::NEG_INFINITY,
             foresight: Foresight::default(),
         };
-        // Tokens that may still be written below the node's children.
+        // A candidate is of use only if a token after it is still wanted.
         let room = situation
             .tokens_left
             .saturating_sub(option.outlook.path.len() as u32 + 1);

@@ -12,6 +12,48 @@ pub struct Base {
 }
 
 /// Everything a decision before a launch depends on, apart from what the policy has learned.
+///
+/// ```
+/// use card_core::cost::CostCurve;
+/// use card_core::policy::{Base, DraftOption, Mode, Policy, PolicyConfig, Situation};
+/// use card_core::protocol::{Lanes, Outlook};
+/// use card_core::types::{SequenceId, Source};
+///
+/// let config = PolicyConfig {
+///     mode: Mode::Card,
+///     lanes: Lanes::Shared,
+///     draft_len: 4,
+/// };
+/// let target = CostCurve::from_points([(1, 10.0), (8, 12.0)]);
+/// let draft = CostCurve::from_points([(1, 1.0)]);
+/// let policy = Policy::new(config, target, [draft, CostCurve::default()]);
+///
+/// // Nothing is drafted yet for a sequence that may still write a hundred tokens.
+/// let situation = Situation {
+///     base: Base { sequences: 1, rows: 1 },
+///     candidates: &[],
+///     depth: 0,
+///     tokens_left: 100,
+///     lookup_share: 0.0,
+///     missing: 0,
+/// };
+/// let outlook = Outlook {
+///     source: Source::Draft,
+///     reach: 1.0,
+///     rows: 1,
+///     sequence: SequenceId(1),
+///     path: Vec::new(),
+/// };
+/// let option = DraftOption {
+///     outlook: &outlook,
+///     covered: &[],
+///     top: 0.8,
+/// };
+/// // Steps are cheap, so the drafter takes one, and several are expected to follow.
+/// let decision = policy.draft_first(&situation, &[option]);
+/// assert_eq!(decision.source, Some(Source::Draft));
+/// assert!(decision.foresight.is_some_and(|foresight| foresight.steps > 1));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
     /// What the forward decodes without any candidate.

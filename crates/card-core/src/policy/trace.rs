@@ -54,6 +54,18 @@ pub struct Foresight {
 }
 
 /// The numbers behind one round, for people (`--explain-policy`).
+///
+/// ```
+/// use card_core::policy::{DecisionTrace, VerifySize};
+///
+/// let mut trace = DecisionTrace::default();
+/// trace.note_size(&VerifySize {
+///     size: 3,
+///     ready: 5,
+///     ..VerifySize::default()
+/// });
+/// assert_eq!((trace.taken, trace.ready), (3, 5));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DecisionTrace {
     /// Drafters on lanes of their own are gated: they take no step, because they cost more than
