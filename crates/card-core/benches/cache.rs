@@ -1,4 +1,5 @@
-//! The candidate cache at 100, 1,000 and 10,000 nodes: `cargo bench -p card-core`.
+//! The candidate cache at 100, 1,000 and 10,000 nodes:
+//! `cargo bench -p card-core --bench cache`.
 
 use std::hint::black_box;
 
@@ -6,7 +7,7 @@ use card_core::cache::{BYTES_PER_NODE, CandidateCache, NodeId};
 use card_core::types::Source;
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 
-/// Grown as a drafter grows it: best-first, four children a node.
+/// A cache that was grown as a drafter grows it: best-first, four children a node.
 fn grown(nodes: usize) -> CandidateCache {
     let mut cache = CandidateCache::new(0, nodes * BYTES_PER_NODE);
     let mut frontier = Vec::new();
@@ -39,7 +40,7 @@ fn bench(c: &mut Criterion) {
             b.iter(|| cache.query(black_box(16), 8, &mut out));
         });
         group.bench_function(BenchmarkId::new("expand one node", nodes), |b| {
-            // Full: each insertion also evicts.
+            // The cache is full, so each insertion also evicts.
             let mut cache = cache.clone();
             let mut token = u32::MAX / 2;
             b.iter(|| {

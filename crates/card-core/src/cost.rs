@@ -1,4 +1,4 @@
-//! What a forward costs: measured points, since real curves jump where kernels change.
+//! What a forward costs: measured points, because real curves jump where kernels change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,38 +7,55 @@ use crate::types::Rows;
 
 /// Milliseconds of one forward against its number of rows, learned from measurements.
 ///
-/// Between measured points it interpolates; beyond the last it prolongs the last slope.
-/// Points that were given at the start are believed until forwards of that size are seen;
-/// if those that are seen take longer than they should, so will the others.
+/// The curve interpolates between known points, and beyond the last one it prolongs the last
+/// slope. Points that were given at the start are believed until forwards of that size are seen.
+/// If forwards that are seen take longer than was given, the other given points are taken to be
+/// as much too low.
 ///
-/// What a drafter elsewhere says of its forwards ends up here, so it is kept within bounds: in
-/// the number of points, and in what a single measurement can say.
+/// A drafter on another machine tells what its forwards take, and that ends up here. So the
+/// number of points is bounded, and so is what a single measurement can say.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use card_core::cost::CostCurve;
+///
+/// let mut curve = CostCurve::from_points([(1, 10.0), (4, 40.0)]);
+/// assert_eq!(curve.ms(2), 20.0);
+/// // Forwards of one row turn out to take twice as long.
+/// for _ in 0..60 {
+///     curve.observe(1, Duration::from_millis(20));
+/// }
+/// assert!((curve.ms(1) - 20.0).abs() < 1.0);
+/// assert!((curve.ms(4) - 80.0).abs() < 4.0);
+/// ```
 #[derive(Clone, Debug)]
 pub struct CostCurve {
-    points: BTreeMap<u32, Point>,
-    /// How much longer forwards take than was given at the start.
+    points: BTreeMap<u32, CostPoint>,
+    /// How many times longer forwards take than was given at the start.
     drift: f64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Point {
-    /// As given at the start.
+struct CostPoint {
+    /// Milliseconds as given at the start.
     given: Option<f64>,
-    /// Mean of what was seen, forgetting the old.
+    /// Mean milliseconds of the forwards that were seen; old ones are forgotten.
     seen_ms: f64,
+    /// Number of forwards that were seen.
     seen: u32,
 }
 
-/// Weight of a new measurement once a point is settled.
+/// The weight of a new measurement in the mean, once there are ten.
 const GAIN: f64 = 0.1;
-/// Measurements of a size that are enough to say something of smaller ones.
+/// So many measurements of one size are enough to say something of smaller sizes.
 const SOUND: u32 = 3;
-/// What was given counts like so many measurements.
+/// What was given at the start counts like so many measurements.
 const GIVEN: f64 = 1.0;
-/// Milliseconds a measured forward takes at least and at most. Nothing takes no time, and what
-/// takes longer than a minute is as good as never done.
+/// The least and the most milliseconds that a measured forward takes. Nothing takes no time, and
+/// what takes longer than a minute is as good as never done.
 const MEASURED: (f64, f64) = (1e-3, 60_000.0);
-/// The same for what is given at the start.
+/// The same for a forward that is given at the start.
 const BELIEVED: (f64, f64) = (1e-9, 3.6e6);
 
 impl Default for CostCurve {
@@ -51,14 +68,16 @@ impl Default for CostCurve {
 }
 
 impl CostCurve {
-    /// Sizes that were seen and are remembered. Beyond that the one seen least makes room.
+    /// The most sizes that are remembered because they were seen. Beyond that the size that was
+    /// seen least makes room.
     pub const MOST_SEEN: usize = 64;
 
-    /// A curve through given `(rows, milliseconds)` points. What is no time is left out.
+    /// A curve through given `(rows, milliseconds)` points. A point whose time is negative or no
+    /// number is left out.
     pub fn from_points(points: impl IntoIterator<Item = (u32, f64)>) -> Self {
-        let given = |ms: f64| Point {
+        let given = |ms: f64| CostPoint {
             given: Some(ms.clamp(BELIEVED.0, BELIEVED.1)),
-            ..Point::default()
+            ..CostPoint::default()
         };
         let points = points.into_iter().filter(|p| p.1 >= 0.0);
         CostCurve {
@@ -72,12 +91,14 @@ impl CostCurve {
         self.points.is_empty()
     }
 
-    /// Known `(rows, milliseconds)` points.
+    /// The known `(rows, milliseconds)` points.
     pub fn points(&self) -> impl Iterator<Item = (u32, f64)> + '_ {
         self.points.iter().map(|(&rows, p)| (rows, self.value(p)))
     }
 
-    fn value(&self, point: &Point) -> f64 {
+    /// Expected milliseconds at a point: the given value, corrected by the drift, and the mean of
+    /// what was seen, by their weights.
+    fn value(&self, point: &CostPoint) -> f64 {
         let Some(given) = point.given else {
             return point.seen_ms;
         };
@@ -85,8 +106,8 @@ impl CostCurve {
         (GIVEN * given * self.drift + seen * point.seen_ms) / (GIVEN + seen)
     }
 
-    /// Learns that a forward of `rows` took `elapsed`. Outliers (a machine that paused)
-    /// are cut to twice the estimate.
+    /// Learns that a forward of `rows` took `elapsed`. Outliers (a machine that paused) are cut to
+    /// twice the estimate.
     pub fn observe(&mut self, rows: u32, elapsed: Duration) {
         let rows = rows.clamp(1, Rows::MOST);
         let ms = (elapsed.as_secs_f64() * 1e3).clamp(MEASURED.0, MEASURED.1);
@@ -104,7 +125,8 @@ impl CostCurve {
         }
     }
 
-    /// Forgets the size that was seen least, if there are too many; of equals the largest.
+    /// Forgets the size that was seen least, if there are too many; of several such sizes the
+    /// largest.
     fn make_room(&mut self) {
         let seen = self.points.iter().filter(|(_, p)| p.given.is_none());
         if seen.clone().count() < CostCurve::MOST_SEEN {
@@ -116,17 +138,18 @@ impl CostCurve {
         }
     }
 
-    /// Expected milliseconds of a forward of `rows`. Without any measurement every row
-    /// costs one unit, so that a schedule can be made before the first forward.
+    /// Expected milliseconds of a forward of `rows`. Without any measurement every row costs one
+    /// unit, so that a schedule can be made before the first forward.
     pub fn ms(&self, rows: u32) -> f64 {
         let rows = rows.max(1);
-        // No more than what larger ones were seen to take: a size that is seldom seen may
-        // have been measured on a machine that was busy then.
+        // No more than what larger forwards were seen to take: a size that is seldom seen may
+        // have been measured while the machine was busy.
         let larger = self.points.range(rows..).filter(|(_, p)| p.seen >= SOUND);
         let most = larger.map(|(_, p)| self.value(p));
         most.fold(self.between(rows), f64::min)
     }
 
+    /// Expected milliseconds by the points next to `rows` alone.
     fn between(&self, rows: u32) -> f64 {
         let below = self.points.range(..=rows).next_back();
         let above = self.points.range(rows..).next();

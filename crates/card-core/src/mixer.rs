@@ -2,12 +2,12 @@
 //!
 //! Logistic mixing, as in the PAQ compressors (Mahoney 2005, "Adaptive weighing of context
 //! models for lossless data compression", §3): the sources' probabilities are stretched to
-//! ln(p / (1 − p)), summed with weights and squashed. The weights are learned online, from
-//! what the target wrote, by gradient descent on the coding cost. A set of weights for
-//! each combination of sources lets "draft and suffix agree" mean something else than
-//! "suffix says so, draft says otherwise". Before anything is learned a draft model's word
-//! goes first: what text at hand says of a place that the model has looked at, and that is
-//! not among its proposals, is hardly ever right.
+//! ln(p / (1 − p)), summed with weights, and squashed. The weights are learned online, from what
+//! the target wrote, by gradient descent on the coding cost. There is a set of weights for each
+//! combination of sources, so that "draft and prompt lookup agree" can mean something else than
+//! "prompt lookup says so, and draft says otherwise". Before anything is learned a draft model's
+//! word goes first: what a model-free source proposes at a place that the model has looked at,
+//! and the model does not propose, is hardly ever right.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,44 +15,57 @@ use crate::types::{Prob, SOURCES, Source, SourceSet};
 
 /// Step of the gradient descent.
 const RATE: f32 = 0.02;
-/// Weights stay within ± this.
+/// MixWeights stay between minus this and this.
 const MOST: f32 = 4.0;
 
-/// What the sources think of one candidate, made comparable.
+/// What the sources think of one candidate, made comparable by calibration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opinions {
-    /// Calibrated probabilities of those who proposed it.
+    /// Calibrated probabilities of the sources that proposed the candidate; 0 for the others.
     pub probs: [f32; SOURCES],
-    /// Who proposed it.
+    /// The sources that proposed the candidate.
     pub proposed: SourceSet,
-    /// Who proposed something else there, and not it.
+    /// The sources that proposed something else there, and not the candidate.
     pub against: SourceSet,
 }
 
-/// One set of weights: one for each source, and a bias.
+/// One set of weights: one for each source, and a bias. Each lies between −[`MOST`] and [`MOST`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Weights {
+struct MixWeights {
     source: [f32; SOURCES],
     bias: f32,
 }
 
-/// The weights. See the [module](self) documentation.
+/// The weights, a set for each combination of sources. See the [module](self) documentation.
+///
+/// ```
+/// use card_core::mixer::{Mixer, Opinions};
+/// use card_core::types::{Source, SourceSet};
+///
+/// let mut opinions = Opinions::default();
+/// opinions.probs[Source::Draft.index()] = 0.8;
+/// opinions.proposed = SourceSet::of(Source::Draft);
+/// // A source that speaks alone is believed.
+/// let mixer = Mixer::default();
+/// assert!((mixer.mix(&opinions) - 0.8).abs() < 1e-3);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mixer {
-    /// By who proposed and by whether anyone, or a draft model, is against.
-    sets: Vec<Weights>,
+    /// Indexed by the sources that proposed, and by the opposition: nobody, model-free sources
+    /// only, or a draft model.
+    sets: Vec<MixWeights>,
 }
 
 impl Default for Mixer {
     fn default() -> Self {
-        /// Against a draft model's word, text at hand is believed so much less.
+        /// Against a draft model's word, a model-free source is believed so much less.
         const CONTRADICTED: f32 = -3.0;
         let set = |index: usize| {
             let proposed = SourceSet::from_bits(index / OPPOSITIONS);
             let models = proposed.iter().filter(is_model).count();
             let texts = proposed.len() - models;
-            // Alone, a source is believed, and so is the average of those who read it off the
-            // same text. Models who agree are surer than their average.
+            // A source that speaks alone is believed, and so is the average of sources that read
+            // off the same text. Models that agree are surer than their average.
             let model = match models {
                 0 | 1 => 1.0,
                 n => 1.3 / n as f32,
@@ -63,7 +76,7 @@ impl Default for Mixer {
             };
             let weight = |s: Source| if is_model(&s) { model } else { text };
             let contradicted = models == 0 && index % OPPOSITIONS == OPPOSITIONS - 1;
-            Weights {
+            MixWeights {
                 source: Source::ALL.map(weight),
                 bias: if contradicted { CONTRADICTED } else { 0.0 },
             }
@@ -83,7 +96,7 @@ impl Mixer {
         squash(sum + set.bias)
     }
 
-    /// Learns that the target did or did not write it.
+    /// Learns that the target did or did not write the candidate.
     pub fn learn(&mut self, opinions: &Opinions, written: bool) {
         let error = f32::from(u8::from(written)) - self.mix(opinions);
         let set = &mut self.sets[index(opinions)];
@@ -95,17 +108,18 @@ impl Mixer {
         set.bias = (set.bias + RATE * error).clamp(-MOST, MOST);
     }
 
-    /// Whether a saved mixer is one of this version, with weights that can be.
+    /// Whether a saved mixer is one of this version, with weights within bounds.
     pub(crate) fn fits(&self) -> bool {
         let possible = |w: &f32| w.abs() <= MOST;
-        let set = |s: &Weights| s.source.iter().all(possible) && possible(&s.bias);
+        let set = |s: &MixWeights| s.source.iter().all(possible) && possible(&s.bias);
         self.sets.len() == OPPOSITIONS << SOURCES && self.sets.iter().all(set)
     }
 }
 
-/// Nobody is against, text at hand only, or a draft model.
+/// Kinds of opposition: nobody, model-free sources only, or a draft model.
 const OPPOSITIONS: usize = 3;
 
+/// The set of weights that counts for these opinions.
 fn index(opinions: &Opinions) -> usize {
     let against = opinions.against;
     let opposition = match (against.is_empty(), against.iter().any(|s| is_model(&s))) {
@@ -120,11 +134,13 @@ fn is_model(source: &Source) -> bool {
     source.drafter().is_some()
 }
 
+/// The logit of a probability, which is kept off 0 and 1.
 fn stretch(p: f32) -> f32 {
     let p = Prob::clamped(p).get().clamp(0.001, 0.999);
     (p / (1.0 - p)).ln()
 }
 
+/// The logistic function: the inverse of [`stretch`].
 fn squash(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -151,19 +167,19 @@ mod tests {
         let alone = m.mix(&opinions(&[(Source::Draft, 0.8)], &[]));
         assert!((alone - 0.8).abs() < 1e-3);
         let both = m.mix(&opinions(
-            &[(Source::Draft, 0.8), (Source::Suffix, 0.8)],
+            &[(Source::Draft, 0.8), (Source::PromptLookup, 0.8)],
             &[],
         ));
         assert!(both > alone);
         // A doubtful match takes nothing from a sure draft.
-        let doubtful = [(Source::Draft, 0.95), (Source::Suffix, 0.5)];
+        let doubtful = [(Source::Draft, 0.95), (Source::PromptLookup, 0.5)];
         assert!(m.mix(&opinions(&doubtful, &[])) > 0.949);
     }
 
     #[test]
-    fn text_at_hand_is_doubted_where_a_model_says_otherwise() {
+    fn a_model_free_source_is_doubted_where_a_model_says_otherwise() {
         let m = Mixer::default();
-        let against = |who| m.mix(&opinions(&[(Source::Suffix, 0.7)], &[who]));
+        let against = |who| m.mix(&opinions(&[(Source::PromptLookup, 0.7)], &[who]));
         assert!(against(Source::Draft) < 0.2);
         assert!((against(Source::Prediction) - 0.7).abs() < 1e-3);
     }
@@ -171,17 +187,17 @@ mod tests {
     #[test]
     fn learns_whom_to_believe() {
         let mut m = Mixer::default();
-        // Where both speak, the draft is right and the suffix match is not.
-        let draft = opinions(&[(Source::Draft, 0.6)], &[Source::Suffix]);
-        let suffix = opinions(&[(Source::Suffix, 0.8)], &[Source::Draft]);
+        // Where both speak, the draft is right and the match of prompt lookup is not.
+        let draft = opinions(&[(Source::Draft, 0.6)], &[Source::PromptLookup]);
+        let matched = opinions(&[(Source::PromptLookup, 0.8)], &[Source::Draft]);
         for _ in 0..2000 {
             m.learn(&draft, true);
-            m.learn(&suffix, false);
+            m.learn(&matched, false);
         }
         assert!(m.mix(&draft) > 0.9);
-        assert!(m.mix(&suffix) < 0.1);
-        // What it says of a suffix match that nobody contradicts is untouched.
-        let alone = m.mix(&opinions(&[(Source::Suffix, 0.8)], &[]));
+        assert!(m.mix(&matched) < 0.1);
+        // What it says of a match that nobody contradicts is untouched.
+        let alone = m.mix(&opinions(&[(Source::PromptLookup, 0.8)], &[]));
         assert!((alone - 0.8).abs() < 1e-3);
     }
 }

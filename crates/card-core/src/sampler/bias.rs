@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use crate::types::Token;
 
-/// What happens to a token's logit.
+/// What a request does to the logit of a token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bias {
-    /// The token is not written.
+    /// The token is never written.
     Ban,
     /// The logit is raised or lowered.
     Add(Shift),
 }
 
-/// A number that can be added to a logit: finite, at most [`Bias::MOST`] either way. Made by
-/// [`Bias::add`].
+/// A number that can be added to a logit: it is finite, and at most [`Bias::MOST`] either way.
+/// [`Bias::add`] makes it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shift(f32);
 
@@ -27,16 +27,17 @@ impl Shift {
 }
 
 impl Bias {
-    /// Most that is added to a logit, or taken from it. Beyond that a token is as good as
-    /// banned, or nothing else is written.
+    /// The most that is added to a logit, or taken from it. Beyond that the token is as good as
+    /// banned, or nothing but the token is written.
     pub const MOST: f32 = 1e4;
 
-    /// Adds `shift`; `None` if that is no number or more than [`Bias::MOST`] either way.
+    /// A bias that adds `shift`; `None` if that is no number, or more than [`Bias::MOST`] either
+    /// way.
     pub fn add(shift: f32) -> Option<Self> {
         (shift.abs() <= Bias::MOST).then_some(Bias::Add(Shift(shift)))
     }
 
-    /// What is added to the logit: −∞ for a ban.
+    /// What the bias adds to the logit: −∞ for a ban.
     pub fn shift(self) -> f32 {
         match self {
             Bias::Ban => f32::NEG_INFINITY,
@@ -45,15 +46,26 @@ impl Bias {
     }
 }
 
-/// The biases of a request, each token once. A copy costs nothing.
+/// The biases of a request: each token at most once, in the order of tokens. A clone shares
+/// them, so it costs nothing.
+///
+/// ```
+/// use card_core::sampler::{Bias, LogitBias};
+///
+/// let lower = Bias::add(-2.0).expect("it is a number within bounds");
+/// let biases = LogitBias::new([(9, Bias::Ban), (3, lower)]).expect("they are few");
+/// let tokens: Vec<u32> = biases.iter().map(|(token, _)| token).collect();
+/// assert_eq!(tokens, [3, 9]);
+/// assert_eq!(Bias::add(f32::NAN), None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogitBias(Arc<[(Token, Bias)]>);
 
 impl LogitBias {
-    /// Most tokens that have one.
+    /// The most tokens that have a bias.
     pub const MOST: usize = 4096;
 
-    /// These biases; of several for a token the last one holds. `None` if they are for more
+    /// The biases given; of several for one token the last one holds. `None` if they are for more
     /// than [`LogitBias::MOST`] tokens.
     pub fn new(biases: impl IntoIterator<Item = (Token, Bias)>) -> Option<Self> {
         let mut by_token = BTreeMap::new();
@@ -66,17 +78,17 @@ impl LogitBias {
         Some(LogitBias(by_token.into_iter().collect()))
     }
 
-    /// Every token that has one, in the order of tokens.
+    /// Every token that has a bias, in the order of tokens.
     pub fn iter(&self) -> impl Iterator<Item = (Token, Bias)> {
         self.0.iter().copied()
     }
 
-    /// Tokens that have one.
+    /// Number of tokens that have a bias.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether no token has one.
+    /// Whether no token has a bias.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

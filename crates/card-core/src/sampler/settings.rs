@@ -1,30 +1,48 @@
-//! How a request samples: as asked for, and checked.
+//! How a request samples: the settings as asked for, and the same once checked.
 
 use std::ops::Deref;
 
-use super::LogitBias;
+use super::bias::LogitBias;
 
-/// How the next token is chosen, as asked for. The default is greedy. Nothing samples by
-/// these until they are [checked](SamplingParams::checked).
+/// How the next token is chosen, as a request asks for it. The default is greedy. Nothing samples
+/// by these settings until they are [checked](SamplingParams::checked).
+///
+/// ```
+/// use card_core::sampler::SamplingParams;
+///
+/// let params = SamplingParams {
+///     temperature: 0.8,
+///     top_p: 0.95,
+///     ..SamplingParams::default()
+/// };
+/// assert!(params.checked().is_ok());
+/// let wrong = SamplingParams {
+///     top_p: 0.0,
+///     ..SamplingParams::default()
+/// };
+/// let error = wrong.checked().expect_err("nothing would be left to choose from");
+/// assert_eq!(error.name, "top-p");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingParams {
     /// 0 takes the most probable token; 1 samples from the model's distribution.
     pub temperature: f32,
-    /// Only the `top_k` most probable tokens; 0 for all.
+    /// Only the `top_k` most probable tokens can be chosen; 0 for all.
     pub top_k: u32,
-    /// Only the most probable tokens whose probabilities add up to this; 1 for all.
+    /// Only the most probable tokens whose probabilities add up to this can be chosen; 1 for all.
     pub top_p: f32,
-    /// Only tokens at least this fraction as probable as the best; 0 for all.
+    /// Only tokens at least this fraction as probable as the best one can be chosen; 0 for all.
     pub min_p: f32,
-    /// Divides (multiplies, if negative) the logit of a token seen lately; 1 for none.
+    /// What the logit of a token seen lately is divided by (multiplied, if it is negative); 1 for
+    /// no penalty.
     pub repeat_penalty: f32,
-    /// Taken from the logit for every time the token was seen lately.
+    /// What is taken from the logit for every time the token was seen lately.
     pub frequency_penalty: f32,
-    /// Taken once from the logit of a token seen lately.
+    /// What is taken once from the logit of a token seen lately.
     pub presence_penalty: f32,
-    /// How many last tokens count as lately.
+    /// How many of the last tokens count as lately.
     pub penalty_window: u32,
-    /// Bans tokens, or raises and lowers their logits.
+    /// Tokens that are banned, and tokens whose logits are raised or lowered.
     pub logit_bias: LogitBias,
     /// The seed of the noise.
     pub seed: u64,
@@ -47,8 +65,8 @@ impl Default for SamplingParams {
     }
 }
 
-/// Sampling settings that are possible, each in its range: made by
-/// [`SamplingParams::checked`] only. The default is greedy.
+/// Sampling settings that are possible, each in its range. [`SamplingParams::checked`] makes
+/// them, and nothing else does. The default is greedy.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling(SamplingParams);
 
@@ -60,23 +78,23 @@ impl Deref for Sampling {
     }
 }
 
-/// A sampling setting that cannot be.
+/// A sampling setting that is not possible.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{name} is {value}, but must be {expected}")]
 pub struct SamplingError {
-    /// The setting.
+    /// Name of the setting.
     pub name: &'static str,
-    /// What was given.
+    /// The value that was given.
     pub value: String,
-    /// What is possible.
+    /// The values that are possible.
     pub expected: &'static str,
 }
 
 impl SamplingParams {
-    /// These settings, to sample by.
+    /// The same settings, checked: one can sample by them.
     ///
     /// # Errors
-    /// As [`SamplingParams::validate`].
+    /// The same as those of [`SamplingParams::validate`].
     pub fn checked(self) -> Result<Sampling, SamplingError> {
         self.validate()?;
         Ok(Sampling(self))
@@ -136,6 +154,7 @@ impl SamplingParams {
         self.temperature <= 0.0
     }
 
+    /// Whether any penalty changes logits.
     pub(super) fn has_penalties(&self) -> bool {
         self.penalty_window > 0
             && (self.repeat_penalty != 1.0

@@ -1,30 +1,22 @@
-//! Sources that need no model: they propose what text that is at hand says next.
+//! Model-free sources: prompt lookup, corrections, and the prediction.
 //!
-//! All of them are looked at once per commit, in microseconds, and write to the same
-//! candidate cache as a draft model. Whether a candidate of theirs is verified is the
-//! policy's business: their worth is calibrated like everyone else's.
+//! They propose what text that is known already says next. The scheduler asks all of them once
+//! per commit, which takes microseconds, and they write to the same candidate cache as a draft
+//! model. Whether one of their candidates is verified is the policy's business: their
+//! probabilities are calibrated like everyone else's.
+//!
+//! | source | text | file |
+//! |---|---|---|
+//! | [`PromptLookup`](crate::types::Source::PromptLookup) | prompt and output of the sequence | `text_index` |
+//! | [`Correction`](crate::types::Source::Correction) | what the target wrote in earlier requests | `corrections` |
+//! | [`Prediction`](crate::types::Source::Prediction) | what the user expects back | `prediction` |
 
+mod chain;
 mod corrections;
 mod prediction;
-mod text;
+mod text_index;
 
+pub use chain::{Chain, LONGEST};
 pub use corrections::{Corrections, CorrectionsError};
 pub use prediction::Prediction;
-pub use text::TextIndex;
-
-use crate::types::Token;
-
-/// Longest chain one of these sources proposes at a time.
-pub const LONGEST: usize = 32;
-
-/// What a source proposes: a chain of tokens with the probability of each, given those
-/// before it.
-pub type Chain = Vec<(Token, f32)>;
-
-/// What a match of `length` tokens in earlier text is worth before anything was learned: a
-/// half for two tokens, 0.77 for eight, 0.9 for thirteen. A fit to answers of a small model
-/// (docs/sources.md); a token that matched counts like one of the match.
-fn confidence(length: usize) -> f32 {
-    const SURE: f32 = 0.985;
-    (1.0 / (1.0 + (0.3 - 0.19 * length as f32).exp())).min(SURE)
-}
+pub use text_index::TextIndex;

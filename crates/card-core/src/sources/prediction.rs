@@ -1,20 +1,22 @@
-//! Predicted output: text the user expects back, such as the file that is to be edited.
+//! Predicted output: text that the user expects back, such as the file that is to be edited.
 //!
-//! Where the recent tokens stand in it, what follows there is proposed. Where they do not
-//! (the target just wrote something else), it is taken up again near the place it was left:
-//! behind the token that was written, if it comes soon, else one token further on, as after
-//! a substitution.
+//! Where the recent tokens stand in the predicted text, what follows there is proposed. Where
+//! they do not, the target has just written something else, and the predicted text is taken up
+//! again near the place where it was left: behind the token that was written, if that token
+//! comes soon, else one token further on, as after a substitution.
 
-use super::{Chain, LONGEST, TextIndex};
+use super::chain::{Chain, LONGEST};
+use super::text_index::TextIndex;
 use crate::types::Token;
 
-/// How far ahead a single token is looked for.
+/// How many tokens ahead a single token is looked for.
 const AHEAD: usize = 12;
 
-/// What a match of `length` tokens is worth before anything was learned. Text that somebody
-/// says will come is surer to go on than text that happened to stand somewhere; but where
-/// nothing matches, the target is writing something else (docs/sources.md).
-fn confidence(length: usize) -> f32 {
+/// Probability that the predicted text goes on after a match of `length` tokens, before anything
+/// was learned. Text that somebody predicts is surer to go on than text that happened to stand
+/// somewhere; but where nothing matches, the target is writing something else
+/// (docs/sources.md).
+fn prediction_confidence(length: usize) -> f32 {
     match length {
         0 => 0.1,
         1 => 0.7,
@@ -24,7 +26,20 @@ fn confidence(length: usize) -> f32 {
     }
 }
 
-/// A predicted text, and how far the output has come in it.
+/// A predicted text, and the index in it of the token that is expected next.
+///
+/// ```
+/// use card_core::sources::Prediction;
+///
+/// let mut prediction = Prediction::new(&[10, 11, 12, 13]);
+/// let mut chain = Vec::new();
+/// // Nothing was written yet: the text is proposed from its beginning.
+/// prediction.propose(&[1], 0, &mut chain);
+/// assert_eq!(chain[0].0, 10);
+/// // Two tokens came as predicted.
+/// prediction.propose(&[1, 10, 11], 2, &mut chain);
+/// assert_eq!(chain[0].0, 12);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Prediction {
     text: TextIndex,
@@ -32,7 +47,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The expected text; may be empty.
+    /// The text that is expected; it may be empty.
     pub fn new(tokens: &[Token]) -> Self {
         Prediction {
             text: TextIndex::new(tokens),
@@ -45,8 +60,8 @@ impl Prediction {
         self.text.is_empty()
     }
 
-    /// What follows `recent`, the text so far, of which the last `written` tokens are new
-    /// since the last call.
+    /// Proposes what follows `recent`, the text so far. Its last `written` tokens are new since
+    /// the last call.
     pub fn propose(&mut self, recent: &[Token], written: usize, out: &mut Chain) {
         out.clear();
         if self.is_empty() {
@@ -60,10 +75,11 @@ impl Prediction {
         self.next = next;
         let follows = self.text.tokens()[next.min(self.text.len())..].iter();
         let follows = follows.take(LONGEST).enumerate();
-        out.extend(follows.map(|(i, &t)| (t, confidence(length + i))));
+        out.extend(follows.map(|(i, &t)| (t, prediction_confidence(length + i))));
     }
 
-    /// The place behind `token`, if it comes soon, else where it would be by now.
+    /// Where to go on if nothing matches: behind `token`, if that comes soon in the predicted
+    /// text, else at the place `expected`. With it the length of the match, 1 or 0.
     fn nearby(&self, token: Option<Token>, expected: usize) -> (usize, usize) {
         let from = self.next.min(self.text.len());
         let soon = self.text.tokens()[from..].iter().take(AHEAD);

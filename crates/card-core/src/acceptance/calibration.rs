@@ -1,84 +1,52 @@
-//! Acceptance calibration: what a proposed probability is worth.
-//!
-//! A draft model's 0.9, a suffix match and a predicted output are not comparable as
-//! they come. For each (source, bucket of proposed probability, rank) this keeps a Beta
-//! count of how often the target wrote the proposed token, which makes them so. The
-//! prior believes the source, with the weight of a dozen observations. Each sequence counts
-//! for itself as well, with what all of them say as its prior. Where several sources
-//! speak, the [mixer](crate::mixer) makes one probability of theirs.
+//! One probability for each candidate, out of what its sources said.
 
 use serde::{Deserialize, Serialize};
 
+use super::counts::Counts;
 use crate::cache::{CandidateCache, NodeId};
 use crate::mixer::{Mixer, Opinions};
-use crate::types::{DRAFTERS, Evidence, Prob, SOURCES, Source, SourceSet, Token};
+use crate::types::{DRAFTERS, Evidence, Prob, Source, SourceSet, Token};
 
-const BUCKETS: usize = 12;
-const RANKS: usize = 4;
-/// Observations that a source's own word weighs: models know well how sure they are.
+/// How many observations a source's own word weighs: models know well how sure they are.
 const PRIOR_WEIGHT: f32 = 12.0;
-/// Counts are halved here, so that the estimate follows a change of topic.
-const MEMORY: f32 = 400.0;
+/// How many observations of one sequence the word of all sequences weighs, for a draft model: it
+/// is the same in each of them.
+const MODEL_WEIGHT: f32 = 16.0;
+/// The same for a model-free source: whether a text repeats itself is a matter of the text.
+const LOOKUP_WEIGHT: f32 = 8.0;
+/// Probability that the best child of a drafter is right before anything is known of the
+/// drafter: a model of the same family, a third of the size, has about this.
+const UNKNOWN_TOP: f32 = 0.85;
 
-/// Upper bounds of the buckets: finer towards 1, where most proposals are.
-const BOUNDS: [f32; BUCKETS] = [
-    0.01, 0.03, 0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.82, 0.92, 0.98, 1.01,
-];
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Count {
-    accepted: f32,
-    seen: f32,
-}
-
-impl Count {
-    fn expect(self, prior: f32, weight: f32) -> f32 {
-        (self.accepted + weight * prior) / (self.seen + weight)
-    }
-
-    fn observe(&mut self, accepted: bool) {
-        self.seen += 1.0;
-        self.accepted += f32::from(u8::from(accepted));
-        if self.seen > MEMORY {
-            self.seen /= 2.0;
-            self.accepted /= 2.0;
-        }
-    }
-
-    /// Whether it can have come about.
-    fn is_possible(self) -> bool {
-        (0.0..=MEMORY).contains(&self.seen) && (0.0..=self.seen).contains(&self.accepted)
-    }
-}
-
-/// Beta counts per (source, probability bucket, rank).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counts([[[Count; RANKS]; BUCKETS]; SOURCES]);
-
-impl Counts {
-    fn at(&self, source: Source, prob: f32, rank: u8) -> Count {
-        self.0[source.index()][bucket(prob)][rank_slot(rank)]
-    }
-
-    fn observe(&mut self, source: Source, prob: f32, rank: u8, accepted: bool) {
-        self.0[source.index()][bucket(prob)][rank_slot(rank)].observe(accepted);
-    }
-}
-
-/// What is known of all sources, from all sequences. Read from a file only if all of it can
-/// have come about.
+/// What is known of all sources, from all sequences. It is read from a file only if observations
+/// can have led to all of it.
+///
+/// ```
+/// use card_core::acceptance::Acceptance;
+/// use card_core::types::Source;
+///
+/// let mut acceptance = Acceptance::default();
+/// // At first a source is believed.
+/// assert!((acceptance.expect(Source::Draft, 0.6, 0) - 0.6).abs() < 1e-6);
+/// for _ in 0..200 {
+///     acceptance.observe(Source::Draft, 0.6, 0, true);
+/// }
+/// // It was always right where it said 0.6, so that is worth more.
+/// assert!(acceptance.expect(Source::Draft, 0.6, 0) > 0.97);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved")]
 pub struct Acceptance {
     counts: Counts,
     mixer: Mixer,
+    /// Mean calibrated probability of each drafter's best child.
     tops: [f32; DRAFTERS],
-    /// Take the surest source's word in place of mixing; to measure what mixing brings.
+    /// Take the surest source's word instead of mixing, to measure what mixing brings.
     #[serde(skip)]
     pub unmixed: bool,
 }
 
-/// What is known, as it was saved, by whatever version, and whatever became of it since.
+/// The same as it was saved, by whatever version, and whatever became of the file since.
 #[derive(Deserialize)]
 struct Saved {
     counts: Counts,
@@ -97,9 +65,10 @@ impl TryFrom<Saved> for Acceptance {
             tops: saved.tops,
             unmixed: false,
         };
-        match acceptance.fits() {
-            true => Ok(acceptance),
-            false => Err("it was saved by another version, or it is damaged"),
+        if acceptance.fits() {
+            Ok(acceptance)
+        } else {
+            Err("it was saved by another version, or it is damaged")
         }
     }
 }
@@ -115,22 +84,18 @@ impl Default for Acceptance {
     }
 }
 
-/// Probability that the best child of a drafter is right before anything is known of it:
-/// a model of the same family, a third of the size, has about this.
-const UNKNOWN_TOP: f32 = 0.85;
-
 fn unknown_tops() -> [f32; DRAFTERS] {
     [UNKNOWN_TOP; DRAFTERS]
 }
 
 impl Acceptance {
-    /// Probability that the best child of a drafter's next node is right: what to expect of
-    /// a draft that is not made yet.
+    /// Probability that the best child of a drafter's next node is right: what to expect of a
+    /// draft that was not made yet.
     pub fn top(&self, source: Source) -> f32 {
         source.drafter().map_or(UNKNOWN_TOP, |i| self.tops[i])
     }
 
-    /// Learns the calibrated probability of a best child.
+    /// Learns from the calibrated probability of a best child.
     pub fn observe_top(&mut self, source: Source, prob: Prob) {
         const FOLLOW: f32 = 0.04;
         if let Some(i) = source.drafter() {
@@ -138,16 +103,15 @@ impl Acceptance {
         }
     }
 
-    /// Whether it was made by this version, and can have come about. What is read from a file
-    /// does, or is not read.
+    /// Whether this version made it, and observations can have led to it. What was read from a
+    /// file fits, or it would not have been read.
     pub fn fits(&self) -> bool {
-        let mut counts = self.counts.0.iter().flatten().flatten();
         let tops = self.tops.iter().all(|t| Prob::new(*t).is_some());
-        tops && counts.all(|c| c.is_possible()) && self.mixer.fits()
+        tops && self.counts.are_possible() && self.mixer.fits()
     }
 
-    /// Probability that the target writes a token which `source` proposed with
-    /// probability `prob` as its number `rank`, given that the target got there.
+    /// Probability that the target writes a token which `source` proposed with probability `prob`
+    /// as its number `rank`, given that the target got there.
     pub fn expect(&self, source: Source, prob: f32, rank: u8) -> f32 {
         let prob = Prob::clamped(prob).get();
         let prior = prob.clamp(0.001, 0.999);
@@ -158,18 +122,16 @@ impl Acceptance {
 
     /// The same in a sequence that has counts of its own.
     pub fn expect_in(&self, local: &Counts, source: Source, prob: f32, rank: u8) -> f32 {
-        // Weight of what all sequences say, for one of them. A draft model is the same in
-        // each; whether text repeats itself is a matter of the text.
         let weight = match source.drafter() {
-            Some(_) => 16.0,
-            None => 8.0,
+            Some(_) => MODEL_WEIGHT,
+            None => LOOKUP_WEIGHT,
         };
         let prior = self.expect(source, prob, rank);
         local.at(source, prob, rank).expect(prior, weight)
     }
 
-    /// Probability that the target writes a candidate of which the sources say `evidence`,
-    /// while those in `against` proposed something else there.
+    /// Probability that the target writes a candidate of which its sources say `evidence`, while
+    /// the sources in `against` proposed something else there.
     pub fn judge(&self, local: &Counts, evidence: &Evidence, against: SourceSet) -> f32 {
         let opinions = self.opinions(local, evidence, against);
         if self.unmixed {
@@ -178,6 +140,7 @@ impl Acceptance {
         self.mixer.mix(&opinions)
     }
 
+    /// What the sources think of a candidate, each calibrated by itself.
     fn opinions(&self, local: &Counts, evidence: &Evidence, against: SourceSet) -> Opinions {
         let mut opinions = Opinions {
             proposed: evidence.sources(),
@@ -190,7 +153,7 @@ impl Acceptance {
         opinions
     }
 
-    /// Gives every child of `parent` the probability that all sources together give it.
+    /// Sets the probability of every child of `parent` to what all sources together give it.
     pub fn rejudge(&self, local: &Counts, cache: &mut CandidateCache, parent: NodeId) {
         /// Something else may always come.
         const MOST: f32 = 0.99;
@@ -206,8 +169,8 @@ impl Acceptance {
         }
     }
 
-    /// Learns from what the target wrote: every candidate that was proposed for one of
-    /// these positions, chosen or not. Call it before [`CandidateCache::correct`].
+    /// Learns from what the target wrote: from every candidate that was proposed for one of these
+    /// positions, chosen or not. Call it before [`CandidateCache::correct`].
     pub fn learn(&mut self, local: &mut Counts, cache: &CandidateCache, committed: &[Token]) {
         let mut at = cache.root();
         for &token in committed {
@@ -242,7 +205,7 @@ impl Acceptance {
     }
 }
 
-/// The children of a node with what was said of each, and everyone who said anything.
+/// The children of a node with what was said of each, and every source that said anything.
 fn children(cache: &CandidateCache, parent: NodeId) -> (Vec<(NodeId, Evidence)>, SourceSet) {
     let known = |id| cache.get(id).map(|c| (id, c.evidence));
     let children: Vec<_> = cache.children(parent).filter_map(known).collect();
@@ -250,14 +213,6 @@ fn children(cache: &CandidateCache, parent: NodeId) -> (Vec<(NodeId, Evidence)>,
         .iter()
         .fold(SourceSet::default(), |all, c| all.union(c.1.sources()));
     (children, spoke)
-}
-
-fn bucket(prob: f32) -> usize {
-    BOUNDS.iter().position(|&b| prob < b).unwrap_or(BUCKETS - 1)
-}
-
-fn rank_slot(rank: u8) -> usize {
-    usize::from(rank).min(RANKS - 1)
 }
 
 #[cfg(test)]
@@ -273,7 +228,7 @@ mod tests {
         }
         assert!(a.expect(Source::Draft, 0.6, 0) > 0.97);
         // Neither another source nor another rank learns from that.
-        assert!((a.expect(Source::Suffix, 0.6, 0) - 0.6).abs() < 1e-6);
+        assert!((a.expect(Source::PromptLookup, 0.6, 0) - 0.6).abs() < 1e-6);
         assert!((a.expect(Source::Draft, 0.6, 1) - 0.6).abs() < 1e-6);
     }
 
@@ -293,14 +248,14 @@ mod tests {
     fn a_sequence_of_its_own_kind_is_learned_sooner() {
         let mut a = Acceptance::default();
         for _ in 0..300 {
-            a.observe(Source::Suffix, 0.6, 0, false);
+            a.observe(Source::PromptLookup, 0.6, 0, false);
         }
         let mut local = Counts::default();
         for _ in 0..20 {
-            local.observe(Source::Suffix, 0.6, 0, true);
+            local.observe(Source::PromptLookup, 0.6, 0, true);
         }
-        let here = a.expect_in(&local, Source::Suffix, 0.6, 0);
-        assert!(here > 0.7 && a.expect(Source::Suffix, 0.6, 0) < 0.05);
+        let here = a.expect_in(&local, Source::PromptLookup, 0.6, 0);
+        assert!(here > 0.7 && a.expect(Source::PromptLookup, 0.6, 0) < 0.05);
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! When to do what does not look best, to find out whether it is by now.
+//!
+//! Two things are tried: plain rounds, since every decision is made against the cost of plain
+//! decoding, and draft steps that do not look profitable. Both are bounded by a share of the
+//! time ([`ExplorationBudget`](super::budget::ExplorationBudget)).
+
+use super::config::Mode;
+use super::lookahead::LOOKAHEAD;
+use super::situation::Base;
+use super::state::Policy;
+use crate::types::Source;
+
+impl Policy {
+    /// Whether the next round is a plain one, to measure plain decoding. Only
+    /// [`Mode::Auto`] has such rounds.
+    pub(super) fn remeasures(&self, base: Base) -> bool {
+        let plain_ms = self.target.ms(base.sequences);
+        let rate = self.plain_rate(base.sequences).max(self.overall.get());
+        let loss_ms = plain_ms - f64::from(base.sequences) / rate;
+        self.config.mode == Mode::Auto && self.exploration.plain_round_is_due(plain_ms, loss_ms)
+    }
+
+    /// Whether a draft step that does not look profitable may be tried all the same: it would
+    /// pay for a drafter that is always right, and the budget affords the step.
+    pub(super) fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
+        let draft = self.draft_cost(source);
+        let cost_ms = draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
+        let could_pay = (1..=LOOKAHEAD).any(|steps| {
+            let ms = draft.ms(rows)
+                + draft.ms(1) * f64::from(steps - 1)
+                + self.target.ms(base.rows + steps)
+                - self.target.ms(base.rows);
+            f64::from(steps) > self.rate(base) * ms
+        });
+        could_pay && self.exploration.affords(cost_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{ONE, candidates, policy, round};
+    use super::*;
+
+    #[test]
+    fn plain_decoding_is_measured_now_and_then() {
+        // Rounds of 10 ms with so many tokens, until one is a plain one.
+        let rounds = |tokens: u32| {
+            let mut p = policy(Mode::Auto, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
+            let ms = Duration::from_millis(10);
+            let mut rounds = 0;
+            while p.verify_size(ONE, &candidates(&[0.9])).size == 1 {
+                p.observe(round(2, ms, ms, tokens));
+                rounds += 1;
+            }
+            p.observe(round(1, ms, ms, 1));
+            let next = p.verify_size(ONE, &candidates(&[0.9])).size;
+            assert_eq!(next, 1, "and then it goes on");
+            rounds
+        };
+        // Of five tokens, a plain round loses 8 ms, which is half a per cent of 1600.
+        assert_eq!(rounds(5), 160);
+        assert_eq!(rounds(2), 100);
+        assert_eq!(rounds(1), 20);
+    }
+}

@@ -1,0 +1,137 @@
+//! What further draft steps are worth against launching the target's forward now.
+//!
+//! The comparison looks several steps ahead, because cost curves have jumps: a single candidate
+//! may not pay where four of them do. A draft is expected to be right with the calibrated
+//! probability of a drafter's best child, so the j-th further step adds a candidate of
+//! probability aʲ below the node it starts from.
+
+use super::situation::{Candidate, Coverage, DraftOption, Situation, expected_tokens};
+use super::state::Policy;
+use super::trace::Foresight;
+use crate::protocol::Outlook;
+
+/// The most further draft steps that are looked ahead. Cost curves have jumps, and the policy
+/// must see past one.
+pub(super) const LOOKAHEAD: u32 = 12;
+
+/// The best number of further draft steps, and what it is worth.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lookahead {
+    /// Expected tokens less time priced at λ, compared with launching now.
+    pub(super) value: f64,
+    pub(super) foresight: Foresight,
+}
+
+impl Policy {
+    /// The best number of draft steps from `option` on. The first step takes `first_ms`
+    /// milliseconds.
+    pub(super) fn look_ahead(
+        &self,
+        situation: &Situation,
+        option: &DraftOption,
+        first_ms: f64,
+    ) -> Lookahead {
+        let base = situation.base;
+        let rate = self.rate(base);
+        let Outlook { source, reach, .. } = *option.outlook;
+        let step_ms = self.draft_cost(source).ms(1);
+        let forward_ms = |n: usize| self.target.ms(base.rows + n as u32);
+        let (n, value_now) = self.best_size(base, situation.candidates, 0);
+        let tokens_now = expected_tokens(&situation.candidates[..n]);
+        let forward_ms_now = forward_ms(n);
+        let mut candidates = situation.candidates.to_vec();
+        let mut best = Lookahead {
+            value: f64::NEG_INFINITY,
+            foresight: Foresight::default(),
+        };
+        // A candidate is of use only if a token after it is still wanted.
+        let room = situation
+            .tokens_left
+            .saturating_sub(option.outlook.path.len() as u32 + 1);
+        let mut draft_ms = first_ms;
+        let mut chance = 1.0;
+        for steps in 1..=LOOKAHEAD.min(room) {
+            chance *= option.top;
+            let known = option.covered.get(steps as usize - 1);
+            add_draft(
+                &mut candidates,
+                reach,
+                chance,
+                known.copied().unwrap_or_default(),
+            );
+            let (n, value) = self.best_size(base, &candidates, 0);
+            let value = value - rate * draft_ms - value_now;
+            if value > best.value {
+                best = Lookahead {
+                    value,
+                    foresight: Foresight {
+                        steps,
+                        tokens: expected_tokens(&candidates[..n]) - tokens_now,
+                        ms: draft_ms + forward_ms(n) - forward_ms_now,
+                    },
+                };
+            }
+            draft_ms += step_ms;
+        }
+        best
+    }
+}
+
+/// Adds the draft that the drafter gives a probability of `chance` on its level, below a node
+/// that the target gets to with probability `reach`. Of the level, `known` is covered already:
+/// a draft adds a candidate, or makes one that is there surer.
+fn add_draft(candidates: &mut Vec<Candidate>, reach: f32, chance: f32, known: Coverage) {
+    let new = (chance - known.any).max(0.0);
+    if new <= 0.0 {
+        return;
+    }
+    let covered = candidates
+        .iter()
+        .position(|c| c.reach <= reach * known.best);
+    let replaced = covered.filter(|_| known.best > 0.0);
+    let marginal_value = replaced.map_or(1.0, |place| candidates.remove(place).marginal_value);
+    let reach = reach * (known.best + new);
+    let place = candidates.partition_point(|c| c.reach >= reach);
+    candidates.insert(
+        place,
+        Candidate {
+            reach,
+            marginal_value,
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reaches(candidates: &[Candidate]) -> Vec<f32> {
+        candidates.iter().map(|c| c.reach).collect()
+    }
+
+    #[test]
+    fn a_draft_is_a_new_candidate_where_nothing_is_known() {
+        let mut candidates = Vec::new();
+        add_draft(&mut candidates, 0.5, 0.5, Coverage::default());
+        add_draft(&mut candidates, 1.0, 0.5, Coverage::default());
+        assert_eq!(reaches(&candidates), [0.5, 0.25]);
+    }
+
+    #[test]
+    fn a_draft_makes_a_known_candidate_surer_and_keeps_its_value() {
+        let mut candidates = vec![Candidate {
+            reach: 0.25,
+            marginal_value: 0.5,
+        }];
+        let known = Coverage {
+            best: 0.25,
+            any: 0.25,
+        };
+        // The drafter is no surer than what is known, then it is.
+        add_draft(&mut candidates, 1.0, 0.25, known);
+        assert_eq!(reaches(&candidates), [0.25]);
+        add_draft(&mut candidates, 1.0, 0.75, known);
+        assert_eq!(reaches(&candidates), [0.75]);
+        assert_eq!(candidates[0].marginal_value, 0.5);
+    }
+}

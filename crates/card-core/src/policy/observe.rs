@@ -1,0 +1,98 @@
+//! What the policy learns from what happened.
+
+use std::time::Duration;
+
+use super::budget::EXPLORE;
+use super::config::Mode;
+use super::situation::Base;
+use super::state::Policy;
+use crate::types::{Rows, Source};
+
+/// Something that happened, and the time it took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Observation {
+    /// A drafter took a step.
+    Draft {
+        /// The drafter.
+        source: Source,
+        /// Rows of its forward.
+        rows: Rows,
+        /// Time of its forward.
+        elapsed: Duration,
+    },
+    /// The target read a part of a prompt. Such a round says nothing about speculation.
+    Prefill {
+        /// Rows of the forward.
+        rows: u32,
+        /// Time of the forward.
+        elapsed: Duration,
+    },
+    /// The target finished a round in which it read no prompt.
+    Round {
+        /// What the forward decoded without any candidate.
+        base: Base,
+        /// Rows of the forward, candidates and padding included.
+        rows: u32,
+        /// Time of the forward.
+        forward: Duration,
+        /// Time since the round before ended: drafting and waiting included.
+        round: Duration,
+        /// Tokens that were committed, of all sequences.
+        tokens: u32,
+    },
+}
+
+impl Policy {
+    /// Learns from something that happened.
+    pub fn observe(&mut self, observation: Observation) {
+        match observation {
+            Observation::Draft {
+                source,
+                rows,
+                elapsed,
+            } => {
+                if let Some(i) = source.drafter() {
+                    self.drafts[i].observe(rows.get(), elapsed);
+                }
+            }
+            Observation::Prefill { rows, elapsed } => self.target.observe(rows, elapsed),
+            Observation::Round {
+                base,
+                rows,
+                forward,
+                round,
+                tokens,
+            } => {
+                self.target.observe(rows, forward);
+                let ms = round.as_secs_f64() * 1e3;
+                self.observe_round(base, rows > base.rows, ms, tokens);
+            }
+        }
+    }
+
+    /// Learns from a round of `ms` milliseconds; `speculated` says whether the forward had more
+    /// rows than it had to have.
+    fn observe_round(&mut self, base: Base, speculated: bool, ms: f64, tokens: u32) {
+        let tokens = f64::from(tokens);
+        self.overall.add(tokens, ms);
+        let drafters_count = !self.led && !self.drafters_gated();
+        if drafters_count {
+            self.unled.add(tokens, ms);
+        }
+        let plain_rate = self.plain_rate(base.sequences);
+        let plain_ms = tokens / plain_rate;
+        if let Some(gate) = &mut self.gate {
+            // What a lookup chain brought is not the drafters' doing.
+            let gain = if drafters_count {
+                (plain_ms - ms) * plain_rate
+            } else {
+                0.0
+            };
+            let lose = self.unled.get() < plain_rate;
+            gate.settle(gain, EXPLORE * tokens, lose, &mut self.target);
+        }
+        let could_be_plain = self.config.mode == Mode::Auto;
+        self.exploration
+            .note_round(ms, plain_ms, speculated, could_be_plain);
+    }
+}

@@ -1,0 +1,147 @@
+//! What the policy knows: its settings, the cost curves, and the rates reached so far.
+
+use super::budget::ExplorationBudget;
+use super::config::{Mode, PolicyConfig};
+use super::gate::DrafterGate;
+use super::rate::TokenRate;
+use super::situation::Base;
+use super::trace::DecisionTrace;
+use crate::cost::CostCurve;
+use crate::protocol::Lanes;
+use crate::types::{DRAFTERS, Source};
+
+/// The schedule, and what it has learned. See the [module](super) documentation.
+///
+/// A policy holds no clock and starts nothing: it is asked for a decision, and told afterwards
+/// what came of it ([`Policy::observe`]).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use card_core::cost::CostCurve;
+/// use card_core::policy::{Base, Candidate, Mode, Observation, Policy, PolicyConfig};
+/// use card_core::protocol::Lanes;
+///
+/// let config = PolicyConfig {
+///     mode: Mode::Auto,
+///     lanes: Lanes::Shared,
+///     draft_len: 4,
+/// };
+/// // On this target eight rows take hardly longer than one.
+/// let target = CostCurve::from_points([(1, 10.0), (8, 10.1)]);
+/// let draft = CostCurve::from_points([(1, 1.0)]);
+/// let mut policy = Policy::new(config, target, [draft, CostCurve::default()]);
+///
+/// let base = Base { sequences: 1, rows: 1 };
+/// let candidates = [0.9, 0.5, 0.2].map(|reach| Candidate {
+///     reach,
+///     marginal_value: 1.0,
+/// });
+/// // The first round is a plain one: everything is compared with plain decoding.
+/// assert_eq!(policy.verify_size(base, &candidates).size, 0);
+/// policy.observe(Observation::Round {
+///     base,
+///     rows: 1,
+///     forward: Duration::from_millis(10),
+///     round: Duration::from_millis(10),
+///     tokens: 1,
+/// });
+/// // Rows are nearly free, so even a doubtful candidate joins.
+/// assert_eq!(policy.verify_size(base, &candidates).size, 3);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(super) config: PolicyConfig,
+    /// Milliseconds of a target forward by rows, with the drafters as they are now: at work, or
+    /// gated.
+    pub(super) target: CostCurve,
+    /// The gate of drafters on lanes of their own; `None` where they do not slow the target
+    /// down.
+    pub(super) gate: Option<DrafterGate>,
+    /// Milliseconds of the draft models' forwards by rows.
+    pub(super) drafts: [CostCurve; DRAFTERS],
+    /// Tokens per millisecond of all rounds.
+    pub(super) overall: TokenRate,
+    /// The same of rounds in which no lookup chain led and no drafter was gated.
+    pub(super) unled: TokenRate,
+    /// Whether a lookup chain leads in the round that was sized last.
+    pub(super) led: bool,
+    pub(super) exploration: ExplorationBudget,
+}
+
+impl Policy {
+    /// A policy that starts from these cost curves; empty ones are learned on the way.
+    pub fn new(config: PolicyConfig, target: CostCurve, drafts: [CostCurve; DRAFTERS]) -> Self {
+        Policy {
+            config,
+            target,
+            gate: None,
+            drafts,
+            overall: TokenRate::default(),
+            unled: TokenRate::default(),
+            led: false,
+            exploration: ExplorationBudget::new(),
+        }
+    }
+
+    /// Says that drafters on lanes of their own slow the target down: without them its forwards
+    /// take what `alone` says. In [`Mode::Auto`] such drafters are gated while they cost more
+    /// than they bring.
+    #[must_use]
+    pub fn slowed_from(mut self, alone: CostCurve) -> Self {
+        let apart = self.config.lanes == Lanes::Disjoint && !alone.is_empty();
+        let gated = apart && self.config.mode == Mode::Auto;
+        self.gate = gated.then(|| DrafterGate::new(alone));
+        self
+    }
+
+    /// Whether drafters on lanes of their own shall take no step for now.
+    pub fn drafters_gated(&self) -> bool {
+        self.gate.as_ref().is_some_and(DrafterGate::is_closed)
+    }
+
+    /// The settings.
+    pub fn config(&self) -> PolicyConfig {
+        self.config
+    }
+
+    /// Whether no drafter is ever used.
+    pub fn is_plain(&self) -> bool {
+        self.config.mode == Mode::Plain
+    }
+
+    /// Whether only chains are drafted and verified.
+    pub fn chain_only(&self) -> bool {
+        self.config.mode == Mode::DraftThenVerify
+    }
+
+    /// λ, the value of time: tokens per millisecond with these sequences decoding, where no
+    /// lookup chain leads. It is never below the rate of plain decoding.
+    pub fn rate(&self, base: Base) -> f64 {
+        self.plain_rate(base.sequences).max(self.unled.get())
+    }
+
+    /// The part of a round's [`DecisionTrace`] that does not come from a decision. This is all
+    /// there is to show for a round that was launched without any.
+    pub fn trace(&self, base: Base) -> DecisionTrace {
+        DecisionTrace {
+            gated: self.drafters_gated(),
+            plain: self.plain_rate(base.sequences),
+            sequences: base.sequences,
+            ..DecisionTrace::default()
+        }
+    }
+
+    /// Tokens per millisecond of plain decoding. Where drafters slow the target down, plain
+    /// decoding without them counts if it is faster.
+    pub(super) fn plain_rate(&self, sequences: u32) -> f64 {
+        let other_ms = self.gate.iter().map(|gate| gate.other_ms(sequences));
+        let ms = other_ms.fold(self.target.ms(sequences), f64::min);
+        f64::from(sequences.max(1)) / ms
+    }
+
+    /// The cost curve of a drafter; that of the first one for a source that is none.
+    pub(super) fn draft_cost(&self, source: Source) -> &CostCurve {
+        &self.drafts[source.drafter().unwrap_or(0)]
+    }
+}
