@@ -224,11 +224,11 @@ fn merges_sources_and_keeps_the_larger_probability() {
         .unwrap();
     let b = cache.insert(a, 8, 0.5, 0.5, 0, Source::Draft).unwrap();
     let again = cache
-        .insert(cache.root(), 7, 0.8, 0.8, 0, Source::Suffix)
+        .insert(cache.root(), 7, 0.8, 0.8, 0, Source::PromptLookup)
         .unwrap();
     assert_eq!(a, again);
     let sources: Vec<_> = cache.get(a).unwrap().sources.iter().collect();
-    assert_eq!(sources, [Source::Draft, Source::Suffix]);
+    assert_eq!(sources, [Source::Draft, Source::PromptLookup]);
     assert!((cache.get(b).unwrap().reach - 0.4).abs() < 1e-6);
     cache.check_invariants();
 }
