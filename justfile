@@ -67,7 +67,7 @@ clients *FOLDER:
 
 # Measure the parts that run between forwards: cache, scheduler, sampler, messages, texts.
 bench *ARGUMENTS:
-    cargo bench --locked -p card-core -p card-wire -p card-link -p card-server -- {{ARGUMENTS}}
+    cargo bench --locked -p card-core -p card-wire -p card-link -p card-server --bench "*" -- {{ARGUMENTS}}
 
 # Measure what forwards of a model take, with card's kernels and ggml's.
 forwards MODEL *ARGUMENTS:
