@@ -13,7 +13,7 @@ pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000
 pub struct Anchor {
     /// The record's number.
     pub n: u64,
-    /// Its hash.
+    /// The hash of the record.
     pub hash: String,
 }
 

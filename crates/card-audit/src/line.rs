@@ -13,7 +13,7 @@ use crate::key::{AuditKey, seal};
 pub(crate) const BEGINNING: &[u8] = b"{\"n\":";
 /// A record has at most this many bytes.
 pub(crate) const LARGEST: usize = 4 << 20;
-/// So a line has at most this many.
+/// A line has at most this many bytes: a record, and what stands around it.
 const LONGEST: u64 = LARGEST as u64 + 1024;
 /// No log has more records; every reader of JSON knows the numbers up to here exactly.
 const MOST: u64 = 1 << 53;
@@ -93,7 +93,7 @@ pub(crate) fn write(n: u64, prev: &str, key: Option<&AuditKey>, body: &str) -> (
     (whole(&covered, &hash), hash)
 }
 
-/// What the hash is of.
+/// The part of a line that the hash is of.
 fn covered(n: u64, prev: &str, key: Option<&str>, body: &str) -> String {
     let key = match key {
         Some(id) => format!("\"{id}\""),

@@ -82,7 +82,7 @@ struct Verifier<'a> {
     skipped: bool,
     /// The key that the line before is sealed with, if it is not the one that is asked for.
     other_key: Option<Option<String>>,
-    /// Which anchors were found.
+    /// Whether each anchor of the check was found, in the same order.
     anchored: Vec<bool>,
 }
 

@@ -168,7 +168,7 @@ async fn greeted(
     scope: &str,
     security: &ClientSecurity,
 ) -> Result<Greeted, LinkError> {
-    /// For its answer and its welcome.
+    /// Longest wait for the target's answer and its welcome.
     const WELCOME: Duration = Duration::from_secs(20);
     let mut client = TargetClient::new(connect(url, security).await?)
         .max_decoding_message_size(MOST_BYTES_TO_DRAFTER)

@@ -119,7 +119,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// From lines of a scope and its secret; `*` stands for everything. Empty lines and those
+    /// Secrets from lines of a scope and its secret; `*` stands for everything. Empty lines and those
     /// that begin with `#` do not count.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// From a file.
+    /// Secrets from a file of such lines.
     ///
     /// # Errors
     /// If it cannot be read, or a line of it cannot be.
@@ -168,7 +168,7 @@ impl Secrets {
             .map_err(|why| LinkError::Settings(format!("{}: {why}", file.display())))
     }
 
-    /// With one more, that lets in everything.
+    /// These secrets, and one more that lets in everything.
     pub fn with_everything(mut self, secret: Secret) -> Secrets {
         self.known.push((None, secret));
         self

@@ -49,17 +49,17 @@ pub fn blind(record: &Record, costs: &Costs) -> Blind {
     }
 }
 
-/// Time for a text from some place on.
+/// Milliseconds for a text from some place on.
 #[derive(Clone, Copy, Default)]
 struct Time {
-    /// Before anything is known to be right.
+    /// Expected before anything is known to be right.
     expected: f64,
-    /// In the event.
+    /// With what turns out right on this very text.
     lived: f64,
 }
 
 impl Time {
-    /// So much later.
+    /// The time with so many milliseconds added.
     fn after(self, ms: f64) -> Time {
         Time {
             expected: self.expected + ms,

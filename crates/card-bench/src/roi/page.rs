@@ -24,12 +24,12 @@ impl Language {
     }
 }
 
-/// What a million tokens cost.
+/// What a million tokens cost, in the currency of the prices.
 #[derive(Clone, Copy)]
 struct MillionTokens {
-    /// With plain decoding.
+    /// The cost of a million tokens with plain decoding.
     before: f64,
-    /// With speculation.
+    /// The cost of a million tokens with speculation.
     after: f64,
 }
 

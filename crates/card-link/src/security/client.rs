@@ -58,7 +58,7 @@ impl ClientSecurity {
         })
     }
 
-    /// With that secret only.
+    /// Security by that secret only.
     pub fn with_secret(secret: Secret) -> Self {
         ClientSecurity {
             secret: Some(secret),

@@ -16,8 +16,8 @@ use crate::{certificate, connection};
 enum Guests {
     Anyone,
     Secrets(Secrets),
-    /// Those with a certificate, each for the scopes it names; one of this name for
-    /// everybody's text.
+    /// Those with a certificate, each for the scopes that it names. One of the name `everyone`
+    /// comes in for everybody's text.
     Certificates {
         everyone: Option<String>,
     },
