@@ -93,38 +93,47 @@ def figures(pid):
     return memory, int(values["Threads"]), len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def soak(args):
-    client = Client(args.urls[0], args.key, 600)
-    rng, lock = random.Random(args.seed), threading.Lock()
-    known, counts, problems, refused = {}, {}, [], [0]
-    end = time.monotonic() + args.seconds
+class Soak:
+    """Mixed load on one server: what was asked, what went wrong, and how large the server was."""
 
-    def same(kind, prompt, text):
+    def __init__(self, args):
+        self.args = args
+        self.client = Client(args.urls[0], args.key, 600)
+        self.rng, self.lock = random.Random(args.seed), threading.Lock()
+        # The first greedy answer to each prompt, requests by kind, what went wrong, refusals.
+        self.known, self.counts, self.problems, self.refused = {}, {}, [], 0
+        # The server's figures as time goes on.
+        self.sizes = []
+        self.end = time.monotonic() + args.seconds
+
+    def same(self, kind, prompt, text):
         """A greedy answer is what it was the first time."""
-        with lock:
-            first = known.setdefault((kind, prompt), text)
+        with self.lock:
+            first = self.known.setdefault((kind, prompt), text)
         return first == text, f"{kind}, {prompt!r}: {first!r} became {text!r}"
 
-    def malformed(message, number):
+    def malformed(self, message, number):
+        """A request that no server should take."""
         bad = [b"{", b"[]", b"\xff", b'{"messages": 5}', b'{"messages": [], "n": -1}',
                json.dumps({"messages": message, "temperature": "hot"}).encode(),
                json.dumps({"messages": message, "max_tokens": 0}).encode(),
                json.dumps({"messages": message, "top_logprobs": 3}).encode()][number % 8]
-        status, data = client.send("/v1/chat/completions", bad)
+        status, data = self.client.send("/v1/chat/completions", bad)
         return status in (400, 429) and "error" in json.loads(data), f"malformed: {status}"
 
-    def one(kind, prompt, number):
+    def one(self, kind, prompt, number):
+        """One request of a kind: whether all was well, and what was not."""
         if kind == "unique":
             # Nothing that was read before, and now and then much of it.
-            prompt = f"{number} {rng.random()}: {prompt} " + " ".join(str(number + i) for i in range(number % 7 * 30))
+            prompt = f"{number} {self.rng.random()}: {prompt} " + " ".join(str(number + i) for i in range(number % 7 * 30))
         message = [{"role": "user", "content": prompt}]
         if kind == "malformed":
-            return malformed(message, number)
+            return self.malformed(message, number)
         if kind == "cancelled":
             body = {"messages": message, "max_tokens": 400}
             if number % 2:
                 body |= {"logprobs": True, "top_logprobs": 20}
-            client.stream(body, stop_after=1 + number % 3)
+            self.client.stream(body, stop_after=1 + number % 3)
             return True, ""
         tokens = {"long": 96, "json": 48, "sampled": 24, "choices": 16}.get(kind, 8)
         body = {"messages": message, "max_tokens": tokens, "temperature": 0}
@@ -135,13 +144,17 @@ def soak(args):
             "predicted": {"prediction": {"type": "content", "content": prompt * 20}},
             "choices": {"n": 3, "temperature": 0.8, "seed": 5},
         }.get(kind, {})
-        status, answer = client.chat(body)
+        status, answer = self.client.chat(body)
         if status == 429:
-            with lock:
-                refused[0] += 1
+            with self.lock:
+                self.refused += 1
             return True, ""
         if status != 200:
             return False, f"{kind}: {status} {answer}"
+        return self.judged(kind, prompt, number, answer)
+
+    def judged(self, kind, prompt, number, answer):
+        """Whether an answer is what it should be, and what is wrong with it."""
         text = answer["choices"][0]["message"]["content"]
         if kind == "unique":
             return True, ""
@@ -153,49 +166,58 @@ def soak(args):
             if not fine:
                 return False, f"logprobs, {prompt!r}: {logged}"
         # Log probabilities and predictions do not change an answer.
-        return same("short" if kind in ("logprobs", "predicted") else kind, prompt, text)
+        return self.same("short" if kind in ("logprobs", "predicted") else kind, prompt, text)
 
-    def worker(_):
-        while time.monotonic() < end:
-            with lock:
-                kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-                prompt, number = rng.choice(ASKED), rng.randrange(1000)
+    def worker(self, _):
+        """Asks one thing after the other until the time is over."""
+        while time.monotonic() < self.end:
+            with self.lock:
+                kind = self.rng.choices(list(KINDS), list(KINDS.values()))[0]
+                prompt, number = self.rng.choice(ASKED), self.rng.randrange(1000)
             try:
-                fine, why = one(kind, prompt, number)
+                fine, why = self.one(kind, prompt, number)
             except Exception as error:
                 fine, why = False, f"{kind}: {error!r}"
-            with lock:
-                counts[kind] = counts.get(kind, 0) + 1
+            with self.lock:
+                self.counts[kind] = self.counts.get(kind, 0) + 1
                 if not fine:
-                    problems.append(why)
+                    self.problems.append(why)
 
-    sizes = []
+    def watch(self):
+        """Takes the server's figures until the time is over."""
+        while time.monotonic() < self.end:
+            self.sizes.append(figures(self.args.pid))
+            time.sleep(max(0.5, self.args.seconds / 120))
 
-    def watch():
-        while time.monotonic() < end:
-            sizes.append(figures(args.pid))
-            time.sleep(max(0.5, args.seconds / 120))
+    def report(self):
+        """Prints what was found; whether the server settled."""
+        sizes = self.sizes
+        some, half = max(1, len(sizes) // 8), len(sizes) // 2
+        median = lambda part: [statistics.median(values) for values in zip(*part)]
+        middle, last = median(sizes[half:half + some]), median(sizes[-some:])
+        growth = last[0] / middle[0]
+        settled = (growth < GROWTH or last[0] - middle[0] < GROWTH_MIB) and last[1] - middle[1] <= MORE_THREADS and last[2] - middle[2] <= MORE_FILES
+        print(f"{sum(self.counts.values())} requests: {self.counts}; {self.refused} of them refused as the line was full; {len(self.problems)} problems")
+        for name, i, limit in (
+            ("memory, MiB", 0, f"second half x{growth:.3f}; settled below x{GROWTH} or {GROWTH_MIB} MiB more"),
+            ("threads", 1, f"settled within {MORE_THREADS}"),
+            ("files", 2, f"settled within {MORE_FILES}"),
+        ):
+            print(f"{name}: {sizes[0][i]:.0f} at first, {middle[i]:.0f} half way, {last[i]:.0f} at the end, {max(s[i] for s in sizes):.0f} at most ({limit})")
+        for problem in self.problems[:10]:
+            print("  " + problem)
+        return settled
 
-    watching = threading.Thread(target=watch)
+
+def soak(args):
+    load = Soak(args)
+    watching = threading.Thread(target=load.watch)
     watching.start()
     with ThreadPoolExecutor(args.parallel) as pool:
-        list(pool.map(worker, range(args.parallel)))
+        list(pool.map(load.worker, range(args.parallel)))
     watching.join()
-    some, half = max(1, len(sizes) // 8), len(sizes) // 2
-    median = lambda part: [statistics.median(values) for values in zip(*part)]
-    middle, last = median(sizes[half:half + some]), median(sizes[-some:])
-    growth = last[0] / middle[0]
-    settled = (growth < GROWTH or last[0] - middle[0] < GROWTH_MIB) and last[1] - middle[1] <= MORE_THREADS and last[2] - middle[2] <= MORE_FILES
-    print(f"{sum(counts.values())} requests: {counts}; {refused[0]} of them refused as the line was full; {len(problems)} problems")
-    for name, i, limit in (
-        ("memory, MiB", 0, f"second half x{growth:.3f}; settled below x{GROWTH} or {GROWTH_MIB} MiB more"),
-        ("threads", 1, f"settled within {MORE_THREADS}"),
-        ("files", 2, f"settled within {MORE_FILES}"),
-    ):
-        print(f"{name}: {sizes[0][i]:.0f} at first, {middle[i]:.0f} half way, {last[i]:.0f} at the end, {max(s[i] for s in sizes):.0f} at most ({limit})")
-    for problem in problems[:10]:
-        print("  " + problem)
-    return 0 if not problems and settled else 1
+    settled = load.report()
+    return 0 if not load.problems and settled else 1
 
 
 def compare(args):

@@ -5,7 +5,7 @@ use card_core::acceptance::Acceptance;
 use card_core::sources::Corrections;
 use card_core::types::{Source, Tenant};
 
-/// Of the seeds.
+/// The fingerprint of the vocabulary that the seeds were made with.
 const VOCABULARY: u64 = 7;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Why a log cannot be.
+/// Why a log cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The file cannot be used.
@@ -10,7 +10,7 @@ pub enum AuditError {
     Io {
         /// The file.
         path: String,
-        /// Why not.
+        /// The system's reason.
         source: std::io::Error,
     },
     /// A line cannot be read.
@@ -18,9 +18,9 @@ pub enum AuditError {
     Broken {
         /// The file.
         path: String,
-        /// Where, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// How.
+        /// What is wrong with the line.
         why: String,
     },
     /// The file is something else.
@@ -68,9 +68,9 @@ pub enum AuditError {
     OtherKey {
         /// The file.
         path: String,
-        /// How it was sealed.
+        /// How the log was sealed, in words.
         was: String,
-        /// How it would be.
+        /// How the log would be sealed now, in words.
         now: String,
     },
 }

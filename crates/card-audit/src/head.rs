@@ -1,65 +1,32 @@
-//! Which record is the last: kept beside the log in `FILE.head`, or elsewhere by a person.
+//! `FILE.head`, beside the log: it names the last record, so that a cut at the end shows.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
-use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::anchor::Anchor;
 use crate::disk::{beside, private};
-use crate::key::{AuditKey, seal};
-
-/// A record of a log by number and hash. Kept where nobody who writes the log can change it,
-/// it shows whether what the log had up to there is still there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anchor {
-    /// The record's number.
-    pub n: u64,
-    /// Its hash.
-    pub hash: String,
-}
-
-impl fmt::Display for Anchor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.n, self.hash)
-    }
-}
-
-impl FromStr for Anchor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "an anchor is N:HASH, as `card audit head FILE` prints it".to_owned();
-        let (n, hash) = text.trim().split_once(':').ok_or_else(wrong)?;
-        let n = n.parse().map_err(|_| wrong())?;
-        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        Ok(Anchor {
-            n,
-            hash: hash.to_ascii_lowercase(),
-        })
-    }
-}
+use crate::key::{AuditKey, named, seal};
 
 /// What `FILE.head` says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Head {
-    /// The format.
+    /// The version of the format, which is 1.
     head: u8,
-    /// Which log.
+    /// The random id of the log, as its first record has it.
     pub log: String,
-    /// Number of the last record.
+    /// The number of the last record.
     pub n: u64,
-    /// Its hash.
+    /// The hash of the last record.
     pub last: String,
-    /// Which key the head is sealed with.
+    /// The id of the key that seals the head; `None` where a plain hash does.
     pub key: Option<String>,
-    /// When it was written, in milliseconds since 1970.
+    /// The time at which the head was written, in milliseconds since 1970.
     time: u64,
+    /// The hash of all fields before it, computed by [`seal`].
     hash: String,
 }
 
@@ -121,7 +88,7 @@ impl Head {
             return Ok(Some(Err(format!("{name} is no head of a log"))));
         };
         if head.key.as_deref() != key.map(AuditKey::id) {
-            let how = crate::key::named(head.key.as_deref());
+            let how = named(head.key.as_deref());
             return Ok(Some(Err(format!("{name} is sealed {how}"))));
         }
         if seal(key, &head.covered()) != head.hash {
@@ -155,31 +122,7 @@ impl Head {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::GENESIS;
-
-    #[test]
-    fn an_anchor_is_read_as_it_is_shown_and_nothing_else_is() {
-        let anchor = Anchor {
-            n: 12,
-            hash: GENESIS.replace('0', "a"),
-        };
-        assert_eq!(anchor.to_string().parse::<Anchor>(), Ok(anchor.clone()));
-        assert_eq!(
-            format!(" {anchor}\n").to_uppercase().parse::<Anchor>(),
-            Ok(anchor)
-        );
-        for text in [
-            "",
-            ":",
-            "12",
-            "12:",
-            "12:abc",
-            &format!("-1:{GENESIS}"),
-            GENESIS,
-        ] {
-            assert!(text.parse::<Anchor>().is_err(), "{text}");
-        }
-    }
+    use crate::anchor::GENESIS;
 
     #[test]
     fn a_head_is_read_with_its_own_key_only() {

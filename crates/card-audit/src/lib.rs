@@ -19,6 +19,9 @@
 
 #![forbid(unsafe_code)]
 
+mod anchor;
+mod clock;
+mod config;
 mod disk;
 mod error;
 mod head;
@@ -27,21 +30,20 @@ mod line;
 mod log;
 mod losses;
 mod read;
+mod record;
+mod report;
+mod scan;
+mod torn;
 mod verify;
 mod writer;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+pub use anchor::Anchor;
+pub use clock::now_ms;
+pub use config::AuditConfig;
 pub use disk::files;
 pub use error::AuditError;
-pub use head::Anchor;
 pub use key::AuditKey;
 pub use read::{head, read, visit};
-pub use verify::{Check, Gap, Problem, Report, verify};
-pub use writer::{Audit, AuditConfig};
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| d.as_millis() as u64)
-}
+pub use report::{Gap, Problem, VerifyReport};
+pub use verify::{Check, verify};
+pub use writer::Audit;

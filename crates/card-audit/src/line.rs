@@ -6,39 +6,41 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::anchor::Anchor;
 use crate::key::{AuditKey, seal};
 
-/// What the first line follows.
-pub(crate) const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// What each line begins with.
 pub(crate) const BEGINNING: &[u8] = b"{\"n\":";
 /// A record has at most this many bytes.
 pub(crate) const LARGEST: usize = 4 << 20;
-/// So a line has at most this many.
+/// A line has at most this many bytes: a record, and what stands around it.
 const LONGEST: u64 = LARGEST as u64 + 1024;
 /// No log has more records; every reader of JSON knows the numbers up to here exactly.
 const MOST: u64 = 1 << 53;
 
-/// A line.
+/// A line that could be read.
+///
+/// Invariant: the text of the line is what [`write`] would write for these fields; whether
+/// the hash is right is another question, which [`AuditLine::sealed_by`] answers.
 #[derive(Debug)]
-pub(crate) struct Line {
-    /// Its number, from 1.
+pub(crate) struct AuditLine {
+    /// The number of the record, from 1.
     pub n: u64,
-    /// Hash of the line before.
+    /// The hash of the line before.
     pub prev: String,
-    /// Which key it is sealed with.
+    /// The id of the key that seals the line; `None` where a plain hash does.
     pub key: Option<String>,
     /// The record.
     pub body: Value,
-    /// What the hash is of: all that stands before it in the line.
+    /// The text that the hash is of: all that stands before the hash in the line.
     covered: String,
-    /// The hash.
+    /// The hash that the line ends with.
     pub hash: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Parts {
+struct LineFields {
     n: u64,
     prev: String,
     key: Option<String>,
@@ -46,11 +48,11 @@ struct Parts {
     hash: String,
 }
 
-impl Line {
+impl AuditLine {
     /// Reads a line, without its line break.
-    pub fn parse(text: &[u8]) -> Result<Line, String> {
+    pub fn parse(text: &[u8]) -> Result<AuditLine, String> {
         let wrong = |e: serde_json::Error| format!("it is no record: {e}");
-        let parts: Parts = serde_json::from_slice(text).map_err(wrong)?;
+        let parts: LineFields = serde_json::from_slice(text).map_err(wrong)?;
         if parts.n == 0 || parts.n > MOST {
             return Err(format!("it is no record: there is no number {}", parts.n));
         }
@@ -60,7 +62,7 @@ impl Line {
         if written.strip_suffix('\n').map(str::as_bytes) != Some(text) {
             return Err("it is no record: it is not written as records are".to_owned());
         }
-        Ok(Line {
+        Ok(AuditLine {
             n: parts.n,
             prev: parts.prev,
             key: parts.key,
@@ -70,7 +72,15 @@ impl Line {
         })
     }
 
-    /// Whether the hash is right. Look first whether [`Line::key`] is this key.
+    /// The number and the hash of the record.
+    pub fn anchor(&self) -> Anchor {
+        Anchor {
+            n: self.n,
+            hash: self.hash.clone(),
+        }
+    }
+
+    /// Whether the hash is right. Look first whether [`AuditLine::key`] is this key.
     pub fn sealed_by(&self, key: Option<&AuditKey>) -> bool {
         seal(key, &self.covered) == self.hash
     }
@@ -83,7 +93,7 @@ pub(crate) fn write(n: u64, prev: &str, key: Option<&AuditKey>, body: &str) -> (
     (whole(&covered, &hash), hash)
 }
 
-/// What the hash is of.
+/// The part of a line that the hash is of.
 fn covered(n: u64, prev: &str, key: Option<&str>, body: &str) -> String {
     let key = match key {
         Some(id) => format!("\"{id}\""),
@@ -103,31 +113,30 @@ pub(crate) struct Lines<R> {
     end: u64,
 }
 
-/// A line of a file.
-pub(crate) struct Text {
-    /// What it says, without its line break; only its beginning if it is longer than any
-    /// record.
+/// A line of a file, not yet read as a record.
+pub(crate) struct RawLine {
+    /// The bytes without the line break; of a line longer than any record, the first 64.
     pub bytes: Vec<u8>,
-    /// Which line, from 1.
+    /// The number of the line in its file, from 1.
     pub number: usize,
-    /// Where the next line begins.
+    /// The offset in the file, in bytes, at which the next line begins.
     pub end: u64,
-    /// Whether a line break ends it.
+    /// Whether a line break ends the line.
     pub ended: bool,
-    /// Whether it is longer than any record.
+    /// Whether the line is longer than any record.
     pub long: bool,
 }
 
-impl Text {
-    /// The record it is.
-    pub fn record(&self) -> Result<Line, String> {
+impl RawLine {
+    /// Reads the line as a record.
+    pub fn record(&self) -> Result<AuditLine, String> {
         if self.long {
             return Err("it is no record: it is longer than any".to_owned());
         }
         if !self.ended {
             return Err("it is torn: its end is missing".to_owned());
         }
-        Line::parse(&self.bytes)
+        AuditLine::parse(&self.bytes)
     }
 }
 
@@ -142,7 +151,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line.
-    pub fn next_line(&mut self) -> std::io::Result<Option<Text>> {
+    pub fn next_line(&mut self) -> std::io::Result<Option<RawLine>> {
         let mut bytes = Vec::new();
         let mut few = Read::by_ref(&mut self.reader).take(LONGEST + 1);
         let read = few.read_until(b'\n', &mut bytes)? as u64;
@@ -160,7 +169,7 @@ impl<R: BufRead> Lines<R> {
             bytes = bytes.iter().take(64).copied().collect();
             ended = self.skip()?;
         }
-        Ok(Some(Text {
+        Ok(Some(RawLine {
             bytes,
             number: self.number,
             end: self.end,
@@ -190,11 +199,12 @@ impl<R: BufRead> Lines<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::anchor::GENESIS;
 
     #[test]
     fn what_is_written_is_read_and_nothing_else_is() {
         let (text, hash) = write(7, GENESIS, None, "{\"a\":\"é\\n\"}");
-        let line = Line::parse(text.trim_end().as_bytes()).unwrap();
+        let line = AuditLine::parse(text.trim_end().as_bytes()).unwrap();
         assert_eq!((line.n, &line.hash), (7, &hash));
         assert!(line.sealed_by(None));
         assert!(text.as_bytes().starts_with(BEGINNING));
@@ -211,7 +221,7 @@ mod tests {
             text.replace("\"hash\"", "\"Hash\""),
             String::new(),
         ] {
-            let read = Line::parse(other.trim_end_matches('\n').as_bytes());
+            let read = AuditLine::parse(other.trim_end_matches('\n').as_bytes());
             assert!(read.is_err(), "{other}");
         }
     }

@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::record::gap;
 
 /// What was lost since the last record that was written.
 #[derive(Debug, Default)]
@@ -11,11 +13,11 @@ pub(crate) struct Losses(Mutex<Option<Loss>>);
 /// Records that were lost.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Loss {
-    /// How many.
+    /// The number of records.
     pub lost: u64,
-    /// When the first was, in milliseconds since 1970.
+    /// The time at which the first was lost, in milliseconds since 1970.
     pub since: u64,
-    /// When the last was.
+    /// The time at which the last was lost, in milliseconds since 1970.
     pub until: u64,
 }
 
@@ -24,7 +26,7 @@ impl Losses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A record was lost at this time.
+    /// Counts one record that was lost at this time.
     pub fn count(&self, at: u64) {
         self.put(Loss {
             lost: 1,
@@ -33,12 +35,12 @@ impl Losses {
         });
     }
 
-    /// What was lost so far; from now on it counts as told.
+    /// Takes what was lost so far: the caller writes it into the log, or puts it back.
     pub fn take(&self) -> Option<Loss> {
         self.inner().take()
     }
 
-    /// It could not be told.
+    /// Counts a loss that was taken and could not be written, or a new one.
     pub fn put(&self, more: Loss) {
         let mut inner = self.inner();
         *inner = Some(match inner.take() {
@@ -53,7 +55,7 @@ impl Losses {
 }
 
 impl Loss {
-    /// The record that tells it.
+    /// The record by which the log says what it lost.
     pub fn record(&self) -> Value {
         gap(
             Some(self.lost),
@@ -62,11 +64,6 @@ impl Loss {
             "they could not be written",
         )
     }
-}
-
-/// A record that says that others are missing; `lost` is `None` where nobody could count.
-pub(crate) fn gap(lost: Option<u64>, since: Option<u64>, until: u64, why: &str) -> Value {
-    json!({ "kind": "gap", "lost": lost, "since": since, "until": until, "why": why })
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::anchor::Anchor;
 use crate::error::{AuditError, io};
-use crate::head::Anchor;
-use crate::line::{Line, Lines};
-use crate::verify::in_order;
+use crate::line::{AuditLine, Lines};
+use crate::scan::in_order;
 
 /// A line of which only the record matters; those of older versions have one too.
 #[derive(Deserialize)]
@@ -66,7 +66,7 @@ pub fn visit(files: &[PathBuf], see: &mut dyn FnMut(Value)) -> Result<(), AuditE
 /// # Errors
 /// If a file cannot be read.
 pub fn head(files: &[PathBuf]) -> Result<Option<Anchor>, AuditError> {
-    let mut last: Option<Line> = None;
+    let mut last: Option<AuditLine> = None;
     for path in in_order(files)?.iter().rev() {
         let file = File::open(path).map_err(io(path))?;
         let mut lines = Lines::new(BufReader::new(file));
@@ -79,8 +79,5 @@ pub fn head(files: &[PathBuf]) -> Result<Option<Anchor>, AuditError> {
             break;
         }
     }
-    Ok(last.map(|line| Anchor {
-        n: line.n,
-        hash: line.hash,
-    }))
+    Ok(last.map(|line| line.anchor()))
 }

@@ -1,17 +1,19 @@
 //! Whether a log is as it was written, and whole.
 
-use std::fmt;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::anchor::{Anchor, GENESIS};
 use crate::disk::beside;
 use crate::error::{AuditError, io};
-use crate::head::{Anchor, Head};
+use crate::head::Head;
 use crate::key::{AuditKey, named};
-use crate::line::{GENESIS, Line, Lines, Text};
+use crate::line::{AuditLine, Lines, RawLine};
+use crate::report::{Gap, Problem, VerifyReport};
+use crate::scan::in_order;
 
 /// What is asked of a log.
 #[derive(Clone, Debug, Default)]
@@ -26,58 +28,6 @@ pub struct Check {
     pub without_head: bool,
 }
 
-/// What a log is.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Its id, if its first record is there.
-    pub log: Option<String>,
-    /// Records that could be read.
-    pub records: u64,
-    /// Number of the first.
-    pub first: Option<u64>,
-    /// The last. Noted elsewhere, it shows later that all up to there is as it is now.
-    pub last: Option<Anchor>,
-    /// The record that the head names, if it was found as named.
-    pub headed: Option<u64>,
-    /// Where the log itself says that records are missing.
-    pub gaps: Vec<Gap>,
-    /// What is wrong; nothing if the log is as it was written, and whole.
-    pub problems: Vec<Problem>,
-}
-
-/// Records that could not be written, as the log itself says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// Number of the record before.
-    pub after: u64,
-    /// How many are missing; `None` where nobody could count.
-    pub lost: Option<u64>,
-    /// When the first was lost, in milliseconds since 1970, if known.
-    pub since: Option<u64>,
-    /// When the last was.
-    pub until: Option<u64>,
-    /// Why.
-    pub why: String,
-}
-
-/// Something wrong with a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file and the line, from 1, if it is with a line.
-    pub place: Option<(PathBuf, usize)>,
-    /// What it is.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some((file, line)) = &self.place {
-            write!(f, "{}, line {line}: ", file.display())?;
-        }
-        f.write_str(&self.what)
-    }
-}
-
 /// After so many problems the rest of the log is not read.
 const MOST: usize = 1000;
 
@@ -86,12 +36,12 @@ const MOST: usize = 1000;
 ///
 /// # Errors
 /// If a file cannot be read. What is wrong with the log is in the report.
-pub fn verify(files: &[PathBuf], check: &Check) -> Result<Report, AuditError> {
+pub fn verify(files: &[PathBuf], check: &Check) -> Result<VerifyReport, AuditError> {
     let files = in_order(files)?;
     let mut verifier = Verifier {
         check,
         head: None,
-        report: Report::default(),
+        report: VerifyReport::default(),
         skipped: false,
         other_key: None,
         anchored: vec![false; check.anchors.len()],
@@ -117,31 +67,6 @@ pub fn verify(files: &[PathBuf], check: &Check) -> Result<Report, AuditError> {
     Ok(verifier.report)
 }
 
-/// The files by the number of their first record; those without any come last, since the
-/// newest may be empty.
-pub(crate) fn in_order(files: &[PathBuf]) -> Result<Vec<PathBuf>, AuditError> {
-    /// A file whose first lines are broken still has its place.
-    const TRIES: usize = 100;
-    let mut known = Vec::new();
-    for path in files {
-        let file = File::open(path).map_err(io(path))?;
-        let mut lines = Lines::new(BufReader::new(file));
-        let mut first = u64::MAX;
-        for _ in 0..TRIES {
-            let Some(text) = lines.next_line().map_err(io(path))? else {
-                break;
-            };
-            if let Ok(line) = text.record() {
-                first = line.n;
-                break;
-            }
-        }
-        known.push((first, path.clone()));
-    }
-    known.sort_by_key(|(first, _)| *first);
-    Ok(known.into_iter().map(|(_, path)| path).collect())
-}
-
 fn records(n: u64) -> String {
     match n {
         1 => "1 record".to_owned(),
@@ -152,12 +77,12 @@ fn records(n: u64) -> String {
 struct Verifier<'a> {
     check: &'a Check,
     head: Option<Head>,
-    report: Report,
+    report: VerifyReport,
     /// Whether the line before could not be read, so that what follows it is unknown.
     skipped: bool,
     /// The key that the line before is sealed with, if it is not the one that is asked for.
     other_key: Option<Option<String>>,
-    /// Which anchors were found.
+    /// Whether each anchor of the check was found, in the same order.
     anchored: Vec<bool>,
 }
 
@@ -188,7 +113,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn line(&mut self, path: &Path, text: &Text) {
+    fn line(&mut self, path: &Path, text: &RawLine) {
         let place = (path, text.number);
         match text.record() {
             Ok(line) => {
@@ -198,10 +123,7 @@ impl Verifier<'_> {
                 self.says(place, &line.body);
                 self.report.records += 1;
                 self.report.first = self.report.first.or(Some(line.n));
-                self.report.last = Some(Anchor {
-                    n: line.n,
-                    hash: line.hash,
-                });
+                self.report.last = Some(line.anchor());
                 self.skipped = false;
             }
             Err(why) => {
@@ -212,7 +134,7 @@ impl Verifier<'_> {
     }
 
     /// Whether a line is where it belongs.
-    fn follows(&mut self, place: (&Path, usize), line: &Line) {
+    fn follows(&mut self, place: (&Path, usize), line: &AuditLine) {
         let Some(last) = self.report.last.clone() else {
             self.begins(place, line);
             return;
@@ -240,7 +162,7 @@ impl Verifier<'_> {
     }
 
     /// Whether a line is the first of a log.
-    fn begins(&mut self, place: (&Path, usize), line: &Line) {
+    fn begins(&mut self, place: (&Path, usize), line: &AuditLine) {
         if line.n > 1 {
             if !self.check.from_oldest {
                 let what = format!(
@@ -262,7 +184,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn sealed(&mut self, place: (&Path, usize), line: &Line) {
+    fn sealed(&mut self, place: (&Path, usize), line: &AuditLine) {
         let key = self.check.key.as_ref();
         if line.key.as_deref() == key.map(AuditKey::id) {
             self.other_key = None;
@@ -286,7 +208,7 @@ impl Verifier<'_> {
     }
 
     /// Whether a line is what the head and the anchors say.
-    fn noted(&mut self, place: (&Path, usize), line: &Line) {
+    fn noted(&mut self, place: (&Path, usize), line: &AuditLine) {
         let headed = self.head.as_ref().filter(|h| h.n == line.n);
         let mut wrong = Vec::new();
         match headed.map(|h| h.last == line.hash) {

@@ -1,6 +1,5 @@
-//! Writes a log on a thread of its own.
+//! A thread that writes a log, so that serving never waits for a disk.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -8,32 +7,21 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::clock::now_ms;
+use crate::config::AuditConfig;
 use crate::error::{AuditError, io};
-use crate::key::AuditKey;
 use crate::log::Log;
 use crate::losses::Losses;
-use crate::now_ms;
 
 /// Records on their way to the disk; beyond that they are lost, and counted.
 const BACKLOG: usize = 8192;
 /// How often the head is written, and with it what it names made to last.
 const HEAD_EVERY: Duration = Duration::from_secs(1);
 
-/// Settings of an audit log.
-#[derive(Clone, Debug)]
-pub struct AuditConfig {
-    /// The file.
-    pub path: PathBuf,
-    /// Whether text and tokens are written; without, only structure, sources and times.
-    pub text: bool,
-    /// A file this large is set aside as `FILE.1`, `FILE.2`, …
-    pub rotate_bytes: u64,
-    /// What the records are sealed with. Without a key, whoever can write the file can change
-    /// it so that nothing shows.
-    pub key: Option<AuditKey>,
-}
-
-/// Writes a log on a thread of its own.
+/// A log that is written by a thread of its own.
+///
+/// Invariant: every record for which [`Audit::add`] returned `true` is written or counted in
+/// `losses` before the thread ends; dropping this waits for that.
 pub struct Audit {
     sender: Option<SyncSender<Value>>,
     thread: Option<JoinHandle<()>>,

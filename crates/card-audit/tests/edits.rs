@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use card_audit::{
-    Anchor, Audit, AuditConfig, AuditError, AuditKey, Check, Report, files, head, read, verify,
+    Anchor, Audit, AuditConfig, AuditError, AuditKey, Check, VerifyReport, files, head, read,
+    verify,
 };
 use serde_json::json;
 
@@ -44,7 +45,7 @@ fn all(path: &Path) -> Vec<PathBuf> {
     files(&[path.to_path_buf()]).unwrap()
 }
 
-fn report(files: &[PathBuf], key: Option<AuditKey>, anchors: &[&Anchor]) -> Report {
+fn report(files: &[PathBuf], key: Option<AuditKey>, anchors: &[&Anchor]) -> VerifyReport {
     let check = Check {
         key,
         anchors: anchors.iter().copied().cloned().collect(),
@@ -53,11 +54,11 @@ fn report(files: &[PathBuf], key: Option<AuditKey>, anchors: &[&Anchor]) -> Repo
     verify(files, &check).unwrap()
 }
 
-fn assert_good(report: &Report) {
+fn assert_good(report: &VerifyReport) {
     assert!(report.problems.is_empty(), "{report:?}");
 }
 
-fn said(report: &Report) -> String {
+fn said(report: &VerifyReport) -> String {
     report.problems.iter().map(|p| format!("{p}\n")).collect()
 }
 

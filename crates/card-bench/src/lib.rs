@@ -8,9 +8,13 @@
 
 pub mod bound;
 pub mod contest;
+pub mod lookup;
+pub mod measure;
+pub mod page;
 pub mod peer;
 pub mod plot;
 pub mod prompts;
 pub mod report;
 pub mod roi;
+pub mod sample;
 pub mod stats;

@@ -7,9 +7,9 @@ use plotters::prelude::*;
 /// A line or a group of bars.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// For the legend.
+    /// The name that the legend shows.
     pub name: String,
-    /// Points; for bars, x is the index of the group.
+    /// The points as (x, y); for bars, x is the index of the group.
     pub points: Vec<(f64, f64)>,
 }
 

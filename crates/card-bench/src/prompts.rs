@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// One task.
+/// A prompt of a bench.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
-pub struct Prompt {
-    /// Kind of task; results are grouped by it.
+pub struct BenchPrompt {
+    /// The kind of task, by which results are grouped.
     pub category: String,
     /// The user's message.
     pub text: String,
@@ -46,13 +46,13 @@ pub enum PromptError {
 }
 
 #[derive(Deserialize)]
-struct BuiltIn {
-    prompt: Vec<Prompt>,
+struct BuiltInPrompts {
+    prompt: Vec<BenchPrompt>,
 }
 
 /// The built-in set: code, maths, chat, editing, JSON extraction, Japanese.
-pub fn built_in() -> Vec<Prompt> {
-    let parsed: Result<BuiltIn, _> = toml::from_str(include_str!("../prompts.toml"));
+pub fn built_in() -> Vec<BenchPrompt> {
+    let parsed: Result<BuiltInPrompts, _> = toml::from_str(include_str!("../prompts.toml"));
     parsed.map(|b| b.prompt).unwrap_or_default()
 }
 
@@ -60,7 +60,7 @@ pub fn built_in() -> Vec<Prompt> {
 ///
 /// # Errors
 /// If the file cannot be read, has a line that is no prompt, or has none.
-pub fn from_file(path: &Path, most: usize) -> Result<Vec<Prompt>, PromptError> {
+pub fn from_file(path: &Path, most: usize) -> Result<Vec<BenchPrompt>, PromptError> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|source| PromptError::Read {
         path: shown.clone(),
@@ -82,7 +82,7 @@ pub fn from_file(path: &Path, most: usize) -> Result<Vec<Prompt>, PromptError> {
 ///
 /// # Errors
 /// Says which line is no prompt, and why not.
-pub fn parse(category: &str, text: &str, most: usize) -> Result<Vec<Prompt>, (usize, String)> {
+pub fn parse(category: &str, text: &str, most: usize) -> Result<Vec<BenchPrompt>, (usize, String)> {
     let mut prompts = Vec::new();
     for (i, line) in text.lines().enumerate() {
         if prompts.len() == most {
@@ -95,7 +95,7 @@ pub fn parse(category: &str, text: &str, most: usize) -> Result<Vec<Prompt>, (us
         let value: serde_json::Value =
             serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
         let text = prompt_of(&value).ok_or_else(|| wrong("it has no prompt".into()))?;
-        prompts.push(Prompt {
+        prompts.push(BenchPrompt {
             category: category.to_owned(),
             text,
             prediction: value["prediction"].as_str().map(str::to_owned),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A median with its spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Half of the values are below.
+    /// The value that half of the values are below.
     pub median: f64,
     /// The smallest value.
     pub least: f64,
@@ -14,7 +14,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of some values; all 0 if there are none.
+    /// The median and the spread of some values; all are 0 if there are no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);

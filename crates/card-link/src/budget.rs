@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many targets are drafted for at a time, and how much context they have together.
+///
+/// Invariant: `cells` and the contexts of all living grants add up to what the budget was made
+/// with.
 #[derive(Debug)]
 pub struct Budget {
     links: Arc<Semaphore>,
     most_links: u32,
-    /// Tokens of context that are left.
+    /// Tokens of context that are left to grant.
     cells: Mutex<u64>,
     /// Longest context of one sequence.
     context: u32,
@@ -33,7 +36,8 @@ impl Budget {
     /// Shortest context of a sequence.
     const SHORTEST: u32 = 64;
 
-    /// For so many targets, so many tokens of context in all, and sequences of that length.
+    /// A budget for so many targets, so many tokens of context in all, and sequences of that
+    /// length.
     pub fn new(links: u32, cells: u64, context: u32) -> Arc<Budget> {
         Arc::new(Budget {
             links: Arc::new(Semaphore::new(links as usize)),

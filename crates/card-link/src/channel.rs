@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::security::ClientSecurity;
-use crate::{KEEPALIVE, KEEPALIVE_TIMEOUT, LinkError, PATIENCE};
+use crate::error::LinkError;
+use crate::limits::{KEEPALIVE, KEEPALIVE_TIMEOUT, PATIENCE};
+use crate::security::{self, ClientSecurity};
 
 /// Longest wait for a connection, names and TLS included.
 const CONNECTING: Duration = Duration::from_secs(20);
@@ -56,9 +57,10 @@ fn uri(url: &str) -> Result<Uri, LinkError> {
     let bad = || LinkError::Address(url.to_owned());
     let uri: Uri = url.parse().map_err(|_| bad())?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    match known && uri.host().is_some_and(|h| !h.is_empty()) {
-        true => Ok(uri),
-        false => Err(bad()),
+    if known && uri.host().is_some_and(|h| !h.is_empty()) {
+        Ok(uri)
+    } else {
+        Err(bad())
     }
 }
 
@@ -73,7 +75,7 @@ pub(crate) fn warn_if_shown(url: &str, security: &ClientSecurity) {
 
 /// Whether an address is this machine's, whatever the port; `None` if it is no address.
 pub fn is_local(url: &str) -> Option<bool> {
-    uri(url).ok().map(|uri| crate::security::is_local(&uri))
+    uri(url).ok().map(|uri| security::is_local(&uri))
 }
 
 /// Where a server accepts drafters, by its own address: the same host, port 7070.

@@ -2,86 +2,39 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use card_core::drafter::DraftPlan;
-use card_engine::TargetEnd;
-use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter, to_drafter};
-use card_wire::{Intake, MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, Vocabulary};
+use card_wire::proto::{self, FromDrafter, ToDrafter, to_drafter};
+use card_wire::{MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::budget::{Budget, Grant};
 use crate::channel::{connect, warn_if_shown};
-use crate::listen::{listen, peer, server};
+use crate::connection::peer;
+use crate::error::{LinkError, shown};
+use crate::lane::{Drafting, GrantedLane};
+use crate::limits::{IN_FLIGHT, PATIENCE};
+use crate::listen::{listen, server};
+use crate::pump;
 use crate::retry::Retry;
-use crate::rpc::drafter_server::{Drafter, DrafterServer};
+use crate::rpc::drafter_server::{Drafter as DraftService, DrafterServer};
 use crate::rpc::target_client::TargetClient;
 use crate::security::{ClientSecurity, ServerSecurity};
-use crate::{IN_FLIGHT, LinkError, PATIENCE, pump, shown};
 
-/// Starts a lane for a target: its plan, its context, and the sequences it runs at a time.
-pub type MakeLane = Arc<dyn Fn(&DraftPlan, u32, u32) -> Result<TargetEnd, String> + Send + Sync>;
-
-/// What a machine drafts with, for all its targets.
-#[derive(Clone)]
-pub struct Drafting {
-    /// Of its model.
-    pub vocabulary: Vocabulary,
-    /// How a target gets a lane of its own.
-    pub make: MakeLane,
-    /// What all targets get together.
-    pub budget: Arc<Budget>,
-}
-
-/// A lane for one target.
-pub(crate) struct Lane {
-    pub(crate) end: TargetEnd,
-    pub(crate) intake: Intake,
-    pub(crate) grant: Grant,
-}
-
-impl Drafting {
-    #[allow(clippy::result_large_err)]
-    async fn lane(&self, welcome: proto::Welcome) -> Result<Lane, Status> {
-        let grant = self.budget.take(welcome.context, welcome.sequences);
-        let grant = grant.map_err(Status::resource_exhausted)?;
-        let (make, vocabulary) = (self.make.clone(), self.vocabulary);
-        let made = tokio::task::spawn_blocking(move || {
-            let plan = card_wire::plan(&welcome, grant.sequences);
-            let end = make(&plan, grant.context, grant.sequences)?;
-            let intake = Intake::new(vocabulary, grant.context, grant.sequences);
-            Ok::<Lane, String>(Lane { end, intake, grant })
-        });
-        // What a panic says is nothing for the other side.
-        let made = made
-            .await
-            .map_err(|_| Status::internal("the draft model failed"))?;
-        made.map_err(Status::resource_exhausted)
-    }
-
-    fn hello(&self, scope: &str) -> FromDrafter {
-        let hello = card_wire::hello(self.vocabulary, scope);
-        FromDrafter {
-            what: Some(from_drafter::What::Hello(hello)),
-        }
-    }
-}
-
-struct Service {
+/// Answers the targets that dial this machine.
+struct ListeningDrafter {
     drafting: Drafting,
     security: ServerSecurity,
-    /// Its other end is dropped when links shall end.
+    /// Its sender is dropped when all links shall end.
     serving: watch::Receiver<()>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl Drafter for Service {
+impl DraftService for ListeningDrafter {
     type DraftStream = Answers<FromDrafter>;
 
     async fn draft(
@@ -129,7 +82,7 @@ fn expect_welcome(message: Option<ToDrafter>) -> Result<proto::Welcome, String> 
 }
 
 /// Drafts for every target that connects, until `shutdown` comes. `ready` hears the address.
-/// Links end with it; [`Budget::ended`] waits for what they held.
+/// Links end with it; [`Budget::ended`](crate::Budget::ended) waits for what they held.
 ///
 /// # Errors
 /// If the address or the certificates cannot be used, or everybody could connect from other
@@ -146,7 +99,7 @@ pub async fn serve_drafter(
     ready(address);
     // Dropped with this future, which ends the links.
     let (_serving, watched) = watch::channel(());
-    let service = Service {
+    let service = ListeningDrafter {
         drafting,
         security,
         serving: watched,
@@ -206,7 +159,7 @@ pub async fn attach(
     }
 }
 
-type Greeted = (Lane, Streaming<ToDrafter>, mpsc::Sender<FromDrafter>);
+type Greeted = (GrantedLane, Streaming<ToDrafter>, mpsc::Sender<FromDrafter>);
 
 /// Connects to a target, and has a lane ready for it.
 async fn greeted(
@@ -215,7 +168,7 @@ async fn greeted(
     scope: &str,
     security: &ClientSecurity,
 ) -> Result<Greeted, LinkError> {
-    /// For its answer and its welcome.
+    /// Longest wait for the target's answer and its welcome.
     const WELCOME: Duration = Duration::from_secs(20);
     let mut client = TargetClient::new(connect(url, security).await?)
         .max_decoding_message_size(MOST_BYTES_TO_DRAFTER)

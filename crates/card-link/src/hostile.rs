@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use card_core::drafter::DraftInput;
+use card_core::protocol::DraftInput;
 use card_core::sampler::Sampling;
 use card_core::types::{SequenceId, Tenant};
 use card_wire::proto::{self, FromDrafter, ToDrafter, to_drafter};
@@ -21,7 +21,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::rpc::drafter_client::DrafterClient;
-use crate::rpc::target_server::{Target, TargetServer};
+use crate::rpc::target_server::{Target as TargetService, TargetServer};
 use crate::{Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity};
 
 const VOCABULARY: Vocabulary = Vocabulary {
@@ -31,7 +31,7 @@ const VOCABULARY: Vocabulary = Vocabulary {
 const LONG: Duration = Duration::from_secs(60);
 
 /// A drafter's machine whose lanes only listen.
-struct Machine {
+struct ListeningMachine {
     address: SocketAddr,
     /// What its lanes heard.
     heard: Receiver<DraftInput>,
@@ -66,7 +66,7 @@ fn listening_lanes(
     (make, heard)
 }
 
-fn machine(runtime: &Runtime, budget: Arc<Budget>) -> Machine {
+fn machine(runtime: &Runtime, budget: Arc<Budget>) -> ListeningMachine {
     let (cells, most) = (Arc::default(), Arc::default());
     let (make, heard) = listening_lanes(&cells, &most);
     let drafting = Drafting {
@@ -81,7 +81,7 @@ fn machine(runtime: &Runtime, budget: Arc<Budget>) -> Machine {
         let ready = move |a| ready.send(a).unwrap();
         crate::serve_drafter(any, drafting, ServerSecurity::open(), never, ready).await
     });
-    Machine {
+    ListeningMachine {
         address: address.recv_timeout(LONG).unwrap(),
         heard,
         cells,
@@ -137,7 +137,7 @@ async fn dial(address: SocketAddr, first: ToDrafter) -> Result<Dialled, Status> 
     Ok(Dialled { to, from })
 }
 
-impl Machine {
+impl ListeningMachine {
     /// What was heard before the mark.
     fn until_mark(&self, index: u32) -> Vec<DraftInput> {
         let mut heard = Vec::new();
@@ -242,7 +242,7 @@ struct Moody {
 }
 
 #[tonic::async_trait]
-impl Target for Moody {
+impl TargetService for Moody {
     type AttachStream = Pin<Box<dyn Stream<Item = Result<ToDrafter, Status>> + Send>>;
 
     async fn attach(

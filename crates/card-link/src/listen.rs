@@ -2,22 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Request;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, TlsConnectInfo};
 
+use crate::connection::LinkConnection;
+use crate::error::LinkError;
+use crate::limits::{KEEPALIVE, KEEPALIVE_TIMEOUT, PATIENCE};
 use crate::security::ServerSecurity;
-use crate::{KEEPALIVE, KEEPALIVE_TIMEOUT, LinkError, PATIENCE};
 
 /// Connections at a time. More wait to be accepted.
 pub(crate) const CONNECTIONS: usize = 256;
@@ -29,7 +25,7 @@ const HEADERS: u32 = 16 << 10;
 const RESETS: usize = 16;
 
 /// Connections as they come.
-pub(crate) type Incoming = ReceiverStream<io::Result<Connection>>;
+pub(crate) type Incoming = ReceiverStream<io::Result<LinkConnection>>;
 
 /// Listens at an address. Says which, if the port was left open.
 pub(crate) async fn listen(
@@ -64,7 +60,7 @@ fn incoming(listener: TcpListener, most: usize, patience: Duration) -> Incoming 
                 Some((place, Ok((stream, address)))) => {
                     // A commit is small and shall not wait for the next one.
                     let _ = stream.set_nodelay(true);
-                    let connection = Connection::new(stream, address, patience, place);
+                    let connection = LinkConnection::new(stream, address, patience, place);
                     if sender.send(Ok(connection)).await.is_err() {
                         return;
                     }
@@ -102,182 +98,13 @@ pub(crate) fn server(security: &ServerSecurity) -> Result<Server, LinkError> {
     Ok(server)
 }
 
-/// One side of a connection that came, and whether it is used.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) address: SocketAddr,
-    usage: Arc<Mutex<Usage>>,
-}
-
-#[derive(Debug)]
-struct Usage {
-    links: usize,
-    /// Since when it has had none.
-    idle: Instant,
-}
-
-/// A link over a connection, which is not closed while it lives.
-#[derive(Debug)]
-pub(crate) struct Working(Peer);
-
-impl Peer {
-    fn new(address: SocketAddr, now: Instant) -> Self {
-        Peer {
-            address,
-            usage: Arc::new(Mutex::new(Usage {
-                links: 0,
-                idle: now,
-            })),
-        }
-    }
-
-    /// A link begins.
-    pub(crate) fn work(self) -> Working {
-        self.with(|usage| usage.links += 1);
-        Working(self)
-    }
-
-    /// For how long it has had no link.
-    fn idle(&self, now: Instant) -> Duration {
-        self.with(|usage| match usage.links {
-            0 => now.saturating_duration_since(usage.idle),
-            _ => Duration::ZERO,
-        })
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut Usage) -> T) -> T {
-        look(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        let now = Instant::now();
-        self.0.with(|usage| {
-            usage.links = usage.links.saturating_sub(1);
-            usage.idle = now;
-        });
-    }
-}
-
-/// Who asks.
-pub(crate) fn peer<T>(request: &Request<T>) -> Option<Peer> {
-    let extensions = request.extensions();
-    let secured = || extensions.get::<TlsConnectInfo<Peer>>();
-    extensions
-        .get::<Peer>()
-        .or_else(|| secured().map(TlsConnectInfo::get_ref))
-        .cloned()
-}
-
-/// The certificate that was shown (DER).
-pub(crate) fn certificate<T>(request: &Request<T>) -> Option<Vec<u8>> {
-    let info = request.extensions().get::<TlsConnectInfo<Peer>>()?;
-    Some(info.peer_certs()?.first()?.to_vec())
-}
-
-/// A connection that came. It ends by itself when nobody uses it.
-pub(crate) struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-    patience: Duration,
-    look: Interval,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn new(
-        stream: TcpStream,
-        address: SocketAddr,
-        patience: Duration,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
-        let mut look = tokio::time::interval(patience / 4);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Connection {
-            stream,
-            peer: Peer::new(address, Instant::now()),
-            patience,
-            look,
-            _place: place,
-        }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        // Whoever waits for bytes is woken to look, too.
-        while this.look.poll_tick(context).is_ready() {
-            if this.peer.idle(Instant::now()) > this.patience {
-                let why = "nothing was asked for";
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
-            }
-        }
-        Pin::new(&mut this.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::net::TcpStream;
     use tokio_stream::StreamExt;
+    use tonic::transport::server::Connected;
 
-    #[test]
-    fn a_connection_is_idle_while_it_has_no_link() {
-        let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let peer = Peer::new(SocketAddr::from(([127, 0, 0, 1], 1)), start);
-        assert_eq!(peer.idle(start + second), second);
-        let one = peer.clone().work();
-        let two = peer.clone().work();
-        drop(one);
-        assert_eq!(peer.idle(start + 100 * second), Duration::ZERO);
-        drop(two);
-        assert!(peer.idle(Instant::now()) < second);
-        assert!(peer.idle(Instant::now() + second) >= second);
-    }
+    use super::*;
 
     #[test]
     fn connections_beyond_the_limit_wait_until_one_ends() {

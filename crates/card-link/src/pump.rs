@@ -14,20 +14,20 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Status, Streaming};
 
-use crate::IN_FLIGHT;
-use crate::drafter::Lane;
+use crate::lane::GrantedLane;
+use crate::limits::IN_FLIGHT;
 
 /// A side that answers keep-alives but takes no message for so long is of no use.
 const STALLED: Duration = Duration::from_secs(30);
 
 /// On the drafter's machine: a lane here, a target behind the streams.
 pub(crate) async fn drafter_side<O: Send + 'static>(
-    lane: Lane,
+    lane: GrantedLane,
     mut incoming: Streaming<ToDrafter>,
     outgoing: mpsc::Sender<O>,
     wrap: impl Fn(FromDrafter) -> O + Clone + Send + 'static,
 ) -> Result<(), Status> {
-    let Lane {
+    let GrantedLane {
         end: TargetEnd { to, mut from },
         mut intake,
         grant,
@@ -144,23 +144,23 @@ pub(crate) async fn target_side<O: Send + 'static>(
 /// Takes what comes until that ends, or nothing goes out any more.
 async fn until(
     take: impl Future<Output = Result<(), Status>>,
-    ended: oneshot::Receiver<Over>,
+    ended: oneshot::Receiver<SendingEnd>,
 ) -> Result<(), Status> {
     tokio::select! {
         taken = take => taken,
         over = ended => match over {
-            Ok(Over::Stalled) => Err(Status::deadline_exceeded(format!(
+            Ok(SendingEnd::Stalled) => Err(Status::deadline_exceeded(format!(
                 "the other side has taken nothing for {} s",
                 STALLED.as_secs()
             ))),
-            Ok(Over::Ended) | Err(_) => Ok(()),
+            Ok(SendingEnd::Ended) | Err(_) => Ok(()),
         },
     }
 }
 
 /// Why nothing goes out any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
+enum SendingEnd {
     /// There is nothing more, or nobody to take it.
     Ended,
     /// Nothing was taken for too long.
@@ -175,27 +175,27 @@ fn pass_on<O>(
     outgoing: &mpsc::Sender<O>,
     gone: &mut watch::Receiver<()>,
     most: Duration,
-) -> Over {
+) -> SendingEnd {
     while let Some(message) = next() {
         let message = match outgoing.try_send(message) {
             Ok(()) => continue,
-            Err(TrySendError::Closed(_)) => return Over::Ended,
+            Err(TrySendError::Closed(_)) => return SendingEnd::Ended,
             Err(TrySendError::Full(message)) => message,
         };
         let over = runtime.block_on(async {
             tokio::select! {
                 biased;
                 // Nothing is ever sent there: it ends with the link.
-                _ = gone.changed() => Some(Over::Ended),
-                sent = outgoing.send(message) => sent.err().map(|_| Over::Ended),
-                () = tokio::time::sleep(most) => Some(Over::Stalled),
+                _ = gone.changed() => Some(SendingEnd::Ended),
+                sent = outgoing.send(message) => sent.err().map(|_| SendingEnd::Ended),
+                () = tokio::time::sleep(most) => Some(SendingEnd::Stalled),
             }
         });
         if let Some(over) = over {
             return over;
         }
     }
-    Over::Ended
+    SendingEnd::Ended
 }
 
 /// Says what was left out, ever more seldom.
@@ -235,7 +235,7 @@ mod tests {
             Some(count)
         };
         let over = pass_on(runtime.handle(), next, &out, &mut gone, short);
-        assert_eq!(over, Over::Stalled);
+        assert_eq!(over, SendingEnd::Stalled);
         // What fitted was sent, in order.
         assert_eq!(taken.try_recv(), Ok(1));
         assert_eq!(taken.try_recv(), Ok(2));
@@ -254,13 +254,13 @@ mod tests {
         });
         drop(alive);
         let (over, out) = waiting.join().unwrap();
-        assert_eq!(over, Over::Ended);
+        assert_eq!(over, SendingEnd::Ended);
         let (_alive, mut gone) = watch::channel(());
         drop(taken);
         let over = pass_on(runtime.handle(), || Some(1), &out, &mut gone, long);
-        assert_eq!(over, Over::Ended);
+        assert_eq!(over, SendingEnd::Ended);
         let (out, _taken) = mpsc::channel(1);
         let over = pass_on(runtime.handle(), || None::<u8>, &out, &mut gone, long);
-        assert_eq!(over, Over::Ended);
+        assert_eq!(over, SendingEnd::Ended);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use card_core::backoff::Backoff;
 
-/// Connected for this long, earlier failures are forgotten.
+/// After a connection of this length, earlier failures are forgotten.
 const SOUND: Duration = Duration::from_secs(30);
 
 /// The pauses of a side that dials.

@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::LinkError;
+use crate::error::LinkError;
 
 /// Why a text is no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,10 @@ pub enum SecretError {
     Characters,
 }
 
-/// Something both sides know and nobody else. It is never empty, and never shown.
+/// A word that both sides know and nobody else.
+///
+/// Invariants: the text is not empty and has printable ASCII characters only; `digest` is its
+/// SHA-256; neither is ever shown.
 #[derive(Clone)]
 pub struct Secret {
     text: String,
@@ -85,23 +88,23 @@ fn read(file: &Path) -> Result<String, LinkError> {
 
 /// What a secret, or a certificate, lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum AllowedScopes {
     /// Any scope, and everybody's text.
     Everything,
-    /// These scopes.
-    Scopes(Vec<String>),
+    /// Requests of these scopes.
+    Only(Vec<String>),
 }
 
-impl Pass {
+impl AllowedScopes {
     /// Whether a drafter of this scope may come in; `None` asks for everybody's text.
     pub(crate) fn admits(&self, scope: Option<&str>) -> Result<(), String> {
         match (self, scope) {
-            (Pass::Everything, _) => Ok(()),
-            (Pass::Scopes(own), Some(scope)) if own.iter().any(|o| o == scope) => Ok(()),
-            (Pass::Scopes(_), Some(scope)) => Err(format!(
+            (AllowedScopes::Everything, _) => Ok(()),
+            (AllowedScopes::Only(own), Some(scope)) if own.iter().any(|o| o == scope) => Ok(()),
+            (AllowedScopes::Only(_), Some(scope)) => Err(format!(
                 "what was given does not belong to scope {scope:?}; give the scope that it belongs to with --scope"
             )),
-            (Pass::Scopes(_), None) => Err(
+            (AllowedScopes::Only(_), None) => Err(
                 "without a scope a drafter gets everybody's text, which takes the secret of *; give one with --scope".into(),
             ),
         }
@@ -111,12 +114,12 @@ impl Pass {
 /// The secrets a target knows, and what each lets in.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
-    /// Of a scope, or `None` for everything.
+    /// Each secret with its scope; `None` lets in everything.
     known: Vec<(Option<String>, Secret)>,
 }
 
 impl Secrets {
-    /// From lines of a scope and its secret; `*` stands for everything. Empty lines and those
+    /// Secrets from lines of a scope and its secret; `*` stands for everything. Empty lines and those
     /// that begin with `#` do not count.
     ///
     /// # Errors
@@ -149,13 +152,13 @@ impl Secrets {
             }
             secrets.known.push((scope, secret));
         }
-        match secrets.is_empty() {
-            true => Err("there is no secret; a line has a scope, a blank and its secret".into()),
-            false => Ok(secrets),
+        if secrets.is_empty() {
+            return Err("there is no secret; a line has a scope, a blank and its secret".into());
         }
+        Ok(secrets)
     }
 
-    /// From a file.
+    /// Secrets from a file of such lines.
     ///
     /// # Errors
     /// If it cannot be read, or a line of it cannot be.
@@ -165,7 +168,7 @@ impl Secrets {
             .map_err(|why| LinkError::Settings(format!("{}: {why}", file.display())))
     }
 
-    /// With one more, that lets in everything.
+    /// These secrets, and one more that lets in everything.
     pub fn with_everything(mut self, secret: Secret) -> Secrets {
         self.known.push((None, secret));
         self
@@ -178,7 +181,7 @@ impl Secrets {
 
     /// What this lets in; `None` if it is nobody's secret. All are looked at, so that the time
     /// does not tell which one is close.
-    pub(crate) fn pass(&self, given: &[u8]) -> Option<Pass> {
+    pub(crate) fn pass(&self, given: &[u8]) -> Option<AllowedScopes> {
         let given = digest(given);
         let mut scopes = Vec::new();
         let mut everything = false;
@@ -191,9 +194,9 @@ impl Secrets {
             }
         }
         match (everything, scopes.is_empty()) {
-            (true, _) => Some(Pass::Everything),
+            (true, _) => Some(AllowedScopes::Everything),
             (false, true) => None,
-            (false, false) => Some(Pass::Scopes(scopes)),
+            (false, false) => Some(AllowedScopes::Only(scopes)),
         }
     }
 }
@@ -232,18 +235,18 @@ mod tests {
     fn a_secret_lets_in_what_it_belongs_to() {
         let text = "# devices\nlaptop abc\n\nphone  def\n* ghi\nlaptop new\n";
         let secrets = Secrets::parse(text).unwrap();
-        let laptop = Pass::Scopes(vec!["laptop".into()]);
+        let laptop = AllowedScopes::Only(vec!["laptop".into()]);
         assert_eq!(secrets.pass(b"abc").as_ref(), Some(&laptop));
         assert_eq!(secrets.pass(b"new").as_ref(), Some(&laptop));
-        assert_eq!(secrets.pass(b"ghi"), Some(Pass::Everything));
+        assert_eq!(secrets.pass(b"ghi"), Some(AllowedScopes::Everything));
         for stranger in ["", "ab", "abcd", "ABC", "laptop", "*"] {
             assert_eq!(secrets.pass(stranger.as_bytes()), None, "{stranger:?}");
         }
         assert!(laptop.admits(Some("laptop")).is_ok());
         assert!(laptop.admits(Some("phone")).is_err());
         assert!(laptop.admits(None).is_err());
-        assert!(Pass::Everything.admits(None).is_ok());
-        assert!(Pass::Everything.admits(Some("phone")).is_ok());
+        assert!(AllowedScopes::Everything.admits(None).is_ok());
+        assert!(AllowedScopes::Everything.admits(Some("phone")).is_ok());
     }
 
     #[test]

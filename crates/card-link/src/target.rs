@@ -1,11 +1,10 @@
 //! The target's machine: it dials drafters, or listens for those that come.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use card_core::drafter::DraftPlan;
+use card_core::protocol::DraftPlan;
 use card_engine::{Dial, DraftEnd, TargetEnd, ends};
 use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter};
 use card_wire::{MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, Vocabulary};
@@ -16,22 +15,26 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::channel::{connect, warn_if_shown};
-use crate::listen::{listen, peer, server};
+use crate::connection::peer;
+use crate::error::{LinkError, shown};
+use crate::limits::{IN_FLIGHT, PATIENCE, READY};
+use crate::listen::{listen, server};
+use crate::pump;
 use crate::rpc::drafter_client::DrafterClient;
-use crate::rpc::target_server::{Target, TargetServer};
+use crate::rpc::target_server::{Target as TargetService, TargetServer};
+use crate::scopes::Scopes;
 use crate::security::{ClientSecurity, ServerSecurity};
-use crate::{IN_FLIGHT, LinkError, PATIENCE, READY, pump, shown};
 
 /// What a target asks of its drafters.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// Of its model.
+    /// The vocabulary of the target model.
     pub vocabulary: Vocabulary,
-    /// How to draft.
+    /// How the target wants to be drafted for.
     pub plan: DraftPlan,
-    /// Tokens of context.
+    /// The longest context of a sequence, in tokens.
     pub context: u32,
-    /// Sequences at a time.
+    /// The number of sequences at a time.
     pub sequences: u32,
 }
 
@@ -88,64 +91,21 @@ fn expect_hello(message: Option<FromDrafter>) -> Result<proto::Hello, String> {
     }
 }
 
-/// Drafters of one scope at a time. One whose connection was lost may still be counted.
-const PER_SCOPE: usize = 8;
-
-/// Drafters that came, by scope.
-#[derive(Clone, Debug, Default)]
-struct Scopes(Arc<Mutex<HashMap<Option<String>, usize>>>);
-
-/// One of them; it leaves when this is dropped.
-#[derive(Debug)]
-struct Place {
-    scopes: Scopes,
-    scope: Option<String>,
-}
-
-impl Scopes {
-    fn enter(&self, scope: Option<String>) -> Result<Place, String> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(scope.clone()).or_default();
-        if *count >= PER_SCOPE {
-            return Err(format!(
-                "{PER_SCOPE} drafters of this scope are here already"
-            ));
-        }
-        *count += 1;
-        drop(counts);
-        Ok(Place {
-            scopes: self.clone(),
-            scope,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.scopes.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.scope) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.scope);
-            }
-        }
-    }
-}
-
 /// Hears of a drafter that came, and its scope.
 type Came = Arc<dyn Fn(TargetEnd, Option<String>) -> Result<(), String> + Send + Sync>;
 
-struct Service {
+/// Answers the drafters that dial this machine.
+struct ListeningTarget {
     terms: Terms,
     came: Came,
     security: ServerSecurity,
     scopes: Scopes,
-    /// Its other end is dropped when links shall end.
+    /// Its sender is dropped when all links shall end.
     serving: watch::Receiver<()>,
 }
 
 #[tonic::async_trait]
-impl Target for Service {
+impl TargetService for ListeningTarget {
     type AttachStream = Pin<Box<dyn Stream<Item = Result<ToDrafter, Status>> + Send>>;
 
     async fn attach(
@@ -168,8 +128,8 @@ impl Target for Service {
         let admitted = pass.admits(scope.as_deref());
         let admitted = admitted.map_err(Status::permission_denied);
         admitted.inspect_err(refused)?;
-        let place = self.scopes.enter(scope.clone());
-        let place = place.map_err(Status::resource_exhausted)?;
+        let member = self.scopes.enter(scope.clone());
+        let member = member.map_err(Status::resource_exhausted)?;
         let (near, far) = ends(std::time::Duration::ZERO);
         // An engine that is busy takes its time.
         let (came, of) = (self.came.clone(), scope.clone());
@@ -188,7 +148,7 @@ impl Target for Service {
             };
             let why = ended.err().map(|status| shown(&status));
             tracing::info!(?from, ?scope, why, "a drafter has left");
-            drop((place, working));
+            drop((member, working));
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -211,7 +171,7 @@ pub async fn serve_targets(
     ready(address);
     // Dropped with this future, which ends the links.
     let (_serving, watched) = watch::channel(());
-    let service = TargetServer::new(Service {
+    let service = TargetServer::new(ListeningTarget {
         terms,
         came: Arc::new(came),
         security,
@@ -225,23 +185,4 @@ pub async fn serve_targets(
         .add_service(service)
         .serve_with_incoming(incoming)
         .await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scope_has_a_bounded_number_of_drafters_and_forgets_those_that_left() {
-        let scopes = Scopes::default();
-        for scope in [None, Some("laptop".to_owned())] {
-            let mut here: Vec<Place> = (0..PER_SCOPE)
-                .map(|_| scopes.enter(scope.clone()).unwrap())
-                .collect();
-            assert!(scopes.enter(scope.clone()).is_err());
-            here.pop();
-            assert!(scopes.enter(scope.clone()).is_ok());
-        }
-        assert!(scopes.0.lock().unwrap().is_empty());
-    }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::forward::{Limits, Model};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::{Bias, LogitBias, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::Token;
@@ -55,7 +56,7 @@ fn options() -> Options {
         mode: Mode::Card,
         lanes: Lanes::Disjoint,
         drafter_pause: Duration::from_millis(50),
-        free_sources: false,
+        lookup: false,
         ..Options::default()
     }
 }
@@ -110,12 +111,12 @@ fn drafter(
     }
 }
 
-struct Written {
+struct WrittenText {
     text: Vec<Token>,
     drafted: usize,
 }
 
-fn generate(engine: &Engine, tokens: u32, scope: Option<&str>) -> Written {
+fn generate(engine: &Engine, tokens: u32, scope: Option<&str>) -> WrittenText {
     let stream = engine
         .generate(Generate {
             prompt: vec![1, 2, 3],
@@ -124,7 +125,7 @@ fn generate(engine: &Engine, tokens: u32, scope: Option<&str>) -> Written {
             ..Generate::default()
         })
         .unwrap();
-    let mut written = Written {
+    let mut written = WrittenText {
         text: Vec::new(),
         drafted: 0,
     };

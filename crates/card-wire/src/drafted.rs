@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use card_core::drafter::{Drafted, Expansion};
+use card_core::protocol::{Drafted, Expansion};
 use card_core::types::{Prob, Rows, SequenceId, Source, Token};
 
 use crate::proto::{self, from_drafter};
-use crate::{Refusal, Vocabulary};
+use crate::refusal::Refusal;
+use crate::vocabulary::Vocabulary;
 
 /// Most expansions of one forward.
 pub const MOST_EXPANSIONS: usize = 1024;
@@ -17,8 +18,8 @@ pub const MOST_PATH: usize = 256;
 /// Longest time of a forward that is believed.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// A sign of life of a drafter that has nothing to draft: of a sequence that it has no room
-/// for, say. Its time is none, so nothing is learned from it.
+/// A sign of life of a drafter that has nothing to draft, for example since it has no room for
+/// a sequence. Its elapsed time is zero, so no cost is learned from it.
 pub fn nothing_drafted() -> proto::FromDrafter {
     let nothing = proto::Drafted {
         rows: 1,
@@ -86,7 +87,7 @@ fn checked(drafted: proto::Drafted, vocabulary: Vocabulary) -> Result<Drafted, S
     let expansions = drafted.expansions.into_iter();
     let expansions = expansions.map(|e| expansion(e, vocabulary));
     Ok(Drafted {
-        // Who it is, is not for the other side to say.
+        // The other side does not choose the source under which its drafts are counted.
         source: Source::Draft,
         expansions: expansions.collect::<Result<_, String>>()?,
         rows,

@@ -1,29 +1,13 @@
 //! What the two sides say first, and whether they can work together.
 
-use card_core::drafter::DraftPlan;
-use card_core::policy::Lanes;
+use card_core::protocol::{DraftPlan, Lanes};
 
+use crate::limits::{MOST_SEQUENCES, PROTOCOL};
 use crate::proto::{self, to_drafter};
-use crate::{MOST_SEQUENCES, PROTOCOL};
+use crate::vocabulary::Vocabulary;
 
 /// Longest name of a drafter.
 pub const MOST_SCOPE: usize = 128;
-
-/// The vocabulary that both sides share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vocabulary {
-    /// Of all its tokens; equal on both sides.
-    pub fingerprint: u64,
-    /// Number of tokens: ids are below it.
-    pub tokens: u32,
-}
-
-impl Vocabulary {
-    /// The first of these tokens that is not in it.
-    pub(crate) fn foreign(self, tokens: &[u32]) -> Option<u32> {
-        tokens.iter().copied().find(|&t| t >= self.tokens)
-    }
-}
 
 /// What this side says of itself.
 pub fn hello(vocabulary: Vocabulary, scope: &str) -> proto::Hello {
@@ -107,7 +91,7 @@ pub fn plan(welcome: &proto::Welcome, sequences: u32) -> DraftPlan {
         branch: welcome.branch.clamp(1, 32) as usize,
         max_depth: welcome.max_depth.clamp(1, 256),
         cache_bytes: welcome.cache_bytes.clamp(1 << 10, 64 << 20) as usize,
-        parked: sequences.clamp(1, MOST_SEQUENCES) as usize,
+        prefix_slots: sequences.clamp(1, MOST_SEQUENCES) as usize,
         lanes: Lanes::Disjoint,
     }
 }
@@ -176,7 +160,7 @@ mod tests {
             assert!((1..=32).contains(&plan.branch));
             assert!((1..=256).contains(&plan.max_depth));
             assert!((1 << 10..=64 << 20).contains(&plan.cache_bytes));
-            assert!((1..=64).contains(&plan.parked));
+            assert!((1..=64).contains(&plan.prefix_slots));
             assert!(plan.chain.is_none_or(|c| c <= 64));
         }
     }

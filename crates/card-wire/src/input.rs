@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-use card_core::drafter::{DraftInput, Share};
+use card_core::protocol::{DraftInput, DraftShare};
 use card_core::types::{SequenceId, Tenant};
 
+use crate::limits::MOST_SEQUENCES;
 use crate::proto::{self, to_drafter};
+use crate::refusal::Refusal;
 use crate::sampling::{sampling_in, sampling_out};
-use crate::{MOST_SEQUENCES, Refusal, Vocabulary};
+use crate::vocabulary::Vocabulary;
 
 /// Drafters that share one tree.
 const MOST_SHARES: u32 = 4096;
 
-/// What a drafter is told of a tenant: that two sequences are of the same one, and not which.
+/// A number that stands for a tenant: a drafter learns which sequences are of the same tenant,
+/// and not which tenant that is.
 fn pseudonym(tenant: Tenant) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     if tenant == Tenant::SHARED {
@@ -60,8 +63,10 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
     proto::ToDrafter { what: Some(what) }
 }
 
-/// What a drafter takes of one target. It knows what is open, so that a target gets what it
-/// was granted and no more.
+/// Checks the messages of one target against what it was granted.
+///
+/// Invariants: `open` has at most `sequences` entries, and the length of each is between 1 and
+/// `context`.
 #[derive(Clone, Debug)]
 pub struct Intake {
     vocabulary: Vocabulary,
@@ -69,12 +74,12 @@ pub struct Intake {
     context: u32,
     /// Most sequences at a time.
     sequences: usize,
-    /// Tokens of each open sequence.
+    /// The length in tokens of each open sequence, by its id.
     open: BTreeMap<u64, usize>,
 }
 
 impl Intake {
-    /// For a target that was granted so many sequences of that length.
+    /// An intake for a target that was granted so many sequences of that length.
     pub fn new(vocabulary: Vocabulary, context: u32, sequences: u32) -> Self {
         Intake {
             vocabulary,
@@ -174,5 +179,5 @@ fn shared(share: proto::Share) -> Result<DraftInput, String> {
     if index >= of || of > MOST_SHARES {
         return Err(format!("part {index} of {of}"));
     }
-    Ok(DraftInput::Share(Share { index, of }))
+    Ok(DraftInput::Share(DraftShare { index, of }))
 }

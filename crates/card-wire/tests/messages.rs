@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use card_core::drafter::{DraftInput, Drafted, Expansion, Share};
+use card_core::protocol::{DraftInput, DraftShare, Drafted, Expansion};
 use card_core::sampler::{Bias, LogitBias, Sampling, SamplingParams};
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant};
 use card_wire::proto::{self, from_drafter, to_drafter, token_bias};
@@ -225,7 +225,7 @@ fn messages_arrive_as_they_were() {
             from: 3,
             tokens: vec![9],
         },
-        DraftInput::Share(Share { index: 1, of: 2 }),
+        DraftInput::Share(DraftShare { index: 1, of: 2 }),
         DraftInput::Close {
             sequence: SequenceId(7),
         },

@@ -1,25 +1,22 @@
-//! What a schedule could reach that does not know which proposals are right.
+//! The blind bound: what a schedule could reach that does not know which proposals are right.
 //!
 //! It knows how sure the sources are at every place of the text, ahead too, and how often
-//! proposals like that are right; only what comes of each is left to chance. Where text at
-//! hand and the draft model agree it knows once the draft model read the text at hand, all of
-//! it in one forward.
-//! It takes the tree that is best in the long run. So on average no policy of the same
+//! proposals like that are right; only what comes of each is left to chance. Where the
+//! model-free sources and the draft model agree, the schedule knows that once the draft model
+//! read their chain, all of it in one forward. It takes the tree that is best in the long run. So on average no policy of the same
 //! sources is faster, and what a run lacks of it is the policy's to improve. The rest, up
 //! to the bound of [perfect information](super), nobody can have.
 
-use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 
-use card_core::policy::Lanes;
+use card_core::protocol::Lanes;
 
-use super::{Costs, Hand, MOST, Record, drafting_or_not, over_lanes};
+use super::branches::{Branch, BranchTree, LEAST};
+use super::costs::{Costs, MOST, drafting_or_not, over_lanes};
+use super::record::Record;
 
 /// Draft nodes a tree may look past; what others would add is next to nothing.
 const EXPANSIONS: usize = 48;
-/// Neither are nodes of less reach looked past or verified.
-const LEAST: f64 = 0.01;
-
 /// What the best schedule without foresight takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Blind {
@@ -41,7 +38,7 @@ pub fn blind(record: &Record, costs: &Costs) -> Blind {
             lived_ms: Some(best.lived),
         };
     }
-    let expected_ms = drafting_or_not(record, costs, |drafts| {
+    let expected_ms = drafting_or_not(record.prompt, costs, |drafts| {
         over_lanes(costs.lanes, |target, draft| {
             schedule(record, costs, target, drafts.then_some(draft)).expected
         })
@@ -52,17 +49,17 @@ pub fn blind(record: &Record, costs: &Costs) -> Blind {
     }
 }
 
-/// Time for a text from some place on.
+/// Milliseconds for a text from some place on.
 #[derive(Clone, Copy, Default)]
 struct Time {
-    /// Before anything is known to be right.
+    /// Expected before anything is known to be right.
     expected: f64,
-    /// In the event.
+    /// With what turns out right on this very text.
     lived: f64,
 }
 
 impl Time {
-    /// So much later.
+    /// The time with so many milliseconds added.
     fn after(self, ms: f64) -> Time {
         Time {
             expected: self.expected + ms,
@@ -72,142 +69,11 @@ impl Time {
 
     /// The one of which less is expected; the first, if they are alike.
     fn or(self, other: Time) -> Time {
-        match other.expected < self.expected {
-            true => other,
-            false => self,
+        if other.expected < self.expected {
+            other
+        } else {
+            self
         }
-    }
-}
-
-/// A place in the tree.
-#[derive(Clone, Copy, PartialEq)]
-struct Node {
-    /// The probability to get there.
-    reach: f64,
-    /// The tokens that takes.
-    depth: usize,
-    /// Whether the text goes through it, which no choice is made by.
-    right: bool,
-}
-
-/// A node by what looking past it would bring at the most.
-#[derive(Clone, Copy, PartialEq)]
-struct Promise {
-    reach: f64,
-    node: Node,
-}
-
-impl Eq for Promise {}
-
-impl Ord for Promise {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_reach = self.reach.total_cmp(&other.reach);
-        by_reach.then(other.node.depth.cmp(&self.node.depth))
-    }
-}
-
-impl PartialOrd for Promise {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// The tree that may be verified at a place of the text.
-struct Tree<'a> {
-    record: &'a Record,
-    place: usize,
-    /// Tokens it may be deep.
-    left: usize,
-    /// Its nodes, best first.
-    nodes: Vec<Node>,
-    /// Where the draft model may look on.
-    promises: BinaryHeap<Promise>,
-}
-
-impl<'a> Tree<'a> {
-    /// With what text at hand proposes, of which the draft model read the first `asked`
-    /// tokens.
-    fn new(record: &'a Record, place: usize, left: usize, asked: usize) -> Self {
-        let mut tree = Tree {
-            record,
-            place,
-            left,
-            nodes: Vec::new(),
-            promises: BinaryHeap::new(),
-        };
-        let mut node = Node {
-            reach: 1.0,
-            depth: 0,
-            right: true,
-        };
-        let free = record.free.get(place).map_or(0, |&n| n as usize);
-        for hand in tree.hand().iter().take(left) {
-            let known = node.depth < asked;
-            if known {
-                tree.branch(node, &hand.beside, hand.beside_right);
-            }
-            node.right = node.depth < free;
-            node.reach *= if known { hand.chance } else { hand.alone };
-            node.depth += 1;
-            tree.add(node);
-        }
-        // Past its end the draft model goes on by itself.
-        match asked.cmp(&node.depth) {
-            Ordering::Less => {}
-            Ordering::Equal => tree.promise(node),
-            Ordering::Greater => tree.draft_past(node),
-        }
-        tree
-    }
-
-    fn hand(&self) -> &'a [Hand] {
-        self.record.hand.get(self.place).map_or(&[], Vec::as_slice)
-    }
-
-    /// Chances of what the draft model proposes past `node`.
-    fn drafts(&self, node: Node) -> &'a [f64] {
-        let drafts = self.record.chances.get(self.place + node.depth);
-        drafts.map_or(&[], Vec::as_slice)
-    }
-
-    fn add(&mut self, node: Node) {
-        let at = self.nodes.partition_point(|n| n.reach >= node.reach);
-        self.nodes.insert(at, node);
-    }
-
-    /// Candidates of these chances past `parent`; which of them the text goes on with.
-    fn branch(&mut self, parent: Node, chances: &[f64], right: Option<usize>) {
-        for (i, chance) in chances.iter().enumerate() {
-            let child = Node {
-                reach: parent.reach * chance,
-                depth: parent.depth + 1,
-                right: parent.right && right == Some(i),
-            };
-            self.add(child);
-            self.promise(child);
-        }
-    }
-
-    fn promise(&mut self, node: Node) {
-        let best = self.drafts(node).iter().copied().fold(0.0, f64::max);
-        let reach = node.reach * best;
-        if node.depth < self.left && reach >= LEAST {
-            self.promises.push(Promise { reach, node });
-        }
-    }
-
-    /// Has the draft model look past one node more: how deep that is, `None` if there is
-    /// nothing to be had.
-    fn draft(&mut self) -> Option<usize> {
-        let parent = self.promises.pop()?.node;
-        self.draft_past(parent);
-        Some(parent.depth)
-    }
-
-    fn draft_past(&mut self, parent: Node) {
-        let place = self.place + parent.depth;
-        let right = self.record.drafted.get(place).copied().flatten();
-        self.branch(parent, self.drafts(parent), right);
     }
 }
 
@@ -223,7 +89,7 @@ fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f6
         // The last token of a round is the target's own.
         let left = length - i - 1;
         let after = &least[i + 1..];
-        let alone = Tree::new(record, i, left, 0);
+        let alone = BranchTree::new(record, i, left, 0);
         let best = verified(&alone.nodes, &verify, after);
         let drafts = |draft_weight| with_drafts(record, costs, i, draft_weight, &verify, after);
         least[i] = draft_weight.map(drafts).map_or(best, |d| best.or(d));
@@ -241,8 +107,11 @@ fn with_drafts(
     after: &[Time],
 ) -> Time {
     let left = record.drafted.len() - i - 1;
-    let hand = record.hand.get(i).map_or(0, |h| h.len().min(left));
-    // One forward reads text at hand, whose last token it looks past too.
+    let lookup = record
+        .lookup
+        .get(i)
+        .map_or(0, |chain| chain.len().min(left));
+    // One forward reads the chain of the model-free sources, and looks past its last token too.
     let read = |asked: usize| match asked {
         0 => 0.0,
         asked => costs.drafting(1, asked),
@@ -251,8 +120,8 @@ fn with_drafts(
         expected: f64::INFINITY,
         lived: f64::INFINITY,
     };
-    for asked in (0..=hand).chain((hand > 0).then_some(hand + 1)) {
-        let mut tree = Tree::new(record, i, left, asked);
+    for asked in (0..=lookup).chain((lookup > 0).then_some(lookup + 1)) {
+        let mut tree = BranchTree::new(record, i, left, asked);
         let mut depths = BTreeSet::new();
         for expanded in 0..=EXPANSIONS {
             if expanded > 0 {
@@ -269,7 +138,7 @@ fn with_drafts(
 
 /// Time for the rest if the best number of these nodes, best first, is verified, or none;
 /// `after` is what is left after one token, two, ….
-fn verified(nodes: &[Node], verify: &[f64], after: &[Time]) -> Time {
+fn verified(nodes: &[Branch], verify: &[f64], after: &[Time]) -> Time {
     // A node of the tree moves its reach one token on.
     let mut rest = after[0];
     let mut best = rest.after(verify[0]);
@@ -289,10 +158,11 @@ fn verified(nodes: &[Node], verify: &[f64], after: &[Time]) -> Time {
 #[cfg(test)]
 mod tests {
     use card_core::cost::CostCurve;
-    use card_core::policy::Lanes;
+    use card_core::protocol::Lanes;
 
     use super::*;
     use crate::bound::least_ms;
+    use crate::bound::record::LookupToken;
 
     fn costs(lanes: Lanes, points: &[(u32, f64)], draft: f64) -> Costs {
         Costs::new(
@@ -348,9 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn text_at_hand_is_a_chance_that_costs_no_draft() {
+    fn a_chain_of_lookup_is_a_chance_that_costs_no_draft() {
         let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
-        let hand = |chance: f64, beside: &[f64]| Hand {
+        let token = |chance: f64, beside: &[f64]| LookupToken {
             alone: chance,
             chance,
             beside: beside.to_vec(),
@@ -358,24 +228,24 @@ mod tests {
         };
         let mut r = record(vec![vec![]; 2], &[false; 2]);
         // Nothing is paid for it, and with 0.6 there is a second forward less.
-        r.hand = vec![vec![hand(0.6, &[])], vec![]];
+        r.lookup = vec![vec![token(0.6, &[])], vec![]];
         assert!((expected_ms(&r, &flat) - 14.0).abs() < 1e-9);
         // A draft beside it for 1 saves 0.3 of the second forward, or it is not made.
-        r.hand = vec![vec![hand(0.6, &[0.3])], vec![]];
+        r.lookup = vec![vec![token(0.6, &[0.3])], vec![]];
         assert!((expected_ms(&r, &flat) - 12.0).abs() < 1e-9);
-        r.hand = vec![vec![hand(0.6, &[0.05])], vec![]];
+        r.lookup = vec![vec![token(0.6, &[0.05])], vec![]];
         assert!((expected_ms(&r, &flat) - 14.0).abs() < 1e-9);
     }
 
     #[test]
-    fn the_draft_model_goes_on_where_text_at_hand_ends() {
+    fn the_draft_model_goes_on_where_lookup_ends() {
         let flat = costs(Lanes::Shared, &[(1, 10.0), (65, 10.0)], 1.0);
         let mut r = record(vec![vec![], vec![0.9], vec![]], &[false; 3]);
-        r.hand = vec![
-            vec![Hand {
+        r.lookup = vec![
+            vec![LookupToken {
                 alone: 1.0,
                 chance: 1.0,
-                ..Hand::default()
+                ..LookupToken::default()
             }],
             vec![],
             vec![],
@@ -388,16 +258,16 @@ mod tests {
     fn whether_the_sources_agree_is_known_for_a_draft_forward() {
         let flat = costs(Lanes::Shared, &[(1, 10.0), (2, 16.0), (3, 22.0)], 1.0);
         let mut r = record(vec![vec![]; 3], &[false; 3]);
-        let hand = |chance| Hand {
+        let token = |chance| LookupToken {
             alone: 0.5,
             chance,
-            ..Hand::default()
+            ..LookupToken::default()
         };
         // By itself a doubtful token is not worth its row.
-        r.hand = vec![vec![hand(0.5), hand(0.5)], vec![], vec![]];
+        r.lookup = vec![vec![token(0.5), token(0.5)], vec![], vec![]];
         assert!((expected_ms(&r, &flat) - 30.0).abs() < 1e-9);
         // Two that the draft model agrees with are: its forward takes 1.25.
-        r.hand = vec![vec![hand(1.0), hand(1.0)], vec![], vec![]];
+        r.lookup = vec![vec![token(1.0), token(1.0)], vec![], vec![]];
         assert!((expected_ms(&r, &flat) - (22.0 + 1.25)).abs() < 1e-9);
     }
 
@@ -412,19 +282,19 @@ mod tests {
         assert!((lived(&r) - 11.0).abs() < 1e-9);
         r.drafted = vec![None, None];
         assert!((lived(&r) - 21.0).abs() < 1e-9);
-        // Text at hand that is right, and wrong, where the draft beside it is right.
-        let hand = |right| Hand {
+        // A lookup token that is right, and one that is wrong, where the draft beside it is right.
+        let token = |right| LookupToken {
             alone: 0.6,
             chance: 0.6,
             beside: vec![0.3],
             beside_right: right,
         };
         r = record(vec![vec![]; 2], &[false; 2]);
-        (r.hand, r.free) = (vec![vec![hand(None)], vec![]], vec![1, 0]);
+        (r.lookup, r.lookup_right) = (vec![vec![token(None)], vec![]], vec![1, 0]);
         assert!((lived(&r) - 11.0).abs() < 1e-9);
-        (r.hand, r.free) = (vec![vec![hand(Some(0))], vec![]], vec![0, 0]);
+        (r.lookup, r.lookup_right) = (vec![vec![token(Some(0))], vec![]], vec![0, 0]);
         assert!((lived(&r) - 11.0).abs() < 1e-9);
-        r.hand = vec![vec![hand(None)], vec![]];
+        r.lookup = vec![vec![token(None)], vec![]];
         assert!((lived(&r) - 21.0).abs() < 1e-9);
     }
 

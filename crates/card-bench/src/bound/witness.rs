@@ -1,63 +1,64 @@
 //! What the sources said along a text that is known, and what that is worth.
 
 use card_core::acceptance::Acceptance;
-use card_core::drafter::Place;
+use card_core::protocol::ForcedProposals;
 use card_core::sources::Chain;
 use card_core::types::{Source, Token};
 
-use super::{Hand, Record};
-use crate::contest::right;
+use super::record::{LookupToken, Record};
+use crate::lookup::correct_length;
 
 /// What the sources would have proposed along a text, its first token included.
 #[derive(Clone, Debug)]
 pub struct Witness<'a> {
-    /// Tokens of the prompt.
+    /// The length of the prompt in tokens.
     pub prompt: usize,
     /// The text.
     pub text: &'a [Token],
-    /// For each place, what the draft model proposes there: how well, and which tokens.
-    pub drafted: Vec<(Place, Vec<Token>)>,
-    /// For each place, what text at hand proposes from there on.
-    pub hand: Vec<(Source, Chain)>,
+    /// For each place, the draft model's proposals there: how probable, and which tokens.
+    pub drafted: Vec<(ForcedProposals, Vec<Token>)>,
+    /// For each place, the chain that the model-free sources propose from there on, and its
+    /// source.
+    pub lookup: Vec<(Source, Chain)>,
 }
 
-/// What the bound needs to know of these texts. What proposals are worth is counted over all
-/// of them.
+/// What the bounds need to know of these texts. How often proposals are right is counted over
+/// all of them.
 pub fn records(witnesses: &[Witness]) -> Vec<Record> {
-    let mut worth = Worth::default();
+    let mut rates = HitRates::default();
     for witness in witnesses {
-        worth.learn(witness);
+        rates.learn(witness);
     }
-    witnesses.iter().map(|w| worth.record(w)).collect()
+    witnesses.iter().map(|w| rates.record(w)).collect()
 }
 
 /// How often proposals were right.
 #[derive(Default)]
-struct Worth {
-    /// Each source's, whatever the others said.
+struct HitRates {
+    /// The rates of each source, whatever the others said.
     alone: Acceptance,
-    /// Where text at hand proposes something: the draft model's first choice is another
-    /// token, or the same.
+    /// The rates where a model-free source proposes something: index 0 where the draft model's
+    /// first choice is another token, index 1 where it is the same.
     beside: [Acceptance; 2],
 }
 
-/// A token of text at hand and what the draft model says of its place.
-struct Met<'a> {
+/// A token of a model-free source and what the draft model says of its place.
+struct JudgedToken<'a> {
     source: Source,
     /// How sure the source is of the token.
     prob: f32,
     token: Token,
-    place: &'a Place,
+    place: &'a ForcedProposals,
     drafts: &'a [Token],
 }
 
-impl Met<'_> {
+impl JudgedToken<'_> {
     fn agree(&self) -> usize {
         usize::from(self.drafts.first() == Some(&self.token))
     }
 
-    /// How sure the draft model is of its first choice, in place of a rank, which text at
-    /// hand does not have.
+    /// How sure the draft model is of its first choice, from 0 to 3. It stands where a draft has
+    /// its rank, which a token of a model-free source does not have.
     fn sureness(&self) -> u8 {
         let top = self.place.probabilities.first().copied().unwrap_or(0.0);
         [0.5, 0.8, 0.95].iter().filter(|&&p| top >= p).count() as u8
@@ -70,16 +71,16 @@ impl Met<'_> {
     }
 }
 
-/// Tokens of text at hand from place `i` on and what the draft model says of their places, up
-/// to the first wrong one: past that it was asked about another text.
-fn met<'a>(witness: &'a Witness, i: usize) -> impl Iterator<Item = Met<'a>> {
-    let (source, chain) = &witness.hand[i];
-    let known = right(chain, &witness.text[i..]) + 1;
+/// The tokens of the model-free sources from place `i` on and what the draft model says of their
+/// places, up to the first wrong one: past that the draft model was asked about another text.
+fn judged<'a>(witness: &'a Witness, i: usize) -> impl Iterator<Item = JudgedToken<'a>> {
+    let (source, chain) = &witness.lookup[i];
+    let known = correct_length(chain, &witness.text[i..]) + 1;
     let places = witness.drafted[i..].iter().take(known);
     chain
         .iter()
         .zip(places)
-        .map(|(&(token, prob), (place, drafts))| Met {
+        .map(|(&(token, prob), (place, drafts))| JudgedToken {
             source: *source,
             prob,
             token,
@@ -88,7 +89,7 @@ fn met<'a>(witness: &'a Witness, i: usize) -> impl Iterator<Item = Met<'a>> {
         })
 }
 
-impl Worth {
+impl HitRates {
     fn learn(&mut self, witness: &Witness) {
         for (place, _) in &witness.drafted {
             for (rank, &prob) in place.probabilities.iter().enumerate() {
@@ -97,12 +98,12 @@ impl Worth {
             }
         }
         for i in 0..witness.text.len() {
-            for (met, &written) in met(witness, i).zip(&witness.text[i..]) {
-                let (beside, hit) = (&mut self.beside[met.agree()], met.token == written);
-                beside.observe(met.source, met.prob, met.sureness(), hit);
-                self.alone.observe(met.source, met.prob, 0, hit);
-                for (rank, prob) in met.others() {
-                    let hit = met.place.rank == Some(rank);
+            for (token, &written) in judged(witness, i).zip(&witness.text[i..]) {
+                let (beside, hit) = (&mut self.beside[token.agree()], token.token == written);
+                beside.observe(token.source, token.prob, token.sureness(), hit);
+                self.alone.observe(token.source, token.prob, 0, hit);
+                for (rank, prob) in token.others() {
+                    let hit = token.place.rank == Some(rank);
                     beside.observe(Source::Draft, prob, rank as u8, hit);
                 }
             }
@@ -113,45 +114,48 @@ impl Worth {
     fn record(&self, witness: &Witness) -> Record {
         let places = || witness.drafted.iter().skip(1).map(|d| &d.0);
         let starts = || 1..witness.text.len();
-        let chances = |place: &Place| {
+        let chances = |place: &ForcedProposals| {
             let proposals = place.probabilities.iter().enumerate();
             let chance = |(rank, &prob)| self.alone.expect(Source::Draft, prob, rank as u8).into();
             proposals.map(chance).collect()
         };
         Record {
             drafted: places().map(|p| p.rank).collect(),
-            free: starts()
-                .map(|i| right(&witness.hand[i].1, &witness.text[i..]) as u32)
+            lookup_right: starts()
+                .map(|i| correct_length(&witness.lookup[i].1, &witness.text[i..]) as u32)
                 .collect(),
             prompt: witness.prompt,
             chances: places().map(chances).collect(),
-            hand: starts().map(|i| self.hand(witness, i)).collect(),
+            lookup: starts().map(|i| self.lookup(witness, i)).collect(),
         }
     }
 
-    fn hand(&self, witness: &Witness, i: usize) -> Vec<Hand> {
-        let mut hands: Vec<Hand> = met(witness, i).map(|met| self.judge(&met)).collect();
-        let (source, chain) = &witness.hand[i];
-        let unmet = chain[hands.len()..].iter().map(|&(_, prob)| {
+    fn lookup(&self, witness: &Witness, i: usize) -> Vec<LookupToken> {
+        let mut tokens: Vec<LookupToken> =
+            judged(witness, i).map(|token| self.judge(&token)).collect();
+        let (source, chain) = &witness.lookup[i];
+        let unjudged = chain[tokens.len()..].iter().map(|&(_, prob)| {
             let alone = self.alone.expect(*source, prob, 0).into();
-            Hand {
+            LookupToken {
                 alone,
                 chance: alone,
-                ..Hand::default()
+                ..LookupToken::default()
             }
         });
-        hands.extend(unmet);
-        hands
+        tokens.extend(unjudged);
+        tokens
     }
 
-    fn judge(&self, met: &Met) -> Hand {
-        let beside = &self.beside[met.agree()];
+    fn judge(&self, token: &JudgedToken) -> LookupToken {
+        let beside = &self.beside[token.agree()];
         let other = |(rank, prob)| beside.expect(Source::Draft, prob, rank as u8).into();
-        Hand {
-            alone: self.alone.expect(met.source, met.prob, 0).into(),
-            chance: beside.expect(met.source, met.prob, met.sureness()).into(),
-            beside: met.others().map(other).collect(),
-            beside_right: met.others().position(|o| met.place.rank == Some(o.0)),
+        LookupToken {
+            alone: self.alone.expect(token.source, token.prob, 0).into(),
+            chance: beside
+                .expect(token.source, token.prob, token.sureness())
+                .into(),
+            beside: token.others().map(other).collect(),
+            beside_right: token.others().position(|o| token.place.rank == Some(o.0)),
         }
     }
 }
@@ -160,16 +164,16 @@ impl Worth {
 mod tests {
     use super::*;
 
-    fn place(top: Token, written: Token) -> (Place, Vec<Token>) {
-        let place = Place {
+    fn place(top: Token, written: Token) -> (ForcedProposals, Vec<Token>) {
+        let place = ForcedProposals {
             rank: (top == written).then_some(0),
             probabilities: vec![0.9],
         };
         (place, vec![top])
     }
 
-    /// Text at hand that says `said` from the first place on, and a draft model whose first
-    /// choices are `drafts`.
+    /// A model-free source that proposes `said` from the first place on, and a draft model whose
+    /// first choices are `drafts`.
     fn witness<'a>(text: &'a [Token], drafts: &[Token], said: &[Token]) -> Witness<'a> {
         let chain = |i: usize| said[i..].iter().map(|&t| (t, 0.7)).collect();
         Witness {
@@ -180,8 +184,8 @@ mod tests {
                 .zip(text)
                 .map(|(&d, &t)| place(d, t))
                 .collect(),
-            hand: (0..text.len())
-                .map(|i| (Source::Suffix, chain(i)))
+            lookup: (0..text.len())
+                .map(|i| (Source::PromptLookup, chain(i)))
                 .collect(),
         }
     }
@@ -194,12 +198,12 @@ mod tests {
         let all = vec![witness(&text, &text, &said); 5];
         let record = &records(&all)[0];
         assert_eq!(record.drafted.len(), 7);
-        assert_eq!(record.free, [3, 2, 1, 0, 2, 1, 0]);
-        let agreed = record.hand[0][0].chance;
-        let (refuted, drafted) = (record.hand[3][0].chance, record.hand[3][0].beside[0]);
+        assert_eq!(record.lookup_right, [3, 2, 1, 0, 2, 1, 0]);
+        let agreed = record.lookup[0][0].chance;
+        let (refuted, drafted) = (record.lookup[3][0].chance, record.lookup[3][0].beside[0]);
         assert!(agreed > 0.95 && refuted < 0.2, "{agreed} {refuted}");
         assert!(drafted > 0.9, "{drafted}");
-        assert!(record.hand[0][0].beside.is_empty(), "the same token");
+        assert!(record.lookup[0][0].beside.is_empty(), "the same token");
     }
 
     #[test]
@@ -207,7 +211,7 @@ mod tests {
         let text = [1, 2, 3, 4, 5];
         let said = [1, 2, 90, 91, 92];
         let record = &records(&[witness(&text, &text, &said)])[0];
-        let chain = &record.hand[0];
+        let chain = &record.lookup[0];
         assert_eq!(chain.len(), 4);
         // The third and fourth are judged by their source alone, as if nobody knew.
         assert!(chain[2].beside.is_empty() && chain[2].chance == chain[3].chance);

@@ -1,0 +1,70 @@
+//! The columns of a table, which Markdown and HTML share.
+
+use super::table::BenchRow;
+use crate::stats::Spread;
+
+/// The heads of a table's columns.
+pub(super) const HEADS: [&str; 15] = [
+    "",
+    "speed-up",
+    "whole answer",
+    "tokens/s",
+    "first token ms",
+    "gap p50/p95/p99 ms",
+    "τ",
+    "hit rate",
+    "accepted/verified",
+    "target idle",
+    "draft idle",
+    "cache KiB",
+    "of bound",
+    "of blind bound (as it came)",
+    "same text",
+];
+
+/// The cells of a row, one for each of [`HEADS`].
+pub(super) fn columns(r: &BenchRow) -> [String; 15] {
+    let per_cent = |x: f64| format!("{:.0} %", 100.0 * x);
+    let bounded = |share: Option<Spread>| share.map_or("–".into(), |b| per_cent(b.median));
+    let sources: Vec<String> = r
+        .by_source
+        .iter()
+        .map(|(s, n)| format!("{s} {n}"))
+        .collect();
+    let accepted = if sources.is_empty() {
+        format!("{}/{}", r.accepted, r.offered)
+    } else {
+        format!("{}/{} ({})", r.accepted, r.offered, sources.join(", "))
+    };
+    let same = match r.same_text {
+        None => "–".into(),
+        Some(n) if r.left_at.is_empty() => format!("{n} of {}", r.runs),
+        Some(n) => {
+            let widest = r.left_at.iter().copied().fold(0.0, f32::max);
+            format!("{n} of {}, left at margins up to {widest:.3}", r.runs)
+        }
+    };
+    [
+        r.name.clone(),
+        r.speed_up.to_string(),
+        r.answer_speed_up.to_string(),
+        r.tokens_per_second.to_string(),
+        format!(
+            "{:.0} ({:.0}–{:.0})",
+            r.first_ms.median, r.first_ms.least, r.first_ms.most
+        ),
+        r.gap_ms.map(|g| format!("{g:.0}")).join("/"),
+        format!("{:.2}", r.mean_accepted_length),
+        per_cent(r.hit_rate),
+        accepted,
+        per_cent(r.target_idle),
+        per_cent(r.draft_idle),
+        format!("{:.1}", r.cache_kib),
+        bounded(r.of_bound),
+        match r.of_lived {
+            Some(lived) => format!("{} ({})", bounded(r.of_blind), per_cent(lived.median)),
+            None => bounded(r.of_blind),
+        },
+        same,
+    ]
+}

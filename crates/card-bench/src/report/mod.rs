@@ -1,0 +1,12 @@
+//! What a contest found, as JSON, Markdown and one self-contained page.
+
+mod bounds;
+mod columns;
+mod html;
+mod markdown;
+mod summary;
+mod table;
+
+pub use bounds::BoundInputs;
+pub use summary::{LEAST_TOKENS, cells};
+pub use table::{BenchReport, BenchRow, Sweep, TableCell};

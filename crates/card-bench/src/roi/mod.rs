@@ -1,0 +1,14 @@
+//! From measurements to a page a manager can decide on: what was measured, what a million
+//! tokens cost before and after, where the break-even is, what may go wrong, what to do next.
+
+mod advice;
+mod evidence;
+mod page;
+mod prices;
+#[cfg(test)]
+mod tests;
+
+pub use advice::{Advice, advise, overall};
+pub use evidence::{RoiEvidence, from_bench, from_metrics};
+pub use page::{Language, markdown};
+pub use prices::Prices;

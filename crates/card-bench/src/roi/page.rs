@@ -1,0 +1,232 @@
+//! The page, in English or Japanese, as Markdown.
+
+use std::fmt::Write;
+
+use super::advice::{Advice, advise, overall};
+use super::evidence::RoiEvidence;
+use super::prices::Prices;
+
+/// Language of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Japanese.
+    Japanese,
+}
+
+impl Language {
+    fn pick(self, english: &'static str, japanese: &'static str) -> &'static str {
+        match self {
+            Language::English => english,
+            Language::Japanese => japanese,
+        }
+    }
+}
+
+/// What a million tokens cost, in the currency of the prices.
+#[derive(Clone, Copy)]
+struct MillionTokens {
+    /// The cost of a million tokens with plain decoding.
+    before: f64,
+    /// The cost of a million tokens with speculation.
+    after: f64,
+}
+
+/// The page, as Markdown.
+pub fn markdown(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
+    let (plain, fast) = (mean(evidence, |e| e.plain), mean(evidence, |e| e.fast));
+    let million = MillionTokens {
+        before: prices.per_million(plain, false),
+        after: prices.per_million(fast, true),
+    };
+    let mut page = String::new();
+    summary(&mut page, overall(evidence), million, prices, language);
+    measurements(&mut page, evidence, language);
+    cost(&mut page, million, prices, language);
+    risks(&mut page, language);
+    next_stage(&mut page, advise(evidence, prices), language);
+    page
+}
+
+fn summary(
+    page: &mut String,
+    speed: f64,
+    million: MillionTokens,
+    prices: &Prices,
+    language: Language,
+) {
+    let t = |english, japanese| language.pick(english, japanese);
+    let MillionTokens { before, after } = million;
+    let currency = &prices.currency;
+    let _ = writeln!(
+        page,
+        "# {}\n",
+        t("CARD: what the rollout pays", "CARD:導入効果レポート")
+    );
+    let _ = writeln!(
+        page,
+        "{} **{speed:.2}×**, {} **{before:.2} → {after:.2} {currency}**.\n",
+        t(
+            "Answers are written faster by a factor of",
+            "回答の生成速度は通常デコード比"
+        ),
+        t("a million tokens cost", "100万トークンあたりのコストは"),
+    );
+}
+
+fn measurements(page: &mut String, evidence: &[RoiEvidence], language: Language) {
+    let t = |english, japanese| language.pick(english, japanese);
+    let _ = writeln!(page, "## {}\n", t("What was measured", "測定結果"));
+    let _ = writeln!(
+        page,
+        "| {} | {} | {} | {} | {} | {} |\n|---|---|---|---|---|---|",
+        t("prompts", "対象"),
+        t("plain, tokens/s", "通常 (トークン/秒)"),
+        t("CARD, tokens/s", "CARD (トークン/秒)"),
+        t("speed-up (least–most)", "高速化率 (最小–最大)"),
+        t("same text as plain", "通常と同一の出力"),
+        t("cache, KiB", "キャッシュ (KiB)"),
+    );
+    for e in evidence {
+        measurement(page, e, language);
+    }
+}
+
+fn measurement(page: &mut String, e: &RoiEvidence, language: Language) {
+    let t = |english, japanese| language.pick(english, japanese);
+    let spread = match e.spread {
+        Some((m, l, h)) => format!("{m:.2} ({l:.2}–{h:.2})"),
+        None => format!("{:.2}", e.speed_up()),
+    };
+    let note = if e.estimate {
+        t(" (estimated from measured costs)", "(測定コストからの推定)")
+    } else {
+        ""
+    };
+    let exact = match e.exact {
+        (0, _) => t("not checked", "未確認").to_owned(),
+        (of, same) => format!("{same}/{of}"),
+    };
+    let cache = e.cache_kib.map_or("–".to_owned(), |k| format!("{k:.1}"));
+    let _ = writeln!(
+        page,
+        "| {}{note} | {:.1} | {:.1} | {spread} | {exact} | {cache} |",
+        e.label, e.plain, e.fast
+    );
+}
+
+fn cost(page: &mut String, million: MillionTokens, prices: &Prices, language: Language) {
+    let t = |english, japanese| language.pick(english, japanese);
+    let MillionTokens { before, after } = million;
+    let currency = &prices.currency;
+    let _ = writeln!(page, "\n## {}\n", t("Cost", "コスト"));
+    let _ = writeln!(
+        page,
+        "- {}: {:.2} {currency}{}",
+        t("price of the machine per hour", "サーバー単価(1時間)"),
+        prices.per_hour,
+        if prices.draft_per_hour > 0.0 {
+            format!(
+                ", {} {:.2} {currency}",
+                t("drafting adds", "ドラフト用の追加費用"),
+                prices.draft_per_hour
+            )
+        } else {
+            String::new()
+        }
+    );
+    let _ = writeln!(
+        page,
+        "- {}: {before:.2} → {after:.2} {currency} ({:+.0} %)",
+        t(
+            "a million tokens, before and after",
+            "100万トークン(導入前→導入後)"
+        ),
+        100.0 * (after / before - 1.0)
+    );
+    let _ = writeln!(
+        page,
+        "- {}: {:.2}×",
+        t("drafting pays from a speed-up of", "損益分岐となる高速化率"),
+        prices.break_even()
+    );
+    if let Some(tokens) = prices.tokens_per_month {
+        let _ = writeln!(
+            page,
+            "- {}: {:.2} {currency}",
+            t("saved in a month", "月間削減額"),
+            (before - after) * tokens / 1e6
+        );
+    }
+    let _ = writeln!(
+        page,
+        "- {}",
+        t(
+            "This holds for one answer at a time on a machine that is kept busy: an idle machine costs the same, and with many answers at a time the speed-up is smaller (`card sim --vary load`).",
+            "単一ストリームで稼働率の高いサーバーを前提とする。遊休時の費用は変わらず、同時リクエストが多いほど高速化率は下がる(`card sim --vary load`)。"
+        )
+    );
+}
+
+fn risks(page: &mut String, language: Language) {
+    let t = |english, japanese| language.pick(english, japanese);
+    let _ = writeln!(page, "\n## {}\n", t("Risks", "リスク"));
+    for risk in [
+        t(
+            "Near-ties: with `--exactness fast` a rounding difference may decide between two equally good tokens; `exact`, the default, rules that out or decides them again, whichever is cheaper here.",
+            "僅差のトークン:`--exactness fast` では丸め誤差で選択が変わることがある。既定の `exact` は、環境に応じてそれを排除するか再判定する。",
+        ),
+        t(
+            "Memory: the draft model and its KV cache come on top of the target's.",
+            "メモリ:ドラフトモデルとそのKVキャッシュの分が追加で必要。",
+        ),
+        t(
+            "A drafter that fails costs speed, never output; the metric is card_drafter_failures_total.",
+            "ドラフターの障害は速度にのみ影響し、出力は変わらない(card_drafter_failures_total で監視)。",
+        ),
+        t(
+            "Prompts that differ from those measured gain more or less.",
+            "測定と異なる種類のプロンプトでは効果が増減する。",
+        ),
+    ] {
+        let _ = writeln!(page, "- {risk}");
+    }
+}
+
+fn next_stage(page: &mut String, advice: Advice, language: Language) {
+    let t = |english, japanese| language.pick(english, japanese);
+    let _ = writeln!(
+        page,
+        "\n## {}\n",
+        t("Recommended next stage", "推奨する次の段階")
+    );
+    let _ = writeln!(
+        page,
+        "{}",
+        match advice {
+            Advice::Stop => t(
+                "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
+                "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、`--exactness fast` で僅差であれば想定内なので `exact` で継続し、`exact` での相違は不具合として報告する。"
+            ),
+            Advice::Plain => t(
+                "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",
+                "**通常デコードを継続**(`--mode plain`、または `--mode auto` に任せる)。この環境では投機的デコードは割に合わない。"
+            ),
+            Advice::Wait => t(
+                "**Stay at this stage** until at least 50 answers were speculated and some of them checked: `card serve --canary 5%`.",
+                "**現段階を維持。** 50件以上の投機的回答と一致確認が得られるまで `card serve --canary 5%` を続ける。"
+            ),
+            Advice::Widen => t(
+                "**Widen**: 5 % → 25 % → 50 % → 100 %, each for at least a day and 50 answers, and look at this page again before each.",
+                "**拡大**:5 % → 25 % → 50 % → 100 %。各段階を1日以上かつ50件以上続け、次に進む前に本レポートを再確認する。"
+            ),
+        }
+    );
+}
+
+/// Geometric mean of a value.
+fn mean(evidence: &[RoiEvidence], of: impl Fn(&RoiEvidence) -> f64) -> f64 {
+    let sum: f64 = evidence.iter().map(|e| of(e).ln()).sum();
+    (sum / evidence.len().max(1) as f64).exp()
+}
