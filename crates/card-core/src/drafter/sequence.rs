@@ -103,7 +103,7 @@ impl DraftSequence {
         let (depth, tip) = self.decoded_along(tokens);
         let whole = depth == tokens.len();
         // A root that is not decoded has nothing decoded below it either.
-        let change = self.rooted.then(|| match tip {
+        let change = self.rooted.then_some(match tip {
             // The deepest cell on the committed path joins the stem.
             Some(tip) => KvOp::Commit {
                 sequence,
