@@ -13,10 +13,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use card_core::engine::Shapes;
 use card_core::forward::{Forward, KvOp, Logits, Model};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
+use card_core::scheduler::Shapes;
 use card_core::types::{SequenceId, Token};
 use card_engine::selftest::HEADS;
 use card_engine::{Engine, Event, Generate, Options};
@@ -71,7 +72,7 @@ fn main() -> Result<(), Failure> {
                         mode,
                         lanes,
                         shapes: Shapes::FREE,
-                        parked: 0,
+                        prefix_slots: 0,
                         // Every decision's margin is wanted, should a text differ.
                         near_tie: f32::INFINITY,
                         target_cost: target_report.cost(),

@@ -16,9 +16,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
-use card_core::engine::Shapes;
 use card_core::forward::Model;
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_core::scheduler::Shapes;
 use card_engine::selftest::{Exactness, HEADS, Means};
 use card_engine::{Engine, Options, Stream};
 use card_llama::{Cores, Kernels, LlamaContext, LlamaModel, check_vocabularies};
@@ -157,7 +158,7 @@ impl Rig {
             mode,
             lanes: Lanes::Shared,
             shapes: self.shapes,
-            parked: if self.reuse { sequences as usize } else { 0 },
+            prefix_slots: if self.reuse { sequences as usize } else { 0 },
             near_tie,
             target_cost: self.target_cost.clone(),
             draft_costs: [self.draft_cost.clone(), self.draft_cost.clone()],
