@@ -1,17 +1,20 @@
-//! Runs engine and drafter on made-up models in virtual time.
+//! Runs scheduler and drafter on made-up models in virtual time.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
-use card_core::drafter::{DraftInput, Drafted, Drafter, DrafterConfig};
-use card_core::engine::{
-    Action, Engine, EngineConfig, Finish, Memory, Output, Request, Round, Shapes,
-};
-use card_core::forward::{Forward, KvOp, Limits, Model};
-use card_core::policy::{Lanes, Mode, Policy, PolicyConfig};
+use card_core::drafter::{Drafter, DrafterConfig};
+use card_core::driver::{Driver, NextStep, SharedLane};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::policy::{Mode, Policy, PolicyConfig};
+use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes, Outlook};
 use card_core::sampler::Sampling;
+use card_core::scheduler::{
+    Finish, Learned, Output, Request, Round, Scheduler, SchedulerConfig, Shapes,
+};
 use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
@@ -43,10 +46,10 @@ pub struct Setup {
     pub prompts: Vec<Vec<Token>>,
     pub max_tokens: u32,
     pub stop_tokens: Vec<Token>,
-    /// Random expansions thrown at the engine, with this seed.
+    /// Random expansions thrown at the scheduler, with this seed.
     pub garbage: Option<u64>,
-    /// Suffix matches, corrections and this predicted text propose too.
-    pub free_sources: bool,
+    /// Prompt lookup, corrections and this predicted text propose too.
+    pub lookup: bool,
     pub prediction: Vec<Token>,
     /// Nothing shall be proposed for the sequences.
     pub plain: bool,
@@ -77,9 +80,10 @@ impl Constraint for Alternate {
     fn wrote(&mut self, token: Token) -> Result<(), String> {
         let odd = self.written % 2 == 1;
         self.written += 1;
-        match odd || self.only.contains(&token) {
-            true => Ok(()),
-            false => Err(format!("{token} is not allowed")),
+        if odd || self.only.contains(&token) {
+            Ok(())
+        } else {
+            Err(format!("{token} is not allowed"))
         }
     }
 }
@@ -102,7 +106,7 @@ impl Default for Setup {
             max_tokens: 60,
             stop_tokens: Vec::new(),
             garbage: None,
-            free_sources: false,
+            lookup: false,
             prediction: Vec::new(),
             plain: false,
             dies: None,
@@ -143,217 +147,336 @@ pub fn model(noise: f32) -> Synthetic {
     })
 }
 
+/// Runs every prompt of the setup to its end.
 pub fn run(setup: &Setup) -> Outcome {
-    let curve = CostCurve::from_points(setup.target_ms.iter().copied());
-    let draft_curve = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
-    let mut policy = Policy::new(
-        PolicyConfig {
-            mode: setup.mode,
-            lanes: setup.lanes,
-            draft_len: setup.draft_len,
-        },
-        curve.clone(),
-        [draft_curve.clone(), CostCurve::default()],
-    );
-    if setup.alone < 1.0 {
-        let alone = setup.target_ms.iter().map(|p| (p.0, setup.alone * p.1));
-        policy = policy.slowed_from(CostCurve::from_points(alone));
-    }
-    let bytes = setup.cache_nodes * card_core::cache::BYTES_PER_NODE;
-    let mut engine = Engine::new(
-        EngineConfig {
-            limits: LIMITS,
-            vocab: VOCAB,
-            shapes: setup.shapes,
-            prefill_rows: 7,
-            cache_bytes: bytes,
-            parked: 1,
-            free_sources: setup.free_sources,
-            trace: true,
-            near_tie: 0.01,
-        },
-        policy,
-        Memory {
-            corrections: setup.free_sources.then(|| Corrections::new(1 << 14, 0)),
-            ..Memory::default()
-        },
-    );
-    let chain = setup.mode == Mode::DraftThenVerify;
-    let mut drafter = Drafter::new(
-        DrafterConfig {
-            source: Source::Draft,
-            branch: if chain { 1 } else { setup.branch },
-            max_depth: if chain { setup.draft_len } else { 12 },
-            min_reach: 0.01,
-            cache_bytes: bytes,
-            limits: LIMITS,
-            vocab: VOCAB,
-            parked: 1,
-            lanes: setup.lanes,
-        },
-        draft_curve.clone(),
-    );
-    let mut target = model(0.0);
-    let mut draft = setup.draft_noise.map(model);
-    if draft.is_none() {
-        engine.drafter_lost();
-    }
-    let mut now = Duration::ZERO;
-    let mut out = Outcome::default();
+    let mut world = World::new(setup);
     for (i, prompt) in setup.prompts.iter().enumerate() {
-        let sequence = SequenceId(i as u64);
-        engine
-            .open(
-                Request {
-                    sequence,
-                    prompt: prompt.clone(),
-                    tenant: Tenant::SHARED,
-                    params: setup.params.clone(),
-                    max_tokens: setup.max_tokens,
-                    stop_tokens: setup.stop_tokens.clone(),
-                    prediction: setup.prediction.clone(),
-                    logprobs: None,
-                    plain: setup.plain,
-                    constraint: setup.allowed.clone().map(|only| {
-                        Box::new(Alternate {
-                            only,
-                            mask: [0],
-                            written: 0,
-                        }) as _
-                    }),
-                },
-                now,
-            )
-            .unwrap();
-        drafter.handle(DraftInput::Open {
+        world.open(SequenceId(i as u64), prompt);
+    }
+    for _ in 0..100_000 {
+        if world.step().is_break() {
+            break;
+        }
+    }
+    assert_eq!(world.driver.scheduler.running(), 0, "every sequence ends");
+    world.out.time = world.now;
+    world.out
+}
+
+/// A driver and a drafter, and what they are doing.
+struct World<'a> {
+    setup: &'a Setup,
+    driver: Driver,
+    lane: DraftLane,
+    target_cost: CostCurve,
+    now: Duration,
+    /// The target's forward that runs, and when it ends.
+    verifying: Option<(Forward, Duration)>,
+    /// What the drafter will hear after its forward.
+    heard: Vec<DraftInput>,
+    garbage: Option<u64>,
+    out: Outcome,
+}
+
+impl<'a> World<'a> {
+    fn new(setup: &'a Setup) -> Self {
+        let target_cost = CostCurve::from_points(setup.target_ms.iter().copied());
+        let draft_cost = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
+        let mut scheduler = scheduler(setup, &target_cost, &draft_cost);
+        let draft = setup.draft_noise.map(model);
+        if draft.is_none() {
+            scheduler.drafter_lost();
+        }
+        let target = Checked {
+            inner: model(0.0),
+            max_rows: setup.shapes.max_rows,
+            last: Forward::default(),
+        };
+        World {
+            setup,
+            driver: Driver::new(scheduler, Box::new(target)),
+            lane: DraftLane {
+                drafter: drafter(setup, &draft_cost),
+                model: draft,
+                cost: draft_cost,
+                shared: setup.lanes == Lanes::Shared,
+                drafting: None,
+            },
+            target_cost,
+            now: Duration::ZERO,
+            verifying: None,
+            heard: Vec::new(),
+            garbage: setup.garbage,
+            out: Outcome::default(),
+        }
+    }
+
+    fn open(&mut self, sequence: SequenceId, prompt: &[Token]) {
+        let setup = self.setup;
+        let constraint = setup.allowed.clone().map(|only| {
+            Box::new(Alternate {
+                only,
+                mask: [0],
+                written: 0,
+            }) as _
+        });
+        let request = Request {
+            sequence,
+            prompt: prompt.to_vec(),
+            tenant: Tenant::SHARED,
+            params: setup.params.clone(),
+            max_tokens: setup.max_tokens,
+            stop_tokens: setup.stop_tokens.clone(),
+            prediction: setup.prediction.clone(),
+            logprobs: None,
+            plain: setup.plain,
+            constraint,
+        };
+        self.driver.scheduler.open(request, self.now).unwrap();
+        self.lane.drafter.handle(DraftInput::Open {
             sequence,
             tenant: Tenant::SHARED,
-            tokens: prompt.clone(),
+            tokens: prompt.to_vec(),
             params: setup.params.clone(),
             end: LIMITS.context,
         });
     }
-    let mut last = Forward::default();
-    let mut verifying: Option<(Forward, Duration)> = None;
-    let mut drafting: Option<(Forward, Duration)> = None;
-    let mut heard: Vec<DraftInput> = Vec::new();
-    let mut noise = setup.garbage;
-    for _ in 0..100_000 {
+
+    /// Begins what can begin now, and ends what ends next. Breaks if there is nothing to do.
+    fn step(&mut self) -> ControlFlow<()> {
         // The drafter hears news between its forwards only.
-        if drafting.is_none() {
-            for message in heard.drain(..) {
-                drafter.handle(message);
+        if self.lane.drafting.is_none() {
+            for message in self.heard.drain(..) {
+                self.lane.drafter.handle(message);
             }
         }
-        let shared = setup.lanes == Lanes::Shared;
+        let free = self.lane.drafting.is_none();
+        let shared = self.lane.shared;
         let mut wait = None;
-        if verifying.is_none() && (!shared || drafting.is_none()) {
-            if let Some(seed) = &mut noise {
-                throw_garbage(&mut engine, seed, now);
-            }
-            let mut outlook: Vec<_> = (shared && draft.is_some())
-                .then(|| drafter.outlook())
-                .flatten()
-                .into_iter()
-                .collect();
-            let action = loop {
-                match engine.poll(now, &outlook) {
-                    // Nothing could be drafted after all: ask again without that choice.
-                    Action::Draft(_)
-                        if !begin_draft(&mut drafter, &mut draft, now, &mut drafting) =>
-                    {
-                        outlook.clear();
-                    }
-                    action => break action,
-                }
-            };
-            match action {
-                Action::Forward(forward) => {
-                    let rows = forward.rows.len().max(forward.pad_to);
-                    assert!(rows <= LIMITS.rows);
-                    let decodes = forward.rows.iter().all(|r| r.logits);
-                    assert!(!decodes || forward.rows.len() <= setup.shapes.max_rows);
-                    let mut ops = Vec::new();
-                    engine.take_ops(&mut ops);
-                    for op in &ops {
-                        joins_in_order(op, &last);
-                    }
-                    step(&mut target, |out| out.append(&mut ops), &forward);
-                    last = forward.clone();
-                    let part = match engine.drafters_rest() || draft.is_none() {
-                        true => setup.alone,
-                        false => 1.0,
-                    };
-                    let end = now + ms(part * curve.ms(rows as u32));
-                    verifying = Some((forward, end));
-                }
-                Action::Draft(_) => {}
-                Action::Wait(until) => wait = Some(until),
-                Action::Idle => break,
-            }
+        if self.verifying.is_none() && (!shared || free) {
+            wait = self.begin_round()?;
         }
-        if !shared && drafting.is_none() && !engine.drafters_rest() {
-            begin_draft(&mut drafter, &mut draft, now, &mut drafting);
-        }
-        if let Some((_, end)) = &mut drafting
-            && *end == Duration::MAX
-        {
-            *end = now + ms(draft_curve.ms(1));
+        if !shared && free && !self.driver.scheduler.drafters_gated() {
+            self.lane.begin(self.now);
         }
         let times = [
-            verifying.as_ref().map(|v| v.1),
-            drafting.as_ref().map(|v| v.1),
+            self.verifying.as_ref().map(|v| v.1),
+            self.lane.drafting.as_ref().map(|d| d.1),
             wait,
         ];
         let next = times.into_iter().flatten().min();
-        now = now.max(next.expect("something happens next"));
-        if let Some((forward, _)) = drafting.take_if(|d| d.1 <= now) {
-            let model = draft.as_ref().unwrap();
-            let drafted = drafter.complete(&forward, model, now);
-            engine.drafted(&drafted, now);
+        self.now = self.now.max(next.expect("something happens next"));
+        self.end_forwards();
+        for output in self.driver.scheduler.take_outputs() {
+            self.hear(output);
         }
-        if setup.dies.is_some_and(|at| now >= at) && draft.take().is_some() {
-            drafting = None;
-            engine.drafter_lost();
+        ControlFlow::Continue(())
+    }
+
+    /// Does what the driver says; returns until when it waits, if it does.
+    fn begin_round(&mut self) -> ControlFlow<(), Option<Duration>> {
+        let now = self.now;
+        if let Some(seed) = &mut self.garbage {
+            throw_garbage(&mut self.driver.scheduler, seed, now);
         }
-        if let Some((forward, _)) = verifying.take_if(|d| d.1 <= now) {
-            engine.complete(&forward, &target, now);
+        match self.driver.next_step(&|| now, &mut self.lane) {
+            NextStep::Decode(forward) => self.begin_forward(forward),
+            NextStep::Drafting => {}
+            NextStep::Wait(until) => return ControlFlow::Continue(Some(until)),
+            NextStep::Idle => return ControlFlow::Break(()),
         }
-        for output in engine.take_outputs() {
-            match output {
-                Output::Tokens(sequence, from, tokens) => {
-                    out.text.entry(sequence.0).or_default().extend(&tokens);
-                    heard.push(DraftInput::Commit {
-                        sequence,
-                        from,
-                        tokens,
-                    });
-                }
-                Output::Round(round) => out.rounds.push(*round),
-                Output::Failed(_, why) => panic!("{why}"),
-                Output::Finished(sequence, reason) => {
-                    out.finish.insert(sequence.0, reason);
-                    heard.push(DraftInput::Close { sequence });
-                }
+        ControlFlow::Continue(None)
+    }
+
+    fn begin_forward(&mut self, forward: Forward) {
+        self.driver.decode(&forward).unwrap();
+        let rows = forward.rows.len().max(forward.pad_to);
+        let part = if self.driver.scheduler.drafters_gated() || self.lane.model.is_none() {
+            self.setup.alone
+        } else {
+            1.0
+        };
+        let end = self.now + ms(part * self.target_cost.ms(rows as u32));
+        self.verifying = Some((forward, end));
+    }
+
+    /// Ends the forwards whose time is over; the drafter may die first.
+    fn end_forwards(&mut self) {
+        let now = self.now;
+        let scheduler = &mut self.driver.scheduler;
+        if let Some(drafted) = self.lane.end(now) {
+            scheduler.drafted(&drafted, now);
+        }
+        if self.setup.dies.is_some_and(|at| now >= at) && self.lane.model.take().is_some() {
+            self.lane.drafting = None;
+            scheduler.drafter_lost();
+        }
+        if let Some((forward, _)) = self.verifying.take_if(|v| v.1 <= now) {
+            self.driver.complete(&forward, now);
+        }
+    }
+
+    /// Passes on what the scheduler tells.
+    fn hear(&mut self, output: Output) {
+        let out = &mut self.out;
+        match output {
+            Output::Tokens(sequence, from, tokens) => {
+                out.text.entry(sequence.0).or_default().extend(&tokens);
+                self.heard.push(DraftInput::Commit {
+                    sequence,
+                    from,
+                    tokens,
+                });
+            }
+            Output::Round(round) => out.rounds.push(*round),
+            Output::Failed(_, why) => panic!("{why}"),
+            Output::Finished(sequence, reason) => {
+                out.finish.insert(sequence.0, reason);
+                self.heard.push(DraftInput::Close { sequence });
             }
         }
     }
-    assert_eq!(engine.running(), 0, "every sequence ends");
-    out.time = now;
-    out
+}
+
+fn scheduler(setup: &Setup, target: &CostCurve, draft: &CostCurve) -> Scheduler {
+    let config = PolicyConfig {
+        mode: setup.mode,
+        lanes: setup.lanes,
+        draft_len: setup.draft_len,
+    };
+    let drafts = [draft.clone(), CostCurve::default()];
+    let mut policy = Policy::new(config, target.clone(), drafts);
+    if setup.alone < 1.0 {
+        let alone = setup.target_ms.iter().map(|p| (p.0, setup.alone * p.1));
+        policy = policy.slowed_from(CostCurve::from_points(alone));
+    }
+    let config = SchedulerConfig {
+        limits: LIMITS,
+        vocab: VOCAB,
+        shapes: setup.shapes,
+        prefill_rows: 7,
+        cache_bytes: setup.cache_nodes * card_core::cache::BYTES_PER_NODE,
+        prefix_slots: 1,
+        lookup: setup.lookup,
+        trace: true,
+        near_tie: 0.01,
+    };
+    let learned = Learned {
+        corrections: setup.lookup.then(|| Corrections::new(1 << 14, 0)),
+        ..Learned::default()
+    };
+    Scheduler::new(config, policy, learned)
+}
+
+fn drafter(setup: &Setup, cost: &CostCurve) -> Drafter {
+    let chain = setup.mode == Mode::DraftThenVerify;
+    let config = DrafterConfig {
+        source: Source::Draft,
+        branch: if chain { 1 } else { setup.branch },
+        max_depth: if chain { setup.draft_len } else { 12 },
+        min_reach: 0.01,
+        cache_bytes: setup.cache_nodes * card_core::cache::BYTES_PER_NODE,
+        limits: LIMITS,
+        vocab: VOCAB,
+        prefix_slots: 1,
+        lanes: setup.lanes,
+    };
+    Drafter::new(config, cost.clone())
 }
 
 fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
 }
 
-fn step(model: &mut Synthetic, take: impl FnOnce(&mut Vec<KvOp>), forward: &Forward) {
-    let mut ops = Vec::new();
-    take(&mut ops);
-    for op in ops {
-        model.apply(op).unwrap();
+/// A drafter with its model.
+struct DraftLane {
+    drafter: Drafter,
+    /// `None` if there is no drafter, or it died.
+    model: Option<Synthetic>,
+    cost: CostCurve,
+    /// Whether it takes turns with the target.
+    shared: bool,
+    /// Its forward that runs, and when it ends.
+    drafting: Option<(Forward, Duration)>,
+}
+
+impl DraftLane {
+    /// Begins a step; `false` if there is nothing to draft.
+    fn begin(&mut self, now: Duration) -> bool {
+        let Some(model) = &mut self.model else {
+            return false;
+        };
+        let Some(forward) = self.drafter.poll(now) else {
+            return false;
+        };
+        let mut ops = Vec::new();
+        self.drafter.take_ops(&mut ops);
+        for op in ops {
+            model.apply(op).unwrap();
+        }
+        model.forward(&forward).unwrap();
+        self.drafting = Some((forward, now + ms(self.cost.ms(1))));
+        true
     }
-    model.forward(forward).unwrap();
+
+    /// What the step drafted, if it is over.
+    fn end(&mut self, now: Duration) -> Option<Drafted> {
+        let (forward, _) = self.drafting.take_if(|d| d.1 <= now)?;
+        let model = self.model.as_ref().unwrap();
+        Some(self.drafter.complete(&forward, model, now))
+    }
+}
+
+impl SharedLane for DraftLane {
+    fn outlooks(&mut self) -> Vec<Outlook> {
+        if self.shared && self.model.is_some() {
+            self.drafter.outlook().into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn draft(&mut self, _source: Source, now: Duration, _scheduler: &mut Scheduler) -> bool {
+        self.begin(now)
+    }
+}
+
+/// A target that checks what it is asked for.
+struct Checked {
+    inner: Synthetic,
+    /// Most rows of a forward that only decodes.
+    max_rows: usize,
+    /// The last forward.
+    last: Forward,
+}
+
+impl Logits for Checked {
+    fn row(&self, i: usize) -> &[f32] {
+        self.inner.row(i)
+    }
+}
+
+impl Model for Checked {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    fn vocab(&self) -> usize {
+        self.inner.vocab()
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        joins_in_order(&op, &self.last);
+        self.inner.apply(op)
+    }
+
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        assert!(forward.rows.len().max(forward.pad_to) <= LIMITS.rows);
+        let decodes = forward.rows.iter().all(|r| r.logits);
+        assert!(!decodes || forward.rows.len() <= self.max_rows);
+        self.last = forward.clone();
+        self.inner.forward(forward)
+    }
 }
 
 /// The rows that join the target's stem lie side by side in the order of their positions:
@@ -371,22 +494,7 @@ fn joins_in_order(op: &KvOp, last: &Forward) {
     }
 }
 
-fn begin_draft(
-    drafter: &mut Drafter,
-    model: &mut Option<Synthetic>,
-    now: Duration,
-    drafting: &mut Option<(Forward, Duration)>,
-) -> bool {
-    let Some(model) = model else { return false };
-    let Some(forward) = drafter.poll(now) else {
-        return false;
-    };
-    step(model, |ops| drafter.take_ops(ops), &forward);
-    *drafting = Some((forward, Duration::MAX));
-    true
-}
-
-fn throw_garbage(engine: &mut Engine, seed: &mut u64, now: Duration) {
+fn throw_garbage(scheduler: &mut Scheduler, seed: &mut u64, now: Duration) {
     let mut draw = |n: u64| {
         *seed = seed
             .wrapping_mul(6364136223846793005)
@@ -396,7 +504,7 @@ fn throw_garbage(engine: &mut Engine, seed: &mut u64, now: Duration) {
     let expansions = (0..draw(6))
         .map(|_| {
             let root = draw(80) as u32;
-            card_core::drafter::Expansion {
+            Expansion {
                 sequence: SequenceId(draw(3)),
                 root,
                 path: (0..draw(4)).map(|_| draw(30) as Token).collect(),
@@ -416,5 +524,5 @@ fn throw_garbage(engine: &mut Engine, seed: &mut u64, now: Duration) {
         started: Duration::ZERO,
         elapsed: Duration::ZERO,
     };
-    engine.drafted(&drafted, now);
+    scheduler.drafted(&drafted, now);
 }
