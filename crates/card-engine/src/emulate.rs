@@ -89,10 +89,10 @@ impl EmulationProfile {
 
 /// Time that forwards took beyond their paced time. Shared by its clones.
 #[derive(Clone, Debug, Default)]
-pub struct Overruns(Arc<Sums>);
+pub struct Overruns(Arc<OverrunSums>);
 
 #[derive(Debug, Default)]
-struct Sums {
+struct OverrunSums {
     paced_us: AtomicU64,
     beyond_us: AtomicU64,
 }

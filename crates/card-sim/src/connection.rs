@@ -145,3 +145,41 @@ impl Connection {
         self.back_since = Some(now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use card_core::types::SequenceId;
+
+    use super::*;
+
+    const AT: fn(u64) -> Duration = Duration::from_secs;
+
+    fn close() -> DraftInput {
+        DraftInput::Close {
+            sequence: SequenceId(1),
+        }
+    }
+
+    #[test]
+    fn a_partition_holds_messages_up_and_is_noticed_if_it_lasts() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut c = Connection::new(0, 0, LinkSpec::default());
+        assert_eq!(
+            (c.next(false, true), c.next(false, false)),
+            (Some(AT(0)), None)
+        );
+        c.opened();
+        c.hold(AT(3), AT(1));
+        c.tell(close(), AT(1), &mut rng);
+        assert_eq!(c.next(false, true), Some(AT(3)));
+        assert!(c.told(AT(2)).is_none() && c.is_held());
+        c.release(AT(3));
+        assert!(c.told(AT(3)).is_some() && !c.is_held());
+        c.hold(AT(20), AT(4));
+        assert!(!c.is_noticed(AT(8)) && c.is_noticed(AT(4) + KEEPALIVE));
+        c.tell(close(), AT(5), &mut rng);
+        c.lost(AT(9));
+        assert_eq!(c.next(false, true), Some(AT(10)), "the pause is a second");
+        assert!(c.told(AT(30)).is_none(), "what was on its way is lost");
+    }
+}

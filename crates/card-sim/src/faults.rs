@@ -92,3 +92,54 @@ fn random(chaos: ChaosSpec, rng: &mut fastrand::Rng) -> Vec<FaultSpec> {
     }
     faults
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(at_s: f64, which: usize) -> FaultSpec {
+        FaultSpec {
+            at_s,
+            kind: FaultKind::DrafterCrash,
+            which,
+            for_s: 1.0,
+        }
+    }
+
+    #[test]
+    fn faults_begin_and_end_in_the_order_of_time() {
+        let at = Duration::from_secs;
+        let mut plan = FaultPlan {
+            coming: vec![fault(5.0, 2), fault(2.0, 1)],
+            on: Vec::new(),
+        };
+        assert_eq!(plan.next(), Some(at(2)));
+        assert_eq!(plan.begun(at(1)), None);
+        let first = plan.begun(at(2)).expect("one begins");
+        assert_eq!((first.which, plan.begun(at(2))), (1, None));
+        plan.lasts(at(3), first);
+        assert_eq!(plan.next(), Some(at(3)));
+        assert!(plan.is_on(&first) && !plan.is_on(&fault(2.0, 2)));
+        assert_eq!(plan.ended(at(2)), None);
+        assert_eq!(plan.ended(at(3)), Some(first));
+        assert!(!plan.is_on(&first));
+        assert_eq!(plan.next(), Some(at(5)));
+    }
+
+    #[test]
+    fn random_faults_befall_targets_only_if_they_may() {
+        let mut chaos = ChaosSpec {
+            every_s: 1.0,
+            lasts_s: 1.0,
+            targets: false,
+        };
+        let crashes = |chaos| {
+            let drawn = random(chaos, &mut fastrand::Rng::with_seed(1));
+            let targets = drawn.iter().filter(|f| f.kind == FaultKind::TargetCrash);
+            targets.count()
+        };
+        assert_eq!(crashes(chaos), 0);
+        chaos.targets = true;
+        assert!(crashes(chaos) > 0);
+    }
+}

@@ -7,13 +7,13 @@ use card_core::forward::{Forward, KvOp, Limits, Model};
 use crate::scenario::Scenario;
 
 /// A forward that a machine is at.
-pub(crate) struct Running {
+pub(crate) struct RunningForward {
     pub(crate) forward: Forward,
     pub(crate) start: Duration,
     pub(crate) end: Duration,
 }
 
-impl Running {
+impl RunningForward {
     /// Time it takes.
     pub(crate) fn time(&self) -> Duration {
         self.end - self.start

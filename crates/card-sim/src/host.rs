@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use card_core::cost::CostCurve;
 
-use crate::forwards::Running;
+use crate::forwards::RunningForward;
 use crate::seat::Seat;
 
 /// How many times longer forwards take while a drafter is slow.
@@ -24,7 +24,7 @@ pub(crate) struct Host {
     /// A seat for each target.
     pub(crate) seats: BTreeMap<usize, Seat>,
     /// The forward it is at, and the target that is for.
-    pub(crate) running: Option<(usize, Running)>,
+    pub(crate) running: Option<(usize, RunningForward)>,
     /// The target that had the last turn.
     turn: usize,
 }

@@ -10,7 +10,7 @@ use card_core::protocol::{DraftInput, Drafted, Lanes, Outlook};
 use card_core::scheduler::{Learned, Request, Scheduler, SchedulerConfig, Shapes};
 use card_core::types::{SequenceId, Source, Tenant};
 
-use crate::forwards::{Running, limits, ms};
+use crate::forwards::{RunningForward, limits, ms};
 use crate::language::{self, VOCAB};
 use crate::requests::Remainder;
 use crate::scenario::Scenario;
@@ -25,7 +25,7 @@ pub(crate) struct Machine {
     pub(crate) driver: Driver,
     cost: CostCurve,
     /// The forward the target is at.
-    running: Option<Running>,
+    running: Option<RunningForward>,
     /// It waits for drafts until then.
     wake: Option<Duration>,
     /// Requests that wait for a place.
@@ -41,11 +41,11 @@ struct LaneMate {
     seat: Seat,
     cost: CostCurve,
     /// The draft forward the lane is at.
-    drafting: Option<Running>,
+    drafting: Option<RunningForward>,
 }
 
 /// Time of the forwards that are over.
-pub(crate) struct Busy {
+pub(crate) struct BusyTime {
     pub(crate) target: Duration,
     pub(crate) draft: Duration,
 }
@@ -145,7 +145,7 @@ impl Machine {
                 }
                 let rows = forward.rows.len().max(forward.pad_to);
                 let end = now + ms(self.cost.ms(rows as u32));
-                self.running = Some(Running {
+                self.running = Some(RunningForward {
                     forward,
                     start: now,
                     end,
@@ -157,8 +157,8 @@ impl Machine {
     }
 
     /// Ends the forwards that are over, and returns what time they took.
-    pub(crate) fn finish(&mut self, now: Duration) -> Busy {
-        let mut busy = Busy {
+    pub(crate) fn finish(&mut self, now: Duration) -> BusyTime {
+        let mut busy = BusyTime {
             target: Duration::ZERO,
             draft: Duration::ZERO,
         };

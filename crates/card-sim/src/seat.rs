@@ -9,7 +9,7 @@ use card_core::policy::Mode;
 use card_core::protocol::{DraftPlan, Drafted};
 use card_core::types::Source;
 
-use crate::forwards::{Running, apply, decode, limits, ms};
+use crate::forwards::{RunningForward, apply, decode, limits, ms};
 use crate::language::{self, VOCAB};
 use crate::recording::Replay;
 use crate::scenario::{DrafterSpecs, Scenario};
@@ -53,14 +53,19 @@ impl Seat {
 
     /// Begins a forward, which takes `slow` times its cost; `None` if there is nothing to
     /// draft.
-    pub(crate) fn begin(&mut self, now: Duration, cost: &CostCurve, slow: f64) -> Option<Running> {
+    pub(crate) fn begin(
+        &mut self,
+        now: Duration,
+        cost: &CostCurve,
+        slow: f64,
+    ) -> Option<RunningForward> {
         let mut ops = Vec::new();
         self.drafter.take_ops(&mut ops);
         apply(&mut *self.model, ops);
         let forward = self.drafter.poll(now)?;
         decode(&mut *self.model, &forward);
         let end = now + ms(slow * cost.ms(forward.rows.len() as u32));
-        Some(Running {
+        Some(RunningForward {
             forward,
             start: now,
             end,
@@ -68,7 +73,7 @@ impl Seat {
     }
 
     /// The forward is over.
-    pub(crate) fn finish(&mut self, running: &Running, now: Duration) -> Drafted {
+    pub(crate) fn finish(&mut self, running: &RunningForward, now: Duration) -> Drafted {
         self.drafter.complete(&running.forward, &*self.model, now)
     }
 }
