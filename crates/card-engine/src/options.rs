@@ -52,7 +52,8 @@ pub struct Options {
     pub drafter_pause: Duration,
     /// Milliseconds of the target's forwards by rows, as far as they are known.
     pub target_cost: CostCurve,
-    /// The same while no drafter works; `None` if drafters do not slow the target down.
+    /// Milliseconds of the target's forwards while no drafter works; `None` if drafters do not
+    /// slow the target down.
     pub target_cost_alone: Option<CostCurve>,
     /// Milliseconds of the draft models' forwards by rows, as far as they are known.
     pub draft_costs: [CostCurve; DRAFTERS],

@@ -120,18 +120,19 @@ impl Connection {
         self.held.is_some()
     }
 
-    /// It could not be opened.
+    /// The connection could not be opened; it is tried again after a pause that doubles each
+    /// time.
     pub(crate) fn retry(&mut self, now: Duration) {
         self.retry_at = now + self.pause.fail();
     }
 
-    /// It is open from now on.
+    /// The connection is open from now on.
     pub(crate) fn opened(&mut self) {
         self.open = true;
         self.notice_at = None;
     }
 
-    /// It is lost, with what is on its way.
+    /// The connection is lost, with what is on its way.
     pub(crate) fn lost(&mut self, now: Duration) {
         self.open = false;
         self.to.cut();

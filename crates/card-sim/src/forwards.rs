@@ -14,7 +14,7 @@ pub(crate) struct RunningForward {
 }
 
 impl RunningForward {
-    /// Time it takes.
+    /// Time that the forward takes.
     pub(crate) fn time(&self) -> Duration {
         self.end - self.start
     }

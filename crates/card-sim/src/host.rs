@@ -15,11 +15,13 @@ const SLOWDOWN: f64 = 10.0;
 pub(crate) struct Host {
     /// Number of its kind among the scenario's drafters.
     pub(crate) kind: usize,
+    /// Milliseconds of a draft forward, by rows.
     cost: CostCurve,
+    /// Whether its process runs.
     pub(crate) up: bool,
-    /// It is slow until then.
+    /// Its forwards take [`SLOWDOWN`] times as long until then.
     pub(crate) slow_until: Duration,
-    /// Its drafts have nonsense beside them until then.
+    /// It sends nonsense beside its drafts until then.
     pub(crate) garbage_until: Duration,
     /// A seat for each target.
     pub(crate) seats: BTreeMap<usize, Seat>,

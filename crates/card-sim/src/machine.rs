@@ -21,14 +21,17 @@ const PREFILL_ROWS: usize = 256;
 
 /// A machine that runs a target.
 pub(crate) struct Machine {
+    /// Whether its process runs.
     pub(crate) up: bool,
+    /// The scheduler, with the target's model.
     pub(crate) driver: Driver,
+    /// Milliseconds of a target forward, by rows.
     cost: CostCurve,
     /// The forward the target is at.
     running: Option<RunningForward>,
-    /// It waits for drafts until then.
+    /// The target waits for drafts until then.
     wake: Option<Duration>,
-    /// Requests that wait for a place.
+    /// Requests that wait for room.
     pub(crate) queue: VecDeque<usize>,
     /// Requests of the sequences that run.
     pub(crate) active: BTreeMap<SequenceId, usize>,

@@ -81,17 +81,17 @@ impl Requests {
         self.coming.pop_if(|c| c.0 <= now).map(|c| c.1)
     }
 
-    /// No target is up for this one.
+    /// No target is up for this request.
     pub(crate) fn strand(&mut self, request: usize) {
         self.stranded.push(request);
     }
 
-    /// Those that no target was up for.
+    /// The requests that found no target up.
     pub(crate) fn take_stranded(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.stranded)
     }
 
-    /// There is room for this one: what is left of it. Without a rate of arrival a request
+    /// There is room for this request: what is left of it. Without a rate of arrival a request
     /// arrives when there is room.
     pub(crate) fn admit(&mut self, request: usize, load: &LoadSpec, now: Duration) -> Remainder {
         let asked = &mut self.asked[request];

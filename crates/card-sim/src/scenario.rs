@@ -334,7 +334,7 @@ impl Scenario {
         Ok(())
     }
 
-    /// The same with another schedule.
+    /// The same scenario with another schedule.
     #[must_use]
     pub fn with_mode(&self, mode: Mode) -> Scenario {
         let mut other = self.clone();

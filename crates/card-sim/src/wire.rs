@@ -12,8 +12,9 @@ const RETRANSMIT: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Wire<T> {
     link: LinkSpec,
-    /// When the last message arrives.
+    /// When the last message arrives; no later one arrives earlier.
     last: Duration,
+    /// Messages on their way, with the times at which they arrive, in order.
     coming: VecDeque<(Duration, T)>,
 }
 

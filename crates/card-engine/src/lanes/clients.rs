@@ -1,4 +1,4 @@
-//! Who asked for the generations that run.
+//! The clients: who asked for the generations that run.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use card_core::types::SequenceId;
 
 use crate::stream::Cancelled;
 
-/// Who asked for a generation.
+/// A client: who asked for a generation.
 pub(super) struct Client {
-    /// Raised once nobody wants it any more.
+    /// Raised once nobody wants the generation any more.
     pub(super) cancelled: Cancelled,
-    /// The scope of the drafter that drafts for it, beside those that draft for all.
+    /// The scope of the drafter that drafts for it, beside the drafters that draft for all.
     pub(super) scope: Option<String>,
 }
 

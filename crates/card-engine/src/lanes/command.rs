@@ -25,7 +25,7 @@ pub(crate) struct Opening {
     pub(crate) request: Request,
     /// The scope of a drafter that drafts for this request, beside those that draft for all.
     pub(crate) scope: Option<String>,
-    /// Raised once nobody wants it any more.
+    /// Raised once nobody wants the generation any more.
     pub(crate) cancelled: Cancelled,
 }
 
@@ -35,6 +35,6 @@ pub(crate) struct Attachment {
     pub(crate) end: TargetEnd,
     /// If there is a scope, it drafts only for the requests that name the scope.
     pub(crate) scope: Option<String>,
-    /// Counts it among the drafters that came by themselves.
+    /// Counts the drafter among those that came by themselves.
     pub(crate) permit: AttachPermit,
 }

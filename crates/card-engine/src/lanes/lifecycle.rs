@@ -22,16 +22,16 @@ const SOUND: Duration = Duration::from_secs(120);
 /// What a drafter is at. Times are on the engine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LifeState {
-    /// It drafts.
+    /// The drafter drafts.
     Working,
-    /// It failed, or was never reached yet; it is started at `until`.
+    /// The drafter failed, or was never reached yet; it is started at `until`.
     Paused {
-        /// When the pause is over.
+        /// When the pause is over, on the engine's clock.
         until: Duration,
     },
-    /// A thread starts it.
+    /// A thread starts the drafter.
     Starting,
-    /// It does not come back.
+    /// The drafter does not come back.
     Stopped,
 }
 
@@ -43,11 +43,11 @@ pub(crate) enum LifeEvent {
         /// Whether there is room.
         room: bool,
     },
-    /// The thread that starts it has done so.
+    /// The thread that starts the drafter has done so.
     Started,
-    /// It cannot work, or could not be started.
+    /// The drafter cannot work, or could not be started.
     Failed,
-    /// The thread that was to start it is gone, and with it the means to try again.
+    /// The thread that was to start the drafter is gone, and with it the means to try again.
     Lost,
 }
 
@@ -55,10 +55,12 @@ pub(crate) enum LifeEvent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lifecycle {
     state: LifeState,
-    /// Whether it can be started again after a failure.
+    /// Whether the drafter can be started again after a failure.
     returns: bool,
+    /// The pauses after its failures.
     pause: Backoff,
-    /// When it last began to work, or was added.
+    /// When the drafter last began to work, or was added.
+    /// Failed starts do not change it.
     since: Duration,
 }
 

@@ -185,7 +185,7 @@ impl Link {
         Ok(())
     }
 
-    /// Its next message, as far as that is believed; `None` if there is none now.
+    /// The drafter's next message, as far as that is believed; `None` if there is none now.
     ///
     /// # Errors
     /// If the link is of no use any more, for this reason.

@@ -20,26 +20,29 @@ const PANICKED: &str = "it panicked";
 /// Invariant: there is a lane or a link exactly while the drafter works, and a channel to the
 /// thread that starts it exactly while it starts. `revival` is away only while it starts.
 pub(super) struct Member {
+    /// Which source its candidates have.
     pub(super) source: Source,
-    /// Whether it is on another machine.
+    /// Whether the drafter is on another machine.
     pub(super) remote: bool,
-    /// If there is a scope, it drafts only for the requests that name the scope.
+    /// If there is a scope, the drafter drafts only for the requests that name the scope.
     pub(super) scope: Option<String>,
+    /// When it works, pauses, starts or stops.
     pub(super) life: Lifecycle,
+    /// The lane or link behind the drafter.
     pub(super) worker: Worker,
-    /// How it comes back.
+    /// How the drafter comes back; `None` for one that does not.
     pub(super) revival: Option<Revival>,
 }
 
 /// What is behind a drafter.
 pub(super) enum Worker {
-    /// Nothing: it pauses, or has stopped.
+    /// Nothing: the drafter pauses, or has stopped.
     None,
     /// A lane that takes its steps on the target's thread.
     Local(Box<DraftLane>),
     /// The link to a lane of its own, on this machine or another.
     Linked(Box<Link>),
-    /// A thread that starts it, and sends the result here.
+    /// The channel of the thread that starts the drafter.
     Starting(Receiver<RevivalResult>),
 }
 
@@ -66,7 +69,7 @@ impl Member {
         }
     }
 
-    /// Its next step, if it shares the target's lane and has one.
+    /// The drafter's next step, if it shares the target's lane and has something to draft.
     ///
     /// # Errors
     /// If it is of no use any more, for this reason.
@@ -88,14 +91,14 @@ impl Member {
         }
     }
 
-    /// Begins to work.
+    /// The drafter begins to work.
     pub(super) fn begin(&mut self, worker: Worker, now: Duration) {
         self.life = self.life.after(LifeEvent::Started, now);
         self.worker = worker;
     }
 
-    /// Starts it on a thread of its own if its pause is over. While threads that hang crowd
-    /// this machine, only a drafter on another machine is started.
+    /// Starts the drafter, by a thread of its own, if its pause is over. While threads that
+    /// hang crowd this machine, only a drafter on another machine is started.
     pub(super) fn start_if_due(&mut self, crowded: bool, latency: Duration, now: Duration) {
         let room = self.remote || !crowded;
         self.life = self.life.after(LifeEvent::Tick { room }, now);
@@ -109,7 +112,8 @@ impl Member {
         }
     }
 
-    /// What the thread that starts it says; `None` if it has said nothing yet, or is gone.
+    /// The result of the thread that starts the drafter; `None` if there is none yet, or the
+    /// thread is gone.
     pub(super) fn started(&mut self, now: Duration) -> Option<Result<Revived, String>> {
         let Worker::Starting(result) = &self.worker else {
             return None;
@@ -129,8 +133,8 @@ impl Member {
         }
     }
 
-    /// It is of no use any more, for this reason. Returns its thread if that is on this
-    /// machine: the thread ends once it notices that the link is gone, if it ever does.
+    /// The drafter is of no use any more, for this reason. Returns its thread if that is on
+    /// this machine: the thread ends once it notices that the link is gone, if it ever does.
     pub(super) fn fail(&mut self, why: &str, now: Duration) -> Option<JoinHandle<()>> {
         self.life = self.life.after(LifeEvent::Failed, now);
         let back = match self.life.state() {
