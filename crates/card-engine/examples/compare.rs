@@ -52,7 +52,7 @@ struct Models {
 }
 
 /// What was measured so far.
-struct Tally {
+struct Measured {
     /// Speed relative to plain decoding: for each contestant, prompt by prompt.
     ratios: Vec<Vec<f64>>,
     /// See [`Run::overhead`].
@@ -81,21 +81,26 @@ fn main() -> Result<(), Failure> {
         target_cost,
         draft_cost,
     };
-    let mut tally = Tally {
+    let mut measured = Measured {
         ratios: vec![Vec::new(); CONTESTANTS.len()],
         overheads: Vec::new(),
     };
     let prompts = common::prompts(&[PathBuf::from(prompts)])?;
     for text in prompts.iter().take(count) {
-        models.contest(&prompter.tokens(text)?, tokens, &mut tally)?;
+        models.contest(&prompter.tokens(text)?, tokens, &mut measured)?;
     }
-    tally.print(count);
+    measured.print(count);
     Ok(())
 }
 
 impl Models {
     /// Lets every contestant write the text of one prompt.
-    fn contest(&self, prompt: &[Token], tokens: u32, tally: &mut Tally) -> Result<(), Failure> {
+    fn contest(
+        &self,
+        prompt: &[Token],
+        tokens: u32,
+        measured: &mut Measured,
+    ) -> Result<(), Failure> {
         let mut times = Vec::new();
         let mut plain = Vec::new();
         let mut margins = BTreeMap::new();
@@ -105,7 +110,7 @@ impl Models {
                 Some((mode, lanes)) => {
                     let options = self.options(mode, lanes);
                     let run = engine(&self.target, &self.draft, options, prompt, tokens)?;
-                    tally.overheads.push(run.overhead);
+                    measured.overheads.push(run.overhead);
                     if mode == Mode::Plain {
                         margins = run.margins;
                     }
@@ -126,7 +131,7 @@ impl Models {
             }
             times.push(seconds / written.len().max(1) as f64);
         }
-        for (ratio, time) in tally.ratios.iter_mut().zip(&times) {
+        for (ratio, time) in measured.ratios.iter_mut().zip(&times) {
             ratio.push(times[0] / time);
         }
         Ok(())
@@ -147,7 +152,7 @@ impl Models {
     }
 }
 
-impl Tally {
+impl Measured {
     fn print(mut self, count: usize) {
         println!("speed relative to plain decoding over {count} prompts, median (least to most):");
         for ((name, _), mut ratio) in CONTESTANTS.into_iter().zip(self.ratios) {

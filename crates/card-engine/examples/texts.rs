@@ -79,7 +79,7 @@ struct Args {
 }
 
 /// The models, and how they are run.
-struct Rig {
+struct Setup {
     target: LlamaModel,
     /// `None` for the target itself, spoilt.
     draft: Option<LlamaModel>,
@@ -92,7 +92,7 @@ struct Rig {
     draft_cost: CostCurve,
 }
 
-impl Rig {
+impl Setup {
     fn new(args: &Args) -> Result<Self, Failure> {
         let cores = common::lane(args.threads);
         let target = common::load(&args.target, args.kernels)?;
@@ -127,7 +127,7 @@ impl Rig {
             if exact { "exact" } else { "fast" }
         );
         common::print_machine(cores.threads());
-        Ok(Rig {
+        Ok(Setup {
             draft,
             context: args.ctx,
             shapes: report.shapes(args.exactness),
@@ -266,8 +266,8 @@ fn main() -> Result<ExitCode, Failure> {
     let count = args.prompts.min(prompts.len());
     println!("Texts of {} tokens, {count} prompts:", args.tokens);
     println!();
-    let rig = Rig::new(&args)?;
-    let prompter = Prompter::of(&rig.target)?;
+    let setup = Setup::new(&args)?;
+    let prompter = Prompter::of(&setup.target)?;
     let mut tallies = Vec::new();
     for &sampling in &args.sampling {
         let mut kinds = Vec::new();
@@ -282,15 +282,15 @@ fn main() -> Result<ExitCode, Failure> {
                 tokens: args.tokens,
             };
             let start = Instant::now();
-            let plain = rig.plain(&ask)?;
+            let plain = setup.plain(&ask)?;
             for tally in &mut kinds {
                 let text = match tally.company {
-                    Company::Alone => ask.text(&rig.engine(tally.mode, 1, 0.0)?)?,
+                    Company::Alone => ask.text(&setup.engine(tally.mode, 1, 0.0)?)?,
                     Company::Among => {
                         let others = others(&prompter, &prompts, number, &args)?;
-                        rig.among(tally.mode, &ask, &others)?
+                        setup.among(tally.mode, &ask, &others)?
                     }
-                    Company::Cached => rig.cached(tally.mode, &ask)?,
+                    Company::Cached => setup.cached(tally.mode, &ask)?,
                 };
                 tally.add(number, ask.prompt.len(), &plain, &text);
             }
