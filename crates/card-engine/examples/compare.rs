@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use card_core::engine::Shapes;
+use card_core::cost::CostCurve;
 use card_core::forward::{Forward, KvOp, Logits, Model};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
+use card_core::scheduler::Shapes;
 use card_core::types::{SequenceId, Token};
 use card_engine::selftest::HEADS;
 use card_engine::{Engine, Event, Generate, Options};
@@ -41,6 +43,22 @@ const CONTESTANTS: [Contestant; 6] = [
     ("auto", Some((Mode::Auto, Lanes::Shared))),
 ];
 
+/// The models, with what their forwards cost.
+struct Models {
+    target: LlamaModel,
+    draft: LlamaModel,
+    target_cost: CostCurve,
+    draft_cost: CostCurve,
+}
+
+/// What was measured so far.
+struct Measured {
+    /// Speed relative to plain decoding: for each contestant, prompt by prompt.
+    ratios: Vec<Vec<f64>>,
+    /// See [`Run::overhead`].
+    overheads: Vec<f64>,
+}
+
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args().skip(1);
     let usage = "usage: compare TARGET DRAFT PROMPTS.jsonl [N] [TOKENS]";
@@ -52,34 +70,47 @@ fn main() -> Result<(), Failure> {
     let load = |file: &str| LlamaModel::load(Path::new(file), &LoadOptions::default(), &mut |_| {});
     let (target, draft) = (load(&target)?, load(&draft)?);
     let prompter = Prompter::of(&target)?;
-    let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); CONTESTANTS.len()];
-    let mut overheads = Vec::new();
     let lane = cores(Lanes::Shared).0;
-    let test = |model: &LlamaModel| common::self_test(model, &HEADS[..1], &lane);
-    let (target_report, draft_report) = (test(&target)?, test(&draft)?);
+    let cost = |model: &LlamaModel| -> Result<CostCurve, Failure> {
+        Ok(common::self_test(model, &HEADS[..1], &lane)?.cost())
+    };
+    let (target_cost, draft_cost) = (cost(&target)?, cost(&draft)?);
+    let models = Models {
+        target,
+        draft,
+        target_cost,
+        draft_cost,
+    };
+    let mut measured = Measured {
+        ratios: vec![Vec::new(); CONTESTANTS.len()],
+        overheads: Vec::new(),
+    };
     let prompts = common::prompts(&[PathBuf::from(prompts)])?;
     for text in prompts.iter().take(count) {
-        let prompt = prompter.tokens(text)?;
+        models.contest(&prompter.tokens(text)?, tokens, &mut measured)?;
+    }
+    measured.print(count);
+    Ok(())
+}
+
+impl Models {
+    /// Lets every contestant write the text of one prompt.
+    fn contest(
+        &self,
+        prompt: &[Token],
+        tokens: u32,
+        measured: &mut Measured,
+    ) -> Result<(), Failure> {
         let mut times = Vec::new();
         let mut plain = Vec::new();
         let mut margins = BTreeMap::new();
         for (name, how) in CONTESTANTS {
             let (seconds, written) = match how {
-                None => bare(&target, &prompt, tokens)?,
+                None => bare(&self.target, prompt, tokens)?,
                 Some((mode, lanes)) => {
-                    let options = Options {
-                        mode,
-                        lanes,
-                        shapes: Shapes::FREE,
-                        parked: 0,
-                        // Every decision's margin is wanted, should a text differ.
-                        near_tie: f32::INFINITY,
-                        target_cost: target_report.cost(),
-                        draft_costs: [draft_report.cost(), draft_report.cost()],
-                        ..Options::default()
-                    };
-                    let run = engine(&target, &draft, options, &prompt, tokens)?;
-                    overheads.push(run.overhead);
+                    let options = self.options(mode, lanes);
+                    let run = engine(&self.target, &self.draft, options, prompt, tokens)?;
+                    measured.overheads.push(run.overhead);
                     if mode == Mode::Plain {
                         margins = run.margins;
                     }
@@ -100,27 +131,46 @@ fn main() -> Result<(), Failure> {
             }
             times.push(seconds / written.len().max(1) as f64);
         }
-        for (ratio, time) in ratios.iter_mut().zip(&times) {
+        for (ratio, time) in measured.ratios.iter_mut().zip(&times) {
             ratio.push(times[0] / time);
         }
+        Ok(())
     }
-    println!("speed relative to plain decoding over {count} prompts, median (least to most):");
-    for ((name, _), mut ratio) in CONTESTANTS.into_iter().zip(ratios) {
-        ratio.sort_by(f64::total_cmp);
-        let last = ratio.len() - 1;
+
+    fn options(&self, mode: Mode, lanes: Lanes) -> Options {
+        Options {
+            mode,
+            lanes,
+            shapes: Shapes::FREE,
+            prefix_slots: 0,
+            // Every decision's margin is wanted, should a text differ.
+            near_tie: f32::INFINITY,
+            target_cost: self.target_cost.clone(),
+            draft_costs: [self.draft_cost.clone(), self.draft_cost.clone()],
+            ..Options::default()
+        }
+    }
+}
+
+impl Measured {
+    fn print(mut self, count: usize) {
+        println!("speed relative to plain decoding over {count} prompts, median (least to most):");
+        for ((name, _), mut ratio) in CONTESTANTS.into_iter().zip(self.ratios) {
+            ratio.sort_by(f64::total_cmp);
+            let last = ratio.len() - 1;
+            println!(
+                "  {name:26} {:.3} ({:.3} to {:.3})",
+                ratio[last / 2],
+                ratio[0],
+                ratio[last]
+            );
+        }
+        self.overheads.sort_by(f64::total_cmp);
         println!(
-            "  {name:26} {:.3} ({:.3} to {:.3})",
-            ratio[last / 2],
-            ratio[0],
-            ratio[last]
+            "engine outside the models: median {:.2} % of a target forward",
+            100.0 * self.overheads[self.overheads.len() / 2]
         );
     }
-    overheads.sort_by(f64::total_cmp);
-    println!(
-        "engine outside the models: median {:.2} % of a target forward",
-        100.0 * overheads[overheads.len() / 2]
-    );
-    Ok(())
 }
 
 fn cores(lanes: Lanes) -> (Cores, Cores) {

@@ -225,9 +225,10 @@ fn main() -> Result<(), Failure> {
     // They are sorted, and there is no smaller one.
     let one = 0;
     let cores = common::lane(args.threads);
-    let together = match args.one_at_a_time {
-        true => 1,
-        false => args.kernels.len().max(1),
+    let together = if args.one_at_a_time {
+        1
+    } else {
+        args.kernels.len().max(1)
     };
     let mut all: Vec<Times> = Vec::new();
     for group in args.kernels.chunks(together) {

@@ -42,7 +42,7 @@ struct Args {
 }
 
 /// What one kind of kernels gives.
-struct Outcome {
+struct PerplexityResult {
     kernels: Kernels,
     /// Negative logarithms of the probabilities of the tokens that count.
     losses: Vec<f64>,
@@ -52,7 +52,7 @@ struct Outcome {
     time: Duration,
 }
 
-impl Outcome {
+impl PerplexityResult {
     fn mean(&self) -> f64 {
         self.losses.iter().sum::<f64>() / self.losses.len() as f64
     }
@@ -85,7 +85,11 @@ fn loss(logits: &[f32], token: Token) -> Result<f64, Failure> {
 }
 
 /// Reads a window into an empty context.
-fn window(context: &mut LlamaContext, tokens: &[Token], out: &mut Outcome) -> Result<(), Failure> {
+fn window(
+    context: &mut LlamaContext,
+    tokens: &[Token],
+    out: &mut PerplexityResult,
+) -> Result<(), Failure> {
     let sequence = SequenceId(1);
     // The last token has no next one.
     let counts = tokens.len() / 2..tokens.len() - 1;
@@ -120,19 +124,19 @@ fn measure(
     tokens: &[Token],
     ctx: usize,
     cores: &Cores,
-) -> Result<Outcome, Failure> {
+) -> Result<PerplexityResult, Failure> {
     let mut options = common::options("target", ctx as u32, 1, cores);
     options.rows = ROWS as u32;
     let mut context = LlamaContext::new(model, &options)?;
     // Of the empty text nothing is left but the token that begins every text, if there is one.
     let begin = model.vocab().tokenize("", true)?.first().copied();
-    let mut out = Outcome {
+    let mut out = PerplexityResult {
         kernels,
         losses: Vec::new(),
         read: 0,
         time: Duration::ZERO,
     };
-    on_own_thread(|| -> Result<Outcome, Failure> {
+    on_own_thread(|| -> Result<PerplexityResult, Failure> {
         let windows = tokens.len() / ctx;
         for (i, chunk) in tokens.chunks_exact(ctx).enumerate() {
             let mut chunk = chunk.to_vec();
@@ -185,7 +189,7 @@ fn main() -> Result<(), Failure> {
         format!("relative to {}", common::kernels_name(last.kernels)),
         "tokens/s".to_owned(),
     ];
-    let row = |o: &Outcome| {
+    let row = |o: &PerplexityResult| {
         vec![
             common::kernels_name(o.kernels).to_owned(),
             format!("{:.4}", o.perplexity()),

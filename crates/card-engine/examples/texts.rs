@@ -16,9 +16,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
-use card_core::engine::Shapes;
 use card_core::forward::Model;
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_core::scheduler::Shapes;
 use card_engine::selftest::{Exactness, HEADS, Means};
 use card_engine::{Engine, Options, Stream};
 use card_llama::{Cores, Kernels, LlamaContext, LlamaModel, check_vocabularies};
@@ -78,7 +79,7 @@ struct Args {
 }
 
 /// The models, and how they are run.
-struct Rig {
+struct Setup {
     target: LlamaModel,
     /// `None` for the target itself, spoilt.
     draft: Option<LlamaModel>,
@@ -91,7 +92,7 @@ struct Rig {
     draft_cost: CostCurve,
 }
 
-impl Rig {
+impl Setup {
     fn new(args: &Args) -> Result<Self, Failure> {
         let cores = common::lane(args.threads);
         let target = common::load(&args.target, args.kernels)?;
@@ -126,7 +127,7 @@ impl Rig {
             if exact { "exact" } else { "fast" }
         );
         common::print_machine(cores.threads());
-        Ok(Rig {
+        Ok(Setup {
             draft,
             context: args.ctx,
             shapes: report.shapes(args.exactness),
@@ -157,7 +158,7 @@ impl Rig {
             mode,
             lanes: Lanes::Shared,
             shapes: self.shapes,
-            parked: if self.reuse { sequences as usize } else { 0 },
+            prefix_slots: if self.reuse { sequences as usize } else { 0 },
             near_tie,
             target_cost: self.target_cost.clone(),
             draft_costs: [self.draft_cost.clone(), self.draft_cost.clone()],
@@ -265,8 +266,8 @@ fn main() -> Result<ExitCode, Failure> {
     let count = args.prompts.min(prompts.len());
     println!("Texts of {} tokens, {count} prompts:", args.tokens);
     println!();
-    let rig = Rig::new(&args)?;
-    let prompter = Prompter::of(&rig.target)?;
+    let setup = Setup::new(&args)?;
+    let prompter = Prompter::of(&setup.target)?;
     let mut tallies = Vec::new();
     for &sampling in &args.sampling {
         let mut kinds = Vec::new();
@@ -281,15 +282,15 @@ fn main() -> Result<ExitCode, Failure> {
                 tokens: args.tokens,
             };
             let start = Instant::now();
-            let plain = rig.plain(&ask)?;
+            let plain = setup.plain(&ask)?;
             for tally in &mut kinds {
                 let text = match tally.company {
-                    Company::Alone => ask.text(&rig.engine(tally.mode, 1, 0.0)?)?,
+                    Company::Alone => ask.text(&setup.engine(tally.mode, 1, 0.0)?)?,
                     Company::Among => {
                         let others = others(&prompter, &prompts, number, &args)?;
-                        rig.among(tally.mode, &ask, &others)?
+                        setup.among(tally.mode, &ask, &others)?
                     }
-                    Company::Cached => rig.cached(tally.mode, &ask)?,
+                    Company::Cached => setup.cached(tally.mode, &ask)?,
                 };
                 tally.add(number, ask.prompt.len(), &plain, &text);
             }

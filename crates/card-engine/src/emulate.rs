@@ -1,9 +1,9 @@
-//! Devices we do not have: real models, real engine, paced forwards (DESIGN §8).
+//! Devices we do not have: real models, real engine, paced forwards.
 //!
 //! Tokens and acceptance are the models' own. The time of a forward is the profile's,
-//! dilated so that the real computation fits under it: the lane sleeps for the rest, so
-//! two emulated devices fit on one small machine. A run in which a forward took longer
-//! than its paced time emulates nothing; [`Overruns`] tells.
+//! dilated so that the real computation fits into it: the lane sleeps for the rest, so that
+//! two emulated devices fit on one small machine. A run in which forwards took longer than
+//! their paced times emulates nothing; [`Overruns`] tells.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,12 +21,12 @@ pub struct EmulationProfile {
     pub title: String,
     /// Who published the figures, and what was added to them.
     pub source: String,
-    /// How much longer than the published ones the emulated times are, so that the real
-    /// computation fits.
+    /// Factor by which the emulated times are longer than the published ones, so that the
+    /// real computation fits.
     pub dilation: f64,
     /// The target's device.
     pub target: EmulatedDevice,
-    /// The drafter's.
+    /// The drafter's device.
     pub draft: EmulatedDevice,
     /// Milliseconds a message takes between them, one way.
     #[serde(default)]
@@ -37,8 +37,8 @@ pub struct EmulationProfile {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct EmulatedDevice {
-    /// (rows, milliseconds of a forward), before dilation. It takes no more rows than the
-    /// last of them, prompts included.
+    /// (rows, milliseconds of a forward), before dilation. No forward has more rows than the
+    /// last of these points, prompts included.
     pub forward_ms: Vec<(u32, f64)>,
 }
 
@@ -76,7 +76,7 @@ impl EmulationProfile {
         self.dilated(&self.draft)
     }
 
-    /// Dilated latency, one way: of so many milliseconds, or the profile's.
+    /// The latency one way, dilated: `ms` milliseconds, or else the profile's.
     pub fn latency(&self, ms: Option<f64>) -> Duration {
         Duration::from_secs_f64(ms.unwrap_or(self.latency_ms) * self.dilation / 1e3)
     }
@@ -89,10 +89,10 @@ impl EmulationProfile {
 
 /// Time that forwards took beyond their paced time. Shared by its clones.
 #[derive(Clone, Debug, Default)]
-pub struct Overruns(Arc<Sums>);
+pub struct Overruns(Arc<OverrunSums>);
 
 #[derive(Debug, Default)]
-struct Sums {
+struct OverrunSums {
     paced_us: AtomicU64,
     beyond_us: AtomicU64,
 }

@@ -1,25 +1,26 @@
-//! What a generation tells, and why it fails.
+//! What an engine reports of a generation, and why a generation fails.
 
-use card_core::engine::{Finish, RequestError, Round};
+use card_core::scheduler::{Finish, RequestError, Round};
 use card_core::types::Token;
 
-/// News of a generation.
+/// News of a generation. Every generation ends with exactly one [`Event::Finished`] or
+/// [`Event::Failed`].
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Tokens were committed.
+    /// The target committed these tokens.
     Tokens(Vec<Token>),
-    /// A round was done.
+    /// A round of the target is done.
     Round(Box<Round>),
-    /// It ended; nothing follows.
+    /// The generation ended; nothing follows.
     Finished(Finish),
-    /// It could not start or go on; nothing follows.
+    /// The generation could not start or go on; nothing follows.
     Failed(Failure),
 }
 
-/// Why a generation failed, or the engine refuses.
+/// Why a generation failed, or the engine refuses one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The request cannot be.
+    /// The request is impossible.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The target failed. Other requests may go on, and new ones may come.
@@ -28,7 +29,7 @@ pub enum Failure {
     /// The grammar cannot go on.
     #[error("the grammar failed: {0}")]
     Constraint(String),
-    /// Nobody read the events, so that too many of them waited.
+    /// Nobody read the events, and too many of them wait.
     #[error("the generation was given up: {0} events of it wait to be read")]
     Unread(usize),
     /// The engine takes no more of these.

@@ -7,15 +7,16 @@ use crate::event::Failure;
 use crate::pulse::Pulse;
 use crate::readers::Readers;
 
-/// How an engine is.
+/// Whether an engine works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It works, or waits for work.
+    /// The engine works, or waits for work.
     Alive,
-    /// Its target's thread has ended, for this reason. It does not come back.
+    /// The target's thread has ended, for this reason. It does not come back.
     Ended(String),
-    /// Its target has been at one forward or one step for so long, which is longer than
-    /// [`Options::target_hang`](crate::Options::target_hang). It works again if that ends.
+    /// The target has been at one forward or one step for so long, which is longer than
+    /// [`Options::target_hang`](crate::Options::target_hang). The engine works again if that
+    /// step ends.
     Stalled(Duration),
 }
 
@@ -38,7 +39,7 @@ impl Health {
 pub(crate) struct Watch {
     /// The heartbeat.
     pub(crate) pulse: Pulse,
-    /// Who is to be told if the thread does not work.
+    /// The readers, who are told if the thread does not work.
     pub(crate) readers: Readers,
     ended: OnceLock<String>,
     /// A step that takes longer than this hangs.

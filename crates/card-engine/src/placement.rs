@@ -1,20 +1,21 @@
-//! Which cores run what: target and drafter in turns on all of them, or each on its own.
+//! Which cores run what: target and drafter in turns on all cores, or each on cores of its own.
 //!
-//! Decided by what forwards cost each way, measured with the other lane busy, since lanes
-//! that share a memory bus slow each other down.
+//! What forwards cost either way decides. Forwards of lanes of their own are measured with the
+//! other lane busy, since lanes that share a memory bus slow each other down.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::forward::{Forward, KvOp, Model, ModelError};
-use card_core::policy::{self, Lanes};
+use card_core::policy;
+use card_core::protocol::Lanes;
 use card_core::types::{SequenceId, Token};
 use serde::{Deserialize, Serialize};
 
-/// Rows that are tried on the target with the drafter at work.
+/// Rows of the target's forwards that are measured with the drafter at work.
 const SIZES: [u32; 6] = [1, 2, 4, 6, 8, 12];
-/// Forwards of each size.
+/// Forwards that are measured of each size.
 const REPEATS: usize = 3;
 
 /// A way to run the two models, with what it costs.
@@ -41,8 +42,8 @@ impl Placement {
         policy::promise(self.lanes, top, &target, &draft)
     }
 
-    /// With costs of larger forwards than were measured with both lanes at work: what they
-    /// take `alone`, longer by as much as the largest that was measured is.
+    /// Adds the costs of forwards larger than those measured with both lanes at work. A larger
+    /// forward takes its time `alone`, times the slowdown of the largest measured one.
     pub fn completed(mut self, alone: &Placement) -> Self {
         complete(&mut self.target, &alone.target);
         complete(&mut self.draft, &alone.draft);

@@ -4,14 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The heartbeat of a lane's thread.
+/// The heartbeat of a lane's thread. The thread writes it, and others read it without a lock.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    /// When it began the step it is in, in milliseconds since the engine started; 0 while it
-    /// is in none.
+    /// When the thread began the step it is in, in milliseconds since the engine started; 0
+    /// while it is in none.
     began: AtomicU64,
-    /// It shall take no step until it hears something.
-    rests: AtomicBool,
+    /// Whether the thread shall take no step until it hears something: the drafters' gate is
+    /// shut.
+    gated: AtomicBool,
 }
 
 impl Pulse {
@@ -26,14 +27,15 @@ impl Pulse {
         self.began.store(0, Ordering::Relaxed);
     }
 
-    /// Says whether the thread shall take no step until it hears something.
-    pub(crate) fn rest(&self, rests: bool) {
-        self.rests.store(rests, Ordering::Relaxed);
+    /// Shuts or opens the gate: says whether the thread shall take no step until it hears
+    /// something.
+    pub(crate) fn gate(&self, gated: bool) {
+        self.gated.store(gated, Ordering::Relaxed);
     }
 
     /// Whether the thread shall take no step until it hears something.
-    pub(crate) fn rests(&self) -> bool {
-        self.rests.load(Ordering::Relaxed)
+    pub(crate) fn is_gated(&self) -> bool {
+        self.gated.load(Ordering::Relaxed)
     }
 
     /// How long the thread has been in its present step; zero if it is in none.

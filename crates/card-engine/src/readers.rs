@@ -1,8 +1,8 @@
-//! Who reads the events of the generations.
+//! The readers of the generations' events.
 //!
-//! The target's thread tells them, and so does whoever finds that thread dead or stuck. What
-//! is told goes through here, so that nothing follows the last event of a generation, and no
-//! reader is left without one.
+//! The target's thread sends events, and so does whoever finds that thread dead or stuck. All
+//! of them send through here, so that nothing follows the last event of a generation, and no
+//! reader is left without a last event.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ impl Readers {
         }
     }
 
-    /// A generation did not begin after all, and its reader knows.
+    /// Removes a generation that did not begin after all, whose reader knows of that.
     pub(crate) fn forget(&self, sequence: SequenceId) {
         self.lock().open.remove(&sequence);
     }
@@ -105,7 +105,7 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
-    use card_core::engine::Finish;
+    use card_core::scheduler::Finish;
     use crossbeam_channel::{Receiver, unbounded};
 
     use super::*;

@@ -3,10 +3,13 @@
 /// Turns the bytes of tokens into text that can be shown.
 #[derive(Clone, Debug, Default)]
 pub struct TextStream {
+    /// The stop strings, none of them empty.
     stops: Vec<String>,
+    /// The beginning of a character whose other bytes have not come.
     bytes: Vec<u8>,
-    /// Characters that could be the beginning of a stop string.
+    /// Text that could be the beginning of a stop string; not shown yet.
     held: String,
+    /// Whether a stop string came.
     stopped: bool,
 }
 

@@ -8,9 +8,9 @@ mod made_up;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use card_core::drafter::{DraftInput, Drafted, Expansion};
 use card_core::forward::Model;
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes};
 use card_core::types::{Prob, Rows, Source, Token};
 use card_engine::{Dial, Draft, DraftEnd, Engine, Failure, Generate, Options, ends};
 use crossbeam_channel::bounded;
@@ -96,7 +96,7 @@ fn a_flood_of_expansions_does_not_hold_up_the_target() {
                 })
             };
             let drafted = Drafted {
-                source: Source::Suffix,
+                source: Source::PromptLookup,
                 expansions: (0..3000).filter_map(expansion).collect(),
                 rows: Rows::new(1).unwrap(),
                 started: Duration::ZERO,
@@ -116,7 +116,7 @@ fn a_flood_of_expansions_does_not_hold_up_the_target() {
 }
 
 #[test]
-fn more_than_there_are_places_for_are_refused_until_some_leave() {
+fn more_than_there_are_permits_for_are_refused_until_some_leave() {
     let expected = alone(1);
     let engine = plain(slow(), on_lanes_of_their_own());
     let mut far = Vec::new();

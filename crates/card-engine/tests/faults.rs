@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use card_core::cost::CostCurve;
 use card_core::forward::Model;
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_engine::{Draft, Engine, Options};
 use crossbeam_channel::{Receiver, bounded};
 use made_up::{Call, alone, before, failure, model, options, read, request, slow};

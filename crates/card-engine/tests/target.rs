@@ -9,10 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use card_core::engine::{Finish, RequestError};
 use card_core::forward::{KvOp, Model, ModelError};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
+use card_core::scheduler::{Finish, RequestError};
 use card_engine::{Engine, Event, Failure, Generate, Health, Options, Stream};
 use crossbeam_channel::{Sender, bounded};
 use made_up::{
@@ -122,7 +123,7 @@ fn is_refused(engine: &Engine, reason: &str) {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it takes requests"),
     }
-    assert!(engine.memory().is_err());
+    assert!(engine.learned().is_err());
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn a_thousand_cancelled_generations_leave_nothing_running() {
     let engine = plain(
         target,
         Options {
-            parked: 0,
+            prefix_slots: 0,
             ..options(Mode::Auto, Lanes::Shared)
         },
     );

@@ -22,7 +22,7 @@ mod tests {
     #[test]
     fn all_make_sense() {
         for (name, text) in SCENARIOS {
-            crate::Scenario::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+            crate::scenario::Scenario::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
         }
     }
 }

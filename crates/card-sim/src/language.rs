@@ -37,9 +37,10 @@ pub fn noise_for(seed: u64, agreement: f64) -> f32 {
     let (mut low, mut high) = (0.0f32, 8.0f32);
     for _ in 0..12 {
         let middle = (low + high) / 2.0;
-        match agreement_of(seed, middle) > agreement {
-            true => low = middle,
-            false => high = middle,
+        if agreement_of(seed, middle) > agreement {
+            low = middle;
+        } else {
+            high = middle;
         }
     }
     (low + high) / 2.0

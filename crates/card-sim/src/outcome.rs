@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use card_core::scheduler::Round;
+
 /// One request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Served {
@@ -9,11 +11,11 @@ pub struct Served {
     pub arrived: Duration,
     /// When its first token was written.
     pub first: Duration,
-    /// When its last one was.
+    /// When its last token was written.
     pub done: Duration,
     /// Tokens of the answer.
     pub tokens: usize,
-    /// Whether they are plain decoding's.
+    /// Whether the answer is plain decoding's.
     pub exact: bool,
 }
 
@@ -35,17 +37,17 @@ impl Served {
 pub struct Outcome {
     /// Every request, in the order they were asked.
     pub served: Vec<Served>,
-    /// Until the last answer.
+    /// Time until the last answer.
     pub time: Duration,
     /// Target forwards that decoded.
     pub rounds: u64,
-    /// (sequence, round) pairs among them.
+    /// (sequence, round) pairs among these.
     pub parts: u64,
-    /// Tokens they committed.
+    /// Tokens that they committed.
     pub committed: u64,
     /// Corrections that were cached.
     pub hits: u64,
-    /// Corrections.
+    /// Corrections: rounds after which the target went on from a token of its own.
     pub corrections: u64,
     /// Most bytes of candidates of one sequence.
     pub cache_bytes: usize,
@@ -67,6 +69,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Counts what a round did for one sequence.
+    pub(crate) fn count(&mut self, round: &Round) {
+        if !round.prefill {
+            self.parts += 1;
+            self.committed += round.tokens.len() as u64;
+        }
+        self.corrections += u64::from(round.hit.is_some());
+        self.hits += u64::from(round.hit == Some(true));
+        self.cache_bytes = self.cache_bytes.max(round.cached_bytes);
+    }
+
     /// Tokens of all answers.
     pub fn tokens(&self) -> usize {
         self.served.iter().map(|s| s.tokens).sum()
@@ -129,9 +142,10 @@ impl Outcome {
 
 fn idle(busy: Duration, time: Duration, machines: usize) -> f64 {
     let all = time.as_secs_f64() * machines as f64;
-    match all > 0.0 {
-        true => (1.0 - busy.as_secs_f64() / all).max(0.0),
-        false => 0.0,
+    if all > 0.0 {
+        (1.0 - busy.as_secs_f64() / all).max(0.0)
+    } else {
+        0.0
     }
 }
 

@@ -1,27 +1,29 @@
-//! Acceptance as it was recorded on real models, in place of a made-up share.
+//! Acceptance as it was recorded on real models (by teacher forcing), in place of a made-up
+//! share.
 //!
-//! At each place of a recorded answer it is known what the draft model proposed, with which
-//! probabilities, and which of it was the target's token. In the simulation the target
-//! speaks its made-up language; the drafter puts the target's token at the recorded rank,
-//! and gives the recorded probabilities. So easy and hard places follow each other as they
-//! did. Beside the target's path, where nobody knows, drafts look as they do on it.
+//! For each place of a recorded answer the recording says what the draft model proposed, with
+//! which probabilities, and which of the proposals was the target's token. In the simulation
+//! the target speaks its made-up language; the drafter puts the target's token at the recorded
+//! rank, and gives the recorded probabilities. So easy and hard places follow each other as
+//! they did. Beside the target's path, of which nothing was recorded, drafts look as they do
+//! on it.
 
 use std::sync::Arc;
 
-pub use card_core::drafter::Place;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+pub use card_core::protocol::ForcedProposals;
 use card_core::synthetic::Synthetic;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::ScenarioError;
+use crate::error::ScenarioError;
 
 /// What was drafted for one answer.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 pub struct Recorded {
     /// Kind of prompt.
     pub category: String,
-    /// Place by place.
-    pub places: Vec<Place>,
+    /// ForcedProposals by place.
+    pub places: Vec<ForcedProposals>,
 }
 
 /// Answers that were recorded.
@@ -34,21 +36,21 @@ impl Recording {
     /// # Errors
     /// If there is none, or what was recorded cannot be.
     pub fn new(answers: Vec<Recorded>) -> Result<Self, ScenarioError> {
-        let sound = |p: &Place| {
+        let sound = |p: &ForcedProposals| {
             let sum: f32 = p.probabilities.iter().sum();
             p.probabilities.iter().all(|p| (0.0..=1.0).contains(p))
                 && sum < 1.001
                 && p.rank.is_none_or(|r| r < p.probabilities.len())
         };
         let all = |a: &Recorded| !a.places.is_empty() && a.places.iter().all(sound);
-        match !answers.is_empty() && answers.iter().all(all) {
-            true => Ok(Recording(answers)),
-            false => Err(ScenarioError(
+        if answers.is_empty() || !answers.iter().all(all) {
+            return Err(ScenarioError(
                 "no recording of acceptance: each line is an answer with its places, the ranks below \
                  the number of their probabilities"
                     .into(),
-            )),
+            ));
         }
+        Ok(Recording(answers))
     }
 
     /// From JSON lines, as `card bench` writes them.
@@ -65,12 +67,12 @@ impl Recording {
 
     /// Share of places where the first proposal was the target's token.
     pub fn agreement(&self) -> f64 {
-        let places: Vec<&Place> = self.0.iter().flat_map(|a| &a.places).collect();
+        let places: Vec<&ForcedProposals> = self.0.iter().flat_map(|a| &a.places).collect();
         let right = places.iter().filter(|p| p.rank == Some(0)).count();
         right as f64 / places.len().max(1) as f64
     }
 
-    fn place(&self, request: usize, index: usize) -> &Place {
+    fn place(&self, request: usize, index: usize) -> &ForcedProposals {
         let answer = &self.0[request % self.0.len()];
         &answer.places[index % answer.places.len()]
     }
@@ -127,14 +129,13 @@ impl Model for Replay {
         self.language.forward(forward)?;
         self.logits.clear();
         for (i, row) in forward.rows.iter().enumerate() {
-            let logits = match row.logits {
-                true => {
-                    let request = row.sequence.0 as usize % self.requests;
-                    // What follows the prompt's last token is the answer's first.
-                    let index = (row.position as usize + 1).saturating_sub(self.prompt_tokens);
-                    proposing(self.language.row(i), self.recording.place(request, index))
-                }
-                false => Vec::new(),
+            let logits = if row.logits {
+                let request = row.sequence.0 as usize % self.requests;
+                // What follows the prompt's last token is the answer's first.
+                let index = (row.position as usize + 1).saturating_sub(self.prompt_tokens);
+                proposing(self.language.row(i), self.recording.place(request, index))
+            } else {
+                Vec::new()
             };
             self.logits.push(logits);
         }
@@ -144,7 +145,7 @@ impl Model for Replay {
 
 /// Logits with the recorded probabilities: the target's favourite has the recorded rank, its
 /// next ones have the others, and what is left is for the rest.
-fn proposing(target: &[f32], place: &Place) -> Vec<f32> {
+fn proposing(target: &[f32], place: &ForcedProposals) -> Vec<f32> {
     let mut order: Vec<usize> = (0..target.len()).collect();
     order.sort_by(|&a, &b| target[b].total_cmp(&target[a]));
     let favourite = order.remove(0);
@@ -181,7 +182,7 @@ mod tests {
     fn the_targets_token_has_the_recorded_rank() {
         let target = [0.1, 0.9, 0.5, 0.3, 0.2, 0.0];
         for rank in [Some(0), Some(1), Some(2), None] {
-            let place = Place {
+            let place = ForcedProposals {
                 rank,
                 probabilities: vec![0.6, 0.2, 0.1],
             };

@@ -1,18 +1,15 @@
-//! What is simulated, as a TOML file says it.
+//! What is simulated, as a TOML file says it. Each table of the file is a struct here.
 
 use std::sync::Arc;
 
 use card_core::cost::CostCurve;
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingError, SamplingParams};
 use serde::{Deserialize, Serialize};
 
-use crate::Recording;
-
-/// Why a scenario cannot be.
-#[derive(Clone, Debug, thiserror::Error, PartialEq)]
-#[error("{0}")]
-pub struct ScenarioError(pub String);
+use crate::error::ScenarioError;
+use crate::recording::Recording;
 
 /// A whole simulation.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -27,37 +24,38 @@ pub struct Scenario {
     #[serde(default = "one")]
     pub seed: u64,
     /// The machines that run the target.
-    pub target: Machines,
+    pub target: TargetSpecs,
     /// The machines that run draft models.
     #[serde(default)]
-    pub drafters: Vec<Drafters>,
-    /// How the engine schedules.
+    pub drafters: Vec<DrafterSpecs>,
+    /// How the targets schedule.
     #[serde(default)]
-    pub policy: Policy,
-    /// What is asked of it.
-    pub load: Load,
-    /// Things that go wrong at a time.
+    pub policy: PolicySpec,
+    /// What is asked of the targets.
+    pub load: LoadSpec,
+    /// Faults at given times.
     #[serde(default)]
-    pub faults: Vec<Fault>,
-    /// Things that go wrong now and then.
+    pub faults: Vec<FaultSpec>,
+    /// Faults at random times.
     #[serde(default)]
-    pub chaos: Option<Chaos>,
-    /// What drafters propose, as recorded; else [`Drafters::agreement`] says how often they
-    /// are right.
+    pub chaos: Option<ChaosSpec>,
+    /// What drafters propose, as recorded; without a recording
+    /// [`DrafterSpecs::agreement`] says how often they are right.
     #[serde(skip)]
     pub recording: Option<Arc<Recording>>,
 }
 
-/// Machines of one kind.
+/// The machines that run the target.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Machines {
+pub struct TargetSpecs {
     /// How many.
     #[serde(default = "one_usize")]
     pub count: usize,
-    /// (rows, milliseconds of a forward). No forward has more rows than the last of them.
+    /// (rows, milliseconds of a forward). No forward has more rows than the last of these
+    /// points.
     pub forward_ms: Vec<(u32, f64)>,
-    /// What one costs, in any currency.
+    /// Price of one machine, in any currency.
     #[serde(default)]
     pub price_per_hour: f64,
 }
@@ -65,19 +63,19 @@ pub struct Machines {
 /// Machines that draft, and the links to them.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Drafters {
+pub struct DrafterSpecs {
     /// How many. Target k of n uses those whose number is k modulo n; with fewer drafters
     /// than targets each serves several.
     #[serde(default = "one_usize")]
     pub count: usize,
-    /// As for the target.
+    /// (rows, milliseconds of a forward), as for the target.
     pub forward_ms: Vec<(u32, f64)>,
-    /// Share of places at which its first choice is the target's.
+    /// Share of places at which the drafter's first choice is the target's.
     pub agreement: f64,
-    /// The way to it.
+    /// The link to each of them.
     #[serde(default)]
-    pub link: Link,
-    /// What one costs.
+    pub link: LinkSpec,
+    /// Price of one machine, in the same currency.
     #[serde(default)]
     pub price_per_hour: f64,
 }
@@ -85,19 +83,19 @@ pub struct Drafters {
 /// A link: messages arrive in order, since it is a TCP connection.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Link {
-    /// Milliseconds, one way.
+pub struct LinkSpec {
+    /// Milliseconds a message takes, one way.
     pub latency_ms: f64,
-    /// Up to so many milliseconds more.
+    /// Up to so many milliseconds more, drawn for each message.
     pub jitter_ms: f64,
-    /// Share of messages that are sent again, which takes a retransmission time-out.
+    /// Share of messages that are lost and sent again after a retransmission time-out.
     pub loss: f64,
 }
 
-/// How the engine schedules.
+/// How the targets schedule.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
-pub struct Policy {
+pub struct PolicySpec {
     /// As `card --mode`.
     pub mode: Mode,
     /// Where drafters run: with a lane of their own, or (the first of them) on the target's.
@@ -112,9 +110,9 @@ pub struct Policy {
     pub max_depth: u32,
 }
 
-impl Default for Policy {
+impl Default for PolicySpec {
     fn default() -> Self {
-        Policy {
+        PolicySpec {
             mode: Mode::Auto,
             lanes: Lanes::Disjoint,
             draft_len: 4,
@@ -128,20 +126,20 @@ impl Default for Policy {
 /// What is asked.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Load {
+pub struct LoadSpec {
     /// Requests in all.
     pub requests: usize,
     /// Tokens of a prompt.
     pub prompt_tokens: usize,
     /// Tokens of an answer.
     pub output_tokens: u32,
-    /// They arrive at random, so many a second; 0 for one whenever another is done.
+    /// Requests that arrive a second, at random; 0 for one whenever another is done.
     #[serde(default)]
     pub per_second: f64,
     /// Requests at a time on one target; the others wait.
     #[serde(default = "one_usize")]
     pub parallel: usize,
-    /// Temperature they sample with.
+    /// Temperature that requests sample with.
     #[serde(default)]
     pub temperature: f32,
 }
@@ -149,12 +147,12 @@ pub struct Load {
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Fault {
+pub struct FaultSpec {
     /// Seconds after the start.
     pub at_s: f64,
-    /// What.
+    /// What goes wrong.
     pub kind: FaultKind,
-    /// Number of the machine.
+    /// Number of the machine that it befalls.
     #[serde(default)]
     pub which: usize,
     /// Seconds until it is over.
@@ -191,7 +189,7 @@ impl FaultKind {
 /// Faults at random times.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct Chaos {
+pub struct ChaosSpec {
     /// Seconds between two faults, on average.
     pub every_s: f64,
     /// Seconds a fault lasts, on average.
@@ -209,7 +207,7 @@ fn one_usize() -> usize {
     1
 }
 
-impl Load {
+impl LoadSpec {
     /// How a request of this seed samples.
     ///
     /// # Errors
@@ -222,13 +220,62 @@ impl Load {
         };
         params.checked()
     }
+
+    fn check(&self) -> Result<(), ScenarioError> {
+        if self.requests == 0 || self.prompt_tokens == 0 || self.output_tokens == 0 {
+            return fail("load: requests, prompt_tokens and output_tokens must be above 0");
+        }
+        if self.parallel == 0 || self.parallel > 256 {
+            return fail("load.parallel must be between 1 and 256");
+        }
+        if !(self.per_second.is_finite() && self.per_second >= 0.0) {
+            return fail("load.per_second must not be negative");
+        }
+        if let Err(why) = self.sampling(0) {
+            return fail(format!("load: {why}"));
+        }
+        Ok(())
+    }
 }
 
-impl Machines {
-    /// Milliseconds by rows.
+impl TargetSpecs {
+    /// Milliseconds of a forward by rows.
     pub fn cost(&self) -> CostCurve {
         CostCurve::from_points(self.forward_ms.iter().copied())
     }
+}
+
+impl DrafterSpecs {
+    /// Milliseconds of a forward by rows.
+    pub fn cost(&self) -> CostCurve {
+        CostCurve::from_points(self.forward_ms.iter().copied())
+    }
+
+    fn check(&self) -> Result<(), ScenarioError> {
+        if !(0.1..=1.0).contains(&self.agreement) {
+            return fail("drafters.agreement must be between 0.1 and 1");
+        }
+        if self.count == 0 || self.count > 1000 {
+            return fail("drafters.count must be between 1 and 1000");
+        }
+        let LinkSpec {
+            latency_ms,
+            jitter_ms,
+            loss,
+        } = self.link;
+        let time = |ms: f64| (0.0..=60_000.0).contains(&ms);
+        if !time(latency_ms) || !time(jitter_ms) || !(0.0..=0.5).contains(&loss) {
+            return fail(
+                "drafters.link: latency_ms and jitter_ms must be between 0 and 60000, loss between \
+                 0 and 0.5",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn fail(why: impl Into<String>) -> Result<(), ScenarioError> {
+    Err(ScenarioError(why.into()))
 }
 
 impl Scenario {
@@ -248,7 +295,32 @@ impl Scenario {
     /// # Errors
     /// Says what does not.
     pub fn check(&self) -> Result<(), ScenarioError> {
-        let fail = |why: String| Err(ScenarioError(why));
+        self.check_costs()?;
+        if self.target.count == 0 || self.target.count > 1000 {
+            return fail("target.count must be between 1 and 1000");
+        }
+        self.drafters.iter().try_for_each(DrafterSpecs::check)?;
+        if self.policy.lanes == Lanes::Shared && self.drafters.len() > 1 {
+            return fail("lanes = \"shared\" takes one kind of drafter");
+        }
+        self.load.check()?;
+        if let Some(c) = &self.chaos
+            && !(c.every_s > 0.0 && c.lasts_s > 0.0)
+        {
+            return fail("chaos: every_s and lasts_s must be above 0");
+        }
+        let bad_time = |f: &&FaultSpec| !(f.at_s >= 0.0 && f.for_s > 0.0 && f.for_s.is_finite());
+        if let Some(f) = self.faults.iter().find(bad_time) {
+            return fail(format!(
+                "fault {:?}: at_s and for_s must be above 0",
+                f.kind
+            ));
+        }
+        Ok(())
+    }
+
+    /// Makes sure that every machine's forwards take a time.
+    fn check_costs(&self) -> Result<(), ScenarioError> {
         let curves = std::iter::once(("target", &self.target.forward_ms))
             .chain(self.drafters.iter().map(|d| ("drafters", &d.forward_ms)));
         for (name, points) in curves {
@@ -259,62 +331,10 @@ impl Scenario {
                 ));
             }
         }
-        if self.target.count == 0 || self.target.count > 1000 {
-            return fail("target.count must be between 1 and 1000".into());
-        }
-        for d in &self.drafters {
-            if !(0.1..=1.0).contains(&d.agreement) {
-                return fail("drafters.agreement must be between 0.1 and 1".into());
-            }
-            if d.count == 0 || d.count > 1000 {
-                return fail("drafters.count must be between 1 and 1000".into());
-            }
-            let Link {
-                latency_ms,
-                jitter_ms,
-                loss,
-            } = d.link;
-            let time = |ms: f64| (0.0..=60_000.0).contains(&ms);
-            if !time(latency_ms) || !time(jitter_ms) || !(0.0..=0.5).contains(&loss) {
-                return fail(
-                    "drafters.link: latency_ms and jitter_ms must be between 0 and 60000, loss between \
-                     0 and 0.5"
-                        .into(),
-                );
-            }
-        }
-        if self.policy.lanes == Lanes::Shared && self.drafters.len() > 1 {
-            return fail("lanes = \"shared\" takes one kind of drafter".into());
-        }
-        let load = &self.load;
-        if load.requests == 0 || load.prompt_tokens == 0 || load.output_tokens == 0 {
-            return fail("load: requests, prompt_tokens and output_tokens must be above 0".into());
-        }
-        if load.parallel == 0 || load.parallel > 256 {
-            return fail("load.parallel must be between 1 and 256".into());
-        }
-        if !(load.per_second.is_finite() && load.per_second >= 0.0) {
-            return fail("load.per_second must not be negative".into());
-        }
-        if let Err(why) = load.sampling(0) {
-            return fail(format!("load: {why}"));
-        }
-        if let Some(c) = &self.chaos
-            && !(c.every_s > 0.0 && c.lasts_s > 0.0)
-        {
-            return fail("chaos: every_s and lasts_s must be above 0".into());
-        }
-        let bad_time = |f: &&Fault| !(f.at_s >= 0.0 && f.for_s > 0.0 && f.for_s.is_finite());
-        if let Some(f) = self.faults.iter().find(bad_time) {
-            return fail(format!(
-                "fault {:?}: at_s and for_s must be above 0",
-                f.kind
-            ));
-        }
         Ok(())
     }
 
-    /// The same with another schedule.
+    /// The same scenario with another schedule.
     #[must_use]
     pub fn with_mode(&self, mode: Mode) -> Scenario {
         let mut other = self.clone();

@@ -2,7 +2,10 @@
 
 use card_core::policy::Mode;
 
-use crate::{Outcome, Scenario, ScenarioError, simulate};
+use crate::error::ScenarioError;
+use crate::outcome::Outcome;
+use crate::scenario::Scenario;
+use crate::simulate::simulate;
 
 /// Chain lengths of draft-then-verify; the best one counts.
 const CHAINS: [u32; 4] = [2, 4, 7, 12];
@@ -63,7 +66,7 @@ impl Vary {
                 Vary::Agreement => d.agreement = x,
                 Vary::DraftCost => d.forward_ms.iter_mut().for_each(|p| p.1 *= x),
                 Vary::Nodes => {
-                    let cost = card_core::cost::CostCurve::from_points(d.forward_ms.clone());
+                    let cost = d.cost();
                     d.forward_ms.retain(|p| p.0 < x as u32);
                     d.forward_ms.push((x as u32, cost.ms(x as u32)));
                 }
@@ -85,7 +88,7 @@ impl Vary {
 
 /// A schedule's result.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct StudyEntry {
     /// Which schedule.
     pub name: String,
     /// What came of it.
@@ -97,7 +100,10 @@ pub struct Entry {
 ///
 /// # Errors
 /// If the scenario makes no sense.
-pub fn contest(scenario: &Scenario, done: &mut dyn FnMut()) -> Result<Vec<Entry>, ScenarioError> {
+pub fn contest(
+    scenario: &Scenario,
+    done: &mut dyn FnMut(),
+) -> Result<Vec<StudyEntry>, ScenarioError> {
     let mut run = |mode: Mode, draft_len: u32| {
         let mut s = scenario.with_mode(mode);
         s.policy.draft_len = draft_len;
@@ -105,21 +111,21 @@ pub fn contest(scenario: &Scenario, done: &mut dyn FnMut()) -> Result<Vec<Entry>
         done();
         outcome
     };
-    let mut entries = vec![Entry {
+    let mut entries = vec![StudyEntry {
         name: "plain".into(),
         outcome: run(Mode::Plain, 1)?,
     }];
     if scenario.drafters.is_empty() {
         return Ok(entries);
     }
-    let mut best: Option<Entry> = None;
+    let mut best: Option<StudyEntry> = None;
     for length in CHAINS {
         let outcome = run(Mode::DraftThenVerify, length)?;
         if best
             .as_ref()
             .is_none_or(|b| outcome.speed() > b.outcome.speed())
         {
-            best = Some(Entry {
+            best = Some(StudyEntry {
                 name: format!("draft-then-verify {length}"),
                 outcome,
             });
@@ -127,7 +133,7 @@ pub fn contest(scenario: &Scenario, done: &mut dyn FnMut()) -> Result<Vec<Entry>
     }
     entries.extend(best);
     for (name, mode) in [("card", Mode::Card), ("auto", Mode::Auto)] {
-        entries.push(Entry {
+        entries.push(StudyEntry {
             name: name.into(),
             outcome: run(mode, 1)?,
         });
@@ -137,8 +143,9 @@ pub fn contest(scenario: &Scenario, done: &mut dyn FnMut()) -> Result<Vec<Entry>
 
 /// Simulations that [`contest`] runs.
 pub fn runs(scenario: &Scenario) -> usize {
-    match scenario.drafters.is_empty() {
-        true => 1,
-        false => 3 + CHAINS.len(),
+    if scenario.drafters.is_empty() {
+        1
+    } else {
+        3 + CHAINS.len()
     }
 }

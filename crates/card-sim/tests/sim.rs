@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use card_core::policy::{Lanes, Mode};
-use card_sim::recording::{Place, Recorded};
-use card_sim::scenario::{Chaos, Drafters, Fault, FaultKind, Link, Load, Machines, Policy};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_sim::recording::{ForcedProposals, Recorded};
+use card_sim::scenario::{
+    ChaosSpec, DrafterSpecs, FaultKind, FaultSpec, LinkSpec, LoadSpec, PolicySpec, TargetSpecs,
+};
 use card_sim::{Outcome, Recording, Scenario, simulate};
 
 /// A large target and a small drafter on devices of their own.
@@ -13,20 +16,20 @@ fn scenario() -> Scenario {
         title: "test".into(),
         source: String::new(),
         seed: 11,
-        target: Machines {
+        target: TargetSpecs {
             count: 1,
             forward_ms: vec![(1, 49.0), (32, 50.0)],
             price_per_hour: 4.0,
         },
-        drafters: vec![Drafters {
+        drafters: vec![DrafterSpecs {
             count: 1,
             forward_ms: vec![(1, 7.0), (4, 7.0)],
             agreement: 0.85,
-            link: Link::default(),
+            link: LinkSpec::default(),
             price_per_hour: 1.0,
         }],
-        policy: Policy::default(),
-        load: Load {
+        policy: PolicySpec::default(),
+        load: LoadSpec {
             requests: 6,
             prompt_tokens: 20,
             output_tokens: 80,
@@ -59,7 +62,7 @@ fn one_seed_one_outcome() {
 
 #[test]
 fn recorded_acceptance_is_replayed() {
-    let place = |rank| Place {
+    let place = |rank| ForcedProposals {
         rank,
         probabilities: vec![0.8, 0.1],
     };
@@ -129,7 +132,7 @@ fn a_second_drafter_prepares_corrections() {
 #[test]
 fn a_killed_drafter_costs_speed_and_comes_back() {
     let mut s = scenario();
-    s.faults = vec![Fault {
+    s.faults = vec![FaultSpec {
         at_s: 2.0,
         kind: FaultKind::DrafterCrash,
         which: 0,
@@ -147,7 +150,7 @@ fn a_target_that_dies_loses_no_token() {
     s.target.count = 2;
     s.load.requests = 12;
     s.load.parallel = 3;
-    s.faults = vec![Fault {
+    s.faults = vec![FaultSpec {
         at_s: 1.5,
         kind: FaultKind::TargetCrash,
         which: 0,
@@ -167,7 +170,7 @@ fn a_thousand_worlds_with_faults_write_plain_decodings_text() {
         s.drafters[0].count = rng.usize(1..5);
         // Not a new fit for each seed.
         s.drafters[0].agreement = 1.0;
-        s.drafters[0].link = Link {
+        s.drafters[0].link = LinkSpec {
             latency_ms: rng.f64() * 200.0,
             jitter_ms: rng.f64() * 100.0,
             loss: rng.f64() * 0.2,
@@ -178,7 +181,7 @@ fn a_thousand_worlds_with_faults_write_plain_decodings_text() {
         s.load.temperature = rng.f32();
         s.load.per_second = [0.0, 2.0][rng.usize(..2)];
         s.policy.mode = [Mode::Auto, Mode::Card, Mode::DraftThenVerify][rng.usize(..3)];
-        s.chaos = Some(Chaos {
+        s.chaos = Some(ChaosSpec {
             every_s: 0.3 + rng.f64(),
             lasts_s: 0.2 + 2.0 * rng.f64(),
             targets: rng.bool(),

@@ -7,12 +7,13 @@ use std::time::Duration;
 use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafter, DrafterConfig};
-use card_core::forward::{Forward, KvOp, Limits, Model};
+use card_core::driver::{Driver, NextStep, SharedLane};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
 use card_core::policy::{Mode, Policy, PolicyConfig};
-use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes};
+use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes, Outlook};
 use card_core::sampler::Sampling;
 use card_core::scheduler::{
-    Action, Finish, Learned, Output, Request, Round, Scheduler, SchedulerConfig, Shapes,
+    Finish, Learned, Output, Request, Round, Scheduler, SchedulerConfig, Shapes,
 };
 use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
@@ -157,27 +158,20 @@ pub fn run(setup: &Setup) -> Outcome {
             break;
         }
     }
-    assert_eq!(world.scheduler.running(), 0, "every sequence ends");
+    assert_eq!(world.driver.scheduler.running(), 0, "every sequence ends");
     world.out.time = world.now;
     world.out
 }
 
-/// A scheduler and a drafter with their models, and what they are doing.
+/// A driver and a drafter, and what they are doing.
 struct World<'a> {
     setup: &'a Setup,
-    scheduler: Scheduler,
-    drafter: Drafter,
-    target: Synthetic,
-    draft: Option<Synthetic>,
+    driver: Driver,
+    lane: DraftLane,
     target_cost: CostCurve,
-    draft_cost: CostCurve,
     now: Duration,
-    /// The target's last forward.
-    last: Forward,
     /// The target's forward that runs, and when it ends.
     verifying: Option<(Forward, Duration)>,
-    /// The drafter's.
-    drafting: Option<(Forward, Duration)>,
     /// What the drafter will hear after its forward.
     heard: Vec<DraftInput>,
     garbage: Option<u64>,
@@ -193,18 +187,24 @@ impl<'a> World<'a> {
         if draft.is_none() {
             scheduler.drafter_lost();
         }
+        let target = Checked {
+            inner: model(0.0),
+            max_rows: setup.shapes.max_rows,
+            last: Forward::default(),
+        };
         World {
             setup,
-            scheduler,
-            drafter: drafter(setup, &draft_cost),
-            target: model(0.0),
-            draft,
+            driver: Driver::new(scheduler, Box::new(target)),
+            lane: DraftLane {
+                drafter: drafter(setup, &draft_cost),
+                model: draft,
+                cost: draft_cost,
+                shared: setup.lanes == Lanes::Shared,
+                drafting: None,
+            },
             target_cost,
-            draft_cost,
             now: Duration::ZERO,
-            last: Forward::default(),
             verifying: None,
-            drafting: None,
             heard: Vec::new(),
             garbage: setup.garbage,
             out: Outcome::default(),
@@ -232,8 +232,8 @@ impl<'a> World<'a> {
             plain: setup.plain,
             constraint,
         };
-        self.scheduler.open(request, self.now).unwrap();
-        self.drafter.handle(DraftInput::Open {
+        self.driver.scheduler.open(request, self.now).unwrap();
+        self.lane.drafter.handle(DraftInput::Open {
             sequence,
             tenant: Tenant::SHARED,
             tokens: prompt.to_vec(),
@@ -245,69 +245,53 @@ impl<'a> World<'a> {
     /// Begins what can begin now, and ends what ends next. Breaks if there is nothing to do.
     fn step(&mut self) -> ControlFlow<()> {
         // The drafter hears news between its forwards only.
-        if self.drafting.is_none() {
+        if self.lane.drafting.is_none() {
             for message in self.heard.drain(..) {
-                self.drafter.handle(message);
+                self.lane.drafter.handle(message);
             }
         }
-        let shared = self.setup.lanes == Lanes::Shared;
+        let free = self.lane.drafting.is_none();
+        let shared = self.lane.shared;
         let mut wait = None;
-        if self.verifying.is_none() && (!shared || self.drafting.is_none()) {
-            wait = self.begin_round(shared)?;
+        if self.verifying.is_none() && (!shared || free) {
+            wait = self.begin_round()?;
         }
-        if !shared && self.drafting.is_none() && !self.scheduler.drafters_gated() {
-            self.begin_draft();
+        if !shared && free && !self.driver.scheduler.drafters_gated() {
+            self.lane.begin(self.now);
         }
         let times = [
             self.verifying.as_ref().map(|v| v.1),
-            self.drafting.as_ref().map(|v| v.1),
+            self.lane.drafting.as_ref().map(|d| d.1),
             wait,
         ];
         let next = times.into_iter().flatten().min();
         self.now = self.now.max(next.expect("something happens next"));
         self.end_forwards();
-        for output in self.scheduler.take_outputs() {
+        for output in self.driver.scheduler.take_outputs() {
             self.hear(output);
         }
         ControlFlow::Continue(())
     }
 
-    /// Does what the scheduler wants; returns until when it waits, if it does.
-    fn begin_round(&mut self, shared: bool) -> ControlFlow<(), Option<Duration>> {
+    /// Does what the driver says; returns until when it waits, if it does.
+    fn begin_round(&mut self) -> ControlFlow<(), Option<Duration>> {
+        let now = self.now;
         if let Some(seed) = &mut self.garbage {
-            throw_garbage(&mut self.scheduler, seed, self.now);
+            throw_garbage(&mut self.driver.scheduler, seed, now);
         }
-        let outlook = (shared && self.draft.is_some()).then(|| self.drafter.outlook());
-        let mut outlooks: Vec<_> = outlook.flatten().into_iter().collect();
-        let action = loop {
-            match self.scheduler.poll(self.now, &outlooks) {
-                // Nothing could be drafted after all: ask again without that choice.
-                Action::Draft(_) if !self.begin_draft() => outlooks.clear(),
-                action => break action,
-            }
-        };
-        match action {
-            Action::Forward(forward) => self.begin_forward(forward),
-            Action::Draft(_) => {}
-            Action::Wait(until) => return ControlFlow::Continue(Some(until)),
-            Action::Idle => return ControlFlow::Break(()),
+        match self.driver.next_step(&|| now, &mut self.lane) {
+            NextStep::Decode(forward) => self.begin_forward(forward),
+            NextStep::Drafting => {}
+            NextStep::Wait(until) => return ControlFlow::Continue(Some(until)),
+            NextStep::Idle => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(None)
     }
 
     fn begin_forward(&mut self, forward: Forward) {
+        self.driver.decode(&forward).unwrap();
         let rows = forward.rows.len().max(forward.pad_to);
-        assert!(rows <= LIMITS.rows);
-        let decodes = forward.rows.iter().all(|r| r.logits);
-        assert!(!decodes || forward.rows.len() <= self.setup.shapes.max_rows);
-        let mut ops = Vec::new();
-        self.scheduler.take_ops(&mut ops);
-        for op in &ops {
-            joins_in_order(op, &self.last);
-        }
-        decode(&mut self.target, ops, &forward);
-        self.last = forward.clone();
-        let part = if self.scheduler.drafters_gated() || self.draft.is_none() {
+        let part = if self.driver.scheduler.drafters_gated() || self.lane.model.is_none() {
             self.setup.alone
         } else {
             1.0
@@ -316,36 +300,19 @@ impl<'a> World<'a> {
         self.verifying = Some((forward, end));
     }
 
-    /// Begins a step of the drafter; `false` if there is nothing to draft.
-    fn begin_draft(&mut self) -> bool {
-        let Some(model) = &mut self.draft else {
-            return false;
-        };
-        let Some(forward) = self.drafter.poll(self.now) else {
-            return false;
-        };
-        let mut ops = Vec::new();
-        self.drafter.take_ops(&mut ops);
-        decode(model, ops, &forward);
-        let end = self.now + ms(self.draft_cost.ms(1));
-        self.drafting = Some((forward, end));
-        true
-    }
-
     /// Ends the forwards whose time is over; the drafter may die first.
     fn end_forwards(&mut self) {
         let now = self.now;
-        if let Some((forward, _)) = self.drafting.take_if(|d| d.1 <= now) {
-            let model = self.draft.as_ref().unwrap();
-            let drafted = self.drafter.complete(&forward, model, now);
-            self.scheduler.drafted(&drafted, now);
+        let scheduler = &mut self.driver.scheduler;
+        if let Some(drafted) = self.lane.end(now) {
+            scheduler.drafted(&drafted, now);
         }
-        if self.setup.dies.is_some_and(|at| now >= at) && self.draft.take().is_some() {
-            self.drafting = None;
-            self.scheduler.drafter_lost();
+        if self.setup.dies.is_some_and(|at| now >= at) && self.lane.model.take().is_some() {
+            self.lane.drafting = None;
+            scheduler.drafter_lost();
         }
-        if let Some((forward, _)) = self.verifying.take_if(|d| d.1 <= now) {
-            self.scheduler.complete(&forward, &self.target, now);
+        if let Some((forward, _)) = self.verifying.take_if(|v| v.1 <= now) {
+            self.driver.complete(&forward, now);
         }
     }
 
@@ -421,11 +388,95 @@ fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
 }
 
-fn decode(model: &mut Synthetic, ops: Vec<KvOp>, forward: &Forward) {
-    for op in ops {
-        model.apply(op).unwrap();
+/// A drafter with its model.
+struct DraftLane {
+    drafter: Drafter,
+    /// `None` if there is no drafter, or it died.
+    model: Option<Synthetic>,
+    cost: CostCurve,
+    /// Whether it takes turns with the target.
+    shared: bool,
+    /// Its forward that runs, and when it ends.
+    drafting: Option<(Forward, Duration)>,
+}
+
+impl DraftLane {
+    /// Begins a step; `false` if there is nothing to draft.
+    fn begin(&mut self, now: Duration) -> bool {
+        let Some(model) = &mut self.model else {
+            return false;
+        };
+        let Some(forward) = self.drafter.poll(now) else {
+            return false;
+        };
+        let mut ops = Vec::new();
+        self.drafter.take_ops(&mut ops);
+        for op in ops {
+            model.apply(op).unwrap();
+        }
+        model.forward(&forward).unwrap();
+        self.drafting = Some((forward, now + ms(self.cost.ms(1))));
+        true
     }
-    model.forward(forward).unwrap();
+
+    /// What the step drafted, if it is over.
+    fn end(&mut self, now: Duration) -> Option<Drafted> {
+        let (forward, _) = self.drafting.take_if(|d| d.1 <= now)?;
+        let model = self.model.as_ref().unwrap();
+        Some(self.drafter.complete(&forward, model, now))
+    }
+}
+
+impl SharedLane for DraftLane {
+    fn outlooks(&mut self) -> Vec<Outlook> {
+        if self.shared && self.model.is_some() {
+            self.drafter.outlook().into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn draft(&mut self, _source: Source, now: Duration, _scheduler: &mut Scheduler) -> bool {
+        self.begin(now)
+    }
+}
+
+/// A target that checks what it is asked for.
+struct Checked {
+    inner: Synthetic,
+    /// Most rows of a forward that only decodes.
+    max_rows: usize,
+    /// The last forward.
+    last: Forward,
+}
+
+impl Logits for Checked {
+    fn row(&self, i: usize) -> &[f32] {
+        self.inner.row(i)
+    }
+}
+
+impl Model for Checked {
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    fn vocab(&self) -> usize {
+        self.inner.vocab()
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        joins_in_order(&op, &self.last);
+        self.inner.apply(op)
+    }
+
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        assert!(forward.rows.len().max(forward.pad_to) <= LIMITS.rows);
+        let decodes = forward.rows.iter().all(|r| r.logits);
+        assert!(!decodes || forward.rows.len() <= self.max_rows);
+        self.last = forward.clone();
+        self.inner.forward(forward)
+    }
 }
 
 /// The rows that join the target's stem lie side by side in the order of their positions:

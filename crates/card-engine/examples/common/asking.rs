@@ -52,7 +52,7 @@ pub struct Text {
     pub margins: BTreeMap<u32, f32>,
     /// Candidates that were verified.
     pub offered: usize,
-    /// Those of them that were right.
+    /// Candidates that were right.
     pub accepted: usize,
     /// Forwards that had rows of its.
     pub rounds: usize,

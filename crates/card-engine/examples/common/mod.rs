@@ -9,10 +9,10 @@ pub mod tally;
 use std::path::{Path, PathBuf};
 
 use card_core::types::Token;
-use card_engine::selftest::{self, Report};
+use card_engine::selftest::{self, SelfTestReport};
 use card_llama::{
-    ChatError, ChatTemplate, ContextOptions, Cores, Kernels, LlamaContext, LlamaModel, LoadOptions,
-    Message, Vocab, card_kernels, on_own_thread, system_info,
+    ChatError, ChatMessage, ChatTemplate, ContextOptions, Cores, Kernels, LlamaContext, LlamaModel,
+    LoadOptions, Vocab, card_kernels, on_own_thread, system_info,
 };
 
 /// Anything that goes wrong. It may come from another thread.
@@ -82,7 +82,11 @@ pub fn options(role: &'static str, context: u32, sequences: u32, cores: &Cores) 
 }
 
 /// The self-test of a model behind each of the heads.
-pub fn self_test(model: &LlamaModel, heads: &[usize], cores: &Cores) -> Result<Report, Failure> {
+pub fn self_test(
+    model: &LlamaModel,
+    heads: &[usize],
+    cores: &Cores,
+) -> Result<SelfTestReport, Failure> {
     let mut passage = model.vocab().tokenize(PASSAGE, false)?;
     passage.truncate(40);
     let mut context = LlamaContext::new(model, &options("target", 1024, 1, cores))?;
@@ -147,7 +151,7 @@ impl Prompter {
         let Some(template) = &self.template else {
             return Ok(self.vocab.tokenize(text, false)?);
         };
-        let rendered = template.render(&[Message::new("user", text)])?;
+        let rendered = template.render(&[ChatMessage::new("user", text)])?;
         Ok(self.vocab.tokenize(&rendered, true)?)
     }
 }

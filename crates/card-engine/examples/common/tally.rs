@@ -68,7 +68,7 @@ pub enum Company {
     Alone,
     /// Others run at the same time.
     Among,
-    /// The same was asked before.
+    /// The same prompt was asked before.
     Cached,
 }
 
@@ -109,7 +109,7 @@ pub struct Tally {
     pub company: Company,
     /// Texts there were.
     pub texts: usize,
-    /// Those of them that were not plain decoding's.
+    /// Texts that were not plain decoding's.
     pub differ: usize,
     first: Option<Leaving>,
     /// Numbers of all texts of the kind together.

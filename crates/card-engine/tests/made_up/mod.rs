@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::Token;
@@ -108,7 +109,7 @@ pub fn options(mode: Mode, lanes: Lanes) -> Options {
         lanes,
         drafter_hang: Duration::from_millis(30),
         drafter_pause: Duration::from_millis(1),
-        parked: 3,
+        prefix_slots: 3,
         ..Options::default()
     }
 }

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use card_core::engine::Shapes;
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
+use card_core::scheduler::Shapes;
 use card_core::types::{SourceSet, Token};
-use card_engine::selftest::{self, Report};
+use card_engine::selftest::{self, SelfTestReport};
 use card_engine::{Engine, Event, Generate, Options, Stream};
 use card_llama::{
     ContextOptions, Cores, Kernels, LlamaContext, LlamaModel, LoadOptions, Vocab, on_own_thread,
@@ -98,7 +99,7 @@ pub fn contexts(model: &LlamaModel, cores: &Cores, context: u32, sequences: u32)
     LlamaContext::new(model, &options).expect("a context")
 }
 
-pub fn self_test(model: &LlamaModel) -> Report {
+pub fn self_test(model: &LlamaModel) -> SelfTestReport {
     let text = "A list is sorted if each element is at most the next one. To sort a list of \
         numbers, compare neighbours and swap those in the wrong order, until nothing changes any \
         more; better methods split the list first.";
@@ -187,7 +188,7 @@ pub fn start(
     target: Box<dyn Model + Send>,
     drafts: impl IntoIterator<Item = Box<dyn Model + Send>>,
     setup: Setup,
-    report: &Report,
+    report: &SelfTestReport,
 ) -> Engine {
     start_keeping(target, drafts, setup, report, 0)
 }
@@ -197,14 +198,14 @@ pub fn start_keeping(
     target: Box<dyn Model + Send>,
     drafts: impl IntoIterator<Item = Box<dyn Model + Send>>,
     setup: Setup,
-    report: &Report,
-    parked: usize,
+    report: &SelfTestReport,
+    prefix_slots: usize,
 ) -> Engine {
     let options = Options {
         mode: setup.mode,
         lanes: setup.lanes,
         shapes: setup.shapes,
-        parked,
+        prefix_slots,
         near_tie: NOTED,
         target_cost: report.cost(),
         ..Options::default()

@@ -14,12 +14,12 @@ pub struct PipeSender<T> {
 /// The receiving end.
 pub struct PipeReceiver<T> {
     inner: Receiver<(Instant, T)>,
-    /// On its way.
+    /// The next message, taken from the channel before it is due.
     coming: Option<(Instant, T)>,
 }
 
 /// A pipe that holds up to `capacity` messages.
-pub(crate) fn pipe<T>(capacity: usize, latency: Duration) -> (PipeSender<T>, PipeReceiver<T>) {
+pub(super) fn pipe<T>(capacity: usize, latency: Duration) -> (PipeSender<T>, PipeReceiver<T>) {
     let (sender, receiver) = bounded(capacity);
     let sender = PipeSender {
         inner: sender,
@@ -56,7 +56,7 @@ impl<T> PipeSender<T> {
 }
 
 impl<T> PipeReceiver<T> {
-    /// What has arrived.
+    /// The next message, if it has arrived.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         if self.coming.is_none() {
             self.coming = Some(self.inner.try_recv()?);
@@ -88,17 +88,17 @@ impl<T> PipeReceiver<T> {
         }
     }
 
-    /// To wait for it together with others: when the message on its way arrives, or else
-    /// where one would come from.
-    pub(crate) fn next(&self) -> Result<Instant, &Receiver<(Instant, T)>> {
+    /// What to wait for, together with other receivers: the time at which the message on its
+    /// way arrives, or else the channel a message would come from.
+    pub(super) fn next(&self) -> Result<Instant, &Receiver<(Instant, T)>> {
         match &self.coming {
             Some((due, _)) => Ok(*due),
             None => Err(&self.inner),
         }
     }
 
-    /// Takes in what came from [`PipeReceiver::next`].
-    pub(crate) fn take_in(&mut self, message: (Instant, T)) {
+    /// Takes in a message from the channel that [`PipeReceiver::next`] returned.
+    pub(super) fn take_in(&mut self, message: (Instant, T)) {
         self.coming = Some(message);
     }
 

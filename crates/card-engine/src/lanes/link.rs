@@ -1,90 +1,100 @@
-//! The channels to a drafter on another lane, here or elsewhere.
+//! The channels to a drafter on another lane, on this machine or another.
 //!
-//! The target never waits for a drafter. What a drafter does not take waits in an
-//! [`Outbox`]; if that overflows, or the drafter owes an answer for too long, the link is of
-//! no use. What a drafter says is believed of the sequences it was told of, and no more of it
-//! at a time than the target can take in beside its work.
+//! The target never waits for a drafter. Messages that a drafter does not take wait in an
+//! [`Outbox`]. If the outbox overflows, or the drafter owes an answer for too long, the link
+//! is of no use and is dropped; a drafter that comes back is told of every sequence anew.
+//!
+//! Invariants: a drafter is believed of the sequences it was told of only; of what it says the
+//! target takes in a bounded number of expansions a round; the sum of the times it claims for
+//! its forwards is at most the time it has been there.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use card_core::drafter::{DraftInput, Drafted};
+use card_core::protocol::{DraftInput, Drafted};
 use card_core::types::SequenceId;
 use crossbeam_channel::{TryRecvError, TrySendError};
 
-use crate::outbox::Outbox;
-use crate::pipe::{PipeReceiver, PipeSender, pipe};
-use crate::places::Place;
+use super::outbox::Outbox;
+use super::permits::AttachPermit;
+use super::pipe::{PipeReceiver, PipeSender, pipe};
 use crate::pulse::Pulse;
 
-/// Expansions of one message that are looked at, and of all messages of a round.
-pub(crate) const MOST_EXPANSIONS: usize = 1024;
-/// Messages of one drafter that are looked at in a round; the others wait for the next.
-pub(crate) const MOST_MESSAGES: usize = 64;
-/// Children of one expansion that are looked at, the first ones.
+/// Expansions that are taken of one message, and after which no further message of the drafter
+/// is taken in a round.
+pub(super) const MOST_EXPANSIONS: usize = 1024;
+/// Messages of one drafter that are taken in a round; the others wait for the next round.
+pub(super) const MOST_MESSAGES: usize = 64;
+/// Children that are taken of one expansion, the first ones.
 const MOST_CHILDREN: usize = 64;
-/// An expansion further past the last token than this is none a drafter makes.
+/// Longest path of an expansion, in tokens. No sound drafter drafts further ahead.
 const MOST_PATH: usize = 4096;
-/// A forward of a drafter elsewhere takes no longer; who says more does not say the truth.
+/// Longest time that is believed of one forward of a drafter on another machine.
 const LONGEST_FORWARD: Duration = Duration::from_secs(60);
-/// Clocks of two machines need not go at quite the same speed.
+/// Allowance for clocks of two machines that do not go at quite the same speed.
 const SLACK: Duration = Duration::from_secs(1);
-/// Messages that may stay unanswered however long that takes: after a single one a sound
-/// drafter may have nothing to say.
+/// Number of unanswered messages from which on the time without an answer counts: after a
+/// single message a sound drafter may have nothing to say.
 const UNANSWERED: u32 = 4;
+
+/// Messages that one channel holds, each way.
+const CAPACITY: usize = 256;
 
 const ENDED: &str = "its thread has ended";
 const LOST: &str = "the connection is lost";
 const OVERFLOW: &str = "it does not take what it is told";
 
-/// What a target holds of a drafter elsewhere.
+/// The target's end of the channels to a drafter.
 pub struct TargetEnd {
-    /// What the drafter is told.
+    /// Messages to the drafter.
     pub to: PipeSender<DraftInput>,
-    /// What it drafted.
+    /// The drafter's expansions.
     pub from: PipeReceiver<Drafted>,
 }
 
-/// What a drafter, or the link to it, holds.
+/// The drafter's end of the channels, held by the drafter or by the connection to it.
 pub struct DraftEnd {
-    /// What it is told.
+    /// Messages of the target.
     pub inbox: PipeReceiver<DraftInput>,
-    /// What it drafted.
+    /// The drafter's expansions.
     pub outbox: PipeSender<Drafted>,
 }
 
-/// Both ends of the channels between a target and a drafter.
+/// Both ends of the channels between a target and a drafter. A message takes `latency`, one
+/// way.
 pub fn ends(latency: Duration) -> (TargetEnd, DraftEnd) {
-    let (to, inbox) = pipe(256, latency);
-    let (outbox, from) = pipe(256, latency);
+    let (to, inbox) = pipe(CAPACITY, latency);
+    let (outbox, from) = pipe(CAPACITY, latency);
     (TargetEnd { to, from }, DraftEnd { inbox, outbox })
 }
 
 /// The channels to a drafter on another lane. See the [module](self) documentation.
-pub(crate) struct Link {
+pub(super) struct Link {
     to: PipeSender<DraftInput>,
-    /// What it drafted, as it comes: [`Link::hear`] says what of it is believed.
-    pub(crate) from: PipeReceiver<Drafted>,
+    /// The drafter's messages as they come; [`Link::hear`] takes of them what is believed.
+    pub(super) from: PipeReceiver<Drafted>,
     outbox: Outbox,
-    /// Sequences it was told of that still run.
+    /// Sequences that the drafter was told of and that still run.
     told: HashSet<SequenceId>,
+    /// The answers that it owes.
     owed: Owed,
     /// When it was first told something.
     since: Option<Duration>,
-    /// What its forwards took since then, as it says.
+    /// Time of all its forwards since then, as the drafter claims.
     claimed: Duration,
-    /// `None` if it is on another machine.
+    /// The drafter's thread; `None` if the drafter is on another machine.
     thread: Option<JoinHandle<()>>,
+    /// Heartbeat and gate of that thread; nobody reads it on another machine.
     pulse: Arc<Pulse>,
-    /// If it came by itself: its place among those that did, free again when the link goes.
-    _place: Option<Place>,
+    /// The permit of a drafter that came by itself, given back when the link goes.
+    _permit: Option<AttachPermit>,
 }
 
 impl Link {
-    /// To a drafter on another machine, which holds a place if it came by itself.
-    pub(crate) fn remote(end: TargetEnd, place: Option<Place>) -> Self {
+    /// A link to a drafter on another machine, which has a permit if it came by itself.
+    pub(super) fn remote(end: TargetEnd, permit: Option<AttachPermit>) -> Self {
         Link {
             to: end.to,
             from: end.from,
@@ -95,12 +105,12 @@ impl Link {
             claimed: Duration::ZERO,
             thread: None,
             pulse: Arc::default(),
-            _place: place,
+            _permit: permit,
         }
     }
 
-    /// To a drafter on this thread.
-    pub(crate) fn local(end: TargetEnd, thread: JoinHandle<()>, pulse: Arc<Pulse>) -> Self {
+    /// A link to a drafter on a thread of this machine.
+    pub(super) fn local(end: TargetEnd, thread: JoinHandle<()>, pulse: Arc<Pulse>) -> Self {
         Link {
             thread: Some(thread),
             pulse,
@@ -108,21 +118,22 @@ impl Link {
         }
     }
 
-    pub(crate) fn is_remote(&self) -> bool {
+    /// Whether the drafter is on another machine.
+    pub(super) fn is_remote(&self) -> bool {
         self.thread.is_none()
     }
 
-    /// Says whether the drafter shall rest. One on another machine does not hear it.
-    pub(crate) fn rest(&self, rests: bool) {
-        self.pulse.rest(rests);
+    /// Shuts or opens the drafter's gate. A drafter on another machine does not notice.
+    pub(super) fn gate(&self, gated: bool) {
+        self.pulse.gate(gated);
     }
 
-    /// Tells it something, without ever waiting; what concerns a sequence it was not told of
+    /// Sends it a message, without ever waiting. A message about a sequence it was not told of
     /// is left out.
     ///
     /// # Errors
     /// If the link is of no use any more, for this reason.
-    pub(crate) fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
+    pub(super) fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
         self.since.get_or_insert(now);
         let news = match input {
             DraftInput::Open { sequence, .. } => {
@@ -157,7 +168,7 @@ impl Link {
     ///
     /// # Errors
     /// If the link is of no use any more, for this reason.
-    pub(crate) fn flush(&mut self) -> Result<(), &'static str> {
+    pub(super) fn flush(&mut self) -> Result<(), &'static str> {
         while let Some(input) = self.outbox.pop() {
             match self.to.try_send(input) {
                 Ok(()) => {}
@@ -174,11 +185,11 @@ impl Link {
         Ok(())
     }
 
-    /// What it drafted next, as far as that is believed; `None` if there is nothing now.
+    /// The drafter's next message, as far as that is believed; `None` if there is none now.
     ///
     /// # Errors
     /// If the link is of no use any more, for this reason.
-    pub(crate) fn hear(&mut self) -> Result<Option<Drafted>, &'static str> {
+    pub(super) fn hear(&mut self) -> Result<Option<Drafted>, &'static str> {
         let mut drafted = match self.from.try_recv() {
             Ok(drafted) => drafted,
             Err(TryRecvError::Empty) => return Ok(None),
@@ -199,7 +210,7 @@ impl Link {
     /// Whether the time it says a forward took can be learned from, `now` after the engine
     /// started. All its forwards together took no longer than it has been there, so that one
     /// drafter's word cannot make all of them look slow.
-    pub(crate) fn believes(&mut self, time: Duration, now: Duration) -> bool {
+    pub(super) fn believes(&mut self, time: Duration, now: Duration) -> bool {
         if !self.is_remote() {
             return true;
         }
@@ -214,8 +225,8 @@ impl Link {
         may_be
     }
 
-    /// How long it has been at one step, or owes an answer.
-    pub(crate) fn stuck_for(&self, now: Duration) -> Duration {
+    /// How long the drafter has been at one step, or, on another machine, owes an answer.
+    pub(super) fn stuck_for(&self, now: Duration) -> Duration {
         if self.is_remote() {
             self.owed.stands_for(now)
         } else {
@@ -223,8 +234,8 @@ impl Link {
         }
     }
 
-    /// Hangs up; its thread if it is on this machine.
-    pub(crate) fn hang_up(self) -> Option<(JoinHandle<()>, Arc<Pulse>)> {
+    /// Hangs up. Returns the drafter's thread if that is on this machine.
+    pub(super) fn hang_up(self) -> Option<(JoinHandle<()>, Arc<Pulse>)> {
         let pulse = self.pulse;
         self.thread.map(|thread| (thread, pulse))
     }
@@ -237,9 +248,9 @@ impl Link {
 /// What a drafter was told since it last said something.
 #[derive(Debug, Default)]
 struct Owed {
-    /// When it was told the first of it.
+    /// When it was told the first of these messages.
     since: Option<Duration>,
-    /// Messages that ask for an answer.
+    /// Number of these messages that ask for an answer.
     messages: u32,
 }
 
@@ -259,7 +270,7 @@ impl Owed {
 
 #[cfg(test)]
 mod tests {
-    use card_core::drafter::Expansion;
+    use card_core::protocol::Expansion;
     use card_core::sampler::Sampling;
     use card_core::types::{Prob, Rows, Source, Tenant, Token};
 

@@ -1,9 +1,9 @@
-//! A connection in virtual time: messages arrive late, and in order.
+//! One direction of a connection in virtual time: messages arrive late, and in order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::scenario;
+use crate::scenario::LinkSpec;
 
 /// What a retransmission takes at least (RFC 6298 rounds up to a second; Linux to 200 ms).
 const RETRANSMIT: Duration = Duration::from_millis(200);
@@ -11,14 +11,15 @@ const RETRANSMIT: Duration = Duration::from_millis(200);
 /// One direction of a connection.
 #[derive(Debug)]
 pub(crate) struct Wire<T> {
-    link: scenario::Link,
-    /// When the last message arrives.
+    link: LinkSpec,
+    /// When the last message arrives; no later one arrives earlier.
     last: Duration,
+    /// Messages on their way, with the times at which they arrive, in order.
     coming: VecDeque<(Duration, T)>,
 }
 
 impl<T> Wire<T> {
-    pub(crate) fn new(link: scenario::Link) -> Self {
+    pub(crate) fn new(link: LinkSpec) -> Self {
         Wire {
             link,
             last: Duration::ZERO,
@@ -81,7 +82,7 @@ mod tests {
 
     #[test]
     fn messages_arrive_late_and_in_order_and_a_cut_loses_them() {
-        let link = scenario::Link {
+        let link = LinkSpec {
             latency_ms: 10.0,
             jitter_ms: 8.0,
             loss: 0.3,

@@ -1,8 +1,8 @@
-//! What waits to be sent to a drafter: as little as tells it everything, and bounded.
+//! The messages that wait to be sent to a drafter: as few as tell it everything, and bounded.
 
 use std::collections::VecDeque;
 
-use card_core::drafter::DraftInput;
+use card_core::protocol::DraftInput;
 use card_core::types::{SequenceId, Token};
 
 /// Messages that may wait. A sequence that runs needs one or two, one that ended needs one.
@@ -10,18 +10,21 @@ const MOST_MESSAGES: usize = 1024;
 /// Tokens that may wait: the prompts of some dozens of long conversations.
 const MOST_TOKENS: usize = 4 << 20;
 
-/// Messages that found no room in the channel yet. What a later one makes needless is left
-/// out, so that a drafter that lags behind gets short news instead of long ones.
+/// Messages that found no room in the channel yet. A message that a later one makes needless
+/// is left out, so that a drafter that lags behind gets short news instead of long ones.
+///
+/// Invariants: the messages of one sequence keep their order; `tokens` is the number of tokens
+/// in all waiting messages.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(super) struct Outbox {
     waiting: VecDeque<DraftInput>,
-    /// Tokens in all of them.
+    /// Tokens in all waiting messages.
     tokens: usize,
 }
 
 impl Outbox {
     /// Takes in a message. The order of the messages of one sequence is kept.
-    pub(crate) fn push(&mut self, input: DraftInput) {
+    pub(super) fn push(&mut self, input: DraftInput) {
         match input {
             DraftInput::Commit {
                 sequence,
@@ -41,25 +44,25 @@ impl Outbox {
         }
     }
 
-    /// The next one to be sent.
-    pub(crate) fn pop(&mut self) -> Option<DraftInput> {
+    /// The next message to be sent.
+    pub(super) fn pop(&mut self) -> Option<DraftInput> {
         let next = self.waiting.pop_front()?;
         self.tokens -= tokens_of(&next);
         Some(next)
     }
 
-    /// It could not be sent: it is the next one again.
-    pub(crate) fn put_back(&mut self, input: DraftInput) {
+    /// The message could not be sent: it is the next one again.
+    pub(super) fn put_back(&mut self, input: DraftInput) {
         self.tokens += tokens_of(&input);
         self.waiting.push_front(input);
     }
 
     /// Whether more waits than may.
-    pub(crate) fn overflows(&self) -> bool {
+    pub(super) fn overflows(&self) -> bool {
         self.waiting.len() > MOST_MESSAGES || self.tokens > MOST_TOKENS
     }
 
-    /// What was written joins what waits of that sequence, wherever that is.
+    /// Appends the written tokens to the sequence's message that waits, wherever that is.
     fn commit(&mut self, sequence: SequenceId, from: u32, tokens: Vec<Token>) {
         self.tokens += tokens.len();
         let mut from_last = self.waiting.iter_mut().rev();
@@ -85,8 +88,8 @@ impl Outbox {
         }
     }
 
-    /// A sequence that is over needs no news. One the drafter has not heard of yet is none of
-    /// its business any more.
+    /// Drops every message of a sequence that is over. The drafter is told of the end only if
+    /// it has heard of the beginning.
     fn close(&mut self, sequence: SequenceId) {
         let mut unheard = false;
         let mut dropped = 0;
@@ -125,7 +128,7 @@ fn tokens_of(input: &DraftInput) -> usize {
 mod tests {
     use std::collections::BTreeMap;
 
-    use card_core::drafter::Share;
+    use card_core::protocol::DraftShare;
     use card_core::sampler::Sampling;
 
     use super::*;
@@ -210,7 +213,7 @@ mod tests {
                         open(next, vec![1, 2, 3])
                     }
                     2 if !running.is_empty() => close(any(&mut state)),
-                    3 => DraftInput::Share(Share { index: 0, of: 2 }),
+                    3 => DraftInput::Share(DraftShare { index: 0, of: 2 }),
                     _ if !running.is_empty() => {
                         let sequence = any(&mut state);
                         let from = fast.0[&sequence].len();

@@ -1,17 +1,17 @@
-//! What a draft model would have proposed along a text that is known: for the bench's
-//! bound, and for training data.
+//! Teacher forcing: what a draft model proposes at each place of a text that is known. The
+//! bench's bound and the training data come from this.
 
-use card_core::drafter::Place;
 use card_core::forward::{Forward, KvOp, Model, ModelError};
+use card_core::protocol::ForcedProposals;
 use card_core::sampler::{Sampler, Sampling};
 use card_core::types::{SequenceId, Token};
 
 const SEQUENCE: SequenceId = SequenceId(u64::MAX - 3);
-/// Rows of a forward: each has logits, and they take memory.
+/// Most rows of a forward. Each row has logits, which take memory.
 const ROWS: usize = 64;
 
-/// For each token of `text`, the `branch` first proposals (greedy) of the draft model given
-/// `prompt` and the text before it, and their tokens.
+/// For each token of `text`: the `branch` first proposals of the draft model (greedy), given
+/// `prompt` and the text before the token, and the tokens proposed.
 ///
 /// # Errors
 /// If the model fails, or the text does not fit its context.
@@ -20,19 +20,19 @@ pub fn proposed(
     prompt: &[Token],
     text: &[Token],
     branch: usize,
-) -> Result<Vec<(Place, Vec<Token>)>, ModelError> {
+) -> Result<Vec<(ForcedProposals, Vec<Token>)>, ModelError> {
     let mut found = Vec::with_capacity(text.len());
     along(model, prompt, text, branch, &mut |token, proposals| {
-        let place = Place {
+        let forced = ForcedProposals {
             rank: proposals.iter().position(|p| p.0 == token),
             probabilities: proposals.iter().map(|p| p.1).collect(),
         };
-        found.push((place, proposals.iter().map(|p| p.0).collect()));
+        found.push((forced, proposals.iter().map(|p| p.0).collect()));
     })?;
     Ok(found)
 }
 
-/// The model's own first choice (greedy) for every place of `text` but the first.
+/// The model's own first choice (greedy) at every place of `text` but the first.
 ///
 /// # Errors
 /// As [`proposed`].
@@ -47,11 +47,11 @@ pub fn favourites(model: &mut dyn Model, text: &[Token]) -> Result<Vec<Token>, M
     Ok(found)
 }
 
-/// Hears of a token and what was proposed for its place.
-pub type Listener<'a> = dyn FnMut(Token, &[(Token, f32)]) + 'a;
+/// Takes one token of the text, and the proposals (token, probability) for its place.
+pub type ForcingSink<'a> = dyn FnMut(Token, &[(Token, f32)]) + 'a;
 
-/// Calls `each` with every token of `text` and the draft model's `branch` first proposals
-/// (token, probability) for its place.
+/// Calls `each` with every token of `text` and the draft model's `branch` first proposals for
+/// its place.
 ///
 /// # Errors
 /// As [`proposed`].
@@ -60,7 +60,7 @@ pub fn along(
     prompt: &[Token],
     text: &[Token],
     branch: usize,
-    each: &mut Listener,
+    each: &mut ForcingSink,
 ) -> Result<(), ModelError> {
     let whole: Vec<Token> = prompt.iter().chain(text).copied().collect();
     let mut sampler = Sampler::default();
