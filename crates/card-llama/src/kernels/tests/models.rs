@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use card_core::forward::{Cell, Forward, KvOp, Logits, Model, Row};
+use card_core::forward::{Forward, KvCell, KvOp, Logits, Model, Row};
 use card_core::types::{SequenceId, Token};
 
+use super::super::choice::Kernels;
+use super::super::register::card_kernels;
 use super::{Random, ready, turn};
+use crate::backend::context::{ContextOptions, LlamaContext};
+use crate::backend::cores::{Cores, on_own_thread};
+use crate::backend::model::{LlamaModel, LoadOptions};
+use crate::sys::quantize::quantize;
 use crate::tiny::Tiny;
-use crate::{
-    ContextOptions, Cores, Kernels, LlamaContext, LlamaModel, LoadOptions, card_kernels,
-    on_own_thread, quantize,
-};
 
 /// Tokens behind a prompt, and most rows of a forward that are looked at.
 const TAIL: usize = 64;
@@ -58,7 +60,7 @@ fn text(length: usize, seed: u64) -> Vec<Token> {
 struct Reader {
     context: LlamaContext,
     /// The last name that was given.
-    cell: Cell,
+    cell: KvCell,
 }
 
 impl Reader {

@@ -2,11 +2,12 @@
 //
 // ggml asks each type in its list for every operation, first by whose memory the weights lie
 // in, and every thread of its pool then calls `compute_forward`. So nothing is scheduled anew:
-// only the arithmetic is ours. src/kernels.rs has the other side.
+// only the arithmetic is ours. The Rust files beside this one have the other side (abi.h).
 //
-// Two classes and a struct of ggml are not in its installed headers. They are declared here as
-// ggml declares them; build.rs compares the texts, and without a match (or a symbol that is
-// missing) CARD_KERNELS is not defined and ggml's kernels are used.
+// What ggml keeps to itself is declared in ggml_private.h; if that is not what ggml declares (or a
+// symbol is missing), CARD_KERNELS is not defined and ggml's kernels are used.
+
+#include "abi.h"
 
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
@@ -31,118 +32,16 @@
 
 #ifdef CARD_KERNELS
 #include "ggml-backend-impl.h"
+#include "ggml_private.h"
+#include "operations.h"
 #ifdef CARD_KERNELS_SHARED
 #include <dlfcn.h>
 #endif
 #endif
 
-extern "C" {
-
-// src/kernels.rs has the same structs.
-struct card_product {
-    std::uint32_t type;
-    std::int64_t width, height;
-    const void * weights;
-    const void * from;
-    std::size_t from_strides[3];
-    void * to;
-    std::size_t to_strides[3];
-    std::int64_t columns[3];
-    // 1 if all columns go to the same matrix.
-    std::int64_t matrices;
-    // So many columns of the second number share a matrix; 0 if `ids` says which.
-    std::int64_t repeat;
-    const void * ids;
-    std::size_t id_strides[2];
-};
-
-struct card_attention {
-    const void * q;
-    std::size_t q_strides[3];
-    std::int64_t q_size[4];
-    const void * k;
-    std::size_t k_strides[3];
-    std::int64_t k_size[4];
-    const void * v;
-    std::size_t v_strides[3];
-    std::int64_t v_size[4];
-    std::uint32_t k_type, v_type;
-    const void * mask;
-    std::size_t mask_strides[3];
-    std::int64_t mask_size[2];
-    const void * sinks;
-    float scale, max_bias, softcap;
-    void * to;
-};
-
-// A product that `card_kernels_multiply` does.
-struct card_trial {
-    std::uint32_t type;
-    // Where the weights lie. 0: the CPU's plain memory. 1: laid out for these kernels. From 2 on:
-    // ggml's own layouts, in the order of its list.
-    std::uint32_t memory;
-    std::int64_t width, height, matrices;
-    const void * file;
-    // So many bytes of the weights are read back from there on.
-    void * back;
-    std::size_t back_at, back_bytes;
-    // Columns, by two numbers.
-    const float * from;
-    std::int64_t columns[2];
-    // If there are any: the matrices of so many slots for each column by the second number.
-    const std::int32_t * ids;
-    std::int64_t slots;
-    float * to;
-    int threads;
-    // Afterwards: how often a thread asked these kernels for a product.
-    unsigned asked;
-};
-
-using card_barrier = void (*)(void * pool);
-
-std::size_t card_matrix_bytes(std::uint32_t type, std::int64_t width, std::int64_t height);
-void card_matrix_pack(std::uint32_t type, std::int64_t width, std::int64_t height,
-                      const void * file, void * packed);
-void card_matrix_unpack(std::uint32_t type, std::int64_t width, std::int64_t height,
-                        const void * packed, void * file);
-std::size_t card_product_work(const card_product * product);
-void card_product_run(const card_product * product, int thread, int threads,
-                      card_barrier barrier, void * pool, void * work);
-// 0 if it cannot be done here.
-std::size_t card_attention_work(const card_attention * attention, int threads);
-void card_attention_run(const card_attention * attention, int thread, int threads,
-                        card_barrier barrier, void * pool, void * work);
-
-}
-
 #ifdef CARD_KERNELS
 
-// ggml-cpu-impl.h
-struct ggml_compute_params {
-    int ith, nth;
-    std::size_t wsize;
-    void * wdata;
-    struct ggml_threadpool * threadpool;
-    bool use_ref;
-};
-
 namespace {
-
-// ggml::cpu::tensor_traits and ggml::cpu::extra_buffer_type of traits.h: classes with the same
-// virtual functions in the same order, which is all that ggml knows of them.
-class tensor_traits {
-  public:
-    virtual ~tensor_traits() {}
-    virtual bool work_size(int n_threads, const struct ggml_tensor * op, size_t & size)        = 0;
-    virtual bool compute_forward(struct ggml_compute_params * params, struct ggml_tensor * op) = 0;
-};
-
-class extra_buffer_type {
-  public:
-    virtual ~extra_buffer_type() {}
-    virtual bool            supports_op(ggml_backend_dev_t dev, const struct ggml_tensor * op) = 0;
-    virtual tensor_traits * get_tensor_traits(const struct ggml_tensor * op)                   = 0;
-};
 
 using buffer_types = std::vector<ggml_backend_buffer_type_t>;
 
@@ -167,72 +66,10 @@ bool is_ours(const struct ggml_tensor * t) {
     return t != nullptr && t->buffer != nullptr && t->buffer->buft == buffer_type();
 }
 
-std::int64_t matrices(const struct ggml_tensor * t) {
-    return t->ne[2] * t->ne[3];
-}
-
-// Bytes of all matrices of a tensor laid out; 0 if that cannot be.
-size_t packed_bytes(const struct ggml_tensor * t) {
-    const size_t one         = card_matrix_bytes(t->type, t->ne[0], t->ne[1]);
-    const std::int64_t count = matrices(t);
-    if (count < 1 || one > SIZE_MAX / 4 / static_cast<size_t>(count)) {
-        return 0;
-    }
-    return one * static_cast<size_t>(count);
-}
-
 // Whether laid out it takes far more memory than in the file, as very flat or narrow matrices do:
 // rows are filled up to 8 or 16, plain numbers to 32 in a row. ggml may have those.
 bool is_wasteful(const struct ggml_tensor * t) {
     return packed_bytes(t) > 2 * ggml_nbytes(t) + (1u << 20);
-}
-
-// Says what the operation is in numbers, or that it cannot be done here.
-bool product_of(const struct ggml_tensor * op, card_product & p) {
-    const struct ggml_tensor * w = op->src[0];
-    const struct ggml_tensor * x = op->src[1];
-    if (w == nullptr || x == nullptr || x->type != GGML_TYPE_F32 || op->type != GGML_TYPE_F32 ||
-        x->nb[0] != sizeof(float) || op->nb[0] != sizeof(float) || w->ne[3] != 1 ||
-        w->view_src != nullptr || packed_bytes(w) == 0) {
-        return false;
-    }
-    p         = {};
-    p.type    = w->type;
-    p.width   = w->ne[0];
-    p.height  = w->ne[1];
-    p.weights = w->data;
-    p.from    = x->data;
-    p.to      = op->data;
-    for (int i = 0; i < 3; ++i) {
-        p.from_strides[i] = x->nb[i + 1];
-        p.to_strides[i]   = op->nb[i + 1];
-        p.columns[i]      = x->ne[i + 1];
-    }
-    p.matrices = w->ne[2];
-    p.repeat   = 1;
-    if (op->op == GGML_OP_MUL_MAT) {
-        if (p.matrices > 1) {
-            p.repeat = x->ne[2] / w->ne[2];
-            return x->ne[3] == 1 && p.repeat > 0 && p.repeat * w->ne[2] == x->ne[2];
-        }
-        return true;
-    }
-    const struct ggml_tensor * ids = op->src[2];
-    if (op->op != GGML_OP_MUL_MAT_ID || ids == nullptr || ids->type != GGML_TYPE_I32 ||
-        ids->ne[2] != 1 || x->ne[3] != 1 || x->ne[2] != ids->ne[1] ||
-        (x->ne[1] != 1 && x->ne[1] != ids->ne[0])) {
-        return false;
-    }
-    if (x->ne[1] == 1) {
-        p.from_strides[0] = 0;
-    }
-    p.columns[0]    = ids->ne[0];
-    p.columns[1]    = ids->ne[1];
-    p.repeat        = 0;
-    p.ids           = ids->data;
-    p.id_strides[0] = ids->nb[0];
-    p.id_strides[1] = ids->nb[1];
-    return true;
 }
 
 class product_traits : public tensor_traits {
@@ -256,55 +93,6 @@ class product_traits : public tensor_traits {
         return true;
     }
 };
-
-bool attention_of(const struct ggml_tensor * op, card_attention & a) {
-    const struct ggml_tensor * q     = op->src[0];
-    const struct ggml_tensor * k     = op->src[1];
-    const struct ggml_tensor * v     = op->src[2];
-    const struct ggml_tensor * mask  = op->src[3];
-    const struct ggml_tensor * sinks = op->src[4];
-    const auto is_host = [](const struct ggml_tensor * t) {
-        return t->buffer == nullptr || ggml_backend_buffer_is_host(t->buffer);
-    };
-    if (q->type != GGML_TYPE_F32 || op->type != GGML_TYPE_F32 || q->nb[0] != sizeof(float) ||
-        k->nb[0] != ggml_type_size(k->type) || v->nb[0] != ggml_type_size(v->type) ||
-        !ggml_is_contiguous(op) || !is_host(q) || !is_host(k) || !is_host(v)) {
-        return false;
-    }
-    if (mask != nullptr && (mask->type != GGML_TYPE_F16 || mask->nb[0] != 2)) {
-        return false;
-    }
-    a        = {};
-    a.q      = q->data;
-    a.k      = k->data;
-    a.v      = v->data;
-    a.k_type = k->type;
-    a.v_type = v->type;
-    for (int i = 0; i < 3; ++i) {
-        a.q_strides[i] = q->nb[i + 1];
-        a.k_strides[i] = k->nb[i + 1];
-        a.v_strides[i] = v->nb[i + 1];
-    }
-    for (int i = 0; i < 4; ++i) {
-        a.q_size[i] = q->ne[i];
-        a.k_size[i] = k->ne[i];
-        a.v_size[i] = v->ne[i];
-    }
-    if (mask != nullptr) {
-        a.mask = mask->data;
-        for (int i = 0; i < 3; ++i) {
-            a.mask_strides[i] = mask->nb[i + 1];
-        }
-        a.mask_size[0] = mask->ne[2];
-        a.mask_size[1] = mask->ne[3];
-    }
-    a.sinks = sinks == nullptr ? nullptr : sinks->data;
-    std::memcpy(&a.scale, op->op_params, sizeof(float));
-    std::memcpy(&a.max_bias, reinterpret_cast<const float *>(op->op_params) + 1, sizeof(float));
-    std::memcpy(&a.softcap, reinterpret_cast<const float *>(op->op_params) + 2, sizeof(float));
-    a.to = op->data;
-    return true;
-}
 
 // `attention_on` changes when models are loaded and freed, while others may compute. Who does an
 // attention is decided when ggml plans the graph, by one thread, and noted in the operation: so
@@ -460,7 +248,7 @@ ggml_backend_buffer_type_t buffer_type() {
     return &type;
 }
 
-// The memory with this number (see `card_trial`), or null.
+// The memory with this number (see `card_ggml_product`), or null.
 ggml_backend_buffer_type_t memory_type(std::uint32_t number) {
     if (number == 0) {
         return ggml_backend_cpu_buffer_type();
@@ -480,9 +268,9 @@ ggml_backend_buffer_type_t memory_type(std::uint32_t number) {
 enum outcome : int { done = 0, no_such_memory = 1, not_supported = 2, failed = 3 };
 
 // Does a product through ggml.
-outcome multiply(card_trial & trial) {
+outcome multiply(card_ggml_product & product) {
     ggml_backend_buffer_type_t type =
-        extra_buffer_types == nullptr ? nullptr : memory_type(trial.memory);
+        extra_buffer_types == nullptr ? nullptr : memory_type(product.memory);
     if (type == nullptr) {
         return no_such_memory;
     }
@@ -501,17 +289,17 @@ outcome multiply(card_trial & trial) {
     if (set_threads == nullptr || !weights || !rest) {
         return failed;
     }
-    set_threads(backend.get(), trial.threads);
-    struct ggml_tensor * w = ggml_new_tensor_3d(weights.get(), static_cast<ggml_type>(trial.type),
-                                                trial.width, trial.height, trial.matrices);
-    struct ggml_tensor * x   = ggml_new_tensor_3d(rest.get(), GGML_TYPE_F32, trial.width,
-                                                  trial.columns[0], trial.columns[1]);
+    set_threads(backend.get(), product.threads);
+    struct ggml_tensor * w = ggml_new_tensor_3d(weights.get(), static_cast<ggml_type>(product.type),
+                                                product.width, product.height, product.matrices);
+    struct ggml_tensor * x   = ggml_new_tensor_3d(rest.get(), GGML_TYPE_F32, product.width,
+                                                  product.columns[0], product.columns[1]);
     struct ggml_tensor * ids = nullptr;
     struct ggml_tensor * y   = nullptr;
-    if (trial.ids == nullptr) {
+    if (product.ids == nullptr) {
         y = ggml_mul_mat(rest.get(), w, x);
     } else {
-        ids = ggml_new_tensor_2d(rest.get(), GGML_TYPE_I32, trial.slots, trial.columns[1]);
+        ids = ggml_new_tensor_2d(rest.get(), GGML_TYPE_I32, product.slots, product.columns[1]);
         y   = ggml_mul_mat_id(rest.get(), w, x, ids);
     }
     struct ggml_cgraph * graph = ggml_new_graph(rest.get());
@@ -525,13 +313,13 @@ outcome multiply(card_trial & trial) {
     if (!ggml_backend_dev_supports_op(cpu, y)) {
         return not_supported;
     }
-    ggml_backend_tensor_set(w, trial.file, 0, ggml_nbytes(w));
-    if (trial.back_bytes > 0) {
-        ggml_backend_tensor_get(w, trial.back, trial.back_at, trial.back_bytes);
+    ggml_backend_tensor_set(w, product.file, 0, ggml_nbytes(w));
+    if (product.back_bytes > 0) {
+        ggml_backend_tensor_get(w, product.back, product.back_at, product.back_bytes);
     }
-    ggml_backend_tensor_set(x, trial.from, 0, ggml_nbytes(x));
+    ggml_backend_tensor_set(x, product.from, 0, ggml_nbytes(x));
     if (ids != nullptr) {
-        ggml_backend_tensor_set(ids, trial.ids, 0, ggml_nbytes(ids));
+        ggml_backend_tensor_set(ids, product.ids, 0, ggml_nbytes(ids));
     }
     // No numbers, where nothing else is written.
     ggml_backend_tensor_memset(y, 0xff, 0, ggml_nbytes(y));
@@ -539,8 +327,8 @@ outcome multiply(card_trial & trial) {
     if (ggml_backend_graph_compute(backend.get(), graph) != GGML_STATUS_SUCCESS) {
         return failed;
     }
-    trial.asked = calls.load() - before;
-    ggml_backend_tensor_get(y, trial.to, 0, ggml_nbytes(y));
+    product.asked = calls.load() - before;
+    ggml_backend_tensor_get(y, product.to, 0, ggml_nbytes(y));
     return done;
 }
 
@@ -613,15 +401,15 @@ int card_kernels_register() {
 }
 
 // Does a product through ggml; returns an `outcome`. The kernels must be registered.
-int card_kernels_multiply(card_trial * trial) {
+int card_kernels_multiply(card_ggml_product * product) {
 #ifdef CARD_KERNELS
     try {
-        return multiply(*trial);
+        return multiply(*product);
     } catch (...) {
         return failed;
     }
 #else
-    (void) trial;
+    (void) product;
     return 1;
 #endif
 }

@@ -9,22 +9,23 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
 
-use llama_cpp_sys_2 as sys;
+use llama_cpp_sys_2 as cpp;
 
-/// What was thrown.
+/// What a function of llama.cpp threw, in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("llama.cpp failed: {0}")]
 pub(crate) struct Thrown(pub(crate) String);
 
-/// The same struct as in `shim.cpp`: words that end with NUL.
+/// Where a wrapper writes what was thrown: `card_shim_error` of `shim.cpp`.
 #[repr(C)]
-struct Fault {
+struct ShimError {
+    /// Words that end with NUL.
     text: [c_char; 256],
 }
 
-impl Fault {
+impl ShimError {
     fn new() -> Self {
-        Fault { text: [0; 256] }
+        ShimError { text: [0; 256] }
     }
 
     /// What the code of a wrapper means.
@@ -44,18 +45,18 @@ impl Fault {
 macro_rules! guarded {
     ($($shim:ident: fn $name:ident($($argument:ident: $type:ty),*) -> $out:ty;)*) => {
         unsafe extern "C" {
-            $(fn $shim(out: *mut $out, fault: *mut Fault, $($argument: $type),*) -> i32;)*
+            $(fn $shim(out: *mut $out, error: *mut ShimError, $($argument: $type),*) -> i32;)*
         }
         $(
-            const _: unsafe extern "C" fn($($type),*) -> $out = sys::$name;
+            const _: unsafe extern "C" fn($($type),*) -> $out = cpp::$name;
 
             /// As llama.cpp's function of this name, whose conditions hold here too.
             pub(crate) unsafe fn $name($($argument: $type),*) -> Result<$out, Thrown> {
                 let mut out = MaybeUninit::<$out>::uninit();
-                let mut fault = Fault::new();
-                // SAFETY: the caller vouches for the arguments; `out` and `fault` are ours.
-                let code = unsafe { $shim(out.as_mut_ptr(), &mut fault, $($argument),*) };
-                fault.check(code)?;
+                let mut error = ShimError::new();
+                // SAFETY: the caller vouches for the arguments; `out` and `error` are ours.
+                let code = unsafe { $shim(out.as_mut_ptr(), &mut error, $($argument),*) };
+                error.check(code)?;
                 // SAFETY: the wrapper has written it if it returned 0.
                 Ok(unsafe { out.assume_init() })
             }
@@ -67,17 +68,17 @@ macro_rules! guarded {
 macro_rules! guarded_void {
     ($($shim:ident: fn $name:ident($($argument:ident: $type:ty),*);)*) => {
         unsafe extern "C" {
-            $(fn $shim(fault: *mut Fault, $($argument: $type),*) -> i32;)*
+            $(fn $shim(error: *mut ShimError, $($argument: $type),*) -> i32;)*
         }
         $(
-            const _: unsafe extern "C" fn($($type),*) = sys::$name;
+            const _: unsafe extern "C" fn($($type),*) = cpp::$name;
 
             /// As llama.cpp's function of this name, whose conditions hold here too.
             pub(crate) unsafe fn $name($($argument: $type),*) -> Result<(), Thrown> {
-                let mut fault = Fault::new();
-                // SAFETY: the caller vouches for the arguments; `fault` is ours.
-                let code = unsafe { $shim(&mut fault, $($argument),*) };
-                fault.check(code)
+                let mut error = ShimError::new();
+                // SAFETY: the caller vouches for the arguments; `error` is ours.
+                let code = unsafe { $shim(&mut error, $($argument),*) };
+                error.check(code)
             }
         )*
     };
@@ -85,84 +86,84 @@ macro_rules! guarded_void {
 
 guarded! {
     card_llama_model_load_from_file: fn llama_model_load_from_file(
-        path: *const c_char, params: sys::llama_model_params) -> *mut sys::llama_model;
+        path: *const c_char, params: cpp::llama_model_params) -> *mut cpp::llama_model;
     card_llama_model_desc: fn llama_model_desc(
-        model: *const sys::llama_model, buffer: *mut c_char, size: usize) -> i32;
+        model: *const cpp::llama_model, buffer: *mut c_char, size: usize) -> i32;
     card_llama_model_meta_val_str: fn llama_model_meta_val_str(
-        model: *const sys::llama_model, key: *const c_char, buffer: *mut c_char, size: usize
+        model: *const cpp::llama_model, key: *const c_char, buffer: *mut c_char, size: usize
     ) -> i32;
     card_llama_model_chat_template: fn llama_model_chat_template(
-        model: *const sys::llama_model, name: *const c_char) -> *const c_char;
+        model: *const cpp::llama_model, name: *const c_char) -> *const c_char;
     card_llama_model_quantize: fn llama_model_quantize(
-        from: *const c_char, to: *const c_char, params: *const sys::llama_model_quantize_params
+        from: *const c_char, to: *const c_char, params: *const cpp::llama_model_quantize_params
     ) -> u32;
     card_llama_tokenize: fn llama_tokenize(
-        vocab: *const sys::llama_vocab, text: *const c_char, length: i32,
-        tokens: *mut sys::llama_token, room: i32, add_special: bool, parse_special: bool
+        vocab: *const cpp::llama_vocab, text: *const c_char, length: i32,
+        tokens: *mut cpp::llama_token, room: i32, add_special: bool, parse_special: bool
     ) -> i32;
     card_llama_token_to_piece: fn llama_token_to_piece(
-        vocab: *const sys::llama_vocab, token: sys::llama_token, buffer: *mut c_char,
+        vocab: *const cpp::llama_vocab, token: cpp::llama_token, buffer: *mut c_char,
         length: i32, lstrip: i32, special: bool) -> i32;
     card_llama_vocab_get_text: fn llama_vocab_get_text(
-        vocab: *const sys::llama_vocab, token: sys::llama_token) -> *const c_char;
+        vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> *const c_char;
     card_llama_vocab_is_control: fn llama_vocab_is_control(
-        vocab: *const sys::llama_vocab, token: sys::llama_token) -> bool;
+        vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> bool;
     card_llama_vocab_is_eog: fn llama_vocab_is_eog(
-        vocab: *const sys::llama_vocab, token: sys::llama_token) -> bool;
+        vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> bool;
     card_llama_init_from_model: fn llama_init_from_model(
-        model: *mut sys::llama_model, params: sys::llama_context_params
-    ) -> *mut sys::llama_context;
+        model: *mut cpp::llama_model, params: cpp::llama_context_params
+    ) -> *mut cpp::llama_context;
     card_llama_decode: fn llama_decode(
-        context: *mut sys::llama_context, batch: sys::llama_batch) -> i32;
+        context: *mut cpp::llama_context, batch: cpp::llama_batch) -> i32;
     card_llama_get_logits_ith: fn llama_get_logits_ith(
-        context: *mut sys::llama_context, row: i32) -> *mut f32;
+        context: *mut cpp::llama_context, row: i32) -> *mut f32;
     card_llama_get_embeddings_ith: fn llama_get_embeddings_ith(
-        context: *mut sys::llama_context, row: i32) -> *mut f32;
+        context: *mut cpp::llama_context, row: i32) -> *mut f32;
     card_llama_memory_seq_rm: fn llama_memory_seq_rm(
-        memory: sys::llama_memory_t, id: sys::llama_seq_id, start: sys::llama_pos,
-        end: sys::llama_pos) -> bool;
+        memory: cpp::llama_memory_t, id: cpp::llama_seq_id, start: cpp::llama_pos,
+        end: cpp::llama_pos) -> bool;
     card_llama_state_seq_get_size: fn llama_state_seq_get_size(
-        context: *mut sys::llama_context, id: sys::llama_seq_id) -> usize;
+        context: *mut cpp::llama_context, id: cpp::llama_seq_id) -> usize;
     card_llama_state_seq_get_data: fn llama_state_seq_get_data(
-        context: *mut sys::llama_context, into: *mut u8, size: usize, id: sys::llama_seq_id
+        context: *mut cpp::llama_context, into: *mut u8, size: usize, id: cpp::llama_seq_id
     ) -> usize;
     card_llama_state_seq_set_data: fn llama_state_seq_set_data(
-        context: *mut sys::llama_context, from: *const u8, size: usize, id: sys::llama_seq_id
+        context: *mut cpp::llama_context, from: *const u8, size: usize, id: cpp::llama_seq_id
     ) -> usize;
-    card_gguf_init_empty: fn gguf_init_empty() -> *mut sys::gguf_context;
+    card_gguf_init_empty: fn gguf_init_empty() -> *mut cpp::gguf_context;
     card_gguf_init_from_file: fn gguf_init_from_file(
-        path: *const c_char, params: sys::gguf_init_params) -> *mut sys::gguf_context;
+        path: *const c_char, params: cpp::gguf_init_params) -> *mut cpp::gguf_context;
     card_gguf_remove_key: fn gguf_remove_key(
-        file: *mut sys::gguf_context, key: *const c_char) -> i64;
+        file: *mut cpp::gguf_context, key: *const c_char) -> i64;
     card_gguf_write_to_file: fn gguf_write_to_file(
-        file: *const sys::gguf_context, path: *const c_char, only_meta: bool) -> bool;
+        file: *const cpp::gguf_context, path: *const c_char, only_meta: bool) -> bool;
     card_ggml_backend_reg_by_name: fn ggml_backend_reg_by_name(
-        name: *const c_char) -> sys::ggml_backend_reg_t;
+        name: *const c_char) -> cpp::ggml_backend_reg_t;
     card_ggml_backend_dev_count: fn ggml_backend_dev_count() -> usize;
     card_llama_print_system_info: fn llama_print_system_info() -> *const c_char;
 }
 
 guarded_void! {
-    card_llama_synchronize: fn llama_synchronize(context: *mut sys::llama_context);
+    card_llama_synchronize: fn llama_synchronize(context: *mut cpp::llama_context);
     card_llama_set_embeddings: fn llama_set_embeddings(
-        context: *mut sys::llama_context, embeddings: bool);
-    card_llama_memory_clear: fn llama_memory_clear(memory: sys::llama_memory_t, data: bool);
+        context: *mut cpp::llama_context, embeddings: bool);
+    card_llama_memory_clear: fn llama_memory_clear(memory: cpp::llama_memory_t, data: bool);
     card_llama_memory_seq_cp: fn llama_memory_seq_cp(
-        memory: sys::llama_memory_t, from: sys::llama_seq_id, to: sys::llama_seq_id,
-        start: sys::llama_pos, end: sys::llama_pos);
+        memory: cpp::llama_memory_t, from: cpp::llama_seq_id, to: cpp::llama_seq_id,
+        start: cpp::llama_pos, end: cpp::llama_pos);
     card_gguf_set_kv: fn gguf_set_kv(
-        file: *mut sys::gguf_context, from: *const sys::gguf_context);
+        file: *mut cpp::gguf_context, from: *const cpp::gguf_context);
     card_gguf_set_val_str: fn gguf_set_val_str(
-        file: *mut sys::gguf_context, key: *const c_char, value: *const c_char);
+        file: *mut cpp::gguf_context, key: *const c_char, value: *const c_char);
     card_gguf_set_val_u32: fn gguf_set_val_u32(
-        file: *mut sys::gguf_context, key: *const c_char, value: u32);
+        file: *mut cpp::gguf_context, key: *const c_char, value: u32);
     card_gguf_set_arr_data: fn gguf_set_arr_data(
-        file: *mut sys::gguf_context, key: *const c_char, kind: sys::gguf_type,
+        file: *mut cpp::gguf_context, key: *const c_char, kind: cpp::gguf_type,
         data: *const c_void, length: usize);
     card_gguf_add_tensor: fn gguf_add_tensor(
-        file: *mut sys::gguf_context, tensor: *const sys::ggml_tensor);
+        file: *mut cpp::gguf_context, tensor: *const cpp::ggml_tensor);
     card_ggml_backend_dev_memory: fn ggml_backend_dev_memory(
-        device: sys::ggml_backend_dev_t, free: *mut usize, total: *mut usize);
+        device: cpp::ggml_backend_dev_t, free: *mut usize, total: *mut usize);
 }
 
 #[cfg(feature = "portable")]
@@ -172,26 +173,26 @@ guarded_void! {
 }
 
 /// A function of the RPC backend: makes a worker known.
-pub(crate) type AddServer = unsafe extern "C" fn(*const c_char) -> sys::ggml_backend_reg_t;
+pub(crate) type AddServer = unsafe extern "C" fn(*const c_char) -> cpp::ggml_backend_reg_t;
 /// A function of the RPC backend: is a worker.
 pub(crate) type StartServer =
-    unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut sys::ggml_backend_dev_t);
+    unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut cpp::ggml_backend_dev_t);
 
 unsafe extern "C" {
     fn card_rpc_add_server(
-        out: *mut sys::ggml_backend_reg_t,
-        fault: *mut Fault,
+        out: *mut cpp::ggml_backend_reg_t,
+        error: *mut ShimError,
         add: AddServer,
         endpoint: *const c_char,
     ) -> i32;
     fn card_rpc_start_server(
-        fault: *mut Fault,
+        error: *mut ShimError,
         start: StartServer,
         endpoint: *const c_char,
         cache: *const c_char,
         threads: usize,
         count: usize,
-        devices: *mut sys::ggml_backend_dev_t,
+        devices: *mut cpp::ggml_backend_dev_t,
     ) -> i32;
 }
 
@@ -199,12 +200,12 @@ unsafe extern "C" {
 pub(crate) unsafe fn rpc_add_server(
     add: AddServer,
     endpoint: *const c_char,
-) -> Result<sys::ggml_backend_reg_t, Thrown> {
-    let mut out: sys::ggml_backend_reg_t = std::ptr::null_mut();
-    let mut fault = Fault::new();
-    // SAFETY: the caller vouches for the arguments; `out` and `fault` are ours.
-    let code = unsafe { card_rpc_add_server(&mut out, &mut fault, add, endpoint) };
-    fault.check(code)?;
+) -> Result<cpp::ggml_backend_reg_t, Thrown> {
+    let mut out: cpp::ggml_backend_reg_t = std::ptr::null_mut();
+    let mut error = ShimError::new();
+    // SAFETY: the caller vouches for the arguments; `out` and `error` are ours.
+    let code = unsafe { card_rpc_add_server(&mut out, &mut error, add, endpoint) };
+    error.check(code)?;
     Ok(out)
 }
 
@@ -214,14 +215,14 @@ pub(crate) unsafe fn rpc_start_server(
     endpoint: *const c_char,
     cache: *const c_char,
     threads: usize,
-    devices: &mut [sys::ggml_backend_dev_t],
+    devices: &mut [cpp::ggml_backend_dev_t],
 ) -> Result<(), Thrown> {
-    let mut fault = Fault::new();
-    // SAFETY: the caller vouches for the arguments; `fault` is ours, and the list of devices
+    let mut error = ShimError::new();
+    // SAFETY: the caller vouches for the arguments; `error` is ours, and the list of devices
     // is as long as said.
     let code = unsafe {
         card_rpc_start_server(
-            &mut fault,
+            &mut error,
             start,
             endpoint,
             cache,
@@ -230,7 +231,7 @@ pub(crate) unsafe fn rpc_start_server(
             devices.as_mut_ptr(),
         )
     };
-    fault.check(code)
+    error.check(code)
 }
 
 #[cfg(test)]
@@ -238,15 +239,15 @@ mod tests {
     use super::*;
 
     unsafe extern "C" {
-        fn card_throw(out: *mut i32, fault: *mut Fault, what: i32) -> i32;
+        fn card_throw(out: *mut i32, error: *mut ShimError, what: i32) -> i32;
     }
 
     fn throw(what: i32) -> Result<i32, Thrown> {
         let mut out = 0;
-        let mut fault = Fault::new();
+        let mut error = ShimError::new();
         // SAFETY: both are ours and written to during the call only.
-        let code = unsafe { card_throw(&mut out, &mut fault, what) };
-        fault.check(code)?;
+        let code = unsafe { card_throw(&mut out, &mut error, what) };
+        error.check(code)?;
         Ok(out)
     }
 
@@ -263,11 +264,11 @@ mod tests {
 
     #[test]
     fn what_llama_cpp_says_is_cut_to_the_room_there_is() {
-        let mut fault = Fault::new();
-        fault.text = [b'x' as c_char; 256];
+        let mut error = ShimError::new();
+        error.text = [b'x' as c_char; 256];
         // Without an end there is no text, and nothing beyond is read.
-        assert_eq!(fault.check(2), Err(Thrown(String::new())));
-        fault.text[255] = 0;
-        assert_eq!(fault.check(2), Err(Thrown("x".repeat(255))));
+        assert_eq!(error.check(2), Err(Thrown(String::new())));
+        error.text[255] = 0;
+        assert_eq!(error.check(2), Err(Thrown("x".repeat(255))));
     }
 }

@@ -1,13 +1,16 @@
 //! Text to tokens and back.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use card_core::types::Token;
-use llama_cpp_sys_2 as sys;
+use llama_cpp_sys_2 as cpp;
 
-use crate::device::text;
-use crate::model::Handle;
-use crate::{LlamaError, shim, stack};
+use super::ffi::text;
+use super::handle::Handle;
+use super::start::start;
+use super::{shim, stack};
+use crate::error::LlamaError;
 
 /// The vocabulary of a model. Cheap to clone.
 #[derive(Clone)]
@@ -16,22 +19,41 @@ pub struct Vocab {
 }
 
 impl Vocab {
+    /// The vocabulary of a loaded model.
     pub(crate) fn new(handle: Arc<Handle>) -> Self {
         Vocab { handle }
     }
 
-    fn raw(&self) -> *const sys::llama_vocab {
+    /// The vocabulary of a file; its weights are not loaded.
+    ///
+    /// # Errors
+    /// If the file is no model, or has no texts for its tokens.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, LlamaError> {
+        start();
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { cpp::llama_model_default_params() };
+        params.vocab_only = true;
+        // SAFETY: `params` points to nothing.
+        let vocab = Vocab::new(Arc::new(unsafe { Handle::load(path, params) }?));
+        if vocab.has_texts() {
+            Ok(vocab)
+        } else {
+            Err(no_texts(path))
+        }
+    }
+
+    fn raw(&self) -> *const cpp::llama_vocab {
         // SAFETY: the model is loaded and outlives self.
-        unsafe { sys::llama_model_get_vocab(self.handle.0.as_ptr()) }
+        unsafe { cpp::llama_model_get_vocab(self.handle.raw()) }
     }
 
     /// Number of tokens.
     pub fn len(&self) -> usize {
         // SAFETY: the vocabulary belongs to a loaded model.
-        unsafe { sys::llama_vocab_n_tokens(self.raw()) }.max(0) as usize
+        unsafe { cpp::llama_vocab_n_tokens(self.raw()) }.max(0) as usize
     }
 
-    /// Whether it has no token.
+    /// Whether the vocabulary has no token.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -47,22 +69,22 @@ impl Vocab {
         })
     }
 
-    /// llama.cpp's name of a token, if the vocabulary has it. llama.cpp looks most names up
+    /// llama.cpp's id of a token, if the vocabulary has the token. llama.cpp looks most ids up
     /// unchecked.
     fn id(&self, token: Token) -> Option<i32> {
         let id = i32::try_from(token).ok()?;
         ((token as usize) < self.len()).then_some(id)
     }
 
-    /// llama.cpp's names of all tokens.
+    /// llama.cpp's ids of all tokens.
     fn ids(&self) -> std::ops::Range<i32> {
         0..self.len() as i32
     }
 
-    /// Whether there are texts to its tokens. A file without them ("no_vocab") is one that
+    /// Whether the tokens have texts. A file without them ("no_vocab") is one that
     /// llama.cpp ends the process over when it is asked for a text.
     pub(crate) fn has_texts(&self) -> bool {
-        self.kind() != sys::LLAMA_VOCAB_TYPE_NONE
+        self.kind() != cpp::LLAMA_VOCAB_TYPE_NONE
     }
 
     /// Tokens of a text. `special` reads `<|im_end|>` and the like as the tokens they
@@ -75,7 +97,7 @@ impl Vocab {
         if !self.has_texts() {
             return Err(LlamaError::Text("this model has no vocabulary".into()));
         }
-        stack::for_text(input, || self.tokenize_here(input, special))?
+        stack::for_text(input, || self.tokenize_here(input, special)).map_err(LlamaError::Text)?
     }
 
     fn tokenize_here(&self, input: &str, special: bool) -> Result<Vec<Token>, LlamaError> {
@@ -174,13 +196,13 @@ impl Vocab {
     /// Text of the token that begins a text, empty if there is none.
     pub fn bos_text(&self) -> String {
         // SAFETY: the vocabulary belongs to a loaded model.
-        self.raw_text(unsafe { sys::llama_vocab_bos(self.raw()) })
+        self.raw_text(unsafe { cpp::llama_vocab_bos(self.raw()) })
     }
 
     /// Text of the token that ends a text, empty if there is none.
     pub fn eos_text(&self) -> String {
         // SAFETY: the vocabulary belongs to a loaded model.
-        self.raw_text(unsafe { sys::llama_vocab_eos(self.raw()) })
+        self.raw_text(unsafe { cpp::llama_vocab_eos(self.raw()) })
     }
 
     /// Whether the vocabulary has this id, and texts for its ids.
@@ -194,7 +216,8 @@ impl Vocab {
         }
         // SAFETY: the token is in the vocabulary; the string lives as long as the model.
         let found = unsafe { shim::llama_vocab_get_text(self.raw(), id) };
-        found.map(text).unwrap_or_default()
+        // SAFETY: as above; texts of a vocabulary end with NUL.
+        found.map(|p| unsafe { text(p) }).unwrap_or_default()
     }
 
     fn is_control(&self, id: i32) -> bool {
@@ -209,7 +232,15 @@ impl Vocab {
 
     fn kind(&self) -> u32 {
         // SAFETY: the vocabulary belongs to a loaded model.
-        unsafe { sys::llama_vocab_type(self.raw()) as u32 }
+        unsafe { cpp::llama_vocab_type(self.raw()) as u32 }
+    }
+}
+
+/// Why a model without texts is refused: llama.cpp ends the process when it is asked for one.
+pub(crate) fn no_texts(path: &Path) -> LlamaError {
+    LlamaError::Unsupported {
+        path: path.display().to_string(),
+        why: "it has no vocabulary, so it can neither read nor write text".into(),
     }
 }
 
@@ -247,7 +278,6 @@ pub fn check_vocabularies(target: &Vocab, draft: &Vocab) -> Result<(), LlamaErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::vocabulary;
     use crate::tiny::Tiny;
 
     /// Tokens of [`Tiny::vocabulary`].
@@ -255,9 +285,21 @@ mod tests {
 
     fn vocab(pre: &str) -> Vocab {
         let file = Tiny::new(&format!("vocab-{pre}")).vocabulary(pre).write();
-        let handle = vocabulary(&file).unwrap();
+        let vocab = Vocab::of_file(&file).unwrap();
         let _ = std::fs::remove_file(file);
-        Vocab::new(handle)
+        vocab
+    }
+
+    #[test]
+    fn a_model_without_texts_is_refused() {
+        let file = Tiny::new("no-texts")
+            .text("general.architecture", "llama")
+            .text("tokenizer.ggml.model", "no_vocab")
+            .number("llama.vocab_size", 10)
+            .write();
+        let error = Vocab::of_file(&file).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("no vocabulary"), "{error}");
+        let _ = std::fs::remove_file(file);
     }
 
     #[test]

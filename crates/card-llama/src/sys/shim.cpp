@@ -4,7 +4,7 @@
 // and what it throws becomes an error code and a text.
 //
 // Every wrapper has the parameters of the function it calls, so that this file does not
-// compile if llama.cpp's differ; src/shim.rs checks the same against the Rust bindings.
+// compile if llama.cpp's differ; shim.rs checks the same against the Rust bindings.
 
 #include "ggml-backend.h"
 #include "ggml.h"
@@ -20,8 +20,8 @@
 
 extern "C" {
 
-// What was thrown, in words that end with NUL. src/shim.rs has the same struct.
-struct card_fault {
+// What was thrown, in words that end with NUL. shim.rs has the same struct.
+struct card_shim_error {
     char text[256];
 };
 
@@ -29,31 +29,31 @@ struct card_fault {
 
 namespace {
 
-void say(card_fault * fault, const char * text) noexcept {
-    const std::size_t room = sizeof(fault->text) - 1;
+void say(card_shim_error * error, const char * text) noexcept {
+    const std::size_t room = sizeof(error->text) - 1;
     std::size_t length = 0;
     while (length < room && text != nullptr && text[length] != '\0') {
         ++length;
     }
     if (length > 0) {
-        std::memcpy(fault->text, text, length);
+        std::memcpy(error->text, text, length);
     }
-    fault->text[length] = '\0';
+    error->text[length] = '\0';
 }
 
 // 0 if `work` returned, else a number that says what it threw.
-template <typename Work> std::int32_t guarded(card_fault * fault, Work && work) noexcept {
+template <typename Work> std::int32_t guarded(card_shim_error * error, Work && work) noexcept {
     try {
         work();
         return 0;
     } catch (const std::bad_alloc &) {
-        say(fault, "out of memory");
+        say(error, "out of memory");
         return 1;
     } catch (const std::exception & thrown) {
-        say(fault, thrown.what());
+        say(error, thrown.what());
         return 2;
     } catch (...) {
-        say(fault, "it threw something without a description");
+        say(error, "it threw something without a description");
         return 3;
     }
 }
@@ -64,15 +64,15 @@ template <typename Work> std::int32_t guarded(card_fault * fault, Work && work) 
 
 // A function that returns something: it is written to `out`.
 #define CARD_GUARDED(RESULT, NAME, PARAMETERS, ARGUMENTS)                              \
-    extern "C" std::int32_t card_##NAME(RESULT * out, card_fault * fault,              \
+    extern "C" std::int32_t card_##NAME(RESULT * out, card_shim_error * error,              \
                                         CARD_LIST PARAMETERS) {                        \
-        return guarded(fault, [&] { *out = ::NAME ARGUMENTS; });                       \
+        return guarded(error, [&] { *out = ::NAME ARGUMENTS; });                       \
     }
 
 // A function that returns nothing.
 #define CARD_GUARDED_VOID(NAME, PARAMETERS, ARGUMENTS)                                 \
-    extern "C" std::int32_t card_##NAME(card_fault * fault, CARD_LIST PARAMETERS) {    \
-        return guarded(fault, [&] { ::NAME ARGUMENTS; });                              \
+    extern "C" std::int32_t card_##NAME(card_shim_error * error, CARD_LIST PARAMETERS) {    \
+        return guarded(error, [&] { ::NAME ARGUMENTS; });                              \
     }
 
 // Models.
@@ -168,16 +168,16 @@ CARD_GUARDED_VOID(ggml_backend_dev_memory,
 
 // Functions without parameters.
 
-extern "C" std::int32_t card_gguf_init_empty(gguf_context ** out, card_fault * fault) {
-    return guarded(fault, [&] { *out = ::gguf_init_empty(); });
+extern "C" std::int32_t card_gguf_init_empty(gguf_context ** out, card_shim_error * error) {
+    return guarded(error, [&] { *out = ::gguf_init_empty(); });
 }
 
-extern "C" std::int32_t card_ggml_backend_dev_count(std::size_t * out, card_fault * fault) {
-    return guarded(fault, [&] { *out = ::ggml_backend_dev_count(); });
+extern "C" std::int32_t card_ggml_backend_dev_count(std::size_t * out, card_shim_error * error) {
+    return guarded(error, [&] { *out = ::ggml_backend_dev_count(); });
 }
 
-extern "C" std::int32_t card_llama_print_system_info(const char ** out, card_fault * fault) {
-    return guarded(fault, [&] { *out = ::llama_print_system_info(); });
+extern "C" std::int32_t card_llama_print_system_info(const char ** out, card_shim_error * error) {
+    return guarded(error, [&] { *out = ::llama_print_system_info(); });
 }
 
 // Functions of the RPC backend, which are found when the program runs.
@@ -186,21 +186,21 @@ typedef ggml_backend_reg_t (*card_add_server)(const char * endpoint);
 typedef void (*card_start_server)(const char * endpoint, const char * cache, std::size_t threads,
                                   std::size_t count, ggml_backend_dev_t * devices);
 
-extern "C" std::int32_t card_rpc_add_server(ggml_backend_reg_t * out, card_fault * fault,
+extern "C" std::int32_t card_rpc_add_server(ggml_backend_reg_t * out, card_shim_error * error,
                                             card_add_server add, const char * endpoint) {
-    return guarded(fault, [&] { *out = add(endpoint); });
+    return guarded(error, [&] { *out = add(endpoint); });
 }
 
-extern "C" std::int32_t card_rpc_start_server(card_fault * fault, card_start_server start,
+extern "C" std::int32_t card_rpc_start_server(card_shim_error * error, card_start_server start,
                                               const char * endpoint, const char * cache,
                                               std::size_t threads, std::size_t count,
                                               ggml_backend_dev_t * devices) {
-    return guarded(fault, [&] { start(endpoint, cache, threads, count, devices); });
+    return guarded(error, [&] { start(endpoint, cache, threads, count, devices); });
 }
 
 // For the test that nothing gets past `guarded`.
-extern "C" std::int32_t card_throw(std::int32_t * out, card_fault * fault, std::int32_t what) {
-    return guarded(fault, [&] {
+extern "C" std::int32_t card_throw(std::int32_t * out, card_shim_error * error, std::int32_t what) {
+    return guarded(error, [&] {
         switch (what) {
             case 1: throw std::bad_alloc();
             case 2: throw std::out_of_range("a token that is not there");

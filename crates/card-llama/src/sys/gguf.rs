@@ -5,29 +5,33 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::ptr::NonNull;
 
-use llama_cpp_sys_2 as sys;
+use llama_cpp_sys_2 as cpp;
 
-use crate::model::{c_path, check_magic};
-use crate::shim::{self, Thrown};
-use crate::{LlamaError, log};
+use super::file::{c_path, check_magic};
+use super::log;
+use super::shim::{self, Thrown};
+use crate::error::LlamaError;
 
 /// Numbers in a list of the metadata that is read here: more than any vocabulary has tokens.
 const MOST_NUMBERS: usize = 1 << 24;
 
 /// An open file, or one that is being made.
+///
+/// Invariant: what tensors of a file that is being made point to (their original file, or the
+/// rows that [`Gguf::add_rows`] collected) stays until it is written.
 pub(crate) struct Gguf {
-    raw: NonNull<sys::gguf_context>,
+    raw: NonNull<cpp::gguf_context>,
     /// Where the tensors' data is, if it was read.
-    data: Option<NonNull<sys::ggml_context>>,
+    data: Option<NonNull<cpp::ggml_context>>,
 }
 
 impl Drop for Gguf {
     fn drop(&mut self) {
         // SAFETY: both were made by us and are freed once.
         unsafe {
-            sys::gguf_free(self.raw.as_ptr());
+            cpp::gguf_free(self.raw.as_ptr());
             if let Some(data) = self.data {
-                sys::ggml_free(data.as_ptr());
+                cpp::ggml_free(data.as_ptr());
             }
         }
     }
@@ -36,18 +40,23 @@ impl Drop for Gguf {
 /// A tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tensor {
+    /// The name, like `token_embd.weight`.
     pub(crate) name: CString,
-    pub(crate) kind: sys::ggml_type,
+    /// The type of the weights.
+    pub(crate) kind: cpp::ggml_type,
     /// Columns (the length of a row) and rows.
     pub(crate) shape: [i64; 2],
     /// Bytes of a row.
     pub(crate) row_bytes: usize,
-    /// Where its data begins in the file.
+    /// Byte of the file at which the data begins.
     pub(crate) offset: u64,
 }
 
 impl Gguf {
     /// Opens a file; `data` reads the tensors too. Each is known to lie in the file then.
+    ///
+    /// # Errors
+    /// If the file is missing, no GGUF, damaged or cut off.
     pub(crate) fn open(path: &Path, data: bool) -> Result<Self, LlamaError> {
         check_magic(path)?;
         let broken = |why: String| LlamaError::NotGguf {
@@ -66,23 +75,25 @@ impl Gguf {
                 "its tensor {tensor} lies beyond its end; was it cut off?"
             )));
         }
-        match data {
-            true => Self::read(&c_path, true).map_err(broken),
-            false => Ok(header),
+        if data {
+            Self::read(&c_path, true).map_err(broken)
+        } else {
+            Ok(header)
         }
     }
 
     fn read(path: &CStr, data: bool) -> Result<Self, String> {
-        let mut tensors: *mut sys::ggml_context = std::ptr::null_mut();
-        let params = sys::gguf_init_params {
+        let mut tensors: *mut cpp::ggml_context = std::ptr::null_mut();
+        let params = cpp::gguf_init_params {
             no_alloc: !data,
-            ctx: match data {
-                true => &raw mut tensors,
-                false => std::ptr::null_mut(),
+            ctx: if data {
+                &raw mut tensors
+            } else {
+                std::ptr::null_mut()
             },
         };
         log::forget();
-        // SAFETY: the path is NUL-terminated; `ctx` points to a pointer that outlives the call.
+        // SAFETY: the path is ends with NUL; `ctx` points to a pointer that outlives the call.
         let raw = unsafe { shim::gguf_init_from_file(path.as_ptr(), params) };
         let raw = raw.map_err(|e| e.to_string())?;
         let raw = NonNull::new(raw).ok_or("its header is damaged or cut off")?;
@@ -97,7 +108,7 @@ impl Gguf {
         let file = self.raw.as_ptr();
         self.tensors().iter().enumerate().find_map(|(id, tensor)| {
             // SAFETY: the file is alive and the id below the number of its tensors.
-            let size = unsafe { sys::gguf_get_tensor_size(file, id as i64) } as u64;
+            let size = unsafe { cpp::gguf_get_tensor_size(file, id as i64) } as u64;
             let end = tensor.offset.checked_add(size);
             let within = end.is_some_and(|end| end <= length);
             (!within).then(|| tensor.name.to_string_lossy().into_owned())
@@ -115,38 +126,38 @@ impl Gguf {
         Ok(new)
     }
 
-    fn find(&self, key: &CStr, kind: sys::gguf_type) -> Option<i64> {
+    fn find(&self, key: &CStr, kind: cpp::gguf_type) -> Option<i64> {
         // SAFETY: the file is alive, the key NUL-terminated, the id one that it gave.
         unsafe {
-            let id = sys::gguf_find_key(self.raw.as_ptr(), key.as_ptr());
-            (id >= 0 && sys::gguf_get_kv_type(self.raw.as_ptr(), id) == kind).then_some(id)
+            let id = cpp::gguf_find_key(self.raw.as_ptr(), key.as_ptr());
+            (id >= 0 && cpp::gguf_get_kv_type(self.raw.as_ptr(), id) == kind).then_some(id)
         }
     }
 
     /// A text of the metadata.
     pub(crate) fn text(&self, key: &CStr) -> Option<String> {
-        let id = self.find(key, sys::GGUF_TYPE_STRING)?;
+        let id = self.find(key, cpp::GGUF_TYPE_STRING)?;
         // SAFETY: the key is there and a string, which lives as long as the file is open.
-        let text = unsafe { CStr::from_ptr(sys::gguf_get_val_str(self.raw.as_ptr(), id)) };
+        let text = unsafe { CStr::from_ptr(cpp::gguf_get_val_str(self.raw.as_ptr(), id)) };
         Some(text.to_string_lossy().into_owned())
     }
 
     /// A list of numbers of the metadata.
     pub(crate) fn numbers(&self, key: &CStr) -> Option<Vec<u32>> {
-        let id = self.find(key, sys::GGUF_TYPE_ARRAY)?;
+        let id = self.find(key, cpp::GGUF_TYPE_ARRAY)?;
         let file = self.raw.as_ptr();
         // SAFETY: the key is there and an array.
         let (kind, length) = unsafe {
             (
-                sys::gguf_get_arr_type(file, id),
-                sys::gguf_get_arr_n(file, id),
+                cpp::gguf_get_arr_type(file, id),
+                cpp::gguf_get_arr_n(file, id),
             )
         };
-        if kind != sys::GGUF_TYPE_UINT32 || length > MOST_NUMBERS {
+        if kind != cpp::GGUF_TYPE_UINT32 || length > MOST_NUMBERS {
             return None;
         }
         // SAFETY: as above, and its elements are no texts.
-        let first = unsafe { sys::gguf_get_arr_data(file, id) }.cast::<u32>();
+        let first = unsafe { cpp::gguf_get_arr_data(file, id) }.cast::<u32>();
         // Of an empty one there is no first.
         if length == 0 || first.is_null() {
             return Some(Vec::new());
@@ -155,23 +166,26 @@ impl Gguf {
         Some(unsafe { std::slice::from_raw_parts(first, length) }.to_vec())
     }
 
+    /// Sets a text of the metadata.
     pub(crate) fn set_text(&mut self, key: &CStr, value: &CStr) -> Result<(), Thrown> {
         // SAFETY: the file is alive, both are NUL-terminated and copied.
         unsafe { shim::gguf_set_val_str(self.raw.as_ptr(), key.as_ptr(), value.as_ptr()) }
     }
 
+    /// Sets a number of the metadata.
     pub(crate) fn set_number(&mut self, key: &CStr, value: u32) -> Result<(), Thrown> {
         // SAFETY: the file is alive, the key NUL-terminated.
         unsafe { shim::gguf_set_val_u32(self.raw.as_ptr(), key.as_ptr(), value) }
     }
 
+    /// Sets a list of numbers of the metadata.
     pub(crate) fn set_numbers(&mut self, key: &CStr, values: &[u32]) -> Result<(), Thrown> {
         // SAFETY: the file is alive, the key NUL-terminated, the values copied.
         unsafe {
             shim::gguf_set_arr_data(
                 self.raw.as_ptr(),
                 key.as_ptr(),
-                sys::GGUF_TYPE_UINT32,
+                cpp::GGUF_TYPE_UINT32,
                 values.as_ptr().cast(),
                 values.len(),
             )
@@ -183,8 +197,8 @@ impl Gguf {
         // SAFETY: the file is alive; keys are copied before they are removed by their text.
         unsafe {
             let file = self.raw.as_ptr();
-            let keys: Vec<CString> = (0..sys::gguf_get_n_kv(file))
-                .map(|id| CStr::from_ptr(sys::gguf_get_key(file, id)).to_owned())
+            let keys: Vec<CString> = (0..cpp::gguf_get_n_kv(file))
+                .map(|id| CStr::from_ptr(cpp::gguf_get_key(file, id)).to_owned())
                 .filter(|key| key.to_bytes().starts_with(prefix.as_bytes()))
                 .collect();
             for key in keys {
@@ -200,19 +214,19 @@ impl Gguf {
         // SAFETY: the file is alive and the ids below the number of its tensors; a shape has
         // GGML_MAX_DIMS (4) numbers.
         unsafe {
-            let start = sys::gguf_get_data_offset(file) as u64;
+            let start = cpp::gguf_get_data_offset(file) as u64;
             let tensor = |id| {
-                let kind = sys::gguf_get_tensor_type(file, id);
-                let shape = std::slice::from_raw_parts(sys::gguf_get_tensor_ne(file, id), 4);
+                let kind = cpp::gguf_get_tensor_type(file, id);
+                let shape = std::slice::from_raw_parts(cpp::gguf_get_tensor_ne(file, id), 4);
                 Tensor {
-                    name: CStr::from_ptr(sys::gguf_get_tensor_name(file, id)).to_owned(),
+                    name: CStr::from_ptr(cpp::gguf_get_tensor_name(file, id)).to_owned(),
                     kind,
                     shape: [shape[0], shape[1]],
-                    row_bytes: sys::ggml_row_size(kind, shape[0]),
-                    offset: start + sys::gguf_get_tensor_offset(file, id) as u64,
+                    row_bytes: cpp::ggml_row_size(kind, shape[0]),
+                    offset: start + cpp::gguf_get_tensor_offset(file, id) as u64,
                 }
             };
-            (0..sys::gguf_get_n_tensors(file)).map(tensor).collect()
+            (0..cpp::gguf_get_n_tensors(file)).map(tensor).collect()
         }
     }
 
@@ -220,7 +234,7 @@ impl Gguf {
     pub(crate) fn add(&mut self, from: &Gguf, tensor: &Tensor) -> Option<()> {
         // SAFETY: `from` is alive; the description is copied, the data is not.
         unsafe {
-            let found = sys::ggml_get_tensor(from.data?.as_ptr(), tensor.name.as_ptr());
+            let found = cpp::ggml_get_tensor(from.data?.as_ptr(), tensor.name.as_ptr());
             if found.is_null() {
                 return None;
             }
@@ -241,7 +255,7 @@ impl Gguf {
         // and each row is checked to be one of them; the description is copied into the file
         // with its data pointing into `into`, so the context it was made in may go.
         unsafe {
-            let found = sys::ggml_get_tensor(from.data?.as_ptr(), tensor.name.as_ptr()).as_ref()?;
+            let found = cpp::ggml_get_tensor(from.data?.as_ptr(), tensor.name.as_ptr()).as_ref()?;
             let first = found.data.cast::<u8>();
             if first.is_null() {
                 return None;
@@ -254,12 +268,12 @@ impl Gguf {
                 let at = first.add(row as usize * tensor.row_bytes);
                 into.extend_from_slice(std::slice::from_raw_parts(at, tensor.row_bytes));
             }
-            let context = NonNull::new(sys::ggml_init(sys::ggml_init_params {
-                mem_size: 2 * sys::ggml_tensor_overhead(),
+            let context = NonNull::new(cpp::ggml_init(cpp::ggml_init_params {
+                mem_size: 2 * cpp::ggml_tensor_overhead(),
                 mem_buffer: std::ptr::null_mut(),
                 no_alloc: true,
             }))?;
-            let made = sys::ggml_new_tensor_2d(
+            let made = cpp::ggml_new_tensor_2d(
                 context.as_ptr(),
                 tensor.kind,
                 tensor.shape[0],
@@ -267,13 +281,13 @@ impl Gguf {
             );
             let added = match made.as_mut() {
                 Some(tensor_made) => {
-                    sys::ggml_set_name(tensor_made, tensor.name.as_ptr());
+                    cpp::ggml_set_name(tensor_made, tensor.name.as_ptr());
                     tensor_made.data = into.as_mut_ptr().cast();
                     shim::gguf_add_tensor(self.raw.as_ptr(), made).ok()
                 }
                 None => None,
             };
-            sys::ggml_free(context.as_ptr());
+            cpp::ggml_free(context.as_ptr());
             added
         }
     }

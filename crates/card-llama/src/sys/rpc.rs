@@ -3,18 +3,20 @@
 //! llama.cpp ends the process when a worker cannot be reached or speaks another protocol,
 //! so a worker is asked for its greeting before llama.cpp hears of it.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_void};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
-use llama_cpp_sys_2 as sys;
+use llama_cpp_sys_2 as cpp;
 
-use crate::device::{self, text};
-use crate::model::c_path;
-use crate::shim::{self, AddServer, StartServer};
-use crate::{LlamaError, log};
+use super::device::{self, DeviceHandle};
+use super::file::c_path;
+use super::registry;
+use super::shim::{self, AddServer, StartServer};
+use super::start::start;
+use crate::error::LlamaError;
 
 /// How long a worker may take to accept a connection, and to greet.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -33,7 +35,10 @@ fn error(worker: &str, why: impl Into<String>) -> LlamaError {
 }
 
 /// The devices of a worker at `HOST:PORT`.
-pub(crate) fn devices(worker: &str) -> Result<Vec<sys::ggml_backend_dev_t>, LlamaError> {
+///
+/// # Errors
+/// If the worker cannot be reached, speaks another protocol, or offers no device.
+pub(crate) fn devices(worker: &str) -> Result<Vec<DeviceHandle>, LlamaError> {
     let address = greet(worker)?;
     let add = function(c"ggml_backend_rpc_add_server")?;
     // SAFETY: the backend gives this name to a function of this type (ggml-rpc.h).
@@ -49,9 +54,9 @@ pub(crate) fn devices(worker: &str) -> Result<Vec<sys::ggml_backend_dev_t>, Llam
         return Err(error(worker, "it offers no device"));
     }
     // SAFETY: the registry is one ggml just gave; it stays for the process.
-    let count = unsafe { sys::ggml_backend_reg_dev_count(registry) };
+    let count = unsafe { cpp::ggml_backend_reg_dev_count(registry) };
     // SAFETY: as above, and the index is below the count.
-    let get = |i| unsafe { sys::ggml_backend_reg_dev_get(registry, i) };
+    let get = |i| unsafe { DeviceHandle::new(cpp::ggml_backend_reg_dev_get(registry, i)) };
     Ok((0..count).map(get).collect())
 }
 
@@ -68,7 +73,7 @@ pub fn serve(
     threads: usize,
     cache: Option<&Path>,
 ) -> Result<std::convert::Infallible, LlamaError> {
-    log::start();
+    start();
     let shown = listen.to_string();
     if listen.is_ipv6() {
         let why = "llama.cpp's RPC knows IPv4 only; give an address like 127.0.0.1:50052";
@@ -76,32 +81,41 @@ pub fn serve(
     }
     // llama.cpp does not say why it cannot listen.
     TcpListener::bind(listen).map_err(|e| error(&shown, format!("cannot listen there: {e}")))?;
-    let named = wanted.iter().map(|name| device::find(name));
-    let mut devices = named.collect::<Result<Vec<_>, _>>()?;
-    if devices.is_empty() {
-        devices = device::gpus();
-    }
-    if devices.is_empty() {
-        devices.push(device::find("CPU")?);
-    }
-    let start = function(c"ggml_backend_rpc_start_server")?;
+    let mut devices: Vec<_> = serving(wanted)?
+        .into_iter()
+        .map(DeviceHandle::raw)
+        .collect();
+    let serve = function(c"ggml_backend_rpc_start_server")?;
     // SAFETY: the backend gives this name to a function of this type (ggml-rpc.h).
-    let start: StartServer = unsafe { std::mem::transmute(start) };
+    let serve: StartServer = unsafe { std::mem::transmute(serve) };
     let endpoint = c_path(Path::new(&shown))?;
     let cache = cache.map(c_path).transpose()?;
     let cache = cache.as_ref().map_or(std::ptr::null(), |c| c.as_ptr());
     // SAFETY: the function is what its name says, and all pointers are valid during the call.
     let ended =
-        unsafe { shim::rpc_start_server(start, endpoint.as_ptr(), cache, threads, &mut devices) };
+        unsafe { shim::rpc_start_server(serve, endpoint.as_ptr(), cache, threads, &mut devices) };
     Err(match ended {
         Ok(()) => error(&shown, "the worker ended; see its messages above"),
         Err(thrown) => error(&shown, thrown.to_string()),
     })
 }
 
+/// The devices of these names; without names all GPUs, else the CPU.
+fn serving(wanted: &[String]) -> Result<Vec<DeviceHandle>, LlamaError> {
+    if !wanted.is_empty() {
+        return wanted.iter().map(|name| device::find(name)).collect();
+    }
+    let gpus = device::gpus();
+    if gpus.is_empty() {
+        Ok(vec![device::find("CPU")?])
+    } else {
+        Ok(gpus)
+    }
+}
+
 /// A function of the RPC backend, which a build may lack.
-fn function(name: &std::ffi::CStr) -> Result<*mut std::ffi::c_void, LlamaError> {
-    device::function(c"RPC", name).ok_or(LlamaError::NoRpc)
+fn function(name: &CStr) -> Result<*mut c_void, LlamaError> {
+    registry::function(c"RPC", name).ok_or(LlamaError::NoRpc)
 }
 
 /// Addresses of a name that are tried.
@@ -170,23 +184,6 @@ fn greet(worker: &str) -> Result<SocketAddrV4, LlamaError> {
     Ok(address)
 }
 
-/// What llama.cpp's last words mean to a user.
-pub(crate) fn explain(last_words: &str) -> String {
-    match last_words.contains("RPC server") {
-        true => {
-            "a worker of --rpc is gone or answered nonsense. Its part of the weights and of the \
-                 context is lost, so this process ends: start the worker, then this again"
-                .into()
-        }
-        false => format!("llama.cpp gave up, and this process with it: {last_words}"),
-    }
-}
-
-/// Called by ggml with its last words, before it ends the process.
-pub(crate) unsafe extern "C" fn on_abort(message: *const c_char) {
-    tracing::error!("{}", explain(&text(message)));
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -245,13 +242,5 @@ mod tests {
         let found = greet(&name).expect("a greeting");
         assert_eq!(SocketAddr::V4(found), address);
         assert!(refused(&format!("[::1]:{}", address.port())).contains("IPv4"));
-    }
-
-    #[test]
-    fn last_words_are_explained() {
-        let said =
-            explain("ggml-rpc.cpp:1: Remote RPC server crashed or returned malformed response");
-        assert!(said.contains("start the worker"), "{said}");
-        assert!(explain("GGML_ASSERT(x) failed").contains("GGML_ASSERT(x)"));
     }
 }

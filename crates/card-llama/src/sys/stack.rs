@@ -17,8 +17,6 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::LlamaError;
-
 /// Bytes of stack a character of a match may take.
 const PER_CHARACTER: usize = 4096;
 /// Characters of a stretch that every thread has stack for.
@@ -33,23 +31,21 @@ const TOGETHER: usize = 2;
 /// Does `work`, which matches `text`, where there is stack enough for it.
 ///
 /// # Errors
-/// If a stretch of the text is too long, or there is no memory for such a stack.
-pub(crate) fn for_text<T: Send>(
-    text: &str,
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, LlamaError> {
+/// If a stretch of the text is too long, or there is no memory for such a stack; in words that
+/// say what to do.
+pub(crate) fn for_text<T: Send>(text: &str, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     let stretch = longest_stretch(text);
     if stretch <= SMALL {
         return Ok(work());
     }
     if stretch > MOST {
-        return Err(LlamaError::Text(format!(
+        return Err(format!(
             "a stretch of {stretch} characters without a break is too long to tokenize (at most \
              {MOST}); put spaces or line breaks into it"
-        )));
+        ));
     }
-    let _place = Place::take();
-    with(stretch * PER_CHARACTER + SPARE, "tokenizer", work).map_err(LlamaError::Text)
+    let _permit = StackPermit::take();
+    with(stretch * PER_CHARACTER + SPARE, "tokenizer", work)
 }
 
 /// Does `work` on a thread of its own with a stack of so many bytes, which ends with it.
@@ -102,27 +98,28 @@ fn longest_stretch(text: &str) -> usize {
     longest.max(length)
 }
 
-/// Places for threads with large stacks that are free.
-static PLACES: (Mutex<usize>, Condvar) = (Mutex::new(TOGETHER), Condvar::new());
+/// Permits for threads with large stacks that nobody has: a counting semaphore.
+static PERMITS: (Mutex<usize>, Condvar) = (Mutex::new(TOGETHER), Condvar::new());
 
-/// The right to have such a thread.
-struct Place(());
+/// The right to have such a thread, given back when it is dropped.
+struct StackPermit(());
 
-impl Place {
+impl StackPermit {
+    /// Waits for a permit.
     fn take() -> Self {
-        let mut free = PLACES.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = PERMITS.0.lock().unwrap_or_else(PoisonError::into_inner);
         while *free == 0 {
-            free = PLACES.1.wait(free).unwrap_or_else(PoisonError::into_inner);
+            free = PERMITS.1.wait(free).unwrap_or_else(PoisonError::into_inner);
         }
         *free -= 1;
-        Place(())
+        StackPermit(())
     }
 }
 
-impl Drop for Place {
+impl Drop for StackPermit {
     fn drop(&mut self) {
-        *PLACES.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        PLACES.1.notify_one();
+        *PERMITS.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        PERMITS.1.notify_one();
     }
 }
 
@@ -177,8 +174,7 @@ mod tests {
     #[test]
     fn what_is_too_long_is_refused_before_it_is_tried() {
         let text = "A".repeat(MOST + 1);
-        let error = for_text::<()>(&text, || unreachable!());
-        let error = error.unwrap_err().to_string();
+        let error = for_text::<()>(&text, || unreachable!()).unwrap_err();
         assert!(error.contains("put spaces"), "{error}");
     }
 

@@ -4,22 +4,27 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use llama_cpp_sys_2 as sys;
+use llama_cpp_sys_2 as cpp;
 
 /// Operations between two looks at the clock: a forward has hundreds, of microseconds each.
 const EVERY: u32 = 16;
 
-/// When the running forward is given up.
+/// When the running forward is given up. ggml's threads read it while the lane's thread may set
+/// it, so what changes is atomic.
 #[derive(Debug)]
 pub(crate) struct Deadline {
+    /// When this clock was started.
     clock: Instant,
+    /// How long a forward may take.
     patience: Duration,
-    /// Nanoseconds on the clock.
+    /// Nanoseconds on the clock at which the running forward is given up.
     until: AtomicU64,
+    /// How often ggml asked whether to go on.
     asked: AtomicU32,
 }
 
 impl Deadline {
+    /// Forwards may take this long.
     pub(crate) fn new(patience: Duration) -> Self {
         Deadline {
             clock: Instant::now(),
@@ -29,7 +34,7 @@ impl Deadline {
         }
     }
 
-    /// A forward begins.
+    /// Starts the time of a forward.
     pub(crate) fn begin(&self) {
         let until = self.clock.elapsed().saturating_add(self.patience);
         let ns = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
@@ -43,7 +48,7 @@ impl Deadline {
     }
 
     /// What ggml calls, and with what. Valid as long as `self` stays where it is.
-    pub(crate) fn callback(&self) -> (sys::ggml_abort_callback, *mut c_void) {
+    pub(crate) fn callback(&self) -> (cpp::ggml_abort_callback, *mut c_void) {
         (Some(is_over), std::ptr::from_ref(self).cast_mut().cast())
     }
 }
