@@ -14,7 +14,7 @@ pub enum Exactness {
     /// The text is plain decoding's, kept so by the [`Means`] that the self-test finds.
     #[default]
     Exact,
-    /// As fast as it comes: a near-tie may come out otherwise, and is reported.
+    /// Forwards take whatever shape is fastest: a near-tie may come out otherwise, and is reported.
     Fast,
 }
 
@@ -40,7 +40,7 @@ pub enum Means {
 }
 
 impl Means {
-    /// Its name in JSON.
+    /// The name of the means in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Means::AnyShape => "any-shape",

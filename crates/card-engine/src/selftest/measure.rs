@@ -29,7 +29,7 @@ pub(super) struct Shape {
     pub(super) rows: usize,
     /// Tokens of a branch beside them.
     pub(super) branch: usize,
-    /// As in [`Forward`].
+    /// Fewest rows of the forward, as in [`Forward`].
     pub(super) pad_to: usize,
 }
 

@@ -87,7 +87,7 @@ pub(super) fn among_others(
     Ok(same)
 }
 
-/// The same forward with names of cells that those of the passage never reach.
+/// The forward with other names of cells, which the cells of the passage never reach.
 fn away(mut forward: Forward) -> Forward {
     for row in &mut forward.rows {
         row.cell += AWAY;

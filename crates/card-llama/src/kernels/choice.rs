@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kernels {
-    /// Those of the crate `card-kernels`: the same bits for every shape of forward.
+    /// The kernels of the crate `card-kernels`: the same bits for every shape of forward.
     Card,
     /// ggml's, with weights repacked for them.
     Ggml,

@@ -70,7 +70,7 @@ impl StartCheck {
     const KIND: Kind = Kind::Q8_0;
     const WIDTH: usize = 256;
     const HEIGHT: usize = 72;
-    /// So many that wide tiles, full panels and a rest are among them.
+    /// Columns: so many that wide tiles, full panels and a rest are among them.
     const COLUMNS: usize = 16 + 10 + 1;
 
     fn new() -> Self {

@@ -58,7 +58,7 @@ pub(crate) struct ModelSizes {
 }
 
 impl ModelSizes {
-    /// Those of a loaded model.
+    /// The lengths that a loaded model has.
     pub(crate) fn of(handle: &Handle) -> Self {
         let m = handle.raw();
         // SAFETY: the model is loaded.

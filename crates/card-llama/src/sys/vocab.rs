@@ -171,9 +171,8 @@ impl Vocab {
         ends.map(|id| id as Token).collect()
     }
 
-    /// Those of its tokens that are no text, and as many of the most common ones as make `n`
-    /// with them, ascending. Tokenizers number the tokens as they are learned, the most
-    /// common first.
+    /// The tokens that are no text, and as many of the most common ones as make `n` with them,
+    /// ascending. Tokenizers number the tokens as they are learned, the most common first.
     pub fn common(&self, n: usize) -> Vec<Token> {
         let (mut kept, text): (Vec<i32>, Vec<i32>) =
             self.ids().partition(|&id| self.is_control(id));
