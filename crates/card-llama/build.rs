@@ -1,21 +1,30 @@
-//! Builds the C++ that keeps llama.cpp's exceptions on its own side (see `src/shim.cpp`).
+//! Builds the C++ of this crate: `src/sys/shim.cpp`, which keeps llama.cpp's exceptions on its own
+//! side, and `src/kernels/kernels.cpp`, through which ggml calls card's kernels.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What is compiled.
+const SOURCES: [&str; 2] = ["src/sys/shim.cpp", "src/kernels/kernels.cpp"];
+/// What that includes of this crate.
+const HEADERS: [&str; 3] = [
+    "src/kernels/abi.h",
+    "src/kernels/ggml_private.h",
+    "src/kernels/operations.h",
+];
+
 fn main() -> Result<(), String> {
-    println!("cargo:rerun-if-changed=src/shim.cpp");
-    println!("cargo:rerun-if-changed=src/kernels.cpp");
-    println!("cargo:rerun-if-changed=build.rs");
+    for file in SOURCES.iter().chain(&HEADERS).chain(&["build.rs"]) {
+        println!("cargo:rerun-if-changed={file}");
+    }
     let mut build = cc::Build::new();
     build
         .cpp(true)
         .std("c++17")
         .pic(true)
         .include(headers()?)
-        .file("src/shim.cpp")
-        .file("src/kernels.cpp");
+        .files(SOURCES);
     match kernels() {
         Ok(source) => {
             build.define("CARD_KERNELS", None).include(source);
@@ -32,10 +41,11 @@ fn main() -> Result<(), String> {
     };
     build
         .try_compile("card_llama_shim")
-        .map_err(|e| format!("cannot compile src/shim.cpp: {e}"))
+        .map_err(|e| format!("cannot compile {}: {e}", SOURCES.join(" and ")))
 }
 
-/// Where the sources of ggml are, if they declare what src/kernels.cpp declares after them.
+/// Where the sources of ggml are, if they declare what src/kernels/ggml_private.h
+/// declares after them.
 fn kernels() -> Result<PathBuf, String> {
     /// The classes and the struct that are not in ggml's installed headers, without spaces.
     const DECLARED: [(&str, &[&str]); 3] = [

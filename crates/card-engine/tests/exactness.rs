@@ -11,12 +11,13 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use card_core::engine::Shapes;
 use card_core::forward::{Forward, KvOp, Logits, Model};
-use card_core::policy::{Lanes, Mode};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
+use card_core::scheduler::Shapes;
 use card_core::types::{SequenceId, Source, SourceSet, Token};
-use card_engine::selftest::{Exactness, Means, Report};
+use card_engine::selftest::{Exactness, Means, SelfTestReport};
 use card_llama::{
     Cores, Kernels, LlamaModel, LoadOptions, card_kernels, check_vocabularies, on_own_thread, trim,
 };
@@ -36,8 +37,8 @@ const PLAIN: Setup = Setup {
 };
 
 /// The small model and its self-test, once for all tests.
-fn small() -> (LlamaModel, Report) {
-    static SMALL_MODEL: OnceLock<(LlamaModel, Report)> = OnceLock::new();
+fn small() -> (LlamaModel, SelfTestReport) {
+    static SMALL_MODEL: OnceLock<(LlamaModel, SelfTestReport)> = OnceLock::new();
     let make = || {
         let model = load(SMALL, Kernels::Card);
         let report = self_test(&model);
@@ -72,7 +73,7 @@ fn samplings() -> [SamplingParams; 2] {
 fn sweep(
     model: &LlamaModel,
     draft: &dyn Fn(&Cores) -> Box<dyn Model + Send>,
-    report: &Report,
+    report: &SelfTestReport,
     level: Exactness,
     schedules: &[(Mode, Lanes)],
     prompts: &[&str],
@@ -356,10 +357,11 @@ fn a_trimmed_drafter_speaks_the_whole_vocabulary() {
         assert_eq!(whole.len(), trimmed.len());
         for (token, (a, b)) in whole.iter().zip(trimmed).enumerate() {
             let token = token as Token;
-            match rare(&token) && !tokens[..=at].contains(&token) {
-                true => assert_eq!(*b, f32::NEG_INFINITY, "token {token} at {at}"),
+            if rare(&token) && !tokens[..=at].contains(&token) {
+                assert_eq!(*b, f32::NEG_INFINITY, "token {token} at {at}");
+            } else {
                 // The kernels round what goes into the output layer, for the common ones.
-                false => assert!((a - b).abs() < 0.5, "token {token} at {at}: {a} and {b}"),
+                assert!((a - b).abs() < 0.5, "token {token} at {at}: {a} and {b}");
             }
         }
     }
@@ -436,7 +438,7 @@ fn the_same_alone_and_among_others() {
 fn logits_are_plain_decodings(
     model: &LlamaModel,
     draft: &LlamaModel,
-    report: &Report,
+    report: &SelfTestReport,
     tokens: u32,
 ) {
     let shapes = report.shapes(Exactness::Exact);
@@ -478,7 +480,7 @@ fn logits_of_the_small_model_are_plain_decodings() {
 
 /// The target as `card --exactness exact` has it: with the own kernels, or where there are
 /// none with ggml's, repacked or not, whichever promises more.
-fn exact_target() -> (LlamaModel, Report) {
+fn exact_target() -> (LlamaModel, SelfTestReport) {
     let of = |kernels: Kernels| {
         let model = load(TARGET, kernels);
         let report = self_test(&model);
@@ -487,7 +489,7 @@ fn exact_target() -> (LlamaModel, Report) {
     if card_kernels().is_ok() {
         return of(Kernels::Card);
     }
-    let promise = |r: &Report| r.promise(&r.shapes(Exactness::Exact));
+    let promise = |r: &SelfTestReport| r.promise(&r.shapes(Exactness::Exact));
     let (repacked, report) = of(Kernels::Ggml);
     // Two copies of the weights may not fit.
     drop(repacked);

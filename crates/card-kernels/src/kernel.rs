@@ -15,7 +15,9 @@
 //! thread.
 
 use self::block::Block;
-use crate::kind::{FLOAT_STEP, IQ4};
+pub(crate) use self::code::{Code, Eight, Five, Four, FourOfTable, Six};
+use self::simd::Simd;
+use crate::kind::FLOAT_STEP;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
@@ -24,191 +26,11 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 mod block;
+mod code;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
-
-/// What the kernels need of an instruction set. A vector has a lane of 32 bits for each of
-/// [`Simd::ROWS`] rows.
-///
-/// # Safety
-/// The functions are unsafe because the processor must have the instructions, and because they
-/// read and write through pointers, a whole vector or what they say.
-pub(crate) trait Simd: Copy + 'static {
-    /// Rows of a group.
-    const ROWS: usize;
-    /// Four bytes per lane.
-    type Bytes: Copy;
-    /// A whole number per lane.
-    type Ints: Copy;
-    /// A `f32` per lane.
-    type Floats: Copy;
-    /// A sum of products of bytes per lane.
-    type Acc: Copy;
-
-    /// Asks for the line of 64 bytes that will be read from there; any address will do.
-    unsafe fn ask(p: *const u8);
-    unsafe fn bytes(p: *const u8) -> Self::Bytes;
-    /// The same four bytes in each lane.
-    unsafe fn four(p: *const u8) -> Self::Bytes;
-    /// The lower halves of the bytes.
-    unsafe fn low(b: Self::Bytes) -> Self::Bytes;
-    /// The upper halves of the bytes.
-    unsafe fn high(b: Self::Bytes) -> Self::Bytes;
-    /// `b` with those bits of `plane` that `mask` has once it is shifted by `left` (to the
-    /// right if negative). `mask` has only bits that come from the same byte.
-    unsafe fn with_bits(b: Self::Bytes, plane: Self::Bytes, left: i32, mask: u8) -> Self::Bytes;
-    /// The entries of a table at these places below 16.
-    unsafe fn look_up(table: &[u8; 16], b: Self::Bytes) -> Self::Bytes;
-
-    /// A sum that begins with `start`, which makes up for codes that are not negative. Codes
-    /// of 8 bits may be taken for signed, without a start: the sum is the same. `bits` are
-    /// those of a code, the same constant for a sum.
-    unsafe fn start(start: Self::Ints, bits: u32) -> Self::Acc;
-    /// Adds the products of codes with activations between -127 and 127. `k` counts from 0 at
-    /// the start and is a constant.
-    unsafe fn add(
-        acc: Self::Acc,
-        codes: Self::Bytes,
-        activations: Self::Bytes,
-        k: usize,
-        bits: u32,
-    ) -> Self::Acc;
-    /// The sum of 4 or 8 steps.
-    unsafe fn sum(acc: Self::Acc, bits: u32) -> Self::Floats;
-
-    unsafe fn ints(p: *const u8) -> Self::Ints;
-    unsafe fn no_ints() -> Self::Ints;
-    unsafe fn same_int(p: *const u8) -> Self::Ints;
-    unsafe fn shift_right(i: Self::Ints, bits: u32) -> Self::Ints;
-    unsafe fn mask(i: Self::Ints, mask: u32) -> Self::Ints;
-    unsafe fn or(a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// Adds the products of the lower and of the upper halves of 16 bits, with sign.
-    unsafe fn add_pairs(sum: Self::Ints, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    unsafe fn float(i: Self::Ints) -> Self::Floats;
-
-    unsafe fn zero() -> Self::Floats;
-    unsafe fn floats(p: *const u8) -> Self::Floats;
-    unsafe fn halves(p: *const u8) -> Self::Floats;
-    unsafe fn brain_halves(p: *const u8) -> Self::Floats;
-    /// Signed bytes, one per lane.
-    unsafe fn signed_bytes(p: *const u8) -> Self::Floats;
-    unsafe fn same(p: *const u8) -> Self::Floats;
-    unsafe fn plus(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    unsafe fn times(a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// `a * b + c`, rounded once.
-    unsafe fn fused(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// `c - a * b`, rounded once.
-    unsafe fn fused_minus(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    unsafe fn store(p: *mut f32, f: Self::Floats);
-}
-
-/// How codes are taken out of a unit.
-pub(crate) trait Code {
-    /// Bits of a code.
-    const BITS: u32;
-    /// In a block of 256: so many neighbouring parts, each times its scale, give a sum below
-    /// 2^24 whatever the numbers are, so that a `f32` holds it exactly. 0 if it is only one.
-    const EXACT: usize;
-    /// Bytes of a unit for one row.
-    const UNIT: usize;
-    /// Codes 8p to 8p+3 and 8p+4 to 8p+7 of each row.
-    ///
-    /// # Safety
-    /// `unit` points to a unit of [`Simd::ROWS`] rows.
-    unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes);
-}
-
-pub(crate) struct Four;
-pub(crate) struct FourOfTable;
-pub(crate) struct Five;
-pub(crate) struct Six;
-pub(crate) struct Eight;
-
-impl Code for Four {
-    const BITS: u32 = 4;
-    // 4 * 32 * 15 * 127 * 63.
-    const EXACT: usize = 4;
-    const UNIT: usize = 16;
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
-        // SAFETY: the unit has four vectors.
-        unsafe {
-            let both = S::bytes(unit.add(4 * S::ROWS * p));
-            (S::low(both), S::high(both))
-        }
-    }
-}
-
-impl Code for FourOfTable {
-    const BITS: u32 = 8;
-    // 2 * 32 * 127 * 127 * 32 is too much.
-    const EXACT: usize = 0;
-    const UNIT: usize = 16;
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
-        // SAFETY: as the caller says.
-        unsafe {
-            let (low, high) = Four::pair::<S>(unit, p);
-            (S::look_up(&IQ4, low), S::look_up(&IQ4, high))
-        }
-    }
-}
-
-impl Code for Five {
-    const BITS: u32 = 5;
-    // 2 * 32 * 31 * 127 * 63.
-    const EXACT: usize = 2;
-    const UNIT: usize = 20;
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
-        // SAFETY: the unit has four vectors and one of fifth bits.
-        unsafe {
-            let (low, high) = Four::pair::<S>(unit, p);
-            let plane = S::bytes(unit.add(16 * S::ROWS));
-            let left = 4 - 2 * p as i32;
-            (
-                S::with_bits(low, plane, left, 0x10),
-                S::with_bits(high, plane, left - 1, 0x10),
-            )
-        }
-    }
-}
-
-impl Code for Six {
-    const BITS: u32 = 6;
-    // 2 * 16 * 32 * 127 * 128.
-    const EXACT: usize = 2;
-    const UNIT: usize = 24;
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
-        // SAFETY: the unit has four vectors and two of fifth and sixth bits.
-        unsafe {
-            let (low, high) = Four::pair::<S>(unit, p);
-            let plane = S::bytes(unit.add(4 * S::ROWS * (4 + p / 2)));
-            let left = 4 - 4 * (p % 2) as i32;
-            (
-                S::with_bits(low, plane, left, 0x30),
-                S::with_bits(high, plane, left - 2, 0x30),
-            )
-        }
-    }
-}
-
-impl Code for Eight {
-    const BITS: u32 = 8;
-    // It has no blocks of 256.
-    const EXACT: usize = 0;
-    const UNIT: usize = 32;
-    #[inline(always)]
-    unsafe fn pair<S: Simd>(unit: *const u8, p: usize) -> (S::Bytes, S::Bytes) {
-        // SAFETY: the unit has eight vectors.
-        unsafe {
-            let first = unit.add(8 * S::ROWS * p);
-            (S::bytes(first), S::bytes(first.add(4 * S::ROWS)))
-        }
-    }
-}
+mod simd;
 
 /// Where a kernel reads and writes.
 #[derive(Clone, Copy)]

@@ -206,7 +206,7 @@ impl Codes {
     /// Reads a block of a file, which has [`Kind::block_bytes`].
     pub(crate) fn read(kind: Kind, b: &[u8]) -> Codes {
         let mut c = Codes::ZERO;
-        let half = |i: usize| u16::from_le_bytes([b[i], b[i + 1]]);
+        let half = |i: usize| half_at(b, i);
         match kind {
             Kind::F32 | Kind::F16 | Kind::Bf16 => {}
             Kind::Q4_0 | Kind::Iq4Nl => {
@@ -233,60 +233,71 @@ impl Codes {
                     *q = x ^ 0x80;
                 }
             }
-            Kind::Q4K | Kind::Q5K => {
-                (c.d, c.m) = (half(0), half(2));
-                let s = &b[4..16];
-                for j in 0..8 {
-                    let (scale, min) = match j {
-                        0..4 => (s[j] & 63, s[j + 4] & 63),
-                        _ => (
-                            s[j + 4] & 15 | s[j - 4] >> 6 << 4,
-                            s[j + 4] >> 4 | s[j] >> 6 << 4,
-                        ),
-                    };
-                    c.scales[j] = scale as i8;
-                    c.mins[j] = min;
-                }
-                let quants = b.len() - 128;
-                for (i, part) in b[quants..].chunks_exact(32).enumerate() {
-                    for (l, x) in part.iter().enumerate() {
-                        let high = |bit: usize| match kind {
-                            Kind::Q5K => (b[16 + l] >> bit & 1) << 4,
-                            _ => 0,
-                        };
-                        c.q[64 * i + l] = x & 15 | high(2 * i);
-                        c.q[64 * i + 32 + l] = x >> 4 | high(2 * i + 1);
-                    }
-                }
-            }
-            Kind::Q6K => {
-                c.d = half(208);
-                for (j, s) in c.scales.iter_mut().enumerate() {
-                    *s = b[192 + j] as i8;
-                }
-                for e in 0..256 {
-                    let (low, high, shift) = q6k_place(e);
-                    let x = match shift {
-                        0..4 => b[low] & 15,
-                        _ => b[low] >> 4,
-                    };
-                    c.q[e] = x | (b[128 + high] >> shift & 3) << 4;
-                }
-            }
-            Kind::Iq4Xs => {
-                c.d = half(0);
-                let high = half(2);
-                for j in 0..8 {
-                    let low = b[4 + j / 2] >> (4 * (j % 2)) & 15;
-                    let six = low | ((high >> (2 * j) & 3) << 4) as u8;
-                    c.scales[j] = six as i8 - 32;
-                }
-                for (part, bytes) in c.q.chunks_exact_mut(32).zip(b[8..].chunks_exact(16)) {
-                    nibbles(part, bytes);
-                }
-            }
+            Kind::Q4K | Kind::Q5K => c.read_super_min(kind, b),
+            Kind::Q6K => c.read_q6k(b),
+            Kind::Iq4Xs => c.read_iq4xs(b),
         }
         c
+    }
+
+    /// Q4_K and Q5_K: eight scales and minima of 6 bits, packed into 12 bytes; then, in Q5_K, the
+    /// fifth bits of the codes, and their lower halves.
+    fn read_super_min(&mut self, kind: Kind, b: &[u8]) {
+        (self.d, self.m) = (half_at(b, 0), half_at(b, 2));
+        let s = &b[4..16];
+        for j in 0..8 {
+            let (scale, min) = match j {
+                0..4 => (s[j] & 63, s[j + 4] & 63),
+                _ => (
+                    s[j + 4] & 15 | s[j - 4] >> 6 << 4,
+                    s[j + 4] >> 4 | s[j] >> 6 << 4,
+                ),
+            };
+            self.scales[j] = scale as i8;
+            self.mins[j] = min;
+        }
+        let quants = b.len() - 128;
+        for (i, part) in b[quants..].chunks_exact(32).enumerate() {
+            for (l, x) in part.iter().enumerate() {
+                let high = |bit: usize| match kind {
+                    Kind::Q5K => (b[16 + l] >> bit & 1) << 4,
+                    _ => 0,
+                };
+                self.q[64 * i + l] = x & 15 | high(2 * i);
+                self.q[64 * i + 32 + l] = x >> 4 | high(2 * i + 1);
+            }
+        }
+    }
+
+    /// Q6_K: lower halves and two upper bits of the codes apart (see [`q6k_place`]), then 16
+    /// scales of 8 bits.
+    fn read_q6k(&mut self, b: &[u8]) {
+        self.d = half_at(b, 208);
+        for (j, s) in self.scales.iter_mut().enumerate() {
+            *s = b[192 + j] as i8;
+        }
+        for e in 0..256 {
+            let (low, high, shift) = q6k_place(e);
+            let x = match shift {
+                0..4 => b[low] & 15,
+                _ => b[low] >> 4,
+            };
+            self.q[e] = x | (b[128 + high] >> shift & 3) << 4;
+        }
+    }
+
+    /// IQ4_XS: eight scales of 6 bits whose upper two lie apart, then the codes.
+    fn read_iq4xs(&mut self, b: &[u8]) {
+        self.d = half_at(b, 0);
+        let high = half_at(b, 2);
+        for j in 0..8 {
+            let low = b[4 + j / 2] >> (4 * (j % 2)) & 15;
+            let six = low | ((high >> (2 * j) & 3) << 4) as u8;
+            self.scales[j] = six as i8 - 32;
+        }
+        for (part, bytes) in self.q.chunks_exact_mut(32).zip(b[8..].chunks_exact(16)) {
+            nibbles(part, bytes);
+        }
     }
 
     /// The weights.
@@ -315,86 +326,104 @@ impl Codes {
 
     /// Writes the block as a file has it: the inverse of [`Codes::read`].
     pub(crate) fn write(&self, kind: Kind, b: &mut [u8]) {
-        let put = |b: &mut [u8], i: usize, x: u16| b[i..i + 2].copy_from_slice(&x.to_le_bytes());
         b.fill(0);
         match kind {
             Kind::F32 | Kind::F16 | Kind::Bf16 => {}
             Kind::Q4_0 | Kind::Iq4Nl => {
-                put(b, 0, self.d);
+                put_half(b, 0, self.d);
                 to_nibbles(&self.q[..32], &mut b[2..18]);
             }
             Kind::Q4_1 => {
-                put(b, 0, self.d);
-                put(b, 2, self.m);
+                put_half(b, 0, self.d);
+                put_half(b, 2, self.m);
                 to_nibbles(&self.q[..32], &mut b[4..20]);
             }
             Kind::Q5_0 => {
-                put(b, 0, self.d);
+                put_half(b, 0, self.d);
                 to_fifth_bits(&self.q[..32], &mut b[2..6]);
                 to_nibbles(&self.q[..32], &mut b[6..22]);
             }
             Kind::Q5_1 => {
-                put(b, 0, self.d);
-                put(b, 2, self.m);
+                put_half(b, 0, self.d);
+                put_half(b, 2, self.m);
                 to_fifth_bits(&self.q[..32], &mut b[4..8]);
                 to_nibbles(&self.q[..32], &mut b[8..24]);
             }
             Kind::Q8_0 => {
-                put(b, 0, self.d);
+                put_half(b, 0, self.d);
                 for (x, q) in b[2..].iter_mut().zip(&self.q[..32]) {
                     *x = q ^ 0x80;
                 }
             }
-            Kind::Q4K | Kind::Q5K => {
-                put(b, 0, self.d);
-                put(b, 2, self.m);
-                for j in 0..4 {
-                    let (s, m) = (self.scales[j] as u8, self.mins[j]);
-                    let (s4, m4) = (self.scales[j + 4] as u8, self.mins[j + 4]);
-                    b[4 + j] = s | s4 >> 4 << 6;
-                    b[8 + j] = m | m4 >> 4 << 6;
-                    b[12 + j] = s4 & 15 | m4 << 4;
-                }
-                let quants = b.len() - 128;
-                for i in 0..4 {
-                    for l in 0..32 {
-                        let (x, y) = (self.q[64 * i + l], self.q[64 * i + 32 + l]);
-                        b[quants + 32 * i + l] = x & 15 | y << 4;
-                        if kind == Kind::Q5K {
-                            b[16 + l] |= x >> 4 << (2 * i) | y >> 4 << (2 * i + 1);
-                        }
-                    }
-                }
-            }
-            Kind::Q6K => {
-                put(b, 208, self.d);
-                for (j, s) in self.scales.iter().enumerate() {
-                    b[192 + j] = *s as u8;
-                }
-                for e in 0..256 {
-                    let (low, high, shift) = q6k_place(e);
-                    b[low] |= match shift {
-                        0..4 => self.q[e] & 15,
-                        _ => self.q[e] << 4,
-                    };
-                    b[128 + high] |= self.q[e] >> 4 << shift;
-                }
-            }
-            Kind::Iq4Xs => {
-                put(b, 0, self.d);
-                let mut high = 0u16;
-                for j in 0..8 {
-                    let six = (self.scales[j] + 32) as u8;
-                    b[4 + j / 2] |= (six & 15) << (4 * (j % 2));
-                    high |= u16::from(six >> 4) << (2 * j);
-                }
-                put(b, 2, high);
-                for (part, bytes) in self.q.chunks_exact(32).zip(b[8..].chunks_exact_mut(16)) {
-                    to_nibbles(part, bytes);
+            Kind::Q4K | Kind::Q5K => self.write_super_min(kind, b),
+            Kind::Q6K => self.write_q6k(b),
+            Kind::Iq4Xs => self.write_iq4xs(b),
+        }
+    }
+
+    /// The inverse of [`Codes::read_super_min`], into zeros.
+    fn write_super_min(&self, kind: Kind, b: &mut [u8]) {
+        put_half(b, 0, self.d);
+        put_half(b, 2, self.m);
+        for j in 0..4 {
+            let (s, m) = (self.scales[j] as u8, self.mins[j]);
+            let (s4, m4) = (self.scales[j + 4] as u8, self.mins[j + 4]);
+            b[4 + j] = s | s4 >> 4 << 6;
+            b[8 + j] = m | m4 >> 4 << 6;
+            b[12 + j] = s4 & 15 | m4 << 4;
+        }
+        let quants = b.len() - 128;
+        for i in 0..4 {
+            for l in 0..32 {
+                let (x, y) = (self.q[64 * i + l], self.q[64 * i + 32 + l]);
+                b[quants + 32 * i + l] = x & 15 | y << 4;
+                if kind == Kind::Q5K {
+                    b[16 + l] |= x >> 4 << (2 * i) | y >> 4 << (2 * i + 1);
                 }
             }
         }
     }
+
+    /// The inverse of [`Codes::read_q6k`], into zeros.
+    fn write_q6k(&self, b: &mut [u8]) {
+        put_half(b, 208, self.d);
+        for (j, s) in self.scales.iter().enumerate() {
+            b[192 + j] = *s as u8;
+        }
+        for e in 0..256 {
+            let (low, high, shift) = q6k_place(e);
+            b[low] |= match shift {
+                0..4 => self.q[e] & 15,
+                _ => self.q[e] << 4,
+            };
+            b[128 + high] |= self.q[e] >> 4 << shift;
+        }
+    }
+
+    /// The inverse of [`Codes::read_iq4xs`], into zeros.
+    fn write_iq4xs(&self, b: &mut [u8]) {
+        put_half(b, 0, self.d);
+        let mut high = 0u16;
+        for j in 0..8 {
+            let six = (self.scales[j] + 32) as u8;
+            b[4 + j / 2] |= (six & 15) << (4 * (j % 2));
+            high |= u16::from(six >> 4) << (2 * j);
+        }
+        put_half(b, 2, high);
+        for (part, bytes) in self.q.chunks_exact(32).zip(b[8..].chunks_exact_mut(16)) {
+            to_nibbles(part, bytes);
+        }
+    }
+}
+
+/// The half that begins at byte `i`.
+fn half_at(b: &[u8], i: usize) -> u16 {
+    u16::from_le_bytes([b[i], b[i + 1]])
+}
+
+/// Writes a half to byte `i` and the next.
+fn put_half(b: &mut [u8], i: usize, half: u16) {
+    b[i..i + 2].copy_from_slice(&half.to_le_bytes());
 }
 
 /// Where Q6_K keeps weight `e`: the byte of its low half, the byte of its high bits (counted

@@ -7,7 +7,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
 
-use crate::{LlamaModel, stack};
+use crate::sys::stack;
 
 /// Steps of a template, in minijinja's units: an instruction is one, and so are 64 bytes that
 /// are made or looked at. A conversation of 4 MB takes half of it; a template that would take
@@ -24,17 +24,17 @@ const MOST_NESTED: usize = 128;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Message {
+pub struct ChatMessage {
     /// `system`, `user`, `assistant` or what else the template knows.
     pub role: String,
     /// The text.
     pub content: String,
 }
 
-impl Message {
+impl ChatMessage {
     /// A message of `role`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message {
+        ChatMessage {
             role: role.into(),
             content: content.into(),
         }
@@ -44,10 +44,10 @@ impl Message {
 /// Why a conversation cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// The file has none.
+    /// The model's file has no template.
     #[error("this model has no chat template, so it takes plain prompts only")]
     None,
-    /// It did not work out.
+    /// The template does not parse, or refuses the conversation.
     #[error("the model's chat template refuses this conversation: {0}")]
     Refused(String),
 }
@@ -62,17 +62,11 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// The template of a model.
+    /// A template from its source, with the texts of the tokens that begin and end a text.
     ///
     /// # Errors
-    /// If the file has none, or one that does not parse.
-    pub fn of(model: &LlamaModel) -> Result<Self, ChatError> {
-        let vocab = model.vocab();
-        let source = model.template().ok_or(ChatError::None)?;
-        Self::new(source, vocab.bos_text(), vocab.eos_text())
-    }
-
-    fn new(source: String, bos: String, eos: String) -> Result<Self, ChatError> {
+    /// If it does not parse, or is too long.
+    pub(crate) fn new(source: String, bos: String, eos: String) -> Result<Self, ChatError> {
         if source.len() > MOST_SOURCE {
             return Err(ChatError::Refused(format!(
                 "it is longer than {MOST_SOURCE} bytes"
@@ -103,7 +97,7 @@ impl ChatTemplate {
         })
     }
 
-    /// Whether it has a place for tools the model may call.
+    /// Whether the template has a place for tools the model may call.
     pub fn knows_tools(&self) -> bool {
         self.knows_tools
     }
@@ -113,7 +107,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// What the template says against the conversation.
-    pub fn render(&self, messages: &[Message]) -> Result<String, ChatError> {
+    pub fn render(&self, messages: &[ChatMessage]) -> Result<String, ChatError> {
         let messages = serde_json::to_value(messages);
         let messages = messages.map_err(|e| ChatError::Refused(e.to_string()))?;
         self.render_with_tools(&messages, None)
@@ -177,9 +171,10 @@ struct PythonFormat {
 impl PythonFormat {
     fn begin(&mut self) -> IoResult {
         self.nested += 1;
-        match self.nested > MOST_NESTED {
-            true => Err(std::io::Error::other("too many lists within each other")),
-            false => Ok(()),
+        if self.nested > MOST_NESTED {
+            Err(std::io::Error::other("too many lists within each other"))
+        } else {
+            Ok(())
         }
     }
 }
@@ -221,10 +216,7 @@ impl serde_json::ser::Formatter for PythonFormat {
 type IoResult = std::io::Result<()>;
 
 fn comma<W: ?Sized + Write>(out: &mut W, first: bool) -> IoResult {
-    match first {
-        true => Ok(()),
-        false => out.write_all(b", "),
-    }
+    if first { Ok(()) } else { out.write_all(b", ") }
 }
 
 fn refused(error: minijinja::Error) -> ChatError {
@@ -245,7 +237,7 @@ mod tests {
     #[test]
     fn renders_what_python_would() {
         let t = ChatTemplate::new(CHATML.into(), String::new(), String::new()).unwrap();
-        let text = t.render(&[Message::new("user", " hi ")]).unwrap();
+        let text = t.render(&[ChatMessage::new("user", " hi ")]).unwrap();
         assert_eq!(
             text,
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
@@ -262,7 +254,7 @@ mod tests {
         assert!(t.knows_tools());
     }
 
-    fn render(source: &str, messages: &[Message]) -> Result<String, ChatError> {
+    fn render(source: &str, messages: &[ChatMessage]) -> Result<String, ChatError> {
         ChatTemplate::new(source.into(), String::new(), String::new())?.render(messages)
     }
 
@@ -282,7 +274,7 @@ mod tests {
             "{{ messages[0].content.missing() }}",
         ] {
             assert!(
-                render(source, &[Message::new("user", "x")]).is_err(),
+                render(source, &[ChatMessage::new("user", "x")]).is_err(),
                 "{source}"
             );
         }
@@ -311,7 +303,7 @@ mod tests {
     fn a_long_conversation_is_within_the_bounds() {
         let talk: Vec<_> = (0..2000)
             .map(|i| {
-                Message::new(
+                ChatMessage::new(
                     if i % 2 == 0 { "user" } else { "assistant" },
                     "x".repeat(1000),
                 )

@@ -60,23 +60,19 @@ fn features() -> [Feature; 22] {
     };
     let most = ask(0, 0).eax;
     let one = ask(1, 0);
-    let seven = match most >= 7 {
-        true => ask(7, 0),
-        false => none,
-    };
-    let seven_one = match seven.eax >= 1 {
-        true => ask(7, 1),
-        false => none,
-    };
-    let extended = match ask(0x8000_0000, 0).eax >= 0x8000_0001 {
-        true => ask(0x8000_0001, 0),
-        false => none,
+    let seven = if most >= 7 { ask(7, 0) } else { none };
+    let seven_one = if seven.eax >= 1 { ask(7, 1) } else { none };
+    let extended = if ask(0x8000_0000, 0).eax >= 0x8000_0001 {
+        ask(0x8000_0001, 0)
+    } else {
+        none
     };
     let bit = |register: u32, n: u32| (register >> n) & 1 == 1;
     // Which registers the system saves: 6 is those of AVX, 0xe6 those of AVX-512 too.
-    let saved = match bit(one.ecx, 27) {
-        true => saved_registers(),
-        false => 0,
+    let saved = if bit(one.ecx, 27) {
+        saved_registers()
+    } else {
+        0
     };
     let (avx, avx512) = (saved & 6 == 6, saved & 0xe6 == 0xe6);
     macro_rules! feature {

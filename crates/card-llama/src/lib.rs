@@ -4,7 +4,17 @@
 //! wrapper hides what exactness and scheduling need (docs/backend.md). All `unsafe` of the
 //! project is in this crate and in `card-kernels`.
 //!
-//! What llama.cpp throws ends in a C++ shim (`shim.cpp`) and comes as an error.
+//! Three layers, each of which knows only those below it:
+//!
+//! 1. `sys`: llama.cpp's objects (model, vocabulary, context, batch, GGUF file, pool of threads)
+//!    as Rust types that check their arguments. What llama.cpp throws ends in a C++ shim
+//!    (`sys/shim.cpp`) and comes as an error.
+//! 2. `kernels`: card's matrix kernels in place of ggml's.
+//! 3. `backend`: the core's [`Model`](card_core::forward::Model) on top of them: which llama.cpp
+//!    sequence ids hold which branch of a tree, which cores decode, and draft models with a part
+//!    of the vocabulary.
+//!
+//! Beside them are the chat template, which is pure text, and the look at the processor.
 
 #[cfg(all(
     target_arch = "x86_64",
@@ -18,127 +28,25 @@ compile_error!(
      chooses its kernels when it starts. See docs/build.md."
 );
 
+mod backend;
 mod chat;
-mod context;
-mod cores;
 mod cpu;
-mod deadline;
-mod device;
-mod gguf;
+mod error;
 mod kernels;
-mod kv;
-mod log;
-mod model;
-mod quantize;
-pub mod rpc;
-mod shim;
-mod stack;
+mod sys;
 #[cfg(test)]
 mod tiny;
-mod trim;
-mod vocab;
 
-pub use chat::{ChatError, ChatTemplate, Message};
-pub use context::{ContextOptions, LlamaContext, on_own_thread};
-pub use cores::Cores;
+pub use backend::context::{ContextOptions, LlamaContext};
+pub use backend::cores::{Cores, on_own_thread};
+pub use backend::model::{LlamaModel, LoadOptions};
+pub use backend::trim::trim;
+pub use chat::{ChatError, ChatMessage, ChatTemplate};
 pub use cpu::check_cpu;
-pub use device::{Device, devices, system_info};
+pub use error::LlamaError;
 pub use kernels::{Kernels, card_kernels};
-pub use model::{LlamaModel, LoadOptions, ModelInfo};
-pub use quantize::{QUANT_TYPES, quantize};
-pub use trim::trim;
-pub use vocab::{Vocab, check_vocabularies};
-
-/// What goes wrong with a model file or a device.
-#[derive(Debug, thiserror::Error)]
-pub enum LlamaError {
-    /// No such file.
-    #[error(
-        "{path}: {source}. Is the path right? `card list` shows the models you have, `card pull` fetches one"
-    )]
-    Open {
-        /// The file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Not a GGUF file.
-    #[error("{path} is not a GGUF model ({why}); card runs models in llama.cpp's GGUF format")]
-    NotGguf {
-        /// The file.
-        path: String,
-        /// What it is instead.
-        why: String,
-    },
-    /// llama.cpp refused it.
-    #[error(
-        "llama.cpp cannot load {path}: {why}. If the file was downloaded, it may be incomplete: fetch it again"
-    )]
-    Load {
-        /// The file.
-        path: String,
-        /// Its last words.
-        why: String,
-    },
-    /// A model of a kind that cannot do it.
-    #[error("{path}: {why}")]
-    Unsupported {
-        /// The file.
-        path: String,
-        /// Which kind.
-        why: String,
-    },
-    /// No context.
-    #[error("no memory for a context of {context} tokens ({why}); lower --ctx")]
-    Context {
-        /// Tokens asked for.
-        context: u32,
-        /// llama.cpp's last words.
-        why: String,
-    },
-    /// The vocabularies differ.
-    #[error(
-        "the draft model does not speak the target's vocabulary: {0}. Choose a draft model of the target's family, or run without one (--mode plain)"
-    )]
-    Vocabulary(String),
-    /// No such device.
-    #[error("there is no device {name:?}; there are: {known}")]
-    Device {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-    },
-    /// A worker cannot be used.
-    #[error("the RPC worker {worker}: {why}")]
-    Worker {
-        /// Its address.
-        worker: String,
-        /// Why not.
-        why: String,
-    },
-    /// Built without.
-    #[error(
-        "this build has no RPC backend; build from a checkout of the repository, or with GGML_RPC=ON set"
-    )]
-    NoRpc,
-    /// Text that cannot be.
-    #[error("{0}")]
-    Text(String),
-    /// Quantisation failed.
-    #[error("cannot quantize {path}: {why}")]
-    Quantize {
-        /// The input.
-        path: String,
-        /// Why not.
-        why: String,
-    },
-    /// The vocabulary cannot be made smaller.
-    #[error("cannot trim the vocabulary of {path}: {why}")]
-    Trim {
-        /// The input.
-        path: String,
-        /// Why not.
-        why: String,
-    },
-}
+pub use sys::device::{Device, devices, system_info};
+pub use sys::model::ModelInfo;
+pub use sys::quantize::{QUANT_TYPES, quantize};
+pub use sys::rpc;
+pub use sys::vocab::{Vocab, check_vocabularies};

@@ -11,6 +11,8 @@
 use super::kv::{Bf16, Cells, F16, F32, KvType};
 use super::lanes::{LANES, Lanes};
 
+/// Pairs of a row and a head in a unit of work, at most.
+pub(super) const PAIRS: usize = 8;
 /// Pairs of a row and a head that one call of a kernel takes, at most.
 pub(super) const QUAD: usize = 4;
 

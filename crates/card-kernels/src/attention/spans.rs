@@ -1,8 +1,7 @@
 //! Which cells the rows of a tile see, and which of them they see together.
 
-use super::kernel::QUAD;
+use super::kernel::{PAIRS, QUAD};
 use super::lanes::LANES;
-use super::tile::PAIRS;
 
 /// Minus infinity as F16: the mask value of a cell that a row does not see.
 const HIDDEN: u16 = 0xfc00;

@@ -5,15 +5,12 @@
 
 use std::ptr;
 
-use super::Attention;
-use super::kernel::{QUAD, products, weighted};
+use super::kernel::{PAIRS, QUAD, products, weighted};
 use super::kv::{BLOCK, Side};
 use super::lanes::Lanes;
 use super::math::{Scoring, soften};
 use super::spans::{Part, Walk, quad, visible};
-
-/// Pairs of a row and a head in a tile, at most.
-pub(super) const PAIRS: usize = 8;
+use super::tensors::Attention;
 
 /// The rows and heads of a unit. Pair `r * heads + h` is its row `r` and its head `h`.
 pub(super) struct Tile {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::simd::Simd;
 
 /// Without VNNI: products of bytes are added in 16 bits for as long as they fit, then in 32.
 #[derive(Clone, Copy)]

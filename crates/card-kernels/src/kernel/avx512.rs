@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Simd;
+use super::simd::Simd;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512;

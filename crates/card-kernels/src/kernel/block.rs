@@ -1,6 +1,7 @@
 //! Sums of a block of 256 weights with several scales.
 
-use super::{Code, Simd};
+use super::code::Code;
+use super::simd::Simd;
 
 /// The sums of a block of 256 for each column.
 pub(super) struct Block<S: Simd, const C: usize> {

@@ -4,7 +4,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::Simd;
+use super::simd::Simd;
 
 /// With SDOT, whose bytes both have a sign.
 #[derive(Clone, Copy)]

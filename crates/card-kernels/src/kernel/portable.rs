@@ -1,6 +1,6 @@
 //! The kernels in plain Rust: what the others are compared with.
 
-use super::Simd;
+use super::simd::Simd;
 use crate::half::{bf16_to_f32, f16_to_f32};
 
 /// Vectors of `R` rows in arrays.

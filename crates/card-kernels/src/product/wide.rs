@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{Product, Tile, Work};
+use super::work::{Product, Tile, Work};
 use crate::isa::Isa;
 use crate::kernel::amx::{self, Pass, ROWS, TILE};
 use crate::kind::Family;

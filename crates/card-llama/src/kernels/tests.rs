@@ -2,14 +2,19 @@
 //! beside a column.
 
 use std::collections::BTreeMap;
+use std::ffi::c_int;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use llama_cpp_sys_2 as sys;
+use card_kernels::Kind;
+use llama_cpp_sys_2 as cpp;
 
-use super::*;
+use super::product::card_matrix_bytes;
+use super::register::card_kernels;
+use super::through_ggml::{GgmlProduct, OWN, card_kernels_multiply};
 
 mod models;
 
-/// [`Trial::memory`] of weights as the file has them.
+/// [`GgmlProduct::memory`] of weights as the file has them.
 const PLAIN: u32 = 0;
 /// The first of ggml's own layouts.
 const OTHERS: u32 = 2;
@@ -63,8 +68,8 @@ impl Random {
         let mut file = vec![0u8; file_row(kind, width) * height];
         // SAFETY: the numbers are so many, and the file has room for their blocks.
         let written = unsafe {
-            sys::ggml_quantize_chunk(
-                kind as sys::ggml_type,
+            cpp::ggml_quantize_chunk(
+                kind as cpp::ggml_type,
                 numbers.as_ptr(),
                 file.as_mut_ptr().cast(),
                 0,
@@ -132,7 +137,7 @@ impl<'a> Case<'a> {
             assert!(ids.iter().all(|id| known.contains(id)));
         }
         let mut to = vec![0f32; self.height * slots * second];
-        let mut trial = Trial {
+        let mut product = GgmlProduct {
             kind: self.kind as u32,
             memory,
             width: self.width as i64,
@@ -151,7 +156,7 @@ impl<'a> Case<'a> {
             asked: 0,
         };
         // SAFETY: the arrays have the sizes that the numbers say, as was looked at above.
-        match unsafe { card_kernels_multiply(&mut trial) } {
+        match unsafe { card_kernels_multiply(&mut product) } {
             0 => Ok(to),
             code => Err(code),
         }

@@ -2,12 +2,14 @@
 
 use std::arch::x86_64::*;
 
-use super::super::avx512::Avx512;
-use super::super::{Code, Simd, six_bits};
-use super::{
+use super::tile::{
     BYTES, Form, LINE, ROWS, Ring, Sides, TILE, UNITS, Unpacked, each_part, multiply,
     multiply_scaled,
 };
+use crate::kernel::avx512::Avx512;
+use crate::kernel::code::Code;
+use crate::kernel::simd::Simd;
+use crate::kernel::six_bits;
 use crate::panel::WIDE;
 
 #[inline(always)]

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use card_core::forward::{Cell, Forward, KvOp, Logits, Model, Row};
+use card_core::forward::{Forward, KvCell, KvOp, Logits, Model, Row};
 use card_core::types::{SequenceId, Token};
 
+use super::super::choice::Kernels;
+use super::super::register::card_kernels;
 use super::{Random, ready, turn};
+use crate::backend::context::{ContextOptions, LlamaContext};
+use crate::backend::cores::{Cores, on_own_thread};
+use crate::backend::model::{LlamaModel, LoadOptions};
+use crate::sys::quantize::quantize;
 use crate::tiny::Tiny;
-use crate::{
-    ContextOptions, Cores, Kernels, LlamaContext, LlamaModel, LoadOptions, card_kernels,
-    on_own_thread, quantize,
-};
 
 /// Tokens behind a prompt, and most rows of a forward that are looked at.
 const TAIL: usize = 64;
@@ -58,7 +60,7 @@ fn text(length: usize, seed: u64) -> Vec<Token> {
 struct Reader {
     context: LlamaContext,
     /// The last name that was given.
-    cell: Cell,
+    cell: KvCell,
 }
 
 impl Reader {
@@ -355,10 +357,7 @@ fn furthest(a: &[Vec<u32>], b: &[Vec<u32>]) -> f32 {
     let pairs = a.iter().flatten().zip(b.iter().flatten());
     let apart = pairs.map(|(a, b)| (f32::from_bits(*a) - f32::from_bits(*b)).abs());
     // `max` passes over what is no number.
-    let apart = apart.map(|x| match x.is_finite() {
-        true => x,
-        false => f32::INFINITY,
-    });
+    let apart = apart.map(|x| if x.is_finite() { x } else { f32::INFINITY });
     apart.fold(0.0, f32::max)
 }
 
@@ -412,9 +411,10 @@ fn models_that_come_and_go_do_not_disturb_those_that_decode() {
                 for _ in 0..10 {
                     let model = load(&file, Kernels::Card);
                     let again = logits(&model, &text, 1);
-                    match model.has_card_kernels() {
-                        true => assert!(own == again),
-                        false => assert!(furthest(&own, &again) <= bound),
+                    if model.has_card_kernels() {
+                        assert!(own == again);
+                    } else {
+                        assert!(furthest(&own, &again) <= bound);
                     }
                 }
             });

@@ -1,0 +1,29 @@
+//! Which shapes of forward give the same logits, and what each costs.
+//!
+//! Decodes one passage token by token and in chunks of other sizes. Sizes whose logits
+//! are the same bit for bit form a *kernel class*. Trees, prompts that are read in pieces and
+//! forwards that several sequences share are tried too. How [`Exactness::Exact`] is kept is
+//! decided by what this finds (docs/exactness.md). The same forwards give the cost curve.
+//!
+//! | module | what it has |
+//! |---|---|
+//! | `run` | which sizes are tried behind which heads |
+//! | `measure` | forwards of one shape, timed |
+//! | `probes` | trees, other sequences, prompts in pieces, padding |
+//! | `compare` | rows of logits, compared |
+//! | `report` | what was found |
+//! | `means` | by what means the output is kept exact |
+
+mod compare;
+mod means;
+mod measure;
+mod probes;
+mod report;
+mod run;
+#[cfg(test)]
+mod tests;
+
+pub use compare::fingerprint;
+pub use means::{Exactness, Means};
+pub use report::{SelfTestReport, SizeReport};
+pub use run::{HEADS, SIZES, costs, run};

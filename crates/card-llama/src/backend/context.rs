@@ -1,0 +1,487 @@
+//! A model with a KV cache: llama.cpp behind the core's [`Model`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Row};
+
+use super::cores::{Cores, on_own_thread};
+use super::kv::cache::{KvCache, OWN_IDS, thrown};
+use super::model::LlamaModel;
+use super::trim::widen::Widener;
+use crate::error::LlamaError;
+use crate::kernels::AttentionGuard;
+use crate::sys::batch::Batch;
+use crate::sys::context::{Context, ContextSettings, Decoded, most_ids};
+use crate::sys::memory::SeqId;
+
+/// How to set up a context.
+#[derive(Clone, Debug)]
+pub struct ContextOptions {
+    /// "target" or "draft", for messages.
+    pub role: &'static str,
+    /// Most tokens of one sequence.
+    pub context: u32,
+    /// Sequences that the context must hold at full length.
+    pub sequences: u32,
+    /// KV cells beyond that, for candidates.
+    pub spare_cells: u32,
+    /// Most rows of a forward.
+    pub rows: u32,
+    /// Keep the cells of each sequence in the order of their positions, whatever the others
+    /// do, so that attention sums as if it were alone (docs/exactness.md).
+    pub in_order: bool,
+    /// The cores of the lane that the context runs on.
+    pub cores: Cores,
+}
+
+/// Leaves of the trees of all sequences; each takes a sequence id of llama.cpp.
+const LEAVES: usize = 64;
+/// Rows of a forward there may be at most. A mask has a number for each row and cell.
+const MOST_ROWS: u32 = 1 << 16;
+
+/// Sequence ids for a context of so many sequences that run at a time: for each of them and
+/// the stem of one that is over and kept, for the leaves, and our own. llama.cpp has
+/// `most` (256), which is enough for 95 sequences; each costs it room for a row of logits.
+fn ids(sequences: u32, most: usize) -> usize {
+    const FEWEST: usize = 128;
+    let stems = 2 * sequences.min(1 << 16) as usize;
+    (stems + LEAVES + OWN_IDS).max(FEWEST).min(most)
+}
+
+impl ContextOptions {
+    /// KV cells of all sequences and candidates, as many as llama.cpp counts in one go; `None` if
+    /// they cannot be counted.
+    fn cells(&self) -> Option<u32> {
+        self.context
+            .saturating_mul(self.sequences.max(1))
+            .saturating_add(self.spare_cells)
+            .checked_next_multiple_of(256)
+    }
+
+    /// What the core may ask of the context.
+    fn limits(&self) -> Limits {
+        Limits {
+            context: self.context,
+            cells: (self.context as usize) * self.sequences.max(1) as usize,
+            rows: self.rows as usize,
+            leaves: LEAVES,
+        }
+    }
+}
+
+/// A model with its KV cache.
+pub struct LlamaContext {
+    llama: Context,
+    batch: Batch,
+    kv: KvCache,
+    // Attention stays what it is as long as the context needs it: dropped after the context.
+    _kernels: Option<Arc<AttentionGuard>>,
+    /// Between the tokens of the core and those a trimmed model has.
+    widener: Option<Widener>,
+    cores: Cores,
+    role: &'static str,
+    limits: Limits,
+    /// Logits of a row, as the core sees them.
+    vocab: usize,
+}
+
+impl LlamaContext {
+    /// A context for `model`, warmed up.
+    ///
+    /// # Errors
+    /// If there is no memory for it, or a forward of so many rows cannot be.
+    pub fn new(model: &LlamaModel, options: &ContextOptions) -> Result<Self, LlamaError> {
+        let fail = |why: String| LlamaError::Context {
+            context: options.context,
+            why,
+        };
+        if !(1..=MOST_ROWS).contains(&options.rows) {
+            return Err(fail(format!(
+                "a forward has 1 to {MOST_ROWS} rows, not {}",
+                options.rows
+            )));
+        }
+        let settings = ContextSettings {
+            cells: options
+                .cells()
+                .ok_or_else(|| fail("that many cells cannot be counted".into()))?,
+            rows: options.rows,
+            ids: ids(options.sequences, most_ids()),
+            threads: options.cores.threads(),
+        };
+        let llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        let widener = model.trimmed().cloned().map(Widener::new);
+        let batch = llama
+            .batch(widener.is_some())
+            .ok_or_else(|| fail("there is no memory for a batch".into()))?;
+        let cells = settings.cells as usize;
+        let mut context = LlamaContext {
+            llama,
+            batch,
+            kv: KvCache::new(options.role, settings.ids, cells, options.in_order),
+            _kernels: model.kernels().cloned(),
+            widener,
+            cores: options.cores.clone(),
+            role: options.role,
+            limits: options.limits(),
+            vocab: model.vocab().len(),
+        };
+        // The first forward pays for page faults and buffers; it shall not be a measurement.
+        on_own_thread(|| context.run(&[], &[], 1)).map_err(|e| fail(e.to_string()))?;
+        Ok(context)
+    }
+
+    /// Empties the KV cache: every sequence begins anew.
+    ///
+    /// # Errors
+    /// If llama.cpp cannot even do that; the context is of no use then.
+    pub fn reset_cache(&mut self) -> Result<(), ModelError> {
+        self.kv.reset(&mut self.llama)
+    }
+
+    /// Ends a forward that takes longer than this as a failure. What runs on the CPU is
+    /// stopped between two operations; a device that hangs is not.
+    pub fn give_up_after(&mut self, patience: Duration) {
+        self.llama.give_up_after(patience);
+    }
+
+    /// Decodes rows with their ids, and padding up to `pad_to` rows in a sequence of its own.
+    fn run(&mut self, rows: &[Row], ids: &[Vec<SeqId>], pad_to: usize) -> Result<(), ModelError> {
+        let padding = pad_to.saturating_sub(rows.len());
+        let hidden = self.fill(rows, ids, padding)?;
+        let decoded = self.decode()?;
+        if padding > 0 {
+            self.kv.drop_padding(&mut self.llama)?;
+        }
+        self.check(decoded)?;
+        self.widen(rows, hidden);
+        Ok(())
+    }
+
+    /// Writes the rows and the padding into the batch. Returns whether the forward gives hidden
+    /// states.
+    fn fill(
+        &mut self,
+        rows: &[Row],
+        ids: &[Vec<SeqId>],
+        padding: usize,
+    ) -> Result<bool, ModelError> {
+        self.batch.clear();
+        let mut hidden = false;
+        if let Some(widener) = &mut self.widener {
+            let into = self.batch.embeddings_mut(rows.len() + padding);
+            let padding = std::iter::repeat_n(0, padding);
+            widener.embed(rows.iter().map(|r| r.token).chain(padding), into)?;
+            hidden = Widener::wants_hidden(rows);
+            let given = self.llama.give_hidden_states(hidden);
+            given.map_err(|e| thrown(self.role, &e))?;
+        }
+        for (row, ids) in rows.iter().zip(ids) {
+            // Hidden states are given for all rows or none.
+            let logits = row.logits || hidden;
+            self.batch.push(row.token, row.position, ids, logits);
+        }
+        let scratch = self.kv.scratch();
+        for i in 0..padding {
+            self.batch.push(0, i as u32, &[scratch], true);
+        }
+        Ok(hidden)
+    }
+
+    /// Decodes the batch when the cores of the lane are free.
+    fn decode(&mut self) -> Result<Decoded, ModelError> {
+        self.kv.take_cells(self.batch.len());
+        let turn = self.cores.take();
+        let decoded = self.llama.decode(&self.batch, turn.pool());
+        drop(turn);
+        // Of a forward that threw something nobody knows how far it came.
+        decoded.map_err(|thrown| self.kv.lost(&mut self.llama, &thrown.to_string()))
+    }
+
+    /// The error of a forward that did not go through.
+    fn check(&self, decoded: Decoded) -> Result<(), ModelError> {
+        match decoded {
+            Decoded::Whole => Ok(()),
+            Decoded::Full => Err(ModelError::Full {
+                model: self.role.into(),
+            }),
+            Decoded::GivenUp => Err(ModelError::Failed(format!(
+                "the {} model took too long over a forward",
+                self.role
+            ))),
+            Decoded::Failed { code, why } => Err(ModelError::Failed(format!(
+                "the {} model failed to decode (code {code}: {why})",
+                self.role
+            ))),
+        }
+    }
+
+    /// Puts the logits of a trimmed model where the whole vocabulary has them.
+    fn widen(&mut self, rows: &[Row], hidden: bool) {
+        let Some(widener) = &mut self.widener else {
+            return;
+        };
+        for (i, _) in rows.iter().enumerate().filter(|(_, row)| row.logits) {
+            let state = if hidden {
+                self.llama.hidden_state(i)
+            } else {
+                None
+            };
+            widener.put(i, self.llama.logits(i), state);
+        }
+    }
+}
+
+impl Logits for LlamaContext {
+    fn row(&self, i: usize) -> &[f32] {
+        match &self.widener {
+            Some(widener) => widener.row(i),
+            None => self.llama.logits(i),
+        }
+    }
+}
+
+impl Model for LlamaContext {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        self.kv.apply(&mut self.llama, op)
+    }
+
+    fn reset(&mut self) -> Result<(), ModelError> {
+        self.reset_cache()
+    }
+
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        let rows = forward.rows.len().max(forward.pad_to);
+        if rows == 0 {
+            return Err(ModelError::Failed("a forward of no rows".into()));
+        }
+        if rows > self.limits.rows {
+            return Err(ModelError::Failed(format!(
+                "a forward of {rows} rows, but {} fit",
+                self.limits.rows
+            )));
+        }
+        self.kv.compact(&mut self.llama, rows)?;
+        let placed = self.kv.place(&mut self.llama, &forward.rows)?;
+        let done = self.run(&forward.rows, &placed.ids, forward.pad_to);
+        if done.is_err() {
+            self.kv.take_back(&mut self.llama, &forward.rows, &placed)?;
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use card_core::types::SequenceId;
+
+    use super::*;
+    use crate::backend::model::LoadOptions;
+    use crate::tiny::Tiny;
+
+    const MOST: usize = 256;
+
+    #[test]
+    fn there_are_ids_for_all_that_run_and_as_many_that_are_kept() {
+        assert_eq!(ids(1, MOST), 128);
+        for sequences in 1..=95 {
+            let needed = 2 * sequences as usize + LEAVES + OWN_IDS;
+            let there = ids(sequences, MOST);
+            assert!((needed..=MOST).contains(&there), "{sequences}");
+        }
+        assert_eq!(ids(u32::MAX, MOST), MOST);
+    }
+
+    fn model(name: &str) -> LlamaModel {
+        let file = Tiny::model(name, 64).write();
+        let model = LlamaModel::load(&file, &LoadOptions::default(), &mut |_| {}).unwrap();
+        let _ = std::fs::remove_file(file);
+        model
+    }
+
+    fn options(sequences: u32, in_order: bool) -> ContextOptions {
+        ContextOptions {
+            role: "target",
+            context: 256,
+            sequences,
+            spare_cells: 0,
+            rows: 32,
+            in_order,
+            cores: Cores::one_lane(2),
+        }
+    }
+
+    /// Tokens from `at` on, which then belong to the stem. Returns the last logits.
+    fn read(
+        context: &mut LlamaContext,
+        sequence: u64,
+        at: usize,
+        tokens: &[u32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let sequence = SequenceId(sequence);
+        context.forward(&Forward::chain(sequence, at, tokens, 0))?;
+        let logits = context.row(tokens.len() - 1).to_vec();
+        context.apply(KvOp::Commit {
+            sequence,
+            tip: (at + tokens.len()) as u64,
+            keep_descendants: false,
+        })?;
+        Ok(logits)
+    }
+
+    /// Sums over cells in another order differ in the last bits.
+    fn near(a: &[f32], b: &[f32]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
+    }
+
+    #[test]
+    fn a_context_of_few_rows_has_ids_all_the_same() {
+        let model = model("rows");
+        for rows in [1, 2, 32] {
+            let options = ContextOptions {
+                rows,
+                ..options(1, false)
+            };
+            let mut context = LlamaContext::new(&model, &options).unwrap();
+            let logits = read(&mut context, 1, 0, &[1]).unwrap();
+            assert_eq!(logits.len(), model.vocab().len());
+        }
+        for rows in [0, MOST_ROWS + 1] {
+            let options = ContextOptions {
+                rows,
+                ..options(1, false)
+            };
+            assert!(LlamaContext::new(&model, &options).is_err());
+        }
+    }
+
+    #[test]
+    fn as_many_sequences_run_and_are_kept_as_were_asked_for() {
+        let model = model("many");
+        let mut context = LlamaContext::new(&model, &options(64, false)).unwrap();
+        for sequence in 0..2 * 64 {
+            read(&mut context, sequence, 0, &[1, 2]).unwrap();
+        }
+        // And a tree of as many leaves as there may be.
+        let row = |cell: u64| Row {
+            sequence: SequenceId(0),
+            token: 3,
+            position: 2,
+            cell: 100 + cell,
+            parent: None,
+            logits: true,
+        };
+        for part in 0..2 {
+            let rows = (0..32).map(|i| row(32 * part + i)).collect();
+            context.forward(&Forward { rows, pad_to: 0 }).unwrap();
+        }
+    }
+
+    #[test]
+    fn who_runs_goes_on_when_ids_run_out() {
+        let model = model("out-of-ids");
+        let mut context = LlamaContext::new(&model, &options(1, false)).unwrap();
+        let mut last = 0;
+        let error = loop {
+            match read(&mut context, last, 0, &[1]) {
+                Ok(_) => last += 1,
+                Err(e) => break e,
+            }
+        };
+        let wanted = SequenceId(last);
+        assert!(
+            matches!(error, ModelError::Ids { sequence, .. } if sequence == wanted),
+            "{error}"
+        );
+        read(&mut context, 0, 1, &[2]).unwrap();
+        let release = KvOp::Release {
+            sequence: SequenceId(1),
+        };
+        context.apply(release).unwrap();
+        read(&mut context, last, 0, &[1]).unwrap();
+    }
+
+    #[test]
+    fn a_cache_that_was_emptied_answers_as_a_new_one() {
+        let model = model("reset");
+        let mut context = LlamaContext::new(&model, &options(2, true)).unwrap();
+        let first = read(&mut context, 1, 0, &[5, 6, 7]).unwrap();
+        read(&mut context, 2, 0, &[8, 9]).unwrap();
+        context.reset_cache().unwrap();
+        // What was there is not believed any more.
+        assert!(read(&mut context, 1, 3, &[8]).is_err());
+        assert!(read(&mut context, 2, 2, &[8]).is_err());
+        let again = read(&mut context, 1, 0, &[5, 6, 7]).unwrap();
+        assert!(near(&first, &again));
+    }
+
+    #[test]
+    fn stems_that_are_moved_keep_their_text_and_what_is_lost_is_not_believed() {
+        let model = model("moved");
+        let mut alone = LlamaContext::new(&model, &options(2, true)).unwrap();
+        read(&mut alone, 1, 0, &[5, 6, 7]).unwrap();
+        let expected = read(&mut alone, 1, 3, &[8]).unwrap();
+
+        let mut context = LlamaContext::new(&model, &options(2, true)).unwrap();
+        read(&mut context, 1, 0, &[5, 6, 7]).unwrap();
+        for other in 2..40 {
+            let tokens: Vec<u32> = (1..30).collect();
+            read(&mut context, other, 0, &tokens).unwrap();
+            let sequence = SequenceId(other);
+            context.apply(KvOp::Release { sequence }).unwrap();
+        }
+        let moved = read(&mut context, 1, 3, &[8]).unwrap();
+        assert!(near(&expected, &moved));
+
+        assert!(context.llama.restore(0, b"no state at all").is_err());
+        let lost = context.kv.lost(&mut context.llama, "a test").to_string();
+        assert!(lost.contains("ask again"), "{lost}");
+        assert!(read(&mut context, 1, 4, &[9]).is_err());
+        read(&mut context, 1, 0, &[5]).unwrap();
+    }
+
+    #[test]
+    fn rows_that_cannot_be_are_errors() {
+        let model = model("wrong-rows");
+        let mut context = LlamaContext::new(&model, &options(1, false)).unwrap();
+        for token in [97, 1 << 20, u32::MAX] {
+            assert!(read(&mut context, 1, 0, &[token]).is_err(), "{token}");
+        }
+        assert!(read(&mut context, 1, 5, &[1]).is_err());
+        assert!(read(&mut context, 1, 0, &[1; 33]).is_err());
+        assert!(context.forward(&Forward::default()).is_err());
+        // None of them left anything behind.
+        read(&mut context, 1, 0, &[1, 2]).unwrap();
+    }
+
+    #[test]
+    fn contexts_that_come_and_go_leave_no_threads_behind() {
+        let model = model("threads");
+        let options = options(1, false);
+        let threads = || {
+            let status = std::fs::read_to_string("/proc/self/status").ok()?;
+            let line = status.lines().find_map(|l| l.strip_prefix("Threads:"))?;
+            line.trim().parse::<usize>().ok()
+        };
+        let before = threads();
+        for _ in 0..200 {
+            // Made on one thread, used on another, as for each connection of a drafter.
+            let mut context = LlamaContext::new(&model, &options).unwrap();
+            on_own_thread(|| read(&mut context, 1, 0, &[1, 2]).map(|_| ())).unwrap();
+            on_own_thread(|| read(&mut context, 1, 2, &[3]).map(|_| ())).unwrap();
+        }
+        // Tests beside this one have threads too, but not hundreds.
+        if let (Some(before), Some(after)) = (before, threads()) {
+            assert!(after < before + 100, "{before} threads, then {after}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The threads of a lane: ggml's own pool, made on the thread that decodes.
+//!
+//! Not OpenMP: its threads wander, and where the scheduler puts two of them on one core a
+//! small model decodes five times slower (docs/backend.md has the measurement). ggml's
+//! pool can pin its threads, the calling one included.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::ThreadId;
+
+use crate::sys::threadpool::ThreadPool;
+
+/// Cores that run one forward at a time. Contexts that share it take turns.
+#[derive(Clone)]
+pub struct Cores {
+    threads: usize,
+    /// Processor numbers to pin to, one thread each; empty for the system's choice.
+    pins: Arc<[usize]>,
+    /// The pools that were made. A pool goes with the last context that used it.
+    pools: Arc<Mutex<Vec<LanePool>>>,
+}
+
+/// A pool and the thread that decodes with it, which is one of its workers.
+struct LanePool {
+    owner: ThreadId,
+    pool: Weak<ThreadPool>,
+}
+
+/// Exclusive use of the cores.
+pub(crate) struct CoreTurn<'a> {
+    pool: Option<Arc<ThreadPool>>,
+    _lock: MutexGuard<'a, Vec<LanePool>>,
+}
+
+impl CoreTurn<'_> {
+    /// The pool of the calling thread, unless there could be none.
+    pub(crate) fn pool(&self) -> Option<&Arc<ThreadPool>> {
+        self.pool.as_ref()
+    }
+}
+
+impl Cores {
+    /// `threads` threads wherever the system puts them.
+    fn unpinned(threads: usize) -> Self {
+        Cores {
+            threads: threads.max(1),
+            pins: Arc::from([]),
+            pools: Arc::default(),
+        }
+    }
+
+    /// One lane of `threads` threads, pinned if it takes every core.
+    pub fn one_lane(threads: usize) -> Self {
+        let pinned = Self::all(&[threads]).and_then(|mut lanes| lanes.pop());
+        pinned.unwrap_or_else(|| Self::unpinned(threads))
+    }
+
+    /// Two lanes, pinned if together they take every core.
+    pub fn two_lanes(first: usize, second: usize) -> (Self, Self) {
+        match Self::all(&[first, second]).as_deref() {
+            Some([a, b]) => (a.clone(), b.clone()),
+            _ => (Self::unpinned(first), Self::unpinned(second)),
+        }
+    }
+
+    /// Lanes that together use every core, each pinned to cores of its own. `None` if the numbers of
+    /// threads do not add up to the cores there are: pinning some would leave others idle
+    /// and get in the way of a second program that does the same.
+    fn all(lanes: &[usize]) -> Option<Vec<Self>> {
+        let ids = core_affinity::get_core_ids()?;
+        if lanes.iter().sum::<usize>() != ids.len() || lanes.contains(&0) {
+            return None;
+        }
+        let mut ids = ids.into_iter().map(|c| c.id);
+        let lane = |&threads: &usize| Cores {
+            threads,
+            pins: ids.by_ref().take(threads).collect(),
+            pools: Arc::default(),
+        };
+        Some(lanes.iter().map(lane).collect())
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Waits for the cores to be free and takes them. Whoever decodes keeps the pool as long as
+    /// its backend may look at it (see `UsedPools`).
+    pub(crate) fn take(&self) -> CoreTurn<'_> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|made| made.pool.strong_count() > 0);
+        let owner = std::thread::current().id();
+        let mut mine = pools.iter().filter(|made| made.owner == owner);
+        let mut pool = mine.find_map(|made| made.pool.upgrade());
+        if pool.is_none() {
+            // Without one ggml makes threads for every forward: slow, but right.
+            pool = ThreadPool::new(self.threads, &self.pins).map(Arc::new);
+            pools.extend(pool.as_ref().map(|made| LanePool {
+                owner,
+                pool: Arc::downgrade(made),
+            }));
+        }
+        CoreTurn { pool, _lock: pools }
+    }
+}
+
+/// Runs `work` on a thread that ends with it.
+///
+/// A thread that decodes becomes a worker of the lane's pool and is pinned with it. So
+/// whoever decodes outside of a lane's own thread does it here.
+pub fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+impl std::fmt::Debug for Cores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} threads, pinned to {:?}", self.threads, self.pins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::threadpool::UsedPools;
+
+    /// What a context does for a forward.
+    fn forward(cores: &Cores, pools: &mut UsedPools) {
+        let turn = cores.take();
+        assert!(turn.pool().is_some(), "there is a CPU backend");
+        pools.change(turn.pool());
+        drop(turn);
+        pools.changed();
+    }
+
+    fn alive(cores: &Cores) -> usize {
+        let pools = cores.pools.lock().unwrap();
+        let alive = pools.iter().filter(|made| made.pool.strong_count() > 0);
+        alive.count()
+    }
+
+    /// Threads of this process, where the system says so.
+    fn threads() -> Option<usize> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("Threads:"))?;
+        line.trim().parse().ok()
+    }
+
+    #[test]
+    fn threads_that_come_and_go_leave_no_pool_behind() {
+        let cores = Cores::unpinned(3);
+        let before = threads();
+        for _ in 0..1000 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut pools = UsedPools::default();
+                    forward(&cores, &mut pools);
+                    forward(&cores, &mut pools);
+                    assert_eq!(alive(&cores), 1);
+                });
+            });
+        }
+        assert_eq!(alive(&cores), 0);
+        // Tests beside this one have threads too, but not thousands.
+        if let (Some(before), Some(after)) = (before, threads()) {
+            assert!(after < before + 500, "{before} threads, then {after}");
+        }
+    }
+
+    #[test]
+    fn a_context_that_changes_its_thread_leaves_its_pool_there() {
+        let cores = Cores::unpinned(2);
+        let mut pools = UsedPools::default();
+        for _ in 0..100 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| forward(&cores, &mut pools));
+            });
+            assert_eq!(alive(&cores), 1);
+        }
+        drop(pools);
+        assert_eq!(alive(&cores), 0);
+    }
+
+    #[test]
+    fn a_pool_stays_until_the_next_one_was_used() {
+        let cores = Cores::unpinned(2);
+        let mut pools = UsedPools::default();
+        forward(&cores, &mut pools);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // A forward that fails: the backend may not have seen the new pool yet.
+                let turn = cores.take();
+                pools.change(turn.pool());
+            });
+        });
+        assert_eq!(alive(&cores), 2);
+        forward(&cores, &mut pools);
+        assert_eq!(alive(&cores), 1);
+    }
+
+    #[test]
+    fn contexts_of_one_thread_share_its_pool() {
+        let cores = Cores::unpinned(2);
+        let (mut target, mut draft) = (UsedPools::default(), UsedPools::default());
+        forward(&cores, &mut target);
+        forward(&cores, &mut draft);
+        assert_eq!(alive(&cores), 1);
+        drop(target);
+        assert_eq!(alive(&cores), 1);
+        drop(draft);
+        assert_eq!(alive(&cores), 0);
+    }
+}

@@ -1,0 +1,8 @@
+//! The core's model on top of llama.cpp.
+
+pub(crate) mod context;
+pub(crate) mod cores;
+mod kv;
+pub(crate) mod model;
+mod template;
+pub(crate) mod trim;

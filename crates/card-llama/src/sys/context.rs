@@ -1,0 +1,310 @@
+//! A llama.cpp context: a model's KV cache, and what computes forwards.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use llama_cpp_sys_2 as cpp;
+
+use super::batch::Batch;
+use super::deadline::Deadline;
+use super::handle::Handle;
+use super::log;
+use super::memory::{MemoryOp, SeqId};
+use super::model::ModelSizes;
+use super::shim::{self, Thrown};
+use super::threadpool::{ThreadPool, UsedPools};
+
+/// How large a context is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContextSettings {
+    /// KV cells of all sequences together; a multiple of 256.
+    pub(crate) cells: u32,
+    /// Most rows of a forward, at least one.
+    pub(crate) rows: u32,
+    /// Sequence ids, at most [`most_ids`].
+    pub(crate) ids: usize,
+    /// Threads that compute.
+    pub(crate) threads: usize,
+}
+
+/// How a decode ended that threw nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    /// All rows were computed.
+    Whole,
+    /// There is no room in the KV cache.
+    Full,
+    /// The deadline passed.
+    GivenUp,
+    /// llama.cpp failed with this code, and logged why.
+    Failed { code: i32, why: String },
+}
+
+/// Most sequence ids a context can have.
+pub(crate) fn most_ids() -> usize {
+    // SAFETY: returns a number.
+    unsafe { cpp::llama_max_parallel_sequences() }
+}
+
+/// Owns a `llama_context`, and all that it looks at.
+///
+/// Invariants: the model, the pools of threads and the deadline live until the context is freed
+/// (`drop` frees it, and fields are dropped after that).
+pub(crate) struct Context {
+    raw: NonNull<cpp::llama_context>,
+    rows: usize,
+    ids: usize,
+    sizes: ModelSizes,
+    /// The pools that the CPU backend may look at.
+    pools: UsedPools,
+    /// When forwards are given up, if ever.
+    deadline: Option<Box<Deadline>>,
+    _model: Arc<Handle>,
+}
+
+// SAFETY: a llama_context may be used from any thread, by one at a time. The type is not `Sync`,
+// so a shared reference, through which logits are read, stays on one thread.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// A context for `model`.
+    ///
+    /// # Errors
+    /// If there is no memory for it; the words are llama.cpp's.
+    pub(crate) fn new(model: &Arc<Handle>, settings: &ContextSettings) -> Result<Self, String> {
+        // SAFETY: returns a plain struct.
+        let mut params = unsafe { cpp::llama_context_default_params() };
+        params.n_ctx = settings.cells;
+        // llama.cpp gives up if a batch cannot have a row for each sequence id.
+        params.n_batch = settings.rows.max(settings.ids as u32);
+        params.n_ubatch = settings.rows;
+        params.n_seq_max = settings.ids as u32;
+        params.n_threads = settings.threads as i32;
+        params.n_threads_batch = settings.threads as i32;
+        params.kv_unified = true;
+        // Flash attention treats each row by itself, so that attention gives the same at every
+        // size; plain attention is a matrix product, whose kernels depend on the number of rows.
+        params.flash_attn_type = cpp::LLAMA_FLASH_ATTN_TYPE_AUTO;
+        log::forget();
+        // SAFETY: the model is loaded and kept alive by the Arc; params points to nothing.
+        let raw = unsafe { shim::llama_init_from_model(model.raw(), params) };
+        let raw = raw.map_err(|thrown| thrown.to_string())?;
+        Ok(Context {
+            raw: NonNull::new(raw).ok_or_else(log::reason)?,
+            rows: settings.rows as usize,
+            ids: settings.ids,
+            sizes: ModelSizes::of(model),
+            pools: UsedPools::default(),
+            deadline: None,
+            _model: model.clone(),
+        })
+    }
+
+    /// A batch of as many rows as a forward may have: of tokens, or of embeddings in their place.
+    /// `None` if there is no memory.
+    pub(crate) fn batch(&self, embeddings: bool) -> Option<Batch> {
+        let width = if embeddings { self.sizes.input } else { 0 };
+        Batch::new(self.rows, self.ids, width)
+    }
+
+    /// Ends a forward that takes longer than this as a failure. What runs on the CPU is
+    /// stopped between two operations; a device that hangs is not.
+    pub(crate) fn give_up_after(&mut self, patience: Duration) {
+        let earlier = self.deadline.take();
+        let deadline = self.deadline.insert(Box::new(Deadline::new(patience)));
+        let (callback, data) = deadline.callback();
+        // SAFETY: the context is alive and used by nobody else; the data is boxed, and dropped
+        // after the context, or when the next call has put another one in its place.
+        unsafe { cpp::llama_set_abort_callback(self.raw.as_ptr(), callback, data) }
+        drop(earlier);
+    }
+
+    /// Whether the next forwards give hidden states, of all their rows.
+    pub(crate) fn give_hidden_states(&mut self, give: bool) -> Result<(), Thrown> {
+        // SAFETY: the context is alive and used by nobody else.
+        unsafe { shim::llama_set_embeddings(self.raw.as_ptr(), give) }
+    }
+
+    /// Computes the rows of a batch on the threads of `pool`, or on threads made for this forward
+    /// if there is none. Nobody else uses the pool meanwhile.
+    ///
+    /// # Errors
+    /// If llama.cpp threw something: the KV cache is unknown then.
+    ///
+    /// # Panics
+    /// If the batch has more rows than a forward of this context.
+    pub(crate) fn decode(
+        &mut self,
+        batch: &Batch,
+        pool: Option<&Arc<ThreadPool>>,
+    ) -> Result<Decoded, Thrown> {
+        assert!(batch.len() <= self.rows, "a batch of another context");
+        log::forget();
+        self.pools.change(pool);
+        if let Some(deadline) = &self.deadline {
+            deadline.begin();
+        }
+        let threads = pool.map_or(std::ptr::null_mut(), |pool| pool.raw());
+        let raw = self.raw.as_ptr();
+        // SAFETY: the batch is written as far as it says, the context is alive and used by
+        // nobody else; the pool stays in `pools` as long as the context may look at it.
+        let code = unsafe {
+            cpp::llama_attach_threadpool(raw, threads, threads);
+            let code = shim::llama_decode(raw, batch.raw())?;
+            // A device may still be at work; the CPU's part is done with the logits.
+            shim::llama_synchronize(raw)?;
+            code
+        };
+        Ok(match code {
+            0 => {
+                self.pools.changed();
+                Decoded::Whole
+            }
+            1 => Decoded::Full,
+            2 => Decoded::GivenUp,
+            code => Decoded::Failed {
+                code,
+                why: log::reason(),
+            },
+        })
+    }
+
+    /// The logits of row `i` of the last forward; none for a row without.
+    pub(crate) fn logits(&self, i: usize) -> &[f32] {
+        let Ok(row) = i32::try_from(i) else {
+            return &[];
+        };
+        // SAFETY: the context is alive; llama.cpp waits for the device and gives null for
+        // a row without logits.
+        let p = unsafe { shim::llama_get_logits_ith(self.raw.as_ptr(), row) };
+        let p = p.unwrap_or(std::ptr::null_mut());
+        if p.is_null() {
+            return &[];
+        }
+        // SAFETY: a row has as many logits as the model's own vocabulary has tokens. They stay
+        // until the next decode, which needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(p, self.sizes.logits) }
+    }
+
+    /// The hidden state of row `i` of the last forward, if it gave them.
+    pub(crate) fn hidden_state(&self, i: usize) -> Option<&[f32]> {
+        let row = i32::try_from(i).ok()?;
+        // SAFETY: the context is alive; llama.cpp gives null for a row without a hidden state.
+        let p = unsafe { shim::llama_get_embeddings_ith(self.raw.as_ptr(), row) };
+        let p = p.ok().filter(|p| !p.is_null())?;
+        // SAFETY: a hidden state has as many numbers as the model says. They stay until the
+        // next decode, which needs `&mut self`.
+        Some(unsafe { std::slice::from_raw_parts(p, self.sizes.hidden) })
+    }
+}
+
+/// The KV cache.
+impl Context {
+    fn memory(&self) -> cpp::llama_memory_t {
+        // SAFETY: the context is alive.
+        unsafe { cpp::llama_get_memory(self.raw.as_ptr()) }
+    }
+
+    /// llama.cpp ends the process over an id beyond those a context has.
+    fn check_id(&self, id: SeqId) {
+        assert!(
+            usize::try_from(id).is_ok_and(|id| id < self.ids),
+            "sequence id {id} of {}",
+            self.ids
+        );
+    }
+
+    /// Empties the cache; with its data, or only of what it says of it.
+    pub(crate) fn clear(&mut self, data: bool) -> Result<(), Thrown> {
+        // SAFETY: the memory is the context's own.
+        unsafe { shim::llama_memory_clear(self.memory(), data) }
+    }
+
+    /// Cells of `from` at the positions `start..end` belong to `to` as well; up to the last if
+    /// `end` is negative.
+    ///
+    /// # Panics
+    /// If there is no such id.
+    pub(crate) fn copy(
+        &mut self,
+        from: SeqId,
+        to: SeqId,
+        start: u32,
+        end: i32,
+    ) -> Result<(), Thrown> {
+        self.check_id(from);
+        self.check_id(to);
+        // SAFETY: the memory is the context's own; ids are below n_seq_max, as was checked.
+        unsafe { shim::llama_memory_seq_cp(self.memory(), from, to, start as i32, end) }
+    }
+
+    /// Cells of `id` from position `start` on no longer belong to it. `false` if llama.cpp cannot
+    /// remove them.
+    ///
+    /// # Panics
+    /// If there is no such id.
+    pub(crate) fn remove(&mut self, id: SeqId, start: u32) -> Result<bool, Thrown> {
+        self.check_id(id);
+        // SAFETY: as above.
+        unsafe { shim::llama_memory_seq_rm(self.memory(), id, start as i32, -1) }
+    }
+
+    /// Carries out a change; `false` if llama.cpp cannot remove these cells.
+    ///
+    /// # Panics
+    /// If there is no such id.
+    pub(crate) fn change(&mut self, op: MemoryOp) -> Result<bool, Thrown> {
+        match op {
+            MemoryOp::Copy { from, to, end } => {
+                self.copy(from, to, 0, end as i32)?;
+                Ok(true)
+            }
+            MemoryOp::Remove { id, start } => self.remove(id, start),
+        }
+    }
+
+    /// What the cache holds of an id.
+    ///
+    /// # Errors
+    /// Says why llama.cpp cannot give it.
+    pub(crate) fn save(&mut self, id: SeqId) -> Result<Vec<u8>, String> {
+        self.check_id(id);
+        log::forget();
+        let raw = self.raw.as_ptr();
+        // SAFETY: the context is alive and used by nobody else.
+        let size = unsafe { shim::llama_state_seq_get_size(raw, id) };
+        let size = size.map_err(|e| e.to_string())?;
+        let mut bytes = vec![0u8; size];
+        // SAFETY: as above; the buffer is as long as said.
+        let n = unsafe { shim::llama_state_seq_get_data(raw, bytes.as_mut_ptr(), size, id) };
+        match n.map_err(|e| e.to_string())? {
+            0 => Err(log::reason()),
+            n if n != size => Err(format!("{n} bytes of {size} came")),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Puts in again what [`Context::save`] gave.
+    ///
+    /// # Errors
+    /// Says why llama.cpp cannot take it.
+    pub(crate) fn restore(&mut self, id: SeqId, bytes: &[u8]) -> Result<(), String> {
+        self.check_id(id);
+        log::forget();
+        let raw = self.raw.as_ptr();
+        // SAFETY: the context is alive and used by nobody else; the bytes are as many as said.
+        let n = unsafe { shim::llama_state_seq_set_data(raw, bytes.as_ptr(), bytes.len(), id) };
+        match n.map_err(|e| e.to_string())? {
+            0 => Err(log::reason()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: made by llama_init_from_model and freed once; what it looks at is dropped after.
+        unsafe { cpp::llama_free(self.raw.as_ptr()) }
+    }
+}

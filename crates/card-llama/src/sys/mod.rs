@@ -1,0 +1,36 @@
+//! llama.cpp's objects as Rust types.
+//!
+//! Each type owns one object of llama.cpp and frees it once; each method checks what llama.cpp
+//! would end the process over, and gives an error for what it throws (see `shim.rs`). The
+//! modules in the order in which they use each other:
+//!
+//! | module | what it has |
+//! |---|---|
+//! | `shim` | functions that may throw, as functions that return an error |
+//! | `ffi`, `file`, `stack` | C texts, paths and file heads, threads with large stacks |
+//! | `log`, `abort`, `start` | log lines, last words, the start of llama.cpp |
+//! | `registry`, `device`, `rpc` | functions of ggml's backends, devices, workers |
+//! | `handle`, `vocab`, `model` | a model in memory, its tokens, its facts |
+//! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
+//! | `gguf`, `quantize` | model files that are read and written |
+
+mod abort;
+pub(crate) mod batch;
+pub(crate) mod context;
+mod deadline;
+pub(crate) mod device;
+mod ffi;
+pub(crate) mod file;
+pub(crate) mod gguf;
+pub(crate) mod handle;
+mod log;
+pub(crate) mod memory;
+pub(crate) mod model;
+pub(crate) mod quantize;
+mod registry;
+pub mod rpc;
+pub(crate) mod shim;
+pub(crate) mod stack;
+pub(crate) mod start;
+pub(crate) mod threadpool;
+pub(crate) mod vocab;
