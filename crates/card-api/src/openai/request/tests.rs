@@ -1,19 +1,30 @@
 #![allow(clippy::unwrap_used)]
 
-use super::*;
 use card_core::sampler::Bias;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Value, json};
 
-fn chat(extra: &str) -> Result<Job, ApiError> {
+use super::chat::Chat;
+use super::common::{Common, StreamOptions};
+use super::completion::Completion;
+use super::prediction::PredictionField;
+use super::response_format::{NamedSchema, ResponseFormat};
+use super::tool::{Function, Tool};
+use super::{parse_chat, parse_completion};
+use crate::error::ApiError;
+use crate::job::{AnswerShape, GenerationJob, PromptInput};
+
+fn chat(extra: &str) -> Result<GenerationJob, ApiError> {
     let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
     parse_chat(body.as_bytes())
 }
 
-fn completion(prompt: &str) -> Result<Job, ApiError> {
+fn completion(prompt: &str) -> Result<GenerationJob, ApiError> {
     parse_completion(format!(r#"{{"prompt":{prompt}}}"#).as_bytes())
 }
 
 /// The field that is named, and the message.
-fn refusal(result: Result<Job, ApiError>) -> (String, String) {
+fn refusal(result: Result<GenerationJob, ApiError>) -> (String, String) {
     let error = result.unwrap_err();
     assert_eq!(error.status.as_u16(), 400);
     let param = error.param().unwrap_or_default().to_owned();
@@ -38,7 +49,7 @@ fn the_document_and_the_parser_know_the_same_fields() {
     assert_eq!(fields::<Chat>(), Chat::NAMES);
     assert_eq!(fields::<Completion>(), Completion::NAMES);
     assert_eq!(fields::<StreamOptions>(), StreamOptions::NAMES);
-    assert_eq!(fields::<Prediction>(), Prediction::NAMES);
+    assert_eq!(fields::<PredictionField>(), PredictionField::NAMES);
     assert_eq!(fields::<ResponseFormat>(), ResponseFormat::NAMES);
     assert_eq!(fields::<NamedSchema>(), NamedSchema::NAMES);
     assert_eq!(fields::<Tool>(), Tool::NAMES);
@@ -149,8 +160,8 @@ fn wrong_fields_are_named_with_their_paths() {
 #[test]
 fn prompts_come_in_four_ways() {
     let parse = |p: &str| completion(p).unwrap();
-    assert_eq!(parse(r#""a""#).prompts, [Prompt::Text("a".into())]);
-    assert_eq!(parse("[1,2]").prompts, [Prompt::Tokens(vec![1, 2])]);
+    assert_eq!(parse(r#""a""#).prompts, [PromptInput::Text("a".into())]);
+    assert_eq!(parse("[1,2]").prompts, [PromptInput::Tokens(vec![1, 2])]);
     assert_eq!(parse(r#"["a","b"]"#).prompts.len(), 2);
     assert_eq!(parse("[[1],[2]]").prompts.len(), 2);
     assert_eq!(parse(r#""a""#).max_tokens, Some(16));
@@ -227,7 +238,7 @@ fn messages_are_as_templates_take_them() {
             { "id": "d", "function": { "name": "f", "arguments": "no JSON" } }] },
         { "role": "tool", "tool_call_id": "c", "content": "1" },
     ]);
-    let Prompt::Chat { messages, tools } = &job.prompts[0] else {
+    let PromptInput::Chat { messages, tools } = &job.prompts[0] else {
         panic!("a chat");
     };
     assert_eq!(messages, &wanted);
@@ -240,8 +251,11 @@ fn a_forced_tool_is_a_shape() {
     let tools = format!(r#","tools":[{tool}]"#);
     let job = chat(&format!(r#"{tools},"tool_choice":"required""#)).unwrap();
     let object = json!({ "type": "object" });
-    assert_eq!(job.shape, Some(Shape::Call(vec![("f".into(), object)])));
-    let Prompt::Chat {
+    assert_eq!(
+        job.shape,
+        Some(AnswerShape::Call(vec![("f".into(), object)]))
+    );
+    let PromptInput::Chat {
         tools: Some(told), ..
     } = &job.prompts[0]
     else {

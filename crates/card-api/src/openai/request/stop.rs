@@ -7,8 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::bounded::{Text, room};
 use crate::limits::{self, STOPS};
+use crate::reading::bounded::{Text, room};
 
 /// An empty one would end every answer before it begins.
 type Stop = Text<1, { limits::STOP_BYTES }>;
@@ -19,7 +19,7 @@ pub(crate) struct Stops(pub(crate) Vec<String>);
 
 impl<'de> Deserialize<'de> for Stops {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrMany)
+        deserializer.deserialize_any(OneOrManyStops)
     }
 }
 
@@ -38,9 +38,9 @@ impl JsonSchema for Stops {
     }
 }
 
-struct OneOrMany;
+struct OneOrManyStops;
 
-impl<'de> Visitor<'de> for OneOrMany {
+impl<'de> Visitor<'de> for OneOrManyStops {
     type Value = Stops;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

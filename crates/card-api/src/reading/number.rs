@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::limits::{self, Span};
+use crate::limits::{self, NumberRange};
 
 /// A whole number from `MIN` to `MAX`. JSON knows one kind of number: 4.0 is 4.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +40,9 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for Int<MIN, MAX> {
         json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
     }
 }
+
+/// How many of the most probable tokens to report.
+pub(crate) type LogprobCount = Int<0, { limits::LOGPROBS }>;
 
 /// The number of a token; whether the model has it, the server knows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -150,9 +153,9 @@ impl JsonSchema for Seed {
 /// A number of the range `S`.
 pub(crate) struct Real<S>(pub(crate) f32, PhantomData<S>);
 
-impl<'de, S: Span> Deserialize<'de> for Real<S> {
+impl<'de, S: NumberRange> Deserialize<'de> for Real<S> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = deserializer.deserialize_any(Number)?;
+        let value = deserializer.deserialize_any(AnyNumber)?;
         let (min, max) = (S::MIN, S::MAX);
         let low = if S::ABOVE { value <= min } else { value < min };
         // Not a number is neither low nor high.
@@ -166,7 +169,7 @@ impl<'de, S: Span> Deserialize<'de> for Real<S> {
     }
 }
 
-impl<S: Span> JsonSchema for Real<S> {
+impl<S: NumberRange> JsonSchema for Real<S> {
     fn inline_schema() -> bool {
         true
     }
@@ -219,9 +222,9 @@ impl Visitor<'_> for Whole {
 }
 
 /// Any number.
-struct Number;
+struct AnyNumber;
 
-impl Visitor<'_> for Number {
+impl Visitor<'_> for AnyNumber {
     type Value = f64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -291,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_number_is_within_its_range() {
-        let mass = |text: &str| from_str::<Real<limits::Mass>>(text);
+        let mass = |text: &str| from_str::<Real<limits::TopMass>>(text);
         assert!(mass("1").is_ok() && mass("0.5").is_ok());
         for wrong in ["0", "-0.0", "1.01", "1e300", "null", "\"1\""] {
             assert!(mass(wrong).is_err(), "{wrong}");

@@ -8,10 +8,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{Checked, Name};
-use crate::ApiError;
-use crate::fields::fields;
+use super::tool::CheckedFunction;
+use crate::error::ApiError;
 use crate::limits::NAME_BYTES;
+use crate::reading::bounded::Name;
+use crate::reading::fields::fields;
 
 /// Whether a tool has to be called.
 pub(crate) enum ToolChoice {
@@ -37,7 +38,10 @@ impl ToolChoice {
     ///
     /// # Errors
     /// If there is no such tool, or no such choice.
-    pub(super) fn forces<'a>(&self, tools: &'a [Checked]) -> Result<&'a [Checked], ApiError> {
+    pub(super) fn forces<'a>(
+        &self,
+        tools: &'a [CheckedFunction],
+    ) -> Result<&'a [CheckedFunction], ApiError> {
         let wrong = |why: &str| Err(ApiError::field("tool_choice", why));
         match self {
             ToolChoice::Word(word) => match word.as_str() {

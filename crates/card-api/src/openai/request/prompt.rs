@@ -7,34 +7,18 @@ use card_core::types::Token;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
-use crate::bounded::room;
+use crate::job::PromptInput;
 use crate::limits::{PROMPTS, TOKENS};
-use crate::number::{TokenId, Whole};
-
-/// What goes before the text that is generated.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Prompt {
-    /// A conversation, for the model's chat template.
-    Chat {
-        /// The messages, as the template takes them.
-        messages: Value,
-        /// Tools the model may call.
-        tools: Option<Value>,
-    },
-    /// Text as it is.
-    Text(String),
-    /// Tokens as they are. Whether the model has them, only the server knows.
-    Tokens(Vec<Token>),
-}
+use crate::reading::bounded::room;
+use crate::reading::number::{TokenId, Whole};
 
 /// Prompts of a completion: a text, tokens, a list of texts, or a list of lists of tokens.
-pub(crate) struct Prompts(pub(crate) Vec<Prompt>);
+pub(crate) struct Prompts(pub(crate) Vec<PromptInput>);
 
 impl<'de> Deserialize<'de> for Prompts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrMany)
+        deserializer.deserialize_any(OneOrManyPrompts)
     }
 }
 
@@ -57,9 +41,9 @@ impl JsonSchema for Prompts {
     }
 }
 
-struct OneOrMany;
+struct OneOrManyPrompts;
 
-impl<'de> Visitor<'de> for OneOrMany {
+impl<'de> Visitor<'de> for OneOrManyPrompts {
     type Value = Prompts;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,19 +51,19 @@ impl<'de> Visitor<'de> for OneOrMany {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Prompts, E> {
-        Ok(Prompts(vec![Prompt::Text(text.to_owned())]))
+        Ok(Prompts(vec![PromptInput::Text(text.to_owned())]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Prompts, A::Error> {
         let mut prompts = Vec::new();
         let mut tokens = Vec::new();
-        while let Some(item) = seq.next_element::<Item>()? {
+        while let Some(item) = seq.next_element::<PromptItem>()? {
             match item {
-                Item::Token(token) => {
+                PromptItem::Token(token) => {
                     room::<A::Error>(tokens.len(), TOKENS)?;
                     tokens.push(token);
                 }
-                Item::Prompt(prompt) => {
+                PromptItem::Prompt(prompt) => {
                     room::<A::Error>(prompts.len(), PROMPTS)?;
                     prompts.push(prompt);
                 }
@@ -90,7 +74,7 @@ impl<'de> Visitor<'de> for OneOrMany {
             }
         }
         if !tokens.is_empty() {
-            prompts.push(Prompt::Tokens(tokens));
+            prompts.push(PromptInput::Tokens(tokens));
         }
         if prompts.is_empty() {
             return Err(A::Error::custom("the prompt is empty"));
@@ -100,43 +84,43 @@ impl<'de> Visitor<'de> for OneOrMany {
 }
 
 /// What stands in a list: a token of the prompt, or a prompt.
-enum Item {
+enum PromptItem {
     Token(Token),
-    Prompt(Prompt),
+    Prompt(PromptInput),
 }
 
-impl<'de> Deserialize<'de> for Item {
+impl<'de> Deserialize<'de> for PromptItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyItem)
+        deserializer.deserialize_any(AnyPromptItem)
     }
 }
 
-struct AnyItem;
+struct AnyPromptItem;
 
-impl<'de> Visitor<'de> for AnyItem {
-    type Value = Item;
+impl<'de> Visitor<'de> for AnyPromptItem {
+    type Value = PromptItem;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a token, a text or a list of tokens")
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Item, E> {
-        TokenId::new(number.into()).map(|token| Item::Token(token.0))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<PromptItem, E> {
+        TokenId::new(number.into()).map(|token| PromptItem::Token(token.0))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Item, E> {
-        TokenId::new(number.into()).map(|token| Item::Token(token.0))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<PromptItem, E> {
+        TokenId::new(number.into()).map(|token| PromptItem::Token(token.0))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Item, E> {
-        TokenId::new(Whole::of::<E>(number)?).map(|token| Item::Token(token.0))
+    fn visit_f64<E: Error>(self, number: f64) -> Result<PromptItem, E> {
+        TokenId::new(Whole::of::<E>(number)?).map(|token| PromptItem::Token(token.0))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Item, E> {
-        Ok(Item::Prompt(Prompt::Text(text.to_owned())))
+    fn visit_str<E: Error>(self, text: &str) -> Result<PromptItem, E> {
+        Ok(PromptItem::Prompt(PromptInput::Text(text.to_owned())))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<PromptItem, A::Error> {
         let mut tokens = Vec::new();
         while let Some(token) = seq.next_element::<TokenId>()? {
             room::<A::Error>(tokens.len(), TOKENS)?;
@@ -144,7 +128,7 @@ impl<'de> Visitor<'de> for AnyItem {
         }
         match tokens.is_empty() {
             true => Err(A::Error::custom("the prompt is empty")),
-            false => Ok(Item::Prompt(Prompt::Tokens(tokens))),
+            false => Ok(PromptItem::Prompt(PromptInput::Tokens(tokens))),
         }
     }
 }

@@ -8,7 +8,8 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
-use crate::{ApiError, loose};
+use super::loose;
+use crate::error::ApiError;
 
 /// Fields of an object.
 pub(crate) trait Fields: Default {
@@ -36,8 +37,8 @@ macro_rules! fields {
             $( $(#[$about:meta])* $first:literal $(| $alias:literal)* => $field:ident: $type:ty, )*
         }
     )*) => { $(
-        $(#[$meta])*
         #[derive(Default, schemars::JsonSchema)]
+        $(#[$meta])*
         pub(crate) struct $name {
             $( $(#[$about])* pub(crate) $field: Option<$type>, )*
         }
@@ -49,7 +50,7 @@ macro_rules! fields {
             pub(crate) const NAMES: &'static [&'static str] = &[$($first),*];
         }
 
-        impl $crate::fields::Fields for $name {
+        impl $crate::reading::fields::Fields for $name {
             fn read<'de, A: serde::de::MapAccess<'de>>(
                 &mut self,
                 name: &str,
@@ -65,7 +66,7 @@ macro_rules! fields {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let read: $crate::fields::Read<$name> = serde::Deserialize::deserialize(deserializer)?;
+                let read: $crate::reading::fields::Read<$name> = serde::Deserialize::deserialize(deserializer)?;
                 Ok(read.fields)
             }
         }
@@ -160,7 +161,7 @@ fn not_json(error: &serde_json::Error) -> ApiError {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::number::Int;
+    use crate::reading::number::Int;
 
     fields! {
         /// A line.
@@ -209,8 +210,8 @@ mod tests {
             ("", None),
         ];
         for (text, path) in cases {
-            let body = line(text).err().unwrap().body();
-            assert_eq!(body["error"]["param"].as_str(), path, "{text}: {body}");
+            let error = line(text).err().unwrap();
+            assert_eq!(error.param(), path, "{text}: {error:?}");
         }
     }
 }

@@ -9,9 +9,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::bounded::room;
-use crate::limits::{BIASES, Biased, TOKEN};
-use crate::number::Real;
+use crate::limits::{BIASES, BiasRange, TOKEN};
+use crate::reading::bounded::room;
+use crate::reading::number::Real;
 
 /// What is added to the logit of a token that OpenAI's API commands (100).
 const COMMAND: f32 = Bias::MOST;
@@ -36,7 +36,7 @@ impl JsonSchema for Biases {
             "description": "Added to the logits of tokens, by their numbers; -100 bans, 100 commands.",
             "type": "object",
             "propertyNames": { "pattern": "^[0-9]{1,9}$" },
-            "additionalProperties": generator.subschema_for::<Real<Biased>>(),
+            "additionalProperties": generator.subschema_for::<Real<BiasRange>>(),
             "maxProperties": BIASES,
         })
     }
@@ -58,7 +58,7 @@ impl<'de> Visitor<'de> for ByToken {
             let token = token(&name).ok_or_else(|| {
                 A::Error::custom(format_args!("{name:?} is not the number of a token"))
             })?;
-            let given: Real<Biased> = map.next_value()?;
+            let given: Real<BiasRange> = map.next_value()?;
             let bias = bias(given.0)
                 .ok_or_else(|| A::Error::custom(format_args!("{} is not a bias", given.0)))?;
             list.push((token, bias));

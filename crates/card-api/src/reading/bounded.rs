@@ -8,6 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::limits;
+
 /// A list of at most `MOST`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bounded<T, const MOST: usize>(pub(crate) Vec<T>);
@@ -64,6 +66,9 @@ pub(crate) fn room<E: Error>(count: usize, most: usize) -> Result<(), E> {
         ))),
     }
 }
+
+/// A name: of a model, a function, a role or a type.
+pub(crate) type Name = Text<0, { limits::NAME_BYTES }>;
 
 /// A text of `MIN` to `MAX` bytes.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,8 +3,7 @@
 
 use serde_json::Value;
 
-use crate::loose::{Loose, within_budget};
-use crate::response::ToolCall;
+use crate::reading::loose::{Loose, within_budget};
 
 const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
@@ -17,7 +16,7 @@ const MOST_BLANK: usize = 1024;
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Part {
+pub enum AnswerPart {
     /// Text for the reader.
     Text(String),
     /// A call: name of the function, and its arguments as JSON text.
@@ -26,7 +25,7 @@ pub enum Part {
 
 /// Splits text as it streams into text and calls.
 #[derive(Debug, Default)]
-pub struct Splitter {
+pub struct ToolCallSplitter {
     held: String,
     /// Up to here no mark begins in what is held, so that it is looked at once only.
     looked: usize,
@@ -36,9 +35,9 @@ pub struct Splitter {
     calls: usize,
 }
 
-impl Splitter {
+impl ToolCallSplitter {
     /// Takes more text; returns what is complete.
-    pub fn push(&mut self, text: &str) -> Vec<Part> {
+    pub fn push(&mut self, text: &str) -> Vec<AnswerPart> {
         self.held.push_str(text);
         let mut parts = Vec::new();
         loop {
@@ -78,7 +77,7 @@ impl Splitter {
 
     /// The end: what was held back. A call that was not closed is one if it is whole;
     /// otherwise the reader sees what the model wrote, and nothing else.
-    pub fn finish(&mut self) -> Vec<Part> {
+    pub fn finish(&mut self) -> Vec<AnswerPart> {
         let rest = self.take(self.held.len());
         if std::mem::take(&mut self.inside) {
             return vec![self.call(&rest, "")];
@@ -98,31 +97,31 @@ impl Splitter {
     }
 
     /// Text for the reader, if it is: white space waits after a call and before a mark.
-    fn text(&mut self, text: String, marked: bool) -> Option<Part> {
+    fn text(&mut self, text: String, marked: bool) -> Option<AnswerPart> {
         let next_to_call = self.calls > 0 || marked;
         let room = self.blank.len() + text.len() <= MOST_BLANK;
         self.blank.push_str(&text);
         if self.blank.is_empty() || (next_to_call && room && self.blank.trim().is_empty()) {
             return None;
         }
-        Some(Part::Text(std::mem::take(&mut self.blank)))
+        Some(AnswerPart::Text(std::mem::take(&mut self.blank)))
     }
 
     /// What is too long for a call is text.
-    fn give_up(&mut self) -> Part {
+    fn give_up(&mut self) -> AnswerPart {
         self.inside = false;
         let text = self.take(floor(&self.held, LONGEST));
         self.no_call(&text, "")
     }
 
     /// Not a call after all: the reader shall see what the model wrote.
-    fn no_call(&mut self, text: &str, close: &str) -> Part {
+    fn no_call(&mut self, text: &str, close: &str) -> AnswerPart {
         let blank = std::mem::take(&mut self.blank);
-        Part::Text(format!("{blank}{OPEN}{text}{close}"))
+        AnswerPart::Text(format!("{blank}{OPEN}{text}{close}"))
     }
 
     /// The call that stands after [`OPEN`] and before `close`, if it is one.
-    fn call(&mut self, text: &str, close: &str) -> Part {
+    fn call(&mut self, text: &str, close: &str) -> AnswerPart {
         let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text.trim())).ok();
         let parsed = parsed.map_or(Value::Null, |p| p.0);
         let Some(name) = parsed["name"].as_str() else {
@@ -135,7 +134,7 @@ impl Splitter {
             Some(value) => value.to_string(),
             None => "{}".to_owned(),
         };
-        Part::Call(name.to_owned(), arguments)
+        AnswerPart::Call(name.to_owned(), arguments)
     }
 }
 
@@ -148,31 +147,24 @@ fn floor(text: &str, at: usize) -> usize {
         .unwrap_or(0)
 }
 
-/// A call as OpenAI's API has it.
-pub fn call_object(id: &str, index: Option<usize>, name: &str, arguments: &str) -> Value {
-    let call = ToolCall::new(id.to_owned(), index, name, arguments);
-    // Texts and a number are JSON whatever they are.
-    serde_json::to_value(call).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn split(pieces: &[&str]) -> Vec<Part> {
-        let mut s = Splitter::default();
-        let mut parts: Vec<Part> = pieces.iter().flat_map(|p| s.push(p)).collect();
+    fn split(pieces: &[&str]) -> Vec<AnswerPart> {
+        let mut s = ToolCallSplitter::default();
+        let mut parts: Vec<AnswerPart> = pieces.iter().flat_map(|p| s.push(p)).collect();
         parts.extend(s.finish());
         parts
     }
 
     /// What the reader sees of an answer in which nothing is called.
-    fn shown(parts: &[Part]) -> String {
+    fn shown(parts: &[AnswerPart]) -> String {
         parts
             .iter()
             .map(|p| match p {
-                Part::Text(t) => t.as_str(),
-                Part::Call(..) => panic!("a call"),
+                AnswerPart::Text(t) => t.as_str(),
+                AnswerPart::Call(..) => panic!("a call"),
             })
             .collect()
     }
@@ -184,9 +176,9 @@ mod tests {
             "_call>\n{\"name\": \"f\", \"argu",
             "ments\": {\"a\": 1}}\n</tool_call>\n<tool_call>{\"name\":\"g\"}",
         ]);
-        let text = Part::Text("Let me see. ".into());
-        let f = Part::Call("f".into(), "{\"a\":1}".into());
-        assert_eq!(parts, [text, f, Part::Call("g".into(), "{}".into())]);
+        let text = AnswerPart::Text("Let me see. ".into());
+        let f = AnswerPart::Call("f".into(), "{\"a\":1}".into());
+        assert_eq!(parts, [text, f, AnswerPart::Call("g".into(), "{}".into())]);
     }
 
     #[test]
@@ -211,16 +203,16 @@ mod tests {
     #[test]
     fn white_space_is_for_the_reader_unless_a_call_is_next_to_it() {
         let call = "<tool_call>{\"name\":\"f\"}</tool_call>";
-        let f = Part::Call("f".into(), "{}".into());
+        let f = AnswerPart::Call("f".into(), "{}".into());
         let text = format!("\n{call}\n{call}\n");
         assert_eq!(split(&[&text]), [f.clone(), f.clone()]);
         let parts = split(&[call, "\n", "\n", "done"]);
-        assert_eq!(parts, [f, Part::Text("\n\ndone".into())]);
+        assert_eq!(parts, [f, AnswerPart::Text("\n\ndone".into())]);
     }
 
     #[test]
     fn no_more_is_held_back_than_a_call_may_have() {
-        let mut splitter = Splitter::default();
+        let mut splitter = ToolCallSplitter::default();
         let mut seen = String::new();
         let piece = "é".repeat(1 << 15);
         splitter.push(OPEN);

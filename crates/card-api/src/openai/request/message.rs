@@ -9,11 +9,11 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use crate::bounded::{Bounded, Text, room};
-use crate::fields::fields;
+use crate::error::ApiError;
 use crate::limits::{CALLS, NAME_BYTES, PARTS};
-use crate::loose::{self, Loose};
-use crate::{ApiError, limits};
+use crate::reading::bounded::{Bounded, Name, room};
+use crate::reading::fields::fields;
+use crate::reading::loose::{self, Loose};
 
 /// A message as it came, its content made text.
 pub(crate) struct Message(Map<String, Value>);
@@ -57,7 +57,7 @@ impl JsonSchema for Message {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let content = generator.subschema_for::<Option<Content>>();
-        let calls = generator.subschema_for::<Option<Bounded<Loose, { limits::CALLS }>>>();
+        let calls = generator.subschema_for::<Option<Bounded<Loose, CALLS>>>();
         json_schema!({
             "description": "A message; it may have more fields, for the model's chat template.",
             "type": "object",
@@ -86,7 +86,7 @@ impl<'de> Visitor<'de> for MessageFields {
         while let Some(name) = map.next_key::<String>()? {
             let value = match name.as_str() {
                 "role" => {
-                    let role: Option<Text<0, { limits::NAME_BYTES }>> = map.next_value()?;
+                    let role: Option<Name> = map.next_value()?;
                     role.map(|r| Value::String(r.0))
                 }
                 "content" => {
@@ -180,10 +180,10 @@ impl<'de> Visitor<'de> for AnyContent {
 
 fields! {
     /// A part of a message's content.
-    struct Part {
+    struct ContentPart {
         /// `text`.
         #[schemars(rename = "type")]
-        "type" => kind: Text<0, { limits::NAME_BYTES }>,
+        "type" => kind: Name,
         /// The text.
         "text" => text: String,
     }
@@ -194,7 +194,7 @@ struct TextPart(String);
 
 impl<'de> Deserialize<'de> for TextPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let part = Part::deserialize(deserializer)?;
+        let part = ContentPart::deserialize(deserializer)?;
         match part.kind.as_ref().map_or("text", |kind| kind.0.as_str()) {
             "text" => {}
             other => {

@@ -1,12 +1,14 @@
-//! Requests that ask for tokens of a text, or for the text of tokens.
+//! `/tokenize` and `/detokenize`: tokens of a text, and the text of tokens.
 
 use card_core::types::Token;
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::ApiError;
-use crate::bounded::Bounded;
-use crate::fields::{self, Read, fields};
+use crate::error::ApiError;
 use crate::limits;
-use crate::number::TokenId;
+use crate::reading::bounded::Bounded;
+use crate::reading::fields::{self, Read, fields};
+use crate::reading::number::TokenId;
 
 fields! {
     /// Asks for the tokens of a text.
@@ -60,6 +62,26 @@ pub fn parse_detokenize(body: &[u8]) -> Result<Vec<Token>, ApiError> {
     let tokens = read.fields.tokens;
     let tokens = tokens.ok_or_else(|| ApiError::field("tokens", why))?;
     Ok(tokens.0.into_iter().map(|token| token.0).collect())
+}
+
+/// A text in tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Tokenized {
+    /// Their numbers.
+    pub tokens: Vec<u32>,
+    /// How many.
+    pub count: usize,
+    /// How many a text may have.
+    pub max_model_len: u32,
+}
+
+/// The text of tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Detokenized {
+    /// The text, in llama.cpp's word.
+    pub content: String,
+    /// The same, in vLLM's word.
+    pub prompt: String,
 }
 
 #[cfg(test)]
