@@ -185,7 +185,7 @@ impl ApiError {
         )
     }
 
-    /// It took longer than allowed.
+    /// The request took longer than allowed.
     pub fn timeout(seconds: u64) -> Self {
         let message = format!("no answer within {seconds} s; see --request-timeout");
         Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", message)

@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use crate::reading::loose::{Loose, within_budget};
 
+/// What begins a call.
 const OPEN: &str = "<tool_call>";
+/// What ends a call.
 const CLOSE: &str = "</tool_call>";
 
 /// Longest call, in bytes. It is held back until it is whole; what is longer is text.
@@ -26,12 +28,16 @@ pub enum AnswerPart {
 /// Splits text as it streams into text and calls.
 #[derive(Debug, Default)]
 pub struct ToolCallSplitter {
+    /// Text that is held back: it may belong to a mark or to a call.
     held: String,
-    /// Up to here no mark begins in what is held, so that it is looked at once only.
+    /// Bytes of `held` in which no mark begins, so that each byte is searched only once.
     looked: usize,
-    /// White space next to a call, which is not for the reader; before text it is.
+    /// White space that is held back next to a call. It is shown if text follows it, and dropped
+    /// if a call does.
     blank: String,
+    /// Whether [`OPEN`] came and [`CLOSE`] did not.
     inside: bool,
+    /// Calls so far.
     calls: usize,
 }
 
@@ -96,7 +102,7 @@ impl ToolCallSplitter {
         self.held.drain(..bytes).collect()
     }
 
-    /// Text for the reader, if it is: white space waits after a call and before a mark.
+    /// Text for the reader. White space after a call, and before a mark, waits for what follows.
     fn text(&mut self, text: String, marked: bool) -> Option<AnswerPart> {
         let next_to_call = self.calls > 0 || marked;
         let room = self.blank.len() + text.len() <= MOST_BLANK;

@@ -22,21 +22,29 @@ pub(crate) struct Rollout {
     share: Option<f64>,
     /// Requests so far.
     requests: AtomicU64,
+    /// What became of the answers of both arms.
     arms: RolloutMetrics,
 }
 
 /// What is kept of a speculated request to decode it once more, plainly.
 pub(crate) struct Recheck {
+    /// The request, to be decoded plainly.
     generate: Generate,
+    /// What was written while it speculated.
     written: Vec<Token>,
 }
 
 /// How a generation went, for its arm.
 pub(crate) struct Timing {
+    /// Whether it decodes plainly.
     plain: bool,
+    /// When the first byte of its request came.
     came: Instant,
+    /// When the first token was written.
     first: Option<Instant>,
+    /// When the last token so far was written.
     last: Option<Instant>,
+    /// Tokens so far.
     tokens: usize,
 }
 
@@ -52,7 +60,7 @@ impl Timing {
         }
     }
 
-    /// Tokens came.
+    /// So many tokens were written.
     pub(crate) fn wrote(&mut self, tokens: usize) {
         let now = Instant::now();
         self.first.get_or_insert(now);
@@ -142,7 +150,7 @@ impl Rollout {
 }
 
 impl Recheck {
-    /// Tokens came.
+    /// These tokens were written.
     pub(crate) fn wrote(&mut self, tokens: &[Token]) {
         self.written.extend(tokens);
     }

@@ -35,6 +35,7 @@ impl<T: JsonSchema, const MOST: usize> JsonSchema for Bounded<T, MOST> {
     }
 }
 
+/// Reads a list.
 struct List<T, const MOST: usize>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST> {
@@ -59,12 +60,12 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for List<T, MOST>
 /// # Errors
 /// If not; it says how many there may be.
 pub(crate) fn room<E: Error>(count: usize, most: usize) -> Result<(), E> {
-    match count < most {
-        true => Ok(()),
-        false => Err(E::custom(format_args!(
-            "there are more than {most}, which is the most there may be"
-        ))),
+    if count < most {
+        return Ok(());
     }
+    Err(E::custom(format_args!(
+        "there are more than {most}, which is the most there may be"
+    )))
 }
 
 /// A name: of a model, a function, a role or a type.
@@ -75,18 +76,18 @@ pub(crate) type Name = Text<0, { limits::NAME_BYTES }>;
 pub(crate) struct Text<const MIN: usize, const MAX: usize>(pub(crate) String);
 
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {
-    /// This text.
+    /// The text, if it is within the bounds.
     ///
     /// # Errors
     /// If it is too short or too long.
     pub(crate) fn new<E: Error>(text: &str) -> Result<Self, E> {
-        match (MIN..=MAX).contains(&text.len()) {
-            true => Ok(Text(text.to_owned())),
-            false => Err(E::custom(format_args!(
-                "a text of {} bytes is not within {MIN} to {MAX}",
-                text.len()
-            ))),
+        if (MIN..=MAX).contains(&text.len()) {
+            return Ok(Text(text.to_owned()));
         }
+        Err(E::custom(format_args!(
+            "a text of {} bytes is not within {MIN} to {MAX}",
+            text.len()
+        )))
     }
 }
 
@@ -113,6 +114,7 @@ impl<const MIN: usize, const MAX: usize> JsonSchema for Text<MIN, MAX> {
     }
 }
 
+/// Reads a text.
 struct Words<const MIN: usize, const MAX: usize>;
 
 impl<const MIN: usize, const MAX: usize> Visitor<'_> for Words<MIN, MAX> {

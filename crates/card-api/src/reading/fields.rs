@@ -76,15 +76,15 @@ pub(crate) use fields;
 
 /// An object as it was read.
 pub(crate) struct Read<T> {
-    /// What is known of it.
+    /// The fields that the object may have.
     pub(crate) fields: T,
-    /// How many of its fields are not.
+    /// How many more fields the object has.
     pub(crate) unknown: usize,
 }
 
 impl<T> Read<T> {
-    /// There is a field of a name that nothing is called. It is ignored; whoever wants to
-    /// refuse it does so here.
+    /// Counts a field that no field of the object is called. It is ignored; this is the place to
+    /// refuse it.
     fn unknown(&mut self, _name: &str) {
         self.unknown += 1;
     }
@@ -96,6 +96,7 @@ impl<'de, T: Fields> Deserialize<'de> for Read<T> {
     }
 }
 
+/// Reads an object.
 struct Object<T>(PhantomData<T>);
 
 impl<'de, T: Fields> Visitor<'de> for Object<T> {

@@ -160,9 +160,10 @@ impl<'de, S: NumberRange> Deserialize<'de> for Real<S> {
         let low = if S::ABOVE { value <= min } else { value < min };
         // Not a number is neither low nor high.
         if low || value > max || value.is_nan() {
-            return Err(D::Error::custom(match S::ABOVE {
-                true => format!("{value} is not above {min} and at most {max}"),
-                false => format!("{value} is not within {min} to {max}"),
+            return Err(D::Error::custom(if S::ABOVE {
+                format!("{value} is not above {min} and at most {max}")
+            } else {
+                format!("{value} is not within {min} to {max}")
             }));
         }
         Ok(Real(value as f32, PhantomData))
@@ -179,11 +180,10 @@ impl<S: NumberRange> JsonSchema for Real<S> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        match S::ABOVE {
-            true => {
-                json_schema!({ "type": "number", "exclusiveMinimum": S::MIN, "maximum": S::MAX })
-            }
-            false => json_schema!({ "type": "number", "minimum": S::MIN, "maximum": S::MAX }),
+        if S::ABOVE {
+            json_schema!({ "type": "number", "exclusiveMinimum": S::MIN, "maximum": S::MAX })
+        } else {
+            json_schema!({ "type": "number", "minimum": S::MIN, "maximum": S::MAX })
         }
     }
 }
@@ -194,10 +194,10 @@ pub(crate) struct Whole;
 impl Whole {
     /// A number with a point, if there is nothing after it.
     pub(crate) fn of<E: Error>(value: f64) -> Result<i128, E> {
-        match value.fract() == 0.0 {
-            true => Ok(value as i128),
-            false => Err(E::invalid_value(Unexpected::Float(value), &Whole)),
+        if value.fract() == 0.0 {
+            return Ok(value as i128);
         }
+        Err(E::invalid_value(Unexpected::Float(value), &Whole))
     }
 }
 

@@ -50,13 +50,15 @@ impl AnswerHold {
 struct HeldBody {
     content: BodyContent,
     _place: AdmissionPlace,
+    /// The task that closes the connection when the time is over.
     end: Option<AbortHandle>,
 }
 
+/// What an answer is made of.
 enum BodyContent {
     /// What is left of an answer that was written as a whole.
     Whole(Bytes),
-    /// One that is still being written.
+    /// An answer that is still being written.
     Stream(Body),
 }
 

@@ -22,10 +22,13 @@ const DISCARD: Duration = Duration::from_secs(2);
 
 /// Places, bodies, workshops and slots.
 pub(crate) struct Admission {
+    /// Requests that may be there at a time.
     places: Arc<Semaphore>,
+    /// Generations that may be at work at a time.
     slots: Arc<Semaphore>,
     /// Room for bodies, in KiB.
     bodies: Arc<Semaphore>,
+    /// Requests that may be read and prepared at a time.
     workshops: Arc<Semaphore>,
     /// Slots in all.
     parallel: usize,

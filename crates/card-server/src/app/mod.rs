@@ -31,15 +31,23 @@ use crate::served::ServedModel;
 
 /// What all requests share.
 pub(crate) struct App {
+    /// Generates.
     pub(crate) engine: Arc<Engine>,
+    /// What clients hear of the model.
     pub(crate) model: ModelFacts,
+    /// Turns text into tokens and tokens into text.
     pub(crate) text: ModelText,
+    /// Who may ask, if not everybody may.
     pub(crate) keys: Keyring,
+    /// Bounds what requests hold.
     pub(crate) admission: Admission,
     pub(crate) metrics: Metrics,
+    /// Says which requests speculate.
     pub(crate) rollout: Rollout,
     pub(crate) audit: AuditTrail,
+    /// Rounds for whoever looks at the page.
     pub(crate) live: LiveRounds,
+    /// Names and seeds of requests.
     pub(crate) numbers: RequestNumbers,
     pub(crate) config: ServerConfig,
     /// Becomes true when the server ends.
@@ -50,7 +58,7 @@ pub(crate) struct App {
 
 /// What clients hear of the model.
 pub(crate) struct ModelFacts {
-    /// Its name.
+    /// The name in `/v1/models` and in answers.
     pub(crate) name: String,
     /// Tokens that a sequence may have.
     pub(crate) context: u32,
@@ -58,7 +66,7 @@ pub(crate) struct ModelFacts {
     pub(crate) note: Option<String>,
     /// How close its text is to plain decoding's.
     pub(crate) exactness: ExactnessAnswer,
-    /// Which build and vocabulary write.
+    /// Names the build of the server and the vocabulary, `system_fingerprint` in answers.
     pub(crate) fingerprint: String,
 }
 

@@ -15,7 +15,7 @@ use crate::connections::Busy;
 pub(crate) struct Caller {
     /// The name of the key, or of the machine where no keys are used.
     pub(crate) name: Arc<str>,
-    /// Whose caches it uses.
+    /// The tenant whose caches the request uses.
     pub(crate) tenant: Tenant,
     /// The other side of the connection.
     pub(crate) peer: Option<SocketAddr>,

@@ -32,7 +32,7 @@ const MOST_HEADERS: usize = 100;
 /// Pause after accepting failed, as it does when there are no more files to open.
 const NO_FILES: Duration = Duration::from_millis(50);
 
-/// Who is on the other side of the connection a request came on.
+/// The address on the other side of the connection that a request came on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
@@ -82,6 +82,7 @@ fn lost(error: &io::Error) -> bool {
     )
 }
 
+/// Serves one connection until it ends.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
@@ -110,6 +111,8 @@ async fn connection(
     }
 }
 
+/// Speaks HTTP/1.1 on a connection until the client leaves, the connection has to be closed, or the
+/// server ends and the request on it is answered.
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,

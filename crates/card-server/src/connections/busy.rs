@@ -21,7 +21,8 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// A request on the connection of this entry, whose stream notes its first bytes.
+    /// A request on the connection of this entry, whose stream notes the first bytes of requests
+    /// in `first_byte`.
     pub(super) fn new(entry: &ConnectionEntry, first_byte: FirstBytes) -> Self {
         Busy {
             all: entry.all.clone(),
@@ -31,12 +32,12 @@ impl Busy {
         }
     }
 
-    /// Closes the connection.
+    /// Closes the connection that the request is on.
     pub(crate) fn close(&self) {
         self.close.notify_one();
     }
 
-    /// The request was let in.
+    /// The request was let in, so that its connection is busy.
     pub(crate) fn begin(&self) {
         self.all.set_idle(self.id, None);
     }
@@ -56,7 +57,7 @@ pub(super) struct BusyBody {
 }
 
 impl BusyBody {
-    /// This body of the answer to this request.
+    /// The body of the answer to the request that `busy` stands for.
     pub(super) fn new(body: Body, busy: Arc<Busy>) -> Self {
         BusyBody { body, _busy: busy }
     }

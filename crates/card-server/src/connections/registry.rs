@@ -33,16 +33,16 @@ struct OpenConnection {
 
 /// A connection's entry, taken back when it is dropped.
 pub(super) struct ConnectionEntry {
-    /// The connections it is one of.
+    /// The registry that has this entry.
     pub(super) all: Arc<Connections>,
-    /// Its number.
+    /// The number of the connection.
     pub(super) id: u64,
-    /// Notified when it has to be closed.
+    /// Notified when the connection has to be closed.
     pub(super) close: Arc<Notify>,
 }
 
 impl Connections {
-    /// None yet.
+    /// No connections yet, with these bounds.
     pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
         let limits = ConnectionLimits {
             most: limits.most.max(1),
@@ -91,7 +91,7 @@ impl Connections {
         })
     }
 
-    /// Since when no request is on a connection; `None` while one is.
+    /// Notes since when no request is on a connection; `None` while one is.
     pub(super) fn set_idle(&self, id: u64, idle: Option<Instant>) {
         if let Some(connection) = self.lock().get_mut(&id) {
             connection.idle = idle;

@@ -9,13 +9,13 @@ use super::end::GenerationEnd;
 pub(crate) enum News {
     /// More text, with the tokens it came from.
     Piece(Piece),
-    /// It is over.
+    /// The generation ended.
     Done(Box<GenerationEnd>),
-    /// It failed.
+    /// The generation failed.
     Failed(ApiError),
 }
 
-/// Some text.
+/// Some text of an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
     /// The text; whole characters, nothing of a stop string.

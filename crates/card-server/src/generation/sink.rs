@@ -10,8 +10,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::news::News;
 use crate::clock::RequestDeadline;
 
-/// Who hears of a generation: a choice of a request, whose reader may be slow or gone.
+/// Takes the news of one generation to the reader of its answer, who may be slow or gone.
 pub(crate) struct EventSink {
+    /// The number of the answer among those of the request.
     index: usize,
     sender: Sender<(usize, News)>,
     deadline: RequestDeadline,
@@ -54,17 +55,17 @@ impl EventSink {
         self.patience_ms.fetch_sub(waited, Ordering::Relaxed);
     }
 
-    /// The same where waiting is not blocking.
+    /// Tells as [`EventSink::send`] does, where waiting must not block the thread.
     pub(crate) async fn tell(&self, news: News) {
         let _ = self.sender.send((self.index, news)).await;
     }
 
-    /// Nobody is there any more.
+    /// Whether nobody listens any more, or the reader has kept the generation waiting too long.
     pub(crate) fn is_gone(&self) -> bool {
         self.sender.is_closed() || self.patience_ms.load(Ordering::Relaxed) == 0
     }
 
-    /// Waits until nobody is there any more.
+    /// Waits until nobody listens any more.
     pub(crate) async fn closed(&self) {
         self.sender.closed().await;
     }

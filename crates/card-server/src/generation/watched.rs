@@ -17,9 +17,9 @@ pub(crate) struct Watched {
     app: Arc<App>,
     /// Name of the request.
     request: String,
-    /// Which of its choices.
+    /// The number of the choice among those of the request.
     choice: usize,
-    /// Whose it is.
+    /// Who sent the request.
     caller: Caller,
     stage: WatchStage,
     /// When the client was last sent tokens.
@@ -33,11 +33,11 @@ pub(crate) struct Watched {
 /// How far a generation is. It only goes on, and each stage is told once.
 #[derive(Clone, Copy, PartialEq)]
 enum WatchStage {
-    /// It waits for a slot.
+    /// The generation waits for a slot.
     Waiting,
-    /// Its begin was told.
+    /// The generation has a slot, and its begin was told.
     Running,
-    /// Its end was told.
+    /// The generation ended, and that was told.
     Over,
 }
 
@@ -71,7 +71,7 @@ impl Watched {
         self.rounds
     }
 
-    /// It has a slot and begins: the prompt, and how it is sampled.
+    /// The generation has a slot and begins. `settings` says how it is sampled.
     pub(crate) fn began(&mut self, prompt: &[Token], settings: &Value) {
         self.stage = WatchStage::Running;
         let app = &self.app;
@@ -90,7 +90,7 @@ impl Watched {
         self.show(|| json!({ "kind": "begin", "prompt_tokens": prompt.len() }));
     }
 
-    /// A round of the engine.
+    /// A round of the engine ended in which the generation took part.
     pub(crate) fn round(&mut self, round: &Round) {
         self.app.metrics.round(round);
         if round.prefill && round.tokens.is_empty() {
@@ -103,7 +103,7 @@ impl Watched {
         self.show(|| round_record(round, number, Some(&app.text)));
     }
 
-    /// The client gets tokens.
+    /// The client is sent so many tokens.
     pub(crate) fn wrote(&mut self, tokens: usize) {
         let now = Instant::now();
         let metrics = &self.app.metrics;
@@ -123,7 +123,7 @@ impl Watched {
         self.tokens += tokens;
     }
 
-    /// It is over.
+    /// The generation ended, with this reason. Only the first call tells it.
     pub(crate) fn ended(&mut self, finish: &str) {
         let before = std::mem::replace(&mut self.stage, WatchStage::Over);
         match before {
@@ -154,12 +154,12 @@ impl Watched {
         self.show(record);
     }
 
-    /// Writes it down in the audit log.
+    /// Writes a record in the audit log.
     fn log(&self, record: impl FnOnce() -> Value) {
         self.app.audit.add(|| self.named(record()));
     }
 
-    /// Shows it to its owner.
+    /// Shows a record to the owner of the request.
     fn show(&self, record: impl FnOnce() -> Value) {
         let owner = &self.caller.name;
         self.app.live.show(owner, || self.named(record()));
@@ -175,7 +175,8 @@ impl Watched {
 }
 
 impl Drop for Watched {
-    /// Nobody told its end: the client left, or what ran it broke down.
+    /// The end is told here if it was not told before: the client left, or the thread of the
+    /// generation broke down.
     fn drop(&mut self) {
         self.ended("cancelled");
     }

@@ -99,7 +99,8 @@ mod tests {
         all.iter().map(pair).collect()
     }
 
-    /// A server on loopback that has a name, and a page that was invited.
+    /// Checks a request to a server that listens there, may be reached by a name, and has invited
+    /// the pages of one origin.
     fn check(
         listens: [u8; 4],
         method: &Method,
@@ -118,6 +119,7 @@ mod tests {
     const HERE: (&str, &str) = ("host", "127.0.0.1:8080");
     const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
+    /// The status that a POST with these headers gets on loopback.
     fn status(all: &[(&'static str, &str)]) -> u16 {
         let checked = check(LOOPBACK, &Method::POST, "/v1/x", &headers(all));
         checked.map_or_else(|e| e.status.as_u16(), |()| 200)

@@ -13,7 +13,7 @@ use crate::headers::{DRAFTER_HEADER, announced_length};
 
 /// A request that was let in.
 pub(crate) struct Incoming {
-    /// Who sent it.
+    /// Who sent the request.
     pub(crate) caller: Caller,
     path: String,
     headers: HeaderMap,
@@ -54,7 +54,8 @@ impl Incoming {
         app.admission.receive(body, announced, deadline).await
     }
 
-    /// It is refused: writes down why under the name `id`, and hears the rest of its body out.
+    /// Refuses the request: writes down why under the name `id`, and reads the rest of its body
+    /// for a moment, so that its sender hears the reason.
     pub(crate) async fn refuse(self, app: &App, id: &str, error: &ApiError) {
         app.audit.refused(id, &self.caller, &self.path, error);
         if let Some(body) = self.body {

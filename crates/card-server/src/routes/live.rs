@@ -58,12 +58,12 @@ pub(super) async fn live(
 
 /// A page that looks on.
 struct LiveWatcher {
-    /// Whose records it may see.
+    /// The caller whose records the page may see.
     owner: Arc<str>,
     seat: LiveSeat,
     /// Becomes true when the server ends.
     ends: watch::Receiver<bool>,
-    /// What it hears before the records.
+    /// The record that the page gets before all others.
     first: Option<String>,
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
     (status, Json(body))
 }
 
-/// This API as clients and tools read it.
+/// The OpenAPI document: this API as clients and tools read it.
 pub(super) async fn openapi(State(app): State<Arc<App>>) -> Json<Value> {
     let version = env!("CARGO_PKG_VERSION");
     Json(document::document(&app.model.name, version))

@@ -13,8 +13,8 @@ use crate::edge::headers::copy;
 use crate::grammar::Grammars;
 use crate::guard::site::Site;
 
-/// What a job's text has to be, compiled for [`ByteTokenizer`] as the server does; `None` if it may be
-/// anything.
+/// What a job's text has to be, compiled for [`ByteTokenizer`] as the server does; `None` if it
+/// may be anything.
 ///
 /// # Errors
 /// What a client would hear.

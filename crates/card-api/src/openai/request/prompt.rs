@@ -126,9 +126,9 @@ impl<'de> Visitor<'de> for AnyPromptItem {
             room::<A::Error>(tokens.len(), TOKENS)?;
             tokens.push(token.0);
         }
-        match tokens.is_empty() {
-            true => Err(A::Error::custom("the prompt is empty")),
-            false => Ok(PromptItem::Prompt(PromptInput::Tokens(tokens))),
+        if tokens.is_empty() {
+            return Err(A::Error::custom("the prompt is empty"));
         }
+        Ok(PromptItem::Prompt(PromptInput::Tokens(tokens)))
     }
 }

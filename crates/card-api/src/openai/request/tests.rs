@@ -112,6 +112,10 @@ fn wrong_fields_are_named_with_their_paths() {
         let (param, message) = refusal(chat(extra));
         assert_eq!(param, field, "{extra}: {message}");
     }
+}
+
+#[test]
+fn wrong_messages_are_named_with_their_paths() {
     let messages = [
         ("[]", "messages"),
         ("[{}]", "messages[0].role"),
@@ -142,6 +146,10 @@ fn wrong_fields_are_named_with_their_paths() {
         assert_eq!(param, field, "{messages}: {message}");
     }
     assert_eq!(refusal(parse_chat(br#"{"model":"x"}"#)).0, "messages");
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_a_message() {
     for body in [
         &b"{"[..],
         b"[]",

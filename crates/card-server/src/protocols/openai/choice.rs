@@ -9,24 +9,30 @@ use serde_json::{Value, json};
 use super::logprobs::ChoiceLogprobs;
 use crate::generation::{GenerationEnd, Piece, PieceLogprob};
 
-/// One choice as it is written.
+/// One of the choices of an answer, as it is written.
 pub(super) struct AnswerChoice {
+    /// The number of the choice, from 0.
     index: usize,
     chat: bool,
+    /// The text so far, of an answer that is sent as a whole.
     text: String,
+    /// Finds calls of tools in the text, where there are tools.
     splitter: Option<ToolCallSplitter>,
+    /// The calls so far.
     calls: Vec<Value>,
-    /// Those that were asked for; an answer that is not a stream keeps all of them.
+    /// The log probabilities so far, if they were asked for; a stream sends them at once and
+    /// keeps none.
     logprobs: Option<Vec<PieceLogprob>>,
     /// Whether the answer is sent as a whole, and so kept until its end.
     whole: bool,
     /// Characters before the next token, for completions' `text_offset`.
     offset: usize,
+    /// The name of the request, of which names of calls are made.
     request: String,
 }
 
 impl AnswerChoice {
-    /// Number `index` of the answer to `job`, which is called `request`.
+    /// Choice number `index` of the answer to `job`, whose request is called `request`.
     pub(super) fn new(index: usize, job: &GenerationJob, request: &str) -> Self {
         AnswerChoice {
             index,
@@ -105,6 +111,7 @@ impl AnswerChoice {
         }
     }
 
+    /// Why the choice ended, as clients hear it.
     fn reason(&self, end: &GenerationEnd) -> &'static str {
         if self.splitter.as_ref().is_some_and(|s| s.calls() > 0) {
             "tool_calls"
@@ -113,6 +120,8 @@ impl AnswerChoice {
         }
     }
 
+    /// Takes text and calls; returns the choices of the chunks they make. The log probabilities go
+    /// with the first of the chunks.
     fn take_parts(&mut self, parts: Vec<AnswerPart>, mut logprobs: Option<Value>) -> Vec<Value> {
         let mut chunks = Vec::new();
         for part in parts {
@@ -141,6 +150,7 @@ impl AnswerChoice {
         chunks
     }
 
+    /// What a chunk says of this choice.
     fn chunk(
         &self,
         delta: Value,
@@ -165,7 +175,7 @@ impl AnswerChoice {
         }
     }
 
-    /// Keeps them for the whole answer, or gives what goes with the next chunk.
+    /// Keeps log probabilities for the whole answer, or returns what goes with the next chunk.
     fn take_logprobs(&mut self, mut tokens: Vec<PieceLogprob>) -> Option<Value> {
         let kept = self.logprobs.as_mut()?;
         if tokens.is_empty() {
