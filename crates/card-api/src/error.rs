@@ -1,14 +1,10 @@
-//! Errors in the shape OpenAI's API gives them.
+//! What went wrong with a request: a status, and what the client may hear of it. Each protocol
+//! writes it in its own shape ([`openai::response::error`](crate::openai::response::error)).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde_json::Value;
-
-use crate::response::{ErrorAnswer, ErrorObject};
+use http::StatusCode;
 
 /// Longest message, in characters.
 const MESSAGE: usize = 1000;
@@ -189,7 +185,7 @@ impl ApiError {
         )
     }
 
-    /// It took longer than allowed.
+    /// The request took longer than allowed.
     pub fn timeout(seconds: u64) -> Self {
         let message = format!("no answer within {seconds} s; see --request-timeout");
         Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", message)
@@ -235,39 +231,19 @@ impl ApiError {
         self.param.as_deref()
     }
 
-    /// What clients expect.
-    pub fn answer(&self) -> ErrorAnswer {
-        ErrorAnswer {
-            error: ErrorObject {
-                message: self.message.clone(),
-                kind: self.kind.to_owned(),
-                param: self.param.clone(),
-                code: self.code.map(str::to_owned),
-            },
-        }
+    /// The kind of error, for programs.
+    pub fn kind(&self) -> &'static str {
+        self.kind
     }
 
-    /// The same as JSON.
-    pub fn body(&self) -> Value {
-        // Four texts are JSON whatever is in them.
-        serde_json::to_value(self.answer()).unwrap_or_default()
+    /// A finer kind, for programs.
+    pub fn code(&self) -> Option<&'static str> {
+        self.code
     }
-}
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.answer())).into_response();
-        if let Some(seconds) = self.retry_after {
-            let value = HeaderValue::from(seconds);
-            response.headers_mut().insert(header::RETRY_AFTER, value);
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            let value = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, value);
-        }
-        response
+    /// Seconds after which the client may try again, if that helps.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.retry_after
     }
 }
 
@@ -299,43 +275,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_error_is_longer_than_a_screen() {
-        let long = "é\n".repeat(1 << 20);
-        for error in [
-            ApiError::invalid(&long),
-            ApiError::field(&long, &long),
-            ApiError::schema(&long, &long),
-            ApiError::too_long("prompt", &long),
-            ApiError::foreign_host(&long),
-            ApiError::not_found(&long),
-            ApiError::method(&long),
-            ApiError::upstream(&long),
-            ApiError::internal(&long),
-            ApiError::engine_gone(&long),
-        ] {
-            let body = error.body().to_string();
-            assert!(body.len() < 4096, "{body}");
-            assert!(!error.message().contains('\n'));
-        }
-    }
-
-    #[test]
-    fn the_cause_of_a_failure_is_not_told_to_the_client() {
-        for error in [
-            ApiError::internal("secret"),
-            ApiError::engine_gone("secret"),
-        ] {
-            assert_eq!(error.cause(), Some("secret"));
-            assert!(!error.body().to_string().contains("secret"));
-            assert!(error.status.is_server_error());
-        }
-        assert_ne!(
-            ApiError::internal("a").message(),
-            ApiError::internal("a").message()
-        );
-    }
-
-    #[test]
     fn of_a_schema_s_fault_one_line_is_told() {
         let why = format!(
             "no such keyword\nschema: {{\"secret\": 1}}\n{}",
@@ -364,14 +303,6 @@ mod tests {
         ];
         for (error, remedy) in remedies {
             assert!(error.message().contains(remedy), "{}", error.message());
-        }
-    }
-
-    #[test]
-    fn who_may_come_again_hears_when() {
-        for error in [ApiError::busy(7), ApiError::draining()] {
-            let response = error.into_response();
-            assert!(response.headers().contains_key(header::RETRY_AFTER));
         }
     }
 }

@@ -35,62 +35,64 @@ pub const TOKEN: i64 = i32::MAX as i64;
 /// tools, messages. In memory a value takes up to 290 bytes, so that is 15 MiB.
 pub const VALUES: usize = 50_000;
 
-/// A range of numbers.
-pub(crate) trait Span {
-    /// The least.
+/// The range that a number of a request has to be in. The parser enforces it, and the
+/// document tells it.
+pub(crate) trait NumberRange {
+    /// The smallest number of the range.
     const MIN: f64;
-    /// The most.
+    /// The largest number of the range.
     const MAX: f64;
-    /// Whether the least itself is not in it.
+    /// Whether `MIN` itself is outside of the range.
     const ABOVE: bool = false;
 }
 
-/// Of temperatures.
+/// The range of `temperature`.
 pub(crate) enum Temperature {}
 
-impl Span for Temperature {
+impl NumberRange for Temperature {
     const MIN: f64 = 0.0;
     const MAX: f64 = 100.0;
 }
 
-/// Of the probability mass that is kept (`top_p`).
-pub(crate) enum Mass {}
+/// The range of `top_p`: the probability mass that nucleus sampling keeps.
+pub(crate) enum TopMass {}
 
-impl Span for Mass {
+impl NumberRange for TopMass {
     const MIN: f64 = 0.0;
     const MAX: f64 = 1.0;
     const ABOVE: bool = true;
 }
 
-/// Of a share of the best token's probability (`min_p`).
-pub(crate) enum Share {}
+/// The range of `min_p`: a fraction of the best token's probability.
+pub(crate) enum BestFraction {}
 
-impl Span for Share {
+impl NumberRange for BestFraction {
     const MIN: f64 = 0.0;
     const MAX: f64 = 1.0;
 }
 
-/// Of what divides the logits of tokens that were seen.
+/// The range of `repetition_penalty`, which divides the logits of tokens that were seen.
 pub(crate) enum Repetition {}
 
-impl Span for Repetition {
+impl NumberRange for Repetition {
     const MIN: f64 = 0.0;
     const MAX: f64 = 100.0;
     const ABOVE: bool = true;
 }
 
-/// Of what is taken from the logits of tokens that were seen.
+/// The range of `frequency_penalty` and `presence_penalty`, which are taken from the logits
+/// of tokens that were seen.
 pub(crate) enum Penalty {}
 
-impl Span for Penalty {
+impl NumberRange for Penalty {
     const MIN: f64 = -100.0;
     const MAX: f64 = 100.0;
 }
 
-/// Of biases.
-pub(crate) enum Biased {}
+/// The range of a bias in `logit_bias`.
+pub(crate) enum BiasRange {}
 
-impl Span for Biased {
+impl NumberRange for BiasRange {
     const MIN: f64 = -100.0;
     const MAX: f64 = 100.0;
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use card_api::{ApiError, openapi, parse_chat, parse_completion, parse_detokenize, parse_tokenize};
+use card_api::openai::response::error::error_body;
+use card_api::{
+    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
+};
 use serde_json::{Value, json};
 
 type Parse = fn(&[u8]) -> Result<(), ApiError>;
@@ -132,7 +135,7 @@ fn bounds(document: &Value, schema: &Value) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn every_bound_in_the_document_is_one_of_the_parser() {
-    let document = openapi::document("card", "0");
+    let document = document::document("card", "0");
     let mut found = 0;
     for (parse, name, good) in requests() {
         let fields = &document["components"]["schemas"][name]["properties"];
@@ -166,7 +169,7 @@ fn every_bound_in_the_document_is_one_of_the_parser() {
 
 #[test]
 fn the_examples_in_the_document_parse() {
-    let document = openapi::document("card", "0");
+    let document = document::document("card", "0");
     for (parse, path) in [
         (requests()[0].0, "/v1/chat/completions"),
         (requests()[1].0, "/v1/completions"),
@@ -195,7 +198,7 @@ fn references(value: &Value, found: &mut Vec<String>) {
 
 #[test]
 fn the_document_refers_to_nothing_that_is_not_in_it() {
-    let document = openapi::document("card", "0.1");
+    let document = document::document("card", "0.1");
     assert_eq!(document["info"]["title"], "card");
     assert_eq!(document["info"]["version"], "0.1");
     let mut found = Vec::new();
@@ -224,7 +227,7 @@ fn the_document_refers_to_nothing_that_is_not_in_it() {
 
 #[test]
 fn errors_are_as_the_document_has_them() {
-    let document = openapi::document("card", "0");
+    let document = document::document("card", "0");
     let errors = [
         ApiError::invalid("x"),
         ApiError::field("n", "x"),
@@ -250,7 +253,7 @@ fn errors_are_as_the_document_has_them() {
     for error in errors {
         let status = error.status.as_u16().to_string();
         assert!(chat.get(&status).is_some(), "{status}");
-        let body = error.body();
+        let body = error_body(&error);
         for name in object["required"].as_array().unwrap() {
             let value = body["error"].get(name.as_str().unwrap());
             assert!(value.is_some(), "{name} of {body}");

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use card_audit::AuditConfig;
-use card_server::testing::{Setup, served};
+use card_server::testing::{TestSetup, served};
 
 const USAGE: &str = "usage: synthetic_server [--key NAME=SECRET]… [--parallel N] [--queue N] \
 [--context N] [--ms-per-forward X] [--request-timeout S] [--body-timeout S] [--idle-timeout S] \
@@ -49,8 +49,8 @@ fn run() -> Result<(), String> {
     ended
 }
 
-fn setup(mut args: impl Iterator<Item = String>) -> Result<Setup, String> {
-    let mut setup = Setup::default();
+fn setup(mut args: impl Iterator<Item = String>) -> Result<TestSetup, String> {
+    let mut setup = TestSetup::default();
     while let Some(flag) = args.next() {
         match flag.as_str() {
             "--share-caches" => {

@@ -3,13 +3,13 @@
 //! decoded once more plainly, to see that it is the same.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use card_core::types::Token;
 use card_engine::{Engine, Event, Generate};
-use prometheus::{CounterVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::admission::Admission;
+use crate::metrics::{ArmSample, RolloutMetrics};
 
 /// Longest answer that is decoded again.
 const MOST_TOKENS: usize = 512;
@@ -17,40 +17,40 @@ const MOST_TOKENS: usize = 512;
 const EVERY: u64 = 4;
 
 /// Which requests speculate, and how both kinds did.
-pub struct Rollout {
+pub(crate) struct Rollout {
     /// Share of requests that speculate; `None` for all, with no comparison.
     share: Option<f64>,
+    /// Requests so far.
     requests: AtomicU64,
-    arms: Arms,
+    /// What became of the answers of both arms.
+    arms: RolloutMetrics,
 }
 
-struct Arms {
-    answers: IntCounterVec,
-    tokens: IntCounterVec,
-    seconds: CounterVec,
-    first_seconds: CounterVec,
-    checked: IntCounter,
-    same: IntCounter,
-}
-
-/// What is kept of a request to decode it again.
-pub struct Again {
+/// What is kept of a speculated request to decode it once more, plainly.
+pub(crate) struct Recheck {
+    /// The request, to be decoded plainly.
     generate: Generate,
+    /// What was written while it speculated.
     written: Vec<Token>,
 }
 
 /// How a generation went, for its arm.
-pub struct Timing {
+pub(crate) struct Timing {
+    /// Whether it decodes plainly.
     plain: bool,
+    /// When the first byte of its request came.
     came: Instant,
+    /// When the first token was written.
     first: Option<Instant>,
+    /// When the last token so far was written.
     last: Option<Instant>,
+    /// Tokens so far.
     tokens: usize,
 }
 
 impl Timing {
-    /// Of a generation whose request came then.
-    pub fn new(plain: bool, came: Instant) -> Self {
+    /// The timing of a generation whose request came at `came`.
+    pub(crate) fn new(plain: bool, came: Instant) -> Self {
         Timing {
             plain,
             came,
@@ -60,8 +60,8 @@ impl Timing {
         }
     }
 
-    /// Tokens came.
-    pub fn wrote(&mut self, tokens: usize) {
+    /// So many tokens were written.
+    pub(crate) fn wrote(&mut self, tokens: usize) {
         let now = Instant::now();
         self.first.get_or_insert(now);
         self.last = Some(now);
@@ -70,61 +70,18 @@ impl Timing {
 }
 
 impl Rollout {
-    /// With a share of requests that speculate.
-    ///
-    /// # Errors
-    /// If a metric of that name is there already.
-    pub fn new(share: Option<f64>, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let by_arm = |name: &str, help: &str| {
-            let metric = IntCounterVec::new(Opts::new(name, help), &["arm"])?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let time_by_arm = |name: &str, help: &str| {
-            let metric = CounterVec::new(Opts::new(name, help), &["arm"])?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let count = |name: &str, help: &str| {
-            let metric = IntCounter::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        Ok(Rollout {
+    /// A rollout to this share of the requests; `None` for all of them.
+    pub(crate) fn new(share: Option<f64>, arms: RolloutMetrics) -> Self {
+        Rollout {
             share,
             requests: AtomicU64::new(0),
-            arms: Arms {
-                answers: by_arm(
-                    "card_rollout_answers_total",
-                    "Answers by arm: speculative, plain",
-                )?,
-                tokens: by_arm(
-                    "card_rollout_tokens_total",
-                    "Tokens after the first of each answer, by arm",
-                )?,
-                seconds: time_by_arm(
-                    "card_rollout_decode_seconds_total",
-                    "Time from the first to the last token of each answer, by arm",
-                )?,
-                first_seconds: time_by_arm(
-                    "card_rollout_first_token_seconds_total",
-                    "Time to first token of each answer, by arm",
-                )?,
-                checked: count(
-                    "card_rollout_checked_total",
-                    "Speculated answers that were decoded again, plainly",
-                )?,
-                same: count(
-                    "card_rollout_same_total",
-                    "Those that came out the same, token for token",
-                )?,
-            },
-        })
+            arms,
+        }
     }
 
     /// Whether the next request decodes plainly. Of any n requests the share speculates, give
     /// or take one.
-    pub fn next_is_plain(&self) -> bool {
+    pub(crate) fn next_is_plain(&self) -> bool {
         let Some(share) = self.share else {
             return false;
         };
@@ -133,9 +90,9 @@ impl Rollout {
     }
 
     /// What to keep of a request that may be decoded again.
-    pub fn remember(&self, generate: &Generate) -> Option<Again> {
+    pub(crate) fn remember(&self, generate: &Generate) -> Option<Recheck> {
         let wanted = self.share.is_some() && !generate.plain && generate.constraint.is_none();
-        wanted.then(|| Again {
+        wanted.then(|| Recheck {
             generate: Generate {
                 prompt: generate.prompt.clone(),
                 params: generate.params.clone(),
@@ -149,36 +106,28 @@ impl Rollout {
     }
 
     /// A generation ended well.
-    pub fn ended(&self, timing: &Timing) {
+    pub(crate) fn ended(&self, timing: &Timing) {
         if self.share.is_none() {
             return;
         }
-        let (Some(first), Some(last)) = (timing.first, timing.last) else {
-            return;
-        };
-        let arm = [if timing.plain { "plain" } else { "speculative" }];
-        let arms = &self.arms;
-        let seconds = |d: Duration| d.as_secs_f64();
-        arms.answers.with_label_values(&arm).inc();
-        arms.tokens
-            .with_label_values(&arm)
-            .inc_by(timing.tokens.saturating_sub(1) as u64);
-        arms.seconds
-            .with_label_values(&arm)
-            .inc_by(seconds(last - first));
-        arms.first_seconds
-            .with_label_values(&arm)
-            .inc_by(seconds(first.saturating_duration_since(timing.came)));
+        if let (Some(first), Some(last)) = (timing.first, timing.last) {
+            self.arms.count(&ArmSample {
+                plain: timing.plain,
+                tokens: timing.tokens,
+                to_first: first.saturating_duration_since(timing.came),
+                decoding: last - first,
+            });
+        }
     }
 
     /// Decodes an answer again if nobody is kept waiting by it, and counts whether it is the
     /// same. Gives up as soon as somebody waits.
-    pub fn check(&self, again: Again, engine: &Engine, admission: &Admission) {
-        let Again {
+    pub(crate) fn check(&self, recheck: Recheck, engine: &Engine, admission: &Admission) {
+        let Recheck {
             mut generate,
             written,
-        } = again;
-        let turn = self.arms.answers.with_label_values(&["speculative"]).get() % EVERY == 1;
+        } = recheck;
+        let turn = self.arms.speculated() % EVERY == 1;
         let idle = || admission.running() <= 1 && admission.waiting() == 0;
         if !turn || written.is_empty() || written.len() > MOST_TOKENS || !idle() {
             return;
@@ -196,16 +145,13 @@ impl Rollout {
                 Event::Finished(_) => break,
             }
         }
-        self.arms.checked.inc();
-        if plain == written {
-            self.arms.same.inc();
-        }
+        self.arms.count_check(plain == written);
     }
 }
 
-impl Again {
-    /// Tokens came.
-    pub fn wrote(&mut self, tokens: &[Token]) {
+impl Recheck {
+    /// These tokens were written.
+    pub(crate) fn wrote(&mut self, tokens: &[Token]) {
         self.written.extend(tokens);
     }
 }
@@ -213,16 +159,21 @@ impl Again {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use prometheus::Registry;
+
     use super::*;
+
+    fn rollout(share: Option<f64>) -> Rollout {
+        Rollout::new(share, RolloutMetrics::new(&Registry::new()).unwrap())
+    }
 
     #[test]
     fn the_share_that_was_asked_for_speculates() {
         for (share, expected) in [(0.05, 5), (0.5, 50), (1.0, 100), (0.0, 0)] {
-            let rollout = Rollout::new(Some(share), &Registry::new()).unwrap();
+            let rollout = rollout(Some(share));
             let speculate = (0..100).filter(|_| !rollout.next_is_plain()).count();
             assert_eq!(speculate, expected);
         }
-        let all = Rollout::new(None, &Registry::new()).unwrap();
-        assert!(!all.next_is_plain());
+        assert!(!rollout(None).next_is_plain());
     }
 }

@@ -5,7 +5,7 @@
 
 mod client;
 
-use card_server::testing::Setup;
+use card_server::testing::TestSetup;
 use client::{CHAT, COMPLETIONS, Client, setup};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -158,7 +158,7 @@ fn whatever_is_asked_is_answered_without_a_fault_of_the_server() {
         .enable_all()
         .build()
         .unwrap();
-    let mut setup = Setup {
+    let mut setup = TestSetup {
         // So that texts without a limit are short.
         context: 64,
         ..setup()

@@ -1,7 +1,7 @@
 // Draws rounds: the candidate tree, the lanes' timeline, the text by source.
 // Used by the live page and by the pages of `card explain`; text goes in as textContent only.
 "use strict";
-const SOURCES = ["draft", "draft2", "suffix", "correction", "prediction"];
+const SOURCES = ["draft", "draft2", "prompt_lookup", "correction", "prediction"];
 const SVG = "http://www.w3.org/2000/svg";
 
 function el(name, attributes = {}, ...children) {
@@ -38,7 +38,9 @@ function decisions(round) {
 
 function sourceClass(sources) {
   if (!sources || !sources.length) return "s-target";
-  return "s-" + SOURCES.find((s) => sources.includes(s));
+  // Audit logs of earlier versions call prompt lookup "suffix".
+  const names = sources.map((s) => (s === "suffix" ? "prompt_lookup" : s));
+  return "s-" + SOURCES.find((s) => names.includes(s));
 }
 
 function describe(decision, words) {

@@ -26,21 +26,44 @@ fn field(name: &str, open: &str, each: impl Fn(usize) -> String, close: &str) ->
     filled(&before, each, &format!("{close}}}"))
 }
 
+type Bodies = Vec<(&'static str, String)>;
+
 /// All of them, with what each is.
-pub fn all() -> Vec<(&'static str, String)> {
-    let always = |text: &'static str| move |_: usize| text.to_owned();
-    let deep = |open: &str, close: &str| {
-        let depth = BYTES / (open.len() + close.len()) - 64;
-        (open.repeat(depth), close.repeat(depth))
-    };
-    let (lists, ends) = deep("[", "]");
-    let (objects, object_ends) = deep(r#"{"a":"#, "}");
-    let long = |fill: &str| fill.repeat((BYTES - 1024) / fill.len());
-    let message = r#"{"messages":[{"role":"user","content":"a"}]"#;
+pub fn all() -> Bodies {
+    let mut all = keys();
+    all.extend(messages());
+    all.extend(texts());
+    all.extend(forms());
+    all.extend(fields());
+    all.extend(tokens());
+    all
+}
+
+/// The beginning of a chat.
+const MESSAGE: &str = r#"{"messages":[{"role":"user","content":"a"}]"#;
+
+/// The same text, whichever it is.
+fn always(text: &'static str) -> impl Fn(usize) -> String {
+    move |_| text.to_owned()
+}
+
+/// Text that fills a body.
+fn long(fill: &str) -> String {
+    fill.repeat((BYTES - 1024) / fill.len())
+}
+
+/// As many of both as a body has room for.
+fn deep(open: &str, close: &str) -> (String, String) {
+    let depth = BYTES / (open.len() + close.len()) - 64;
+    (open.repeat(depth), close.repeat(depth))
+}
+
+/// Bodies of many keys.
+fn keys() -> Bodies {
     vec![
         ("8,000 unknown keys and a wrong field", {
             let keys: String = (0..8000).map(|i| format!("\"k{i}\":0,")).collect();
-            format!(r#"{message},{keys}"temperature":"x"}}"#)
+            format!(r#"{MESSAGE},{keys}"temperature":"x"}}"#)
         }),
         (
             "350,000 unknown keys and two wrong fields",
@@ -62,6 +85,12 @@ pub fn all() -> Vec<(&'static str, String)> {
             "one key again and again",
             filled("{", always("\"model\":\"m\""), "}"),
         ),
+    ]
+}
+
+/// Messages of a chat.
+fn messages() -> Bodies {
+    vec![
         (
             "messages without anything",
             filled(r#"{"messages":["#, always("{}"), "]}"),
@@ -114,6 +143,12 @@ pub fn all() -> Vec<(&'static str, String)> {
                 "]}]}",
             ),
         ),
+    ]
+}
+
+/// Long texts in messages.
+fn texts() -> Bodies {
+    vec![
         (
             "a message of one long text",
             format!(
@@ -139,6 +174,14 @@ pub fn all() -> Vec<(&'static str, String)> {
             "a long role",
             format!(r#"{{"messages":[{{"role":"{}"}}]}}"#, long("a")),
         ),
+    ]
+}
+
+/// Keys, numbers and nesting of every form.
+fn forms() -> Bodies {
+    let (lists, ends) = deep("[", "]");
+    let (objects, object_ends) = deep(r#"{"a":"#, "}");
+    vec![
         ("a long key", format!(r#"{{"{}":0}}"#, long("a"))),
         (
             "a long key of a wrong value",
@@ -158,25 +201,31 @@ pub fn all() -> Vec<(&'static str, String)> {
         ),
         (
             "a long unknown number",
-            format!(r#"{message},"x":{}}}"#, long("1")),
+            format!(r#"{MESSAGE},"x":{}}}"#, long("1")),
         ),
         (
             "deep lists in a schema",
-            format!(r#"{message},"response_format":{lists}{ends}}}"#),
+            format!(r#"{MESSAGE},"response_format":{lists}{ends}}}"#),
         ),
         (
             "deep lists nobody knows",
-            format!(r#"{message},"x":{lists}{ends}}}"#),
+            format!(r#"{MESSAGE},"x":{lists}{ends}}}"#),
         ),
         (
             "deep objects nobody knows",
-            format!(r#"{message},"x":{objects}0{object_ends}}}"#),
+            format!(r#"{MESSAGE},"x":{objects}0{object_ends}}}"#),
         ),
         (
             "deep objects in a message",
             format!(r#"{{"messages":[{{"role":"u","x":{objects}0{object_ends}}}]}}"#),
         ),
         ("only brackets", lists.repeat(2)),
+    ]
+}
+
+/// Fields of a chat and of a completion, each filled.
+fn fields() -> Bodies {
+    vec![
         (
             "a schema of many values",
             field(
@@ -222,7 +271,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("stop texts", field("stop", "[", always("\"a\""), "]")),
         (
             "one long stop text",
-            format!(r#"{message},"stop":"{}"}}"#, long("a")),
+            format!(r#"{MESSAGE},"stop":"{}"}}"#, long("a")),
         ),
         (
             "biases",
@@ -230,7 +279,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ),
         (
             "a long prediction",
-            format!(r#"{message},"prediction":{{"content":"{}"}}}}"#, long("1")),
+            format!(r#"{MESSAGE},"prediction":{{"content":"{}"}}}}"#, long("1")),
         ),
         (
             "a prediction of parts",
@@ -243,9 +292,15 @@ pub fn all() -> Vec<(&'static str, String)> {
         ),
         (
             "a long tool choice",
-            format!(r#"{message},"tool_choice":"{}"}}"#, long("a")),
+            format!(r#"{MESSAGE},"tool_choice":"{}"}}"#, long("a")),
         ),
-        ("white space", format!("{}{message}}}", long(" \n"))),
+        ("white space", format!("{}{MESSAGE}}}", long(" \n"))),
+    ]
+}
+
+/// Bodies of `/tokenize` and `/detokenize`.
+fn tokens() -> Bodies {
+    vec![
         (
             "tokens for a text",
             filled(r#"{"tokens":["#, always("1"), "]}"),

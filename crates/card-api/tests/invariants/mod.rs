@@ -2,7 +2,8 @@
 
 #![allow(dead_code)]
 
-use card_api::tools::{Part, Splitter};
+use card_api::openai::response::error::error_body;
+use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
 use card_api::{ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_tokenize};
 
 /// A body of a request is a job that can run, or an error in OpenAI's shape.
@@ -32,7 +33,7 @@ pub fn request(body: &[u8]) {
 fn refused(error: &ApiError) {
     assert_eq!(error.status.as_u16(), 400);
     assert!(!error.message().is_empty());
-    assert!(error.body().to_string().len() < 16 << 10);
+    assert!(error_body(error).to_string().len() < 16 << 10);
 }
 
 /// Nothing that is not a call is lost or made up, however a text is cut into pieces: with the
@@ -42,12 +43,12 @@ pub fn text_is_shown<'a>(text: &str, pieces: impl Iterator<Item = &'a str>) {
 }
 
 fn shown<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
-    let mut splitter = Splitter::default();
-    let mut all: Vec<Part> = pieces.flat_map(|p| splitter.push(p)).collect();
+    let mut splitter = ToolCallSplitter::default();
+    let mut all: Vec<AnswerPart> = pieces.flat_map(|p| splitter.push(p)).collect();
     all.extend(splitter.finish());
     let texts = all.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        Part::Call(..) => None,
+        AnswerPart::Text(text) => Some(text.as_str()),
+        AnswerPart::Call(..) => None,
     });
     let all: String = texts.collect();
     all.split_whitespace().collect()
@@ -58,10 +59,10 @@ pub fn calls_are_the_same<'a>(text: &str, pieces: impl Iterator<Item = &'a str>)
     assert_eq!(calls(std::iter::once(text)), calls(pieces));
 }
 
-fn calls<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<Part> {
-    let mut splitter = Splitter::default();
-    let mut all: Vec<Part> = pieces.flat_map(|p| splitter.push(p)).collect();
+fn calls<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<AnswerPart> {
+    let mut splitter = ToolCallSplitter::default();
+    let mut all: Vec<AnswerPart> = pieces.flat_map(|p| splitter.push(p)).collect();
     all.extend(splitter.finish());
-    all.retain(|p| matches!(p, Part::Call(..)));
+    all.retain(|p| matches!(p, AnswerPart::Call(..)));
     all
 }

@@ -76,7 +76,7 @@ struct Seen<'a> {
     pattern_bytes: usize,
     /// Different patterns and formats.
     patterns: BTreeSet<&'a str>,
-    /// One text may have to fit several of them.
+    /// Whether one text may have to fit several patterns, whose intersection is costly.
     intersects: bool,
 }
 

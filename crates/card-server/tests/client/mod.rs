@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use card_server::testing::{self, Setup};
+use card_server::testing::{self, TestSetup};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -19,16 +19,16 @@ pub const COMPLETIONS: &str = "/v1/completions";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that does not wait long for those who still ask when it ends.
-pub fn setup() -> Setup {
-    let mut setup = Setup::default();
+pub fn setup() -> TestSetup {
+    let mut setup = TestSetup::default();
     setup.config.drain_timeout = Duration::from_millis(200);
     setup
 }
 
 /// With these keys: names and secrets.
-pub fn with_keys(keys: &[(&str, &str)]) -> Setup {
+pub fn with_keys(keys: &[(&str, &str)]) -> TestSetup {
     let owned = |&(name, secret): &(&str, &str)| (name.to_owned(), secret.to_owned());
-    Setup {
+    TestSetup {
         keys: keys.iter().map(owned).collect(),
         ..setup()
     }
@@ -89,7 +89,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn start(setup: &Setup) -> Client {
+    pub fn start(setup: &TestSetup) -> Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)

@@ -1,0 +1,91 @@
+//! What a request asks for, whatever protocol it came in. Each protocol's parser makes a
+//! [`GenerationJob`]; the server runs it.
+
+use std::sync::Arc;
+
+use card_core::sampler::SamplingParams;
+use card_core::types::Token;
+use serde_json::Value;
+
+/// A request that makes sense. It is made once and shared: no answer needs a copy of it.
+#[derive(Clone, Debug)]
+pub struct GenerationJob {
+    /// Whether it came as a chat.
+    pub chat: bool,
+    /// The prompts; a completion may have several. Together with `n` they ask for at most
+    /// [`limits::ANSWERS`](crate::limits::ANSWERS) answers.
+    pub prompts: Vec<PromptInput>,
+    /// The model's name as the client gave it.
+    pub model: Option<String>,
+    /// How to sample; it was checked. The seed is filled in if the client gave none.
+    pub params: SamplingParams,
+    /// The client's seed.
+    pub seed: Option<u64>,
+    /// Most tokens to write; `None` for what fits.
+    pub max_tokens: Option<u32>,
+    /// Texts that end it.
+    pub stop: Arc<[String]>,
+    /// Answers to each prompt.
+    pub n: u32,
+    /// Stream the answer.
+    pub stream: bool,
+    /// Report usage at the end of a stream.
+    pub include_usage: bool,
+    /// Log probabilities, and of how many of the most probable tokens.
+    pub logprobs: Option<usize>,
+    /// What the text has to be.
+    pub shape: Option<AnswerShape>,
+    /// Where in the request the shape stands, for errors of its grammar.
+    pub shape_field: &'static str,
+    /// The answer the client expects. It may be as long as a body; more of it than the
+    /// context holds is of no use.
+    pub prediction: String,
+    /// The answer begins with the prompt.
+    pub echo: bool,
+    /// Look for calls of tools in the answer.
+    pub tools: bool,
+    /// The drafter that is for it; not from the body, but a header.
+    pub drafter: Option<String>,
+    /// Fields of the request that nothing is called; they are ignored.
+    pub unknown: usize,
+}
+
+/// What goes before the text that is generated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromptInput {
+    /// A conversation, for the model's chat template.
+    Chat {
+        /// The messages, as the template takes them.
+        messages: Value,
+        /// Tools the model may call.
+        tools: Option<Value>,
+    },
+    /// Text as it is.
+    Text(String),
+    /// Tokens as they are. Whether the model has them, only the server knows.
+    Tokens(Vec<Token>),
+}
+
+/// What a text has to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerShape {
+    /// Some JSON object.
+    Object,
+    /// JSON of this schema.
+    Schema(Value),
+    /// A call of one of these functions (name, schema of its arguments), in the words of
+    /// models that write `<tool_call>`.
+    Call(Vec<(String, Value)>),
+}
+
+impl AnswerShape {
+    /// The schemas in it, as the client sent them.
+    pub fn schemas(&self) -> impl Iterator<Item = &Value> {
+        let (one, many) = match self {
+            AnswerShape::Object => (None, &[][..]),
+            AnswerShape::Schema(schema) => (Some(schema), &[][..]),
+            AnswerShape::Call(functions) => (None, &functions[..]),
+        };
+        one.into_iter().chain(many.iter().map(|(_, schema)| schema))
+    }
+}

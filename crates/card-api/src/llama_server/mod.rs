@@ -1,0 +1,3 @@
+//! What llama.cpp's server has beside OpenAI's API.
+
+pub mod tokenize;

@@ -1,0 +1,4 @@
+//! OpenAI's API: chats and completions.
+
+pub mod request;
+pub mod response;

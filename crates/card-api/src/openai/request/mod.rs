@@ -1,0 +1,24 @@
+//! Requests in OpenAI's shape: parsed, checked, and turned into a [`GenerationJob`].
+//!
+//! A file is a field, or the fields of one object. The comments of fields are descriptions in
+//! the OpenAPI document, which clients read; they are worded for clients.
+//!
+//! [`GenerationJob`]: crate::job::GenerationJob
+
+mod bias;
+pub(crate) mod chat;
+mod common;
+pub(crate) mod completion;
+mod message;
+mod prediction;
+mod prompt;
+mod response_format;
+mod stop;
+mod tool;
+mod tool_choice;
+
+pub use chat::parse_chat;
+pub use completion::parse_completion;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! A call of a tool, as answers have it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ToolCall {
+    /// Its name, for the answer to it.
+    pub id: String,
+    /// `function`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is called.
+    pub function: FunctionCall,
+    /// Its number, in streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+}
+
+impl ToolCall {
+    /// A call of the function `name`; `index` in streams only.
+    pub fn new(id: String, index: Option<usize>, name: &str, arguments: &str) -> Self {
+        ToolCall {
+            id,
+            kind: "function".to_owned(),
+            function: FunctionCall {
+                name: name.to_owned(),
+                arguments: arguments.to_owned(),
+            },
+            index,
+        }
+    }
+}
+
+/// A function and its arguments.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct FunctionCall {
+    /// Its name.
+    pub name: String,
+    /// Its arguments, JSON as text.
+    pub arguments: String,
+}
+
+/// A call of the function `name` as JSON; `index` in streams only.
+pub fn call_object(id: &str, index: Option<usize>, name: &str, arguments: &str) -> Value {
+    let call = ToolCall::new(id.to_owned(), index, name, arguments);
+    // Texts and a number are JSON whatever they are.
+    serde_json::to_value(call).unwrap_or_default()
+}

@@ -1,0 +1,392 @@
+//! The bounds themselves: places, room for bodies, workshops and slots.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use card_api::ApiError;
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock::{LONGEST, RequestDeadline};
+
+/// Bytes of bodies that are held at a time, in all; at least one of the largest size.
+pub(crate) const BODY_BUDGET: usize = 64 << 20;
+/// Room for a body is taken in steps of this, as its bytes come; the first one is free.
+const STEP: usize = 64 << 10;
+/// Requests that are read and prepared at a time.
+const WORKSHOPS: usize = 2;
+/// How long the body of a refused request is read, so that its sender hears why.
+const DISCARD: Duration = Duration::from_secs(2);
+
+/// Places, bodies, workshops and slots.
+pub(crate) struct Admission {
+    /// Requests that may be there at a time.
+    places: Arc<Semaphore>,
+    /// Generations that may be at work at a time.
+    slots: Arc<Semaphore>,
+    /// Room for bodies, in KiB.
+    bodies: Arc<Semaphore>,
+    /// Requests that may be read and prepared at a time.
+    workshops: Arc<Semaphore>,
+    /// Slots in all.
+    parallel: usize,
+    /// Places beside those of requests that are generated.
+    line: usize,
+    /// Largest body, in bytes.
+    max_body: usize,
+    /// Most time for a body to arrive.
+    body_timeout: Duration,
+    /// Generations that wait for a slot.
+    waiting: AtomicUsize,
+    /// How long a generation takes by now, in milliseconds.
+    usual_ms: AtomicUsize,
+}
+
+/// A request's place, from its head to the end of its answer.
+pub(crate) struct AdmissionPlace {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A generation's slot.
+pub(crate) struct AdmissionSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A body that was read, with its room in the budget.
+pub(crate) struct Received {
+    /// The bytes.
+    pub(crate) bytes: Bytes,
+    _room: BodyRoom,
+}
+
+/// The room that a body has taken of what all bodies may take together. It is given back when
+/// this is dropped.
+struct BodyRoom {
+    /// Bytes that fit, the first [`STEP`] of which are free.
+    bytes: usize,
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+impl BodyRoom {
+    fn new() -> Self {
+        BodyRoom {
+            bytes: STEP,
+            permits: None,
+        }
+    }
+
+    /// Takes room for `wanted` bytes; says whether there was enough. Room is not waited for:
+    /// who holds some and waits for more could wait for ever.
+    fn grow(&mut self, wanted: usize, budget: &Arc<Semaphore>) -> bool {
+        while wanted > self.bytes {
+            let Ok(more) = budget.clone().try_acquire_many_owned(kib(STEP)) else {
+                return false;
+            };
+            match &mut self.permits {
+                Some(permits) => permits.merge(more),
+                None => self.permits = Some(more),
+            }
+            self.bytes += STEP;
+        }
+        true
+    }
+}
+
+impl Admission {
+    /// `parallel` generations at a time, `line` more requests, bodies of up to `max_body`
+    /// bytes that have to be there within `body_timeout`.
+    pub(crate) fn new(
+        parallel: usize,
+        line: usize,
+        max_body: usize,
+        body_timeout: Duration,
+    ) -> Self {
+        let parallel = parallel.clamp(1, 1 << 16);
+        let line = line.min(1 << 16);
+        let max_body = max_body.clamp(1 << 10, 1 << 30);
+        Admission {
+            places: Arc::new(Semaphore::new(parallel + line)),
+            slots: Arc::new(Semaphore::new(parallel)),
+            bodies: Arc::new(Semaphore::new(kib(BODY_BUDGET.max(max_body)) as usize)),
+            workshops: Arc::new(Semaphore::new(WORKSHOPS)),
+            parallel,
+            line,
+            max_body,
+            body_timeout: body_timeout.min(LONGEST),
+            waiting: AtomicUsize::new(0),
+            usual_ms: AtomicUsize::new(5000),
+        }
+    }
+
+    /// A place in the line, at once or not at all.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn enter(&self) -> Result<AdmissionPlace, ApiError> {
+        match self.places.clone().try_acquire_owned() {
+            Ok(permit) => Ok(AdmissionPlace { _permit: permit }),
+            Err(_) => Err(ApiError::busy(self.wait_s())),
+        }
+    }
+
+    /// Reads a body whose head announced `announced` bytes.
+    ///
+    /// # Errors
+    /// If it is too large or too slow, breaks off, or there is no room for it.
+    pub(crate) async fn receive(
+        &self,
+        body: &mut Option<Body>,
+        announced: Option<u64>,
+        deadline: RequestDeadline,
+    ) -> Result<Received, ApiError> {
+        let most = self.max_body;
+        if announced.is_some_and(|n| n > most as u64) {
+            return Err(ApiError::too_large(most));
+        }
+        let mut room = BodyRoom::new();
+        let until = deadline.at.min(Instant::now() + self.body_timeout);
+        let mut stream = body.take().unwrap_or_default().into_data_stream();
+        let mut bytes = Vec::new();
+        loop {
+            let next = tokio::time::timeout_at(until.into(), stream.next()).await;
+            match next.map_err(|_| ApiError::slow_body())? {
+                Some(Ok(data)) if bytes.len() + data.len() <= most => {
+                    let all = bytes.len() + data.len();
+                    if !room.grow(all, &self.bodies) {
+                        return Err(ApiError::busy(self.wait_s()));
+                    }
+                    bytes.extend_from_slice(&data);
+                }
+                Some(Ok(_)) => {
+                    *body = Some(Body::from_stream(stream));
+                    return Err(ApiError::too_large(most));
+                }
+                Some(Err(_)) => return Err(ApiError::invalid("the body broke off")),
+                None => break,
+            }
+        }
+        Ok(Received {
+            bytes: bytes.into(),
+            _room: room,
+        })
+    }
+
+    /// Runs what takes a while and needs memory on a thread that may, when it is its turn. A
+    /// caller that goes away before that leaves nothing behind.
+    ///
+    /// # Errors
+    /// If its turn does not come before `deadline`, or it panics.
+    pub(crate) async fn prepare<T: Send + 'static>(
+        &self,
+        deadline: RequestDeadline,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = before(deadline, self.workshops.clone().acquire_owned()).await?;
+        let turn = turn.map_err(|_| ApiError::draining())?;
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!("preparing a request failed: {error}");
+            ApiError::internal("the request could not be prepared")
+        })
+    }
+
+    /// A slot to generate in, first come first served.
+    ///
+    /// # Errors
+    /// If there is none before `deadline`.
+    pub(crate) async fn slot(&self, deadline: RequestDeadline) -> Result<AdmissionSlot, ApiError> {
+        let _waiting = match self.slots.clone().try_acquire_owned() {
+            Ok(permit) => return Ok(AdmissionSlot { _permit: permit }),
+            Err(_) => Waiting::begin(&self.waiting),
+        };
+        let slot = before(deadline, self.slots.clone().acquire_owned()).await?;
+        match slot {
+            Ok(permit) => Ok(AdmissionSlot { _permit: permit }),
+            Err(_) => Err(ApiError::draining()),
+        }
+    }
+
+    /// Reads and drops what a sender whose request was refused is still sending, for a
+    /// moment: a connection that is closed before would hide the reason from it.
+    pub(crate) async fn discard(&self, body: Body) {
+        let most = self.max_body;
+        let drain = async {
+            let (mut stream, mut read) = (body.into_data_stream(), 0);
+            while let Some(Ok(data)) = stream.next().await {
+                read += data.len();
+                if read > most {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DISCARD, drain).await;
+    }
+
+    /// Notes how long a generation took.
+    pub(crate) fn took(&self, time: Duration) {
+        let usual = self.usual_ms.load(Ordering::Relaxed);
+        let time = time.as_millis().min(86_400_000) as usize;
+        let usual = (usual * 9 + time) / 10;
+        self.usual_ms.store(usual, Ordering::Relaxed);
+    }
+
+    /// Generations that wait for a slot.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Generations at work.
+    pub(crate) fn running(&self) -> usize {
+        self.parallel - self.slots.available_permits().min(self.parallel)
+    }
+
+    /// Seconds after which a place should be free.
+    fn wait_s(&self) -> u32 {
+        let usual = self.usual_ms.load(Ordering::Relaxed) as f64 / 1e3;
+        let rounds = 1.0 + self.line as f64 / self.parallel as f64 / 2.0;
+        (usual * rounds).ceil().clamp(1.0, 120.0) as u32
+    }
+}
+
+/// Bytes in KiB, as permits of a semaphore.
+fn kib(bytes: usize) -> u32 {
+    (bytes.div_ceil(1024)).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize)) as u32
+}
+
+/// What `what` gives, or that the deadline passed before.
+async fn before<T>(
+    deadline: RequestDeadline,
+    what: impl Future<Output = T>,
+) -> Result<T, ApiError> {
+    let waited = tokio::time::timeout_at(deadline.at.into(), what).await;
+    waited.map_err(|_| deadline.passed())
+}
+
+/// A wait for a slot that is counted as long as this lives, so that a caller that goes away is
+/// not counted any more.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use card_api::openai::response::error::error_body;
+
+    use super::*;
+
+    fn admission(parallel: usize, line: usize) -> Admission {
+        Admission::new(parallel, line, 1 << 20, Duration::from_secs(10))
+    }
+
+    fn soon() -> RequestDeadline {
+        RequestDeadline::new(Instant::now(), Duration::from_secs(60))
+    }
+
+    fn now() -> RequestDeadline {
+        RequestDeadline::new(Instant::now(), Duration::ZERO)
+    }
+
+    #[tokio::test]
+    async fn first_come_first_served_and_the_line_ends() {
+        let admission = admission(1, 1);
+        let (_a, _b) = (admission.enter().unwrap(), admission.enter().unwrap());
+        assert_eq!(admission.enter().err().unwrap().status, 429);
+        let first = admission.slot(soon()).await.unwrap();
+        assert_eq!(admission.running(), 1);
+        let second = admission.slot(soon());
+        tokio::pin!(second);
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        assert_eq!(admission.waiting(), 1);
+        drop(first);
+        let second = second.await.unwrap();
+        assert_eq!((admission.waiting(), admission.running()), (0, 1));
+        drop(second);
+        assert_eq!(admission.running(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_leaves_the_line() {
+        let admission = admission(1, 1);
+        let _first = admission.slot(soon()).await.unwrap();
+        {
+            let second = admission.slot(soon());
+            tokio::pin!(second);
+            assert!(futures_util::poll!(second.as_mut()).is_pending());
+        }
+        assert_eq!(admission.waiting(), 0);
+        let late = admission.slot(now()).await;
+        assert_eq!(late.err().unwrap().status, 504);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_size_in_time_and_in_all() {
+        let admission = Admission::new(1, 1, BODY_BUDGET, Duration::from_secs(10));
+        let never = || {
+            Some(Body::from_stream(futures_util::stream::pending::<
+                Result<Bytes, std::io::Error>,
+            >()))
+        };
+        let mut body = Some(Body::from("abc"));
+        let got = admission.receive(&mut body, Some(3), soon()).await.unwrap();
+        assert_eq!(&got.bytes[..], b"abc");
+        let large = admission
+            .receive(&mut Some(Body::empty()), Some(1 << 40), soon())
+            .await;
+        assert_eq!(large.err().unwrap().status, 413);
+        // What is announced takes no room; what came does, and beyond that it is 429.
+        let mut idle = [never(), never(), never()];
+        let [first, second, third] = &mut idle;
+        let waiting = [first, second, third]
+            .map(|body| admission.receive(body, Some(BODY_BUDGET as u64), soon()));
+        let waiting = waiting.map(Box::pin);
+        for mut body in waiting {
+            assert!(futures_util::poll!(body.as_mut()).is_pending());
+        }
+        drop(got);
+        let large = || Some(Body::from(vec![b' '; BODY_BUDGET]));
+        let all = admission.receive(&mut large(), None, soon()).await.unwrap();
+        let more = admission.receive(&mut large(), None, soon()).await;
+        assert_eq!(more.err().unwrap().status, 429);
+        // A small one needs none.
+        let small = admission
+            .receive(&mut Some(Body::from("y")), Some(1), soon())
+            .await;
+        assert!(small.is_ok());
+        drop(all);
+        assert!(admission.receive(&mut large(), None, soon()).await.is_ok());
+        // The clock of this test goes ahead from here.
+        let slow = admission.receive(&mut never(), Some(3), soon()).await;
+        assert_eq!(slow.err().unwrap().status, 408);
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_preparing_is_an_error_and_frees_the_workshop() {
+        let admission = admission(1, 1);
+        for _ in 0..2 * WORKSHOPS {
+            let failed = admission.prepare(soon(), || panic!("secret")).await;
+            let failed: Result<(), ApiError> = failed;
+            let failed = failed.unwrap_err();
+            assert_eq!(failed.status, 500);
+            assert!(!error_body(&failed).to_string().contains("secret"));
+        }
+        assert_eq!(admission.prepare(soon(), || 5).await.unwrap(), 5);
+    }
+}

@@ -1,0 +1,81 @@
+//! Settings of a server.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use card_audit::AuditConfig;
+
+use crate::caller::keys::Key;
+use crate::connections::ConnectionLimits;
+
+/// Settings of a server.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 for a free one.
+    pub port: u16,
+    /// Keys that clients may use; none for no check.
+    pub keys: Vec<Key>,
+    /// A key that opens `/metrics` and nothing else.
+    pub metrics_key: Option<String>,
+    /// Names by which a server without keys on loopback may be reached, beside localhost.
+    pub allow_hosts: Vec<String>,
+    /// Whether all keys use the same prefix cache and the same corrections.
+    pub share_caches: bool,
+    /// A secret of this server, from which each key's tenant number is made: without it nobody
+    /// can work out where in a shared table the entries of a key are.
+    pub tenant_secret: [u8; 32],
+    /// Certificate chain and private key (PEM); `None` for plain HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Web pages of these origins may use the server; `*` for all.
+    pub cors: Vec<String>,
+    /// Generations at a time.
+    pub parallel: usize,
+    /// Requests that may wait beside those that are generated.
+    pub queue: usize,
+    /// Most time for a request, from its first byte to the last of its answer.
+    pub request_timeout: Duration,
+    /// Most time for the body of a request to arrive.
+    pub body_timeout: Duration,
+    /// Largest body of a request.
+    pub max_request_bytes: usize,
+    /// Bounds of connections.
+    pub connections: ConnectionLimits,
+    /// How long the server lets generations finish when it ends.
+    pub drain_timeout: Duration,
+    /// Share of requests that speculate, the others being plain; `None` for all.
+    pub canary: Option<f64>,
+    /// Whether `/` shows the page.
+    pub page: bool,
+    /// The audit log, if there shall be one.
+    pub audit: Option<AuditConfig>,
+}
+
+impl Default for ServerConfig {
+    /// Loopback, a free port, no keys.
+    fn default() -> Self {
+        ServerConfig {
+            host: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            keys: Vec::new(),
+            metrics_key: None,
+            allow_hosts: Vec::new(),
+            share_caches: false,
+            tenant_secret: [0; 32],
+            tls: None,
+            cors: Vec::new(),
+            parallel: 4,
+            queue: 64,
+            request_timeout: Duration::from_secs(600),
+            body_timeout: Duration::from_secs(30),
+            max_request_bytes: 4 << 20,
+            connections: ConnectionLimits::default(),
+            drain_timeout: Duration::from_secs(30),
+            canary: None,
+            page: true,
+            audit: None,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! How a failure of the engine looks to a client.
+
+use card_api::ApiError;
+use card_core::scheduler::RequestError;
+use card_engine::Failure;
+
+/// How a failure of the engine looks to a client.
+pub(super) fn refusal(failure: &Failure) -> ApiError {
+    match failure {
+        Failure::Request(error @ RequestError::TooLong { .. }) => {
+            ApiError::too_long("prompt", error.to_string())
+        }
+        Failure::Request(error) => ApiError::invalid(error.to_string()),
+        Failure::Constraint(why) => ApiError::schema("response_format", why),
+        Failure::Stopped(why) => ApiError::engine_gone(why.as_str()),
+        Failure::Target(_) | Failure::Unread(_) | Failure::Refused(_) => {
+            ApiError::internal(failure.to_string())
+        }
+    }
+}

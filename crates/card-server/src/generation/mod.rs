@@ -1,0 +1,23 @@
+//! One generation: the engine's events become text, and everybody who watches hears of it.
+//!
+//! A [`GenerationTask`] waits for its slot (`queue`), runs there on a thread of its own (`run`),
+//! and its tokens become text (`writer`), which goes to its [`EventSink`] as [`News`]. Nothing
+//! here knows of HTTP, nor of the protocol that the request came in.
+
+mod end;
+mod failure;
+mod news;
+mod queue;
+mod record;
+mod run;
+mod sink;
+mod task;
+mod watched;
+mod writer;
+
+pub(crate) use end::GenerationEnd;
+pub(crate) use news::{News, Piece, PieceLogprob};
+pub(crate) use queue::run_in_slot;
+pub(crate) use sink::EventSink;
+pub(crate) use task::GenerationTask;
+pub(crate) use watched::Watched;

@@ -1,0 +1,152 @@
+//! Turns the events of the engine into text and log probabilities.
+
+use card_core::sampler::Logprob;
+use card_core::scheduler::{Finish, Round};
+use card_core::types::{Source, Token};
+use card_engine::text::TextStream;
+use card_engine::{Event, Stream};
+use tokio::sync::watch;
+
+use super::end::GenerationEnd;
+use super::failure::refusal;
+use super::news::{News, Piece, PieceLogprob};
+use super::sink::EventSink;
+use super::watched::Watched;
+use crate::app::ModelText;
+use crate::rollout::{Recheck, Timing};
+
+/// What a writer takes over from its task.
+pub(super) struct WriterParts {
+    /// Who watches the generation.
+    pub(super) watched: Watched,
+    /// Told when the first token came, which says that the prompt was read.
+    pub(super) prompt_read: Option<watch::Sender<bool>>,
+    /// How long the generation takes, for the rollout.
+    pub(super) timing: Timing,
+    /// What is kept to decode the answer again, if it may be.
+    pub(super) recheck: Option<Recheck>,
+}
+
+/// Writes the text of one generation.
+pub(super) struct Writer<'a> {
+    model: &'a ModelText,
+    text: TextStream,
+    /// Log probabilities of tokens that are still to come.
+    logprobs: Vec<Logprob>,
+    prompt_read: Option<watch::Sender<bool>>,
+    pub(super) watched: Watched,
+    pub(super) timing: Timing,
+    pub(super) recheck: Option<Recheck>,
+    /// How the generation ends, as far as it is known.
+    pub(super) end: GenerationEnd,
+}
+
+impl<'a> Writer<'a> {
+    /// Nothing is written yet. The text ends before the first of `stops`.
+    pub(super) fn new(model: &'a ModelText, stops: &[String], parts: WriterParts) -> Self {
+        Writer {
+            model,
+            text: TextStream::new(stops.to_vec()),
+            logprobs: Vec::new(),
+            prompt_read: parts.prompt_read,
+            watched: parts.watched,
+            timing: parts.timing,
+            recheck: parts.recheck,
+            end: GenerationEnd {
+                finish: "stop",
+                tokens: 0,
+                reused: 0,
+                predicted: 0,
+                mispredicted: 0,
+            },
+        }
+    }
+
+    /// Takes an event; returns the last news if it was the last one.
+    pub(super) fn take(&mut self, event: Event, stream: &Stream, sink: &EventSink) -> Option<News> {
+        match event {
+            Event::Round(round) => {
+                self.count_prediction(&round);
+                self.end.reused = round.reused;
+                self.watched.round(&round);
+                self.logprobs.extend(round.logprobs);
+                None
+            }
+            Event::Tokens(tokens) => {
+                self.take_tokens(&tokens, sink);
+                if self.text.stopped() {
+                    stream.cancel();
+                }
+                None
+            }
+            Event::Finished(reason) => Some(self.finish(reason, sink)),
+            Event::Failed(failure) => Some(News::Failed(refusal(&failure))),
+        }
+    }
+
+    fn take_tokens(&mut self, tokens: &[Token], sink: &EventSink) {
+        if let Some(others) = self.prompt_read.take() {
+            let _ = others.send(true);
+        }
+        self.timing.wrote(tokens.len());
+        if let Some(recheck) = &mut self.recheck {
+            recheck.wrote(tokens);
+        }
+        let piece = self.write(tokens);
+        self.watched.wrote(tokens.len());
+        if !piece.text.is_empty() || !piece.logprobs.is_empty() {
+            sink.send(News::Piece(piece));
+        }
+    }
+
+    /// The text of tokens. What comes after a stop text is left out.
+    fn write(&mut self, tokens: &[Token]) -> Piece {
+        let mut piece = Piece::default();
+        let mut logprobs = self.logprobs.drain(..);
+        for &token in tokens {
+            let known = logprobs.next();
+            if self.text.stopped() {
+                continue;
+            }
+            self.end.tokens += 1;
+            let tokenizer = &self.model.tokenizer;
+            let text = self.text.push(&tokenizer.piece(token, false));
+            piece.text.push_str(&text);
+            let bytes = |token| tokenizer.piece(token, true);
+            piece.logprobs.extend(known.map(|known| PieceLogprob {
+                bytes: bytes(token),
+                logprob: known.logprob,
+                top: known.top.iter().map(|&(t, p)| (bytes(t), p)).collect(),
+                offset: 0,
+            }));
+        }
+        piece
+    }
+
+    fn finish(&mut self, reason: Finish, sink: &EventSink) -> News {
+        let rest = self.text.finish();
+        if !rest.is_empty() {
+            sink.send(News::Piece(Piece {
+                text: rest,
+                ..Piece::default()
+            }));
+        }
+        self.end.finish = match reason {
+            _ if self.text.stopped() => "stop",
+            Finish::Stop => "stop",
+            Finish::Length | Finish::ContextFull | Finish::Cancelled => "length",
+        };
+        News::Done(Box::new(self.end))
+    }
+
+    fn count_prediction(&mut self, round: &Round) {
+        let predicted = round.nodes.iter();
+        for node in predicted.filter(|n| n.sources.contains(Source::Prediction)) {
+            if node.accepted {
+                self.end.predicted += 1;
+            } else {
+                self.end.mispredicted += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! JSON schemas and grammars as constraints of a generation (llguidance).
+
+mod bounds;
+
+use std::sync::{Arc, OnceLock};
+
+use card_api::{AnswerShape, ApiError};
+use card_core::constraint::Constraint;
+use card_core::types::Token;
+use llguidance::api::TopLevelGrammar;
+use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
+use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
+
+use crate::text::Tokenizer;
+
+/// Lexer states of a grammar: about 32 MiB.
+const MOST_STATES: usize = 20_000;
+/// Symbols in the productions of a grammar.
+const LARGEST_GRAMMAR: usize = 200_000;
+
+/// Stack for compiling; as much of it is used as a schema needs.
+const STACK: usize = 256 << 20;
+
+/// Makes constraints for one vocabulary. Reading the vocabulary takes a while, so that is
+/// done when the first one is asked for.
+pub(crate) struct Grammars {
+    tokenizer: Arc<dyn Tokenizer>,
+    factory: OnceLock<Result<ParserFactory, String>>,
+}
+
+/// A grammar that was compiled; each generation has a constraint of its own.
+pub(crate) struct Compiled(Matcher);
+
+impl Compiled {
+    /// A constraint for one generation.
+    pub(crate) fn constraint(&self) -> Box<dyn Constraint> {
+        Box::new(Grammar {
+            matcher: self.0.deep_clone(),
+            mask: SimpleVob::new(),
+        })
+    }
+}
+
+impl Grammars {
+    /// Grammars of this vocabulary.
+    pub(crate) fn new(tokenizer: Arc<dyn Tokenizer>) -> Self {
+        Grammars {
+            tokenizer,
+            factory: OnceLock::new(),
+        }
+    }
+
+    /// Compiles what the text has to be, as `field` of the request says.
+    ///
+    /// # Errors
+    /// If it asks for what cannot be enforced, or takes more than a grammar may.
+    pub(crate) fn compile(&self, shape: &AnswerShape, field: &str) -> Result<Compiled, ApiError> {
+        let wrong = |why: String| ApiError::schema(field, &why);
+        bounds::check(shape.schemas()).map_err(|e| {
+            let path = [field, &e.path].join(if e.path.is_empty() { "" } else { "." });
+            ApiError::schema(path, e.why)
+        })?;
+        let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
+        let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
+        // It goes as deep as the schema does.
+        let matcher = std::thread::scope(|scope| {
+            let deep = std::thread::Builder::new().stack_size(STACK);
+            let compile = || Matcher::new(factory.create_parser(grammar(shape)));
+            let compiling = deep
+                .spawn_scoped(scope, compile)
+                .map_err(|e| e.to_string())?;
+            compiling
+                .join()
+                .map_err(|_| "its compiler broke down".to_owned())
+        });
+        let matcher = matcher.map_err(wrong)?;
+        match matcher.get_error() {
+            Some(why) => Err(wrong(told(&why))),
+            None => Ok(Compiled(matcher)),
+        }
+    }
+}
+
+/// The grammar of a shape, in the terms of llguidance.
+fn grammar(shape: &AnswerShape) -> TopLevelGrammar {
+    match shape {
+        AnswerShape::Object => TopLevelGrammar::from_json_schema(neat(json!({ "type": "object" }))),
+        AnswerShape::Schema(schema) => TopLevelGrammar::from_json_schema(neat(schema.clone())),
+        AnswerShape::Call(functions) => {
+            let call = |(name, arguments): &(String, Value)| {
+                json!({
+                    "type": "object",
+                    "properties": { "name": { "const": name }, "arguments": arguments },
+                    "required": ["name", "arguments"],
+                    "additionalProperties": false,
+                })
+            };
+            let calls: Vec<Value> = functions.iter().map(call).collect();
+            let schema = match &calls[..] {
+                [one] => one.clone(),
+                _ => json!({ "anyOf": calls }),
+            };
+            let schema = neat(schema);
+            let lark =
+                format!("start: \"<tool_call>\\n\" call \"\\n</tool_call>\"\ncall: %json {schema}");
+            TopLevelGrammar::from_lark(lark)
+        }
+    }
+}
+
+/// The schema, with a bound of the white space between the parts of a text: a space, or a line
+/// break with an indent. Small models like to go on with blanks for ever.
+fn neat(mut schema: Value) -> Value {
+    if let Some(fields) = schema.as_object_mut() {
+        let blank = r"(\n[ ]{0,40}|[ ])?";
+        fields.insert("x-guidance".into(), json!({ "whitespace_pattern": blank }));
+    }
+    schema
+}
+
+/// Reads a vocabulary. It may be asked for as many parsers as there are grammars.
+fn factory(vocab: &dyn Tokenizer) -> Result<ParserFactory, String> {
+    let ends = vocab.end_tokens();
+    let end = *ends
+        .first()
+        .ok_or("the model has no token that ends a text")?;
+    let info = TokRxInfo::new(vocab.len() as u32, end);
+    let words: Vec<Vec<u8>> = (0..vocab.len() as Token)
+        .map(|token| {
+            let plain = vocab.piece(token, false);
+            if !plain.is_empty() {
+                return plain;
+            }
+            // A token with a meaning of its own is marked, so that no text is taken for it.
+            let special = vocab.piece(token, true);
+            if special.is_empty() {
+                special
+            } else {
+                [&[0xff], &special[..]].concat()
+            }
+        })
+        .collect();
+    let trie = TokTrie::from(&info, &words).with_eos_tokens(&ends);
+    let env: toktrie::TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+    let mut factory = ParserFactory::new_simple(&env).map_err(|e| e.to_string())?;
+    factory.quiet();
+    // What one request's grammar may take: a state of its lexer is one to two kilobytes.
+    let limits = factory.limits_mut();
+    limits.max_lexer_states = MOST_STATES;
+    limits.max_grammar_size = LARGEST_GRAMMAR;
+    limits.verbose_errors = false;
+    Ok(factory)
+}
+
+/// What a client may hear of an error. llguidance catches its own panics; their text is for
+/// the log.
+fn told(why: &str) -> String {
+    if why.starts_with("panic") {
+        tracing::error!("a grammar broke its compiler: {why}");
+        return "its compiler broke down".to_owned();
+    }
+    why.to_owned()
+}
+
+/// A grammar at one place of a text.
+struct Grammar {
+    matcher: Matcher,
+    mask: SimpleVob,
+}
+
+impl Constraint for Grammar {
+    fn allowed(&mut self) -> Result<&[u32], String> {
+        self.mask = self
+            .matcher
+            .compute_mask_or_eos()
+            .map_err(|e| told(&e.to_string()))?;
+        Ok(self.mask.as_slice())
+    }
+
+    fn wrote(&mut self, token: Token) -> Result<(), String> {
+        let consumed = self.matcher.consume_token(token);
+        consumed.map_err(|e| told(&e.to_string()))
+    }
+}

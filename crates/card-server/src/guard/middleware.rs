@@ -1,0 +1,101 @@
+//! Lets requests through to the paths, or refuses them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
+
+use super::keys::given_key;
+use super::site::Site;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::caller::keys::same_secret;
+use crate::connections::{Busy, FirstByte, PeerAddress};
+use crate::protocols::openai::error::OpenAiError;
+
+/// Paths that need no key: a load balancer's probe, and the page, which asks for one.
+const OPEN: [&str; 2] = ["/health", "/"];
+/// The path that a key of its own opens.
+const METRICS: &str = "/metrics";
+
+/// Lets through who may ask, says who it is ([`Caller`]), and counts every answer.
+pub(crate) async fn guard(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let first = request.extensions().get::<FirstByte>();
+    let came = first.map_or_else(Instant::now, |f| f.0);
+    let matched = request.extensions().get::<MatchedPath>();
+    let path = matched.map_or("other".to_owned(), |m| m.as_str().to_owned());
+    let peer = request.extensions().get::<PeerAddress>().map(|p| p.0);
+    let anybody = Caller::without_key(peer, came);
+    let caller = if request.headers().get_all(header::HOST).iter().count() > 1 {
+        // RFC 9112, 3.2: what one part reads need not be what another reads.
+        Err(ApiError::invalid("there is more than one Host header"))
+    } else if OPEN.contains(&path.as_str()) {
+        Ok(anybody.clone())
+    } else {
+        check(&app, &path, &request, anybody.clone())
+    };
+    let mut response = match caller {
+        Ok(mut caller) => {
+            caller.busy = request.extensions().get::<Arc<Busy>>().cloned();
+            if let Some(busy) = &caller.busy {
+                busy.begin();
+            }
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => {
+            tracing::info!(?peer, path, status = %error.status, "refused");
+            app.audit.note_stranger(error.status.as_u16());
+            app.admission.discard(request.into_body()).await;
+            OpenAiError(error).into_response()
+        }
+    };
+    response.headers_mut().insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    let status = response.status().as_u16().to_string();
+    app.metrics
+        .requests
+        .with_label_values(&[path.as_str(), &status])
+        .inc();
+    response
+}
+
+/// Who sends a request: the holder of its key, or anybody where there are no keys and the request
+/// is of this site.
+fn check(app: &App, path: &str, request: &Request, anybody: Caller) -> Result<Caller, ApiError> {
+    let (headers, config) = (request.headers(), &app.config);
+    if app.keys.is_empty() {
+        let site = Site {
+            listens: config.host,
+            names: &config.allow_hosts,
+            origins: &config.cors,
+        };
+        site.check(request.method(), request.uri(), headers)?;
+        return Ok(anybody);
+    }
+    let given = given_key(headers).unwrap_or_default();
+    if let Some((name, tenant)) = app.keys.find(given) {
+        return Ok(Caller {
+            name,
+            tenant,
+            ..anybody
+        });
+    }
+    match &config.metrics_key {
+        Some(wanted) if path == METRICS && same_secret(given, wanted) => Ok(Caller {
+            name: "metrics".into(),
+            ..anybody
+        }),
+        _ => Err(ApiError::unauthorized()),
+    }
+}

@@ -1,0 +1,8 @@
+//! Who may ask: API keys; and where there are none, no page of somebody else's.
+
+mod host;
+mod keys;
+mod middleware;
+pub(crate) mod site;
+
+pub(crate) use middleware::guard;

@@ -1,0 +1,81 @@
+//! What is read from the server and its engine when somebody asks for the metrics.
+
+use std::sync::Mutex;
+
+use card_engine::LaneTimes;
+use prometheus::{Counter, Gauge, IntGauge};
+
+use super::registrar::Registrar;
+
+/// What the server and its engine are doing, at the moment somebody asks.
+pub(crate) struct Levels {
+    /// Generations at work.
+    pub(crate) running: usize,
+    /// Generations that wait for a slot.
+    pub(crate) waiting: usize,
+    /// Connections that are open.
+    pub(crate) connections: usize,
+    /// Work of the lanes.
+    pub(crate) lanes: LaneTimes,
+    /// Seconds since the start.
+    pub(crate) uptime_s: f64,
+}
+
+/// Gauges, and counters that follow those of the engine.
+pub(super) struct LevelMetrics {
+    running: IntGauge,
+    waiting: IntGauge,
+    connections: IntGauge,
+    drafters: IntGauge,
+    drafter_failures: Counter,
+    target_busy: Counter,
+    draft_busy: Counter,
+    engine_busy: Counter,
+    /// Held while the counters above follow the engine's: two readers at the same time would
+    /// add the same difference twice.
+    following: Mutex<()>,
+    uptime: Gauge,
+}
+
+impl LevelMetrics {
+    /// All zero.
+    pub(super) fn new(registrar: &Registrar) -> Result<Self, prometheus::Error> {
+        let r = registrar;
+        Ok(LevelMetrics {
+            running: r.level("card_running", "Generations at work")?,
+            waiting: r.level("card_waiting", "Requests in the line")?,
+            connections: r.level("card_connections", "Connections that are open")?,
+            drafters: r.level("card_drafters", "Draft models at work")?,
+            drafter_failures: r
+                .amount("card_drafter_failures_total", "Times a draft model failed")?,
+            target_busy: r.amount("card_target_busy_seconds_total", "Time in target forwards")?,
+            draft_busy: r.amount("card_draft_busy_seconds_total", "Time in draft forwards")?,
+            engine_busy: r.amount(
+                "card_engine_busy_seconds_total",
+                "Time the engine spent between forwards",
+            )?,
+            uptime: r.gauge("card_uptime_seconds", "Since the server started")?,
+            following: Mutex::new(()),
+        })
+    }
+
+    /// Takes over what was read.
+    pub(super) fn set(&self, levels: &Levels) {
+        self.running.set(levels.running as i64);
+        self.waiting.set(levels.waiting as i64);
+        self.connections.set(levels.connections as i64);
+        let lanes = &levels.lanes;
+        self.drafters.set(lanes.drafters as i64);
+        let following = self.following.lock();
+        for (counter, now) in [
+            (&self.drafter_failures, lanes.drafter_failures as f64),
+            (&self.target_busy, lanes.target.as_secs_f64()),
+            (&self.draft_busy, lanes.draft.as_secs_f64()),
+            (&self.engine_busy, lanes.overhead.as_secs_f64()),
+        ] {
+            counter.inc_by((now - counter.get()).max(0.0));
+        }
+        drop(following);
+        self.uptime.set(levels.uptime_s);
+    }
+}

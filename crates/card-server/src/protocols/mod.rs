@@ -1,0 +1,12 @@
+//! The protocols that clients speak over HTTP, a folder each.
+//!
+//! A protocol says at which paths it is spoken, turns a body into a job with its parser in
+//! [`card_api`], and writes answers, streams and errors in its shape. Everything between, from
+//! the request's head to the news of its generations, is the same for all
+//! ([`request`](crate::request), [`generation`](crate::generation)).
+//!
+//! Another protocol is a folder here with its own `routes()`, one line in
+//! [`routes`](crate::routes), and a folder in `card_api`.
+
+pub(crate) mod llama_server;
+pub(crate) mod openai;

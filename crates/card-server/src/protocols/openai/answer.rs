@@ -1,0 +1,118 @@
+//! A running request as OpenAI's clients follow it: whole, or as a stream.
+
+use std::convert::Infallible;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
+use futures_util::StreamExt;
+
+use super::choice::AnswerChoice;
+use super::error::OpenAiError;
+use super::frame::AnswerFrame;
+use super::stream::{StreamParts, StreamedAnswer};
+use crate::app::ModelFacts;
+use crate::clock::unix_seconds;
+use crate::generation::News;
+use crate::request::RunningRequest;
+
+/// The answer to a request that runs.
+pub(super) struct OpenAiAnswer {
+    frame: AnswerFrame,
+    choices: Vec<AnswerChoice>,
+    running: RunningRequest,
+}
+
+impl OpenAiAnswer {
+    /// The answer of this model to this request. Nothing is written yet.
+    pub(super) fn new(model: &ModelFacts, running: RunningRequest) -> Self {
+        let RunningRequest { id, job, .. } = &running;
+        let choices = (0..running.answers).map(|index| {
+            let mut choice = AnswerChoice::new(index, job, id);
+            if let Some(text) = running.echoes.get(index / job.n.max(1) as usize) {
+                choice.echo(text);
+            }
+            choice
+        });
+        let choices = choices.collect();
+        let prefix = if job.chat { "chatcmpl" } else { "cmpl" };
+        OpenAiAnswer {
+            frame: AnswerFrame {
+                id: format!("{prefix}-{id}"),
+                created: unix_seconds(),
+                model: model.name.clone(),
+                chat: job.chat,
+                fingerprint: model.fingerprint.clone(),
+            },
+            choices,
+            running,
+        }
+    }
+
+    /// The answer as a whole.
+    pub(super) async fn whole(mut self) -> Response {
+        let mut done: Vec<_> = self.choices.iter().map(|_| None).collect();
+        while done.iter().any(Option::is_none) {
+            match self.running.news.recv().await {
+                Some((index, News::Piece(piece))) => {
+                    self.choices[index].take(piece);
+                }
+                Some((index, News::Done(end))) => {
+                    let n = self.running.job.n;
+                    self.running.usage.add(&end, index, n);
+                    done[index] = Some(self.choices[index].whole(&end));
+                }
+                Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
+                None => return OpenAiError(broke_off()).into_response(),
+            }
+        }
+        let choices = done.into_iter().flatten().collect();
+        // A large answer is written off the threads that speak HTTP.
+        let (frame, usage) = (self.frame, self.running.usage);
+        let write = move || serde_json::to_vec(&frame.whole(choices, usage));
+        let why = match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(json)) => return self.running.hold.json(json),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        OpenAiError(ApiError::internal(why)).into_response()
+    }
+
+    /// The answer as a stream of events. A failure before anything was written is an answer of
+    /// its own, with its status; later it is an event.
+    pub(super) async fn stream(mut self) -> Response {
+        let first = match self.running.news.recv().await {
+            Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
+            Some(first) => first,
+            None => return OpenAiError(broke_off()).into_response(),
+        };
+        let OpenAiAnswer {
+            frame,
+            choices,
+            running,
+        } = self;
+        let (streamed, begin) = StreamedAnswer::begin(StreamParts {
+            frame,
+            choices,
+            answers_per_prompt: running.job.n,
+            with_usage: running.job.include_usage,
+            usage: running.usage,
+            news: running.news,
+            first,
+        });
+        let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
+            Some((streamed.next_events().await?, streamed))
+        });
+        let events = futures_util::stream::iter([begin])
+            .chain(rest)
+            .flat_map(futures_util::stream::iter)
+            .map(|data| Ok::<_, Infallible>(Event::default().data(data)));
+        let stream = Sse::new(events).keep_alive(KeepAlive::default());
+        running.hold.stream(stream.into_response())
+    }
+}
+
+/// The generation ended without news of its end.
+fn broke_off() -> ApiError {
+    ApiError::internal("the generation broke off")
+}

@@ -1,0 +1,215 @@
+//! One of the answers to a request as it is written.
+
+use card_api::GenerationJob;
+use card_api::openai::response::tool_call::call_object;
+use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::logprobs::ChoiceLogprobs;
+use crate::generation::{GenerationEnd, Piece, PieceLogprob};
+
+/// One of the choices of an answer, as it is written.
+pub(super) struct AnswerChoice {
+    /// The number of the choice, from 0.
+    index: usize,
+    chat: bool,
+    /// The text so far, of an answer that is sent as a whole.
+    text: String,
+    /// Finds calls of tools in the text, where there are tools.
+    splitter: Option<ToolCallSplitter>,
+    /// The calls so far.
+    calls: Vec<Value>,
+    /// The log probabilities so far, if they were asked for; a stream sends them at once and
+    /// keeps none.
+    logprobs: Option<Vec<PieceLogprob>>,
+    /// Whether the answer is sent as a whole, and so kept until its end.
+    whole: bool,
+    /// Characters before the next token, for completions' `text_offset`.
+    offset: usize,
+    /// The name of the request, of which names of calls are made.
+    request: String,
+}
+
+impl AnswerChoice {
+    /// Choice number `index` of the answer to `job`, whose request is called `request`.
+    pub(super) fn new(index: usize, job: &GenerationJob, request: &str) -> Self {
+        AnswerChoice {
+            index,
+            chat: job.chat,
+            text: String::new(),
+            splitter: job.tools.then(ToolCallSplitter::default),
+            calls: Vec::new(),
+            logprobs: job.logprobs.map(|_| Vec::new()),
+            whole: !job.stream,
+            offset: 0,
+            request: request.to_owned(),
+        }
+    }
+
+    /// Text before what is generated (`echo`).
+    pub(super) fn echo(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.offset += text.chars().count();
+    }
+
+    /// Takes a piece; returns the choices of the chunks it makes.
+    pub(super) fn take(&mut self, piece: Piece) -> Vec<Value> {
+        let logprobs = self.take_logprobs(piece.logprobs);
+        let parts = match &mut self.splitter {
+            Some(splitter) => splitter.push(&piece.text),
+            None => vec![AnswerPart::Text(piece.text)],
+        };
+        self.take_parts(parts, logprobs)
+    }
+
+    /// The end; returns the choices of the last chunks.
+    pub(super) fn finish(&mut self, end: &GenerationEnd) -> Vec<Value> {
+        let rest = self.splitter.as_mut().map(ToolCallSplitter::finish);
+        let mut chunks = self.take_parts(rest.unwrap_or_default(), None);
+        chunks.push(self.chunk(json!({}), "", None, Some(self.reason(end))));
+        chunks
+    }
+
+    /// The first chunk of a chat.
+    pub(super) fn begin(&self) -> Option<Value> {
+        let role = json!({ "role": "assistant", "content": "" });
+        self.chat.then(|| self.chunk(role, "", None, None))
+    }
+
+    /// The whole choice.
+    pub(super) fn whole(&mut self, end: &GenerationEnd) -> WholeChoice {
+        let rest = self.splitter.as_mut().map(ToolCallSplitter::finish);
+        self.take_parts(rest.unwrap_or_default(), None);
+        let finish_reason = self.reason(end);
+        let logprobs = self.logprobs.take().map(|tokens| self.shaped(tokens));
+        let text = std::mem::take(&mut self.text);
+        if !self.chat {
+            return WholeChoice {
+                index: self.index,
+                message: None,
+                text: Some(text),
+                finish_reason,
+                logprobs,
+            };
+        }
+        let content = if self.calls.is_empty() || !text.is_empty() {
+            Value::from(text)
+        } else {
+            Value::Null
+        };
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        if !self.calls.is_empty() {
+            message["tool_calls"] = Value::Array(std::mem::take(&mut self.calls));
+        }
+        WholeChoice {
+            index: self.index,
+            message: Some(message),
+            text: None,
+            finish_reason,
+            logprobs,
+        }
+    }
+
+    /// Why the choice ended, as clients hear it.
+    fn reason(&self, end: &GenerationEnd) -> &'static str {
+        if self.splitter.as_ref().is_some_and(|s| s.calls() > 0) {
+            "tool_calls"
+        } else {
+            end.finish
+        }
+    }
+
+    /// Takes text and calls; returns the choices of the chunks they make. The log probabilities go
+    /// with the first of the chunks.
+    fn take_parts(&mut self, parts: Vec<AnswerPart>, mut logprobs: Option<Value>) -> Vec<Value> {
+        let mut chunks = Vec::new();
+        for part in parts {
+            let (delta, text) = match part {
+                AnswerPart::Text(text) if self.whole => {
+                    self.text.push_str(&text);
+                    continue;
+                }
+                AnswerPart::Text(text) => (json!({ "content": text }), text),
+                AnswerPart::Call(name, arguments) => {
+                    let index = self.calls.len();
+                    let id = format!("call_{}_{}_{index}", self.request, self.index);
+                    let call = call_object(&id, Some(index), &name, &arguments);
+                    self.calls.push(call_object(&id, None, &name, &arguments));
+                    if self.whole {
+                        continue;
+                    }
+                    (json!({ "tool_calls": [call] }), String::new())
+                }
+            };
+            chunks.push(self.chunk(delta, &text, logprobs.take(), None));
+        }
+        if let Some(logprobs) = logprobs {
+            chunks.push(self.chunk(json!({ "content": "" }), "", Some(logprobs), None));
+        }
+        chunks
+    }
+
+    /// What a chunk says of this choice.
+    fn chunk(
+        &self,
+        delta: Value,
+        text: &str,
+        logprobs: Option<Value>,
+        reason: Option<&str>,
+    ) -> Value {
+        if self.chat {
+            json!({
+                "index": self.index,
+                "delta": delta,
+                "finish_reason": reason,
+                "logprobs": logprobs,
+            })
+        } else {
+            json!({
+                "index": self.index,
+                "text": text,
+                "finish_reason": reason,
+                "logprobs": logprobs,
+            })
+        }
+    }
+
+    /// Keeps log probabilities for the whole answer, or returns what goes with the next chunk.
+    fn take_logprobs(&mut self, mut tokens: Vec<PieceLogprob>) -> Option<Value> {
+        let kept = self.logprobs.as_mut()?;
+        if tokens.is_empty() {
+            return None;
+        }
+        for token in &mut tokens {
+            token.offset = self.offset;
+            self.offset += String::from_utf8_lossy(&token.bytes).chars().count();
+        }
+        if self.whole {
+            kept.extend(tokens);
+            return None;
+        }
+        serde_json::to_value(self.shaped(tokens)).ok()
+    }
+
+    /// Log probabilities in the shape of a chat or of a completion.
+    fn shaped(&self, tokens: Vec<PieceLogprob>) -> ChoiceLogprobs {
+        if self.chat {
+            ChoiceLogprobs::Chat(tokens)
+        } else {
+            ChoiceLogprobs::Legacy(tokens)
+        }
+    }
+}
+
+/// A choice of an answer that is no stream.
+#[derive(Serialize)]
+pub(super) struct WholeChoice {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    finish_reason: &'static str,
+    logprobs: Option<ChoiceLogprobs>,
+}

@@ -1,0 +1,87 @@
+//! What stands around the answers to a request: its name, its model, its usage.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::choice::WholeChoice;
+use super::usage::usage_object;
+use crate::request::TokenUsage;
+
+/// What every part of an answer says.
+#[derive(Clone, Debug)]
+pub(super) struct AnswerFrame {
+    /// Name of the request.
+    pub(super) id: String,
+    /// Seconds since 1970.
+    pub(super) created: u64,
+    /// Name of the model.
+    pub(super) model: String,
+    /// Whether it is a chat.
+    pub(super) chat: bool,
+    /// Which build and weights wrote it.
+    pub(super) fingerprint: String,
+}
+
+/// An answer that is no stream.
+#[derive(Serialize)]
+pub(super) struct WholeAnswer<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: Vec<WholeChoice>,
+    usage: Value,
+}
+
+impl AnswerFrame {
+    /// The whole answer.
+    pub(super) fn whole(&self, choices: Vec<WholeChoice>, usage: TokenUsage) -> WholeAnswer<'_> {
+        WholeAnswer {
+            id: &self.id,
+            object: if self.chat {
+                "chat.completion"
+            } else {
+                "text_completion"
+            },
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.fingerprint,
+            choices,
+            usage: usage_object(&usage),
+        }
+    }
+
+    /// A chunk of a stream.
+    pub(super) fn chunk(&self, choice: Value, with_usage: bool) -> Value {
+        let mut chunk = self.empty_chunk();
+        chunk["choices"] = json!([choice]);
+        if with_usage {
+            chunk["usage"] = Value::Null;
+        }
+        chunk
+    }
+
+    /// The chunk that ends a stream whose client asked for usage.
+    pub(super) fn usage(&self, usage: &TokenUsage) -> Value {
+        let mut chunk = self.empty_chunk();
+        chunk["choices"] = json!([]);
+        chunk["usage"] = usage_object(usage);
+        chunk
+    }
+
+    fn empty_chunk(&self) -> Value {
+        let object = if self.chat {
+            "chat.completion.chunk"
+        } else {
+            "text_completion"
+        };
+        json!({
+            "id": self.id,
+            "object": object,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.fingerprint,
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! OpenAI's API: chats, completions and models.
+//!
+//! | file | what |
+//! |---|---|
+//! | `completions.rs` | the handlers of both kinds of generation |
+//! | `answer.rs` | a running request as OpenAI's clients follow it: whole, or as a stream |
+//! | `choice.rs`, `logprobs.rs` | one of its answers |
+//! | `frame.rs`, `usage.rs` | what stands around the answers |
+//! | `models.rs` | which models there are |
+//! | `error.rs` | errors; the rest of the server writes its errors by it, too |
+
+mod answer;
+mod choice;
+mod completions;
+pub(crate) mod error;
+mod frame;
+mod logprobs;
+mod models;
+mod stream;
+mod usage;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+/// The paths at which it is spoken.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/chat/completions", post(completions::chat))
+        .route("/v1/completions", post(completions::completion))
+        .route("/v1/models", get(models::models))
+        .route("/v1/models/{name}", get(models::model))
+}

@@ -1,0 +1,103 @@
+//! A stream of events as it is written.
+
+use card_api::ApiError;
+use card_api::openai::response::error::error_body;
+use serde_json::Value;
+use tokio::sync::mpsc::Receiver;
+
+use super::choice::AnswerChoice;
+use super::frame::AnswerFrame;
+use crate::generation::News;
+use crate::request::TokenUsage;
+
+/// What a stream is made of.
+pub(super) struct StreamParts {
+    pub(super) frame: AnswerFrame,
+    pub(super) choices: Vec<AnswerChoice>,
+    /// Answers to each prompt.
+    pub(super) answers_per_prompt: u32,
+    /// Whether the client asked for usage.
+    pub(super) with_usage: bool,
+    pub(super) usage: TokenUsage,
+    pub(super) news: Receiver<(usize, News)>,
+    /// News that came already.
+    pub(super) first: (usize, News),
+}
+
+/// A stream as it is written. It ends once, with `[DONE]`, whatever becomes of its choices.
+pub(super) struct StreamedAnswer {
+    frame: AnswerFrame,
+    choices: Vec<AnswerChoice>,
+    answers_per_prompt: u32,
+    with_usage: bool,
+    usage: TokenUsage,
+    news: Receiver<(usize, News)>,
+    /// Choices that go on; 0 when everything was said.
+    open: usize,
+    /// News that came already.
+    next: Option<(usize, News)>,
+}
+
+impl StreamedAnswer {
+    /// The stream, and its events before any text.
+    pub(super) fn begin(parts: StreamParts) -> (Self, Vec<String>) {
+        let begin = parts.choices.iter().filter_map(AnswerChoice::begin);
+        let begin = begin.map(|c| parts.frame.chunk(c, parts.with_usage).to_string());
+        let begin = begin.collect();
+        let streamed = StreamedAnswer {
+            open: parts.choices.len(),
+            frame: parts.frame,
+            choices: parts.choices,
+            answers_per_prompt: parts.answers_per_prompt,
+            with_usage: parts.with_usage,
+            usage: parts.usage,
+            news: parts.news,
+            next: Some(parts.first),
+        };
+        (streamed, begin)
+    }
+
+    /// The events that the next news make; `None` when everything was said. The first failure
+    /// is the end, and drops what the other choices still write.
+    pub(super) async fn next_events(&mut self) -> Option<Vec<String>> {
+        if self.open == 0 {
+            return None;
+        }
+        let news = match self.next.take() {
+            Some(news) => Some(news),
+            None => self.news.recv().await,
+        };
+        let mut events = match news {
+            Some((index, News::Piece(piece))) => {
+                let chunks = self.choices[index].take(piece);
+                self.chunk_events(chunks)
+            }
+            Some((index, News::Done(end))) => {
+                self.usage.add(&end, index, self.answers_per_prompt);
+                self.open -= 1;
+                let chunks = self.choices[index].finish(&end);
+                self.chunk_events(chunks)
+            }
+            Some((_, News::Failed(error))) => self.failure(&error),
+            None => self.failure(&ApiError::internal("the generation broke off")),
+        };
+        if self.open == 0 {
+            if self.with_usage {
+                events.push(self.frame.usage(&self.usage).to_string());
+            }
+            events.push("[DONE]".to_owned());
+        }
+        Some(events)
+    }
+
+    fn chunk_events(&self, chunks: Vec<Value>) -> Vec<String> {
+        let chunks = chunks.into_iter();
+        let chunk = |c| self.frame.chunk(c, self.with_usage).to_string();
+        chunks.map(chunk).collect()
+    }
+
+    fn failure(&mut self, error: &ApiError) -> Vec<String> {
+        self.open = 0;
+        vec![error_body(error).to_string()]
+    }
+}

@@ -1,0 +1,107 @@
+//! A request begins: it is admitted, received, prepared, and its generations are started.
+
+use std::sync::Arc;
+
+use card_api::{ApiError, GenerationJob};
+use tokio::sync::mpsc::{Receiver, channel};
+
+use super::incoming::Incoming;
+use super::prepare::{Prepared, prepare};
+use super::usage::TokenUsage;
+use crate::admission::AnswerHold;
+use crate::app::App;
+use crate::clock::RequestDeadline;
+use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
+
+/// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
+const AHEAD: usize = 1024;
+
+/// How a protocol makes a job of a body.
+pub(crate) type ParseJob = fn(&[u8]) -> Result<GenerationJob, ApiError>;
+
+/// A request whose generations run or wait for a slot.
+pub(crate) struct RunningRequest {
+    /// The request's name.
+    pub(crate) id: String,
+    /// What it asks for; what only its generations need was taken out.
+    pub(crate) job: GenerationJob,
+    /// How many answers it gets. The answers to a prompt stand together, `n` of them.
+    pub(crate) answers: usize,
+    /// The text of each prompt, where it is to be repeated.
+    pub(crate) echoes: Vec<String>,
+    /// Tokens so far.
+    pub(crate) usage: TokenUsage,
+    /// What becomes known of the generation of each answer, by the answer's number.
+    pub(crate) news: Receiver<(usize, News)>,
+    /// Given up when the answer was taken.
+    pub(crate) hold: AnswerHold,
+}
+
+/// Begins what a request asks for, under the name `id`.
+///
+/// # Errors
+/// If the server takes no requests, or this one is wrong or too much. Nothing was started then.
+pub(crate) async fn begin(
+    app: &Arc<App>,
+    id: &str,
+    incoming: &mut Incoming,
+    parse: ParseJob,
+) -> Result<RunningRequest, ApiError> {
+    if app.is_draining() {
+        return Err(ApiError::draining());
+    }
+    if let Some(why) = app.dead() {
+        return Err(ApiError::engine_gone(why));
+    }
+    let place = app.admission.enter()?;
+    let deadline = app.deadline(incoming.caller.came);
+    let drafter = incoming.drafter();
+    let received = incoming.receive(app, deadline).await?;
+    let work = {
+        let (app, caller, id) = (app.clone(), incoming.caller.clone(), id.to_owned());
+        move || {
+            let mut job = parse(&received.bytes)?;
+            drop(received);
+            job.drafter = drafter;
+            prepare(&app, &caller, job, &id)
+        }
+    };
+    let prepared = app.admission.prepare(deadline, work).await??;
+    let Prepared {
+        job,
+        tasks,
+        usage,
+        echoes,
+    } = prepared;
+    let answers = tasks.len();
+    let news = start(app, tasks, deadline);
+    app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
+    Ok(RunningRequest {
+        id: id.to_owned(),
+        job,
+        answers,
+        echoes,
+        usage,
+        news,
+        hold: AnswerHold {
+            place,
+            deadline,
+            busy: incoming.caller.busy.clone(),
+        },
+    })
+}
+
+/// Starts the generations; returns what becomes known of them.
+fn start(
+    app: &Arc<App>,
+    tasks: Vec<GenerationTask>,
+    deadline: RequestDeadline,
+) -> Receiver<(usize, News)> {
+    let (sender, news) = channel(AHEAD);
+    let patience = app.config.connections.stalled;
+    for (index, task) in tasks.into_iter().enumerate() {
+        let sink = EventSink::new(index, sender.clone(), deadline, patience);
+        tokio::spawn(run_in_slot(app.clone(), task, sink));
+    }
+    news
+}

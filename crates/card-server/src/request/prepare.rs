@@ -1,0 +1,222 @@
+//! A job becomes tasks: one generation for each of its answers.
+
+use std::sync::{Arc, Mutex};
+
+use card_api::{ApiError, GenerationJob};
+use card_core::sampler::SamplingParams;
+use card_core::types::Token;
+use card_engine::Generate;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::prompt::{predicted, tokens, too_long};
+use super::usage::TokenUsage;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::generation::{GenerationTask, Watched};
+use crate::grammar::Compiled;
+
+/// Log probabilities that an answer which is no stream may have to hold, alternatives
+/// included: about 40 MiB.
+const MOST_LOGPROBS: usize = 250_000;
+/// Bytes of prompts that an answer repeats, in all its choices.
+const MOST_ECHO: usize = 8 << 20;
+
+/// What a workshop makes of a body.
+pub(super) struct Prepared {
+    /// The job, without what its tasks have now.
+    pub(super) job: GenerationJob,
+    /// A task for each answer.
+    pub(super) tasks: Vec<GenerationTask>,
+    /// Tokens of the prompts.
+    pub(super) usage: TokenUsage,
+    /// The text of each prompt, where it is to be repeated.
+    pub(super) echoes: Vec<String>,
+}
+
+/// Prompts as tokens.
+struct ReadPrompts {
+    prompts: Vec<Vec<Token>>,
+    usage: TokenUsage,
+    echoes: Vec<String>,
+}
+
+/// Makes the tasks of a job, from what all of them share.
+struct TaskMaker<'a> {
+    app: &'a Arc<App>,
+    caller: &'a Caller,
+    job: &'a GenerationJob,
+    /// The request's name.
+    request: &'a str,
+    /// The seed of the first answer; each of the others has the next one.
+    seed: u64,
+    prediction: Arc<[Token]>,
+    grammar: Option<Arc<Mutex<Compiled>>>,
+}
+
+/// Prepares a job. Everything that needs time or memory is done here, in a workshop.
+///
+/// # Errors
+/// Names the field of the request that is wrong or too much.
+pub(super) fn prepare(
+    app: &Arc<App>,
+    caller: &Caller,
+    job: GenerationJob,
+    request: &str,
+) -> Result<Prepared, ApiError> {
+    check_logprobs(app, &job)?;
+    for (token, _) in job.params.logit_bias.iter() {
+        app.text.check_token("logit_bias", token)?;
+    }
+    let seed = job.seed.unwrap_or_else(|| app.numbers.seed());
+    let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
+    let compile = |shape| app.text.grammars.compile(shape, job.shape_field);
+    let grammar = job.shape.as_ref().map(compile);
+    let grammar = grammar.transpose()?.map(|g| Arc::new(Mutex::new(g)));
+    let ReadPrompts {
+        prompts,
+        usage,
+        echoes,
+    } = read_prompts(app, &job)?;
+    // From here on nothing is refused: each task tells its end.
+    let maker = TaskMaker {
+        app,
+        caller,
+        job: &job,
+        request,
+        seed,
+        prediction,
+        grammar,
+    };
+    let mut tasks = Vec::new();
+    for prompt in &prompts {
+        maker.add_answers(prompt, &mut tasks);
+    }
+    // What the tasks have now is not kept twice.
+    let job = GenerationJob {
+        prompts: Vec::new(),
+        prediction: String::new(),
+        shape: None,
+        ..job
+    };
+    Ok(Prepared {
+        job,
+        tasks,
+        usage,
+        echoes,
+    })
+}
+
+/// Whether the answer has room for the log probabilities. A stream sends them as they come.
+fn check_logprobs(app: &App, job: &GenerationJob) -> Result<(), ApiError> {
+    let context = app.model.context;
+    let most = job.max_tokens.unwrap_or(context).min(context) as usize;
+    let choices = job.n.max(1) as usize * job.prompts.len();
+    if let Some(top) = job.logprobs.filter(|_| !job.stream)
+        && choices.saturating_mul(most).saturating_mul(top + 1) > MOST_LOGPROBS
+    {
+        let why = format!(
+            "{choices} choices of up to {most} tokens with {top} alternatives each are more than \
+             {MOST_LOGPROBS} log probabilities; ask for fewer tokens, or for a stream"
+        );
+        return Err(ApiError::field("logprobs", why));
+    }
+    Ok(())
+}
+
+/// The tokens of each prompt, and its text where the answer begins with it.
+fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError> {
+    let mut read = ReadPrompts {
+        prompts: Vec::new(),
+        usage: TokenUsage {
+            tell_cached: app.tells_cached(),
+            ..TokenUsage::default()
+        },
+        echoes: Vec::new(),
+    };
+    let mut echoed = 0;
+    for prompt in &job.prompts {
+        let prompt = tokens(app, prompt)?;
+        if prompt.is_empty() {
+            return Err(ApiError::field("prompt", "the prompt is empty"));
+        }
+        if prompt.len() >= app.model.context as usize {
+            return Err(too_long(app, job.chat, prompt.len()));
+        }
+        read.usage.prompt += prompt.len();
+        if job.echo {
+            let tokenizer = &app.text.tokenizer;
+            let pieces = prompt.iter().flat_map(|&t| tokenizer.piece(t, false));
+            let bytes: Vec<u8> = pieces.collect();
+            echoed += bytes.len() * job.n as usize;
+            if echoed > MOST_ECHO {
+                let why = format!(
+                    "the prompts would be repeated in more than {MOST_ECHO} bytes; ask for fewer \
+                     answers, or leave echo out"
+                );
+                return Err(ApiError::field("echo", why));
+            }
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            read.echoes.push(text);
+        }
+        read.prompts.push(prompt);
+    }
+    Ok(read)
+}
+
+impl TaskMaker<'_> {
+    /// Adds the tasks of all answers to a prompt. The first answer reads the prompt; the others
+    /// wait until it was read, and share its KV cells.
+    fn add_answers(&self, prompt: &[Token], tasks: &mut Vec<GenerationTask>) {
+        let (read, _) = watch::channel(false);
+        let mut read = Some(read);
+        let after = read.as_ref().map(watch::Sender::subscribe);
+        for answer in 0..self.job.n {
+            // Only the first takes the sender.
+            let prompt_read = read.take();
+            let after = after.clone().filter(|_| answer > 0);
+            tasks.push(self.task(tasks.len(), prompt, prompt_read, after));
+        }
+    }
+
+    /// The task of answer `choice` of the request.
+    fn task(
+        &self,
+        choice: usize,
+        prompt: &[Token],
+        prompt_read: Option<watch::Sender<bool>>,
+        after: Option<watch::Receiver<bool>>,
+    ) -> GenerationTask {
+        let (app, job) = (self.app, self.job);
+        let params = SamplingParams {
+            seed: self.seed.wrapping_add(choice as u64),
+            ..job.params.clone()
+        };
+        GenerationTask {
+            watched: Watched::new(app, self.request, choice, self.caller),
+            settings: json!({
+                "temperature": params.temperature,
+                "top_p": params.top_p,
+                "seed": params.seed,
+                "max_tokens": job.max_tokens,
+            }),
+            generate: Generate {
+                prompt: prompt.to_vec(),
+                params,
+                max_tokens: job.max_tokens.unwrap_or(app.model.context),
+                stop_tokens: app.text.end_tokens.clone(),
+                prediction: self.prediction.clone(),
+                logprobs: job.logprobs,
+                constraint: None,
+                drafter: job.drafter.clone(),
+                plain: app.rollout.next_is_plain(),
+                tenant: self.caller.tenant,
+            },
+            grammar: self.grammar.clone(),
+            stop: job.stop.clone(),
+            deadline: app.deadline(self.caller.came),
+            prompt_read,
+            after,
+        }
+    }
+}

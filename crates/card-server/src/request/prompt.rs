@@ -1,0 +1,111 @@
+//! Tokens of a prompt, and of the answer that a client expects.
+
+use card_api::{ApiError, PromptInput};
+use card_core::types::Token;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::text::most_bytes;
+
+/// The tokens of a prompt.
+///
+/// # Errors
+/// If the model has no such tokens, its template refuses the conversation, or the prompt does
+/// not fit the context.
+pub(super) fn tokens(app: &App, prompt: &PromptInput) -> Result<Vec<Token>, ApiError> {
+    match prompt {
+        PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)]),
+        PromptInput::Tokens(tokens) => {
+            for &token in tokens {
+                app.text.check_token("prompt", token)?;
+            }
+            Ok(tokens.clone())
+        }
+        PromptInput::Chat { messages, tools } => chat_tokens(app, messages, tools.as_ref()),
+    }
+}
+
+/// The tokens of a conversation, as the model's chat template writes it down.
+fn chat_tokens(app: &App, messages: &Value, tools: Option<&Value>) -> Result<Vec<Token>, ApiError> {
+    let refused = |why: String| ApiError::field("messages", why);
+    let none = "this model has no chat template, so it takes plain prompts only";
+    let template = app.text.template.as_ref();
+    let template = template.ok_or_else(|| refused(none.to_owned()))?;
+    if tools.is_some() && !template.knows_tools() {
+        let why = "this model's chat template has no place for tools";
+        return Err(ApiError::field("tools", why));
+    }
+    let said = [Some(messages), tools];
+    let marks = app.text.control_names.marks(said.into_iter().flatten());
+    let Some(marks) = marks.map_err(refused)? else {
+        let text = template.render(messages, tools);
+        return tokenize(app, "messages", &[(&text.map_err(refused)?, true)]);
+    };
+    let tools = tools.map(|t| marks.mark(t));
+    let text = template.render(&marks.mark(messages), tools.as_ref());
+    let text = text.map_err(refused)?;
+    tokenize(app, "messages", &marks.split(&text))
+}
+
+/// The tokens of a text in parts, each with whether names of control tokens in it mean those.
+fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>, ApiError> {
+    let context = app.model.context;
+    let bytes: usize = parts.iter().map(|(text, _)| text.len()).sum();
+    if bytes > most_bytes(context) {
+        let why = format!(
+            "the prompt has {bytes} bytes, which cannot fit: the context holds {context} tokens; \
+             shorten it, or start the server with a larger --ctx"
+        );
+        return Err(ApiError::too_long(field, why));
+    }
+    let tokenizer = &app.text.tokenizer;
+    let wrong = |why: String| ApiError::field(field, why);
+    // Tokens that begin every text stand only at the beginning of the whole.
+    let begin = match parts.len() {
+        0 | 1 => Vec::new(),
+        _ => tokenizer.tokenize("", true).map_err(wrong)?,
+    };
+    let mut tokens: Vec<Token> = Vec::new();
+    for &(text, special) in parts {
+        let more = tokenizer.tokenize(text, special).map_err(wrong)?;
+        if tokens.is_empty() {
+            tokens = more;
+        } else {
+            tokens.extend(more.strip_prefix(&begin[..]).unwrap_or(&more));
+        }
+        if tokens.len() >= context as usize {
+            return Err(too_long(app, field == "messages", tokens.len()));
+        }
+    }
+    Ok(tokens)
+}
+
+/// The prompt of so many tokens does not fit the context.
+pub(super) fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
+    let field = if chat { "messages" } else { "prompt" };
+    ApiError::too_long(
+        field,
+        format!(
+            "the prompt has {tokens} tokens, but the context holds {}; shorten it, or start the \
+             server with a larger --ctx",
+            app.model.context
+        ),
+    )
+}
+
+/// The beginning of the expected answer that the context has room for.
+///
+/// # Errors
+/// If it cannot be tokenized.
+pub(super) fn predicted(app: &App, text: &str) -> Result<Vec<Token>, ApiError> {
+    let context = app.model.context;
+    let most = most_bytes(context).min(text.len());
+    let end = (0..=most).rev().find(|&i| text.is_char_boundary(i));
+    let tokens = app
+        .text
+        .tokenizer
+        .tokenize(&text[..end.unwrap_or(0)], false);
+    let mut tokens = tokens.map_err(|why| ApiError::field("prediction", why))?;
+    tokens.truncate(context as usize);
+    Ok(tokens)
+}

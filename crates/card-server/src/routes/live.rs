@@ -1,0 +1,90 @@
+//! The page, and the rounds that it shows.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use axum::http::header;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Html, IntoResponse, Response};
+use card_api::ApiError;
+use futures_util::Stream;
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
+use crate::app::{App, LiveSeat};
+use crate::caller::Caller;
+use crate::explain::live_page;
+use crate::protocols::openai::error::OpenAiError;
+
+/// Seconds after which a page may ask again to look on.
+const RETRY_S: u32 = 10;
+
+/// The page.
+pub(super) async fn page() -> Response {
+    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                  img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                  frame-ancestors 'none'";
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy)];
+    (headers, Html(live_page())).into_response()
+}
+
+/// What the caller's own generations do, as it happens.
+pub(super) async fn live(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OpenAiError> {
+    let seat = app.live.seat().ok_or_else(|| ApiError::busy(RETRY_S))?;
+    let about = json!({
+        "kind": "about",
+        "model": app.model.name,
+        "context": app.model.context,
+        "note": app.model.note,
+        "exactness": app.model.exactness,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let watcher = LiveWatcher {
+        owner: caller.name,
+        seat,
+        ends: app.draining.subscribe(),
+        first: Some(about.to_string()),
+    };
+    let events = futures_util::stream::unfold(watcher, |mut watcher| async move {
+        Some((Ok(Event::default().data(watcher.next().await?)), watcher))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// A page that looks on.
+struct LiveWatcher {
+    /// The caller whose records the page may see.
+    owner: Arc<str>,
+    seat: LiveSeat,
+    /// Becomes true when the server ends.
+    ends: watch::Receiver<bool>,
+    /// The record that the page gets before all others.
+    first: Option<String>,
+}
+
+impl LiveWatcher {
+    /// What comes next for it; `None` when the server ends.
+    async fn next(&mut self) -> Option<String> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            let record = tokio::select! {
+                // An open page must not hold up a server that ends.
+                _ = self.ends.wait_for(|end| *end) => return None,
+                record = self.seat.records.recv() => record,
+            };
+            match record {
+                Ok(record) if record.owner == self.owner => return Some(record.text.to_string()),
+                // Somebody else's; or a page that cannot keep up misses some.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Paths for whoever operates the server: health, metrics, the description of the API.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use card_api::{ApiError, document};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::protocols::openai::error::OpenAiError;
+
+/// Whether the server takes requests.
+pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
+    let levels = app.levels();
+    let dead = app.dead();
+    let (status, word) = match (&dead, app.is_draining()) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "dead"),
+        (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (None, false) => (StatusCode::OK, "ok"),
+    };
+    let body = json!({
+        "status": word,
+        // The reason may be about what somebody sent; it is in the log.
+        "why": dead.map(|_| "the engine does not work any more"),
+        "running": levels.running,
+        "waiting": levels.waiting,
+        "drafters": levels.lanes.drafters,
+        "exactness": app.model.exactness,
+    });
+    (status, Json(body))
+}
+
+/// The OpenAPI document: this API as clients and tools read it.
+pub(super) async fn openapi(State(app): State<Arc<App>>) -> Json<Value> {
+    let version = env!("CARGO_PKG_VERSION");
+    Json(document::document(&app.model.name, version))
+}
+
+/// What Prometheus reads.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, OpenAiError> {
+    let text = app.metrics.text(&app.levels());
+    let text = text.map_err(|e| ApiError::internal(e.to_string()))?;
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    Ok((kind, text).into_response())
+}

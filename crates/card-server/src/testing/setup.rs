@@ -1,0 +1,120 @@
+//! What a server of tests serves, and how.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use card_api::health::ExactnessAnswer;
+use card_core::forward::{Limits, Model};
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_core::synthetic::{Synthetic, SyntheticConfig};
+use card_engine::{Draft, Engine, Options};
+
+use super::model::PacedModel;
+use super::template::Turns;
+use super::tokenizer::{ByteTokenizer, TOKENS};
+use crate::caller::keys::Key;
+use crate::config::ServerConfig;
+use crate::served::ServedModel;
+
+/// What to serve.
+#[derive(Clone, Debug)]
+pub struct TestSetup {
+    /// Names and secrets of keys.
+    pub keys: Vec<(String, String)>,
+    /// Generations at a time.
+    pub parallel: usize,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// Tokens of context.
+    pub context: u32,
+    /// What a forward of the target takes.
+    pub forward: Duration,
+    /// The target's thread panics after so many forwards.
+    pub break_after: Option<u64>,
+    /// The rest of the settings.
+    pub config: ServerConfig,
+}
+
+impl Default for TestSetup {
+    fn default() -> Self {
+        TestSetup {
+            keys: Vec::new(),
+            parallel: 4,
+            queue: 64,
+            context: 4096,
+            forward: Duration::ZERO,
+            break_after: None,
+            config: ServerConfig::default(),
+        }
+    }
+}
+
+/// What is served for a setup, and how.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn served(setup: &TestSetup) -> std::io::Result<(ServedModel, ServerConfig)> {
+    let target = PacedModel {
+        inner: model(setup, 0.0),
+        forward: setup.forward,
+        left: setup.break_after,
+    };
+    let draft: Box<dyn Model + Send> = Box::new(model(setup, 0.5));
+    let options = Options {
+        mode: Mode::Card,
+        lanes: Lanes::Shared,
+        prefix_slots: setup.parallel,
+        trace: true,
+        ..Options::default()
+    };
+    let engine = Engine::start(Box::new(target), [Draft::from(draft)], options)?;
+    let keys = setup.keys.iter().map(|(name, secret)| Key {
+        name: name.clone(),
+        secret: secret.clone(),
+    });
+    let config = ServerConfig {
+        keys: keys.collect(),
+        parallel: setup.parallel,
+        queue: setup.queue,
+        ..setup.config.clone()
+    };
+    let served = ServedModel {
+        engine: Arc::new(engine),
+        tokenizer: Arc::new(ByteTokenizer),
+        template: Some(Arc::new(Turns)),
+        name: "synthetic".into(),
+        context: setup.context,
+        note: Some("a synthetic model".into()),
+        exactness: exactness(),
+    };
+    Ok((served, config))
+}
+
+/// A synthetic model; a draft model has noise, so that it errs.
+fn model(setup: &TestSetup, noise: f32) -> Synthetic {
+    Synthetic::new(SyntheticConfig {
+        vocab: TOKENS,
+        seed: 7,
+        spread: 2.0,
+        noise,
+        noise_seed: 11,
+        limits: Limits {
+            context: setup.context,
+            cells: setup.context as usize * (2 * setup.parallel + 1),
+            rows: 256,
+            leaves: 16,
+        },
+    })
+}
+
+fn exactness() -> ExactnessAnswer {
+    ExactnessAnswer {
+        level: "exact".into(),
+        means: Some("any-shape".into()),
+        kernels: "no kernels, a synthetic model".into(),
+        words: "exact: every shape of forward gives the same logits (no kernels, a synthetic \
+                model)"
+            .into(),
+    }
+}

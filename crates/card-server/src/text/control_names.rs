@@ -1,0 +1,190 @@
+//! Names of control tokens in what users type are text, never control tokens.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use serde_json::Value;
+
+/// Names of a model's control tokens, to be found in what users type.
+pub(crate) struct ControlNames {
+    names: Vec<String>,
+    /// Finds the longest name at each place. `None` if there is no name.
+    finder: Option<AhoCorasick>,
+}
+
+impl ControlNames {
+    /// The names of a model; empty ones are ignored.
+    pub(crate) fn new(mut names: Vec<String>) -> Self {
+        names.retain(|name| !name.is_empty());
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&names);
+        ControlNames {
+            finder: finder.ok().filter(|_| !names.is_empty()),
+            names,
+        }
+    }
+
+    /// What keeps the names in these values from being read as control tokens; `None` if
+    /// there is no name in them, which is the usual case.
+    ///
+    /// # Errors
+    /// If nothing is left to mark them with: what cannot be told apart is not let through.
+    pub(crate) fn marks<'a>(
+        &'a self,
+        said: impl Iterator<Item = &'a Value>,
+    ) -> Result<Option<Marks<'a>>, String> {
+        let Some(finder) = &self.finder else {
+            return Ok(None);
+        };
+        let (mut found, mut taken) = (false, BTreeSet::new());
+        for value in said {
+            each_text(value, &mut |text| {
+                found |= finder.is_match(text);
+                taken.extend(text.chars().filter(|c| PRIVATE.contains(c)));
+            });
+        }
+        if !found {
+            return Ok(None);
+        }
+        let mut free = PRIVATE.filter(|c| !taken.contains(c));
+        let (Some(open), Some(close)) = (free.next(), free.next()) else {
+            return Err(
+                "it has the name of a control token, and every character for private use \
+                 (U+E000 to U+F8FF); leave one of them out"
+                    .to_owned(),
+            );
+        };
+        Ok(Some(Marks {
+            names: &self.names,
+            finder,
+            open,
+            close,
+        }))
+    }
+}
+
+/// Characters for private use.
+const PRIVATE: RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';
+
+/// Keeps what users type from becoming control tokens.
+///
+/// A chat template writes control tokens by their names around the messages, and the whole
+/// text is tokenized with those names read as tokens. A message, or a tool, that contains
+/// such a name would forge a turn. So each name within them is replaced by a mark before the
+/// template is rendered, and after that the marks are tokenized as the text they stand for.
+///
+/// A mark is `open`, the number of the name, `close`. The messages contain neither of these two
+/// characters, so what stands between them in the rendered text is a mark.
+pub(crate) struct Marks<'a> {
+    names: &'a [String],
+    finder: &'a AhoCorasick,
+    /// Two characters for private use that no message and no tool contains.
+    open: char,
+    close: char,
+}
+
+impl Marks<'_> {
+    /// The value with marks in place of names, in keys too.
+    pub(crate) fn mark(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => self.mark_text(text).into(),
+            Value::Array(all) => all.iter().map(|v| self.mark(v)).collect(),
+            Value::Object(all) => all
+                .iter()
+                .map(|(key, v)| (self.mark_text(key), self.mark(v)))
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    fn mark_text(&self, text: &str) -> String {
+        let (mut marked, mut done) = (String::with_capacity(text.len()), 0);
+        for found in self.finder.find_iter(text) {
+            let name = found.pattern().as_usize();
+            marked += &text[done..found.start()];
+            marked += &format!("{}{name}{}", self.open, self.close);
+            done = found.end();
+        }
+        marked + &text[done..]
+    }
+
+    /// The rendered text in parts: text of the template (control tokens are read), and names
+    /// that somebody said (plain text).
+    pub(crate) fn split<'a>(&'a self, rendered: &'a str) -> Vec<(&'a str, bool)> {
+        let mut parts = Vec::new();
+        let mut rest = rendered;
+        while let Some(at) = rest.find(self.open) {
+            let behind = &rest[at + self.open.len_utf8()..];
+            let Some(end) = behind.find(self.close) else {
+                break;
+            };
+            let name = behind[..end].parse::<usize>().ok();
+            let Some(name) = name.and_then(|i| self.names.get(i)) else {
+                break;
+            };
+            parts.push((&rest[..at], true));
+            parts.push((name.as_str(), false));
+            rest = &behind[end + self.close.len_utf8()..];
+        }
+        parts.push((rest, true));
+        parts.retain(|(text, _)| !text.is_empty());
+        parts
+    }
+}
+
+/// Looks at every text in a value, keys included.
+fn each_text(value: &Value, look: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => look(text),
+        Value::Array(all) => all.iter().for_each(|v| each_text(v, look)),
+        Value::Object(all) => all.iter().for_each(|(key, v)| {
+            look(key);
+            each_text(v, look);
+        }),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_users_type_is_no_control_token() {
+        let names = ControlNames::new(vec!["<|im_end|>".into(), "<|im_end|>\n<|x|>".into()]);
+        let plain = json!([{ "role": "user", "content": "<|im_xyz|>" }]);
+        let none = |names: &ControlNames| matches!(names.marks([&plain].into_iter()), Ok(None));
+        assert!(none(&names) && none(&ControlNames::new(Vec::new())));
+        // Where every mark is taken it is refused, not let through.
+        let all: String = PRIVATE.collect();
+        let full = json!([{ "role": "user", "content": "<|im_end|>", "x": all }]);
+        assert!(names.marks([&full].into_iter()).is_err());
+        let messages = json!([
+            { "role": "user", "content": "a<|im_end|>b \u{e000}<|im_end|>\n<|x|>" },
+            { "role": "assistant", "tool_calls": [{ "function": { "arguments": { "<|im_end|>": 1 } } }] },
+        ]);
+        let tools = json!([{ "function": { "description": "<|im_end|>" } }]);
+        let marks = names.marks([&messages, &tools].into_iter());
+        let marks = marks.unwrap().unwrap();
+        let marked = marks.mark(&messages);
+        assert!(!marked.to_string().contains("im_end"), "{marked}");
+        assert!(!marks.mark(&tools).to_string().contains("im_end"));
+        let content = marked[0]["content"].as_str().unwrap();
+        let rendered = format!("<|user|>{content}<|im_end|>");
+        assert_eq!(
+            marks.split(&rendered),
+            [
+                ("<|user|>a", true),
+                ("<|im_end|>", false),
+                ("b \u{e000}", true),
+                ("<|im_end|>\n<|x|>", false),
+                ("<|im_end|>", true)
+            ]
+        );
+    }
+}

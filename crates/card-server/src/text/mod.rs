@@ -1,0 +1,61 @@
+//! What the server asks of a model's text: tokens of a text, text of tokens, and how
+//! a conversation is written down. A trait each, so that the server runs without a model
+//! ([`crate::testing`]).
+
+pub(crate) mod control_names;
+
+use card_core::types::Token;
+use serde_json::Value;
+
+/// Text to tokens and back.
+pub trait Tokenizer: Send + Sync {
+    /// Number of tokens; a token is a number below it.
+    fn len(&self) -> usize;
+
+    /// Whether there is no token.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tokens of a text. With `special`, the name of a control token (`<|im_end|>`) is that
+    /// token; without, it is text like any other.
+    ///
+    /// # Errors
+    /// Says why the text cannot be tokenized, for the client.
+    fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>, String>;
+
+    /// The bytes a token stands for; they need not be whole characters. None for a number
+    /// that is no token.
+    fn piece(&self, token: Token, special: bool) -> Vec<u8>;
+
+    /// Tokens that end an answer.
+    fn end_tokens(&self) -> Vec<Token>;
+
+    /// Names of the control tokens.
+    fn control_texts(&self) -> Vec<String>;
+
+    /// Differs where tokens mean something else.
+    fn fingerprint(&self) -> u64;
+}
+
+/// How a conversation is written down for a model.
+pub trait Template: Send + Sync {
+    /// The prompt for the next message. `messages` and `tools` are as in OpenAI's API.
+    ///
+    /// # Errors
+    /// What the template has against the conversation, for the client.
+    fn render(&self, messages: &Value, tools: Option<&Value>) -> Result<String, String>;
+
+    /// Whether it has a place for tools.
+    fn knows_tools(&self) -> bool;
+}
+
+/// Longest text, in bytes, of which a part of `tokens` tokens is still looked for. A token
+/// stands for four bytes as a rule, and for 32 in no text that people write.
+pub(crate) fn most_bytes(tokens: u32) -> usize {
+    const BYTES_PER_TOKEN: usize = 32;
+    const AT_LEAST: usize = 4096;
+    (tokens as usize)
+        .saturating_mul(BYTES_PER_TOKEN)
+        .max(AT_LEAST)
+}

@@ -1,0 +1,164 @@
+//! The form of answers and errors, and what the document says of them.
+
+use serde_json::json;
+
+use crate::client::{CHAT, COMPLETIONS, Client, setup};
+use crate::common::{hello, with};
+
+#[tokio::test]
+async fn errors_have_a_form_and_tell_no_secrets() {
+    let client = Client::start(&setup());
+    let schema = json!({ "type": "object", "properties": { "a": { "type": "nonsense" } } });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "s", "schema": schema } });
+    let cases = [
+        (
+            "POST",
+            CHAT,
+            with(hello(), &json!({ "response_format": format })).to_string(),
+            400,
+        ),
+        (
+            "POST",
+            CHAT,
+            with(hello(), &json!({ "tool_choice": "x".repeat(1 << 20) })).to_string(),
+            400,
+        ),
+        (
+            "POST",
+            CHAT,
+            with(
+                hello(),
+                &json!({ "messages": [{ "role": "r".repeat(1 << 20) }] }),
+            )
+            .to_string(),
+            400,
+        ),
+        ("POST", CHAT, "[".repeat(1 << 20), 400),
+        ("POST", CHAT, "{\"a\":".repeat(100_000), 400),
+        (
+            "POST",
+            COMPLETIONS,
+            json!({ "prompt": "x".repeat(5000) }).to_string(),
+            400,
+        ),
+        (
+            "POST",
+            COMPLETIONS,
+            json!({ "prompt": "x".repeat(1 << 20) }).to_string(),
+            400,
+        ),
+        ("POST", "/tokenize", "{}".into(), 400),
+        ("POST", "/tokenize", "[]".into(), 400),
+        ("POST", "/detokenize", "{\"tokens\":5}".into(), 400),
+        ("GET", CHAT, String::new(), 405),
+        ("PUT", "/health", String::new(), 405),
+        ("GET", "/nothing", String::new(), 404),
+        ("GET", "/v1/models/gpt-4", String::new(), 404),
+        ("GET", "/v1/models/%ff", String::new(), 400),
+    ];
+    for (method, path, body, status) in cases {
+        let reply = client.ask(method, path, &[], body).await;
+        assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
+        assert!(
+            reply.text.len() <= 4096,
+            "{method} {path}: {} bytes",
+            reply.text.len()
+        );
+        let (_, message) = reply.error();
+        for inner in ["panicked", "src/", "JoinError"] {
+            assert!(!message.contains(inner), "{method} {path}: {message}");
+        }
+    }
+    let long = client
+        .post(COMPLETIONS, &json!({ "prompt": "x".repeat(5000) }))
+        .await;
+    assert_eq!(long.json()["error"]["code"], "context_length_exceeded");
+}
+
+#[tokio::test]
+async fn no_answer_is_taken_for_something_else() {
+    let client = Client::start(&setup());
+    let replies = [
+        client.get("/health").await,
+        client.get("/").await,
+        client.get("/v1/models").await,
+        client.get("/metrics").await,
+        client.get("/openapi.json").await,
+        client.get("/nothing").await,
+        client.get(CHAT).await,
+        client.post(CHAT, &hello()).await,
+        client
+            .post(CHAT, &with(hello(), &json!({ "stream": true })))
+            .await,
+        client.ask("POST", CHAT, &[], "{").await,
+        client
+            .ask("POST", CHAT, &[("origin", "https://evil.example")], "{")
+            .await,
+    ];
+    for reply in &replies {
+        assert_eq!(
+            reply.header("x-content-type-options"),
+            "nosniff",
+            "{reply:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn health_and_the_page_say_how_close_the_text_is_to_plain_decodings() {
+    let client = Client::start(&setup());
+    let document = client.get("/openapi.json").await.json();
+    let health = client.get("/health").await.json();
+    for (name, told) in [("Health", &health), ("Exactness", &health["exactness"])] {
+        let schema = &document["components"]["schemas"][name];
+        let fields = schema["properties"].as_object().unwrap();
+        for field in fields.keys() {
+            assert!(told.get(field).is_some(), "{field} of {name}: {told}");
+        }
+    }
+    let exactness = &health["exactness"];
+    assert_eq!(exactness["level"], "exact");
+    assert_eq!(exactness["means"], "any-shape");
+    let words = exactness["words"].as_str().unwrap();
+    assert!(
+        words.contains(exactness["kernels"].as_str().unwrap()),
+        "{words}"
+    );
+    assert!(client.get("/").await.text.contains("id=\"exactness\""));
+}
+
+#[tokio::test]
+async fn the_document_names_paths_that_answer() {
+    let client = Client::start(&setup());
+    let document = client.get("/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    for path in [
+        CHAT,
+        COMPLETIONS,
+        "/v1/models",
+        "/tokenize",
+        "/detokenize",
+        "/health",
+    ] {
+        assert!(paths.contains_key(path), "{path} is not in the document");
+    }
+    for (path, methods) in paths {
+        // It never ends.
+        if path == "/live" {
+            continue;
+        }
+        for method in methods.as_object().unwrap().keys() {
+            let method = method.to_uppercase();
+            if ["GET", "POST"].contains(&method.as_str()) {
+                let path = path
+                    .replace("{name}", "synthetic")
+                    .replace("{model}", "synthetic");
+                let reply = client.ask(&method, &path, &[], "{}").await;
+                assert!(
+                    matches!(reply.status, 200 | 400),
+                    "{method} {path}: {reply:?}"
+                );
+            }
+        }
+    }
+}

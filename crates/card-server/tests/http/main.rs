@@ -1,0 +1,16 @@
+//! What anybody can say to the server over HTTP, and what it must not do then. It runs
+//! without a model, so each test takes milliseconds.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../client/mod.rs"]
+mod client;
+mod common;
+
+mod answers;
+mod life;
+mod pages;
+mod streams;
+mod users;
+mod values;
+mod work;
