@@ -18,9 +18,9 @@ use card_llama::{Message, on_own_thread};
 use card_sim::recording::Recorded;
 
 use crate::args::{BenchArgs, ModeArg};
-use crate::models::catalogue::Catalogue;
-use crate::progress;
 use crate::rig::Rig;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::progress;
 
 /// `card bench`.
 pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {

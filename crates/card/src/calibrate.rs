@@ -9,8 +9,8 @@ use card_core::policy::Lanes;
 use card_engine::placement::Placement;
 
 use crate::args::{CalibrateArgs, LanesArg};
-use crate::models::catalogue::Catalogue;
 use crate::rig::Rig;
+use card_setup::models::catalogue::Catalogue;
 
 /// Width of a bar of the terminal's plot.
 const BAR: f64 = 40.0;

@@ -10,9 +10,9 @@ use rustyline::error::ReadlineError;
 
 use crate::args::ChatArgs;
 use crate::generate::{How, What, stream};
-use crate::models::catalogue::Catalogue;
-use crate::models::store::Store;
 use crate::session::Session;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::models::store::Store;
 
 const HELP: &str =
     "/reset  start over\n/help   this\n/quit   leave (also Ctrl-D)\nCtrl-C ends an answer early.";

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::args::{ExportArgs, ModeArg};
 use crate::bench;
-use crate::models::catalogue::Catalogue;
-use crate::progress;
 use crate::session::Session;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::progress;
 
 /// A place at which the draft model would have proposed something else.
 #[derive(Serialize)]

@@ -16,10 +16,10 @@ use crossbeam_channel::select;
 
 use crate::args::{GenerateArgs, SamplingArgs};
 use crate::interrupt::{EXIT_CODE, Listener};
-use crate::models::catalogue::Catalogue;
 use crate::report::Summary;
 use crate::session::Session;
 use crate::show;
+use card_setup::models::catalogue::Catalogue;
 
 /// `card generate`.
 pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {

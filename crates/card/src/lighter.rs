@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::loader::{Loader, Target, llama_context};
 use crate::profile::{self, short_name};
-use crate::progress::{self, Weights};
+use card_setup::rewrite::{CopyWeights, rewrite};
 
 /// The type with the fastest kernels on processors, and few bits.
 const KIND: &str = "Q4_0";
@@ -146,12 +146,12 @@ impl Copies<'_> {
             if plan.common && untrimmed.exists() {
                 card_llama::trim(&untrimmed, &path, self.of, COMMON)?;
             } else {
-                let weights = Weights {
+                let weights = CopyWeights {
                     kind: plan.few_bits.then_some(KIND),
                     pure: true,
                     vocabulary: plan.common.then_some(COMMON),
                 };
-                progress::rewrite(self.of, &path, weights)?;
+                rewrite(self.of, &path, weights)?;
             }
         }
         Ok(path)

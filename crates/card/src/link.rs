@@ -2,7 +2,6 @@
 //! `--accept-drafters` need.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -16,18 +15,18 @@ use card_link::{
 };
 use card_llama::{Cores, LlamaModel, LoadOptions, Vocab};
 use card_server::edge::EdgeConfig;
+use card_setup::secret::from_flag_or_file_logged;
 use tokio::runtime::Runtime;
 
 use crate::args::{DraftArgs, DraftModelArgs, EdgeArgs, GuestArgs, LinkArgs};
 use crate::devices;
 use crate::interrupt::Listener;
 use crate::kernels;
-use crate::keys;
 use crate::loader::{llama_contexts, load, threads};
-use crate::models::catalogue::Catalogue;
-use crate::models::fetch;
-use crate::models::store::Store;
 use crate::serve::stopped;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::models::fetch;
+use card_setup::models::store::Store;
 
 /// The threads of all links of this process.
 pub fn runtime() -> Result<&'static Runtime> {
@@ -48,7 +47,7 @@ impl LinkArgs {
     /// The secret, from the flag, the environment or the file.
     fn secret(&self) -> Result<Option<Secret>> {
         let (given, file) = (self.link_token.as_ref(), self.link_token_file.as_deref());
-        let secret = one("--link-token", given, file)?;
+        let secret = from_flag_or_file_logged("--link-token", given, file)?;
         Ok(secret.map(|s| Secret::new(s.expose())).transpose()?)
     }
 
@@ -80,20 +79,6 @@ impl LinkArgs {
             self.link_key.as_deref(),
         )?)
     }
-}
-
-/// A secret from a flag or a file, not both, and what is unwise about it said.
-fn one(
-    flag: &str,
-    given: Option<&keys::Secret>,
-    file: Option<&Path>,
-) -> Result<Option<keys::Secret>> {
-    let mut warnings = Vec::new();
-    let secret = keys::one(flag, given, file, &mut warnings)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(secret)
 }
 
 /// What two machines compare of their vocabularies.
@@ -213,7 +198,7 @@ pub fn edge(args: &EdgeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         args.upstream_key.as_ref(),
         args.upstream_key_file.as_deref(),
     );
-    let key = one("--upstream-key", given, file)?;
+    let key = from_flag_or_file_logged("--upstream-key", given, file)?;
     let local = args.listen.ip().to_canonical().is_loopback();
     anyhow::ensure!(
         local || key.is_none(),
@@ -292,6 +277,8 @@ fn fresh() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use card_setup::secret::SecretText;
+
     use super::*;
 
     fn link(change: impl FnOnce(&mut LinkArgs)) -> LinkArgs {
@@ -346,7 +333,7 @@ mod tests {
     fn a_secret_from_a_flag_or_a_file_guards_both_sides() {
         let (_kept, path) = file("hunter2\n");
         let of_file = link(|l| l.link_token_file = path.clone());
-        let of_flag = link(|l| l.link_token = Some(keys::Secret::new("hunter2".into())));
+        let of_flag = link(|l| l.link_token = Some(SecretText::new("hunter2".into())));
         let none = GuestArgs::default();
         for args in [&of_file, &of_flag] {
             assert_eq!(refused(args, &none, BEYOND), "");
@@ -354,7 +341,7 @@ mod tests {
             assert!(!format!("{client:?} {args:?}").contains("hunter2"));
         }
         let both = link(|l| {
-            l.link_token = Some(keys::Secret::new("a".into()));
+            l.link_token = Some(SecretText::new("a".into()));
             l.link_token_file = path;
         });
         assert!(both.client().is_err());

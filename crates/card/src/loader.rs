@@ -14,11 +14,11 @@ use crate::args::{DraftWeightsArg, ExactnessArg, ModeArg, ModelArgs};
 use crate::devices;
 use crate::kernels;
 use crate::lighter;
-use crate::models::catalogue::Catalogue;
-use crate::models::fetch;
-use crate::models::store::Store;
 use crate::profile::{self, Look, Profile};
-use crate::progress;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::models::fetch;
+use card_setup::models::store::Store;
+use card_setup::progress;
 
 /// KV cells for candidates beside the context.
 const SPARE_CELLS: u32 = 512;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod args;
 mod audit;
 mod bench;
@@ -9,7 +10,6 @@ mod calibrate;
 mod chat;
 mod config;
 mod devices;
-mod emulation;
 mod export;
 mod generate;
 mod holds;
@@ -20,10 +20,8 @@ mod lighter;
 mod link;
 mod loader;
 mod memory;
-mod models;
 mod plan;
 mod profile;
-mod progress;
 mod report;
 mod rig;
 mod roi;
@@ -37,11 +35,12 @@ mod telemetry;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use args::{Cli, Command};
+use args::{Cli, CliCommand};
+use card_setup::models::catalogue::Catalogue;
+use card_setup::models::fetch;
+use card_setup::models::store::Store;
+use card_setup::rewrite::{CopyWeights, rewrite};
 use indicatif::HumanBytes;
-use models::catalogue::Catalogue;
-use models::fetch;
-use models::store::Store;
 
 fn main() -> ExitCode {
     if let Err(why) = card_llama::check_cpu() {
@@ -53,8 +52,8 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let serves = match &cli.command {
-        Command::Serve(args) => !args.print_config,
-        Command::Draft(_) | Command::Edge(_) | Command::RpcWorker(_) => true,
+        CliCommand::Serve(args) => !args.print_config,
+        CliCommand::Draft(_) | CliCommand::Edge(_) | CliCommand::RpcWorker(_) => true,
         _ => false,
     };
     if !serves {
@@ -67,7 +66,7 @@ fn main() -> ExitCode {
         _ => "debug,llama.cpp=trace",
     };
     let otlp = match &cli.command {
-        Command::Serve(args) => args.otlp.as_deref(),
+        CliCommand::Serve(args) => args.otlp.as_deref(),
         _ => None,
     };
     let _telemetry = match telemetry::install(level, otlp) {
@@ -87,17 +86,17 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
     interrupt::install()?;
     let catalogue = Catalogue::load(cli.catalogue.as_deref())?;
     match cli.command {
-        Command::Generate(args) => generate::run(&args, &catalogue),
-        Command::Chat(args) => chat::run(&args, &catalogue),
-        Command::Serve(args) if args.print_config => config::print(matches),
-        Command::Serve(args) => serve::run(&args, &catalogue),
-        Command::Draft(args) => link::draft(&args, &catalogue),
-        Command::Edge(args) => link::edge(&args, &catalogue),
-        Command::Audit(command) => audit::run(&command),
-        Command::Explain(args) => audit::explain(&args),
-        Command::Pull { name } => pull(&catalogue, &name),
-        Command::List => list(&catalogue),
-        Command::Quantize {
+        CliCommand::Generate(args) => generate::run(&args, &catalogue),
+        CliCommand::Chat(args) => chat::run(&args, &catalogue),
+        CliCommand::Serve(args) if args.print_config => config::print(matches),
+        CliCommand::Serve(args) => serve::run(&args, &catalogue),
+        CliCommand::Draft(args) => link::draft(&args, &catalogue),
+        CliCommand::Edge(args) => link::edge(&args, &catalogue),
+        CliCommand::Audit(command) => audit::run(&command),
+        CliCommand::Explain(args) => audit::explain(&args),
+        CliCommand::Pull { name } => pull(&catalogue, &name),
+        CliCommand::List => list(&catalogue),
+        CliCommand::Quantize {
             input,
             output,
             r#type,
@@ -107,21 +106,21 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
             &catalogue,
             &input,
             &output,
-            progress::Weights {
+            CopyWeights {
                 kind: Some(&r#type),
                 pure,
                 vocabulary,
             },
         ),
-        Command::Calibrate(args) => calibrate::run(&args, &catalogue),
-        Command::Bench(args) => bench::run(&args, &catalogue),
-        Command::Sim(args) => simulate::run(&args),
-        Command::Plan(args) => plan::run(&args, &catalogue),
-        Command::Report(args) => roi::run(&args),
-        Command::ExportPairs(args) => export::run(&args, &catalogue),
-        Command::Selftest(args) => report::selftest(&args, &catalogue),
-        Command::RpcWorker(args) => rpc_worker(&args),
-        Command::Devices => {
+        CliCommand::Calibrate(args) => calibrate::run(&args, &catalogue),
+        CliCommand::Bench(args) => bench::run(&args, &catalogue),
+        CliCommand::Sim(args) => simulate::run(&args),
+        CliCommand::Plan(args) => plan::run(&args, &catalogue),
+        CliCommand::Report(args) => roi::run(&args),
+        CliCommand::ExportPairs(args) => export::run(&args, &catalogue),
+        CliCommand::Selftest(args) => report::selftest(&args, &catalogue),
+        CliCommand::RpcWorker(args) => rpc_worker(&args),
+        CliCommand::Devices => {
             for device in card_llama::devices() {
                 let (free, all) = device.memory;
                 println!(
@@ -173,14 +172,14 @@ fn pull(catalogue: &Catalogue, name: &str) -> Result<ExitCode> {
 fn list(catalogue: &Catalogue) -> Result<ExitCode> {
     let store = Store::open()?;
     println!("pairs");
-    for pair in &catalogue.pair {
+    for pair in &catalogue.pairs {
         println!(
             "  {:20} {} + {}  ({})",
             pair.name, pair.target, pair.draft, pair.title
         );
     }
     println!("models");
-    for model in &catalogue.model {
+    for model in &catalogue.entries {
         let here = if store.has(model) { "here" } else { "" };
         println!(
             "  {:20} {:36} {:>10}  {:12} {here}",
@@ -198,13 +197,13 @@ fn quantize(
     catalogue: &Catalogue,
     input: &std::path::Path,
     output: &std::path::Path,
-    weights: progress::Weights,
+    weights: CopyWeights,
 ) -> Result<ExitCode> {
     let input = match input.to_str().and_then(|name| catalogue.model(name)) {
         Some(model) => fetch::fetch(&Store::open()?, model)?,
         None => input.to_owned(),
     };
-    progress::rewrite(&input, output, weights)?;
+    rewrite(&input, output, weights)?;
     let size = std::fs::metadata(output)
         .context("the output is gone")?
         .len();

@@ -10,8 +10,8 @@ use card_core::sources::Corrections;
 use card_llama::LlamaModel;
 use sha2::{Digest, Sha256};
 
-use crate::models::store::Store;
 use crate::profile::short_name;
+use card_setup::models::store::Store;
 
 /// Size of the correction cache.
 const CORRECTION_BYTES: usize = 4 << 20;

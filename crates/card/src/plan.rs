@@ -14,8 +14,8 @@ use clap::ValueEnum;
 
 use crate::args::{ExactnessArg, KernelsArg, ModeArg, PlanArgs};
 use crate::bench;
-use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
+use card_setup::models::catalogue::Catalogue;
 
 /// Gain below which the simpler way is taken.
 const WORTH: f64 = 1.02;

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::models::store::Store;
-use crate::progress;
+use card_setup::models::store::Store;
+use card_setup::progress;
 
 /// What the self-test found.
 #[derive(Clone, Debug)]

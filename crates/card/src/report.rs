@@ -15,7 +15,7 @@ use crate::devices;
 use crate::holds::Holds;
 use crate::kernels;
 use crate::loader;
-use crate::models::catalogue::Catalogue;
+use card_setup::models::catalogue::Catalogue;
 
 /// Counts over one generation.
 #[derive(Debug, Default)]

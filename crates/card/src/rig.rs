@@ -18,16 +18,16 @@ use card_llama::{ChatTemplate, Cores, LlamaContext, LlamaModel, Vocab};
 
 use crate::args::{LanesArg, ModeArg, ModelArgs};
 use crate::devices;
-use crate::emulation::emulation;
 use crate::holds::Holds;
 use crate::link;
 use crate::loader::{
     Loader, Target, find_files, llama_context, llama_contexts, target_contexts, threads,
 };
 use crate::memory::Kept;
-use crate::models::catalogue::Catalogue;
-use crate::models::store::Store;
 use crate::profile::{self, Profile};
+use card_setup::emulation;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::models::store::Store;
 
 /// How one engine shall run the models of a [`Rig`].
 #[derive(Clone, Debug)]
@@ -85,7 +85,11 @@ impl Rig {
     pub fn load(args: &ModelArgs, catalogue: &Catalogue) -> Result<Rig> {
         let store = Store::open()?;
         let files = find_files(args, catalogue, &store)?;
-        let emulation = args.emulate.as_deref().map(emulation).transpose()?;
+        let emulation = args
+            .emulate
+            .as_deref()
+            .map(emulation::profile)
+            .transpose()?;
         let speculates = args.mode != ModeArg::Plain;
         if files.draft.is_none() && speculates {
             tracing::info!("there is no draft model; only text that is at hand proposes");

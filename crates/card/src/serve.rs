@@ -12,14 +12,15 @@ use card_engine::selftest::Means;
 use card_link::ServerSecurity;
 use card_server::{ConnectionLimits, Key, ServeError, Served, ServerConfig};
 
+use crate::access::Access;
 use crate::args::ServeArgs;
 use crate::interrupt::Listener;
 use crate::keys::NamedKey;
 use crate::link;
 use crate::memory::tenant_secret;
-use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
 use crate::served::{ServedTemplate, ServedVocab};
+use card_setup::models::catalogue::Catalogue;
 
 /// Most time for the body of a request to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -170,7 +171,7 @@ pub async fn stopped(said: &'static str) {
 }
 
 fn config(args: &ServeArgs) -> Result<ServerConfig> {
-    let access = args.access()?;
+    let access = Access::of(args)?;
     for warning in &access.warnings {
         tracing::warn!("{warning}");
     }

@@ -4,8 +4,8 @@ use anyhow::Result;
 use card_engine::Engine;
 
 use crate::args::ModelArgs;
-use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
+use card_setup::models::catalogue::Catalogue;
 
 /// A loaded pair with its engine.
 pub struct Session {

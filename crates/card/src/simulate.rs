@@ -12,7 +12,7 @@ use card_sim::study::{self, Entry, Vary};
 use card_sim::{Recording, Scenario, builtin};
 
 use crate::args::{SimArgs, VaryArg};
-use crate::progress;
+use card_setup::progress;
 
 /// Results for one value of what is varied.
 struct Point {

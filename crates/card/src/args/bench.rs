@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use card_setup::secret::SecretText;
 use clap::{Args, ValueEnum, value_parser};
 
 use super::model::ModelArgs;
-use super::values::sizes;
-use crate::keys::{Secret, secret};
+use super::values::{secret, sizes};
 
 pub const BENCH_HELP: &str = "\
 Examples:
@@ -77,7 +77,7 @@ pub struct BenchArgs {
         value_name = "KEY",
         value_parser = secret()
     )]
-    pub peer_key: Option<Secret>,
+    pub peer_key: Option<SecretText>,
     /// Folder for the report
     #[arg(short, long, default_value = "card-bench", value_name = "DIR")]
     pub out: PathBuf,

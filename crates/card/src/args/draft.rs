@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
+use card_setup::secret::SecretText;
 use clap::{Args, value_parser};
 
 use super::link::LinkArgs;
 use super::model::KernelsArg;
-use super::values::sizes;
-use crate::keys::{Secret, secret};
+use super::values::{secret, sizes};
 
 pub const DRAFT_HELP: &str = "\
 Examples:
@@ -92,7 +92,7 @@ pub struct EdgeArgs {
         value_name = "KEY",
         value_parser = secret()
     )]
-    pub upstream_key: Option<Secret>,
+    pub upstream_key: Option<SecretText>,
     /// A file with that key, which then is not in the list of processes
     #[arg(long, env = "CARD_UPSTREAM_KEY_FILE", value_name = "FILE")]
     pub upstream_key_file: Option<PathBuf>,

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use card_setup::secret::SecretText;
 use clap::Args;
 
-use crate::keys::{Secret, secret};
+use super::values::secret;
 
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Links to other machines")]
@@ -18,7 +19,7 @@ pub struct LinkArgs {
         value_name = "TOKEN",
         value_parser = secret()
     )]
-    pub link_token: Option<Secret>,
+    pub link_token: Option<SecretText>,
     /// A file with that secret, which then is not in the list of processes
     #[arg(long, env = "CARD_LINK_TOKEN_FILE", value_name = "FILE")]
     pub link_token_file: Option<PathBuf>,

@@ -38,7 +38,7 @@ pub use sim::{SimArgs, VaryArg};
 )]
 pub struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
     /// Say more (-v: what card does, -vv: llama.cpp's messages too)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -48,7 +48,7 @@ pub struct Cli {
 }
 
 #[derive(Subcommand, Debug)]
-pub enum Command {
+pub enum CliCommand {
     /// Generate text from a prompt, streaming it
     Generate(GenerateArgs),
     /// Talk with a model
@@ -70,7 +70,7 @@ pub enum Command {
     /// Fetch a model or a pair of the catalogue
     Pull {
         /// Name of a model or a pair (see `card list`)
-        #[arg(default_value = crate::models::catalogue::DEFAULT_PAIR)]
+        #[arg(default_value = card_setup::models::catalogue::DEFAULT_PAIR)]
         name: String,
     },
     /// Show the catalogue, and what you have of it

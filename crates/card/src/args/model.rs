@@ -13,7 +13,7 @@ use super::values::sizes;
 #[command(next_help_heading = "Models")]
 pub struct ModelArgs {
     /// Pair or model of the catalogue, or a GGUF file: the target
-    #[arg(short, long, default_value = crate::models::catalogue::DEFAULT_PAIR, env = "CARD_MODEL")]
+    #[arg(short, long, default_value = card_setup::models::catalogue::DEFAULT_PAIR, env = "CARD_MODEL")]
     pub model: String,
     /// Draft model: a name, a GGUF file, or `none` [default: the pair's]
     #[arg(short, long, env = "CARD_DRAFT")]

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use card_setup::secret::SecretText;
 use clap::builder::BoolishValueParser;
 use clap::{Args, value_parser};
 
 use super::link::GuestArgs;
 use super::model::ModelArgs;
-use super::values::{host_name, origin, seconds, share, sizes};
-use crate::keys::{Secret, secret};
+use super::values::{host_name, origin, seconds, secret, share, sizes};
 
 pub const SERVE_HELP: &str = "\
 Settings come from flags, then the environment, then the file that --config FILE names. Its keys
@@ -41,7 +41,7 @@ pub struct ServeArgs {
         value_name = "KEY",
         value_parser = secret()
     )]
-    pub api_key: Vec<Secret>,
+    pub api_key: Vec<SecretText>,
     /// A file with keys, one a line: NAME: KEY, or KEY. The name is the identity of who sends the
     /// key: caches, /live and the audit log go by it
     #[arg(long, env = "CARD_API_KEY_FILE", value_name = "FILE")]
@@ -58,7 +58,7 @@ pub struct ServeArgs {
         value_name = "KEY",
         value_parser = secret()
     )]
-    pub metrics_key: Option<Secret>,
+    pub metrics_key: Option<SecretText>,
     /// A file with that key
     #[arg(long, env = "CARD_METRICS_KEY_FILE", value_name = "FILE")]
     pub metrics_key_file: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! What values of flags may be: parsers that say what is wrong with a value.
 
-use clap::builder::RangedU64ValueParser;
+use card_setup::secret::SecretText;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser, TypedValueParser};
 
 /// A share, like `5%` or `0.05`.
 pub fn share(text: &str) -> Result<f64, String> {
@@ -86,4 +87,10 @@ pub fn host_name(text: &str) -> Result<String, String> {
         true => Ok(name.to_ascii_lowercase()),
         false => Err("a name is like host.docker.internal, without a port".into()),
     }
+}
+
+/// Reads a secret from a flag or the environment, where an empty one is an error. Messages of
+/// this parser do not repeat the value.
+pub fn secret() -> impl TypedValueParser<Value = SecretText> {
+    NonEmptyStringValueParser::new().map(SecretText::new)
 }

@@ -11,8 +11,8 @@ use card_llama::Cores;
 
 use crate::args::{BenchArgs, SweepArg};
 use crate::link;
-use crate::models::catalogue::Catalogue;
 use crate::rig::{Rig, Run};
+use card_setup::models::catalogue::Catalogue;
 
 /// Every decision's margin is wanted, should a text differ.
 const EVERY: f32 = f32::INFINITY;

