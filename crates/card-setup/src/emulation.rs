@@ -2,14 +2,58 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use card_engine::emulate::EmulationProfile;
+use anyhow::{Context, Result, ensure};
+use card_core::cost::CostCurve;
+use card_core::forward::Model;
+use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
+use card_llama::LlamaContext;
+
+/// Devices that are emulated, and the time by which real forwards overran their paced times.
+/// Clones count the same overruns.
+#[derive(Clone, Debug)]
+pub struct Emulation {
+    /// What the devices are like.
+    pub profile: EmulationProfile,
+    overruns: Overruns,
+}
+
+impl Emulation {
+    /// Emulation by the profile in a file, or by the built-in one of that name.
+    ///
+    /// # Errors
+    /// If there is neither, or if it is no profile.
+    pub fn load(file: &Path) -> Result<Self> {
+        Ok(Emulation {
+            profile: profile(file)?,
+            overruns: Overruns::default(),
+        })
+    }
+
+    /// A model whose forwards take what `cost` says.
+    pub fn pace(&self, model: LlamaContext, cost: CostCurve) -> Box<dyn Model + Send> {
+        Box::new(Emulated::new(model, cost, self.overruns.clone()))
+    }
+
+    /// Makes sure that what was emulated was.
+    ///
+    /// # Errors
+    /// If a forward took longer here than on the emulated device.
+    pub fn check(&self) -> Result<()> {
+        /// Share of the time that stalls of the machine may add.
+        const TOLERATED: f64 = 0.02;
+        let share = self.overruns.share();
+        ensure!(
+            share <= TOLERATED,
+            "this machine is too slow for the emulation: forwards took {:.0} % longer than their paced \
+             time, so the figures mean nothing; make `dilation` in the profile larger",
+            100.0 * share
+        );
+        Ok(())
+    }
+}
 
 /// The profile in a file, or the built-in one of that name.
-///
-/// # Errors
-/// If there is neither, or if it is no profile.
-pub fn profile(file: &Path) -> Result<EmulationProfile> {
+fn profile(file: &Path) -> Result<EmulationProfile> {
     let shown = file.display();
     let text = match file.to_str().and_then(built_in) {
         Some(text) if !file.exists() => text.to_owned(),

@@ -31,13 +31,13 @@ const NO_SETTINGS: [&str; 3] = ["config", "print_config", "help"];
 pub fn parse() -> Result<(Cli, ArgMatches)> {
     let mut command = Cli::command();
     let args: Vec<OsString> = std::env::args_os().collect();
-    match wanted(&args) {
-        Wanted::Nothing => {}
-        Wanted::File(file) => {
+    match settings_file(&args) {
+        SettingsFile::None => {}
+        SettingsFile::Named(file) => {
             command = with_file(command, &file)?;
             eprintln!("settings from {}", file.display());
         }
-        Wanted::Default => {
+        SettingsFile::Unnamed => {
             if Path::new(FILE).exists() {
                 eprintln!("{FILE} in this folder is not used; --config {FILE} uses it");
             }
@@ -48,39 +48,42 @@ pub fn parse() -> Result<(Cli, ArgMatches)> {
     Ok((cli, matches))
 }
 
-/// What is asked of files with settings.
+/// The file that settings are read from.
 #[derive(Debug, PartialEq)]
-enum Wanted {
+enum SettingsFile {
     /// The command takes no settings.
-    Nothing,
+    None,
     /// No file was named.
-    Default,
-    /// This one.
-    File(PathBuf),
+    Unnamed,
+    /// The file of this name.
+    Named(PathBuf),
 }
 
 /// The file that was named, by --config or CARD_CONFIG. It has to be known before the flags are
 /// parsed with what it says, so they are parsed once without.
-fn wanted(args: &[OsString]) -> Wanted {
+fn settings_file(args: &[OsString]) -> SettingsFile {
     let command = Cli::command().ignore_errors(true);
     let Ok(matches) = command.try_get_matches_from(args) else {
         // Help, or the version.
-        return Wanted::Nothing;
+        return SettingsFile::None;
     };
     let Some(("serve", serve)) = matches.subcommand() else {
-        return Wanted::Nothing;
+        return SettingsFile::None;
     };
     match serve.get_one::<PathBuf>("config") {
-        Some(file) => Wanted::File(file.clone()),
-        None => Wanted::Default,
+        Some(file) => SettingsFile::Named(file.clone()),
+        None => SettingsFile::Unnamed,
     }
 }
 
 fn with_file(command: Command, file: &Path) -> Result<Command> {
     let metadata = std::fs::metadata(file);
-    let text = metadata.and_then(|m| match m.len() <= LARGEST {
-        true => std::fs::read_to_string(file),
-        false => Err(std::io::Error::other("it is too large")),
+    let text = metadata.and_then(|m| {
+        if m.len() <= LARGEST {
+            std::fs::read_to_string(file)
+        } else {
+            Err(std::io::Error::other("it is too large"))
+        }
     });
     let text = text.with_context(|| format!("cannot read the settings from {}", file.display()))?;
     let serve = command
@@ -256,9 +259,10 @@ fn is_default(arg: &clap::Arg, matches: &ArgMatches) -> bool {
 
 fn quoted(value: &str) -> String {
     let plain = value.parse::<f64>().is_ok() || ["true", "false"].contains(&value);
-    match plain {
-        true => value.to_owned(),
-        false => toml::Value::from(value).to_string(),
+    if plain {
+        value.to_owned()
+    } else {
+        toml::Value::from(value).to_string()
     }
 }
 
@@ -357,19 +361,19 @@ mod tests {
     fn only_a_file_that_was_named_is_read() {
         let of = |line: &[&str]| {
             let line: Vec<OsString> = line.iter().map(OsString::from).collect();
-            wanted(&line)
+            settings_file(&line)
         };
-        let file = || Wanted::File("a.toml".into());
+        let file = || SettingsFile::Named("a.toml".into());
         assert_eq!(of(&["card", "serve", "--config", "a.toml"]), file());
         assert_eq!(
             of(&["card", "serve", "--port", "1", "--config=a.toml"]),
             file()
         );
-        assert_eq!(of(&["card", "-v", "serve"]), Wanted::Default);
+        assert_eq!(of(&["card", "-v", "serve"]), SettingsFile::Unnamed);
         // "serve" and "--config" may be a prompt.
         let prompt = ["card", "generate", "-p", "serve", "--stop", "--config"];
-        assert_eq!(of(&prompt), Wanted::Nothing);
-        assert_eq!(of(&["card", "serve", "--help"]), Wanted::Nothing);
+        assert_eq!(of(&prompt), SettingsFile::None);
+        assert_eq!(of(&["card", "serve", "--help"]), SettingsFile::None);
     }
 
     #[test]

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 
 use card_setup::secret::SecretText;
+use card_setup::{DrafterSettings, KernelChoice};
 use clap::{Args, value_parser};
 
 use super::link::LinkArgs;
-use super::model::KernelsArg;
-use super::values::{secret, sizes};
+use super::model::KERNELS;
+use super::values::{one_of, secret, sizes};
 
 pub const DRAFT_HELP: &str = "\
 Examples:
@@ -48,15 +49,29 @@ pub struct DraftModelArgs {
     /// Whose matrix kernels processors run [default: card's own, if the processor can]
     #[arg(
         long,
-        value_enum,
-        default_value_t = KernelsArg::Auto,
+        value_parser = one_of(KERNELS),
+        default_value = "auto",
         hide_default_value = true,
         env = "CARD_KERNELS"
     )]
-    pub kernels: KernelsArg,
+    pub kernels: KernelChoice,
     /// Most tokens of context for all targets together; of a 0.5B model each takes about 12 KiB
     #[arg(long, default_value_t = 131_072, env = "CARD_MAX_CELLS", value_name = "N", value_parser = value_parser!(u64).range(64..=1 << 32))]
     pub max_cells: u64,
+}
+
+impl DraftModelArgs {
+    /// What the flags mean to the library.
+    pub fn settings(&self) -> DrafterSettings {
+        DrafterSettings {
+            model: self.model.clone(),
+            threads: self.threads,
+            gpu_layers: self.gpu_layers,
+            device: self.device.clone(),
+            kernels: self.kernels,
+            max_cells: self.max_cells,
+        }
+    }
 }
 
 #[derive(Args, Debug)]

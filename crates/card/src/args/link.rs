@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use card_setup::secret::SecretText;
+use card_setup::{GuestSettings, LinkSettings};
 use clap::Args;
 
 use super::values::secret;
@@ -44,6 +45,19 @@ pub struct LinkArgs {
     pub link_key: Option<PathBuf>,
 }
 
+impl LinkArgs {
+    /// What the flags mean to the library.
+    pub fn settings(&self) -> LinkSettings {
+        LinkSettings {
+            token: self.link_token.clone(),
+            token_file: self.link_token_file.clone(),
+            ca: self.link_ca.clone(),
+            cert: self.link_cert.clone(),
+            key: self.link_key.clone(),
+        }
+    }
+}
+
 /// Which drafters come in.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Links to other machines")]
@@ -54,4 +68,14 @@ pub struct GuestArgs {
     /// With --link-ca and without secrets: a certificate of this name gets everybody's text
     #[arg(long, env = "CARD_LINK_EVERYONE", value_name = "NAME")]
     pub link_everyone: Option<String>,
+}
+
+impl GuestArgs {
+    /// What the flags mean to the library.
+    pub fn settings(&self) -> GuestSettings {
+        GuestSettings {
+            secrets: self.link_secrets.clone(),
+            everyone: self.link_everyone.clone(),
+        }
+    }
 }

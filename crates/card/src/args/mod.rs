@@ -1,4 +1,7 @@
 //! The command line: the flags of each command in a file of its own.
+//!
+//! Flags are only read here. What they mean to the library is in the settings that methods called
+//! `settings` make of them. (`///` on flags and commands is what `--help` shows.)
 
 mod audit;
 mod bench;
@@ -16,15 +19,14 @@ use std::path::PathBuf;
 
 pub use audit::{AuditCommand, ExplainArgs, VerifyArgs};
 pub use bench::{BenchArgs, ExportArgs, SweepArg};
+use card_setup::models::catalogue::DEFAULT_PAIR;
 use clap::{Parser, Subcommand};
-pub use draft::{DraftArgs, DraftModelArgs, EdgeArgs, RpcWorkerArgs};
+pub use draft::{DraftArgs, EdgeArgs, RpcWorkerArgs};
 pub use generate::{ChatArgs, GenerateArgs, SamplingArgs};
-pub use link::{GuestArgs, LinkArgs};
-pub use model::{DraftWeightsArg, ExactnessArg, KernelsArg, LanesArg, ModeArg, ModelArgs};
 pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
-pub use report::{LanguageArg, ReportArgs};
+pub use report::ReportArgs;
 pub use serve::ServeArgs;
-pub use sim::{SimArgs, VaryArg};
+pub use sim::SimArgs;
 
 /// Lossless LLM acceleration by cache-assisted parallel speculative decoding.
 ///
@@ -70,7 +72,7 @@ pub enum CliCommand {
     /// Fetch a model or a pair of the catalogue
     Pull {
         /// Name of a model or a pair (see `card list`)
-        #[arg(default_value = card_setup::models::catalogue::DEFAULT_PAIR)]
+        #[arg(default_value = DEFAULT_PAIR)]
         name: String,
     },
     /// Show the catalogue, and what you have of it

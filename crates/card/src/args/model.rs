@@ -3,17 +3,21 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::{BoolishValueParser, EnumValueParser, PossibleValue, TypedValueParser};
-use clap::{Args, ValueEnum, value_parser};
+use card_core::policy::Mode;
+use card_engine::selftest::Exactness;
+use card_setup::models::catalogue::DEFAULT_PAIR;
+use card_setup::{DraftWeights, KernelChoice, LaneChoice, Settings};
+use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
+use clap::{Args, value_parser};
 
 use super::link::LinkArgs;
-use super::values::sizes;
+use super::values::{FlagValue, one_of, possible_value, sizes};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]
 pub struct ModelArgs {
     /// Pair or model of the catalogue, or a GGUF file: the target
-    #[arg(short, long, default_value = card_setup::models::catalogue::DEFAULT_PAIR, env = "CARD_MODEL")]
+    #[arg(short, long, default_value = DEFAULT_PAIR, env = "CARD_MODEL")]
     pub model: String,
     /// Draft model: a name, a GGUF file, or `none` [default: the pair's]
     #[arg(short, long, env = "CARD_DRAFT")]
@@ -28,23 +32,23 @@ pub struct ModelArgs {
     pub link: LinkArgs,
     /// Whether a lighter copy of the draft model may stand in for it, where that is faster:
     /// the text is the target's either way
-    #[arg(long, value_enum, default_value_t = DraftWeightsArg::Auto, env = "CARD_DRAFT_WEIGHTS")]
-    pub draft_weights: DraftWeightsArg,
+    #[arg(long, value_parser = one_of(DRAFT_WEIGHTS), default_value = "auto", env = "CARD_DRAFT_WEIGHTS")]
+    pub draft_weights: DraftWeights,
     /// How to schedule the two
-    #[arg(long, value_enum, default_value_t = ModeArg::Auto)]
-    pub mode: ModeArg,
+    #[arg(long, value_parser = one_of(MODES), default_value = "auto")]
+    pub mode: Mode,
     /// How close to plain decoding's text
     #[arg(long, value_name = "LEVEL", default_value = "exact", value_parser = ExactnessParser)]
-    pub exactness: ExactnessArg,
+    pub exactness: Exactness,
     /// Whose matrix kernels processors run
-    #[arg(long, value_enum, default_value_t = KernelsArg::Auto, env = "CARD_KERNELS")]
-    pub kernels: KernelsArg,
+    #[arg(long, value_parser = one_of(KERNELS), default_value = "auto", env = "CARD_KERNELS")]
+    pub kernels: KernelChoice,
     /// Chain length of `--mode draft-then-verify`
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = value_parser!(u32).range(1..=32))]
     pub draft_len: u32,
     /// Whether the models run at the same time
-    #[arg(long, value_enum, default_value_t = LanesArg::Auto)]
-    pub lanes: LanesArg,
+    #[arg(long, value_parser = one_of(LANES), default_value = "auto")]
+    pub lanes: LaneChoice,
     /// Threads in all [default: all cores]
     #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
@@ -86,43 +90,124 @@ pub struct ModelArgs {
     pub emulate: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ModeArg {
-    /// One token per forward; no drafter
-    Plain,
-    /// Draft a chain of --draft-len tokens, verify it, start over
-    DraftThenVerify,
-    /// Query-and-correct: verify what the cache has while the drafter goes on
-    Card,
-    /// Whatever is fastest by the costs measured here, plain decoding included
-    Auto,
+impl ModelArgs {
+    /// What the flags mean to the library.
+    pub fn settings(&self) -> Settings {
+        let args = self.clone();
+        Settings {
+            model: args.model,
+            draft: args.draft,
+            draft2: args.draft2,
+            drafter: args.drafter,
+            draft_weights: args.draft_weights,
+            mode: args.mode,
+            exactness: args.exactness,
+            kernels: args.kernels,
+            draft_len: args.draft_len,
+            lanes: args.lanes,
+            threads: args.threads,
+            draft_threads: args.draft_threads,
+            ctx: args.ctx,
+            gpu_layers: args.gpu_layers,
+            draft_gpu_layers: args.draft_gpu_layers,
+            device: args.device,
+            draft_device: args.draft_device,
+            rpc: args.rpc,
+            cache_kib: args.cache_kib,
+            no_memory: args.no_memory,
+            emulate: args.emulate,
+            link: args.link.settings(),
+        }
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ExactnessArg {
-    /// The text is plain decoding's, by the cheapest means the self-test finds here
-    Exact,
-    /// As fast as it comes: a near-tie may come out otherwise, and is reported
-    Fast,
-}
+const MODES: &[FlagValue<Mode>] = &[
+    ("plain", "One token per forward; no drafter", Mode::Plain),
+    (
+        "draft-then-verify",
+        "Draft a chain of --draft-len tokens, verify it, start over",
+        Mode::DraftThenVerify,
+    ),
+    (
+        "card",
+        "Query-and-correct: verify what the cache has while the drafter goes on",
+        Mode::Card,
+    ),
+    (
+        "auto",
+        "Whatever is fastest by the costs measured here, plain decoding included",
+        Mode::Auto,
+    ),
+];
 
-/// Reads an [`ExactnessArg`], and knows what the levels of earlier versions are called now.
+const EXACTNESS: &[FlagValue<Exactness>] = &[
+    (
+        "exact",
+        "The text is plain decoding's, by the cheapest means the self-test finds here",
+        Exactness::Exact,
+    ),
+    (
+        "fast",
+        "As fast as it comes: a near-tie may come out otherwise, and is reported",
+        Exactness::Fast,
+    ),
+];
+
+/// Whose matrix kernels processors run, for flags of other commands too.
+pub const KERNELS: &[FlagValue<KernelChoice>] = &[
+    (
+        "auto",
+        "Whichever is faster here, found once",
+        KernelChoice::Auto,
+    ),
+    (
+        "card",
+        "card's own: every shape of forward gives the same logits",
+        KernelChoice::Card,
+    ),
+    ("ggml", "llama.cpp's", KernelChoice::Ggml),
+];
+
+const DRAFT_WEIGHTS: &[FlagValue<DraftWeights>] = &[
+    (
+        "auto",
+        "The copy (4 bits a weight, made in seconds) if measurements say it is faster",
+        DraftWeights::Auto,
+    ),
+    ("as-is", "The file's own", DraftWeights::AsIs),
+];
+
+const LANES: &[FlagValue<LaneChoice>] = &[
+    (
+        "auto",
+        "What measurements on this machine say is faster",
+        LaneChoice::Auto,
+    ),
+    ("shared", "The models take turns", LaneChoice::Shared),
+    (
+        "disjoint",
+        "The models run at the same time; on one CPU they split the threads",
+        LaneChoice::Disjoint,
+    ),
+];
+
+/// Reads an [`Exactness`], and knows what the levels of earlier versions are called now.
 #[derive(Clone)]
 struct ExactnessParser;
 
 impl TypedValueParser for ExactnessParser {
-    type Value = ExactnessArg;
+    type Value = Exactness;
 
     fn parse_ref(
         &self,
         command: &clap::Command,
         arg: Option<&clap::Arg>,
         value: &OsStr,
-    ) -> Result<ExactnessArg, clap::Error> {
+    ) -> Result<Exactness, clap::Error> {
         let now = match value.to_str() {
             Some("default") => "fast",
             Some("strict" | "bitwise") => "exact",
-            _ => return EnumValueParser::<ExactnessArg>::new().parse_ref(command, arg, value),
+            _ => return one_of(EXACTNESS).parse_ref(command, arg, value),
         };
         let before = value.to_string_lossy();
         let why = format!("--exactness {before} is now --exactness {now} (docs/exactness.md)");
@@ -131,35 +216,58 @@ impl TypedValueParser for ExactnessParser {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let all = ExactnessArg::value_variants().iter();
-        Some(Box::new(all.filter_map(ValueEnum::to_possible_value)))
+        Some(Box::new(EXACTNESS.iter().map(possible_value)))
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum KernelsArg {
-    /// Whichever is faster here, found once
-    Auto,
-    /// card's own: every shape of forward gives the same logits
-    Card,
-    /// llama.cpp's
-    Ggml,
-}
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DraftWeightsArg {
-    /// The copy (4 bits a weight, made in seconds) if measurements say it is faster
-    Auto,
-    /// The file's own
-    AsIs,
-}
+    use super::*;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LanesArg {
-    /// What measurements on this machine say is faster
-    Auto,
-    /// The models take turns
-    Shared,
-    /// The models run at the same time; on one CPU they split the threads
-    Disjoint,
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        model: ModelArgs,
+    }
+
+    #[test]
+    fn flags_that_are_not_given_mean_the_librarys_defaults() {
+        // What the environment says counts as given.
+        let command = Line::command();
+        let mut named = command.get_arguments().filter_map(clap::Arg::get_env);
+        if named.any(|name| std::env::var_os(name).is_some()) {
+            return;
+        }
+        let line = Line::try_parse_from(["card"]).unwrap();
+        assert_eq!(line.model.settings(), Settings::default());
+    }
+
+    #[test]
+    fn what_a_flag_says_is_in_the_settings() {
+        let line = Line::try_parse_from([
+            "card",
+            "--mode",
+            "draft-then-verify",
+            "--exactness",
+            "fast",
+            "--kernels",
+            "ggml",
+            "--lanes",
+            "disjoint",
+            "--draft-weights",
+            "as-is",
+            "--link-token",
+            "hunter2",
+        ]);
+        let settings = line.unwrap().model.settings();
+        assert_eq!(settings.mode, Mode::DraftThenVerify);
+        assert_eq!(settings.exactness, Exactness::Fast);
+        assert_eq!(settings.kernels, KernelChoice::Ggml);
+        assert_eq!(settings.lanes, LaneChoice::Disjoint);
+        assert_eq!(settings.draft_weights, DraftWeights::AsIs);
+        let token = settings.link.token.map(|t| t.expose().to_owned());
+        assert_eq!(token.as_deref(), Some("hunter2"));
+    }
 }

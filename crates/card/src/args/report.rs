@@ -2,22 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use card_bench::roi::Language;
+use clap::Args;
 
-use super::values::amount;
+use super::values::{FlagValue, amount, one_of};
 
 pub const REPORT_HELP: &str = "\
 Examples:
   card report card-bench/bench.json --price-per-hour 1.20 -o report.html
   card report http://127.0.0.1:8080/metrics --price-per-hour 1.20 --lang ja -o report.html";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LanguageArg {
-    /// English
-    En,
-    /// 日本語
-    Ja,
-}
+const LANGUAGES: &[FlagValue<Language>] = &[
+    ("en", "English", Language::English),
+    ("ja", "日本語", Language::Japanese),
+];
 
 #[derive(Args, Debug)]
 pub struct ReportArgs {
@@ -37,8 +35,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "N", value_parser = amount)]
     pub tokens_per_month: Option<f64>,
     /// Language of the page
-    #[arg(long, value_enum, default_value_t = LanguageArg::En)]
-    pub lang: LanguageArg,
+    #[arg(long, value_parser = one_of(LANGUAGES), default_value = "en")]
+    pub lang: Language,
     /// File to write, .html or .md [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub out: Option<PathBuf>,

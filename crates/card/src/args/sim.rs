@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use card_sim::study::Vary;
+use clap::Args;
+
+use super::values::{FlagValue, one_of};
 
 pub const SIM_HELP: &str = "\
 Examples:
@@ -12,23 +15,15 @@ Examples:
   card sim fleet --print > mine.toml     a scenario to change: then card sim mine.toml
   card sim --acceptance card-bench/acceptance.jsonl   drafts as right as on your own prompts";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum VaryArg {
-    /// One-way latency of the links
-    Latency,
-    /// How often drafts are right
-    Agreement,
-    /// What a draft forward takes
-    DraftCost,
-    /// Memory for candidates
-    Cache,
-    /// Nodes per draft forward
-    Nodes,
-    /// Requests at a time
-    Load,
-    /// Drafters for each target
-    Drafters,
-}
+const VARY: &[FlagValue<Vary>] = &[
+    ("latency", "One-way latency of the links", Vary::Latency),
+    ("agreement", "How often drafts are right", Vary::Agreement),
+    ("draft-cost", "What a draft forward takes", Vary::DraftCost),
+    ("cache", "Memory for candidates", Vary::Cache),
+    ("nodes", "Nodes per draft forward", Vary::Nodes),
+    ("load", "Requests at a time", Vary::Load),
+    ("drafters", "Drafters for each target", Vary::Drafters),
+];
 
 #[derive(Args, Debug)]
 pub struct SimArgs {
@@ -36,8 +31,8 @@ pub struct SimArgs {
     #[arg(default_value = "published-70b-1b")]
     pub scenario: String,
     /// Vary one thing
-    #[arg(long, value_enum)]
-    pub vary: Option<VaryArg>,
+    #[arg(long, value_parser = one_of(VARY))]
+    pub vary: Option<Vary>,
     /// Drafts are right where they were in this recording (acceptance.jsonl of `card bench`), in
     /// place of a share the scenario names
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,10 @@
 //! What values of flags may be: parsers that say what is wrong with a value.
 
 use card_setup::secret::SecretText;
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser,
+    TypedValueParser,
+};
 
 /// A share, like `5%` or `0.05`.
 pub fn share(text: &str) -> Result<f64, String> {
@@ -13,9 +16,11 @@ pub fn share(text: &str) -> Result<f64, String> {
         .trim()
         .parse()
         .map_err(|_| "a share is like 5% or 0.05")?;
-    match share / of {
-        s if (0.0..=1.0).contains(&s) => Ok(s),
-        _ => Err("a share is between 0% and 100%".into()),
+    let share = share / of;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share is between 0% and 100%".into())
     }
 }
 
@@ -32,9 +37,10 @@ pub fn sizes(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize
 /// An amount: no less than nothing, and finite.
 pub fn amount(text: &str) -> Result<f64, String> {
     let amount: f64 = text.trim().parse().map_err(|_| "it is no number")?;
-    match amount.is_finite() && amount >= 0.0 {
-        true => Ok(amount),
-        false => Err("it is a number from 0 on".into()),
+    if amount.is_finite() && amount >= 0.0 {
+        Ok(amount)
+    } else {
+        Err("it is a number from 0 on".into())
     }
 }
 
@@ -83,9 +89,10 @@ pub fn host_name(text: &str) -> Result<String, String> {
     }
     let name = text.strip_suffix('.').unwrap_or(text);
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    match !name.is_empty() && name.len() <= 253 && name.chars().all(plain) {
-        true => Ok(name.to_ascii_lowercase()),
-        false => Err("a name is like host.docker.internal, without a port".into()),
+    if !name.is_empty() && name.len() <= 253 && name.chars().all(plain) {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err("a name is like host.docker.internal, without a port".into())
     }
 }
 
@@ -93,4 +100,23 @@ pub fn host_name(text: &str) -> Result<String, String> {
 /// this parser do not repeat the value.
 pub fn secret() -> impl TypedValueParser<Value = SecretText> {
     NonEmptyStringValueParser::new().map(SecretText::new)
+}
+
+/// One of the values that a flag may have: its name, what `--help` says of it, and what it means.
+pub type FlagValue<T> = (&'static str, &'static str, T);
+
+/// A value as `--help` shows it.
+pub fn possible_value<T>((name, help, _): &FlagValue<T>) -> PossibleValue {
+    PossibleValue::new(*name).help(*help)
+}
+
+/// Reads one of a few values by its name.
+pub fn one_of<T>(values: &'static [FlagValue<T>]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.iter().map(possible_value)).try_map(move |name| {
+        let found = values.iter().find(|value| value.0 == name);
+        found.map(|value| value.2).ok_or("it is none of them")
+    })
 }
