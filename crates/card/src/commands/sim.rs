@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use card_bench::page::{PAGE_HEAD, escape};
 use card_bench::plot::{self, Series};
 use card_setup::progress;
-use card_sim::study::{self, Entry, Vary};
+use card_sim::study::{self, StudyEntry, Vary};
 use card_sim::{Recording, Scenario, builtin};
 
 use crate::args::SimArgs;
@@ -17,7 +17,7 @@ use crate::args::SimArgs;
 /// Results for one value of what is varied.
 struct SweepPoint {
     x: Option<f64>,
-    entries: Vec<Entry>,
+    entries: Vec<StudyEntry>,
 }
 
 /// `card sim`.
@@ -115,7 +115,7 @@ fn print_point(vary: Option<Vary>, point: &SweepPoint) {
         println!("{x} {}", v.unit());
     }
     let plain = point.entries.first().map_or(1.0, |e| e.outcome.speed());
-    for Entry { name, outcome: o } in &point.entries {
+    for StudyEntry { name, outcome: o } in &point.entries {
         let mut line = format!(
             "  {name:22} {:5.2}×  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %  first token {:6.0} ms (p95 {:.0})  {:8.1} tokens/s in all",
             o.speed() / plain,
@@ -177,7 +177,7 @@ fn page(scenario: &Scenario, vary: Option<Vary>, results: &[SweepPoint]) -> Stri
     page.push_str("<div class=wide><table><tr><th><th>schedule<th>speed-up<th>τ<th>hits<th>idle, target/drafter<th>first token, ms<th>tokens/s in all<th>cost per million</tr>");
     for point in results {
         let plain = point.entries.first().map_or(1.0, |e| e.outcome.speed());
-        for Entry { name, outcome: o } in &point.entries {
+        for StudyEntry { name, outcome: o } in &point.entries {
             let _ = write!(
                 page,
                 "<tr><td>{}<td>{}<td>{:.2}<td>{:.2}<td>{:.0} %<td>{:.0}/{:.0} %<td>{:.0}<td>{:.1}<td>{:.2}</tr>",

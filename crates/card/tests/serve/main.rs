@@ -4,128 +4,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod server;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-
-/// A running server; killed when dropped.
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
-        command
-            .args(["serve", "-m", "smol", "--port", "0"])
-            .args(arguments);
-        command.env("CARD_NO_MEMORY", "true").stdin(Stdio::null());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the server ended").unwrap();
-            if let Some((_, rest)) = line.split_once("serving ") {
-                let url = rest.split("://").nth(1).unwrap();
-                break url.trim_end_matches("/v1").to_owned();
-            }
-        };
-        // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| eprintln!("{l}")));
-        Server { child, address }
-    }
-
-    fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
-            .unwrap();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        if !headers.iter().any(|h| h.starts_with("Host:")) {
-            head += "Host: localhost\r\n";
-        }
-        for header in headers {
-            head += &format!("{header}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        // A server that refuses early may close before it has read everything.
-        let _ = stream
-            .write_all(head.as_bytes())
-            .and_then(|()| stream.write_all(body));
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
-        (status.unwrap_or(0), answer)
-    }
-
-    fn get(&self, path: &str) -> String {
-        let (status, answer) = self.request("GET", path, &[], b"");
-        assert_eq!(status, 200, "{path}: {answer}");
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (status, answer) = self.request("POST", path, &[], body.to_string().as_bytes());
-        (status, json_of(&answer))
-    }
-
-    fn chat(&self, body: Value) -> Value {
-        let mut whole = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }],
-            "temperature": 0, "max_tokens": 24 });
-        for (key, value) in body.as_object().unwrap() {
-            whole[key] = value.clone();
-        }
-        let (status, answer) = self.post("/v1/chat/completions", &whole);
-        assert_eq!(status, 200, "{answer}");
-        answer
-    }
-
-    /// A value of `/metrics`.
-    fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics");
-        let line = text.lines().find_map(|l| l.strip_prefix(name));
-        line.and_then(|l| l.trim().parse().ok()).unwrap_or(-1.0)
-    }
-
-    fn until(&self, what: &str, done: impl Fn(&Server) -> bool) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while !done(self) {
-            assert!(Instant::now() < end, "{what} never came");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &id]).status().unwrap();
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The JSON in an answer, chunked or not.
-fn json_of(answer: &str) -> Value {
-    let start = answer.find("\r\n\r\n").map_or(0, |at| at + 4);
-    let body = &answer[start..];
-    let open = body.find('{').unwrap_or(0);
-    let close = body.rfind('}').map_or(body.len(), |at| at + 1);
-    serde_json::from_str(&body[open..close]).unwrap_or_else(|e| panic!("{e}: {answer}"))
-}
-
-fn text(answer: &Value) -> &str {
-    answer["choices"][0]["message"]["content"].as_str().unwrap()
-}
+use server::{Server, json_of, text};
 
 #[test]
 fn answers_as_the_api_says_and_refuses_with_a_reason() {
@@ -142,7 +30,23 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
     assert_eq!(plain["object"], "chat.completion");
     assert_eq!(plain["choices"][0]["finish_reason"], "length");
     assert_eq!(plain["usage"]["completion_tokens"], 24);
-    // The same, streamed: the pieces add up, and usage comes at the end.
+    streams_the_same(&server, &plain);
+    does_what_a_request_asks(&server, &plain);
+    completes_texts_and_tokens(&server);
+    refuses_with_a_reason(&server);
+    // A page on another site cannot use a server on this machine under a name of its own.
+    let (status, _) = server.request("GET", "/v1/models", &["Host: evil.example"], b"");
+    assert_eq!(status, 403);
+    assert_eq!(
+        text(&server.chat(json!({}))),
+        text(&plain),
+        "it still serves"
+    );
+    assert!(server.get("/").contains("<title>CARD</title>"));
+}
+
+/// The same, streamed: the pieces add up, and usage comes at the end.
+fn streams_the_same(server: &Server, plain: &Value) {
     let body = json!({ "messages": [{ "role": "user", "content": "Write a story about a dog." }], "n": 2,
         "temperature": 0, "max_tokens": 24, "stream": true, "stream_options": { "include_usage": true } });
     let (status, answer) = server.request(
@@ -169,10 +73,13 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
     };
     assert_eq!(
         (pieces(0).as_str(), pieces(1).as_str()),
-        (text(&plain), text(&plain))
+        (text(plain), text(plain))
     );
     assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], 48);
-    // Stop strings, log probabilities, bias, schemas, predictions, tokens.
+}
+
+/// Stop strings, log probabilities, bias, schemas, predictions, tokens.
+fn does_what_a_request_asks(server: &Server, plain: &Value) {
     let stopped = server.chat(json!({ "stop": "the" }));
     assert!(!text(&stopped).contains("the") && stopped["choices"][0]["finish_reason"] == "stop");
     let logged = server.chat(json!({ "logprobs": true, "top_logprobs": 3, "max_tokens": 4 }));
@@ -185,10 +92,10 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
         let top = l["top_logprobs"].as_array().unwrap();
         top.len() == 3 && top[0]["logprob"] == l["logprob"] && l["logprob"].as_f64().unwrap() <= 0.0
     }));
-    let (_, first) = server.post("/tokenize", &json!({ "content": text(&plain) }));
+    let (_, first) = server.post("/tokenize", &json!({ "content": text(plain) }));
     let first = &first["tokens"][0];
     let banned = server.chat(json!({ "logit_bias": { first.to_string(): -100 } }));
-    assert_ne!(text(&banned), text(&plain));
+    assert_ne!(text(&banned), text(plain));
     let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } },
         "required": ["n"], "additionalProperties": false });
     let shaped = server.chat(json!({ "max_tokens": 64,
@@ -196,15 +103,19 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
     let parsed: Value = serde_json::from_str(text(&shaped)).unwrap();
     assert!(parsed["n"].is_i64(), "{parsed}");
     let predicted =
-        server.chat(json!({ "prediction": { "type": "content", "content": text(&plain) } }));
-    assert_eq!(text(&predicted), text(&plain));
+        server.chat(json!({ "prediction": { "type": "content", "content": text(plain) } }));
+    assert_eq!(text(&predicted), text(plain));
     let details = &predicted["usage"]["completion_tokens_details"];
     assert!(
         details["accepted_prediction_tokens"].as_u64().unwrap() > 0,
         "{details}"
     );
     let (_, back) = server.post("/detokenize", &json!({ "tokens": [first] }));
-    assert!(text(&plain).starts_with(back["content"].as_str().unwrap()));
+    assert!(text(plain).starts_with(back["content"].as_str().unwrap()));
+}
+
+/// Completions of texts and of tokens.
+fn completes_texts_and_tokens(server: &Server) {
     let (_, completion) = server.post(
         "/v1/completions",
         &json!({ "prompt": ["1, 2, 3,", "a b"],
@@ -226,10 +137,27 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
             .0,
         200
     );
-    // What is wrong is refused, each with a message in OpenAI's shape.
+}
+
+/// What is wrong is refused, each with a message in OpenAI's shape.
+fn refuses_with_a_reason(server: &Server) {
+    for (method, path, body, status, message) in wrong_requests() {
+        let (got, answer) = server.request(method, path, &[], &body);
+        assert_eq!(got, status, "{path}: {answer}");
+        let error = &json_of(&answer)["error"];
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains(message), "{path}: {said}");
+        assert!(error["type"].is_string() && error.get("param").is_some());
+    }
+}
+
+/// Requests that are wrong: method, path, body, and the status and message they get.
+type WrongRequest = (&'static str, &'static str, Vec<u8>, u16, &'static str);
+
+fn wrong_requests() -> [WrongRequest; 12] {
     let long = "word ".repeat(9000);
     let chat = |content: &str| json!({ "messages": [{ "role": "user", "content": content }] });
-    let cases: [(&str, &str, Vec<u8>, u16, &str); 12] = [
+    [
         (
             "POST",
             "/v1/chat/completions",
@@ -299,24 +227,7 @@ fn answers_as_the_api_says_and_refuses_with_a_reason() {
             400,
             "no place for tools",
         ),
-    ];
-    for (method, path, body, status, message) in cases {
-        let (got, answer) = server.request(method, path, &[], &body);
-        assert_eq!(got, status, "{path}: {answer}");
-        let error = &json_of(&answer)["error"];
-        let said = error["message"].as_str().unwrap();
-        assert!(said.contains(message), "{path}: {said}");
-        assert!(error["type"].is_string() && error.get("param").is_some());
-    }
-    // A page on another site cannot use a server on this machine under a name of its own.
-    let (status, _) = server.request("GET", "/v1/models", &["Host: evil.example"], b"");
-    assert_eq!(status, 403);
-    assert_eq!(
-        text(&server.chat(json!({}))),
-        text(&plain),
-        "it still serves"
-    );
-    assert!(server.get("/").contains("<title>CARD</title>"));
+    ]
 }
 
 #[test]
