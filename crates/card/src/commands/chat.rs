@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use card_core::scheduler::Finish;
 use card_llama::{ChatError, ChatMessage};
+use card_setup::models::catalogue::Catalogue;
+use card_setup::models::store::Store;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
-use crate::args::ChatArgs;
+use crate::args::{ChatArgs, SamplingArgs};
 use crate::session::Session;
 use crate::stream::{GenerationInput, PrintOptions, stream};
-use card_setup::models::catalogue::Catalogue;
-use card_setup::models::store::Store;
 
 const HELP: &str =
     "/reset  start over\n/help   this\n/quit   leave (also Ctrl-D)\nCtrl-C ends an answer early.";
@@ -24,9 +24,10 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let template = session.setup.template.as_ref().ok_or(ChatError::None)?;
     let mut editor = DefaultEditor::new().context("cannot use this terminal")?;
     // What was typed is kept for the next time, readable by its owner only.
-    let history = match args.model.no_memory {
-        true => None,
-        false => Some(Store::open()?.chat_history()),
+    let history = if args.model.no_memory {
+        None
+    } else {
+        Some(Store::open()?.chat_history())
     };
     if let Some(file) = &history {
         let _ = editor.load_history(file);
@@ -57,33 +58,14 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         }
         let _ = editor.add_history_entry(&line);
         messages.push(ChatMessage::new("user", line));
-        let prompt = session
-            .setup
-            .vocab
-            .tokenize(&template.render(&messages)?, true)?;
-        let before = session.engine.lane_times();
-        let mut out = std::io::stdout().lock();
-        let answer = stream(
-            &session,
-            GenerationInput {
-                prompt,
-                params: params.clone(),
-                prediction: Vec::new(),
-            },
-            &args.sampling,
-            PrintOptions::default(),
-            &mut out,
-        );
-        drop(out);
-        match answer {
-            Ok(done) => {
-                done.summary
-                    .print(before, session.engine.lane_times(), &session.setup.holds);
-                if done.finish == Finish::ContextFull {
-                    eprintln!("the context is full; /reset starts over, --ctx makes it longer");
-                }
-                messages.push(ChatMessage::new("assistant", done.text));
-            }
+        let prompt = template.render(&messages)?;
+        let input = GenerationInput {
+            prompt: session.setup.vocab.tokenize(&prompt, true)?,
+            params: params.clone(),
+            prediction: Vec::new(),
+        };
+        match answer(&session, input, &args.sampling) {
+            Ok(text) => messages.push(ChatMessage::new("assistant", text)),
             Err(error) => {
                 // The conversation goes on without the message that did not work.
                 messages.pop();
@@ -99,4 +81,18 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     }
     session.end();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints an answer with its summary. Returns its text.
+fn answer(session: &Session, input: GenerationInput, sampling: &SamplingArgs) -> Result<String> {
+    let before = session.engine.lane_times();
+    let mut out = std::io::stdout().lock();
+    let done = stream(session, input, sampling, PrintOptions::default(), &mut out)?;
+    drop(out);
+    done.summary
+        .print(before, session.engine.lane_times(), &session.setup.holds);
+    if done.finish == Finish::ContextFull {
+        eprintln!("the context is full; /reset starts over, --ctx makes it longer");
+    }
+    Ok(done.text)
 }

@@ -109,9 +109,10 @@ fn print_report(report: &SelfTestReport) {
          read: {}; among other sequences: {}",
         yes(report.trees),
         yes(report.prompts),
-        match report.single {
-            true => "not tried, there is no room for them",
-            false => yes(report.others),
+        if report.single {
+            "not tried, there is no room for them"
+        } else {
+            yes(report.others)
         }
     );
     let (least, most) = report.bitwise_range();
