@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::args::{Cli, CliCommand};
-    use crate::config::SECRETS;
+    use crate::config::arguments::SECRETS;
 
     fn serve(arguments: &[&str]) -> ServeArgs {
         let line = [&["card", "serve"][..], arguments].concat();
