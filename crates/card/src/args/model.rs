@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         model: ModelArgs,
     }
@@ -235,18 +235,18 @@ mod tests {
     #[test]
     fn flags_that_are_not_given_mean_the_librarys_defaults() {
         // What the environment says counts as given.
-        let command = Line::command();
+        let command = CommandLine::command();
         let mut named = command.get_arguments().filter_map(clap::Arg::get_env);
         if named.any(|name| std::env::var_os(name).is_some()) {
             return;
         }
-        let line = Line::try_parse_from(["card"]).unwrap();
+        let line = CommandLine::try_parse_from(["card"]).unwrap();
         assert_eq!(line.model.settings(), Settings::default());
     }
 
     #[test]
     fn what_a_flag_says_is_in_the_settings() {
-        let line = Line::try_parse_from([
+        let line = CommandLine::try_parse_from([
             "card",
             "--mode",
             "draft-then-verify",
