@@ -34,8 +34,8 @@ mod cpu;
 mod error;
 mod kernels;
 mod sys;
-#[cfg(test)]
-mod tiny;
+#[cfg(any(test, feature = "tiny"))]
+pub mod tiny;
 
 pub use backend::context::{ContextOptions, LlamaContext};
 pub use backend::cores::{Cores, on_own_thread};

@@ -126,6 +126,12 @@ impl Gguf {
         Ok(new)
     }
 
+    /// The file as llama.cpp's functions take it; valid as long as `self`.
+    #[cfg(any(test, feature = "tiny"))]
+    pub(crate) fn raw(&self) -> *mut cpp::gguf_context {
+        self.raw.as_ptr()
+    }
+
     fn find(&self, key: &CStr, kind: cpp::gguf_type) -> Option<i64> {
         // SAFETY: the file is alive, the key NUL-terminated, the id one that it gave.
         unsafe {

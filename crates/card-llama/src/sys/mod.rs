@@ -13,6 +13,7 @@
 //! | `handle`, `vocab`, `model` | a model in memory, its tokens, its facts |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
 //! | `gguf`, `quantize` | model files that are read and written |
+//! | `shapes` | the tensors that made-up models of tests have |
 
 mod abort;
 pub(crate) mod batch;
@@ -29,6 +30,8 @@ pub(crate) mod model;
 pub(crate) mod quantize;
 mod registry;
 pub mod rpc;
+#[cfg(any(test, feature = "tiny"))]
+pub(crate) mod shapes;
 pub(crate) mod shim;
 pub(crate) mod stack;
 pub(crate) mod start;

@@ -79,6 +79,10 @@ template <typename Work> std::int32_t guarded(card_shim_error * error, Work && w
 
 CARD_GUARDED(llama_model *, llama_model_load_from_file,
              (const char * path, llama_model_params params), (path, params))
+CARD_GUARDED(llama_model *, llama_model_init_from_user,
+             (gguf_context * metadata, llama_model_set_tensor_data_t set_weights, void * data,
+              llama_model_params params),
+             (metadata, set_weights, data, params))
 CARD_GUARDED(std::int32_t, llama_model_desc,
              (const llama_model * model, char * buffer, std::size_t size), (model, buffer, size))
 CARD_GUARDED(std::int32_t, llama_model_meta_val_str,

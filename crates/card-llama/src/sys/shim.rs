@@ -166,6 +166,13 @@ guarded_void! {
         device: cpp::ggml_backend_dev_t, free: *mut usize, total: *mut usize);
 }
 
+#[cfg(any(test, feature = "tiny"))]
+guarded! {
+    card_llama_model_init_from_user: fn llama_model_init_from_user(
+        metadata: *mut cpp::gguf_context, set_weights: cpp::llama_model_set_tensor_data_t,
+        data: *mut c_void, params: cpp::llama_model_params) -> *mut cpp::llama_model;
+}
+
 #[cfg(feature = "portable")]
 guarded_void! {
     card_ggml_backend_load_all_from_path: fn ggml_backend_load_all_from_path(

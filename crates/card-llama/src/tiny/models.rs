@@ -1,86 +1,28 @@
-//! GGUF files for tests: as small as can be, and as wrong as a test wants them.
+//! Small models of Llama's architecture, and files that are as wrong as a test wants them.
 
 use std::path::PathBuf;
 
-/// Data begins at a multiple of this.
-const ALIGNMENT: usize = 32;
-const TEXT: u32 = 8;
-const LIST: u32 = 9;
-const NUMBER: u32 = 4;
-const FLOAT: u32 = 6;
-
-/// A file that is being made.
-pub(crate) struct Tiny {
-    name: String,
-    keys: Vec<u8>,
-    key_count: u64,
-    tensors: Vec<u8>,
-    tensor_count: u64,
-    data: Vec<u8>,
-}
-
-fn put(into: &mut Vec<u8>, text: &str) {
-    into.extend((text.len() as u64).to_le_bytes());
-    into.extend(text.as_bytes());
-}
+use super::file::{Tiny, Value};
 
 impl Tiny {
-    /// One whose file will have `name` in its name.
-    pub(crate) fn new(name: &str) -> Self {
-        Tiny {
-            name: name.into(),
-            keys: Vec::new(),
-            key_count: 0,
-            tensors: Vec::new(),
-            tensor_count: 0,
-            data: Vec::new(),
-        }
+    pub(crate) fn text(self, key: &str, value: &str) -> Self {
+        self.value(key, &value.into())
     }
 
-    fn key(&mut self, key: &str, kind: u32) {
-        put(&mut self.keys, key);
-        self.keys.extend(kind.to_le_bytes());
-        self.key_count += 1;
+    pub(crate) fn number(self, key: &str, value: u32) -> Self {
+        self.value(key, &value.into())
     }
 
-    fn list(&mut self, key: &str, kind: u32, length: usize) {
-        self.key(key, LIST);
-        self.keys.extend(kind.to_le_bytes());
-        self.keys.extend((length as u64).to_le_bytes());
+    pub(crate) fn float(self, key: &str, value: f32) -> Self {
+        self.value(key, &value.into())
     }
 
-    pub(crate) fn text(mut self, key: &str, value: &str) -> Self {
-        self.key(key, TEXT);
-        put(&mut self.keys, value);
-        self
+    pub(crate) fn numbers(self, key: &str, values: &[u32]) -> Self {
+        self.value(key, &values.to_vec().into())
     }
 
-    pub(crate) fn number(mut self, key: &str, value: u32) -> Self {
-        self.key(key, NUMBER);
-        self.keys.extend(value.to_le_bytes());
-        self
-    }
-
-    pub(crate) fn float(mut self, key: &str, value: f32) -> Self {
-        self.key(key, FLOAT);
-        self.keys.extend(value.to_le_bytes());
-        self
-    }
-
-    pub(crate) fn numbers(mut self, key: &str, values: &[u32]) -> Self {
-        self.list(key, NUMBER, values.len());
-        for value in values {
-            self.keys.extend(value.to_le_bytes());
-        }
-        self
-    }
-
-    pub(crate) fn texts(mut self, key: &str, values: &[String]) -> Self {
-        self.list(key, TEXT, values.len());
-        for value in values {
-            put(&mut self.keys, value);
-        }
-        self
+    pub(crate) fn texts(self, key: &str, values: &[String]) -> Self {
+        self.value(key, &values.to_vec().into())
     }
 
     /// Weights (F32) that look random, a few hundredths each.
@@ -89,53 +31,21 @@ impl Tiny {
     }
 
     /// Weights (F32) that look random, `width` from the least to the most about `middle`.
-    fn spread(mut self, name: &str, shape: &[u64], middle: f32, width: f32) -> Self {
-        let offset = self.data.len();
-        self = self.described(name, shape, offset);
-        let mut state = 0x9e37_79b9_u32 ^ offset as u32;
-        for _ in 0..shape.iter().product::<u64>() {
+    fn spread(self, name: &str, shape: &[u64], middle: f32, width: f32) -> Self {
+        let mut state = 0x9e37_79b9_u32 ^ self.data_length() as u32;
+        let weight = |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let value = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
-            self.data.extend((middle + width * value).to_le_bytes());
-        }
-        self.data
-            .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
-        self
-    }
-
-    /// A tensor whose weights are not in the file; the last one.
-    pub(crate) fn missing_tensor(self, name: &str, shape: &[u64]) -> Self {
-        let offset = self.data.len();
-        self.described(name, shape, offset)
-    }
-
-    fn described(mut self, name: &str, shape: &[u64], offset: usize) -> Self {
-        put(&mut self.tensors, name);
-        self.tensors.extend((shape.len() as u32).to_le_bytes());
-        for n in shape {
-            self.tensors.extend(n.to_le_bytes());
-        }
-        // F32.
-        self.tensors.extend(0u32.to_le_bytes());
-        self.tensors.extend((offset as u64).to_le_bytes());
-        self.tensor_count += 1;
-        self
+            middle + width * value
+        };
+        let weights = (0..shape.iter().product::<u64>()).map(weight);
+        self.weights(name, shape, weights)
     }
 
     /// Writes it; the path is this process's own.
     pub(crate) fn write(self) -> PathBuf {
-        let mut bytes = b"GGUF".to_vec();
-        bytes.extend(3u32.to_le_bytes());
-        bytes.extend(self.tensor_count.to_le_bytes());
-        bytes.extend(self.key_count.to_le_bytes());
-        bytes.extend(self.keys);
-        bytes.extend(self.tensors);
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        bytes.extend(self.data);
-        let name = format!("card-tiny-{}-{}.gguf", std::process::id(), self.name);
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, bytes).expect("a file in the folder for temporary ones");
-        path
+        self.try_write()
+            .expect("a file in the folder for temporary ones")
     }
 
     /// The keys of a vocabulary like GPT-2's without merges: a token for each printable ASCII
@@ -152,19 +62,10 @@ impl Tiny {
             .text("tokenizer.ggml.model", "gpt2")
             .text("tokenizer.ggml.pre", pre)
             .texts("tokenizer.ggml.tokens", &tokens)
-            .signed("tokenizer.ggml.token_type", &kinds)
+            .value("tokenizer.ggml.token_type", &Value::Signed(kinds))
             .texts("tokenizer.ggml.merges", &["! !".into()])
             .number("tokenizer.ggml.bos_token_id", end)
             .number("tokenizer.ggml.eos_token_id", end)
-    }
-
-    fn signed(mut self, key: &str, values: &[i32]) -> Self {
-        const SIGNED: u32 = 5;
-        self.list(key, SIGNED, values.len());
-        for value in values {
-            self.keys.extend(value.to_le_bytes());
-        }
-        self
     }
 
     /// A model of one layer that is `width` wide and has that vocabulary.

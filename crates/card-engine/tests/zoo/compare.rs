@@ -1,0 +1,349 @@
+//! One architecture: what every mode writes with every drafter, compared with plain decoding.
+
+use std::collections::BTreeMap;
+
+use card_core::forward::Model;
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_core::sampler::SamplingParams;
+use card_core::scheduler::Shapes;
+use card_core::types::Token;
+use card_engine::selftest::{self, Exactness, Means, SelfTestReport};
+use card_engine::{Engine, Event, Generate, Options};
+use card_llama::tiny::zoo::{self, Architecture, CONTEXT, TOKENS};
+use card_llama::{ContextOptions, Cores, LlamaContext, LlamaModel, on_own_thread};
+use serde::{Deserialize, Serialize};
+
+use crate::spoilt::Spoilt;
+
+/// Tokens of the first text.
+const FIRST: usize = 48;
+/// Tokens of the first text that the second prompt repeats, and of the second text.
+const SECOND: usize = 24;
+/// Decisions with margins up to this are noted.
+const NOTED: f32 = 4.0;
+/// Seeds of the weights of the target, and of the other model.
+const SEEDS: (u64, u64) = (1, 2);
+
+/// Who proposes candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drafter {
+    /// The target itself, which is always right.
+    Itself,
+    /// The target, whose logits are noise at a quarter of the positions.
+    Spoilt,
+    /// A model of another architecture, which is mostly wrong.
+    Another,
+    /// No model, but a prediction that is wrong here and there, and the text itself.
+    Sources,
+}
+
+/// A mode, where the drafter runs, and the drafter.
+type Schedule = (Mode, Lanes, Drafter);
+
+/// The schedules that are tried; the short list has each mode and each drafter once at least.
+fn schedules(short: bool) -> Vec<Schedule> {
+    use Drafter::{Another, Itself, Sources, Spoilt};
+    let all = [Itself, Spoilt, Another, Sources];
+    if short {
+        let mut list: Vec<Schedule> = all.map(|d| (Mode::Card, Lanes::Shared, d)).to_vec();
+        list.push((Mode::Card, Lanes::Disjoint, Spoilt));
+        list.push((Mode::DraftThenVerify, Lanes::Shared, Spoilt));
+        list.push((Mode::Auto, Lanes::Shared, Itself));
+        return list;
+    }
+    let lanes = [
+        (Mode::Auto, Lanes::Shared),
+        (Mode::Card, Lanes::Shared),
+        (Mode::DraftThenVerify, Lanes::Shared),
+        (Mode::Card, Lanes::Disjoint),
+    ];
+    let each = |(mode, lanes)| all.map(|drafter| (mode, lanes, drafter));
+    let list = lanes.into_iter().flat_map(each);
+    // Sources have no lane.
+    list.filter(|&(_, lanes, drafter)| lanes == Lanes::Shared || drafter != Sources)
+        .collect()
+}
+
+/// How a schedule's texts compare with plain decoding's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// They are the same.
+    Same,
+    /// A decision came out otherwise whose margin is below the bound within which the self-test
+    /// saw logits differ by the shape of the forward.
+    NearTie { position: u32, margin: f32 },
+    /// They differ.
+    Differs { position: u32, margin: Option<f32> },
+    /// There is none.
+    Failed(String),
+}
+
+/// What one schedule did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Mode, lanes and drafter.
+    pub schedule: String,
+    /// Whether candidates must have been verified, else the run proved nothing.
+    pub must_verify: bool,
+    pub verdict: Verdict,
+    /// Candidates that were verified.
+    pub offered: usize,
+    /// Candidates that were accepted.
+    pub accepted: usize,
+}
+
+impl Run {
+    /// Why the run does not count as plain decoding's text; `None` if it does.
+    pub fn fault(&self) -> Option<String> {
+        let what = match &self.verdict {
+            Verdict::Same | Verdict::NearTie { .. } if self.must_verify && self.offered == 0 => {
+                "verified nothing, so it proved nothing".into()
+            }
+            Verdict::Same | Verdict::NearTie { .. } => return None,
+            Verdict::Differs { position, margin } => match margin {
+                Some(margin) => format!("differs at position {position}, margin {margin}"),
+                None => format!("differs at position {position}, far from a tie"),
+            },
+            Verdict::Failed(why) => why.clone(),
+        };
+        Some(format!("{}: {what}", self.schedule))
+    }
+}
+
+/// What all schedules did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// By what means the text is kept exact.
+    pub means: String,
+    pub runs: Vec<Run>,
+}
+
+/// Two texts, the second behind a prompt that begins as the first did.
+struct Talk {
+    turns: Vec<Turn>,
+    offered: usize,
+    accepted: usize,
+}
+
+/// A text.
+struct Turn {
+    /// Tokens of the prompt.
+    prompt: usize,
+    tokens: Vec<Token>,
+    /// Margins of close decisions, by position.
+    margins: BTreeMap<u32, f32>,
+}
+
+/// Compares every schedule with plain decoding.
+///
+/// # Errors
+/// If the model cannot be made, or not even be decoded plainly.
+pub fn compare(architecture: &Architecture, short: bool) -> Result<Report, String> {
+    let model = zoo::model(architecture, SEEDS.0).map_err(|e| e.to_string())?;
+    let other = another(architecture, &model)?;
+    let report = self_test(&model)?;
+    let setup = Setup {
+        model: &model,
+        other: &other,
+        shapes: report.shapes(Exactness::Exact),
+        report: &report,
+    };
+    let plain = setup.talk(None, None)?;
+    // Where logits are plain decoding's, no margin excuses another text.
+    let bound = match report.means() {
+        Means::AnyShape | Means::OneClass => 0.0,
+        Means::NearTies => report.margin_bound(),
+    };
+    let run = |(mode, lanes, drafter): Schedule| {
+        let talk = setup.talk(Some((mode, lanes, drafter)), Some(&plain));
+        let (offered, accepted) = talk.as_ref().map_or((0, 0), |t| (t.offered, t.accepted));
+        Run {
+            schedule: format!("{mode:?}, {lanes:?}, {drafter:?}").to_lowercase(),
+            must_verify: drafter == Drafter::Itself && lanes == Lanes::Shared && mode != Mode::Auto,
+            verdict: talk.map_or_else(Verdict::Failed, |talk| verdict(&plain, &talk, bound)),
+            offered,
+            accepted,
+        }
+    };
+    Ok(Report {
+        means: report.means().name().into(),
+        runs: schedules(short).into_iter().map(run).collect(),
+    })
+}
+
+/// A model of another architecture with as many tokens, if there is one; else one with other
+/// weights.
+fn another(architecture: &Architecture, model: &LlamaModel) -> Result<LlamaModel, String> {
+    let label = match architecture.label() {
+        own if model.vocab().len() != TOKENS as usize => own,
+        "llama" => "qwen3",
+        _ => "llama",
+    };
+    let other = zoo::find(label).ok_or_else(|| format!("there is no {label}"))?;
+    zoo::model(other, SEEDS.1).map_err(|e| e.to_string())
+}
+
+/// Small models gain nothing by more threads than two.
+fn threads() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(2)
+}
+
+fn context(model: &LlamaModel, role: &'static str, cores: &Cores) -> Result<LlamaContext, String> {
+    let options = ContextOptions {
+        role,
+        context: CONTEXT,
+        sequences: 1,
+        spare_cells: 256,
+        rows: 64,
+        in_order: false,
+        cores: cores.clone(),
+    };
+    LlamaContext::new(model, &options).map_err(|e| e.to_string())
+}
+
+fn self_test(model: &LlamaModel) -> Result<SelfTestReport, String> {
+    let passage: Vec<Token> = (0..40).map(|i| (i * 41 + 17) % (TOKENS - 1) + 1).collect();
+    let mut context = context(model, "target", &Cores::one_lane(threads()))?;
+    on_own_thread(|| selftest::run(&mut context, &passage, &selftest::HEADS, &mut |_, _| {}))
+        .map_err(|e| format!("the self-test: {e}"))
+}
+
+/// The models, and what the self-test found of the target.
+struct Setup<'a> {
+    model: &'a LlamaModel,
+    other: &'a LlamaModel,
+    shapes: Shapes,
+    report: &'a SelfTestReport,
+}
+
+impl Setup<'_> {
+    /// An engine; of plain decoding if there is no schedule.
+    fn engine(&self, schedule: Option<Schedule>) -> Result<Engine, String> {
+        let (mode, lanes, drafter) =
+            schedule.unwrap_or((Mode::Plain, Lanes::Shared, Drafter::Sources));
+        let (cores, draft_cores) = match lanes {
+            Lanes::Disjoint => Cores::two_lanes(threads().div_ceil(2), 1),
+            Lanes::Shared => {
+                let one = Cores::one_lane(threads());
+                (one.clone(), one)
+            }
+        };
+        let target = Box::new(context(self.model, "target", &cores)?);
+        let draft = |model| context(model, "draft", &draft_cores);
+        let drafts: Vec<Box<dyn Model + Send>> = match drafter {
+            Drafter::Itself => vec![Box::new(draft(self.model)?)],
+            Drafter::Spoilt => vec![Box::new(Spoilt::new(draft(self.model)?, 0.25))],
+            Drafter::Another => vec![Box::new(draft(self.other)?)],
+            Drafter::Sources => Vec::new(),
+        };
+        let options = Options {
+            mode,
+            lanes,
+            shapes: self.shapes,
+            near_tie: NOTED,
+            target_cost: self.report.cost(),
+            prefix_slots: usize::from(mode != Mode::Plain),
+            ..Options::default()
+        };
+        Engine::start(target, drafts, options).map_err(|e| e.to_string())
+    }
+
+    /// Both texts, the second behind a part of `plain`'s first, or of its own.
+    fn talk(&self, schedule: Option<Schedule>, plain: Option<&Talk>) -> Result<Talk, String> {
+        let engine = self.engine(schedule)?;
+        let predicted = matches!(schedule, Some((_, _, Drafter::Sources)));
+        let mut talk = Talk {
+            turns: Vec::new(),
+            offered: 0,
+            accepted: 0,
+        };
+        let mut prompt: Vec<Token> = (0..12).map(|i| (i * 37 + 11) % (TOKENS - 1) + 1).collect();
+        for (i, tokens) in [FIRST, SECOND].into_iter().enumerate() {
+            let expected = plain.map(|plain| plain.turns[i].tokens.as_slice());
+            let prediction = match expected {
+                Some(expected) if predicted => nearly(expected),
+                _ => Vec::new(),
+            };
+            talk.turn(&engine, &prompt, tokens, prediction)?;
+            let own = talk.turns[i].tokens.as_slice();
+            let written = expected.unwrap_or(own);
+            prompt.extend(written.iter().take(SECOND).copied());
+            prompt.extend([3, 5, 7, 11]);
+        }
+        Ok(talk)
+    }
+}
+
+/// A text with a wrong token now and then.
+fn nearly(text: &[Token]) -> Vec<Token> {
+    let wrong = |(i, &token): (usize, &Token)| match i % 5 {
+        4 => (token + 1) % TOKENS,
+        _ => token,
+    };
+    text.iter().enumerate().map(wrong).collect()
+}
+
+impl Talk {
+    /// Generates a text and adds it.
+    fn turn(
+        &mut self,
+        engine: &Engine,
+        prompt: &[Token],
+        max_tokens: usize,
+        prediction: Vec<Token>,
+    ) -> Result<(), String> {
+        let request = Generate {
+            prompt: prompt.to_vec(),
+            params: SamplingParams {
+                temperature: 1.0,
+                seed: 7,
+                ..SamplingParams::default()
+            },
+            max_tokens: max_tokens as u32,
+            prediction: prediction.into(),
+            ..Generate::default()
+        };
+        let stream = engine.generate(request).map_err(|e| e.to_string())?;
+        let mut turn = Turn {
+            prompt: prompt.len(),
+            tokens: Vec::new(),
+            margins: BTreeMap::new(),
+        };
+        loop {
+            match stream.next() {
+                Some(Event::Tokens(tokens)) => turn.tokens.extend(tokens),
+                Some(Event::Round(round)) => {
+                    turn.margins.extend(round.near_ties.iter().copied());
+                    self.accepted += round.accepted.len();
+                    self.offered += round.offered;
+                }
+                Some(Event::Finished(_)) => break,
+                Some(Event::Failed(failure)) => return Err(failure.to_string()),
+                None => return Err("the generation has no end".into()),
+            }
+        }
+        self.turns.push(turn);
+        Ok(())
+    }
+}
+
+/// Compares two texts with plain decoding's.
+fn verdict(plain: &Talk, found: &Talk, bound: f32) -> Verdict {
+    for (plain, found) in plain.turns.iter().zip(&found.turns) {
+        if plain.tokens == found.tokens {
+            continue;
+        }
+        let pairs = plain.tokens.iter().zip(&found.tokens);
+        let same = pairs.take_while(|(a, b)| a == b).count();
+        let position = (plain.prompt + same) as u32;
+        let margin = plain.margins.get(&position).copied();
+        return match margin {
+            Some(margin) if margin < bound => Verdict::NearTie { position, margin },
+            _ => Verdict::Differs { position, margin },
+        };
+    }
+    Verdict::Same
+}

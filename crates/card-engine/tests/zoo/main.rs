@@ -1,0 +1,142 @@
+//! Lossless whatever the model keeps of a text: on a tiny model of each architecture that llama.cpp
+//! knows and that writes token by token, every mode with every drafter writes what plain decoding
+//! writes.
+//!
+//! A sample with every kind of memory takes a minute. All of them take some minutes:
+//!
+//! ```text
+//! cargo test --release -p card-engine --test zoo -- --ignored --nocapture every_architecture
+//! ```
+//!
+//! One of them, with all that is printed on the way:
+//!
+//! ```text
+//! CARD_ZOO_LABEL=qwen35 cargo test --release -p card-engine --test zoo -- --ignored --nocapture \
+//!   one_architecture
+//! ```
+
+#![allow(clippy::unwrap_used)]
+
+mod child;
+mod compare;
+#[path = "../support/spoilt.rs"]
+mod spoilt;
+
+use std::collections::HashSet;
+
+use card_llama::tiny::zoo::{self, Architecture, Memory};
+
+use compare::{Report, Verdict};
+
+/// The test that runs in a process of its own.
+const ONE: &str = "one_architecture";
+
+/// Every kind of memory, and architectures with something of their own: experts, convolutions,
+/// delta nets, states that llama.cpp can take back some tokens of and states that it cannot.
+const SAMPLE: [&str; 13] = [
+    "llama",
+    "gemma3",
+    "gpt-oss",
+    "deepseek32",
+    "dots3note",
+    "deepseek4",
+    "mamba2",
+    "rwkv7",
+    "qwen35",
+    "nemotron_h",
+    "jamba",
+    "lfm2",
+    "qwen4exp",
+];
+
+#[test]
+fn every_kind_of_memory_writes_what_plain_decoding_writes() {
+    let sample: Vec<&Architecture> = SAMPLE.map(|label| zoo::find(label).unwrap()).to_vec();
+    let kinds: HashSet<Memory> = sample.iter().filter_map(|a| a.memory().ok()).collect();
+    assert_eq!(kinds.len(), Memory::ALL.len(), "the sample has {kinds:?}");
+    check(&sample, true);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_architecture() {
+    let (made, others): (Vec<_>, Vec<_>) = zoo::architectures()
+        .iter()
+        .partition(|a| a.memory().is_ok());
+    println!("Architectures without a model:");
+    for other in others {
+        let why = other.memory().unwrap_err();
+        println!("| {:<18} | {why} |", other.name());
+    }
+    check(&made, false);
+}
+
+/// Compares one architecture, and says what was found to whoever started this process.
+#[test]
+#[ignore = "is started by the others"]
+fn one_architecture() {
+    let Ok(label) = std::env::var(child::LABEL) else {
+        println!("{} names no architecture", child::LABEL);
+        return;
+    };
+    let short = std::env::var_os(child::SHORT).is_some();
+    let architecture = zoo::find(&label).unwrap_or_else(|| panic!("there is no {label:?}"));
+    child::tell(&compare::compare(architecture, short));
+}
+
+/// Compares these, prints a table, and fails unless all of them pass.
+fn check(architectures: &[&Architecture], short: bool) {
+    println!(
+        "| {:<22} | {:<15} | {:<9} | result |",
+        "architecture", "memory", "exact by"
+    );
+    println!("|{:-<24}|{:-<17}|{:-<11}|--------|", "", "", "");
+    let mut failed = Vec::new();
+    for architecture in architectures {
+        let label = architecture.label();
+        let memory = architecture.memory().unwrap();
+        let found = child::ask(ONE, label, short);
+        let means = found.as_ref().map_or("", |report| report.means.as_str());
+        let result = match found.as_ref().map_err(Clone::clone).and_then(summary) {
+            Ok(result) => result,
+            Err(why) => {
+                failed.push(label);
+                format!("FAILED: {why}")
+            }
+        };
+        println!("| {label:<22} | {memory:<15} | {means:<9} | {result} |");
+    }
+    let all = architectures.len();
+    println!(
+        "{} of {all} write what plain decoding writes",
+        all - failed.len()
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {all} fail: {failed:?}",
+        failed.len()
+    );
+}
+
+/// What a report says, in a line.
+///
+/// # Errors
+/// Says what is wrong with it.
+fn summary(report: &Report) -> Result<String, String> {
+    let faults: Vec<String> = report.runs.iter().filter_map(|run| run.fault()).collect();
+    if !faults.is_empty() {
+        return Err(faults.join("; "));
+    }
+    let runs = report.runs.len();
+    let is_tie = |verdict: &Verdict| matches!(verdict, Verdict::NearTie { .. });
+    let ties = report.runs.iter().filter(|r| is_tie(&r.verdict)).count();
+    let offered: usize = report.runs.iter().map(|run| run.offered).sum();
+    let accepted: usize = report.runs.iter().map(|run| run.accepted).sum();
+    let tied = match ties {
+        0 => String::new(),
+        n => format!(", {n} up to a near-tie"),
+    };
+    Ok(format!(
+        "{runs} of {runs} the same{tied}; {accepted} of {offered} candidates accepted"
+    ))
+}
