@@ -25,6 +25,10 @@ fn main() -> Result<(), String> {
         .pic(true)
         .include(headers()?)
         .files(SOURCES);
+    if let Ok(source) = source() {
+        // For tests: sources of llama.cpp may have its chat templates with them.
+        println!("cargo:rustc-env=CARD_LLAMA_CPP={}", source.display());
+    }
     match kernels() {
         Ok(source) => {
             build.define("CARD_KERNELS", None).include(source);
@@ -79,14 +83,7 @@ fn kernels() -> Result<PathBuf, String> {
             ],
         ),
     ];
-    // CMake notes where it took the sources from.
-    let cache = headers()?.join("../build/CMakeCache.txt");
-    let cache = fs::read_to_string(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
-    let home = cache
-        .lines()
-        .find_map(|l| l.strip_prefix("CMAKE_HOME_DIRECTORY:INTERNAL="));
-    let source = Path::new(home.ok_or("CMake does not say where the sources of ggml are")?);
-    let source = source.join("ggml/src");
+    let source = source()?.join("ggml/src");
     for (file, texts) in DECLARED {
         let text = fs::read_to_string(source.join(file)).map_err(|e| format!("{file}: {e}"))?;
         let code = text.lines().map(|l| l.split("//").next().unwrap_or(""));
@@ -96,6 +93,17 @@ fn kernels() -> Result<PathBuf, String> {
         }
     }
     Ok(source)
+}
+
+/// Where the sources of llama.cpp are: CMake notes where it took them from.
+fn source() -> Result<PathBuf, String> {
+    let cache = headers()?.join("../build/CMakeCache.txt");
+    let cache = fs::read_to_string(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
+    let home = cache
+        .lines()
+        .find_map(|l| l.strip_prefix("CMAKE_HOME_DIRECTORY:INTERNAL="));
+    let home = home.ok_or("CMake does not say where the sources of ggml are")?;
+    Ok(PathBuf::from(home))
 }
 
 /// Where the headers of the llama.cpp are that this links against: its build installs them.
