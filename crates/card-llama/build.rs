@@ -25,8 +25,9 @@ fn main() -> Result<(), String> {
         .pic(true)
         .include(headers()?)
         .files(SOURCES);
-    // For a test that compares its list of architectures with llama.cpp's.
     if let Ok(home) = home() {
+        // For tests: one compares its list of architectures with llama.cpp's, one renders the
+        // chat templates that may be there.
         println!("cargo:rustc-env=CARD_LLAMA_CPP={}", home.display());
     }
     match kernels() {

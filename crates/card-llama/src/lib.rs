@@ -41,7 +41,7 @@ pub use backend::context::{ContextOptions, LlamaContext};
 pub use backend::cores::{Cores, on_own_thread};
 pub use backend::model::{LlamaModel, LoadOptions};
 pub use backend::trim::trim;
-pub use chat::{ChatError, ChatMessage, ChatTemplate};
+pub use chat::{ChatError, ChatMessage, ChatTemplate, Conversation};
 pub use cpu::check_cpu;
 pub use error::LlamaError;
 pub use kernels::{Kernels, card_kernels};

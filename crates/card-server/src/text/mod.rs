@@ -3,6 +3,8 @@
 //! ([`crate::testing`]).
 
 pub(crate) mod control_names;
+#[cfg(test)]
+mod families;
 
 use card_core::types::Token;
 use serde_json::Value;
