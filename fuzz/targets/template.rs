@@ -7,7 +7,7 @@
 
 use card_api::{PromptInput, parse_chat};
 
-#[path = "../../crates/card-llama/src/chat.rs"]
+#[path = "../../crates/card-llama/src/chat/mod.rs"]
 mod chat;
 #[path = "../../crates/card-llama/src/sys/stack.rs"]
 mod stack;

@@ -36,6 +36,8 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
         .lstrip_blocks(true)
         .build()?;
     env.set_syntax(syntax);
+    // The rest of jinja2's filters and functions, then those that differ from minijinja's.
+    minijinja_contrib::add_to_environment(&mut env);
     filters::add(&mut env);
     Ok(env)
 }
