@@ -41,7 +41,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 });
 
 fn template(source: &str) -> Result<ChatTemplate, chat::ChatError> {
-    ChatTemplate::new(source.to_owned(), "<s>".into(), "</s>".into())
+    ChatTemplate::new(source, "a template", "<s>".into(), "</s>".into())
 }
 
 fn told(rendered: Result<String, chat::ChatError>) {
