@@ -78,7 +78,7 @@ impl Kv {
 /// A made-up model. See the [module](self) documentation.
 ///
 /// ```
-/// use card_core::forward::{Forward, Limits, Logits, Model};
+/// use card_core::forward::{Forward, Limits, Logits, Model, Rollback};
 /// use card_core::synthetic::{Synthetic, SyntheticConfig};
 /// use card_core::types::SequenceId;
 ///
@@ -88,7 +88,13 @@ impl Kv {
 ///     spread: 2.0,
 ///     noise: 0.0,
 ///     noise_seed: 1,
-///     limits: Limits { context: 100, cells: 200, rows: 8, leaves: 4 },
+///     limits: Limits {
+///         context: 100,
+///         cells: 200,
+///         rows: 8,
+///         leaves: 4,
+///         rollback: Rollback::Free,
+///     },
 /// });
 /// model.forward(&Forward::chain(SequenceId(1), 0, &[3, 1, 4], 0))?;
 /// assert_eq!(model.row(2).len(), 20);

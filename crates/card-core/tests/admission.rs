@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use card_core::cost::CostCurve;
 use card_core::drafter::Drafter;
-use card_core::forward::{Limits, Model};
+use card_core::forward::{Limits, Model, Rollback};
 use card_core::protocol::{DraftInput, DraftPlan, DraftShare, Lanes};
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
@@ -19,6 +19,7 @@ const LIMITS: Limits = Limits {
     cells: 4000,
     rows: 12,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 /// Sequences at a time, whatever is asked for.
 const MOST: usize = 64;

@@ -8,7 +8,7 @@ use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafter, DrafterConfig};
 use card_core::driver::{Driver, NextStep, SharedLane};
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
 use card_core::policy::{Mode, Policy, PolicyConfig};
 use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes, Outlook};
 use card_core::sampler::Sampling;
@@ -25,6 +25,7 @@ pub const LIMITS: Limits = Limits {
     cells: 1200,
     rows: 24,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::Token;
 
@@ -73,6 +73,7 @@ fn touchy(from_rows: usize, others: bool, cells: usize) -> Touchy {
             cells,
             rows: 128,
             leaves: 16,
+            rollback: Rollback::Free,
         },
     };
     Touchy {
