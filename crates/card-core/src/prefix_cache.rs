@@ -262,7 +262,12 @@ mod tests {
         let mut ops = Vec::new();
         let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
         cache.keep(stem(a, US, &[1, 2, 3, 4, 5, 6]), &mut ops);
-        assert_eq!(cache.adopt(new(b, US, &[1, 2, 9, 9]), none(), &mut ops).tokens, 2);
+        assert_eq!(
+            cache
+                .adopt(new(b, US, &[1, 2, 9, 9]), none(), &mut ops)
+                .tokens,
+            2
+        );
         let longer = [1, 2, 3, 4, 5, 6, 7];
         assert_eq!(cache.adopt(new(c, US, &longer), none(), &mut ops).tokens, 6);
         let share = KvOp::Share {
@@ -276,10 +281,18 @@ mod tests {
             keep: 6,
         };
         assert_eq!(ops, [share, adopt]);
-        assert_eq!(cache.adopt(new(b, US, &[1, 2, 3]), none(), &mut ops).tokens, 0);
+        assert_eq!(
+            cache.adopt(new(b, US, &[1, 2, 3]), none(), &mut ops).tokens,
+            0
+        );
         // What still runs is shared, never taken.
         let running = [run(c, US, &[7, 8, 9])].into_iter();
-        assert_eq!(cache.adopt(new(b, US, &[7, 8, 9]), running, &mut ops).tokens, 2);
+        assert_eq!(
+            cache
+                .adopt(new(b, US, &[7, 8, 9]), running, &mut ops)
+                .tokens,
+            2
+        );
         let share = KvOp::Share {
             sequence: b,
             from: c,
@@ -298,11 +311,22 @@ mod tests {
             let mut ops = Vec::new();
             let mut cache = PrefixCache::new(2, Rollback::Free);
             cache.keep(stem(a, them, &text), &mut ops);
-            assert_eq!(cache.admit(new(b, us, &text), none(), 99, &mut ops).tokens, 0);
+            assert_eq!(
+                cache.admit(new(b, us, &text), none(), 99, &mut ops).tokens,
+                0
+            );
             let running = [run(a, them, &text)].into_iter();
-            assert_eq!(cache.admit(new(b, us, &text), running, 99, &mut ops).tokens, 0);
+            assert_eq!(
+                cache.admit(new(b, us, &text), running, 99, &mut ops).tokens,
+                0
+            );
             assert!(ops.is_empty(), "{ops:?}");
-            assert_eq!(cache.admit(new(b, them, &text), none(), 99, &mut ops).tokens, 5);
+            assert_eq!(
+                cache
+                    .admit(new(b, them, &text), none(), 99, &mut ops)
+                    .tokens,
+                5
+            );
         }
     }
 
@@ -313,7 +337,12 @@ mod tests {
         let mut cache = PrefixCache::new(2, Rollback::Free);
         cache.keep(stem(a, US, &[1, 2, 3]), &mut ops);
         let release = KvOp::Release { sequence: a };
-        assert_eq!(cache.admit(new(a, US, &[1, 2, 3]), none(), 99, &mut ops).tokens, 0);
+        assert_eq!(
+            cache
+                .admit(new(a, US, &[1, 2, 3]), none(), 99, &mut ops)
+                .tokens,
+            0
+        );
         assert_eq!((ops, cache.cells()), (vec![release], 0));
     }
 
@@ -344,7 +373,10 @@ mod tests {
         cache.keep(kept, &mut ops);
         // The longer one has a token that is not asked for, or asked for as the last one, whose
         // logits are needed.
-        assert_eq!(cache.adopt(new(c, US, &[1, 9, 9]), none(), &mut ops).tokens, 0);
+        assert_eq!(
+            cache.adopt(new(c, US, &[1, 9, 9]), none(), &mut ops).tokens,
+            0
+        );
         let reused = cache.adopt(new(c, US, &[1, 2, 3, 4]), none(), &mut ops);
         let expected = Reused {
             tokens: 2,
@@ -361,7 +393,12 @@ mod tests {
         assert_eq!(ops, [adopt(b, 2), adopt(a, 4)]);
         // One that runs keeps its stem.
         let running = [run(a, US, &[7, 8])].into_iter();
-        assert_eq!(cache.adopt(new(c, US, &[7, 8, 9]), running, &mut ops).tokens, 2);
+        assert_eq!(
+            cache
+                .adopt(new(c, US, &[7, 8, 9]), running, &mut ops)
+                .tokens,
+            2
+        );
         assert!(matches!(ops.last(), Some(KvOp::Share { keep: 2, .. })));
     }
 }

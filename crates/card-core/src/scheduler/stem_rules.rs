@@ -114,7 +114,10 @@ mod tests {
                     // Nothing joins only if the state from before is there.
                     assert!(joined > 0 || (chain == 1 && redecides));
                     assert!(joined == 0 || rows - joined <= 4, "{joined} of {rows}");
-                    assert_eq!(rules.rolled_back(joined, rows, false), (1..rows).contains(&joined));
+                    assert_eq!(
+                        rules.rolled_back(joined, rows, false),
+                        (1..rows).contains(&joined)
+                    );
                 }
                 if redecides {
                     // A close decision behind the last committed token.
