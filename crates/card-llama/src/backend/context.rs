@@ -33,8 +33,8 @@ pub struct ContextOptions {
     /// Most rows of a forward.
     pub rows: u32,
     /// Keep the cells of each sequence in the order of their positions, whatever the others
-    /// do, so that attention sums as if it were alone (docs/exactness.md). A model that keeps
-    /// states does not do it: its stems cannot be taken out of the cache and put in again.
+    /// do, so that attention sums as if it were alone (docs/exactness.md). A recurrent model
+    /// without attention has no cells.
     pub in_order: bool,
     /// The cores of the lane that the context runs on.
     pub cores: Cores,
@@ -44,7 +44,7 @@ pub struct ContextOptions {
 const LEAVES: usize = 64;
 /// Rows that can be left out of a target's forward, where the model can do that. Each takes a state
 /// more of every id, and a verification of more candidates seldom pays on a processor.
-const SNAPSHOTS: u32 = 5;
+const SNAPSHOTS: u32 = 4;
 /// Drafted tokens per sequence whose states a draft model keeps; one sequence alone has twice as
 /// many.
 const DRAFTED: usize = 8;
@@ -65,10 +65,9 @@ fn ids(sequences: u32, most: usize) -> usize {
 /// be tens of megabytes: for each sequence its stem, the state that a forward works on, and the
 /// stem of one that is over and kept; for one more forward, which the self-test needs; for the
 /// drafted tokens, and our own.
-fn state_ids(sequences: u32, drafted: usize, most: usize) -> usize {
+fn state_ids(sequences: u32, drafted: usize, own: usize) -> usize {
     let sequences = sequences.clamp(1, 1 << 16) as usize;
-    let own = own_ids(MemoryKind::States { snapshots: 0 });
-    (3 * sequences + 1 + drafted + own).min(most)
+    3 * sequences + 1 + drafted + own
 }
 
 impl ContextOptions {
@@ -86,12 +85,29 @@ impl ContextOptions {
         self.role == "draft"
     }
 
-    /// Sequence ids of a context whose model keeps states, or does not.
-    fn ids(&self, states: bool) -> usize {
+    /// What a model remembers in such a context, if it keeps states (`hybrid`: and cells), or
+    /// only cells.
+    fn memory(&self, states: bool, hybrid: bool) -> MemoryKind {
         if states {
-            state_ids(self.sequences, self.drafted(), most_ids())
+            MemoryKind::States {
+                snapshots: self.snapshots(),
+                in_order: self.in_order && hybrid,
+            }
         } else {
-            ids(self.sequences, most_ids())
+            MemoryKind::Cells {
+                in_order: self.in_order,
+            }
+        }
+    }
+
+    /// Sequence ids.
+    fn ids(&self, kind: MemoryKind) -> usize {
+        match kind {
+            MemoryKind::Cells { .. } => ids(self.sequences, most_ids()),
+            MemoryKind::States { .. } => {
+                let needed = state_ids(self.sequences, self.drafted(), own_ids(kind));
+                needed.min(most_ids())
+            }
         }
     }
 
@@ -101,7 +117,7 @@ impl ContextOptions {
             return 0;
         }
         let wanted = DRAFTED * (self.sequences.clamp(1, 1 << 16) as usize + 1);
-        let others = state_ids(self.sequences, 0, usize::MAX);
+        let others = state_ids(self.sequences, 0, 2);
         wanted.min(most_ids().saturating_sub(others))
     }
 
@@ -119,8 +135,8 @@ impl ContextOptions {
     fn limits(&self, kind: MemoryKind) -> Limits {
         let (leaves, rollback) = match kind {
             MemoryKind::Cells { .. } => (LEAVES, Rollback::Free),
-            MemoryKind::States { snapshots: 0 } => (self.drafted(), Rollback::Checkpoint),
-            MemoryKind::States { snapshots } => {
+            MemoryKind::States { snapshots: 0, .. } => (self.drafted(), Rollback::Checkpoint),
+            MemoryKind::States { snapshots, .. } => {
                 (self.drafted(), Rollback::Bounded { rows: snapshots })
             }
         };
@@ -168,8 +184,8 @@ impl LlamaContext {
                 options.rows
             )));
         }
-        let states = model.keeps_states();
-        if states && model.trimmed().is_some() {
+        let kind = options.memory(model.keeps_states(), model.is_hybrid());
+        if model.keeps_states() && model.trimmed().is_some() {
             return Err(fail(
                 "a recurrent model with a part of its vocabulary".into(),
             ));
@@ -179,19 +195,21 @@ impl LlamaContext {
                 .cells()
                 .ok_or_else(|| fail("that many cells cannot be counted".into()))?,
             rows: options.rows,
-            ids: options.ids(states),
-            snapshots: if states { options.snapshots() } else { 0 },
+            ids: options.ids(kind),
+            snapshots: match kind {
+                MemoryKind::Cells { .. } => 0,
+                MemoryKind::States { snapshots, .. } => snapshots,
+            },
             threads: options.cores.threads(),
         };
         let llama = Context::new(model.handle(), &settings).map_err(fail)?;
-        let kind = if states {
-            MemoryKind::States {
+        let kind = match kind {
+            // Not every model that keeps states can leave rows out.
+            MemoryKind::States { in_order, .. } => MemoryKind::States {
                 snapshots: llama.snapshots(),
-            }
-        } else {
-            MemoryKind::Cells {
-                in_order: options.in_order,
-            }
+                in_order,
+            },
+            cells => cells,
         };
         let widener = model.trimmed().cloned().map(Widener::new);
         let batch = llama
@@ -431,17 +449,27 @@ mod tests {
     #[test]
     fn states_have_few_ids_and_as_many_as_are_needed() {
         let target = options(1, false);
-        assert_eq!(target.ids(true), 5);
-        let limits = target.limits(MemoryKind::States { snapshots: 0 });
+        let recurrent = target.memory(true, false);
+        assert_eq!(target.ids(recurrent), 5);
+        // Dead cells are the hybrid models'.
+        for (hybrid, ids) in [(false, 5), (true, 6)] {
+            let in_order = options(1, true);
+            assert_eq!(in_order.ids(in_order.memory(true, hybrid)), ids);
+        }
+        let limits = target.limits(MemoryKind::States {
+            snapshots: 0,
+            in_order: false,
+        });
         assert_eq!((limits.leaves, limits.rollback), (0, Rollback::Checkpoint));
         let draft = ContextOptions {
             role: "draft",
             ..options(2, false)
         };
         assert_eq!((draft.snapshots(), draft.drafted()), (0, 24));
-        assert_eq!(draft.ids(true), 3 * 2 + 1 + 24 + 1);
+        let kind = draft.memory(true, true);
+        assert_eq!(draft.ids(kind), 3 * 2 + 1 + 24 + 1);
         // Snapshots need forwards of more rows than they can leave out.
-        for (rows, snapshots) in [(1, 0), (2, 0), (4, 2), (32, 5), (256, 5)] {
+        for (rows, snapshots) in [(1, 0), (2, 0), (4, 2), (32, 4), (256, 4)] {
             let options = ContextOptions {
                 rows,
                 ..options(1, false)
@@ -452,7 +480,7 @@ mod tests {
             sequences: u32::MAX,
             ..draft
         };
-        assert!(most.ids(true) <= most_ids());
+        assert!(most.ids(kind) <= most_ids());
     }
 
     fn model(name: &str) -> LlamaModel {

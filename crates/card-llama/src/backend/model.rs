@@ -140,6 +140,11 @@ impl LlamaModel {
         self.loaded.keeps_states()
     }
 
+    /// Whether the model keeps cells beside its states.
+    pub(super) fn is_hybrid(&self) -> bool {
+        self.loaded.is_hybrid()
+    }
+
     /// What keeps attention as the weights need it.
     pub(super) fn kernels(&self) -> Option<&Arc<AttentionGuard>> {
         self.kernels.as_ref()

@@ -143,6 +143,12 @@ impl LoadedModel {
         unsafe { cpp::llama_model_is_recurrent(m) || cpp::llama_model_is_hybrid(m) }
     }
 
+    /// Whether the model keeps cells beside its states.
+    pub(crate) fn is_hybrid(&self) -> bool {
+        // SAFETY: the model is loaded.
+        unsafe { cpp::llama_model_is_hybrid(self.handle.raw()) }
+    }
+
     /// Facts about the model.
     pub(crate) fn info(&self) -> ModelInfo {
         let m = self.handle.raw();

@@ -18,14 +18,21 @@ pub(crate) enum MemoryKind {
         in_order: bool,
     },
     /// A state for each sequence id, and cells if the model is a hybrid one.
-    ///
-    /// The cells of a hybrid model do not stay in order. That takes dead cells, which an id of
-    /// their own holds until the stems are taken out and put in again; a state has no cells that
-    /// could be dead, and its stems share what would be moved.
     States {
         /// Rows that a commit may leave out.
         snapshots: u32,
+        /// As above, of a hybrid model; a recurrent one has no cells whose order could matter.
+        in_order: bool,
     },
+}
+
+impl MemoryKind {
+    /// Whether the cells of each sequence stay in order.
+    pub(super) const fn keeps_order(self) -> bool {
+        match self {
+            MemoryKind::Cells { in_order } | MemoryKind::States { in_order, .. } => in_order,
+        }
+    }
 }
 
 /// Which ids hold what, by the kind of memory.
@@ -39,7 +46,7 @@ impl KvBooks {
     pub(super) fn new(kind: MemoryKind, ids: usize) -> Self {
         match kind {
             MemoryKind::Cells { .. } => KvBooks::Trees(KvTrees::new(ids)),
-            MemoryKind::States { snapshots } => KvBooks::States(KvStates::new(ids, snapshots)),
+            MemoryKind::States { snapshots, .. } => KvBooks::States(KvStates::new(ids, snapshots)),
         }
     }
 
@@ -75,7 +82,7 @@ impl KvBooks {
     pub(super) fn stems(&self) -> Option<Vec<(SeqId, u32)>> {
         match self {
             KvBooks::Trees(trees) => trees.stems(),
-            KvBooks::States(_) => None,
+            KvBooks::States(states) => states.stems(),
         }
     }
 

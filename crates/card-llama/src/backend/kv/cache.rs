@@ -8,11 +8,14 @@ use crate::sys::context::Context;
 use crate::sys::memory::{MemoryOp, SeqId};
 use crate::sys::shim::Thrown;
 
-/// Ids that no sequence gets: that of padding, and, of a model with cells, that of dead ones.
+/// Ids that no sequence gets: that of padding, and that of dead cells. An id of a model that keeps
+/// states takes much memory, so the second one is there only if it is used.
 pub(crate) const fn own_ids(kind: MemoryKind) -> usize {
     match kind {
-        MemoryKind::Cells { .. } => 2,
-        MemoryKind::States { .. } => 1,
+        MemoryKind::States {
+            in_order: false, ..
+        } => 1,
+        _ => 2,
     }
 }
 
@@ -210,17 +213,17 @@ impl KvCache {
         }
     }
 
-    /// Whether the cells of each sequence stay in order.
-    fn keeps_order(&self) -> bool {
-        self.kind == MemoryKind::Cells { in_order: true }
-    }
-
     fn change_one(&self, context: &mut Context, op: MemoryOp) -> Result<bool, Thrown> {
         if let MemoryOp::Remove { id, start } = op
-            && self.keeps_order()
+            && self.kind.keeps_order()
         {
             // llama.cpp puts the next token into the first free cell. One that
             // becomes free before the last of another sequence must not be it.
+            let start = match self.kind {
+                MemoryKind::Cells { .. } => start,
+                // Some models copy whole ids only. The dead id shares the last state, too.
+                MemoryKind::States { .. } => 0,
+            };
             context.copy(id, self.dead(), start, -1)?;
         }
         context.change(op)
@@ -233,7 +236,7 @@ impl KvCache {
     /// If the cache is full and its stems cannot be moved, or was lost over it.
     pub(crate) fn compact(&mut self, context: &mut Context, rows: usize) -> Result<(), ModelError> {
         const FEW: usize = 128;
-        if !self.keeps_order() {
+        if !self.kind.keeps_order() {
             return Ok(());
         }
         let Some(stems) = self.books.stems() else {

@@ -223,6 +223,15 @@ impl KvStates {
         })
     }
 
+    /// The id and length of every stem; `None` while chains hang off some.
+    pub(super) fn stems(&self) -> Option<Vec<(SeqId, u32)>> {
+        let all = self.sequences.values();
+        if all.clone().any(|s| !s.chains.is_empty()) {
+            return None;
+        }
+        Some(all.filter_map(|s| Some((s.stem?, s.stem_len))).collect())
+    }
+
     /// Carries out an operation of the core.
     ///
     /// # Errors
