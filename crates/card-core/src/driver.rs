@@ -167,7 +167,7 @@ impl Driver {
 mod tests {
     use super::*;
     use crate::cost::CostCurve;
-    use crate::forward::{Limits, Logits};
+    use crate::forward::{Limits, Logits, Rollback};
     use crate::policy::{Mode, Policy, PolicyConfig};
     use crate::protocol::Lanes;
     use crate::sampler::Sampling;
@@ -180,6 +180,7 @@ mod tests {
         cells: 200,
         rows: 16,
         leaves: 4,
+        rollback: Rollback::Free,
     };
     const VOCAB: usize = 20;
     const SEQUENCE: SequenceId = SequenceId(1);

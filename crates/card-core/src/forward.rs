@@ -5,6 +5,9 @@
 //! it has decoded by a [`KvCell`]; how these names map to KV cells is the model's business.
 //! The tree is decoded as SpecInfer does (arXiv 2305.09781, §4): a row attends to the stem and
 //! to its own ancestors only.
+//!
+//! A model with a recurrent state has no KV cells to drop: [`Rollback`] says what such a model can
+//! take back, and what a caller may ask of it.
 
 use crate::types::{SequenceId, Token};
 
@@ -203,6 +206,52 @@ pub struct Limits {
     pub cells: usize,
     /// Rows of one forward.
     pub rows: usize,
-    /// Leaves of the tree of one sequence.
+    /// Leaves of the trees of all sequences. Where [`Rollback`] is not free, a drafter counts each
+    /// drafted token as one, since each has a state of its own.
     pub leaves: usize,
+    /// How decoded tokens are taken back.
+    pub rollback: Rollback,
+}
+
+/// How a model takes decoded tokens back.
+///
+/// Attention keeps a KV cell per token, and any of them can be dropped. A recurrent model (Mamba,
+/// RWKV) or a hybrid one (gated delta net, short convolutions beside attention) keeps one state
+/// per sequence, which every token changes. Its callers keep these rules:
+///
+/// - The rows of a sequence in a forward lie side by side and are one chain. It begins behind the
+///   stem, or behind the last row of an earlier forward's chain.
+/// - [`KvOp::Commit`] names the last row of a chain, or an earlier one as far as `Bounded` says.
+/// - [`KvOp::Prune`] gives back the stem as it was before the forwards that hang off it. The one
+///   exception: after a commit that left rows of its chain out, the next forward of the sequence
+///   works on the stem itself, and at least its first row has to stay.
+/// - [`KvOp::Adopt`] and [`KvOp::Share`] take a whole stem, and `Share` takes none whose last
+///   commit left rows out.
+///
+/// ```
+/// use card_core::forward::Rollback;
+///
+/// assert!(Rollback::Free.is_free());
+/// assert!(!Rollback::Bounded { rows: 4 }.is_free());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rollback {
+    /// Any token, at any time: a commit ends at any row of a tree.
+    #[default]
+    Free,
+    /// A commit ends at the last row of a chain, or at most `rows` rows before it (llama.cpp's
+    /// snapshots of recurrent states).
+    Bounded {
+        /// Rows that a commit may leave out.
+        rows: u32,
+    },
+    /// A chain stays as a whole or not at all: the state from before it is kept until then.
+    Checkpoint,
+}
+
+impl Rollback {
+    /// Whether any token can be taken back.
+    pub const fn is_free(self) -> bool {
+        matches!(self, Rollback::Free)
+    }
 }

@@ -3,8 +3,11 @@
 //! A prompt that starts like a sequence whose tokens are in the KV cache is not decoded again
 //! (automatic prefix caching, as in vLLM and SGLang's RadixAttention). The cache keeps names
 //! and tokens only; what to do with the KV cells it says as [`KvOp`]s.
+//!
+//! A model that keeps one state per sequence ([`Rollback`]) has the state behind a whole stem only.
+//! So a stem is of use if the new prompt begins with all of it: a conversation that goes on.
 
-use crate::forward::KvOp;
+use crate::forward::{KvOp, Rollback};
 use crate::types::{SequenceId, Tenant, Token};
 
 /// The stems that are kept, oldest first.
@@ -15,15 +18,31 @@ use crate::types::{SequenceId, Tenant, Token};
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
     slots: usize,
+    /// A stem is taken whole or not at all.
+    whole: bool,
     stems: Vec<Stem>,
 }
 
 /// The decoded tokens of a finished sequence.
 #[derive(Debug)]
-struct Stem {
-    sequence: SequenceId,
-    tenant: Tenant,
-    tokens: Vec<Token>,
+pub(crate) struct Stem {
+    /// Its name.
+    pub(crate) sequence: SequenceId,
+    /// Whose it is.
+    pub(crate) tenant: Tenant,
+    /// The tokens.
+    pub(crate) tokens: Vec<Token>,
+    /// The last commit left rows of its forward out, of a model with [`Rollback::Bounded`].
+    pub(crate) rolled_back: bool,
+}
+
+/// What a new sequence begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reused {
+    /// Tokens that need not be decoded.
+    pub(crate) tokens: usize,
+    /// See [`Stem::rolled_back`].
+    pub(crate) rolled_back: bool,
 }
 
 /// A sequence that begins.
@@ -63,13 +82,19 @@ struct Match {
     from: SequenceId,
     /// Whether at least half of the stem is common.
     mostly: bool,
+    /// Whether all of it is.
+    is_whole: bool,
+    /// See [`Stem::rolled_back`].
+    rolled_back: bool,
 }
 
 impl PrefixCache {
-    /// A cache of at most `slots` finished sequences; none with 0, and nothing is shared then.
-    pub(crate) fn new(slots: usize) -> Self {
+    /// A cache of at most `slots` finished sequences of a model that takes tokens back like this;
+    /// none with 0, and nothing is shared then.
+    pub(crate) fn new(slots: usize, rollback: Rollback) -> Self {
         PrefixCache {
             slots,
+            whole: !rollback.is_free(),
             stems: Vec::new(),
         }
     }
@@ -80,15 +105,15 @@ impl PrefixCache {
     }
 
     /// Makes a place for a sequence that begins, beside those that run, in a KV cache of
-    /// `cells`. Returns how many of its tokens need not be decoded, since an earlier sequence
-    /// of its tenant, or one that runs, has them.
+    /// `cells`. Returns how much of it need not be decoded, since an earlier sequence of its
+    /// tenant, or one that runs, has the tokens.
     pub(crate) fn admit<'a>(
         &mut self,
         new: NewSequence,
         running: impl Iterator<Item = RunningSequence<'a>> + Clone,
         cells: usize,
         ops: &mut Vec<KvOp>,
-    ) -> usize {
+    ) -> Reused {
         self.forget(new.sequence, ops);
         let adopted = self.adopt(new, running.clone(), ops);
         let taken: usize = running.map(|r| r.end).sum();
@@ -106,28 +131,30 @@ impl PrefixCache {
     }
 
     /// Finds, among these stems and those of `running` sequences of the same tenant, the one
-    /// that begins most like the new sequence, and gives the common cells to that. Returns how
-    /// many tokens that saves. A stem that still runs, or that is for the most part of no use
-    /// here, stays as it is, and the common part belongs to both.
+    /// that begins most like the new sequence, and gives the common cells to that. Returns what
+    /// that saves. A stem that still runs, or that is for the most part of no use here, stays as
+    /// it is, and the common part belongs to both.
     fn adopt<'a>(
         &mut self,
         new: NewSequence,
         running: impl Iterator<Item = RunningSequence<'a>>,
         ops: &mut Vec<KvOp>,
-    ) -> usize {
+    ) -> Reused {
         if self.slots == 0 {
-            return 0;
+            return Reused::default();
         }
         let running = running
             .filter(|r| r.tenant == new.tenant)
             .map(|r| Match::of(r.sequence, r.stem, false, new.tokens));
-        let finished = self
-            .stems
-            .iter()
-            .filter(|s| s.tenant == new.tenant)
-            .map(|s| Match::of(s.sequence, &s.tokens, true, new.tokens));
-        let Some(best) = running.chain(finished).max().filter(|m| m.common > 0) else {
-            return 0;
+        let finished = self.stems.iter().filter(|s| s.tenant == new.tenant);
+        let finished = finished.map(|s| Match {
+            rolled_back: s.rolled_back,
+            ..Match::of(s.sequence, &s.tokens, true, new.tokens)
+        });
+        let whole = self.whole;
+        let usable = |m: &Match| m.common > 0 && (m.is_whole || !whole);
+        let Some(best) = running.chain(finished).filter(usable).max() else {
+            return Reused::default();
         };
         let (sequence, from, keep) = (new.sequence, best.from, best.common as u32);
         if best.finished && best.mostly {
@@ -144,23 +171,16 @@ impl PrefixCache {
                 keep,
             });
         }
-        best.common
+        Reused {
+            tokens: best.common,
+            rolled_back: best.rolled_back,
+        }
     }
 
     /// Keeps the cells of a finished sequence, within the number of slots; the oldest stem
     /// makes room.
-    pub(crate) fn keep(
-        &mut self,
-        sequence: SequenceId,
-        tenant: Tenant,
-        tokens: Vec<Token>,
-        ops: &mut Vec<KvOp>,
-    ) {
-        self.stems.push(Stem {
-            sequence,
-            tenant,
-            tokens,
-        });
+    pub(crate) fn keep(&mut self, stem: Stem, ops: &mut Vec<KvOp>) {
+        self.stems.push(stem);
         while self.stems.len() > self.slots {
             self.release_oldest(ops);
         }
@@ -193,6 +213,8 @@ impl Match {
             finished,
             from,
             mostly: stem.len() <= 2 * common,
+            is_whole: stem.len() == common,
+            rolled_back: false,
         }
     }
 }
@@ -221,19 +243,33 @@ mod tests {
         }
     }
 
+    fn stem(sequence: SequenceId, tenant: Tenant, tokens: &[Token]) -> Stem {
+        Stem {
+            sequence,
+            tenant,
+            tokens: tokens.to_vec(),
+            rolled_back: false,
+        }
+    }
+
     fn none() -> std::iter::Empty<RunningSequence<'static>> {
         std::iter::empty()
     }
 
     #[test]
     fn takes_over_a_conversation_and_shares_a_common_beginning() {
-        let mut cache = PrefixCache::new(2);
+        let mut cache = PrefixCache::new(2, Rollback::Free);
         let mut ops = Vec::new();
         let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
-        cache.keep(a, US, vec![1, 2, 3, 4, 5, 6], &mut ops);
-        assert_eq!(cache.adopt(new(b, US, &[1, 2, 9, 9]), none(), &mut ops), 2);
+        cache.keep(stem(a, US, &[1, 2, 3, 4, 5, 6]), &mut ops);
+        assert_eq!(
+            cache
+                .adopt(new(b, US, &[1, 2, 9, 9]), none(), &mut ops)
+                .tokens,
+            2
+        );
         let longer = [1, 2, 3, 4, 5, 6, 7];
-        assert_eq!(cache.adopt(new(c, US, &longer), none(), &mut ops), 6);
+        assert_eq!(cache.adopt(new(c, US, &longer), none(), &mut ops).tokens, 6);
         let share = KvOp::Share {
             sequence: b,
             from: a,
@@ -245,10 +281,18 @@ mod tests {
             keep: 6,
         };
         assert_eq!(ops, [share, adopt]);
-        assert_eq!(cache.adopt(new(b, US, &[1, 2, 3]), none(), &mut ops), 0);
+        assert_eq!(
+            cache.adopt(new(b, US, &[1, 2, 3]), none(), &mut ops).tokens,
+            0
+        );
         // What still runs is shared, never taken.
         let running = [run(c, US, &[7, 8, 9])].into_iter();
-        assert_eq!(cache.adopt(new(b, US, &[7, 8, 9]), running, &mut ops), 2);
+        assert_eq!(
+            cache
+                .adopt(new(b, US, &[7, 8, 9]), running, &mut ops)
+                .tokens,
+            2
+        );
         let share = KvOp::Share {
             sequence: b,
             from: c,
@@ -265,13 +309,24 @@ mod tests {
         // Whether theirs is over or still runs, and whoever we are.
         for (us, them) in [(us, them), (US, them), (us, US)] {
             let mut ops = Vec::new();
-            let mut cache = PrefixCache::new(2);
-            cache.keep(a, them, text.to_vec(), &mut ops);
-            assert_eq!(cache.admit(new(b, us, &text), none(), 99, &mut ops), 0);
+            let mut cache = PrefixCache::new(2, Rollback::Free);
+            cache.keep(stem(a, them, &text), &mut ops);
+            assert_eq!(
+                cache.admit(new(b, us, &text), none(), 99, &mut ops).tokens,
+                0
+            );
             let running = [run(a, them, &text)].into_iter();
-            assert_eq!(cache.admit(new(b, us, &text), running, 99, &mut ops), 0);
+            assert_eq!(
+                cache.admit(new(b, us, &text), running, 99, &mut ops).tokens,
+                0
+            );
             assert!(ops.is_empty(), "{ops:?}");
-            assert_eq!(cache.admit(new(b, them, &text), none(), 99, &mut ops), 5);
+            assert_eq!(
+                cache
+                    .admit(new(b, them, &text), none(), 99, &mut ops)
+                    .tokens,
+                5
+            );
         }
     }
 
@@ -279,24 +334,71 @@ mod tests {
     fn a_name_that_is_used_again_stands_for_nothing_old() {
         let a = SequenceId(1);
         let mut ops = Vec::new();
-        let mut cache = PrefixCache::new(2);
-        cache.keep(a, US, vec![1, 2, 3], &mut ops);
+        let mut cache = PrefixCache::new(2, Rollback::Free);
+        cache.keep(stem(a, US, &[1, 2, 3]), &mut ops);
         let release = KvOp::Release { sequence: a };
-        assert_eq!(cache.admit(new(a, US, &[1, 2, 3]), none(), 99, &mut ops), 0);
+        assert_eq!(
+            cache
+                .admit(new(a, US, &[1, 2, 3]), none(), 99, &mut ops)
+                .tokens,
+            0
+        );
         assert_eq!((ops, cache.cells()), (vec![release], 0));
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut cache = PrefixCache::new(9);
+        let mut cache = PrefixCache::new(9, Rollback::Free);
         let mut ops = Vec::new();
         for id in 0..3 {
-            cache.keep(SequenceId(id), US, vec![0; 10], &mut ops);
+            cache.keep(stem(SequenceId(id), US, &[0; 10]), &mut ops);
         }
         cache.shrink(20, &mut ops);
         let release = KvOp::Release {
             sequence: SequenceId(0),
         };
         assert_eq!(ops, [release]);
+    }
+
+    #[test]
+    fn a_model_with_one_state_per_sequence_goes_on_from_whole_stems_only() {
+        let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
+        let mut cache = PrefixCache::new(2, Rollback::Checkpoint);
+        let mut ops = Vec::new();
+        cache.keep(stem(a, US, &[1, 2, 3, 4]), &mut ops);
+        let kept = Stem {
+            rolled_back: true,
+            ..stem(b, US, &[1, 2])
+        };
+        cache.keep(kept, &mut ops);
+        // The longer one has a token that is not asked for, or asked for as the last one, whose
+        // logits are needed.
+        assert_eq!(
+            cache.adopt(new(c, US, &[1, 9, 9]), none(), &mut ops).tokens,
+            0
+        );
+        let reused = cache.adopt(new(c, US, &[1, 2, 3, 4]), none(), &mut ops);
+        let expected = Reused {
+            tokens: 2,
+            rolled_back: true,
+        };
+        assert_eq!(reused, expected);
+        let reused = cache.adopt(new(c, US, &[1, 2, 3, 4, 5]), none(), &mut ops);
+        assert_eq!((reused.tokens, reused.rolled_back), (4, false));
+        let adopt = |from, keep| KvOp::Adopt {
+            sequence: c,
+            from,
+            keep,
+        };
+        assert_eq!(ops, [adopt(b, 2), adopt(a, 4)]);
+        // One that runs keeps its stem.
+        let running = [run(a, US, &[7, 8])].into_iter();
+        assert_eq!(
+            cache
+                .adopt(new(c, US, &[7, 8, 9]), running, &mut ops)
+                .tokens,
+            2
+        );
+        assert!(matches!(ops.last(), Some(KvOp::Share { keep: 2, .. })));
     }
 }

@@ -1,15 +1,20 @@
 //! A made-up language model: its logits are a hash of the whole text so far.
 //!
 //! It checks what callers do with its KV cache (every row must follow a cell that is
-//! there), so a bookkeeping mistake shows as an error or as other text. With noise added
+//! there), so a bookkeeping mistake shows as an error or as other text. With limits that say so it
+//! is a model that cannot take back any token ([`Rollback`](crate::forward::Rollback)), and what such
+//! a model could not do is an error. With noise added
 //! it becomes a draft model that agrees with the one without noise more or less often.
 //! It serves the tests and the simulator; its figures say nothing of a real model.
 
-use std::collections::{BTreeMap, HashMap};
+mod chains;
 
-use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError, Row};
 use crate::sampler::gumbel;
 use crate::types::{SequenceId, Token};
+use chains::{Chains, Illegal};
 
 /// Settings of a [`Synthetic`] model.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,8 @@ struct Kv {
     /// Hash of the text up to each token of the stem.
     stem: Vec<u64>,
     cells: BTreeMap<KvCell, SyntheticCell>,
+    /// What may be taken back; not looked at if any token may.
+    chains: Chains,
 }
 
 impl Kv {
@@ -78,7 +85,7 @@ impl Kv {
 /// A made-up model. See the [module](self) documentation.
 ///
 /// ```
-/// use card_core::forward::{Forward, Limits, Logits, Model};
+/// use card_core::forward::{Forward, Limits, Logits, Model, Rollback};
 /// use card_core::synthetic::{Synthetic, SyntheticConfig};
 /// use card_core::types::SequenceId;
 ///
@@ -88,7 +95,13 @@ impl Kv {
 ///     spread: 2.0,
 ///     noise: 0.0,
 ///     noise_seed: 1,
-///     limits: Limits { context: 100, cells: 200, rows: 8, leaves: 4 },
+///     limits: Limits {
+///         context: 100,
+///         cells: 200,
+///         rows: 8,
+///         leaves: 4,
+///         rollback: Rollback::Free,
+///     },
 /// });
 /// model.forward(&Forward::chain(SequenceId(1), 0, &[3, 1, 4], 0))?;
 /// assert_eq!(model.row(2).len(), 20);
@@ -108,6 +121,48 @@ impl Synthetic {
             sequences: HashMap::new(),
             logits: Vec::new(),
         }
+    }
+
+    /// Checks the rows of a forward against [`Rollback`](crate::forward::Rollback), and notes
+    /// them.
+    fn note_chains(&mut self, rows: &[Row]) -> Result<(), Illegal> {
+        if self.config.limits.rollback.is_free() {
+            return Ok(());
+        }
+        let mut seen: HashSet<SequenceId> = HashSet::new();
+        let mut before: Option<&Row> = None;
+        for row in rows {
+            let chains = &mut self.sequences.entry(row.sequence).or_default().chains;
+            if before.is_some_and(|b| b.sequence == row.sequence) {
+                if row.parent != before.map(|b| b.cell) {
+                    return Err("decodes more than one chain of a sequence");
+                }
+            } else if seen.insert(row.sequence) {
+                chains.begin(row.parent)?;
+            } else {
+                return Err("decodes rows of a sequence that lie apart");
+            }
+            chains.extend(row.cell);
+            before = Some(row);
+        }
+        Ok(())
+    }
+
+    /// Checks that another sequence may begin with `keep` tokens of `from`.
+    fn check_beginning(&self, from: SequenceId, keep: u32, shared: bool) -> Result<(), Illegal> {
+        let Some(kv) = self.sequences.get(&from) else {
+            return Err("takes tokens of a sequence it never had");
+        };
+        if self.config.limits.rollback.is_free() {
+            return Ok(());
+        }
+        if keep as usize != kv.stem.len() {
+            return Err("takes a part of a stem");
+        }
+        if shared && kv.chains.is_rolled_back() {
+            return Err("shares a rolled-back stem");
+        }
+        Ok(())
     }
 
     fn logits_after(&self, hash: u64) -> Vec<f32> {
@@ -142,16 +197,24 @@ impl Model for Synthetic {
                 keep_descendants,
             } => {
                 let kv = self.sequences.entry(sequence).or_default();
+                let rollback = self.config.limits.rollback;
+                if !rollback.is_free() {
+                    let done = kv.chains.commit(rollback, tip, keep_descendants);
+                    done.map_err(failed)?;
+                }
                 kv.commit(tip, keep_descendants)?;
             }
             KvOp::Prune { sequence } => {
-                self.sequences.entry(sequence).or_default().cells.clear();
+                let kv = self.sequences.entry(sequence).or_default();
+                kv.chains.prune().map_err(failed)?;
+                kv.cells.clear();
             }
             KvOp::Share {
                 sequence,
                 from,
                 keep,
             } => {
+                self.check_beginning(from, keep, true).map_err(failed)?;
                 let stem = self.sequences.get(&from).map(|kv| &kv.stem);
                 let stem = stem.and_then(|s| s.get(..keep as usize));
                 let stem = stem.ok_or_else(|| failed("shares more than there is"))?;
@@ -166,6 +229,7 @@ impl Model for Synthetic {
                 from,
                 keep,
             } => {
+                self.check_beginning(from, keep, false).map_err(failed)?;
                 let mut kv = self
                     .sequences
                     .remove(&from)
@@ -173,6 +237,7 @@ impl Model for Synthetic {
                 if keep as usize > kv.stem.len() {
                     return Err(failed("adopts more than there is"));
                 }
+                kv.chains.prune().map_err(failed)?;
                 kv.stem.truncate(keep as usize);
                 kv.cells.clear();
                 self.sequences.insert(sequence, kv);
@@ -188,6 +253,7 @@ impl Model for Synthetic {
         if forward.rows.len() > self.config.limits.rows {
             return Err(failed("too many rows"));
         }
+        self.note_chains(&forward.rows).map_err(failed)?;
         self.logits.clear();
         for row in &forward.rows {
             let kv = self.sequences.entry(row.sequence).or_default();

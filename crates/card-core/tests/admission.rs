@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use card_core::cost::CostCurve;
 use card_core::drafter::Drafter;
-use card_core::forward::{Limits, Model};
+use card_core::forward::{Limits, Model, Rollback};
 use card_core::protocol::{DraftInput, DraftPlan, DraftShare, Lanes};
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
@@ -19,11 +19,13 @@ const LIMITS: Limits = Limits {
     cells: 4000,
     rows: 12,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 /// Sequences at a time, whatever is asked for.
 const MOST: usize = 64;
 
-fn drafter(lanes: Lanes) -> (Drafter, Synthetic) {
+fn drafter(lanes: Lanes, rollback: Rollback) -> (Drafter, Synthetic) {
+    let limits = Limits { rollback, ..LIMITS };
     let plan = DraftPlan {
         chain: None,
         branch: 3,
@@ -33,7 +35,7 @@ fn drafter(lanes: Lanes) -> (Drafter, Synthetic) {
         lanes,
     };
     let drafter = Drafter::new(
-        plan.config(Source::Draft, LIMITS, VOCAB),
+        plan.config(Source::Draft, limits, VOCAB),
         CostCurve::from_points([(1, 2.0), (8, 4.0)]),
     );
     let model = Synthetic::new(SyntheticConfig {
@@ -42,7 +44,7 @@ fn drafter(lanes: Lanes) -> (Drafter, Synthetic) {
         spread: 2.0,
         noise: 0.5,
         noise_seed: 9,
-        limits: LIMITS,
+        limits,
     });
     (drafter, model)
 }
@@ -124,9 +126,11 @@ proptest! {
     fn no_sequence_of_messages_breaks_a_drafter_or_its_bounds(
         events in events(),
         shared in any::<bool>(),
+        recurrent in any::<bool>(),
     ) {
         let lanes = if shared { Lanes::Shared } else { Lanes::Disjoint };
-        let (mut drafter, mut model) = drafter(lanes);
+        let rollback = if recurrent { Rollback::Checkpoint } else { Rollback::Free };
+        let (mut drafter, mut model) = drafter(lanes, rollback);
         for event in events {
             match event {
                 Event::Hears(input) => drafter.handle(input),
@@ -179,7 +183,7 @@ fn commit(sequence: u64, from: u32, tokens: &[Token]) -> DraftInput {
 
 #[test]
 fn sequences_are_bounded_in_number_and_those_open_stay() {
-    let (mut drafter, _) = drafter(Lanes::Disjoint);
+    let (mut drafter, _) = drafter(Lanes::Disjoint, Rollback::Free);
     for sequence in 0..1000 {
         drafter.handle(open(sequence, &[1, 2, 3]));
     }
@@ -197,7 +201,7 @@ fn sequences_are_bounded_in_number_and_those_open_stay() {
 
 #[test]
 fn a_sequence_that_does_not_fit_the_model_is_not_opened() {
-    let (mut drafter, _) = drafter(Lanes::Disjoint);
+    let (mut drafter, _) = drafter(Lanes::Disjoint, Rollback::Free);
     drafter.handle(open(1, &[]));
     drafter.handle(open(2, &[1; LIMITS.context as usize]));
     drafter.handle(open(3, &[1, VOCAB as Token]));
@@ -208,7 +212,7 @@ fn a_sequence_that_does_not_fit_the_model_is_not_opened() {
 
 #[test]
 fn what_was_written_goes_on_from_what_is_known_or_counts_for_nothing() {
-    let (mut drafter, _) = drafter(Lanes::Disjoint);
+    let (mut drafter, _) = drafter(Lanes::Disjoint, Rollback::Free);
     drafter.handle(open(1, &[1, 2, 3]));
     for from in [4, 5, u32::MAX] {
         drafter.handle(commit(1, from, &[7]));

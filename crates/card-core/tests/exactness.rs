@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
 mod common;
 
 use std::time::Duration;
 
+use card_core::forward::Rollback;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
@@ -58,8 +60,18 @@ fn setups() -> impl Strategy<Value = Setup> {
         ],
         params(),
     );
+    let rollback = || {
+        prop_oneof![
+            Just(Rollback::Free),
+            Just(Rollback::Checkpoint),
+            (1u32..6).prop_map(|rows| Rollback::Bounded { rows }),
+        ]
+    };
     let drafting = (
-        proptest::option::weighted(0.9, 0.0f32..3.0),
+        (
+            proptest::option::weighted(0.9, 0.0f32..3.0),
+            [rollback(), rollback()],
+        ),
         1u32..8,
         1usize..6,
         1usize..200,
@@ -81,7 +93,7 @@ fn setups() -> impl Strategy<Value = Setup> {
             drafting,
             (prompts, steps, garbage, dies, stop_tokens, lookup, prediction, allowed),
         )| {
-            let (draft_noise, draft_len, branch, cache_nodes, draft_ms) = drafting;
+            let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
             let mut ms = 5.0;
             let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
             let target_ms = target_ms.map(|(rows, step)| {
@@ -95,6 +107,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 shapes,
                 params,
                 draft_noise,
+                rollback,
                 draft_len,
                 branch,
                 cache_nodes,
@@ -115,12 +128,15 @@ fn setups() -> impl Strategy<Value = Setup> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn output_is_plain_decoding(setup in setups()) {
         let plain = run(&Setup { mode: Mode::Plain, shapes: Shapes::FREE, garbage: None, ..setup.clone() });
+        let free = [Rollback::Free; 2];
+        let of_free = run(&Setup { mode: Mode::Plain, shapes: Shapes::FREE, garbage: None, rollback: free, ..setup.clone() });
         let fast = run(&setup);
+        prop_assert_eq!(&plain.text, &of_free.text);
         prop_assert_eq!(&plain.text, &fast.text);
         prop_assert_eq!(&plain.finish, &fast.finish);
     }

@@ -5,7 +5,7 @@
 //! The models here are made up, so that nothing has to be downloaded; a real program puts a
 //! `card_llama::LlamaContext`, or a `Model` of its own, in their place.
 
-use card_core::forward::{Limits, Model};
+use card_core::forward::{Limits, Model, Rollback};
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
@@ -25,6 +25,7 @@ fn model(noise: f32) -> Box<dyn Model + Send> {
             cells: 2048,
             rows: 64,
             leaves: 8,
+            rollback: Rollback::Free,
         },
     }))
 }

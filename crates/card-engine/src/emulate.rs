@@ -170,6 +170,7 @@ impl<M: Model> Model for Emulated<M> {
 
 #[cfg(test)]
 mod tests {
+    use card_core::forward::Rollback;
     use card_core::synthetic::{Synthetic, SyntheticConfig};
     use card_core::types::SequenceId;
 
@@ -187,6 +188,7 @@ mod tests {
                 cells: 100,
                 rows: 16,
                 leaves: 4,
+                rollback: Rollback::Free,
             },
         })
     }

@@ -104,7 +104,7 @@ pub fn along(
 
 #[cfg(test)]
 mod tests {
-    use card_core::forward::Limits;
+    use card_core::forward::{Limits, Rollback};
     use card_core::synthetic::{Synthetic, SyntheticConfig};
 
     use super::*;
@@ -121,6 +121,7 @@ mod tests {
                 cells: 300,
                 rows: 16,
                 leaves: 4,
+                rollback: Rollback::Free,
             },
         })
     }

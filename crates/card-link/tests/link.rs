@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
-use card_core::forward::{Limits, Model};
+use card_core::forward::{Limits, Model, Rollback};
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::{Bias, LogitBias, SamplingParams};
@@ -32,6 +32,7 @@ const LIMITS: Limits = Limits {
     cells: 4000,
     rows: 24,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 
 fn model(noise: f32) -> Synthetic {

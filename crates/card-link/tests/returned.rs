@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use card_core::forward::Limits;
+use card_core::forward::{Limits, Rollback};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_engine::{Options, TargetEnd, ends, start_lane};
 use card_link::{Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity, Terms, Vocabulary};
@@ -23,6 +23,7 @@ const LIMITS: Limits = Limits {
     cells: 4000,
     rows: 24,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 const TIMES: usize = 200;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use card_core::forward::{Forward, KvOp, Limits, Model};
+use card_core::forward::{Forward, KvOp, Limits, Model, Rollback};
 
 use crate::scenario::Scenario;
 
@@ -29,6 +29,7 @@ pub(crate) fn limits(points: &[(u32, f64)], scenario: &Scenario) -> Limits {
         cells: 2 * load.parallel * length + 4096,
         rows: points.iter().map(|p| p.0).max().unwrap_or(1) as usize,
         leaves: 64,
+        rollback: Rollback::Free,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Made-up models that agree as often as they shall.
 
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, Rollback};
 use card_core::sampler::{Sampler, Sampling};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{SequenceId, Token};
@@ -53,6 +53,7 @@ pub fn agreement_of(seed: u64, noise: f32) -> f64 {
         cells: PLACES + 1,
         rows: PLACES,
         leaves: 1,
+        rollback: Rollback::Free,
     };
     let mut rng = fastrand::Rng::with_seed(seed);
     let text: Vec<Token> = (0..PLACES).map(|_| rng.u32(..VOCAB as u32)).collect();
@@ -85,6 +86,7 @@ pub fn plain(seed: u64, prompt: &[Token], tokens: u32, params: &Sampling) -> Vec
         cells: length + 1,
         rows: prompt.len().max(1),
         leaves: 1,
+        rollback: Rollback::Free,
     };
     let mut model = target(seed, limits);
     let mut sampler = Sampler::default();

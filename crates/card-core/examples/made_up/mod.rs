@@ -2,7 +2,7 @@
 
 use card_core::cost::CostCurve;
 use card_core::drafter::Drafter;
-use card_core::forward::Limits;
+use card_core::forward::{Limits, Rollback};
 use card_core::policy::{Mode, Policy, PolicyConfig};
 use card_core::protocol::{DraftPlan, Lanes};
 use card_core::sampler::Sampling;
@@ -18,6 +18,7 @@ pub const LIMITS: Limits = Limits {
     cells: 1 << 20,
     rows: 256,
     leaves: 256,
+    rollback: Rollback::Free,
 };
 /// A sequence, for those who need one only.
 pub const SEQUENCE: SequenceId = SequenceId(1);

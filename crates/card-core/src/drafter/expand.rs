@@ -29,11 +29,12 @@ struct FrontierNode {
 }
 
 /// What the drafter could do next for this sequence, if anything. The number of rows is not
-/// bounded by what a forward can take.
+/// bounded by what a forward can take. `share` is the sequence's share of the model's leaves.
 pub(super) fn outlook(
     sequence: SequenceId,
     draft: &mut DraftSequence,
     config: &DrafterConfig,
+    share: usize,
     nodes: &mut Vec<NodeId>,
 ) -> Option<Outlook> {
     if !draft.is_wanted(config) {
@@ -48,9 +49,13 @@ pub(super) fn outlook(
             path: Vec::new(),
         });
     }
-    let depth = draft.depth_limit(config);
-    draft.replica.frontier(1, depth, config.min_reach, nodes);
-    let &node = nodes.first()?;
+    let node = if config.limits.rollback.is_free() {
+        let depth = draft.depth_limit(config);
+        draft.replica.frontier(1, depth, config.min_reach, nodes);
+        nodes.first().copied()?
+    } else {
+        draft.next_of_chain(config, share)?
+    };
     Some(Outlook {
         source: config.source,
         reach: draft.replica.get(node).map_or(0.0, |c| c.reach),
@@ -70,11 +75,11 @@ pub(super) fn expand(
     names: &mut CellNames,
     step: &mut DraftStep,
 ) {
-    let found = frontier(sequences, config);
+    let most_leaves = config.limits.leaves / sequences.len().max(1);
+    let found = frontier(sequences, config, most_leaves);
     let pays = rows_that_pay(config.lanes, cost, found.iter().map(|f| f64::from(f.reach)));
     let used: usize = sequences.values().map(|d| d.decoded + d.grown).sum();
     let room = config.limits.cells.saturating_sub(used + kept + MARGIN);
-    let most_leaves = config.limits.leaves / sequences.len().max(1);
     for found in &found[..pays.min(room)] {
         let Some(draft) = sequences.get_mut(&found.sequence) else {
             continue;
@@ -83,10 +88,12 @@ pub(super) fn expand(
     }
 }
 
-/// The nodes of highest reach that were not looked past, of all sequences, best first.
+/// The nodes of highest reach that were not looked past, of all sequences, best first; of a model
+/// that drafts chains, one of each sequence. A sequence may have `most_leaves` leaves.
 fn frontier(
     sequences: &mut BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
+    most_leaves: usize,
 ) -> Vec<FrontierNode> {
     let most = config.limits.rows.min(MOST_NODES);
     let mut found: Vec<FrontierNode> = Vec::new();
@@ -95,9 +102,15 @@ fn frontier(
         if !draft.rooted || !draft.is_wanted(config) {
             continue;
         }
-        let depth = draft.depth_limit(config);
-        let replica = &mut draft.replica;
-        replica.frontier(most, depth, config.min_reach, &mut nodes);
+        if config.limits.rollback.is_free() {
+            let depth = draft.depth_limit(config);
+            let replica = &mut draft.replica;
+            replica.frontier(most, depth, config.min_reach, &mut nodes);
+        } else {
+            nodes.clear();
+            nodes.extend(draft.next_of_chain(config, most_leaves));
+        }
+        let replica = &draft.replica;
         found.extend(nodes.iter().filter_map(|&node| {
             let reach = replica.get(node)?.reach;
             Some(FrontierNode {

@@ -6,6 +6,11 @@
 //!
 //! One step is [`Drafter::poll`] (first catch up with what was committed, else expand the best
 //! nodes), a forward of the draft model, and [`Drafter::complete`] (logits become candidates).
+//!
+//! A draft model that cannot take back any token (a recurrent one,
+//! [`Rollback`](crate::forward::Rollback)) drafts one chain per sequence, one token of it per
+//! forward. So each drafted token has a state of its own, and whichever of them the target
+//! commits, the model goes on from there.
 
 mod catch_up;
 mod config;
@@ -20,7 +25,7 @@ use crate::acceptance::Acceptance;
 use crate::cache::NodeId;
 use crate::cost::CostCurve;
 use crate::forward::{CellNames, Forward, KvOp, Logits};
-use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence};
+use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
 use crate::protocol::{DraftInput, DraftShare, Drafted, Expansion, Outlook};
 use crate::sampler::{Sampler, Sampling};
 use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
@@ -44,13 +49,19 @@ const MOST_SEQUENCES: usize = 64;
 ///
 /// use card_core::cost::CostCurve;
 /// use card_core::drafter::Drafter;
-/// use card_core::forward::{Limits, Model};
+/// use card_core::forward::{Limits, Model, Rollback};
 /// use card_core::protocol::{DraftInput, DraftPlan, Lanes};
 /// use card_core::sampler::Sampling;
 /// use card_core::synthetic::{Synthetic, SyntheticConfig};
 /// use card_core::types::{SequenceId, Source, Tenant};
 ///
-/// let limits = Limits { context: 100, cells: 400, rows: 8, leaves: 4 };
+/// let limits = Limits {
+///     context: 100,
+///     cells: 400,
+///     rows: 8,
+///     leaves: 4,
+///     rollback: Rollback::Free,
+/// };
 /// let mut model = Synthetic::new(SyntheticConfig {
 ///     vocab: 20,
 ///     seed: 5,
@@ -108,7 +119,7 @@ impl Drafter {
         Drafter {
             config,
             sequences: BTreeMap::new(),
-            prefixes: PrefixCache::new(config.prefix_slots),
+            prefixes: PrefixCache::new(config.prefix_slots, config.limits.rollback),
             acceptance: Acceptance::default(),
             share: DraftShare::WHOLE,
             cost,
@@ -167,8 +178,9 @@ impl Drafter {
     /// What it would do next, if anything.
     pub fn outlook(&mut self) -> Option<Outlook> {
         let mut best: Option<Outlook> = None;
+        let share = self.config.limits.leaves / self.sequences.len().max(1);
         for (&sequence, draft) in &mut self.sequences {
-            let next = expand::outlook(sequence, draft, &self.config, &mut self.nodes);
+            let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
             if best.as_ref().is_none_or(|b| next.reach > b.reach) {
                 best = Some(next);
@@ -303,8 +315,8 @@ impl Drafter {
             end,
         };
         let cells = config.limits.cells;
-        let decoded = self.prefixes.admit(new, running, cells, &mut self.ops);
-        let draft = DraftSequence::new(tenant, params, tokens, end, decoded, &config);
+        let reused = self.prefixes.admit(new, running, cells, &mut self.ops);
+        let draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
         self.sequences.insert(sequence, draft);
     }
 
@@ -336,7 +348,13 @@ impl Drafter {
         };
         draft.tokens.truncate(draft.decoded);
         self.ops.push(KvOp::Prune { sequence });
-        self.prefixes
-            .keep(sequence, draft.tenant, draft.tokens, &mut self.ops);
+        let stem = Stem {
+            sequence,
+            tenant: draft.tenant,
+            tokens: draft.tokens,
+            // What joins a drafter's stem is always the whole of a chain.
+            rolled_back: false,
+        };
+        self.prefixes.keep(stem, &mut self.ops);
     }
 }

@@ -141,6 +141,27 @@ impl DraftSequence {
         (depth, tip)
     }
 
+    /// The node that prolongs the chain of decoded nodes, of a model that drafts chains: the most
+    /// probable one behind its end that nobody is to look past but this drafter. `None` if there is
+    /// none within the plan's bounds, or the chain has `most` nodes already, each of which holds a
+    /// state.
+    pub(super) fn next_of_chain(&self, config: &DrafterConfig, most: usize) -> Option<NodeId> {
+        let replica = &self.replica;
+        if self.grown >= most {
+            return None;
+        }
+        let mut end = replica.root();
+        while let Some(next) = replica.children(end).find(|&c| replica.tag(c) != 0) {
+            end = next;
+        }
+        let open = |&c: &NodeId| replica.get(c).is_some_and(|c| !c.expanded);
+        let next = replica.children(end).find(open)?;
+        let found = replica.get(next)?;
+        let depth = found.position as usize + 1 - self.tokens.len();
+        let within = depth <= self.depth_limit(config) as usize && found.reach >= config.min_reach;
+        within.then_some(next)
+    }
+
     /// Whether decoding `node` adds a leaf: it hangs off the root, or a sibling was decoded
     /// before.
     pub(super) fn adds_leaf(&self, node: NodeId) -> bool {

@@ -1,6 +1,6 @@
 //! Whether a drafter that is behind the text earns back what catching up takes.
 
-use super::promise::promise;
+use super::promise::{LONGEST, expected_rate};
 use super::situation::{DraftOption, Situation, expected_tokens};
 use super::state::Policy;
 use crate::protocol::Outlook;
@@ -39,7 +39,12 @@ impl Policy {
     /// Tokens per millisecond that this drafter alone can be expected to bring about.
     fn promise_of(&self, option: &DraftOption) -> f64 {
         let draft = self.draft_cost(option.outlook.source);
-        promise(self.config.lanes, option.top.into(), &self.target, draft).0
+        let lanes = self.config.lanes;
+        let rates = (0..=LONGEST.min(self.longest)).map(|length| {
+            let top = f64::from(option.top);
+            expected_rate(lanes, self.rollback, top, length, &self.target, draft)
+        });
+        rates.fold(0.0, f64::max)
     }
 }
 

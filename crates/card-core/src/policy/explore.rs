@@ -25,7 +25,7 @@ impl Policy {
     pub(super) fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
         let draft = self.draft_cost(source);
         let cost_ms = draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
-        let could_pay = (1..=LOOKAHEAD).any(|steps| {
+        let could_pay = (1..=LOOKAHEAD.min(self.longest)).any(|steps| {
             let ms = draft.ms(rows)
                 + draft.ms(1) * f64::from(steps - 1)
                 + self.target.ms(base.rows + steps)

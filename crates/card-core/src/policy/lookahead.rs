@@ -9,6 +9,7 @@ use super::situation::{Candidate, Coverage, DraftOption, Situation, expected_tok
 use super::state::Policy;
 use super::trace::Foresight;
 use crate::protocol::Outlook;
+use crate::types::SequenceId;
 
 /// The most further draft steps that are looked ahead. Cost curves have jumps, and the policy
 /// must see past one.
@@ -33,7 +34,12 @@ impl Policy {
     ) -> Lookahead {
         let base = situation.base;
         let rate = self.rate(base);
-        let Outlook { source, reach, .. } = *option.outlook;
+        let Outlook {
+            source,
+            reach,
+            sequence,
+            ..
+        } = *option.outlook;
         let step_ms = self.draft_cost(source).ms(1);
         let forward_ms = |n: usize| self.target.ms(base.rows + n as u32);
         let (n, value_now) = self.best_size(base, situation.candidates, 0);
@@ -44,21 +50,21 @@ impl Policy {
             value: f64::NEG_INFINITY,
             foresight: Foresight::default(),
         };
-        // A candidate is of use only if a token after it is still wanted.
-        let room = situation
-            .tokens_left
-            .saturating_sub(option.outlook.path.len() as u32 + 1);
+        // A candidate is of use only if a token after it is still wanted, and it can join.
+        let ahead = option.outlook.path.len() as u32;
+        let wanted = situation.tokens_left.saturating_sub(ahead + 1);
+        let room = wanted.min(self.longest.saturating_sub(ahead));
         let mut draft_ms = first_ms;
         let mut chance = 1.0;
         for steps in 1..=LOOKAHEAD.min(room) {
             chance *= option.top;
             let known = option.covered.get(steps as usize - 1);
-            add_draft(
-                &mut candidates,
+            let draft = NextDraft {
+                sequence,
                 reach,
                 chance,
-                known.copied().unwrap_or_default(),
-            );
+            };
+            add_draft(&mut candidates, draft, known.copied().unwrap_or_default());
             let (n, value) = self.best_size(base, &candidates, 0);
             let value = value - rate * draft_ms - value_now;
             if value > best.value {
@@ -77,10 +83,24 @@ impl Policy {
     }
 }
 
-/// Adds the draft that the drafter gives a probability of `chance` on its level, below a node
-/// that the target gets to with probability `reach`. Of the level, `known` is covered already:
-/// a draft adds a candidate, or makes one that is there surer.
-fn add_draft(candidates: &mut Vec<Candidate>, reach: f32, chance: f32, known: Coverage) {
+/// A draft that a further step would bring.
+#[derive(Clone, Copy)]
+struct NextDraft {
+    sequence: SequenceId,
+    /// Probability that the target gets to the node where the drafter goes on.
+    reach: f32,
+    /// Probability of the draft, given that.
+    chance: f32,
+}
+
+/// Adds a draft. Of its level, `known` is covered already: a draft adds a candidate, or makes one
+/// that is there surer.
+fn add_draft(candidates: &mut Vec<Candidate>, draft: NextDraft, known: Coverage) {
+    let NextDraft {
+        sequence,
+        reach,
+        chance,
+    } = draft;
     let new = (chance - known.any).max(0.0);
     if new <= 0.0 {
         return;
@@ -95,6 +115,7 @@ fn add_draft(candidates: &mut Vec<Candidate>, reach: f32, chance: f32, known: Co
     candidates.insert(
         place,
         Candidate {
+            sequence,
             reach,
             marginal_value,
         },
@@ -105,6 +126,14 @@ fn add_draft(candidates: &mut Vec<Candidate>, reach: f32, chance: f32, known: Co
 mod tests {
     use super::*;
 
+    fn draft(reach: f32, chance: f32) -> NextDraft {
+        NextDraft {
+            sequence: SequenceId(1),
+            reach,
+            chance,
+        }
+    }
+
     fn reaches(candidates: &[Candidate]) -> Vec<f32> {
         candidates.iter().map(|c| c.reach).collect()
     }
@@ -112,14 +141,15 @@ mod tests {
     #[test]
     fn a_draft_is_a_new_candidate_where_nothing_is_known() {
         let mut candidates = Vec::new();
-        add_draft(&mut candidates, 0.5, 0.5, Coverage::default());
-        add_draft(&mut candidates, 1.0, 0.5, Coverage::default());
+        add_draft(&mut candidates, draft(0.5, 0.5), Coverage::default());
+        add_draft(&mut candidates, draft(1.0, 0.5), Coverage::default());
         assert_eq!(reaches(&candidates), [0.5, 0.25]);
     }
 
     #[test]
     fn a_draft_makes_a_known_candidate_surer_and_keeps_its_value() {
         let mut candidates = vec![Candidate {
+            sequence: SequenceId(1),
             reach: 0.25,
             marginal_value: 0.5,
         }];
@@ -128,9 +158,9 @@ mod tests {
             any: 0.25,
         };
         // The drafter is no surer than what is known, then it is.
-        add_draft(&mut candidates, 1.0, 0.25, known);
+        add_draft(&mut candidates, draft(1.0, 0.25), known);
         assert_eq!(reaches(&candidates), [0.25]);
-        add_draft(&mut candidates, 1.0, 0.75, known);
+        add_draft(&mut candidates, draft(1.0, 0.75), known);
         assert_eq!(reaches(&candidates), [0.75]);
         assert_eq!(candidates[0].marginal_value, 0.5);
     }

@@ -65,7 +65,10 @@ impl Policy {
             } => {
                 self.target.observe(rows, forward);
                 let ms = round.as_secs_f64() * 1e3;
-                self.observe_round(base, rows > base.rows, ms, tokens);
+                // A round that decodes what was taken back is speculation's doing, and measures
+                // nothing of plain decoding.
+                let repairs = !self.rollback.is_free() && base.rows > base.sequences;
+                self.observe_round(base, rows > base.rows || repairs, ms, tokens);
             }
         }
     }

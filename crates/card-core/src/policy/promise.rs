@@ -1,14 +1,16 @@
 //! What a pair of models promises before it runs: expected tokens per millisecond, from the two
 //! cost curves and the probability that a draft is right.
 
+use super::rejection::accepted_before_rejection;
 use crate::cost::CostCurve;
+use crate::forward::Rollback;
 use crate::protocol::Lanes;
 
 /// The share of corrections after which the work of the drafter survives. After the other ones
 /// the target waits for two draft steps.
 const HITS: f64 = 0.8;
 /// The longest chain that is considered, in tokens.
-const LONGEST: u32 = 16;
+pub(super) const LONGEST: u32 = 16;
 
 /// Tokens per millisecond to expect of the best chain length, if a draft is right with
 /// probability `top`; and that length, 0 for plain decoding. The two curves are the
@@ -38,16 +40,62 @@ pub fn promises(
     target: &CostCurve,
     draft: &CostCurve,
 ) -> impl Iterator<Item = (f64, u32)> {
-    let step = draft.ms(1);
     let rate = move |k: u32| {
-        let tokens: f64 = (0..=k).map(|j| top.powi(j as i32)).sum();
-        let verify = target.ms(1 + k);
-        let ms = match lanes {
-            Lanes::Shared => f64::from(k) * step + verify,
-            Lanes::Disjoint if k == 0 => verify,
-            Lanes::Disjoint => verify.max(f64::from(k) * step) + (1.0 - HITS) * 2.0 * step,
-        };
-        (tokens / ms, k)
+        let rate = expected_rate(lanes, Rollback::Free, top, k, target, draft);
+        (rate, k)
     };
     (0..=LONGEST).map(rate)
+}
+
+/// Tokens per millisecond to expect of chains of `length` drafts, each of which is right with
+/// probability `top`. Under [`Rollback::Checkpoint`] a round with a rejection is followed by a
+/// forward that decodes what was accepted again, and brings one token (`rejection`).
+pub(super) fn expected_rate(
+    lanes: Lanes,
+    rollback: Rollback,
+    top: f64,
+    length: u32,
+    target: &CostCurve,
+    draft: &CostCurve,
+) -> f64 {
+    let (step, k) = (draft.ms(1), f64::from(length));
+    let mut tokens: f64 = (0..=length).map(|j| top.powi(j as i32)).sum();
+    let verify = target.ms(1 + length);
+    let mut ms = match lanes {
+        Lanes::Shared => k * step + verify,
+        Lanes::Disjoint if length == 0 => verify,
+        Lanes::Disjoint => verify.max(k * step) + (1.0 - HITS) * 2.0 * step,
+    };
+    if rollback == Rollback::Checkpoint && length > 0 {
+        let last = top.powi(length as i32);
+        let accepted = accepted_before_rejection(k, tokens - 1.0, last);
+        tokens += 1.0 - last;
+        ms += (1.0 - last) * target.ms(2 + accepted.ceil() as u32);
+    }
+    tokens / ms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_cannot_go_back_makes_chains_worth_less_and_none_as_much() {
+        let target = CostCurve::from_points([(1, 10.0), (8, 14.0)]);
+        let draft = CostCurve::from_points([(1, 1.0)]);
+        for lanes in [Lanes::Shared, Lanes::Disjoint] {
+            let rate = |rollback, top, length| {
+                expected_rate(lanes, rollback, top, length, &target, &draft)
+            };
+            for length in 1..6 {
+                let free = rate(Rollback::Free, 0.8, length);
+                let checkpoint = rate(Rollback::Checkpoint, 0.8, length);
+                assert!(checkpoint < free, "{length}: {checkpoint} {free}");
+                // Nothing is rejected of a drafter that is always right.
+                let sure = rate(Rollback::Checkpoint, 1.0, length);
+                assert_eq!(sure, rate(Rollback::Free, 1.0, length));
+            }
+            assert_eq!(rate(Rollback::Checkpoint, 0.8, 0), 0.1);
+        }
+    }
 }

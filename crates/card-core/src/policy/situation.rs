@@ -1,6 +1,7 @@
 //! What the scheduler tells the policy before a decision.
 
 use crate::protocol::Outlook;
+use crate::types::SequenceId;
 
 /// What the next forward decodes even if no candidate joins it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct Situation<'a> {
 /// A candidate that the next forward could verify.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
+    /// The sequence that the candidate belongs to.
+    pub sequence: SequenceId,
     /// Calibrated probability that the target walks through the candidate.
     pub reach: f32,
     /// What the candidate's token is worth, from 0 to 1, where 1 is the value of a token that no

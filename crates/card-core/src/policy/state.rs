@@ -7,6 +7,7 @@ use super::rate::TokenRate;
 use super::situation::Base;
 use super::trace::DecisionTrace;
 use crate::cost::CostCurve;
+use crate::forward::Rollback;
 use crate::protocol::Lanes;
 use crate::types::{DRAFTERS, Source};
 
@@ -21,6 +22,7 @@ use crate::types::{DRAFTERS, Source};
 /// use card_core::cost::CostCurve;
 /// use card_core::policy::{Base, Candidate, Mode, Observation, Policy, PolicyConfig};
 /// use card_core::protocol::Lanes;
+/// use card_core::types::SequenceId;
 ///
 /// let config = PolicyConfig {
 ///     mode: Mode::Auto,
@@ -34,6 +36,7 @@ use crate::types::{DRAFTERS, Source};
 ///
 /// let base = Base { sequences: 1, rows: 1 };
 /// let candidates = [0.9, 0.5, 0.2].map(|reach| Candidate {
+///     sequence: SequenceId(1),
 ///     reach,
 ///     marginal_value: 1.0,
 /// });
@@ -67,6 +70,10 @@ pub struct Policy {
     /// Whether a lookup chain leads in the round that was sized last.
     pub(super) led: bool,
     pub(super) exploration: ExplorationBudget,
+    /// How the target takes tokens back.
+    pub(super) rollback: Rollback,
+    /// Candidates that a sequence may have in a forward at most.
+    pub(super) longest: u32,
 }
 
 impl Policy {
@@ -81,7 +88,19 @@ impl Policy {
             unled: TokenRate::default(),
             led: false,
             exploration: ExplorationBudget::new(),
+            rollback: Rollback::Free,
+            longest: u32::MAX,
         }
+    }
+
+    /// Says how the target takes tokens back, and how many candidates of a sequence it can verify
+    /// in a forward at most. No longer chain is asked for.
+    #[must_use]
+    pub fn within(mut self, rollback: Rollback, candidates: usize) -> Self {
+        self.rollback = rollback;
+        self.longest = candidates.min(u32::MAX as usize) as u32;
+        self.config.draft_len = self.config.draft_len.min(self.longest);
+        self
     }
 
     /// Says that drafters on lanes of their own slow the target down: without them its forwards

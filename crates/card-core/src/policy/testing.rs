@@ -40,6 +40,7 @@ pub(super) fn policy(mode: Mode, target: &[(u32, f64)], draft: &[(u32, f64)]) ->
 /// Candidates where no lookup chain leads.
 pub(super) fn candidates(reaches: &[f32]) -> Vec<Candidate> {
     let candidate = |&reach| Candidate {
+        sequence: SequenceId(1),
         reach,
         marginal_value: 1.0,
     };

@@ -3,9 +3,10 @@
 //! A candidate joins if the sum of values up to it exceeds λ times what the rows cost: the
 //! forward maximises Σ value − λ·T(rows). That is the marginal form of maximising tokens per
 //! time (Dinkelbach 1967). Unlike the plain ratio it treats the time that already went into
-//! drafting as spent.
+//! drafting as spent. Where a rejection costs a forward, that is taken off (`rejection`).
 
 use super::config::Mode;
+use super::rejection::Rejections;
 use super::situation::{Base, Candidate, expected_tokens};
 use super::state::Policy;
 use super::trace::VerifySize;
@@ -39,7 +40,7 @@ impl Policy {
     }
 
     /// The number of candidates, at least `least`, with the highest net value, and that value:
-    /// expected tokens less the forward's time priced at λ.
+    /// expected tokens less the forward's time priced at λ, and less what rejections lose.
     pub(super) fn best_size(
         &self,
         base: Base,
@@ -49,10 +50,13 @@ impl Policy {
         let rate = self.rate(base);
         let net = |value: f64, n: usize| value - rate * self.target.ms(base.rows + n as u32);
         let mut value: f64 = candidates[..least].iter().map(Candidate::value).sum();
-        let mut best = (least, net(value, least));
+        let mut rejections = Rejections::new(self, base);
+        let least_ones = candidates[..least].iter();
+        let lost = least_ones.fold(0.0, |_, candidate| rejections.count(candidate));
+        let mut best = (least, net(value, least) - lost);
         for (i, candidate) in candidates.iter().enumerate().skip(least) {
             value += candidate.value();
-            let here = net(value, i + 1);
+            let here = net(value, i + 1) - rejections.count(candidate);
             if here > best.1 {
                 best = (i + 1, here);
             }
@@ -67,6 +71,7 @@ mod tests {
 
     use super::super::testing::{ONE, candidates, policy, round};
     use super::*;
+    use crate::types::SequenceId;
 
     #[test]
     fn verifies_only_rows_that_pay() {
@@ -89,6 +94,7 @@ mod tests {
         let led: Vec<Candidate> = values
             .iter()
             .map(|&marginal_value| Candidate {
+                sequence: SequenceId(1),
                 reach: 0.9,
                 marginal_value,
             })

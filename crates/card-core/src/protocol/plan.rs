@@ -5,7 +5,7 @@ use super::outlook::Lanes;
 /// What a target asks of a drafter, wherever that runs.
 ///
 /// ```
-/// use card_core::forward::Limits;
+/// use card_core::forward::{Limits, Rollback};
 /// use card_core::protocol::{DraftPlan, Lanes};
 /// use card_core::types::Source;
 ///
@@ -17,7 +17,13 @@ use super::outlook::Lanes;
 ///     prefix_slots: 2,
 ///     lanes: Lanes::Disjoint,
 /// };
-/// let limits = Limits { context: 4096, cells: 8192, rows: 64, leaves: 16 };
+/// let limits = Limits {
+///     context: 4096,
+///     cells: 8192,
+///     rows: 64,
+///     leaves: 16,
+///     rollback: Rollback::Free,
+/// };
 /// let config = plan.config(Source::Draft, limits, 32_000);
 /// assert_eq!(config.branch, 4);
 /// ```

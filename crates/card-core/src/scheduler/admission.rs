@@ -10,7 +10,7 @@ use super::lookup::Lookup;
 use super::request::{Request, RequestError};
 use super::sequence::{Decision, Sequence, SequenceText, Speculation};
 use crate::forward::KvOp;
-use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence};
+use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
 use crate::types::SequenceId;
 
 /// Checks a request against the settings and the sequences that run.
@@ -55,7 +55,12 @@ pub(super) fn admit(
     let others = running.iter().map(|(&sequence, s)| RunningSequence {
         sequence,
         tenant: s.tenant,
-        stem: &s.text.tokens[..s.text.decoded],
+        // The model has no state of a rolled-back stem that another sequence could begin with.
+        stem: if s.text.rolled_back {
+            &[]
+        } else {
+            &s.text.tokens[..s.text.decoded]
+        },
         end: s.text.end.min(context),
     });
     let new = NewSequence {
@@ -64,7 +69,7 @@ pub(super) fn admit(
         tokens: &prompt,
         end: end.min(context),
     };
-    let decoded = prefixes.admit(new, others, config.limits.cells, ops);
+    let reused = prefixes.admit(new, others, config.limits.cells, ops);
     let lookup = if config.lookup {
         // More cannot be written, and indexing it takes time in which nobody decodes.
         let usable = request.prediction.len().min(context - prompt.len());
@@ -82,15 +87,16 @@ pub(super) fn admit(
         candidates: Candidates::new(prompt.len() as u32 - 1, config.cache_bytes, bounds),
         text: SequenceText {
             prompt: prompt.len(),
-            decoded,
+            decoded: reused.tokens,
             end,
             tokens: prompt,
+            rolled_back: reused.rolled_back,
         },
         lookup,
         stop_tokens: request.stop_tokens,
         constraint: request.constraint,
         logprobs: request.logprobs,
-        reused: decoded,
+        reused: reused.tokens,
         view: DrafterView::new(now),
         speculation: if request.plain {
             Speculation::Off
@@ -111,9 +117,16 @@ pub(super) fn retire(
     let SequenceText {
         mut tokens,
         decoded,
+        rolled_back,
         ..
     } = seq.text;
     tokens.truncate(decoded);
     ops.push(KvOp::Prune { sequence });
-    prefixes.keep(sequence, seq.tenant, tokens, ops);
+    let stem = Stem {
+        sequence,
+        tenant: seq.tenant,
+        tokens,
+        rolled_back,
+    };
+    prefixes.keep(stem, ops);
 }

@@ -47,6 +47,11 @@ pub(super) struct BatchPart {
 }
 
 impl BatchPart {
+    /// Its rows.
+    pub(super) fn rows(&self) -> usize {
+        self.chain + self.tree.nodes.len()
+    }
+
     /// The forward is done: its candidates may be evicted again.
     pub(super) fn land(&self, cache: &mut CandidateCache) {
         for node in &self.tree.nodes {

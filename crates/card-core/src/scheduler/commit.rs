@@ -7,6 +7,7 @@ use super::batch::{BatchPart, InFlight};
 use super::learned::Learned;
 use super::round::{Round, RoundNode};
 use super::sequence::{Decision, Sequence};
+use super::stem_rules::StemRules;
 use super::verify::{Verdict, WalkEnd};
 use crate::forward::{Forward, KvOp};
 use crate::types::SourceSet;
@@ -77,6 +78,7 @@ fn verified_nodes(seq: &Sequence, part: &BatchPart) -> Vec<RoundNode> {
 /// Nothing was decided: the part's committed tokens join the stem. Returns the change of the KV
 /// cache.
 pub(super) fn extend_stem(seq: &mut Sequence, part: &BatchPart, forward: &Forward) -> KvOp {
+    seq.text.rolled_back = false;
     grow_stem(seq, part, forward, part.chain)
 }
 
@@ -100,6 +102,7 @@ pub(super) struct Committer<'a> {
     pub(super) learned: &'a mut Learned,
     /// The model-free sources propose candidates too, so they learn.
     pub(super) lookup: bool,
+    pub(super) rules: StemRules,
     pub(super) now: Duration,
 }
 
@@ -113,10 +116,14 @@ impl Committer<'_> {
         verdict: &Verdict,
         round: &mut Round,
     ) -> KvOp {
-        let change = grow_stem(seq, part, self.forward, verdict.stem_rows(part.chain));
+        let (wanted, deferred) = (verdict.stem_rows(part.chain), verdict.is_deferred());
+        let joining = self.rules.joining(wanted, part.rows(), deferred);
+        let before = seq.text.rolled_back;
+        seq.text.rolled_back = self.rules.rolled_back(joining, part.rows(), before);
+        let change = grow_stem(seq, part, self.forward, joining);
         let start = seq.text.tokens.len();
         seq.text.tokens.extend_from_slice(verdict.written());
-        seq.decision = if verdict.is_deferred() {
+        seq.decision = if deferred {
             Decision::Solo
         } else {
             Decision::Batch

@@ -24,6 +24,11 @@
 //! sequences begin and end (`admission`). A sequence that ends leaves its KV cells to the prefix
 //! cache.
 //!
+//! A target that cannot take back any token (a recurrent model, [`Rollback`]) verifies chains, and
+//! what it has to take back is decoded again with the next forward (`stem_rules`).
+//!
+//! [`Rollback`]: crate::forward::Rollback
+//!
 //! The output depends on the target, the settings and the seed only: candidates decide how soon
 //! a token is known, not which.
 
@@ -44,6 +49,7 @@ mod round;
 mod sequence;
 mod situation;
 mod state;
+mod stem_rules;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -65,6 +71,7 @@ use members::Members;
 use sequence::Sequence;
 use situation::Prospect;
 use state::RoundClock;
+use stem_rules::StemRules;
 use verify::{DecisionRules, Verdict, VerifyWalk, WalkEnd};
 
 pub use config::{SchedulerConfig, Shapes};
@@ -230,6 +237,7 @@ impl Scheduler {
             forward: landed.forward,
             learned: &mut self.learned,
             lookup: self.config.lookup,
+            rules: StemRules::of(&self.config),
             now: landed.now,
         };
         let change = committer.apply(seq, part, &verdict, round);

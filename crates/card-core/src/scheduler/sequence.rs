@@ -63,11 +63,15 @@ pub(super) struct SequenceText {
     pub(super) decoded: usize,
     /// Length at which the sequence ends; the context may end it before.
     pub(super) end: usize,
+    /// The last commit left rows of its forward out, of a model that keeps no other state of the
+    /// stem ([`StemRules::rolled_back`](super::stem_rules::StemRules::rolled_back)).
+    pub(super) rolled_back: bool,
 }
 
 impl SequenceText {
     /// Tokens that are not in the stem yet: the last one, a side branch the target took
-    /// (see [`Verdict::stem_rows`](super::verify::Verdict::stem_rows)), or prompt.
+    /// (see [`Verdict::stem_rows`](super::verify::Verdict::stem_rows)), what was taken back
+    /// ([`StemRules`](super::stem_rules::StemRules)), or prompt.
     pub(super) fn pending(&self) -> usize {
         self.tokens.len() - self.decoded
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::config::SchedulerConfig;
 use super::members::Members;
 use super::sequence::Sequence;
+use super::stem_rules::StemRules;
 use crate::cache::NodeId;
 use crate::policy::{Base, Candidate, Coverage, Policy, Situation};
 use crate::protocol::Outlook;
@@ -23,7 +24,7 @@ const MOST_CANDIDATES: usize = 64;
 /// Invariant: `candidates` and `places` have the same length and order: the highest reach
 /// first, parents before their children.
 pub(super) struct Prospect {
-    /// The sequences of the next forward.
+    /// The sequences of the next forward that may have candidates in it.
     pub(super) members: Vec<SequenceId>,
     /// What the forward decodes without any candidate.
     pub(super) base: Base,
@@ -52,6 +53,8 @@ struct CandidateBudget {
     leaves: usize,
     /// Tokens of context.
     context: usize,
+    /// How many candidates one sequence may have.
+    rules: StemRules,
 }
 
 /// The best place that a drafter on another lane may look past soon.
@@ -71,8 +74,13 @@ impl Prospect {
         policy: &Policy,
     ) -> Self {
         let context = config.limits.context as usize;
-        let members = members.sequences.clone();
-        let present: Vec<&Sequence> = members.iter().filter_map(|id| running.get(id)).collect();
+        let rules = StemRules::of(config);
+        let all = members.sequences.iter();
+        let known = all.filter_map(|&id| Some((id, running.get(&id)?)));
+        let (ids, present): (Vec<SequenceId>, Vec<&Sequence>) = known.unzip();
+        let may = |s: &Sequence| rules.most_candidates(s.text.pending()) > 0;
+        let mut members = ids;
+        members.retain(|id| running.get(id).is_some_and(may));
         let base = Base {
             sequences: present.len() as u32,
             rows: present.iter().map(|s| s.text.pending() as u32).sum(),
@@ -81,6 +89,7 @@ impl Prospect {
         let left = present.iter().map(|s| s.text.left(context)).max();
         let missing = present.iter().map(|s| s.lookup.share.missing()).max();
         let share: f64 = present.iter().map(|s| s.lookup.share.get()).sum();
+        let count = present.len();
         let budget = CandidateBudget::of(base, running.len(), config, policy);
         let (candidates, places) = candidates(&members, running, budget, policy);
         Prospect {
@@ -89,7 +98,7 @@ impl Prospect {
             places,
             depth: depth.unwrap_or(0),
             tokens_left: left.unwrap_or(0).min(u32::MAX as usize) as u32,
-            lookup_share: share / members.len().max(1) as f64,
+            lookup_share: share / count.max(1) as f64,
             missing: missing.unwrap_or(0),
             members,
         }
@@ -123,7 +132,8 @@ impl CandidateBudget {
     fn of(base: Base, running: usize, config: &SchedulerConfig, policy: &Policy) -> Self {
         let (limits, shapes) = (config.limits, config.shapes);
         let rows = limits.rows.min(shapes.max_rows);
-        let leaves = if shapes.chain_only || policy.chain_only() {
+        let rules = StemRules::of(config);
+        let leaves = if shapes.chain_only || policy.chain_only() || rules.chain_only() {
             1
         } else {
             (limits.leaves / running.max(1)).max(1)
@@ -133,6 +143,7 @@ impl CandidateBudget {
             most: rows.saturating_sub(base.rows as usize).min(MOST_CANDIDATES),
             leaves,
             context: limits.context as usize,
+            rules,
         }
     }
 }
@@ -150,7 +161,7 @@ fn candidates(
         let Some(seq) = running.get_mut(&id) else {
             continue;
         };
-        let own = own_candidates(seq, budget, policy);
+        let own = own_candidates(id, seq, budget, policy);
         all.extend(own.into_iter().map(|(c, node)| (c, (id, node))));
     }
     // Stable, so that parents stay before their children.
@@ -162,18 +173,21 @@ fn candidates(
 /// The best candidates of one sequence, parents before their children; the token after each
 /// must still be wanted.
 fn own_candidates(
+    sequence: SequenceId,
     seq: &mut Sequence,
     budget: CandidateBudget,
     policy: &Policy,
 ) -> Vec<(Candidate, NodeId)> {
+    let most = budget.rules.most_candidates(seq.text.pending());
+    let most = most.min(budget.most);
     let wanted = seq.text.left(budget.context).saturating_sub(1);
     let last = (seq.text.tokens.len() + wanted) as u32;
     let (chain, chances) = seq.candidates.lookup_chain(wanted);
-    let values = policy.marginal_values(budget.base, &chances, budget.most);
+    let values = policy.marginal_values(budget.base, &chances, most);
     let mut lookup = chain.into_iter().zip(values).peekable();
     let cache = &mut seq.candidates.cache;
     let mut nodes = Vec::new();
-    cache.query(budget.most, budget.leaves, &mut nodes);
+    cache.query(most, budget.leaves, &mut nodes);
     let mut own = Vec::with_capacity(nodes.len());
     for node in nodes {
         let Some(known) = cache.get(node).filter(|c| c.position < last) else {
@@ -181,6 +195,7 @@ fn own_candidates(
         };
         let value = lookup.next_if(|l| l.0 == node).map_or(1.0, |l| l.1);
         let candidate = Candidate {
+            sequence,
             reach: known.reach,
             marginal_value: value,
         };

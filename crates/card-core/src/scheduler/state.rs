@@ -11,6 +11,7 @@ use super::output::{Finish, Output};
 use super::request::{Request, RequestError};
 use super::round::DraftSpan;
 use super::sequence::Sequence;
+use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
 use crate::forward::{CellNames, KvOp};
@@ -30,7 +31,7 @@ use crate::types::{SequenceId, Token};
 /// use std::time::Duration;
 ///
 /// use card_core::cost::CostCurve;
-/// use card_core::forward::{Limits, Model};
+/// use card_core::forward::{Limits, Model, Rollback};
 /// use card_core::policy::{Mode, Policy, PolicyConfig};
 /// use card_core::protocol::Lanes;
 /// use card_core::sampler::Sampling;
@@ -38,7 +39,13 @@ use crate::types::{SequenceId, Token};
 /// use card_core::synthetic::{Synthetic, SyntheticConfig};
 /// use card_core::types::{SequenceId, Tenant};
 ///
-/// let limits = Limits { context: 100, cells: 200, rows: 8, leaves: 4 };
+/// let limits = Limits {
+///     context: 100,
+///     cells: 200,
+///     rows: 8,
+///     leaves: 4,
+///     rollback: Rollback::Free,
+/// };
 /// let mut target = Synthetic::new(SyntheticConfig {
 ///     vocab: 20,
 ///     seed: 5,
@@ -121,13 +128,14 @@ pub(super) struct RoundClock {
 impl Scheduler {
     /// A scheduler with no sequence; `learned` is what earlier runs learned.
     pub fn new(config: SchedulerConfig, policy: Policy, learned: Learned) -> Self {
+        let rules = StemRules::of(&config);
         let bound = config.shapes.redecide_below.unwrap_or(0.0);
         // Twice of what counts, so that nothing depends on the last bit.
         let look = 2.0 * config.near_tie.max(bound);
         Scheduler {
-            prefixes: PrefixCache::new(config.prefix_slots),
+            prefixes: prefixes(&config),
+            policy: policy.within(config.limits.rollback, rules.most_candidates(1)),
             config,
-            policy,
             trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
             learned,
@@ -181,7 +189,7 @@ impl Scheduler {
     pub fn forget_all(&mut self) -> Vec<SequenceId> {
         self.in_flight = None;
         self.ops.clear();
-        self.prefixes = PrefixCache::new(self.config.prefix_slots);
+        self.prefixes = prefixes(&self.config);
         self.wait.end();
         self.prefilled = false;
         let ran = std::mem::take(&mut self.sequences);
@@ -201,6 +209,11 @@ impl Scheduler {
         admission::retire(sequence, seq, &mut self.prefixes, &mut self.ops);
         self.outputs.push(why);
     }
+}
+
+/// An empty prefix cache of a scheduler with these settings.
+fn prefixes(config: &SchedulerConfig) -> PrefixCache {
+    PrefixCache::new(config.prefix_slots, config.limits.rollback)
 }
 
 /// What others may know.

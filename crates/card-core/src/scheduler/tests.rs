@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cost::CostCurve;
-use crate::forward::{Limits, Model};
+use crate::forward::{Limits, Model, Rollback};
 use crate::policy::{Policy, PolicyConfig};
 use crate::protocol::Lanes;
 use crate::sampler::Sampling;
@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     cells: 200,
     rows: 3,
     leaves: 4,
+    rollback: Rollback::Free,
 };
 const VOCAB: usize = 20;
 const SEQUENCE: SequenceId = SequenceId(1);

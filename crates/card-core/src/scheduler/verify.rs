@@ -172,7 +172,9 @@ impl Verdict {
         self.end == WalkEnd::Deferred
     }
 
-    /// Rows that join the stem, of a part that decoded `chain` committed tokens.
+    /// Rows that can join the stem, of a part that decoded `chain` committed tokens; what the
+    /// model cannot take back one by one is left out of them
+    /// ([`StemRules::joining`](super::stem_rules::StemRules::joining)).
     ///
     /// The best path's rows lie side by side and join the stem. Those of a side branch do not,
     /// and joining them would change the order of attention's sums, so their tokens are decoded

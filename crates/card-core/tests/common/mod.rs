@@ -8,7 +8,7 @@ use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafter, DrafterConfig};
 use card_core::driver::{Driver, NextStep, SharedLane};
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
 use card_core::policy::{Mode, Policy, PolicyConfig};
 use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes, Outlook};
 use card_core::sampler::Sampling;
@@ -25,6 +25,7 @@ pub const LIMITS: Limits = Limits {
     cells: 1200,
     rows: 24,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Setup {
     pub params: Sampling,
     /// Noise of the draft model; `None` is no drafter at all.
     pub draft_noise: Option<f32>,
+    /// How the target and the draft model take tokens back.
+    pub rollback: [Rollback; 2],
     pub draft_len: u32,
     pub branch: usize,
     pub cache_nodes: usize,
@@ -96,6 +99,7 @@ impl Default for Setup {
             shapes: Shapes::FREE,
             params: Sampling::default(),
             draft_noise: Some(0.5),
+            rollback: [Rollback::Free; 2],
             draft_len: 4,
             branch: 3,
             cache_nodes: 300,
@@ -137,14 +141,23 @@ impl Outcome {
 }
 
 pub fn model(noise: f32) -> Synthetic {
+    model_with(noise, Rollback::Free)
+}
+
+/// A model that takes tokens back like this.
+pub fn model_with(noise: f32, rollback: Rollback) -> Synthetic {
     Synthetic::new(SyntheticConfig {
         vocab: VOCAB,
         seed: 5,
         spread: 2.0,
         noise,
         noise_seed: 99,
-        limits: LIMITS,
+        limits: limits(rollback),
     })
+}
+
+fn limits(rollback: Rollback) -> Limits {
+    Limits { rollback, ..LIMITS }
 }
 
 /// Runs every prompt of the setup to its end.
@@ -153,12 +166,23 @@ pub fn run(setup: &Setup) -> Outcome {
     for (i, prompt) in setup.prompts.iter().enumerate() {
         world.open(SequenceId(i as u64), prompt);
     }
-    for _ in 0..100_000 {
-        if world.step().is_break() {
-            break;
-        }
+    world.run();
+    world.out.time = world.now;
+    world.out
+}
+
+/// Runs the prompts of the setup as turns of one conversation, each a sequence: a prompt is all
+/// that was written so far and the turn.
+pub fn converse(setup: &Setup) -> Outcome {
+    let mut world = World::new(setup);
+    let mut text: Vec<Token> = Vec::new();
+    for (i, turn) in (0..).zip(&setup.prompts) {
+        text.extend(turn);
+        world.rest();
+        world.open(SequenceId(i), &text);
+        world.run();
+        text.extend(world.out.text.get(&i).into_iter().flatten());
     }
-    assert_eq!(world.driver.scheduler.running(), 0, "every sequence ends");
     world.out.time = world.now;
     world.out
 }
@@ -183,12 +207,15 @@ impl<'a> World<'a> {
         let target_cost = CostCurve::from_points(setup.target_ms.iter().copied());
         let draft_cost = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
         let mut scheduler = scheduler(setup, &target_cost, &draft_cost);
-        let draft = setup.draft_noise.map(model);
+        let [target_rollback, draft_rollback] = setup.rollback;
+        let draft = setup
+            .draft_noise
+            .map(|noise| model_with(noise, draft_rollback));
         if draft.is_none() {
             scheduler.drafter_lost();
         }
         let target = Checked {
-            inner: model(0.0),
+            inner: model_with(0.0, target_rollback),
             max_rows: setup.shapes.max_rows,
             last: Forward::default(),
         };
@@ -208,6 +235,27 @@ impl<'a> World<'a> {
             heard: Vec::new(),
             garbage: setup.garbage,
             out: Outcome::default(),
+        }
+    }
+
+    /// Runs every sequence to its end.
+    fn run(&mut self) {
+        for _ in 0..100_000 {
+            if self.step().is_break() {
+                break;
+            }
+        }
+        assert_eq!(self.driver.scheduler.running(), 0, "every sequence ends");
+    }
+
+    /// Lets the drafter finish its forward and hear all news.
+    fn rest(&mut self) {
+        if let Some((_, end)) = &self.lane.drafting {
+            self.now = self.now.max(*end);
+            self.end_forwards();
+        }
+        for message in self.heard.drain(..) {
+            self.lane.drafter.handle(message);
         }
     }
 
@@ -351,7 +399,7 @@ fn scheduler(setup: &Setup, target: &CostCurve, draft: &CostCurve) -> Scheduler 
         policy = policy.slowed_from(CostCurve::from_points(alone));
     }
     let config = SchedulerConfig {
-        limits: LIMITS,
+        limits: limits(setup.rollback[0]),
         vocab: VOCAB,
         shapes: setup.shapes,
         prefill_rows: 7,
@@ -376,7 +424,7 @@ fn drafter(setup: &Setup, cost: &CostCurve) -> Drafter {
         max_depth: if chain { setup.draft_len } else { 12 },
         min_reach: 0.01,
         cache_bytes: setup.cache_nodes * card_core::cache::BYTES_PER_NODE,
-        limits: LIMITS,
+        limits: limits(setup.rollback[1]),
         vocab: VOCAB,
         prefix_slots: 1,
         lanes: setup.lanes,

@@ -10,7 +10,8 @@ pub(super) const PROMPT: usize = 128;
 /// The sequence of the head; its name is above every one that the engine gives.
 pub(super) const STEM: SequenceId = SequenceId(u64::MAX);
 /// The passage is decoded in this sequence, which takes the head over from [`STEM`] and gives it
-/// back.
+/// back. Where the model cannot take the passage back, it begins with a copy of the head
+/// ([`begin_body`]).
 pub(super) const BODY: SequenceId = SequenceId(u64::MAX - 1);
 
 /// A passage, and the tokens before it.
@@ -90,13 +91,36 @@ fn extend(
     Ok(elapsed)
 }
 
-/// A sequence goes on from the first `keep` tokens of another one, which is over.
-pub(super) fn hand_over(sequence: SequenceId, from: SequenceId, keep: usize) -> KvOp {
-    KvOp::Adopt {
-        sequence,
-        from,
-        keep: keep as u32,
-    }
+/// [`BODY`] begins with the head, the `keep` tokens of [`STEM`].
+pub(super) fn begin_body(model: &mut dyn Model, keep: usize) -> Result<(), ModelError> {
+    let keep = keep as u32;
+    let (sequence, from) = (BODY, STEM);
+    model.apply(if model.limits().rollback.is_free() {
+        KvOp::Adopt {
+            sequence,
+            from,
+            keep,
+        }
+    } else {
+        KvOp::Share {
+            sequence,
+            from,
+            keep,
+        }
+    })
+}
+
+/// [`BODY`] is over, and [`STEM`] has the head, its first `keep` tokens, as before.
+pub(super) fn end_body(model: &mut dyn Model, keep: usize) -> Result<(), ModelError> {
+    model.apply(if model.limits().rollback.is_free() {
+        KvOp::Adopt {
+            sequence: STEM,
+            from: BODY,
+            keep: keep as u32,
+        }
+    } else {
+        KvOp::Release { sequence: BODY }
+    })
 }
 
 /// The tokens up to `tip` join the stem of a sequence; the rest is dropped.
@@ -120,7 +144,7 @@ pub(super) fn decode(
     /// The median of fewer forwards is no better than the first, which may be a slow one.
     const FEW: usize = 3;
     let (body, keep) = (text.passage, text.head.len());
-    model.apply(hand_over(BODY, STEM, keep))?;
+    begin_body(model, keep)?;
     let mut times = Vec::new();
     let mut at = keep;
     // Any other text will do for the branch.
@@ -132,8 +156,8 @@ pub(super) fn decode(
     {
         // A GPU loads or chooses the kernels for a shape when it comes first.
         extend(model, BODY, at, chunk, &branch, shape.pad_to)?;
-        model.apply(hand_over(STEM, BODY, keep))?;
-        model.apply(hand_over(BODY, STEM, keep))?;
+        end_body(model, keep)?;
+        begin_body(model, keep)?;
     }
     for chunk in body.chunks_exact(shape.rows) {
         let elapsed = extend(model, BODY, at, chunk, &branch, shape.pad_to)?;
@@ -144,7 +168,7 @@ pub(super) fn decode(
         step();
         at += chunk.len();
     }
-    model.apply(hand_over(STEM, BODY, keep))?;
+    end_body(model, keep)?;
     times.sort_by(f64::total_cmp);
     Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
 }

@@ -3,7 +3,8 @@
 //! Decodes one passage token by token and in chunks of other sizes. Sizes whose logits
 //! are the same bit for bit form a *kernel class*. Trees, prompts that are read in pieces and
 //! forwards that several sequences share are tried too. How [`Exactness::Exact`] is kept is
-//! decided by what this finds (docs/exactness.md). The same forwards give the cost curve.
+//! decided by what this finds (docs/exactness.md). The same forwards give the cost curve. Of a
+//! model that cannot take back any token no trees are tried, since it verifies none.
 //!
 //! | module | what it has |
 //! |---|---|

@@ -7,7 +7,7 @@ use card_core::forward::{Forward, KvCell, KvOp, Model, ModelError};
 use card_core::types::{SequenceId, Token};
 
 use super::compare::{agree, compare, fingerprint};
-use super::measure::{BODY, Behind, PROMPT, STEM, Shape, commit, decode, hand_over};
+use super::measure::{BODY, Behind, PROMPT, Shape, begin_body, commit, decode, end_body};
 use super::report::{SelfTestReport, SizeReport};
 
 /// Sizes at which trees are tried too: half the rows are the passage, half a branch beside it.
@@ -58,7 +58,7 @@ pub(super) fn among_others(
         if !same || own + other > most {
             continue;
         }
-        model.apply(hand_over(BODY, STEM, keep))?;
+        begin_body(model, keep)?;
         let (mut at, mut there) = (keep, 0);
         let mut expected = alone.iter();
         for chunk in text.passage.chunks_exact(own) {
@@ -81,7 +81,7 @@ pub(super) fn among_others(
                 break;
             }
         }
-        model.apply(hand_over(STEM, BODY, keep))?;
+        end_body(model, keep)?;
         model.apply(KvOp::Release { sequence: OTHER })?;
     }
     Ok(same)
@@ -113,7 +113,7 @@ pub(super) fn in_pieces(
         if piece > rows {
             continue;
         }
-        model.apply(hand_over(BODY, STEM, keep))?;
+        begin_body(model, keep)?;
         let (mut at, mut last) = (keep, 0);
         for chunk in prompt.chunks(piece.max(1)) {
             let mut forward = Forward::chain(BODY, at, chunk, 0);
@@ -128,7 +128,7 @@ pub(super) fn in_pieces(
             step();
         }
         let found = fingerprint(model.row(last));
-        model.apply(hand_over(STEM, BODY, keep))?;
+        end_body(model, keep)?;
         if *whole.get_or_insert(found) != found {
             return Ok(false);
         }

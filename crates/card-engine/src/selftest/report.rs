@@ -51,7 +51,8 @@ pub struct SelfTestReport {
     pub sizes: Vec<SizeReport>,
     /// Positions compared.
     pub positions: usize,
-    /// Whether a row of a tree's best path gets the logits it gets in a chain, bit for bit.
+    /// Whether a row of a tree's best path gets the logits it gets in a chain, bit for bit; so it
+    /// is where there are only chains.
     pub trees: bool,
     /// Whether a prompt leaves the same logits behind it, bit for bit, however it is read: in
     /// one forward of 128 rows, in pieces of 32 and of 7, or token by token.

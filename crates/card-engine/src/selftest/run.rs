@@ -65,7 +65,8 @@ fn examine(
     let room = (limits.context as usize).saturating_sub(passage.len());
     let fitting = heads.iter().copied().filter(|&h| h > 0 && h <= room);
     let heads: Vec<usize> = fitting.collect();
-    let all = forwards(passage.len(), &sizes, heads.len(), everything);
+    let chain_only = !limits.rollback.is_free();
+    let all = forwards(passage.len(), &sizes, heads.len(), everything, chain_only);
     let mut done = 0;
     let mut step = || {
         done += 1;
@@ -78,6 +79,8 @@ fn examine(
             others: everything,
             // One head is enough: the single rows of this take the longest.
             prompts: everything && Some(head) == longest,
+            // A model that verifies chains only never sees one.
+            trees: !chain_only,
         };
         let head: Vec<Token> = passage.iter().copied().cycle().take(head).collect();
         let text = Behind {
@@ -101,9 +104,16 @@ fn examine(
 }
 
 /// Forwards of a self-test behind so many heads.
-fn forwards(passage: usize, sizes: &[usize], heads: usize, everything: bool) -> u64 {
+fn forwards(
+    passage: usize,
+    sizes: &[usize],
+    heads: usize,
+    everything: bool,
+    chain_only: bool,
+) -> u64 {
     let chains = sizes.iter().map(|&n| passage / n);
-    let trees = TREES.iter().map(|&n| passage / (n / 2));
+    let trees = TREES.iter().filter(|_| !chain_only);
+    let trees = trees.map(|&n| passage / (n / 2));
     let mut all = chains.chain(trees).sum::<usize>() * heads;
     if everything {
         let others = OTHERS.iter().map(|&(own, _)| passage / own);
@@ -120,6 +130,8 @@ struct Tried {
     others: bool,
     /// Prompts that are read in pieces.
     prompts: bool,
+    /// Trees.
+    trees: bool,
 }
 
 /// The self-test behind one head.
@@ -143,7 +155,7 @@ fn behind(
     };
     let passes = chains.passes;
     for size in &mut report.sizes {
-        if TREES.contains(&size.rows) {
+        if tried.trees && TREES.contains(&size.rows) {
             let chain = &passes[&size.rows];
             report.trees &= in_trees(model, text, size, chain, &chains.reference, step)?;
         }

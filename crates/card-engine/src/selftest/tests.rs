@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::Token;
 
@@ -62,6 +62,10 @@ impl Model for Touchy {
 }
 
 fn touchy(from_rows: usize, others: bool, cells: usize) -> Touchy {
+    touchy_with(from_rows, others, cells, Rollback::Free)
+}
+
+fn touchy_with(from_rows: usize, others: bool, cells: usize, rollback: Rollback) -> Touchy {
     let config = SyntheticConfig {
         vocab: 23,
         seed: 5,
@@ -73,6 +77,7 @@ fn touchy(from_rows: usize, others: bool, cells: usize) -> Touchy {
             cells,
             rows: 128,
             leaves: 16,
+            rollback,
         },
     };
     Touchy {
@@ -133,6 +138,21 @@ fn other_logits_among_others_show_and_are_not_looked_for_where_there_is_no_room(
     let report = test(&mut touchy(NEVER, true, 87));
     assert!(report.single && !report.others);
     assert_eq!(report.means(), Means::AnyShape);
+}
+
+#[test]
+fn a_model_that_cannot_take_back_any_token_is_tested_by_what_it_can() {
+    for rollback in [Rollback::Checkpoint, Rollback::Bounded { rows: 4 }] {
+        let report = test(&mut touchy_with(NEVER, false, 512, rollback));
+        assert_eq!(report.means(), Means::AnyShape);
+        let report = test(&mut touchy_with(8, false, 512, rollback));
+        assert_eq!(report.exact_rows(), 7);
+        let report = test(&mut touchy_with(NEVER, true, 512, rollback));
+        assert!(!report.others && report.trees);
+        let mut model = touchy_with(NEVER, false, 512, rollback);
+        let report = costs(&mut model, &passage(), &mut |_, _| {}).unwrap();
+        assert_eq!(report.sizes.len(), SIZES.len());
+    }
 }
 
 #[test]

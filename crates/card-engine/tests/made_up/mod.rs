@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
@@ -17,6 +17,7 @@ pub const LIMITS: Limits = Limits {
     cells: 4000,
     rows: 24,
     leaves: 8,
+    rollback: Rollback::Free,
 };
 
 pub fn model(noise: f32) -> Synthetic {

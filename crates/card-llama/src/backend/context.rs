@@ -1,12 +1,14 @@
 //! A model with a KV cache: llama.cpp behind the core's [`Model`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Row};
+use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback, Row};
 
 use super::cores::{Cores, on_own_thread};
-use super::kv::cache::{KvCache, OWN_IDS, thrown};
+use super::kv::books::MemoryKind;
+use super::kv::cache::{KvCache, PlacedRows, own_ids, thrown};
 use super::model::LlamaModel;
 use super::trim::widen::Widener;
 use crate::error::LlamaError;
@@ -18,7 +20,9 @@ use crate::sys::memory::SeqId;
 /// How to set up a context.
 #[derive(Clone, Debug)]
 pub struct ContextOptions {
-    /// "target" or "draft", for messages.
+    /// "target" or "draft", for messages. Of a model that keeps a state per sequence id, a draft
+    /// model keeps one for each drafted token; a target keeps what llama.cpp can leave out of a
+    /// forward, if the model can do that.
     pub role: &'static str,
     /// Most tokens of one sequence.
     pub context: u32,
@@ -29,7 +33,8 @@ pub struct ContextOptions {
     /// Most rows of a forward.
     pub rows: u32,
     /// Keep the cells of each sequence in the order of their positions, whatever the others
-    /// do, so that attention sums as if it were alone (docs/exactness.md).
+    /// do, so that attention sums as if it were alone (docs/exactness.md). A recurrent model
+    /// without attention has no cells.
     pub in_order: bool,
     /// The cores of the lane that the context runs on.
     pub cores: Cores,
@@ -37,6 +42,12 @@ pub struct ContextOptions {
 
 /// Leaves of the trees of all sequences; each takes a sequence id of llama.cpp.
 const LEAVES: usize = 64;
+/// Rows that can be left out of a target's forward, where the model can do that. Each takes a state
+/// more of every id, and a verification of more candidates seldom pays on a processor.
+const SNAPSHOTS: u32 = 4;
+/// Drafted tokens per sequence whose states a draft model keeps; one sequence alone has twice as
+/// many.
+const DRAFTED: usize = 8;
 /// Rows of a forward there may be at most. A mask has a number for each row and cell.
 const MOST_ROWS: u32 = 1 << 16;
 
@@ -46,7 +57,17 @@ const MOST_ROWS: u32 = 1 << 16;
 fn ids(sequences: u32, most: usize) -> usize {
     const FEWEST: usize = 128;
     let stems = 2 * sequences.min(1 << 16) as usize;
-    (stems + LEAVES + OWN_IDS).max(FEWEST).min(most)
+    let own = own_ids(MemoryKind::Cells { in_order: true });
+    (stems + LEAVES + own).max(FEWEST).min(most)
+}
+
+/// Sequence ids for a context of so many sequences whose model keeps a state for each id, which may
+/// be tens of megabytes: for each sequence its stem, the state that a forward works on, and the
+/// stem of one that is over and kept; for one more forward, which the self-test needs; for the
+/// drafted tokens, and our own.
+fn state_ids(sequences: u32, drafted: usize, own: usize) -> usize {
+    let sequences = sequences.clamp(1, 1 << 16) as usize;
+    3 * sequences + 1 + drafted + own
 }
 
 impl ContextOptions {
@@ -59,13 +80,72 @@ impl ContextOptions {
             .checked_next_multiple_of(256)
     }
 
+    /// Whether the context drafts.
+    fn drafts(&self) -> bool {
+        self.role == "draft"
+    }
+
+    /// What a model remembers in such a context, if it keeps states (`hybrid`: and cells), or
+    /// only cells.
+    fn memory(&self, states: bool, hybrid: bool) -> MemoryKind {
+        if states {
+            MemoryKind::States {
+                snapshots: self.snapshots(),
+                in_order: self.in_order && hybrid,
+            }
+        } else {
+            MemoryKind::Cells {
+                in_order: self.in_order,
+            }
+        }
+    }
+
+    /// Sequence ids.
+    fn ids(&self, kind: MemoryKind) -> usize {
+        match kind {
+            MemoryKind::Cells { .. } => ids(self.sequences, most_ids()),
+            MemoryKind::States { .. } => {
+                let needed = state_ids(self.sequences, self.drafted(), own_ids(kind));
+                needed.min(most_ids())
+            }
+        }
+    }
+
+    /// Drafted tokens whose states are kept, of a model that keeps states.
+    fn drafted(&self) -> usize {
+        if !self.drafts() {
+            return 0;
+        }
+        let wanted = DRAFTED * (self.sequences.clamp(1, 1 << 16) as usize + 1);
+        let others = state_ids(self.sequences, 0, 2);
+        wanted.min(most_ids().saturating_sub(others))
+    }
+
+    /// Rows that shall be possible to leave out of a forward, of a model that keeps states. A
+    /// drafter decodes token by token, and has all states anyway.
+    fn snapshots(&self) -> u32 {
+        if self.drafts() {
+            0
+        } else {
+            SNAPSHOTS.min(self.rows.saturating_sub(2))
+        }
+    }
+
     /// What the core may ask of the context.
-    fn limits(&self) -> Limits {
+    fn limits(&self, kind: MemoryKind) -> Limits {
+        let (leaves, rollback) = match kind {
+            MemoryKind::Cells { .. } => (LEAVES, Rollback::Free),
+            MemoryKind::States { snapshots: 0, .. } => (self.drafted(), Rollback::Checkpoint),
+            MemoryKind::States { snapshots, .. } => {
+                (self.drafted(), Rollback::Bounded { rows: snapshots })
+            }
+        };
         Limits {
             context: self.context,
             cells: (self.context as usize) * self.sequences.max(1) as usize,
             rows: self.rows as usize,
-            leaves: LEAVES,
+            leaves,
+            rollback,
         }
     }
 }
@@ -79,6 +159,8 @@ pub struct LlamaContext {
     _kernels: Option<Arc<AttentionGuard>>,
     /// Between the tokens of the core and those a trimmed model has.
     widener: Option<Widener>,
+    /// The logits by row of a forward that was decoded in several parts.
+    apart: Option<HashMap<usize, Vec<f32>>>,
     cores: Cores,
     role: &'static str,
     limits: Limits,
@@ -102,15 +184,33 @@ impl LlamaContext {
                 options.rows
             )));
         }
+        let kind = options.memory(model.keeps_states(), model.is_hybrid());
+        if model.keeps_states() && model.trimmed().is_some() {
+            return Err(fail(
+                "a recurrent model with a part of its vocabulary".into(),
+            ));
+        }
         let settings = ContextSettings {
             cells: options
                 .cells()
                 .ok_or_else(|| fail("that many cells cannot be counted".into()))?,
             rows: options.rows,
-            ids: ids(options.sequences, most_ids()),
+            ids: options.ids(kind),
+            snapshots: match kind {
+                MemoryKind::Cells { .. } => 0,
+                MemoryKind::States { snapshots, .. } => snapshots,
+            },
             threads: options.cores.threads(),
         };
         let llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        let kind = match kind {
+            // Not every model that keeps states can leave rows out.
+            MemoryKind::States { in_order, .. } => MemoryKind::States {
+                snapshots: llama.snapshots(),
+                in_order,
+            },
+            cells => cells,
+        };
         let widener = model.trimmed().cloned().map(Widener::new);
         let batch = llama
             .batch(widener.is_some())
@@ -119,16 +219,18 @@ impl LlamaContext {
         let mut context = LlamaContext {
             llama,
             batch,
-            kv: KvCache::new(options.role, settings.ids, cells, options.in_order),
+            kv: KvCache::new(options.role, settings.ids, cells, kind),
             _kernels: model.kernels().cloned(),
             widener,
+            apart: None,
             cores: options.cores.clone(),
             role: options.role,
-            limits: options.limits(),
+            limits: options.limits(kind),
             vocab: model.vocab().len(),
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
-        on_own_thread(|| context.run(&[], &[], 1)).map_err(|e| fail(e.to_string()))?;
+        let nothing = PlacedRows::none();
+        on_own_thread(|| context.run(&[], &nothing, 1)).map_err(|e| fail(e.to_string()))?;
         Ok(context)
     }
 
@@ -146,41 +248,82 @@ impl LlamaContext {
         self.llama.give_up_after(patience);
     }
 
-    /// Decodes rows with their ids, and padding up to `pad_to` rows in a sequence of its own.
-    fn run(&mut self, rows: &[Row], ids: &[Vec<SeqId>], pad_to: usize) -> Result<(), ModelError> {
-        let padding = pad_to.saturating_sub(rows.len());
-        let hidden = self.fill(rows, ids, padding)?;
+    /// Decodes rows with their ids, part by part, and padding up to `pad_to` rows in a sequence of
+    /// its own, with the first part.
+    fn run(&mut self, rows: &[Row], placed: &PlacedRows, pad_to: usize) -> Result<(), ModelError> {
+        self.apart = None;
+        let several = placed.parts.len() > 1;
+        let mut padding = pad_to.saturating_sub(rows.len());
+        for (n, part) in placed.parts.iter().enumerate() {
+            match self.run_part(rows, &placed.ids, part, padding) {
+                // The rows before are decoded, and what they changed has no copy.
+                Err(ModelError::Full { .. }) if n > 0 && placed.change_a_stem => {
+                    let why = "there was room for a part of a forward";
+                    return Err(self.kv.lost(&mut self.llama, why));
+                }
+                done => done?,
+            }
+            padding = 0;
+            if several {
+                self.set_apart(rows, part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes the rows of one part (their indices), and so many rows of padding.
+    fn run_part(
+        &mut self,
+        rows: &[Row],
+        ids: &[Vec<SeqId>],
+        part: &[usize],
+        padding: usize,
+    ) -> Result<(), ModelError> {
+        let hidden = self.fill(rows, ids, part, padding)?;
         let decoded = self.decode()?;
         if padding > 0 {
             self.kv.drop_padding(&mut self.llama)?;
         }
         self.check(decoded)?;
-        self.widen(rows, hidden);
+        self.widen(rows, part, hidden);
         Ok(())
     }
 
-    /// Writes the rows and the padding into the batch. Returns whether the forward gives hidden
-    /// states.
+    /// Copies the logits of a part's rows, which the next part would take the place of.
+    fn set_apart(&mut self, rows: &[Row], part: &[usize]) {
+        let apart = self.apart.get_or_insert_default();
+        for (i, &row) in part.iter().enumerate() {
+            if rows[row].logits {
+                apart.insert(row, self.llama.logits(i).to_vec());
+            }
+        }
+    }
+
+    /// Writes the rows of a part and the padding into the batch. Returns whether the forward gives
+    /// hidden states.
     fn fill(
         &mut self,
         rows: &[Row],
         ids: &[Vec<SeqId>],
+        part: &[usize],
         padding: usize,
     ) -> Result<bool, ModelError> {
         self.batch.clear();
         let mut hidden = false;
         if let Some(widener) = &mut self.widener {
-            let into = self.batch.embeddings_mut(rows.len() + padding);
+            let into = self.batch.embeddings_mut(part.len() + padding);
             let padding = std::iter::repeat_n(0, padding);
-            widener.embed(rows.iter().map(|r| r.token).chain(padding), into)?;
+            let tokens = part.iter().map(|&i| rows[i].token);
+            widener.embed(tokens.chain(padding), into)?;
             hidden = Widener::wants_hidden(rows);
             let given = self.llama.give_hidden_states(hidden);
             given.map_err(|e| thrown(self.role, &e))?;
         }
-        for (row, ids) in rows.iter().zip(ids) {
+        for &i in part {
+            let row = &rows[i];
             // Hidden states are given for all rows or none.
             let logits = row.logits || hidden;
-            self.batch.push(row.token, row.position, ids, logits);
+            self.batch.push(row.token, row.position, &ids[i], logits);
         }
         let scratch = self.kv.scratch();
         for i in 0..padding {
@@ -218,26 +361,27 @@ impl LlamaContext {
     }
 
     /// Puts the logits of a trimmed model where the whole vocabulary has them.
-    fn widen(&mut self, rows: &[Row], hidden: bool) {
+    fn widen(&mut self, rows: &[Row], part: &[usize], hidden: bool) {
         let Some(widener) = &mut self.widener else {
             return;
         };
-        for (i, _) in rows.iter().enumerate().filter(|(_, row)| row.logits) {
+        for (i, &row) in part.iter().enumerate().filter(|(_, i)| rows[**i].logits) {
             let state = if hidden {
                 self.llama.hidden_state(i)
             } else {
                 None
             };
-            widener.put(i, self.llama.logits(i), state);
+            widener.put(row, self.llama.logits(i), state);
         }
     }
 }
 
 impl Logits for LlamaContext {
     fn row(&self, i: usize) -> &[f32] {
-        match &self.widener {
-            Some(widener) => widener.row(i),
-            None => self.llama.logits(i),
+        match (&self.widener, &self.apart) {
+            (Some(widener), _) => widener.row(i),
+            (None, Some(apart)) => apart.get(&i).map_or(&[], Vec::as_slice),
+            (None, None) => self.llama.logits(i),
         }
     }
 }
@@ -272,7 +416,7 @@ impl Model for LlamaContext {
         }
         self.kv.compact(&mut self.llama, rows)?;
         let placed = self.kv.place(&mut self.llama, &forward.rows)?;
-        let done = self.run(&forward.rows, &placed.ids, forward.pad_to);
+        let done = self.run(&forward.rows, &placed, forward.pad_to);
         if done.is_err() {
             self.kv.take_back(&mut self.llama, &forward.rows, &placed)?;
         }
@@ -293,12 +437,50 @@ mod tests {
     #[test]
     fn there_are_ids_for_all_that_run_and_as_many_that_are_kept() {
         assert_eq!(ids(1, MOST), 128);
+        let own = own_ids(MemoryKind::Cells { in_order: false });
         for sequences in 1..=95 {
-            let needed = 2 * sequences as usize + LEAVES + OWN_IDS;
+            let needed = 2 * sequences as usize + LEAVES + own;
             let there = ids(sequences, MOST);
             assert!((needed..=MOST).contains(&there), "{sequences}");
         }
         assert_eq!(ids(u32::MAX, MOST), MOST);
+    }
+
+    #[test]
+    fn states_have_few_ids_and_as_many_as_are_needed() {
+        let target = options(1, false);
+        let recurrent = target.memory(true, false);
+        assert_eq!(target.ids(recurrent), 5);
+        // Dead cells are the hybrid models'.
+        for (hybrid, ids) in [(false, 5), (true, 6)] {
+            let in_order = options(1, true);
+            assert_eq!(in_order.ids(in_order.memory(true, hybrid)), ids);
+        }
+        let limits = target.limits(MemoryKind::States {
+            snapshots: 0,
+            in_order: false,
+        });
+        assert_eq!((limits.leaves, limits.rollback), (0, Rollback::Checkpoint));
+        let draft = ContextOptions {
+            role: "draft",
+            ..options(2, false)
+        };
+        assert_eq!((draft.snapshots(), draft.drafted()), (0, 24));
+        let kind = draft.memory(true, true);
+        assert_eq!(draft.ids(kind), 3 * 2 + 1 + 24 + 1);
+        // Snapshots need forwards of more rows than they can leave out.
+        for (rows, snapshots) in [(1, 0), (2, 0), (4, 2), (32, 4), (256, 4)] {
+            let options = ContextOptions {
+                rows,
+                ..options(1, false)
+            };
+            assert_eq!(options.snapshots(), snapshots);
+        }
+        let most = ContextOptions {
+            sequences: u32::MAX,
+            ..draft
+        };
+        assert!(most.ids(kind) <= most_ids());
     }
 
     fn model(name: &str) -> LlamaModel {

@@ -135,6 +135,16 @@ impl LlamaModel {
         self.loaded.handle()
     }
 
+    /// Whether the model keeps a state for each sequence id, as recurrent and hybrid models do.
+    pub(super) fn keeps_states(&self) -> bool {
+        self.loaded.keeps_states()
+    }
+
+    /// Whether the model keeps cells beside its states.
+    pub(super) fn is_hybrid(&self) -> bool {
+        self.loaded.is_hybrid()
+    }
+
     /// What keeps attention as the weights need it.
     pub(super) fn kernels(&self) -> Option<&Arc<AttentionGuard>> {
         self.kernels.as_ref()

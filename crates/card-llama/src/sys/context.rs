@@ -24,6 +24,9 @@ pub(crate) struct ContextSettings {
     pub(crate) rows: u32,
     /// Sequence ids, at most [`most_ids`].
     pub(crate) ids: usize,
+    /// Rows of a forward whose states shall be kept, so that they can be left out of it; 0 for
+    /// none. With more, a forward must have room for at least two rows beyond that.
+    pub(crate) snapshots: u32,
     /// Threads that compute.
     pub(crate) threads: usize,
 }
@@ -73,6 +76,13 @@ impl Context {
     /// # Errors
     /// If there is no memory for it; the words are llama.cpp's.
     pub(crate) fn new(model: &Arc<Handle>, settings: &ContextSettings) -> Result<Self, String> {
+        // llama.cpp ends the process over this.
+        if settings.snapshots > 0 && settings.rows < settings.snapshots + 2 {
+            return Err(format!(
+                "{} rows are too few for {} snapshots",
+                settings.rows, settings.snapshots
+            ));
+        }
         // SAFETY: returns a plain struct.
         let mut params = unsafe { cpp::llama_context_default_params() };
         params.n_ctx = settings.cells;
@@ -80,6 +90,11 @@ impl Context {
         params.n_batch = settings.rows.max(settings.ids as u32);
         params.n_ubatch = settings.rows;
         params.n_seq_max = settings.ids as u32;
+        // A model that cannot do it has none then (`Context::snapshots`).
+        params.n_rs_seq = settings.snapshots;
+        // With a cache no larger than the window, a token that is taken back would leave a hole:
+        // what it took the place of is gone.
+        params.swa_full = true;
         params.n_threads = settings.threads as i32;
         params.n_threads_batch = settings.threads as i32;
         params.kv_unified = true;
@@ -99,6 +114,13 @@ impl Context {
             deadline: None,
             _model: model.clone(),
         })
+    }
+
+    /// Rows of a forward that can be left out of it, of a model that keeps a state per id: each
+    /// decode allows one [`Context::remove`] of the last ones, and the first row has to stay.
+    pub(crate) fn snapshots(&self) -> u32 {
+        // SAFETY: the context is alive; returns a number.
+        unsafe { cpp::llama_n_rs_seq(self.raw.as_ptr()) }
     }
 
     /// A batch of as many rows as a forward may have: of tokens, or of embeddings in their place.
@@ -258,6 +280,10 @@ impl Context {
         match op {
             MemoryOp::Copy { from, to, end } => {
                 self.copy(from, to, 0, end as i32)?;
+                Ok(true)
+            }
+            MemoryOp::CopyAll { from, to } => {
+                self.copy(from, to, 0, -1)?;
                 Ok(true)
             }
             MemoryOp::Remove { id, start } => self.remove(id, start),

@@ -1,7 +1,7 @@
 //! Changes of llama.cpp's KV cache, which llama.cpp calls its "memory".
 
 /// A llama.cpp sequence id. Each KV cell is marked with the ids it belongs to, and a token
-/// attends to the cells of its own id.
+/// attends to the cells of its own id. A recurrent model keeps one state for each id.
 pub(crate) type SeqId = i32;
 
 /// A change of the KV cache.
@@ -9,6 +9,9 @@ pub(crate) type SeqId = i32;
 pub(crate) enum MemoryOp {
     /// Cells of `from` before position `end` belong to `to` as well. No data is copied.
     Copy { from: SeqId, to: SeqId, end: u32 },
-    /// Cells of `id` from position `start` on no longer belong to it.
+    /// All that `from` holds belongs to `to` as well, states too; `to` held nothing. No data is
+    /// copied before either of them is decoded.
+    CopyAll { from: SeqId, to: SeqId },
+    /// What `id` holds from position `start` on no longer belongs to it.
     Remove { id: SeqId, start: u32 },
 }

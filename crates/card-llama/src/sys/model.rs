@@ -135,6 +135,20 @@ impl LoadedModel {
         ModelSizes::of(&self.handle)
     }
 
+    /// Whether the model keeps a state for each sequence id, which every token changes: it is a
+    /// recurrent model, or a hybrid one.
+    pub(crate) fn keeps_states(&self) -> bool {
+        let m = self.handle.raw();
+        // SAFETY: the model is loaded.
+        unsafe { cpp::llama_model_is_recurrent(m) || cpp::llama_model_is_hybrid(m) }
+    }
+
+    /// Whether the model keeps cells beside its states.
+    pub(crate) fn is_hybrid(&self) -> bool {
+        // SAFETY: the model is loaded.
+        unsafe { cpp::llama_model_is_hybrid(self.handle.raw()) }
+    }
+
     /// Facts about the model.
     pub(crate) fn info(&self) -> ModelInfo {
         let m = self.handle.raw();
@@ -201,31 +215,24 @@ impl LoadedModel {
     }
 }
 
-/// Refuses models that do not generate text token by token, or whose state cannot take back a
-/// rejected token.
+/// Refuses models that do not generate text token by token.
 fn check_kind(handle: &Handle, path: &Path) -> Result<(), LlamaError> {
     let m = handle.raw();
     // SAFETY: the model is loaded.
-    let (encoder, decoder, recurrent, diffusion) = unsafe {
+    let (encoder, decoder, diffusion) = unsafe {
         (
             cpp::llama_model_has_encoder(m),
             cpp::llama_model_has_decoder(m),
-            cpp::llama_model_is_recurrent(m) || cpp::llama_model_is_hybrid(m),
             cpp::llama_model_is_diffusion(m),
         )
     };
-    let why = if encoder || !decoder || diffusion {
-        "it does not generate text token by token"
-    } else if recurrent {
-        "it is a recurrent model; its state cannot take back a rejected token, so it \
-         cannot verify candidates"
-    } else {
-        return Ok(());
-    };
-    Err(LlamaError::Unsupported {
-        path: path.display().to_string(),
-        why: why.into(),
-    })
+    if encoder || !decoder || diffusion {
+        return Err(LlamaError::Unsupported {
+            path: path.display().to_string(),
+            why: "it does not generate text token by token".into(),
+        });
+    }
+    Ok(())
 }
 
 /// What llama.cpp calls while it loads; `false` ends the loading.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use card_api::health::ExactnessAnswer;
-use card_core::forward::{Limits, Model};
+use card_core::forward::{Limits, Model, Rollback};
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
@@ -104,6 +104,7 @@ fn model(setup: &TestSetup, noise: f32) -> Synthetic {
             cells: setup.context as usize * (2 * setup.parallel + 1),
             rows: 256,
             leaves: 16,
+            rollback: Rollback::Free,
         },
     })
 }

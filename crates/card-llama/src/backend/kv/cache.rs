@@ -1,28 +1,37 @@
-//! llama.cpp's KV cache kept in step with the books ([`KvTrees`]).
+//! llama.cpp's KV cache kept in step with the books ([`KvBooks`]).
 
 use card_core::forward::{KvOp, ModelError, Row};
 
-use super::trees::{KvError, KvTrees};
+use super::books::{KvBooks, MemoryKind};
+use super::error::KvError;
 use crate::sys::context::Context;
 use crate::sys::memory::{MemoryOp, SeqId};
 use crate::sys::shim::Thrown;
 
-/// Ids that no sequence gets: that of padding, and that of dead cells.
-pub(crate) const OWN_IDS: usize = 2;
+/// Ids that no sequence gets: that of padding, and that of dead cells. An id of a model that keeps
+/// states takes much memory, so the second one is there only if it is used.
+pub(crate) const fn own_ids(kind: MemoryKind) -> usize {
+    match kind {
+        MemoryKind::States {
+            in_order: false, ..
+        } => 1,
+        _ => 2,
+    }
+}
 
 /// The KV cache of a context, which the methods are given.
 ///
-/// Invariants: between calls llama.cpp's cache is what `trees` says, or empty; `used` counts at
+/// Invariants: between calls llama.cpp's cache is what `books` say, or empty; `used` counts at
 /// least the cells that are taken, dead ones included.
 pub(crate) struct KvCache {
     /// "target" or "draft", for messages.
     role: &'static str,
-    trees: KvTrees,
+    books: KvBooks,
     /// Sequence ids there are.
     ids: usize,
-    /// Whether the cells of each sequence stay in the order of their positions. Cells that become
-    /// free are then kept taken by an id of their own ("dead"), until [`KvCache::compact`].
-    in_order: bool,
+    /// What the model remembers. Where cells stay in order, those that become free are kept taken
+    /// by an id of their own ("dead"), until [`KvCache::compact`].
+    kind: MemoryKind,
     /// Cells that are taken, dead ones included.
     used: usize,
     /// Cells there are.
@@ -35,17 +44,34 @@ pub(crate) struct KvCache {
 pub(crate) struct PlacedRows {
     /// For each row the ids it belongs to; the first is the one it attends with.
     pub(crate) ids: Vec<Vec<SeqId>>,
+    /// The indices of the rows that are decoded in one go, part by part.
+    pub(crate) parts: Vec<Vec<usize>>,
+    /// Some of the rows change the state of a stem itself: once they are decoded, they cannot be
+    /// taken back.
+    pub(crate) change_a_stem: bool,
     before: Vec<MemoryOp>,
 }
 
+impl PlacedRows {
+    /// No row: a forward of nothing but padding.
+    pub(crate) fn none() -> Self {
+        PlacedRows {
+            ids: Vec::new(),
+            parts: vec![Vec::new()],
+            change_a_stem: false,
+            before: Vec::new(),
+        }
+    }
+}
+
 impl KvCache {
-    /// An empty cache of so many sequence ids and cells.
-    pub(crate) fn new(role: &'static str, ids: usize, cells: usize, in_order: bool) -> Self {
+    /// An empty cache of so many sequence ids (more than [`own_ids`]) and cells.
+    pub(crate) fn new(role: &'static str, ids: usize, cells: usize, kind: MemoryKind) -> Self {
         KvCache {
             role,
-            trees: KvTrees::new(ids - OWN_IDS),
+            books: KvBooks::new(kind, ids - own_ids(kind)),
             ids,
-            in_order,
+            kind,
             used: 0,
             cells,
             ops: Vec::new(),
@@ -72,7 +98,7 @@ impl KvCache {
     /// # Errors
     /// If llama.cpp cannot even do that; the context is of no use then.
     pub(crate) fn reset(&mut self, context: &mut Context) -> Result<(), ModelError> {
-        self.trees = KvTrees::new(self.ids - OWN_IDS);
+        self.books = KvBooks::new(self.kind, self.ids - own_ids(self.kind));
         self.ops.clear();
         self.used = 0;
         context.clear(true).map_err(|e| thrown(self.role, &e))
@@ -95,7 +121,7 @@ impl KvCache {
     /// # Errors
     /// If it names what is not there, there is no id for it, or llama.cpp fails.
     pub(crate) fn apply(&mut self, context: &mut Context, op: KvOp) -> Result<(), ModelError> {
-        let done = self.trees.apply(op, &mut self.ops);
+        let done = self.books.apply(op, &mut self.ops);
         done.map_err(|refusal| self.refused(refusal, op))?;
         self.change(context)
     }
@@ -110,11 +136,16 @@ impl KvCache {
         rows: &[Row],
     ) -> Result<PlacedRows, ModelError> {
         let mut before = Vec::new();
-        let ids = self.trees.place(rows, &mut before);
+        let ids = self.books.place(rows, &mut before);
         let ids = ids.map_err(|refusal| self.refused(refusal, "a row"))?;
         self.ops.extend_from_slice(&before);
         self.change(context)?;
-        Ok(PlacedRows { ids, before })
+        Ok(PlacedRows {
+            ids,
+            parts: self.books.parts(rows),
+            change_a_stem: self.books.change_a_stem(rows),
+            before,
+        })
     }
 
     /// Takes the rows of a forward that failed back. A cache that was lost meanwhile has no books
@@ -128,7 +159,7 @@ impl KvCache {
         rows: &[Row],
         placed: &PlacedRows,
     ) -> Result<(), ModelError> {
-        self.trees.undo(rows, &placed.before, &mut self.ops);
+        self.books.undo(rows, &placed.before, &mut self.ops);
         self.change(context)
     }
 
@@ -152,6 +183,10 @@ impl KvCache {
             },
             KvError::Unknown(_) => ModelError::Failed(format!(
                 "{} KV cache: {what:?} names what is not there",
+                self.role
+            )),
+            KvError::Gone(_) => ModelError::Failed(format!(
+                "{} KV cache: {what:?} asks for a state that the model does not have any more",
                 self.role
             )),
         }
@@ -180,10 +215,15 @@ impl KvCache {
 
     fn change_one(&self, context: &mut Context, op: MemoryOp) -> Result<bool, Thrown> {
         if let MemoryOp::Remove { id, start } = op
-            && self.in_order
+            && self.kind.keeps_order()
         {
             // llama.cpp puts the next token into the first free cell. One that
             // becomes free before the last of another sequence must not be it.
+            let start = match self.kind {
+                MemoryKind::Cells { .. } => start,
+                // Some models copy whole ids only. The dead id shares the last state, too.
+                MemoryKind::States { .. } => 0,
+            };
             context.copy(id, self.dead(), start, -1)?;
         }
         context.change(op)
@@ -196,10 +236,10 @@ impl KvCache {
     /// If the cache is full and its stems cannot be moved, or was lost over it.
     pub(crate) fn compact(&mut self, context: &mut Context, rows: usize) -> Result<(), ModelError> {
         const FEW: usize = 128;
-        if !self.in_order {
+        if !self.kind.keeps_order() {
             return Ok(());
         }
-        let Some(stems) = self.trees.stems() else {
+        let Some(stems) = self.books.stems() else {
             return Ok(());
         };
         let live: usize = stems.iter().map(|s| s.1 as usize).sum();

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use card_core::forward::{KvCell, KvOp, Row};
 use card_core::types::SequenceId;
 
+use super::error::KvError;
 use super::tree::KvTree;
-use super::trees::{KvError, KvTrees};
+use super::trees::KvTrees;
 use crate::sys::memory::{MemoryOp, SeqId};
 
 const S: SequenceId = SequenceId(1);
@@ -36,6 +37,7 @@ impl KvMemory {
                     let path = path.map(|(a, b)| (*a, *b)).collect();
                     self.0.insert(to, path);
                 }
+                MemoryOp::CopyAll { .. } => panic!("a tree shares paths, not whole ids"),
                 MemoryOp::Remove { id, start } => {
                     self.0.entry(id).or_default().retain(|p, _| *p < start);
                 }
@@ -142,17 +144,17 @@ fn too_many_branches_change_nothing() {
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 % n.max(1) as u64) as usize
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
         of.get(self.below(of.len())).copied()
     }
 }

@@ -13,18 +13,9 @@ use std::collections::{HashMap, HashSet};
 use card_core::forward::{KvCell, KvOp, Row};
 use card_core::types::SequenceId;
 
+use super::error::KvError;
 use super::tree::{KvTree, Placed};
 use crate::sys::memory::{MemoryOp, SeqId};
-
-/// Why a row cannot be placed or an operation not be done. Nothing is changed then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KvError {
-    /// There is no id left for this sequence. Others, which need none, can go on.
-    NoIds(SequenceId),
-    /// The row or the operation names a sequence or a cell that is not there, or one that is there
-    /// already.
-    Unknown(SequenceId),
-}
 
 /// The ids of every sequence. See the [module](self) documentation.
 ///
