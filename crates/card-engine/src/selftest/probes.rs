@@ -81,10 +81,15 @@ pub(super) fn among_others(
                 break;
             }
         }
-        end_body(model, keep)?;
-        model.apply(KvOp::Release { sequence: OTHER })?;
+        leave_others(model, keep)?;
     }
     Ok(same)
+}
+
+/// Ends the passage and the sequence beside it.
+pub(super) fn leave_others(model: &mut dyn Model, keep: usize) -> Result<(), ModelError> {
+    end_body(model, keep)?;
+    model.apply(KvOp::Release { sequence: OTHER })
 }
 
 /// The forward with other names of cells, which the cells of the passage never reach.

@@ -7,7 +7,9 @@ use card_core::types::Token;
 
 use super::compare::{agree, compare, fingerprint};
 use super::measure::{Behind, PROMPT, STEM, Shape, decode, prefill, read_head};
-use super::probes::{OTHERS, PIECES, TREES, among_others, check_padding, in_pieces, in_trees};
+use super::probes::{
+    OTHERS, PIECES, TREES, among_others, check_padding, in_pieces, in_trees, leave_others,
+};
 use super::report::{SelfTestReport, SizeReport};
 
 /// Sizes that are tried.
@@ -163,7 +165,16 @@ fn behind(
     if tried.others {
         report.single = model.limits().cells < text.head.len() + 2 * text.passage.len();
         if let (Some(alone), false) = (passes.get(&1), report.single) {
-            report.others = among_others(model, text, alone, step)?;
+            match among_others(model, text, alone, step) {
+                Ok(same) => report.others = same,
+                // A model that keeps a state for each sequence id has ids for as many sequences
+                // as may run, and that is one.
+                Err(ModelError::Ids { .. }) => {
+                    report.single = true;
+                    leave_others(model, text.head.len())?;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     if tried.prompts {
