@@ -15,6 +15,7 @@ mod choice;
 mod contexts;
 pub mod devices;
 mod draft_copy;
+mod draft_model;
 pub mod drafting;
 pub mod emulation;
 mod engine;
@@ -37,6 +38,7 @@ mod settings;
 mod setup;
 mod tenant;
 
+pub use draft_model::DraftModel;
 pub use holds::Holds;
 pub use link::{GuestSettings, LinkSettings};
 pub use run::RunConfig;

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use card_core::forward::Model;
 use card_engine::selftest::SelfTestReport;
-use card_llama::{Cores, Kernels, LlamaModel, LoadOptions, check_vocabularies};
+use card_llama::{Cores, Kernels, LlamaModel, LoadOptions};
 
 use crate::contexts::test_context;
 use crate::devices;
+use crate::draft_model::DraftModel;
 use crate::files;
 use crate::kernels;
 use crate::models::catalogue::Catalogue;
@@ -46,7 +48,7 @@ pub struct LoadedTarget {
 /// A draft model, ready.
 pub struct LoadedDraft {
     /// The model.
-    pub model: LlamaModel,
+    pub model: DraftModel,
     /// What its self-test found.
     pub report: SelfTestReport,
 }
@@ -89,7 +91,14 @@ impl<'a> Loader<'a> {
             Some(look) => Some(self_test::report(
                 self.store,
                 &model,
-                || test_context(&model, "target", &self.target_cores),
+                || model.vocab().tokenize(self_test::PASSAGE, false),
+                || {
+                    Ok(Box::new(test_context(
+                        &model,
+                        "target",
+                        &self.target_cores,
+                    )?))
+                },
                 &self.target_key(kernels),
                 look,
             )?),
@@ -103,42 +112,53 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The draft model in `file`, laid out for `kernels`. It speaks the target's vocabulary.
+    /// The draft model in `file`, laid out for `kernels`. If it has another vocabulary than the
+    /// target, it is translated.
     ///
     /// # Errors
-    /// If it cannot be loaded, or has another vocabulary.
+    /// If it cannot be loaded, or has another vocabulary of which nearly nothing could be proposed.
     pub fn draft(
         &self,
         file: &Path,
         target: &LoadedTarget,
         kernels: Kernels,
-    ) -> Result<LlamaModel> {
+    ) -> Result<DraftModel> {
+        if drafts_for_itself(file, target) {
+            // The weights are in memory once.
+            return Ok(DraftModel::itself(&target.model));
+        }
         let options = LoadOptions {
             gpu_layers: self.settings.draft_gpu_layers,
             devices: self.settings.draft_device.clone(),
             workers: Vec::new(),
             kernels,
         };
-        let model = if drafts_for_itself(file, target) {
-            // The weights are in memory once.
-            target.model.clone()
-        } else {
-            load_model(file, &options, "draft")?
-        };
-        check_vocabularies(&target.model.vocab(), &model.vocab())?;
-        Ok(model)
+        let model = load_model(file, &options, "draft")?;
+        DraftModel::new(&target.model.vocab(), model)
     }
 
-    /// What the forwards of a draft model cost.
+    /// What the forwards of a draft model cost. Those of one that is translated are measured with
+    /// the translation: a token of the target may be several of its own.
     ///
     /// # Errors
     /// If they cannot be measured.
-    pub fn draft_report(&self, model: &LlamaModel, kernels: Kernels) -> Result<SelfTestReport> {
+    pub fn draft_report(
+        &self,
+        model: &DraftModel,
+        target: &LoadedTarget,
+        kernels: Kernels,
+    ) -> Result<SelfTestReport> {
+        let vocab = target.model.vocab();
+        let context = || -> Result<Box<dyn Model + Send>> {
+            let made = test_context(&model.llama, "draft", &self.draft_cores)?;
+            Ok(model.translated(Box::new(made))?)
+        };
         self_test::report(
             self.store,
-            model,
-            || test_context(model, "draft", &self.draft_cores),
-            &self.draft_key(kernels),
+            &model.llama,
+            || model.tokenize(&vocab, self_test::PASSAGE),
+            context,
+            &format!("{}{}", self.draft_key(kernels), model.key(&vocab)),
             Look::Costs,
         )
     }

@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use anyhow::Result;
+use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::scheduler::{Learned, Shapes};
 use card_core::types::Source;
 use card_engine::Options;
 use card_engine::placement::Placement;
-use card_llama::{ChatTemplate, LlamaContext, LlamaModel, Vocab};
+use card_llama::{ChatTemplate, LlamaModel, Vocab};
 
 use crate::choice;
-use crate::contexts::llama_context;
 use crate::devices;
+use crate::draft_model::DraftModel;
 use crate::emulation::Emulation;
 use crate::files;
 use crate::holds::Holds;
@@ -36,7 +37,7 @@ pub struct Setup {
     /// The target.
     pub target: LlamaModel,
     /// The draft model, if there is one here.
-    pub draft: Option<LlamaModel>,
+    pub draft: Option<DraftModel>,
     /// The second draft model.
     pub(crate) draft2: Option<LoadedDraft>,
     /// The devices that are emulated, if some are.
@@ -109,7 +110,8 @@ impl Setup {
         tracing::info!("{holds}");
         let draft = draft.map(|d| d.model.clone());
         let learns = !settings.no_memory && settings.mode != Mode::Plain;
-        let learned_store = learns.then(|| LearnedStore::of(store, &target.model, draft.as_ref()));
+        let drafter = draft.as_ref().map(|d| &d.llama);
+        let learned_store = learns.then(|| LearnedStore::of(store, &target.model, drafter));
         let learned = learned_store.as_ref().map(LearnedStore::load);
         Setup {
             vocab: target.model.vocab(),
@@ -194,16 +196,15 @@ impl Setup {
         self.emulation.as_ref().map_or(Ok(()), Emulation::check)
     }
 
-    /// A context of the draft model beside the engines', on the whole machine.
+    /// The draft model in a context beside the engines', on the whole machine. It takes the
+    /// target's tokens.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn scratch_draft(&self) -> Result<Option<LlamaContext>> {
+    pub fn scratch_draft(&self) -> Result<Option<Box<dyn Model + Send>>> {
         let (_, cores) = devices::cores(&self.settings);
-        let Some(model) = &self.draft else {
-            return Ok(None);
-        };
-        Ok(Some(llama_context(model, "draft", self.context, &cores)?))
+        let draft = self.draft.as_ref();
+        draft.map(|d| d.model(self.context, &cores)).transpose()
     }
 
     /// Threads in all.

@@ -11,6 +11,7 @@
 //! | `log`, `abort`, `start` | log lines, last words, the start of llama.cpp |
 //! | `registry`, `device`, `rpc` | functions of ggml's backends, devices, workers |
 //! | `handle`, `vocab`, `model` | a model in memory, its tokens, its facts |
+//! | `translation` | a vocabulary as the core translates between two of them |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
 //! | `gguf`, `quantize` | model files that are read and written |
 
@@ -33,4 +34,5 @@ pub(crate) mod shim;
 pub(crate) mod stack;
 pub(crate) mod start;
 pub(crate) mod threadpool;
+mod translation;
 pub(crate) mod vocab;

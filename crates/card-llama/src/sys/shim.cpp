@@ -106,6 +106,8 @@ CARD_GUARDED(bool, llama_vocab_is_control, (const llama_vocab * vocab, llama_tok
              (vocab, token))
 CARD_GUARDED(bool, llama_vocab_is_eog, (const llama_vocab * vocab, llama_token token),
              (vocab, token))
+CARD_GUARDED(llama_token_attr, llama_vocab_get_attr,
+             (const llama_vocab * vocab, llama_token token), (vocab, token))
 
 // Contexts.
 

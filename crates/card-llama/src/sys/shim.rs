@@ -110,6 +110,8 @@ guarded! {
         vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> bool;
     card_llama_vocab_is_eog: fn llama_vocab_is_eog(
         vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> bool;
+    card_llama_vocab_get_attr: fn llama_vocab_get_attr(
+        vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> cpp::llama_token_attr;
     card_llama_init_from_model: fn llama_init_from_model(
         model: *mut cpp::llama_model, params: cpp::llama_context_params
     ) -> *mut cpp::llama_context;
