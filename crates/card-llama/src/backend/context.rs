@@ -109,8 +109,12 @@ impl LlamaContext {
             rows: options.rows,
             ids: ids(options.sequences, most_ids()),
             threads: options.cores.threads(),
+            cache: model.cache(),
         };
-        let llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        let mut llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        if let Some(adapters) = model.adapters() {
+            llama.adapt(adapters).map_err(fail)?;
+        }
         let widener = model.trimmed().cloned().map(Widener::new);
         let batch = llama
             .batch(widener.is_some())

@@ -13,10 +13,12 @@
 //! | `handle`, `vocab`, `model` | a model in memory, its tokens, its facts |
 //! | `translation` | a vocabulary as the core translates between two of them |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
-//! | `gguf`, `quantize` | model files that are read and written |
+//! | `cache_type`, `lora`, `tensor_place` | how a model is loaded and what its cache keeps |
+//! | `gguf`, `kv_shape`, `quantize` | model files that are read and written |
 
 mod abort;
 pub(crate) mod batch;
+pub(crate) mod cache_type;
 pub(crate) mod context;
 mod deadline;
 pub(crate) mod device;
@@ -24,7 +26,9 @@ mod ffi;
 pub(crate) mod file;
 pub(crate) mod gguf;
 pub(crate) mod handle;
+pub(crate) mod kv_shape;
 mod log;
+pub(crate) mod lora;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod quantize;
@@ -33,6 +37,7 @@ pub mod rpc;
 pub(crate) mod shim;
 pub(crate) mod stack;
 pub(crate) mod start;
+pub(crate) mod tensor_place;
 pub(crate) mod threadpool;
 mod translation;
 pub(crate) mod vocab;
