@@ -35,11 +35,11 @@ pub fn load(settings: &DrafterSettings, catalogue: &Catalogue) -> Result<Draftin
     let options = LoadOptions {
         gpu_layers: settings.gpu_layers,
         devices: settings.device.clone(),
-        workers: Vec::new(),
         kernels: kernels::preferred(
             settings.kernels,
             devices::all_on_gpu(&settings.device, settings.gpu_layers),
         ),
+        ..LoadOptions::default()
     };
     let model = load_model(&path, &options, "draft")?;
     let cores = Cores::one_lane(threads(settings.threads));

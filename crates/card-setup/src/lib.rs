@@ -30,6 +30,7 @@ pub mod models;
 mod placement;
 pub mod progress;
 pub mod rewrite;
+mod room;
 mod run;
 mod sealed;
 pub mod secret;

@@ -73,7 +73,7 @@ impl Setup {
         if files.draft.is_none() && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
-        let loader = Loader::new(settings, &store);
+        let loader = Loader::new(settings, &store).beside(&files);
         let target = choice::target(&loader, &files.target)?;
         let draft = |file: &Path| choice::draft(&loader, file, &target);
         let first = files.draft.as_deref().map(draft).transpose()?;

@@ -5,7 +5,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use llama_cpp_sys_2 as cpp;
-use serde::{Deserialize, Serialize};
 
 use super::file::{c_path, check_magic};
 use super::handle::Handle;
@@ -16,13 +15,31 @@ use crate::error::LlamaError;
 const MOST: usize = 64;
 
 /// A LoRA adapter, and how strongly it is applied.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LoraFile {
     /// The GGUF file.
     pub path: PathBuf,
     /// 1 applies the adapter as it was trained, 0 not at all.
     pub scale: f32,
+}
+
+impl LoraFile {
+    /// Reads `FILE:SCALE`.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || "an adapter and its scale are like adapter.gguf:0.5".to_owned();
+        let (path, scale) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let scale: f32 = scale.trim().parse().map_err(|_| wrong())?;
+        if path.is_empty() || !scale.is_finite() {
+            return Err(wrong());
+        }
+        Ok(LoraFile {
+            path: PathBuf::from(path),
+            scale,
+        })
+    }
 }
 
 /// The adapters that a model was loaded with.
@@ -134,6 +151,18 @@ mod tests {
             ..LoadOptions::default()
         };
         LlamaModel::load(file, &options, &mut |_| {})
+    }
+
+    #[test]
+    fn an_adapter_and_its_scale_are_read() {
+        let file = LoraFile::parse("C:\\some.gguf:-0.5").unwrap();
+        assert_eq!(
+            (file.path.to_str(), file.scale),
+            (Some("C:\\some.gguf"), -0.5)
+        );
+        for wrong in ["", "some.gguf", ":1", "some.gguf:x", "some.gguf:inf"] {
+            assert!(LoraFile::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

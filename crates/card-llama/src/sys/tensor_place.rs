@@ -3,7 +3,6 @@
 use std::ffi::CString;
 
 use llama_cpp_sys_2 as cpp;
-use serde::{Deserialize, Serialize};
 
 use super::device;
 use crate::error::LlamaError;
@@ -15,8 +14,7 @@ const MOST_BYTES: usize = 8192;
 const EXPERTS: &str = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps";
 
 /// Tensors that are kept on one device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorPlace {
     /// A regular expression (ECMAScript) that finds something in the names of the tensors.
     pub pattern: String,

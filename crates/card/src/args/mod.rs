@@ -6,8 +6,10 @@
 mod audit;
 mod bench;
 mod draft;
+mod fit;
 mod generate;
 mod link;
+mod llama_server;
 mod model;
 mod plan;
 mod report;
@@ -23,6 +25,7 @@ use card_setup::models::catalogue::DEFAULT_PAIR;
 use clap::{Parser, Subcommand};
 pub use draft::{DraftArgs, EdgeArgs, RpcWorkerArgs};
 pub use generate::{ChatArgs, GenerateArgs, SamplingArgs};
+pub use llama_server::long_names;
 pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
 pub use report::ReportArgs;
 pub use serve::ServeArgs;

@@ -12,7 +12,7 @@ use card_engine::selftest::Means;
 use card_link::ServerSecurity;
 use card_server::{ConnectionLimits, Key, ServeError, ServedModel, ServerConfig};
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{RunConfig, Setup, link, tenant_secret};
+use card_setup::{RunConfig, Settings, Setup, link, tenant_secret};
 
 use crate::access::Access;
 use crate::args::ServeArgs;
@@ -32,7 +32,10 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             config.host
         );
     }
-    let settings = args.model.settings();
+    let settings = Settings {
+        parallel: args.parallel,
+        ..args.model.settings()
+    };
     let accepting = match args.accept_drafters {
         Some(address) => {
             let security = settings.link.server(address, &args.guests.settings())?;
