@@ -24,6 +24,7 @@ use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
 use crate::placement::LoadedPair;
 use crate::run::RunConfig;
+use crate::sampling::SamplingSettings;
 use crate::settings::Settings;
 
 /// Loaded models and what is known of them. [`Setup::engine`] makes engines from it.
@@ -34,6 +35,8 @@ pub struct Setup {
     pub template: Option<ChatTemplate>,
     /// Tokens of context of one sequence.
     pub context: u32,
+    /// How the target is sampled where nobody says, by its file.
+    pub sampling: SamplingSettings,
     /// The target.
     pub target: LlamaModel,
     /// The draft model, if there is one here.
@@ -117,6 +120,7 @@ impl Setup {
             vocab: target.model.vocab(),
             template: ChatTemplate::of(&target.model).ok(),
             context: target.context,
+            sampling: SamplingSettings::of_model(&target.model),
             target: target.model.clone(),
             draft,
             draft2: None,

@@ -13,6 +13,7 @@ mod llama_server;
 mod model;
 mod plan;
 mod report;
+mod sampling;
 mod serve;
 mod sim;
 mod values;

@@ -8,6 +8,7 @@ use clap::{Args, value_parser};
 
 use super::link::GuestArgs;
 use super::model::ModelArgs;
+use super::sampling::DefaultSamplingArgs;
 use super::values::{host_name, origin, seconds, secret, share, sizes};
 
 pub const SERVE_HELP: &str = "\
@@ -152,6 +153,8 @@ pub struct ServeArgs {
     /// Print the settings and where each comes from, and end
     #[arg(long)]
     pub print_config: bool,
+    #[command(flatten)]
+    pub sampling: DefaultSamplingArgs,
     #[command(flatten)]
     pub guests: GuestArgs,
     #[command(flatten)]
