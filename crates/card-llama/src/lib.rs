@@ -48,6 +48,7 @@ pub use kernels::{Kernels, card_kernels};
 pub use sys::cache_type::{CacheType, CacheTypes};
 pub use sys::device::{Device, devices, system_info};
 pub use sys::kv_shape::KvShape;
+pub use sys::layer_sizes::{LayerBytes, LayerSizes};
 pub use sys::lora::LoraFile;
 pub use sys::model::ModelInfo;
 pub use sys::quantize::{QUANT_TYPES, quantize};

@@ -21,6 +21,7 @@ pub mod emulation;
 mod engine;
 mod files;
 mod findings;
+mod fit;
 pub mod holds;
 pub mod kernels;
 mod learned;

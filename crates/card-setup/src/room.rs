@@ -3,10 +3,10 @@
 use anyhow::{Result, bail};
 use card_llama::{CacheTypes, KvShape, devices};
 
-use crate::contexts::SPARE_CELLS;
+pub use crate::contexts::SPARE_CELLS;
 
 /// Tokens of context where the settings do not say.
-const DEFAULT_CONTEXT: u32 = 4096;
+pub const DEFAULT_CONTEXT: u32 = 4096;
 /// Contexts are whole multiples of this many tokens where they are made to fit.
 const STEP: u64 = 256;
 /// Part of the free memory that a context which nobody asked for leaves to other programs, to
@@ -180,7 +180,8 @@ fn sequences(n: u32) -> String {
     }
 }
 
-fn gib(bytes: u64) -> String {
+/// Bytes in words.
+pub fn gib(bytes: u64) -> String {
     format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
 }
 

@@ -56,6 +56,8 @@ pub struct Settings {
     pub draft_device: Vec<String>,
     /// Machines that hold a part of the target's layers, as `HOST:PORT`.
     pub rpc: Vec<String>,
+    /// Whether a part of the target stays on the processor where the GPUs have no room for it.
+    pub fit: bool,
     /// Sequences at a time that there shall be memory for, each with a context of its own.
     pub parallel: u32,
     /// Type of the keys that the target keeps.
@@ -107,6 +109,7 @@ impl Default for Settings {
             device: Vec::new(),
             draft_device: Vec::new(),
             rpc: Vec::new(),
+            fit: true,
             parallel: 1,
             cache_type_k: CacheType::default(),
             cache_type_v: CacheType::default(),

@@ -17,6 +17,7 @@ use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::emulation::Emulation;
 use crate::files;
+use crate::fit;
 use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
@@ -71,6 +72,8 @@ impl Setup {
     pub fn load(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
         let store = Store::open()?;
         let files = files::find(settings, catalogue, &store)?;
+        let fitted = fit::fitted(settings, &files);
+        let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
         if files.draft.is_none() && settings.mode != Mode::Plain {

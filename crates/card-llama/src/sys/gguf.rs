@@ -279,6 +279,18 @@ impl Gguf {
         }
     }
 
+    /// Name and bytes of each tensor.
+    pub(crate) fn tensor_sizes(&self) -> Vec<(String, u64)> {
+        let file = self.raw.as_ptr();
+        let tensors = self.tensors().into_iter().enumerate();
+        let sized = tensors.map(|(id, tensor)| {
+            // SAFETY: the file is alive and the id below the number of its tensors.
+            let bytes = unsafe { cpp::gguf_get_tensor_size(file, id as i64) };
+            (tensor.name.to_string_lossy().into_owned(), bytes as u64)
+        });
+        sized.collect()
+    }
+
     /// Adds a tensor of `from` as it is. `from` must stay until this is written.
     pub(crate) fn add(&mut self, from: &Gguf, tensor: &Tensor) -> Option<()> {
         // SAFETY: `from` is alive; the description is copied, the data is not.

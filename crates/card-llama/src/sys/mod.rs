@@ -14,7 +14,7 @@
 //! | `translation` | a vocabulary as the core translates between two of them |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
 //! | `cache_type`, `lora`, `tensor_place` | how a model is loaded and what its cache keeps |
-//! | `gguf`, `kv_shape`, `quantize` | model files that are read and written |
+//! | `gguf`, `kv_shape`, `layer_sizes`, `quantize` | model files that are read and written |
 
 mod abort;
 pub(crate) mod batch;
@@ -27,6 +27,7 @@ pub(crate) mod file;
 pub(crate) mod gguf;
 pub(crate) mod handle;
 pub(crate) mod kv_shape;
+pub(crate) mod layer_sizes;
 mod log;
 pub(crate) mod lora;
 pub(crate) mod memory;

@@ -7,11 +7,33 @@ use card_llama::CacheType;
 use clap::builder::BoolishValueParser;
 use clap::{Args, value_parser};
 
-use super::values::{cache_type, scaled_adapter, tensor_place};
+use super::values::{FlagValue, cache_type, one_of, scaled_adapter, tensor_place};
+
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+const SWITCH: &[FlagValue<Switch>] = &[
+    (
+        "on",
+        "As much goes to the GPUs as they have room for",
+        Switch::On,
+    ),
+    ("off", "All goes there, or loading fails", Switch::Off),
+];
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Memory and adapters")]
 pub struct FitArgs {
+    /// Whether layers of the target, or its experts, stay on the processor where the GPUs have no
+    /// room for all of it, and nothing else says where they are
+    #[arg(long, value_parser = one_of(SWITCH), default_value = "on", env = "CARD_FIT")]
+    pub fit: Switch,
     /// Type of the keys that the target keeps for each token; q8_0 halves them, and changes the
     /// text as another model would: every mode writes that text then
     #[arg(long, value_parser = cache_type(), default_value = "f16", env = "CARD_CACHE_TYPE_K", value_name = "TYPE")]

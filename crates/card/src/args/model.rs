@@ -10,7 +10,7 @@ use card_setup::{DraftWeights, KernelChoice, LaneChoice, Settings};
 use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, value_parser};
 
-use super::fit::FitArgs;
+use super::fit::{FitArgs, Switch};
 use super::link::LinkArgs;
 use super::values::{ALL_LAYERS, FlagValue, layers, one_of, possible_value, sizes};
 
@@ -123,6 +123,7 @@ impl ModelArgs {
             device: args.device,
             draft_device: args.draft_device,
             rpc: args.rpc,
+            fit: fit.fit == Switch::On,
             parallel: 1,
             cache_type_k: fit.cache_type_k,
             cache_type_v: fit.cache_type_v,
