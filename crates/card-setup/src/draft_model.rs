@@ -123,10 +123,10 @@ impl DraftModel {
         &self,
         context: Box<dyn Model + Send>,
     ) -> Result<Box<dyn Model + Send>, TranslationError> {
-        Ok(match &self.map {
-            None => context,
-            Some(map) => Box::new(Translated::new(context, map.clone())?),
-        })
+        let Some(map) = &self.map else {
+            return Ok(context);
+        };
+        Ok(Box::new(Translated::new(context, map.clone())?))
     }
 
     /// A context for one sequence, as a model of the target's vocabulary.

@@ -15,7 +15,7 @@ use crate::kernels;
 use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
 use crate::progress;
-use crate::room::{self, Room, Tenant, Wish};
+use crate::room::{self, Occupant, Room, Wish};
 use crate::self_test::{self, Look};
 use crate::settings::Settings;
 
@@ -135,7 +135,7 @@ impl<'a> Loader<'a> {
         // Pages of a file count as free, though the weights in them are needed. Who asks for a
         // context may want them to be read again and again.
         let in_file = kernels == Kernels::GgmlPlain && settings.ctx.is_none();
-        let target = KvShape::of_file(model.path()).map(|shape| Tenant {
+        let target = KvShape::of_file(model.path()).map(|shape| Occupant {
             shape,
             cache: settings.target_cache(),
             gpu_layers: settings.gpu_layers,
@@ -143,7 +143,7 @@ impl<'a> Loader<'a> {
             missing: if in_file { info.bytes } else { 0 },
         });
         let drafts = self.drafts.iter().map(|file| {
-            KvShape::of_file(file).map(|shape| Tenant {
+            KvShape::of_file(file).map(|shape| Occupant {
                 shape,
                 cache: settings.draft_cache(),
                 gpu_layers: settings.draft_gpu_layers,
@@ -152,14 +152,14 @@ impl<'a> Loader<'a> {
             })
         });
         // What is wrong with a file is said when it is loaded.
-        let tenants: Vec<Tenant> = std::iter::once(target).chain(drafts).flatten().collect();
+        let occupants: Vec<Occupant> = std::iter::once(target).chain(drafts).flatten().collect();
         let room = if settings.rpc.is_empty() {
             Room::now(&devices::named(settings))
         } else {
             // Layers are on machines whose memory is not known.
             Room::unknown()
         };
-        room::context(wish, &tenants, room)
+        room::context(wish, &occupants, room)
     }
 
     /// The draft model in `file`, laid out for `kernels`. If it has another vocabulary than the

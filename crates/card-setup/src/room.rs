@@ -15,7 +15,7 @@ const LEFT_FREE: u64 = 8;
 
 /// A model whose KV cache takes memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Tenant {
+pub struct Occupant {
     /// What it keeps of a token.
     pub shape: KvShape,
     /// With which types.
@@ -28,7 +28,7 @@ pub struct Tenant {
     pub missing: u64,
 }
 
-impl Tenant {
+impl Occupant {
     /// How many of `bytes` that are spread over its layers are on GPUs.
     fn on_gpus(&self, bytes: u64) -> u64 {
         if self.on_cpu {
@@ -119,8 +119,8 @@ impl Wish {
 ///
 /// # Errors
 /// If what was asked for does not fit, or not even a short context does.
-pub fn context(wish: Wish, tenants: &[Tenant], room: Room) -> Result<u32> {
-    let (here, gpus) = needs(wish.sequences, tenants);
+pub fn context(wish: Wish, occupants: &[Occupant], room: Room) -> Result<u32> {
+    let (here, gpus) = needs(wish.sequences, occupants);
     let longest = |spare: u64| {
         let left = |room: u64| room - room / spare.max(1);
         let here_longest = room.here.map_or(u64::MAX, |room| here.longest(left(room)));
@@ -155,15 +155,17 @@ pub fn context(wish: Wish, tenants: &[Tenant], room: Room) -> Result<u32> {
 }
 
 /// What a context takes here and on GPUs.
-fn needs(sequences: u32, tenants: &[Tenant]) -> (Need, Need) {
+fn needs(sequences: u32, occupants: &[Occupant]) -> (Need, Need) {
     let (mut here, mut gpus) = (Need::default(), Need::default());
-    for tenant in tenants {
-        let token = tenant
+    for occupant in occupants {
+        let token = occupant
             .shape
-            .cache_bytes(sequences.max(1).into(), tenant.cache);
-        let spare = tenant.shape.cache_bytes(SPARE_CELLS.into(), tenant.cache);
-        let fixed = spare.saturating_add(tenant.missing);
-        let (token_there, fixed_there) = (tenant.on_gpus(token), tenant.on_gpus(fixed));
+            .cache_bytes(sequences.max(1).into(), occupant.cache);
+        let spare = occupant
+            .shape
+            .cache_bytes(SPARE_CELLS.into(), occupant.cache);
+        let fixed = spare.saturating_add(occupant.missing);
+        let (token_there, fixed_there) = (occupant.on_gpus(token), occupant.on_gpus(fixed));
         gpus.token = gpus.token.saturating_add(token_there);
         gpus.fixed = gpus.fixed.saturating_add(fixed_there);
         here.token = here.token.saturating_add(token - token_there);
@@ -236,8 +238,8 @@ mod tests {
     use super::*;
 
     /// 1 MiB of keys and values for each token.
-    fn tenant() -> Tenant {
-        Tenant {
+    fn occupant() -> Occupant {
+        Occupant {
             shape: KvShape {
                 keys: 1 << 18,
                 values: 1 << 18,
@@ -271,20 +273,20 @@ mod tests {
     #[test]
     fn what_fits_is_what_was_asked_for_or_usual() {
         let plenty = here(64 * GIB);
-        assert_eq!(context(wish(None), &[tenant()], plenty).unwrap(), 4096);
+        assert_eq!(context(wish(None), &[occupant()], plenty).unwrap(), 4096);
         assert_eq!(
-            context(wish(Some(8192)), &[tenant()], plenty).unwrap(),
+            context(wish(Some(8192)), &[occupant()], plenty).unwrap(),
             8192
         );
         let short = Wish {
             trained: 512,
             ..wish(None)
         };
-        assert_eq!(context(short, &[tenant()], plenty).unwrap(), 512);
+        assert_eq!(context(short, &[occupant()], plenty).unwrap(), 512);
         // Where nothing is known, nothing is refused.
         let unknown = Room::unknown();
         assert_eq!(
-            context(wish(Some(1 << 20)), &[tenant()], unknown).unwrap(),
+            context(wish(Some(1 << 20)), &[occupant()], unknown).unwrap(),
             1 << 20
         );
         assert_eq!(context(wish(None), &[], plenty).unwrap(), 4096);
@@ -294,43 +296,43 @@ mod tests {
     fn a_default_that_does_not_fit_is_shortened_and_a_wish_refused_with_the_remedy() {
         // 2,048 MiB, of which an eighth stays free and 512 are for candidates.
         assert_eq!(
-            context(wish(None), &[tenant()], here(2 * GIB)).unwrap(),
+            context(wish(None), &[occupant()], here(2 * GIB)).unwrap(),
             1280
         );
-        let refused = context(wish(Some(2048)), &[tenant()], here(2 * GIB));
+        let refused = context(wish(Some(2048)), &[occupant()], here(2 * GIB));
         let why = refused.unwrap_err().to_string();
         assert!(
             why.contains("room for 1536 tokens") && why.contains("--cache-type-k"),
             "{why}"
         );
         assert_eq!(
-            context(wish(Some(1536)), &[tenant()], here(2 * GIB)).unwrap(),
+            context(wish(Some(1536)), &[occupant()], here(2 * GIB)).unwrap(),
             1536
         );
-        assert!(context(wish(None), &[tenant()], here(GIB / 2)).is_err());
+        assert!(context(wish(None), &[occupant()], here(GIB / 2)).is_err());
         let four = Wish {
             sequences: 4,
             ..wish(Some(1024))
         };
-        assert!(context(four, &[tenant()], here(2 * GIB)).is_err());
+        assert!(context(four, &[occupant()], here(2 * GIB)).is_err());
     }
 
     #[test]
     fn layers_on_gpus_take_their_memory_there() {
-        let split = Tenant {
+        let split = Occupant {
             on_cpu: false,
             gpu_layers: Some(1),
             missing: GIB,
-            ..tenant()
+            ..occupant()
         };
         let (here, gpus) = needs(1, &[split]);
         assert_eq!((here.token, gpus.token), (3 << 18, 1 << 18));
         assert_eq!(gpus.fixed, (GIB + 512 * (1 << 20)) / 4);
-        let all = Tenant {
+        let all = Occupant {
             gpu_layers: None,
             ..split
         };
-        let (here, gpus) = needs(1, &[all, tenant()]);
+        let (here, gpus) = needs(1, &[all, occupant()]);
         assert_eq!((here.token, gpus.token), (1 << 20, 1 << 20));
         let room = Room {
             here: Some(64 * GIB),

@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_types_are_ggmls_and_take_the_bytes_it_says() {
         for kind in CacheType::ALL {
-            assert_eq!(kind.name().parse(), Ok(kind));
+            assert_eq!(kind.name().parse::<CacheType>(), Ok(kind));
             for numbers in [32, 64, 4096] {
                 // SAFETY: the type is one of ggml's, and the row a whole number of its blocks.
                 let row = unsafe { cpp::ggml_row_size(kind.ggml(), numbers) };
