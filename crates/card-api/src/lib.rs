@@ -21,9 +21,10 @@ pub mod limits;
 pub mod llama_server;
 pub mod openai;
 mod reading;
+pub mod sampling;
 pub mod tool_calls;
 
 pub use error::ApiError;
 pub use job::{AnswerShape, GenerationJob, PromptInput};
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
-pub use openai::request::{parse_chat, parse_completion};
+pub use openai::request::{parse_chat, parse_chat_with, parse_completion, parse_completion_with};

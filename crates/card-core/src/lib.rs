@@ -26,4 +26,5 @@ pub mod sampler;
 pub mod scheduler;
 pub mod sources;
 pub mod synthetic;
+pub mod translation;
 pub mod types;

@@ -40,7 +40,10 @@ pub enum LlamaError {
         why: String,
     },
     /// There is no memory for a context.
-    #[error("no memory for a context of {context} tokens ({why}); lower --ctx")]
+    #[error(
+        "no memory for a context of {context} tokens ({why}); lower --ctx or --parallel, or let \
+         each token take less (--cache-type-k q8_0 --cache-type-v q8_0)"
+    )]
     Context {
         /// Tokens of one sequence that were asked for.
         context: u32,
@@ -60,6 +63,12 @@ pub enum LlamaError {
         /// The names there are, separated by commas.
         known: String,
     },
+    /// No tensors can be found by a text.
+    #[error(
+        "{0:?} cannot find tensors by their names; it is a regular expression of at most 8 KiB, \
+         like \\.ffn_.*_exps"
+    )]
+    Pattern(String),
     /// An RPC worker cannot be used.
     #[error("the RPC worker {worker}: {why}")]
     Worker {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use card_audit::AuditConfig;
+use card_core::sampler::SamplingParams;
 
 use crate::caller::keys::Key;
 use crate::connections::ConnectionLimits;
@@ -51,6 +52,27 @@ pub struct ServerConfig {
     pub page: bool,
     /// The audit log, if there shall be one.
     pub audit: Option<AuditConfig>,
+    /// How to sample where a request does not say.
+    pub sampling: DefaultSampling,
+}
+
+/// How to sample where a request does not say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DefaultSampling {
+    /// The settings; their seed is not used.
+    pub params: SamplingParams,
+    /// The seed; `None` for a new one each time.
+    pub seed: Option<u64>,
+}
+
+impl Default for DefaultSampling {
+    /// OpenAI's defaults.
+    fn default() -> Self {
+        DefaultSampling {
+            params: card_api::sampling::openai_defaults(),
+            seed: None,
+        }
+    }
 }
 
 impl Default for ServerConfig {
@@ -76,6 +98,7 @@ impl Default for ServerConfig {
             canary: None,
             page: true,
             audit: None,
+            sampling: DefaultSampling::default(),
         }
     }
 }

@@ -53,7 +53,7 @@ mod text;
 
 pub use caller::keys::Key;
 pub use card_api::health::ExactnessAnswer;
-pub use config::ServerConfig;
+pub use config::{DefaultSampling, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;
 pub use headers::DRAFTER_HEADER;

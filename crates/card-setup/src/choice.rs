@@ -69,7 +69,8 @@ pub fn target(loader: &Loader, file: &Path) -> Result<LoadedTarget> {
 /// here, and measured.
 ///
 /// # Errors
-/// If it cannot be loaded or measured, or has another vocabulary than the target.
+/// If it cannot be loaded or measured, or has another vocabulary than the target, of which nearly
+/// nothing could be proposed.
 pub fn draft(loader: &Loader, file: &Path, target: &LoadedTarget) -> Result<LoadedDraft> {
     let settings = loader.settings;
     let may_change = settings.draft_weights == DraftWeights::Auto
@@ -94,12 +95,17 @@ pub fn draft(loader: &Loader, file: &Path, target: &LoadedTarget) -> Result<Load
         remember(loader.store, key, || {
             best(&layouts, |kernels| {
                 let model = loader.draft(&file, target, kernels)?;
-                Ok(draft_promise(&loader.draft_report(&model, kernels)?))
+                Ok(draft_promise(
+                    &loader.draft_report(&model, target, kernels)?,
+                ))
             })
         })?
     };
     let model = loader.draft(&file, target, kernels)?;
-    let report = loader.draft_report(&model, kernels)?;
+    if let Some(told) = model.told() {
+        tracing::info!("{told}");
+    }
+    let report = loader.draft_report(&model, target, kernels)?;
     Ok(LoadedDraft { model, report })
 }
 

@@ -3,7 +3,7 @@
 use card_llama::{ContextOptions, Cores, LlamaContext, LlamaError, LlamaModel};
 
 /// KV cells for candidates, beside those of the context.
-const SPARE_CELLS: u32 = 512;
+pub const SPARE_CELLS: u32 = 512;
 /// Rows of the largest forward.
 const ROWS: u32 = 256;
 /// Context of the self-tests, in tokens: room for their longest passage, whatever `--ctx` says,

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use card_llama::{Cores, devices};
+use card_llama::{CacheTypes, Cores, devices};
 
 use crate::settings::{LaneChoice, Settings};
 
@@ -90,7 +90,7 @@ pub fn with_draft_beside(settings: &Settings) -> Option<Settings> {
 /// Whether no layer of the target is computed on this machine's processor, so that its
 /// kernels there do not matter.
 pub fn target_elsewhere(settings: &Settings) -> bool {
-    settings.gpu_layers.is_none() && !target_on_cpu(settings)
+    settings.gpu_layers.is_none() && !target_on_cpu(settings) && !partly_here(settings)
 }
 
 /// Whether no layer of the draft model is computed on this machine's processor.
@@ -101,13 +101,68 @@ pub fn draft_elsewhere(settings: &Settings) -> bool {
 /// The devices that measurements of both models at work depend on, as a part of a key.
 pub fn describe(settings: &Settings) -> String {
     format!(
-        "{:?} {:?} {:?}, {:?} {:?}",
+        "{:?} {:?} {:?}{}, {:?} {:?}{}",
         settings.rpc,
         settings.device,
         settings.gpu_layers,
+        target_changes(settings),
         settings.draft_device,
-        settings.draft_gpu_layers
+        settings.draft_gpu_layers,
+        draft_changes(settings)
     )
+}
+
+/// What is unusual about how the target is loaded, as a part of a key; empty for nothing.
+pub fn target_changes(settings: &Settings) -> String {
+    let mut changes = cache_change(settings.target_cache());
+    let Settings {
+        cpu_moe,
+        n_cpu_moe,
+        override_tensor,
+        lora,
+        lora_scaled,
+        ..
+    } = settings;
+    if partly_here(settings) {
+        changes += &format!(", tensors {cpu_moe} {n_cpu_moe:?} {override_tensor:?}");
+    }
+    if !lora.is_empty() || !lora_scaled.is_empty() {
+        changes += &format!(", adapters {lora:?} {lora_scaled:?}");
+    }
+    changes
+}
+
+/// What is unusual about how the drafter is loaded, as a part of a key; empty for nothing.
+pub fn draft_changes(settings: &Settings) -> String {
+    cache_change(settings.draft_cache())
+}
+
+fn cache_change(cache: CacheTypes) -> String {
+    if cache == CacheTypes::default() {
+        String::new()
+    } else {
+        format!(", cache {} {}", cache.k, cache.v)
+    }
+}
+
+/// Whether some of the target's tensors may be on the processor, whatever their layer.
+fn partly_here(settings: &Settings) -> bool {
+    let experts = settings.cpu_moe || settings.n_cpu_moe.is_some_and(|n| n > 0);
+    experts || !settings.override_tensor.is_empty()
+}
+
+/// The devices that one of the models may use, by name; empty for all there are.
+pub fn named(settings: &Settings) -> Vec<String> {
+    let Settings {
+        device,
+        draft_device,
+        ..
+    } = settings;
+    if device.is_empty() || draft_device.is_empty() {
+        Vec::new()
+    } else {
+        device.iter().chain(draft_device).cloned().collect()
+    }
 }
 
 /// Whether the models compute on different devices, or on partly different ones.
@@ -123,18 +178,20 @@ pub fn all_on_gpu(names: &[String], layers: Option<u32>) -> bool {
 }
 
 fn target_on_gpu(settings: &Settings) -> bool {
-    settings.rpc.is_empty() && settings.gpu_layers.is_none() && !target_on_cpu(settings)
+    settings.rpc.is_empty() && target_elsewhere(settings)
 }
 
 fn draft_on_gpu(settings: &Settings) -> bool {
     all_on_gpu(&settings.draft_device, settings.draft_gpu_layers)
 }
 
-fn target_on_cpu(settings: &Settings) -> bool {
+/// Whether all of the target is computed on this machine's processor.
+pub fn target_on_cpu(settings: &Settings) -> bool {
     settings.rpc.is_empty() && on_cpu(&settings.device, settings.gpu_layers)
 }
 
-fn draft_on_cpu(settings: &Settings) -> bool {
+/// Whether all of the draft model is computed on this machine's processor.
+pub fn draft_on_cpu(settings: &Settings) -> bool {
     on_cpu(&settings.draft_device, settings.draft_gpu_layers)
 }
 
@@ -162,6 +219,22 @@ mod tests {
         assert_eq!(divided(8, None), [(7, 1), (6, 2), (4, 4)]);
         assert_eq!(divided(8, Some(3)), [(5, 3)]);
         assert_eq!(divided(1, None), [(1, 1)]);
+    }
+
+    #[test]
+    fn findings_of_usual_models_keep_their_keys() {
+        let mut settings = Settings::default();
+        assert_eq!(describe(&settings), "[] [] None, [] None");
+        settings.cache_type_v = card_llama::CacheType::Q8_0;
+        settings.n_cpu_moe = Some(4);
+        settings.lora = vec!["a.gguf".into()];
+        let changes = target_changes(&settings);
+        assert!(
+            changes.contains("f16 q8_0") && changes.contains("Some(4)"),
+            "{changes}"
+        );
+        assert!(changes.contains("a.gguf") && draft_changes(&settings).is_empty());
+        assert!(!target_elsewhere(&settings));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use card_engine::start_lane;
 use card_link::{Budget, Drafting, MakeLane, ServerSecurity};
 use card_llama::{Cores, LlamaModel, LoadOptions};
 
 use crate::contexts::llama_contexts;
 use crate::devices::{self, threads};
+use crate::draft_model::DraftModel;
 use crate::kernels;
 use crate::link::{runtime, vocabulary_of};
 use crate::loader::load_model;
@@ -34,11 +35,11 @@ pub fn load(settings: &DrafterSettings, catalogue: &Catalogue) -> Result<Draftin
     let options = LoadOptions {
         gpu_layers: settings.gpu_layers,
         devices: settings.device.clone(),
-        workers: Vec::new(),
         kernels: kernels::preferred(
             settings.kernels,
             devices::all_on_gpu(&settings.device, settings.gpu_layers),
         ),
+        ..LoadOptions::default()
     };
     let model = load_model(&path, &options, "draft")?;
     let cores = Cores::one_lane(threads(settings.threads));
@@ -67,10 +68,17 @@ fn drafting(model: LlamaModel, cores: Cores, cells: u64) -> Drafting {
 /// URL.
 ///
 /// # Errors
-/// If it cannot listen.
-pub fn beside(model: &LlamaModel, cores: Cores) -> Result<String> {
+/// If it cannot listen, or if it has another vocabulary than the target: over a link only tokens
+/// go, which are the same on both sides.
+pub fn beside(model: &DraftModel, cores: Cores) -> Result<String> {
+    if model.is_translated() {
+        bail!(
+            "a drafter over a link has to have the target's vocabulary; choose a draft model of \
+             the target's family"
+        );
+    }
     // The only target is this process, which bounds itself.
-    let drafting = drafting(model.clone(), cores, u64::MAX);
+    let drafting = drafting(model.llama.clone(), cores, u64::MAX);
     let (tell, address) = crossbeam_channel::bounded(1);
     runtime()?.spawn(async move {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -11,10 +11,11 @@ use card_engine::placement::Placement;
 use card_engine::selftest::Exactness;
 use card_engine::{Draft, Engine, MakeModel, Options};
 use card_link::Terms;
-use card_llama::{Cores, LlamaModel};
+use card_llama::Cores;
 
-use crate::contexts::{llama_contexts, target_contexts};
+use crate::contexts::target_contexts;
 use crate::devices;
+use crate::draft_model::DraftModel;
 use crate::link;
 use crate::run::RunConfig;
 use crate::setup::Setup;
@@ -152,7 +153,7 @@ impl Setup {
     /// A draft model on its cores, and how it is made anew after a failure.
     fn drafter_here(
         &self,
-        model: &LlamaModel,
+        model: &DraftModel,
         run: &RunConfig,
         plan: &LanePlan,
         hang: Duration,
@@ -161,14 +162,15 @@ impl Setup {
         let (context, sequences) = (self.context, run.sequences);
         let emulation = self.emulation.clone();
         let mut make: MakeModel = Box::new(move || {
-            let made = llama_contexts(&model, "draft", context, sequences, &cores);
+            let made = model.contexts(context, sequences, &cores);
             let mut made = made.map_err(|e| e.to_string())?;
             // On a shared lane nobody else could end a forward that hangs.
             made.give_up_after(hang);
-            Ok(match &emulation {
+            let made = match &emulation {
                 None => Box::new(made) as Box<dyn Model + Send>,
                 Some(emulation) => emulation.pace(made, emulation.profile.draft_cost()),
-            })
+            };
+            model.translated(made).map_err(|e| e.to_string())
         });
         Ok(Draft::new(make().map_err(anyhow::Error::msg)?, make))
     }

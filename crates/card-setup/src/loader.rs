@@ -1,23 +1,23 @@
 //! Loads target and drafter where the settings put them, and measures them there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
+use card_core::forward::Model;
 use card_engine::selftest::SelfTestReport;
-use card_llama::{Cores, Kernels, LlamaModel, LoadOptions, check_vocabularies};
+use card_llama::{Cores, Kernels, KvShape, LlamaModel, LoadOptions};
 
 use crate::contexts::test_context;
 use crate::devices;
-use crate::files;
+use crate::draft_model::DraftModel;
+use crate::files::{self, ModelFiles};
 use crate::kernels;
 use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
 use crate::progress;
+use crate::room::{self, Occupant, Room, Wish};
 use crate::self_test::{self, Look};
 use crate::settings::Settings;
-
-/// Tokens of context where the settings do not say.
-const DEFAULT_CONTEXT: u32 = 4096;
 
 /// Loads the models of a pair.
 pub struct Loader<'a> {
@@ -29,6 +29,8 @@ pub struct Loader<'a> {
     target_cores: Cores,
     /// The cores on which draft models are measured.
     pub draft_cores: Cores,
+    /// The files of draft models that will be loaded beside the target.
+    drafts: Vec<PathBuf>,
 }
 
 /// A target, ready.
@@ -46,7 +48,7 @@ pub struct LoadedTarget {
 /// A draft model, ready.
 pub struct LoadedDraft {
     /// The model.
-    pub model: LlamaModel,
+    pub model: DraftModel,
     /// What its self-test found.
     pub report: SelfTestReport,
 }
@@ -60,7 +62,15 @@ impl<'a> Loader<'a> {
             store,
             target_cores,
             draft_cores,
+            drafts: Vec::new(),
         }
+    }
+
+    /// The same, for a target that leaves memory to the draft models of `files`.
+    pub fn beside(mut self, files: &ModelFiles) -> Self {
+        let drafts = files.draft.iter().chain(&files.draft2);
+        self.drafts = drafts.cloned().collect();
+        self
     }
 
     /// The target in `file`, laid out for `kernels`, and tested as `look` says.
@@ -78,10 +88,13 @@ impl<'a> Loader<'a> {
             devices: self.settings.device.clone(),
             workers: self.settings.rpc.clone(),
             kernels,
+            cache: self.settings.target_cache(),
+            adapters: self.settings.adapters().map_err(Error::msg)?,
+            places: self.settings.places().map_err(Error::msg)?,
         };
         let model = load_model(file, &options, "target")?;
         let trained = model.info().trained_context;
-        let context = self.settings.ctx.unwrap_or(DEFAULT_CONTEXT.min(trained));
+        let context = self.context(&model, kernels)?;
         if context > trained {
             tracing::warn!("the model was trained for {trained} tokens of context, not {context}");
         }
@@ -89,7 +102,14 @@ impl<'a> Loader<'a> {
             Some(look) => Some(self_test::report(
                 self.store,
                 &model,
-                || test_context(&model, "target", &self.target_cores),
+                || model.vocab().tokenize(self_test::PASSAGE, false),
+                || {
+                    Ok(Box::new(test_context(
+                        &model,
+                        "target",
+                        &self.target_cores,
+                    )?))
+                },
                 &self.target_key(kernels),
                 look,
             )?),
@@ -103,42 +123,93 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// The draft model in `file`, laid out for `kernels`. It speaks the target's vocabulary.
+    /// Tokens of context of the target, now that its weights are in memory.
+    fn context(&self, model: &LlamaModel, kernels: Kernels) -> Result<u32> {
+        let settings = self.settings;
+        let info = model.info();
+        let wish = Wish {
+            context: settings.ctx,
+            trained: info.trained_context,
+            sequences: settings.parallel,
+        };
+        // Pages of a file count as free, though the weights in them are needed. Who asks for a
+        // context may want them to be read again and again.
+        let in_file = kernels == Kernels::GgmlPlain && settings.ctx.is_none();
+        let target = KvShape::of_file(model.path()).map(|shape| Occupant {
+            shape,
+            cache: settings.target_cache(),
+            gpu_layers: settings.gpu_layers,
+            on_cpu: devices::target_on_cpu(settings),
+            missing: if in_file { info.bytes } else { 0 },
+        });
+        let drafts = self.drafts.iter().map(|file| {
+            KvShape::of_file(file).map(|shape| Occupant {
+                shape,
+                cache: settings.draft_cache(),
+                gpu_layers: settings.draft_gpu_layers,
+                on_cpu: devices::draft_on_cpu(settings),
+                missing: if file == model.path() { 0 } else { shape.bytes },
+            })
+        });
+        // What is wrong with a file is said when it is loaded.
+        let occupants: Vec<Occupant> = std::iter::once(target).chain(drafts).flatten().collect();
+        let room = if settings.rpc.is_empty() {
+            Room::now(&devices::named(settings))
+        } else {
+            // Layers are on machines whose memory is not known.
+            Room::unknown()
+        };
+        room::context(wish, &occupants, room)
+    }
+
+    /// The draft model in `file`, laid out for `kernels`. If it has another vocabulary than the
+    /// target, it is translated.
     ///
     /// # Errors
-    /// If it cannot be loaded, or has another vocabulary.
+    /// If it cannot be loaded, or has another vocabulary of which nearly nothing could be proposed.
     pub fn draft(
         &self,
         file: &Path,
         target: &LoadedTarget,
         kernels: Kernels,
-    ) -> Result<LlamaModel> {
+    ) -> Result<DraftModel> {
+        if drafts_for_itself(file, target) {
+            // The weights are in memory once.
+            return Ok(DraftModel::itself(&target.model));
+        }
         let options = LoadOptions {
             gpu_layers: self.settings.draft_gpu_layers,
             devices: self.settings.draft_device.clone(),
-            workers: Vec::new(),
             kernels,
+            cache: self.settings.draft_cache(),
+            ..LoadOptions::default()
         };
-        let model = if drafts_for_itself(file, target) {
-            // The weights are in memory once.
-            target.model.clone()
-        } else {
-            load_model(file, &options, "draft")?
-        };
-        check_vocabularies(&target.model.vocab(), &model.vocab())?;
-        Ok(model)
+        let model = load_model(file, &options, "draft")?;
+        DraftModel::new(&target.model.vocab(), model)
     }
 
-    /// What the forwards of a draft model cost.
+    /// What the forwards of a draft model cost. Those of one that is translated are measured with
+    /// the translation: a token of the target may be several of its own.
     ///
     /// # Errors
     /// If they cannot be measured.
-    pub fn draft_report(&self, model: &LlamaModel, kernels: Kernels) -> Result<SelfTestReport> {
+    pub fn draft_report(
+        &self,
+        model: &DraftModel,
+        target: &LoadedTarget,
+        kernels: Kernels,
+    ) -> Result<SelfTestReport> {
+        let vocab = target.model.vocab();
+        let context = || -> Result<Box<dyn Model + Send>> {
+            let made = test_context(&model.llama, "draft", &self.draft_cores)?;
+            Ok(model.translated(Box::new(made))?)
+        };
         self_test::report(
             self.store,
-            model,
-            || test_context(model, "draft", &self.draft_cores),
-            &self.draft_key(kernels),
+            &model.llama,
+            || model.tokenize(&vocab, self_test::PASSAGE),
+            context,
+            &format!("{}{}", self.draft_key(kernels), model.key(&vocab)),
             Look::Costs,
         )
     }
@@ -157,7 +228,8 @@ impl<'a> Loader<'a> {
             format!(", rpc {rpc:?}")
         };
         let (cores, kernels) = (&self.target_cores, kernels::words(kernels));
-        format!("{cores:?}, {kernels}, {device:?} {gpu_layers:?}{workers}")
+        let changes = devices::target_changes(self.settings);
+        format!("{cores:?}, {kernels}, {device:?} {gpu_layers:?}{workers}{changes}")
     }
 
     /// What measurements of a draft model depend on beside the model.
@@ -168,7 +240,8 @@ impl<'a> Loader<'a> {
             ..
         } = self.settings;
         let (cores, kernels) = (&self.draft_cores, kernels::words(kernels));
-        format!("{cores:?}, {kernels}, {draft_device:?} {draft_gpu_layers:?}")
+        let changes = devices::draft_changes(self.settings);
+        format!("{cores:?}, {kernels}, {draft_device:?} {draft_gpu_layers:?}{changes}")
     }
 }
 

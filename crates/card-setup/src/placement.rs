@@ -91,7 +91,7 @@ impl LoadedPair<'_> {
         let key = format!(
             "{} | {} | together {target_threads}+{draft_threads}, {}",
             identity(target.path())?,
-            identity(draft.path())?,
+            identity(draft.llama.path())?,
             devices::describe(self.settings)
         );
         remember(self.store, key, || {
@@ -99,9 +99,9 @@ impl LoadedPair<'_> {
             let (cores, draft_cores) = Cores::two_lanes(target_threads, draft_threads);
             let context = self.target.context;
             let mut target_context = llama_context(target, "target", context, &cores)?;
-            let mut draft_context = llama_context(draft, "draft", context, &draft_cores)?;
+            let mut draft_context = draft.model(context, &draft_cores)?;
             let passage = target.vocab().tokenize(PASSAGE, false)?;
-            let measured = placement::together(&mut target_context, &mut draft_context, &passage);
+            let measured = placement::together(&mut target_context, &mut *draft_context, &passage);
             bar.finish_and_clear();
             let (target, draft) = measured.context("measuring the lanes failed")?;
             Ok(Placement {

@@ -1,8 +1,10 @@
 //! The self-test of a model here, run once and remembered.
 
 use anyhow::{Context, Result};
+use card_core::forward::Model;
+use card_core::types::Token;
 use card_engine::selftest::{self, HEADS, SelfTestReport};
-use card_llama::{LlamaContext, LlamaError, LlamaModel, on_own_thread};
+use card_llama::{LlamaError, LlamaModel, on_own_thread};
 
 use crate::findings::{identity, remember};
 use crate::models::store::Store;
@@ -26,24 +28,29 @@ pub enum Look {
     Everything,
 }
 
-/// The report on a model: a remembered one, or that of a self-test now, in a context made for
-/// it. `setup` names the threads, devices and kernels that the report depends on.
+/// The report on a model: a remembered one, or that of a self-test now, on the tokens of the
+/// passage and in a context made for it. `setup` names the threads, devices and kernels that the
+/// report depends on.
 ///
 /// # Errors
 /// If the test cannot run.
 pub fn report(
     store: &Store,
     model: &LlamaModel,
-    context: impl FnOnce() -> Result<LlamaContext, LlamaError>,
+    passage: impl FnOnce() -> Result<Vec<Token>, LlamaError>,
+    context: impl FnOnce() -> Result<Box<dyn Model + Send>>,
     setup: &str,
     look: Look,
 ) -> Result<SelfTestReport> {
     let key = format!("{} | {setup} {look:?}", identity(model.path())?);
-    remember(store, key, || measure(model, &mut context()?, look))
+    remember(store, key, || measure(passage()?, &mut *context()?, look))
 }
 
-fn measure(model: &LlamaModel, context: &mut LlamaContext, look: Look) -> Result<SelfTestReport> {
-    let mut passage = model.vocab().tokenize(PASSAGE, false)?;
+fn measure(
+    mut passage: Vec<Token>,
+    context: &mut (dyn Model + Send),
+    look: Look,
+) -> Result<SelfTestReport> {
     passage.truncate(POSITIONS);
     let bar = progress::bar(1, "  {msg:32} {bar:24} {percent:>3} % {eta:>4}");
     bar.set_message("measuring this model here (once)");

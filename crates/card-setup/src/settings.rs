@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_engine::selftest::Exactness;
+use card_llama::{CacheType, CacheTypes, LoraFile, TensorPlace};
 use serde::{Deserialize, Serialize};
 
 use crate::link::LinkSettings;
@@ -55,6 +56,28 @@ pub struct Settings {
     pub draft_device: Vec<String>,
     /// Machines that hold a part of the target's layers, as `HOST:PORT`.
     pub rpc: Vec<String>,
+    /// Whether a part of the target stays on the processor where the GPUs have no room for it.
+    pub fit: bool,
+    /// Sequences at a time that there shall be memory for, each with a context of its own.
+    pub parallel: u32,
+    /// Type of the keys that the target keeps.
+    pub cache_type_k: CacheType,
+    /// Type of the values that the target keeps.
+    pub cache_type_v: CacheType,
+    /// Type of the keys that the drafter keeps.
+    pub cache_type_k_draft: CacheType,
+    /// Type of the values that the drafter keeps.
+    pub cache_type_v_draft: CacheType,
+    /// Whether the expert weights of all layers of the target stay on the processor.
+    pub cpu_moe: bool,
+    /// Layers of the target, from the first on, whose expert weights stay on the processor.
+    pub n_cpu_moe: Option<u32>,
+    /// Tensors of the target that are kept on a device of their own, as `PATTERN=DEVICE`.
+    pub override_tensor: Vec<String>,
+    /// LoRA adapters of the target, applied as they were trained.
+    pub lora: Vec<PathBuf>,
+    /// LoRA adapters of the target with how strongly they are applied, as `FILE:SCALE`.
+    pub lora_scaled: Vec<String>,
     /// Most memory for the candidates of one generation, in KiB.
     pub cache_kib: usize,
     /// Whether nothing is used of what earlier runs learned, nor added to it.
@@ -86,11 +109,69 @@ impl Default for Settings {
             device: Vec::new(),
             draft_device: Vec::new(),
             rpc: Vec::new(),
+            fit: true,
+            parallel: 1,
+            cache_type_k: CacheType::default(),
+            cache_type_v: CacheType::default(),
+            cache_type_k_draft: CacheType::default(),
+            cache_type_v_draft: CacheType::default(),
+            cpu_moe: false,
+            n_cpu_moe: None,
+            override_tensor: Vec::new(),
+            lora: Vec::new(),
+            lora_scaled: Vec::new(),
             cache_kib: 128,
             no_memory: false,
             emulate: None,
             link: LinkSettings::default(),
         }
+    }
+}
+
+impl Settings {
+    /// Types of the numbers that the target's KV cache keeps.
+    pub fn target_cache(&self) -> CacheTypes {
+        CacheTypes {
+            k: self.cache_type_k,
+            v: self.cache_type_v,
+        }
+    }
+
+    /// Types of the numbers that the drafter's KV cache keeps.
+    pub fn draft_cache(&self) -> CacheTypes {
+        CacheTypes {
+            k: self.cache_type_k_draft,
+            v: self.cache_type_v_draft,
+        }
+    }
+
+    /// Tensors of the target that are kept on a device of their own. What names a tensor itself
+    /// comes before what names all experts.
+    ///
+    /// # Errors
+    /// If a text is not a pattern and a device.
+    pub fn places(&self) -> Result<Vec<TensorPlace>, String> {
+        let named = self.override_tensor.iter().map(|t| TensorPlace::parse(t));
+        let mut places: Vec<TensorPlace> = named.collect::<Result<_, _>>()?;
+        if self.cpu_moe {
+            places.push(TensorPlace::experts_on_cpu(None));
+        } else if let Some(layers) = self.n_cpu_moe.filter(|n| *n > 0) {
+            places.push(TensorPlace::experts_on_cpu(Some(layers)));
+        }
+        Ok(places)
+    }
+
+    /// LoRA adapters of the target.
+    ///
+    /// # Errors
+    /// If a text is not a file and a scale.
+    pub fn adapters(&self) -> Result<Vec<LoraFile>, String> {
+        let whole = self.lora.iter().map(|path| LoraFile {
+            path: path.clone(),
+            scale: 1.0,
+        });
+        let scaled = self.lora_scaled.iter().map(|t| LoraFile::parse(t));
+        whole.map(Ok).chain(scaled).collect()
     }
 }
 
@@ -199,6 +280,9 @@ mod tests {
             kernels: KernelChoice::Ggml,
             lanes: LaneChoice::Disjoint,
             threads: Some(3),
+            cache_type_k: CacheType::Q8_0,
+            override_tensor: vec![r"\.ffn_=CPU".into()],
+            lora_scaled: vec!["a.gguf:0.5".into()],
             ..Settings::default()
         };
         settings.link.token = Some(SecretText::new("hunter2".into()));
@@ -208,6 +292,32 @@ mod tests {
         let read: Settings = toml::from_str(&text).unwrap();
         settings.link.token = None;
         assert_eq!(read, settings);
+    }
+
+    #[test]
+    fn tensors_and_adapters_are_read() {
+        let mut settings = Settings {
+            cpu_moe: true,
+            n_cpu_moe: Some(3),
+            override_tensor: vec!["a=CUDA0".into()],
+            lora: vec!["a.gguf".into()],
+            lora_scaled: vec!["b.gguf:0.5".into()],
+            ..Settings::default()
+        };
+        let places = settings.places().unwrap();
+        assert_eq!(places.len(), 2);
+        assert_eq!(places[0].device, "CUDA0");
+        let scales: Vec<f32> = settings
+            .adapters()
+            .unwrap()
+            .iter()
+            .map(|a| a.scale)
+            .collect();
+        assert_eq!(scales, [1.0, 0.5]);
+        settings.override_tensor = vec!["a".into()];
+        settings.lora_scaled = vec!["b.gguf".into()];
+        assert!(settings.places().is_err() && settings.adapters().is_err());
+        assert_eq!(Settings::default().places(), Ok(Vec::new()));
     }
 
     #[test]

@@ -3,19 +3,21 @@
 use std::path::Path;
 
 use anyhow::Result;
+use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::scheduler::{Learned, Shapes};
 use card_core::types::Source;
 use card_engine::Options;
 use card_engine::placement::Placement;
-use card_llama::{ChatTemplate, LlamaContext, LlamaModel, Vocab};
+use card_llama::{ChatTemplate, LlamaModel, Vocab};
 
 use crate::choice;
-use crate::contexts::llama_context;
 use crate::devices;
+use crate::draft_model::DraftModel;
 use crate::emulation::Emulation;
 use crate::files;
+use crate::fit;
 use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
@@ -23,6 +25,7 @@ use crate::models::catalogue::Catalogue;
 use crate::models::store::Store;
 use crate::placement::LoadedPair;
 use crate::run::RunConfig;
+use crate::sampling::SamplingSettings;
 use crate::settings::Settings;
 
 /// Loaded models and what is known of them. [`Setup::engine`] makes engines from it.
@@ -33,10 +36,12 @@ pub struct Setup {
     pub template: Option<ChatTemplate>,
     /// Tokens of context of one sequence.
     pub context: u32,
+    /// How the target is sampled where nobody says, by its file.
+    pub sampling: SamplingSettings,
     /// The target.
     pub target: LlamaModel,
     /// The draft model, if there is one here.
-    pub draft: Option<LlamaModel>,
+    pub draft: Option<DraftModel>,
     /// The second draft model.
     pub(crate) draft2: Option<LoadedDraft>,
     /// The devices that are emulated, if some are.
@@ -67,12 +72,14 @@ impl Setup {
     pub fn load(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
         let store = Store::open()?;
         let files = files::find(settings, catalogue, &store)?;
+        let fitted = fit::fitted(settings, &files);
+        let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
         if files.draft.is_none() && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
-        let loader = Loader::new(settings, &store);
+        let loader = Loader::new(settings, &store).beside(&files);
         let target = choice::target(&loader, &files.target)?;
         let draft = |file: &Path| choice::draft(&loader, file, &target);
         let first = files.draft.as_deref().map(draft).transpose()?;
@@ -109,12 +116,14 @@ impl Setup {
         tracing::info!("{holds}");
         let draft = draft.map(|d| d.model.clone());
         let learns = !settings.no_memory && settings.mode != Mode::Plain;
-        let learned_store = learns.then(|| LearnedStore::of(store, &target.model, draft.as_ref()));
+        let drafter = draft.as_ref().map(|d| &d.llama);
+        let learned_store = learns.then(|| LearnedStore::of(store, &target.model, drafter));
         let learned = learned_store.as_ref().map(LearnedStore::load);
         Setup {
             vocab: target.model.vocab(),
             template: ChatTemplate::of(&target.model).ok(),
             context: target.context,
+            sampling: SamplingSettings::of_model(&target.model),
             target: target.model.clone(),
             draft,
             draft2: None,
@@ -194,16 +203,15 @@ impl Setup {
         self.emulation.as_ref().map_or(Ok(()), Emulation::check)
     }
 
-    /// A context of the draft model beside the engines', on the whole machine.
+    /// The draft model in a context beside the engines', on the whole machine. It takes the
+    /// target's tokens.
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn scratch_draft(&self) -> Result<Option<LlamaContext>> {
+    pub fn scratch_draft(&self) -> Result<Option<Box<dyn Model + Send>>> {
         let (_, cores) = devices::cores(&self.settings);
-        let Some(model) = &self.draft else {
-            return Ok(None);
-        };
-        Ok(Some(llama_context(model, "draft", self.context, &cores)?))
+        let draft = self.draft.as_ref();
+        draft.map(|d| d.model(self.context, &cores)).transpose()
     }
 
     /// Threads in all.

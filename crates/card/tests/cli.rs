@@ -330,10 +330,18 @@ fn files_that_are_no_models_are_refused() {
 }
 
 #[test]
-fn a_drafter_with_another_vocabulary_is_refused() {
-    let mut command = generate(&["-p", "x", "--draft", "qwen2.5-coder-0.5b"]);
-    command.args(["--mode", "card"]);
-    refuses(command, "does not speak the target's vocabulary");
+fn a_drafter_with_another_vocabulary_is_translated_and_changes_no_token() {
+    let of = |more: &[&str]| {
+        let mut command = generate(&["-p", "The capital of France is", "-n", "12", "--tokens"]);
+        let output = command.args(more).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        (String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let (plain, _) = of(&["--mode", "plain"]);
+    let (drafted, said) = of(&["-v", "--draft", "qwen2.5-coder-0.5b", "--mode", "card"]);
+    assert_eq!(plain, drafted);
+    assert!(said.contains("has another vocabulary"), "{said}");
 }
 
 #[test]

@@ -201,8 +201,12 @@ impl LlamaContext {
                 MemoryKind::States { snapshots, .. } => snapshots,
             },
             threads: options.cores.threads(),
+            cache: model.cache(),
         };
-        let llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        let mut llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        if let Some(adapters) = model.adapters() {
+            llama.adapt(adapters).map_err(fail)?;
+        }
         let kind = match kind {
             // Not every model that keeps states can leave rows out.
             MemoryKind::States { in_order, .. } => MemoryKind::States {

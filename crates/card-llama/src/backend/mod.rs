@@ -3,6 +3,8 @@
 pub(crate) mod context;
 pub(crate) mod cores;
 mod kv;
+#[cfg(test)]
+mod loading_tests;
 pub(crate) mod model;
 mod template;
 pub(crate) mod trim;

@@ -8,12 +8,15 @@ use super::trim::format::{FAMILIES, FROM};
 use super::trim::trimmed::Trimmed;
 use crate::error::LlamaError;
 use crate::kernels::{AttentionGuard, Kernels, OfferedKernels, card_kernels};
+use crate::sys::cache_type::CacheTypes;
 use crate::sys::device::{self, DeviceHandle};
 use crate::sys::file::check_magic;
 use crate::sys::handle::Handle;
+use crate::sys::lora::{Adapters, LoraFile};
 use crate::sys::model::{LoadSettings, LoadedModel, ModelInfo};
 use crate::sys::rpc;
 use crate::sys::start::start;
+use crate::sys::tensor_place::TensorPlace;
 use crate::sys::vocab::{Vocab, no_texts};
 
 /// How to load a model.
@@ -29,6 +32,13 @@ pub struct LoadOptions {
     /// Whose kernels the weights are laid out for. [`Kernels::Card`] become ggml's where they
     /// cannot be used.
     pub kernels: Kernels,
+    /// Types of the numbers that KV caches of the model keep.
+    pub cache: CacheTypes,
+    /// LoRA adapters that change what the model computes.
+    pub adapters: Vec<LoraFile>,
+    /// Tensors that are kept on a device of their own, whatever their layer; the first place that
+    /// fits a tensor counts.
+    pub places: Vec<TensorPlace>,
 }
 
 impl Default for LoadOptions {
@@ -38,6 +48,9 @@ impl Default for LoadOptions {
             devices: Vec::new(),
             workers: Vec::new(),
             kernels: Kernels::Card,
+            cache: CacheTypes::default(),
+            adapters: Vec::new(),
+            places: Vec::new(),
         }
     }
 }
@@ -50,6 +63,9 @@ pub struct LlamaModel {
     kernels: Option<Arc<AttentionGuard>>,
     /// If the model has logits for a part of its vocabulary only (see [`crate::trim()`]).
     trimmed: Option<Arc<Trimmed>>,
+    /// What changes the model, if something does.
+    adapters: Option<Arc<Adapters>>,
+    cache: CacheTypes,
     path: PathBuf,
 }
 
@@ -71,6 +87,7 @@ impl LlamaModel {
             gpu_layers: options.gpu_layers,
             devices: chosen_devices(options)?,
             repack: options.kernels != Kernels::GgmlPlain,
+            places: options.places.clone(),
         };
         let card = options.kernels == Kernels::Card && use_card();
         let _offered = OfferedKernels::new(card);
@@ -78,8 +95,14 @@ impl LlamaModel {
             loaded: LoadedModel::load(path, &settings, progress)?,
             kernels: card.then(|| Arc::new(AttentionGuard::new())),
             trimmed: None,
+            adapters: None,
+            cache: options.cache,
             path: path.to_owned(),
         };
+        if !options.adapters.is_empty() {
+            let adapters = Adapters::load(model.handle(), &options.adapters)?;
+            model.adapters = Some(Arc::new(adapters));
+        }
         if let Some(from) = model.meta(FROM) {
             let from = Path::new(&from);
             let vocab = Vocab::of_file(from)?;
@@ -148,6 +171,16 @@ impl LlamaModel {
     /// What keeps attention as the weights need it.
     pub(super) fn kernels(&self) -> Option<&Arc<AttentionGuard>> {
         self.kernels.as_ref()
+    }
+
+    /// What changes the model, if something does.
+    pub(super) fn adapters(&self) -> Option<&Arc<Adapters>> {
+        self.adapters.as_ref()
+    }
+
+    /// Types of the numbers that its KV caches keep.
+    pub fn cache(&self) -> CacheTypes {
+        self.cache
     }
 
     /// What a trimmed model needs beside itself.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use llama_cpp_sys_2 as cpp;
 
 use super::batch::Batch;
+use super::cache_type::CacheTypes;
 use super::deadline::Deadline;
 use super::handle::Handle;
 use super::log;
+use super::lora::Adapters;
 use super::memory::{MemoryOp, SeqId};
 use super::model::ModelSizes;
 use super::shim::{self, Thrown};
@@ -29,6 +31,8 @@ pub(crate) struct ContextSettings {
     pub(crate) snapshots: u32,
     /// Threads that compute.
     pub(crate) threads: usize,
+    /// Types of the numbers that the KV cache keeps.
+    pub(crate) cache: CacheTypes,
 }
 
 /// How a decode ended that threw nothing.
@@ -63,7 +67,7 @@ pub(crate) struct Context {
     pools: UsedPools,
     /// When forwards are given up, if ever.
     deadline: Option<Box<Deadline>>,
-    _model: Arc<Handle>,
+    model: Arc<Handle>,
 }
 
 // SAFETY: a llama_context may be used from any thread, by one at a time. The type is not `Sync`,
@@ -98,6 +102,8 @@ impl Context {
         params.n_threads = settings.threads as i32;
         params.n_threads_batch = settings.threads as i32;
         params.kv_unified = true;
+        params.type_k = settings.cache.k.ggml();
+        params.type_v = settings.cache.v.ggml();
         // Flash attention treats each row by itself, so that attention gives the same at every
         // size; plain attention is a matrix product, whose kernels depend on the number of rows.
         params.flash_attn_type = cpp::LLAMA_FLASH_ATTN_TYPE_AUTO;
@@ -112,7 +118,7 @@ impl Context {
             sizes: ModelSizes::of(model),
             pools: UsedPools::default(),
             deadline: None,
-            _model: model.clone(),
+            model: model.clone(),
         })
     }
 
@@ -121,6 +127,18 @@ impl Context {
     pub(crate) fn snapshots(&self) -> u32 {
         // SAFETY: the context is alive; returns a number.
         unsafe { cpp::llama_n_rs_seq(self.raw.as_ptr()) }
+    }
+
+    /// Has every forward from now on compute with these adapters.
+    ///
+    /// # Errors
+    /// If they are another model's, or there is no memory; the words are llama.cpp's.
+    pub(crate) fn adapt(&mut self, adapters: &Adapters) -> Result<(), String> {
+        if !adapters.belong_to(&self.model) {
+            return Err("the LoRA adapters are another model's".to_owned());
+        }
+        // SAFETY: the context is alive and used by nobody else, and the adapters are its model's.
+        unsafe { adapters.apply(self.raw.as_ptr()) }
     }
 
     /// A batch of as many rows as a forward may have: of tokens, or of embeddings in their place.

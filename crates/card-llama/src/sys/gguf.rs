@@ -148,6 +148,55 @@ impl Gguf {
         Some(text.to_string_lossy().into_owned())
     }
 
+    /// A whole number of the metadata, of whatever type; `None` if it is below 0.
+    pub(crate) fn number(&self, key: &CStr) -> Option<u64> {
+        let file = self.raw.as_ptr();
+        // SAFETY: the file is alive, the key NUL-terminated, and the number is asked for by the
+        // type that it has.
+        unsafe {
+            let id = cpp::gguf_find_key(file, key.as_ptr());
+            if id < 0 {
+                return None;
+            }
+            match cpp::gguf_get_kv_type(file, id) {
+                cpp::GGUF_TYPE_UINT8 => Some(cpp::gguf_get_val_u8(file, id).into()),
+                cpp::GGUF_TYPE_UINT16 => Some(cpp::gguf_get_val_u16(file, id).into()),
+                cpp::GGUF_TYPE_UINT32 => Some(cpp::gguf_get_val_u32(file, id).into()),
+                cpp::GGUF_TYPE_UINT64 => Some(cpp::gguf_get_val_u64(file, id)),
+                cpp::GGUF_TYPE_INT32 => cpp::gguf_get_val_i32(file, id).try_into().ok(),
+                cpp::GGUF_TYPE_INT64 => cpp::gguf_get_val_i64(file, id).try_into().ok(),
+                _ => None,
+            }
+        }
+    }
+
+    /// A list of numbers of the metadata, signed ones too; `None` if one is below 0.
+    pub(crate) fn counts(&self, key: &CStr) -> Option<Vec<u64>> {
+        if let Some(numbers) = self.numbers(key) {
+            return Some(numbers.into_iter().map(u64::from).collect());
+        }
+        let id = self.find(key, cpp::GGUF_TYPE_ARRAY)?;
+        let file = self.raw.as_ptr();
+        // SAFETY: the key is there and an array.
+        let (kind, length) = unsafe {
+            (
+                cpp::gguf_get_arr_type(file, id),
+                cpp::gguf_get_arr_n(file, id),
+            )
+        };
+        if kind != cpp::GGUF_TYPE_INT32 || length > MOST_NUMBERS {
+            return None;
+        }
+        // SAFETY: as above, and its elements are no texts.
+        let first = unsafe { cpp::gguf_get_arr_data(file, id) }.cast::<i32>();
+        if length == 0 || first.is_null() {
+            return Some(Vec::new());
+        }
+        // SAFETY: its elements are i32, as many as said, and stay while the file is open.
+        let signed = unsafe { std::slice::from_raw_parts(first, length) };
+        signed.iter().map(|&n| n.try_into().ok()).collect()
+    }
+
     /// A list of numbers of the metadata.
     pub(crate) fn numbers(&self, key: &CStr) -> Option<Vec<u32>> {
         let id = self.find(key, cpp::GGUF_TYPE_ARRAY)?;
@@ -234,6 +283,18 @@ impl Gguf {
             };
             (0..cpp::gguf_get_n_tensors(file)).map(tensor).collect()
         }
+    }
+
+    /// Name and bytes of each tensor.
+    pub(crate) fn tensor_sizes(&self) -> Vec<(String, u64)> {
+        let file = self.raw.as_ptr();
+        let tensors = self.tensors().into_iter().enumerate();
+        let sized = tensors.map(|(id, tensor)| {
+            // SAFETY: the file is alive and the id below the number of its tensors.
+            let bytes = unsafe { cpp::gguf_get_tensor_size(file, id as i64) };
+            (tensor.name.to_string_lossy().into_owned(), bytes as u64)
+        });
+        sized.collect()
     }
 
     /// Adds a tensor of `from` as it is. `from` must stay until this is written.
@@ -325,6 +386,16 @@ mod tests {
         assert_eq!(gguf.numbers(c"text"), None);
         assert_eq!(gguf.numbers(c"missing"), None);
         assert_eq!(gguf.text(c"text").as_deref(), Some("x"));
+        assert_eq!(gguf.counts(c"some"), Some(vec![3, 1]));
+        assert_eq!(gguf.counts(c"text"), None);
+        assert_eq!(
+            (gguf.number(c"some"), gguf.number(c"missing")),
+            (None, None)
+        );
+        let _ = std::fs::remove_file(file);
+        let file = Tiny::new("a-number").number("seven", 7).write();
+        let gguf = Gguf::open(&file, false).unwrap();
+        assert_eq!(gguf.number(c"seven"), Some(7));
         let _ = std::fs::remove_file(file);
     }
 

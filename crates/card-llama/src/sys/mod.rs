@@ -11,12 +11,15 @@
 //! | `log`, `abort`, `start` | log lines, last words, the start of llama.cpp |
 //! | `registry`, `device`, `rpc` | functions of ggml's backends, devices, workers |
 //! | `handle`, `vocab`, `model` | a model in memory, its tokens, its facts |
+//! | `translation` | a vocabulary as the core translates between two of them |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
-//! | `gguf`, `quantize` | model files that are read and written |
+//! | `cache_type`, `lora`, `tensor_place` | how a model is loaded and what its cache keeps |
+//! | `gguf`, `kv_shape`, `layer_sizes`, `quantize` | model files that are read and written |
 //! | `shapes` | the tensors that made-up models of tests have |
 
 mod abort;
 pub(crate) mod batch;
+pub(crate) mod cache_type;
 pub(crate) mod context;
 mod deadline;
 pub(crate) mod device;
@@ -24,7 +27,10 @@ mod ffi;
 pub(crate) mod file;
 pub(crate) mod gguf;
 pub(crate) mod handle;
+pub(crate) mod kv_shape;
+pub(crate) mod layer_sizes;
 mod log;
+pub(crate) mod lora;
 pub(crate) mod memory;
 pub(crate) mod model;
 pub(crate) mod quantize;
@@ -35,5 +41,7 @@ pub(crate) mod shapes;
 pub(crate) mod shim;
 pub(crate) mod stack;
 pub(crate) mod start;
+pub(crate) mod tensor_place;
 pub(crate) mod threadpool;
+mod translation;
 pub(crate) mod vocab;

@@ -11,6 +11,7 @@ use super::ffi::{text, text_in};
 use super::handle::Handle;
 use super::shim;
 use super::start::start;
+use super::tensor_place::{Overrides, TensorPlace};
 use super::vocab::Vocab;
 use crate::error::LlamaError;
 
@@ -27,6 +28,8 @@ pub(crate) struct LoadSettings {
     pub(crate) devices: Option<Vec<DeviceHandle>>,
     /// Whether weights may be laid out anew for the CPU's kernels.
     pub(crate) repack: bool,
+    /// Tensors that are kept on a device of their own, whatever their layer.
+    pub(crate) places: Vec<TensorPlace>,
 }
 
 /// Facts about a model.
@@ -109,10 +112,12 @@ impl LoadedModel {
             params.devices = devices.as_mut_ptr();
         }
         params.use_extra_bufts = settings.repack;
+        let overrides = Overrides::new(&settings.places)?;
+        params.tensor_buft_overrides = overrides.raw();
         let mut report: &mut dyn FnMut(f32) = progress;
         params.progress_callback = Some(on_progress);
         params.progress_callback_user_data = (&raw mut report).cast();
-        // SAFETY: the list of devices and the callback outlive the call.
+        // SAFETY: the lists of devices and of places and the callback outlive the call.
         let handle = unsafe { Handle::load(path, params) }?;
         check_kind(&handle, path)?;
         Ok(LoadedModel {

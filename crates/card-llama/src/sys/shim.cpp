@@ -110,6 +110,17 @@ CARD_GUARDED(bool, llama_vocab_is_control, (const llama_vocab * vocab, llama_tok
              (vocab, token))
 CARD_GUARDED(bool, llama_vocab_is_eog, (const llama_vocab * vocab, llama_token token),
              (vocab, token))
+CARD_GUARDED(llama_token_attr, llama_vocab_get_attr,
+             (const llama_vocab * vocab, llama_token token), (vocab, token))
+
+// Adapters.
+
+CARD_GUARDED(llama_adapter_lora *, llama_adapter_lora_init,
+             (llama_model * model, const char * path), (model, path))
+CARD_GUARDED(std::int32_t, llama_set_adapters_lora,
+             (llama_context * context, llama_adapter_lora ** adapters, std::size_t count,
+              float * scales),
+             (context, adapters, count, scales))
 
 // Contexts.
 

@@ -110,9 +110,16 @@ guarded! {
         vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> bool;
     card_llama_vocab_is_eog: fn llama_vocab_is_eog(
         vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> bool;
+    card_llama_vocab_get_attr: fn llama_vocab_get_attr(
+        vocab: *const cpp::llama_vocab, token: cpp::llama_token) -> cpp::llama_token_attr;
     card_llama_init_from_model: fn llama_init_from_model(
         model: *mut cpp::llama_model, params: cpp::llama_context_params
     ) -> *mut cpp::llama_context;
+    card_llama_adapter_lora_init: fn llama_adapter_lora_init(
+        model: *mut cpp::llama_model, path: *const c_char) -> *mut cpp::llama_adapter_lora;
+    card_llama_set_adapters_lora: fn llama_set_adapters_lora(
+        context: *mut cpp::llama_context, adapters: *mut *mut cpp::llama_adapter_lora,
+        count: usize, scales: *mut f32) -> i32;
     card_llama_decode: fn llama_decode(
         context: *mut cpp::llama_context, batch: cpp::llama_batch) -> i32;
     card_llama_get_logits_ith: fn llama_get_logits_ith(

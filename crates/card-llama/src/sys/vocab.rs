@@ -42,7 +42,8 @@ impl Vocab {
         }
     }
 
-    fn raw(&self) -> *const cpp::llama_vocab {
+    /// The vocabulary as llama.cpp's functions take it; valid as long as `self`.
+    pub(super) fn raw(&self) -> *const cpp::llama_vocab {
         // SAFETY: the model is loaded and outlives self.
         unsafe { cpp::llama_model_get_vocab(self.handle.raw()) }
     }
@@ -74,6 +75,11 @@ impl Vocab {
     fn id(&self, token: Token) -> Option<i32> {
         let id = i32::try_from(token).ok()?;
         ((token as usize) < self.len()).then_some(id)
+    }
+
+    /// llama.cpp's id of a token that is in the vocabulary and has a text.
+    pub(super) fn known_id(&self, token: Token) -> Option<i32> {
+        self.id(token).filter(|_| self.has_texts())
     }
 
     /// llama.cpp's ids of all tokens.
@@ -135,7 +141,7 @@ impl Vocab {
     /// The bytes a token stands for. They need not be whole characters. A token that is not
     /// in the vocabulary stands for nothing.
     pub fn piece(&self, token: Token, special: bool) -> Vec<u8> {
-        let Some(id) = self.id(token).filter(|_| self.has_texts()) else {
+        let Some(id) = self.known_id(token) else {
             return Vec::new();
         };
         let mut buffer = vec![0u8; 32];
@@ -209,7 +215,7 @@ impl Vocab {
         self.has_texts() && self.ids().contains(&id)
     }
 
-    fn raw_text(&self, id: i32) -> String {
+    pub(super) fn raw_text(&self, id: i32) -> String {
         if !self.knows(id) {
             return String::new();
         }
@@ -219,12 +225,12 @@ impl Vocab {
         found.map(|p| unsafe { text(p) }).unwrap_or_default()
     }
 
-    fn is_control(&self, id: i32) -> bool {
+    pub(super) fn is_control(&self, id: i32) -> bool {
         // SAFETY: the token is in the vocabulary of a loaded model, which has texts.
         self.knows(id) && unsafe { shim::llama_vocab_is_control(self.raw(), id) } == Ok(true)
     }
 
-    fn is_end(&self, id: i32) -> bool {
+    pub(super) fn is_end(&self, id: i32) -> bool {
         // SAFETY: the vocabulary belongs to a loaded model; any id may be asked for.
         (unsafe { shim::llama_vocab_is_eog(self.raw(), id) }) == Ok(true)
     }

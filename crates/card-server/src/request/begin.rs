@@ -16,9 +16,6 @@ use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
 
-/// How a protocol makes a job of a body.
-pub(crate) type ParseJob = fn(&[u8]) -> Result<GenerationJob, ApiError>;
-
 /// A request whose generations run or wait for a slot.
 pub(crate) struct RunningRequest {
     /// The request's name.
@@ -37,7 +34,7 @@ pub(crate) struct RunningRequest {
     pub(crate) hold: AnswerHold,
 }
 
-/// Begins what a request asks for, under the name `id`.
+/// Begins what a request asks for, under the name `id`. `parse` makes a job of its body.
 ///
 /// # Errors
 /// If the server takes no requests, or this one is wrong or too much. Nothing was started then.
@@ -45,7 +42,7 @@ pub(crate) async fn begin(
     app: &Arc<App>,
     id: &str,
     incoming: &mut Incoming,
-    parse: ParseJob,
+    parse: impl FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static,
 ) -> Result<RunningRequest, ApiError> {
     if app.is_draining() {
         return Err(ApiError::draining());
@@ -60,7 +57,7 @@ pub(crate) async fn begin(
     let work = {
         let (app, caller, id) = (app.clone(), incoming.caller.clone(), id.to_owned());
         move || {
-            let mut job = parse(&received.bytes)?;
+            let mut job = parse(&received.bytes[..])?;
             drop(received);
             job.drafter = drafter;
             prepare(&app, &caller, job, &id)

@@ -68,7 +68,8 @@ pub(super) fn prepare(
     for (token, _) in job.params.logit_bias.iter() {
         app.text.check_token("logit_bias", token)?;
     }
-    let seed = job.seed.unwrap_or_else(|| app.numbers.seed());
+    let seed = job.seed.or(app.config.sampling.seed);
+    let seed = seed.unwrap_or_else(|| app.numbers.seed());
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
     let compile = |shape| app.text.grammars.compile(shape, job.shape_field);
     let grammar = job.shape.as_ref().map(compile);

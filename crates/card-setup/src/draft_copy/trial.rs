@@ -4,14 +4,16 @@ use std::path::Path;
 
 use anyhow::Result;
 use card_core::cost::CostCurve;
+use card_core::forward::Model;
 use card_core::policy;
 use card_core::protocol::Lanes;
 use card_core::types::Token;
 use card_engine::{placement, teacher_forcing};
-use card_llama::{Kernels, LlamaContext, LlamaModel, on_own_thread};
+use card_llama::{Kernels, on_own_thread};
 
 use super::copies::{COMMON, Copies, CopyPlan};
 use crate::contexts::llama_context;
+use crate::draft_model::DraftModel;
 use crate::loader::{LoadedTarget, Loader};
 
 /// Bits a weight. Files with fewer have nothing to gain.
@@ -46,7 +48,7 @@ pub struct CopyTrial<'a> {
 /// A drafter of the trial.
 struct Entrant {
     plan: CopyPlan,
-    context: LlamaContext,
+    context: Box<dyn Model + Send>,
     /// Share of the passage at which it has the target's choice.
     agreement: f64,
 }
@@ -78,11 +80,17 @@ impl<'a> CopyTrial<'a> {
         let original = self.load(self.copies.of)?;
         let info = original.info();
         let heavy = info.bytes as f64 * 8.0 / info.parameters as f64 > HEAVY;
-        let wide = original.vocab().len() >= 2 * COMMON && original.can_be_trimmed();
+        // Which tokens of a draft model of another vocabulary are rare for the target is not known.
+        let wide = !original.is_translated()
+            && original.llama.vocab().len() >= 2 * COMMON
+            && original.llama.can_be_trimmed();
         if !(heavy || wide) {
             return Ok(CopyPlan::default());
         }
-        self.wanted = self.favourites(&mut self.context(&self.target.model, "target")?)?;
+        let (context, cores) = (self.target.context, &self.loader.draft_cores);
+        let mut target = llama_context(&self.target.model, "target", context, cores)?;
+        self.wanted = self.favourites(&mut target)?;
+        drop(target);
         let mut best = self.entrant(CopyPlan::default(), &original)?;
         drop(original);
         let as_is = best.agreement;
@@ -117,7 +125,7 @@ impl<'a> CopyTrial<'a> {
         let mut next = self.entrant(plan, &self.load(&copy)?)?;
         let token = self.wanted.first().copied().unwrap_or(0);
         let steps =
-            on_own_thread(|| placement::in_turns([&mut best.context, &mut next.context], token))?;
+            on_own_thread(|| placement::in_turns([&mut *best.context, &mut *next.context], token))?;
         let promises = [(&*best, steps[0]), (&next, steps[1])].map(|(entrant, step)| {
             tracing::info!(
                 "draft model, {}: {step:.2} ms a token, the target's choice {:.1} % of the time",
@@ -129,13 +137,13 @@ impl<'a> CopyTrial<'a> {
         Ok((promises[1] >= GAIN * promises[0]).then_some(next))
     }
 
-    fn load(&self, path: &Path) -> Result<LlamaModel> {
+    fn load(&self, path: &Path) -> Result<DraftModel> {
         self.loader.draft(path, self.target, self.kernels)
     }
 
-    fn entrant(&self, plan: CopyPlan, model: &LlamaModel) -> Result<Entrant> {
-        let mut context = self.context(model, "draft")?;
-        let theirs = self.favourites(&mut context)?;
+    fn entrant(&self, plan: CopyPlan, model: &DraftModel) -> Result<Entrant> {
+        let mut context = model.model(self.target.context, &self.loader.draft_cores)?;
+        let theirs = self.favourites(&mut *context)?;
         let same = self.wanted.iter().zip(&theirs).filter(|(a, b)| a == b);
         Ok(Entrant {
             plan,
@@ -144,17 +152,8 @@ impl<'a> CopyTrial<'a> {
         })
     }
 
-    fn context(&self, model: &LlamaModel, role: &'static str) -> Result<LlamaContext> {
-        Ok(llama_context(
-            model,
-            role,
-            self.target.context,
-            &self.loader.draft_cores,
-        )?)
-    }
-
     /// A model's first choices along the passage.
-    fn favourites(&self, context: &mut LlamaContext) -> Result<Vec<Token>> {
+    fn favourites(&self, context: &mut (dyn Model + Send)) -> Result<Vec<Token>> {
         let passage = self.target.model.vocab().tokenize(PASSAGE, false)?;
         Ok(on_own_thread(|| {
             teacher_forcing::favourites(context, &passage)

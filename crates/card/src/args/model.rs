@@ -10,8 +10,9 @@ use card_setup::{DraftWeights, KernelChoice, LaneChoice, Settings};
 use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, value_parser};
 
+use super::fit::{FitArgs, Switch};
 use super::link::LinkArgs;
-use super::values::{FlagValue, one_of, possible_value, sizes};
+use super::values::{ALL_LAYERS, FlagValue, layers, one_of, possible_value, sizes};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]
@@ -55,20 +56,26 @@ pub struct ModelArgs {
     /// Threads of the drafter when both run on one CPU at the same time [default: a share]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub draft_threads: Option<u32>,
-    /// Tokens of context, prompt included [default: 4096, or what the model was trained for]
-    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(64..=1_048_576))]
+    /// Tokens of context, prompt included [default: 4096, or what the model was trained for; less
+    /// where memory is short, which is said]
+    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", value_parser = value_parser!(u32).range(64..=1_048_576))]
     pub ctx: Option<u32>,
-    /// Layers of the target on the GPU [default: all]
-    #[arg(long, value_name = "N")]
+    /// Layers of the target on the GPU: a number, or all [default: all]
+    #[arg(long, visible_alias = "n-gpu-layers", value_name = "N", value_parser = layers)]
     pub gpu_layers: Option<u32>,
-    /// Layers of the drafter on the GPU [default: all]
-    #[arg(long, value_name = "N")]
+    /// Layers of the drafter on the GPU: a number, or all [default: all]
+    #[arg(long, visible_aliases = ["gpu-layers-draft", "n-gpu-layers-draft"], value_name = "N", value_parser = layers)]
     pub draft_gpu_layers: Option<u32>,
     /// Devices of the target, by the names `card devices` shows
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub device: Vec<String>,
     /// Devices of the drafter
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(
+        long,
+        visible_alias = "device-draft",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     pub draft_device: Vec<String>,
     /// Other machines that hold a part of the target's layers (`card rpc-worker`, docs/rpc.md);
     /// --gpu-layers says how many layers go there [default: all]
@@ -88,12 +95,15 @@ pub struct ModelArgs {
     /// Pace the models like devices you do not have: a TOML file or a built-in profile
     #[arg(long, value_name = "PROFILE", hide_short_help = true)]
     pub emulate: Option<PathBuf>,
+    #[command(flatten)]
+    pub fit: FitArgs,
 }
 
 impl ModelArgs {
     /// What the flags mean to the library.
     pub fn settings(&self) -> Settings {
         let args = self.clone();
+        let fit = args.fit;
         Settings {
             model: args.model,
             draft: args.draft,
@@ -108,11 +118,22 @@ impl ModelArgs {
             threads: args.threads,
             draft_threads: args.draft_threads,
             ctx: args.ctx,
-            gpu_layers: args.gpu_layers,
-            draft_gpu_layers: args.draft_gpu_layers,
+            gpu_layers: args.gpu_layers.filter(|n| *n != ALL_LAYERS),
+            draft_gpu_layers: args.draft_gpu_layers.filter(|n| *n != ALL_LAYERS),
             device: args.device,
             draft_device: args.draft_device,
             rpc: args.rpc,
+            fit: fit.fit == Switch::On,
+            parallel: 1,
+            cache_type_k: fit.cache_type_k,
+            cache_type_v: fit.cache_type_v,
+            cache_type_k_draft: fit.cache_type_k_draft,
+            cache_type_v_draft: fit.cache_type_v_draft,
+            cpu_moe: fit.cpu_moe,
+            n_cpu_moe: fit.n_cpu_moe,
+            override_tensor: fit.override_tensor,
+            lora: fit.lora,
+            lora_scaled: fit.lora_scaled,
             cache_kib: args.cache_kib,
             no_memory: args.no_memory,
             emulate: args.emulate,
@@ -222,6 +243,7 @@ impl TypedValueParser for ExactnessParser {
 
 #[cfg(test)]
 mod tests {
+    use card_llama::CacheType;
     use clap::{CommandFactory, Parser};
 
     use super::*;
@@ -260,8 +282,29 @@ mod tests {
             "as-is",
             "--link-token",
             "hunter2",
+            "--ctx-size",
+            "8192",
+            "--n-gpu-layers",
+            "all",
+            "--cache-type-k",
+            "q8_0",
+            "--cache-type-v-draft",
+            "f32",
+            "--n-cpu-moe",
+            "3",
+            "--override-tensor",
+            "a=CPU,b=CPU",
+            "--lora",
+            "a.gguf",
+            "--lora-scaled",
+            "b.gguf:0.5",
         ]);
         let settings = line.unwrap().model.settings();
+        assert_eq!((settings.ctx, settings.gpu_layers), (Some(8192), None));
+        assert_eq!(settings.target_cache().k, CacheType::Q8_0);
+        assert_eq!(settings.draft_cache().v, CacheType::F32);
+        assert_eq!(settings.places().unwrap().len(), 3);
+        assert_eq!(settings.adapters().unwrap().len(), 2);
         assert_eq!(settings.mode, Mode::DraftThenVerify);
         assert_eq!(settings.exactness, Exactness::Fast);
         assert_eq!(settings.kernels, KernelChoice::Ggml);

@@ -8,6 +8,7 @@ use clap::{Args, value_parser};
 
 use super::link::GuestArgs;
 use super::model::ModelArgs;
+use super::sampling::DefaultSamplingArgs;
 use super::values::{host_name, origin, seconds, secret, share, sizes};
 
 pub const SERVE_HELP: &str = "\
@@ -71,16 +72,34 @@ pub struct ServeArgs {
     #[arg(long, env = "CARD_SHARE_CACHES", value_parser = BoolishValueParser::new())]
     pub share_caches: bool,
     /// Certificate chain for HTTPS (PEM)
-    #[arg(long, env = "CARD_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        visible_alias = "ssl-cert-file",
+        env = "CARD_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
     pub tls_cert: Option<PathBuf>,
     /// Private key for HTTPS (PEM)
-    #[arg(long, env = "CARD_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(
+        long,
+        visible_alias = "ssl-key-file",
+        env = "CARD_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
     pub tls_key: Option<PathBuf>,
     /// Web pages of this origin may use the server; * for all [default: none]
     #[arg(long, env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub cors: Vec<String>,
     /// Name of the model in answers [default: as for --model]
-    #[arg(long, env = "CARD_SERVED_NAME", value_name = "NAME")]
+    #[arg(
+        short = 'a',
+        long,
+        visible_alias = "alias",
+        env = "CARD_SERVED_NAME",
+        value_name = "NAME"
+    )]
     pub name: Option<String>,
     /// Generations at a time; each has its own context
     #[arg(long, default_value_t = 4, env = "CARD_PARALLEL", value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
@@ -107,7 +126,7 @@ pub struct ServeArgs {
     #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
     pub canary: Option<f64>,
     /// No page at `/`
-    #[arg(long, env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
+    #[arg(long, visible_alias = "no-webui", env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
     pub no_page: bool,
     /// Log every candidate and decision to this file (`card audit`, `card explain`)
     #[arg(long, env = "CARD_AUDIT", value_name = "FILE")]
@@ -134,6 +153,8 @@ pub struct ServeArgs {
     /// Print the settings and where each comes from, and end
     #[arg(long)]
     pub print_config: bool,
+    #[command(flatten)]
+    pub sampling: DefaultSamplingArgs,
     #[command(flatten)]
     pub guests: GuestArgs,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! What values of flags may be: parsers that say what is wrong with a value.
 
+use card_llama::{CacheType, LoraFile, TensorPlace};
 use card_setup::secret::SecretText;
 use clap::builder::{
     NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser,
@@ -32,6 +33,34 @@ pub fn seconds(least: u64) -> RangedU64ValueParser<u64> {
 /// A number of things in memory.
 pub fn sizes(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(range)
+}
+
+/// Layers of a model, where the flag says `all`.
+pub const ALL_LAYERS: u32 = u32::MAX;
+
+/// A number of layers, or `all`, which is [`ALL_LAYERS`].
+pub fn layers(text: &str) -> Result<u32, String> {
+    if text == "all" {
+        return Ok(ALL_LAYERS);
+    }
+    let number: u32 = text.parse().map_err(|_| "it is a number, or all")?;
+    Ok(number.min(ALL_LAYERS - 1))
+}
+
+/// A type of the numbers in a KV cache, by llama.cpp's name.
+pub fn cache_type() -> impl TypedValueParser<Value = CacheType> {
+    let names = CacheType::ALL.map(CacheType::name);
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<CacheType>())
+}
+
+/// Tensors and the device that they are kept on, as `PATTERN=DEVICE`.
+pub fn tensor_place(text: &str) -> Result<String, String> {
+    TensorPlace::parse(text).map(|_| text.to_owned())
+}
+
+/// An adapter and how strongly it is applied, as `FILE:SCALE`.
+pub fn scaled_adapter(text: &str) -> Result<String, String> {
+    LoraFile::parse(text).map(|_| text.to_owned())
 }
 
 /// An amount: no less than nothing, and finite.

@@ -75,7 +75,7 @@ pub fn run(args: &ExportArgs, catalogue: &Catalogue) -> Result<ExitCode> {
             let mut each = |token: Token, proposals: &[(Token, f32)]| {
                 rows.push((token, proposals.to_vec()));
             };
-            teacher_forcing::along(&mut draft, &task.prompt, &text, PROPOSALS, &mut each)
+            teacher_forcing::along(&mut *draft, &task.prompt, &text, PROPOSALS, &mut each)
         })?;
         places += rows.len();
         wrong += write_wrong(&mut out, &setup.vocab, task, rows)?;

@@ -10,9 +10,9 @@ use card_core::scheduler::Learned;
 use card_engine::Engine;
 use card_engine::selftest::Means;
 use card_link::ServerSecurity;
-use card_server::{ConnectionLimits, Key, ServeError, ServedModel, ServerConfig};
+use card_server::{ConnectionLimits, DefaultSampling, Key, ServeError, ServedModel, ServerConfig};
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{RunConfig, Setup, link, tenant_secret};
+use card_setup::{RunConfig, SamplingSettings, Settings, Setup, link, tenant_secret};
 
 use crate::access::Access;
 use crate::args::ServeArgs;
@@ -25,14 +25,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
-    let config = config(args)?;
+    let mut config = config(args)?;
     if args.no_key && !config.host.to_canonical().is_loopback() {
         tracing::warn!(
             "--no-key: everybody who reaches {} can use this server",
             config.host
         );
     }
-    let settings = args.model.settings();
+    let settings = Settings {
+        parallel: args.parallel,
+        ..args.model.settings()
+    };
     let accepting = match args.accept_drafters {
         Some(address) => {
             let security = settings.link.server(address, &args.guests.settings())?;
@@ -41,6 +44,7 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         None => None,
     };
     let mut setup = Setup::load(&settings, catalogue)?;
+    config.sampling = sampling(args.sampling.settings().or(setup.sampling))?;
     setup.accepts_drafters = args.accept_drafters.is_some();
     let run = RunConfig {
         trace: true,
@@ -113,6 +117,25 @@ fn serve(
     }
     served?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How to sample where a request does not say: as was asked for, over OpenAI's defaults.
+fn sampling(asked: SamplingSettings) -> Result<DefaultSampling> {
+    let usual = DefaultSampling::default();
+    let params = asked.over(&usual.params)?;
+    tracing::info!(
+        "where a request does not say: temperature {}, top-k {}, top-p {}, min-p {}, repeat \
+         penalty {}",
+        params.temperature,
+        params.top_k,
+        params.top_p,
+        params.min_p,
+        params.repeat_penalty
+    );
+    Ok(DefaultSampling {
+        params,
+        seed: asked.seed,
+    })
 }
 
 /// The model as the server knows it.
@@ -204,6 +227,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         canary: args.canary,
         page: !args.no_page,
         audit: audit.transpose()?,
+        sampling: DefaultSampling::default(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use card_core::sampler::SamplingParams;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
@@ -16,6 +17,7 @@ use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::number::LogprobCount;
 use crate::reading::schema::together;
+use crate::sampling::openai_defaults;
 
 fields! {
     /// The fields of a chat only.
@@ -47,14 +49,22 @@ impl JsonSchema for ChatRequest {
     }
 }
 
-/// Parses the body of `/v1/chat/completions`.
+/// Parses the body of `/v1/chat/completions`; what it does not say of sampling is OpenAI's default.
 ///
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_chat(body: &[u8]) -> Result<GenerationJob, ApiError> {
+    parse_chat_with(body, &openai_defaults())
+}
+
+/// The same, where what the body does not say of sampling is in `defaults`.
+///
+/// # Errors
+/// Names the field that is wrong with its path, and how.
+pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<GenerationJob, ApiError> {
     let read: Read<(Common, Chat)> = fields::parse(body)?;
     let (common, chat) = read.fields;
-    let mut job = common.job(true)?;
+    let mut job = common.job(true, defaults)?;
     job.unknown = read.unknown;
     let messages = checked_messages(chat.messages.map(|m| m.0).unwrap_or_default())?;
     let wanted = chat.logprobs.unwrap_or(false);

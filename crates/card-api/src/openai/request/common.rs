@@ -66,17 +66,21 @@ fields! {
 const COMPLETION_TOKENS: u32 = 16;
 
 impl Common {
-    /// The job that these fields ask for. What only a chat or only a completion says is
-    /// filled in by its parser.
+    /// The job that these fields ask for. What they do not say of sampling is in `defaults`; what
+    /// only a chat or only a completion says is filled in by its parser.
     ///
     /// # Errors
     /// Names the field that is wrong, and how.
-    pub(super) fn job(self, chat: bool) -> Result<GenerationJob, ApiError> {
+    pub(super) fn job(
+        self,
+        chat: bool,
+        defaults: &SamplingParams,
+    ) -> Result<GenerationJob, ApiError> {
         let max_tokens = match self.max_completion_tokens.or(self.max_tokens) {
             Some(given) => given.0,
             None => (!chat).then_some(COMPLETION_TOKENS),
         };
-        let params = self.params()?;
+        let params = self.params(defaults)?;
         let options = self.stream_options.unwrap_or_default();
         let shape = self.response_format.map(ResponseFormat::shape);
         let prediction = self.prediction.map(PredictionField::text);
@@ -102,18 +106,32 @@ impl Common {
         })
     }
 
-    /// How to sample; what is not given has OpenAI's default.
-    fn params(&self) -> Result<SamplingParams, ApiError> {
+    /// How to sample; what is not given is in `defaults`.
+    fn params(&self, defaults: &SamplingParams) -> Result<SamplingParams, ApiError> {
         let params = SamplingParams {
-            temperature: self.temperature.as_ref().map_or(1.0, |t| t.0),
-            top_p: self.top_p.as_ref().map_or(1.0, |p| p.0),
-            top_k: self.top_k.as_ref().map_or(0, |k| k.0.max(0) as u32),
-            min_p: self.min_p.as_ref().map_or(0.0, |p| p.0),
-            repeat_penalty: self.repetition_penalty.as_ref().map_or(1.0, |p| p.0),
-            frequency_penalty: self.frequency_penalty.as_ref().map_or(0.0, |p| p.0),
-            presence_penalty: self.presence_penalty.as_ref().map_or(0.0, |p| p.0),
-            // Penalties count the whole text.
-            penalty_window: u32::MAX,
+            temperature: self
+                .temperature
+                .as_ref()
+                .map_or(defaults.temperature, |t| t.0),
+            top_p: self.top_p.as_ref().map_or(defaults.top_p, |p| p.0),
+            top_k: self
+                .top_k
+                .as_ref()
+                .map_or(defaults.top_k, |k| k.0.max(0) as u32),
+            min_p: self.min_p.as_ref().map_or(defaults.min_p, |p| p.0),
+            repeat_penalty: self
+                .repetition_penalty
+                .as_ref()
+                .map_or(defaults.repeat_penalty, |p| p.0),
+            frequency_penalty: self
+                .frequency_penalty
+                .as_ref()
+                .map_or(defaults.frequency_penalty, |p| p.0),
+            presence_penalty: self
+                .presence_penalty
+                .as_ref()
+                .map_or(defaults.presence_penalty, |p| p.0),
+            penalty_window: defaults.penalty_window,
             logit_bias: self
                 .logit_bias
                 .as_ref()

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use card_core::sampler::SamplingParams;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::common::Common;
@@ -12,6 +13,7 @@ use crate::limits;
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::number::LogprobCount;
 use crate::reading::schema::together;
+use crate::sampling::openai_defaults;
 
 fields! {
     /// The fields of a completion only.
@@ -39,14 +41,25 @@ impl JsonSchema for CompletionRequest {
     }
 }
 
-/// Parses the body of `/v1/completions`.
+/// Parses the body of `/v1/completions`; what it does not say of sampling is OpenAI's default.
 ///
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_completion(body: &[u8]) -> Result<GenerationJob, ApiError> {
+    parse_completion_with(body, &openai_defaults())
+}
+
+/// The same, where what the body does not say of sampling is in `defaults`.
+///
+/// # Errors
+/// Names the field that is wrong with its path, and how.
+pub fn parse_completion_with(
+    body: &[u8],
+    defaults: &SamplingParams,
+) -> Result<GenerationJob, ApiError> {
     let read: Read<(Common, Completion)> = fields::parse(body)?;
     let (common, completion) = read.fields;
-    let mut job = common.job(false)?;
+    let mut job = common.job(false, defaults)?;
     job.unknown = read.unknown;
     let Some(prompts) = completion.prompt else {
         return Err(ApiError::field("prompt", "there must be a prompt"));

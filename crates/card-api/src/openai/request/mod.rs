@@ -17,8 +17,8 @@ mod stop;
 mod tool;
 mod tool_choice;
 
-pub use chat::parse_chat;
-pub use completion::parse_completion;
+pub use chat::{parse_chat, parse_chat_with};
+pub use completion::{parse_completion, parse_completion_with};
 
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response};
-use card_api::{parse_chat, parse_completion};
+use card_api::{ApiError, GenerationJob, parse_chat_with, parse_completion_with};
 
 use super::answer::OpenAiAnswer;
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, ParseJob, begin};
+use crate::request::{Incoming, begin};
 
 /// Goes on with a conversation.
 pub(super) async fn chat(
@@ -18,7 +18,9 @@ pub(super) async fn chat(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), parse_chat).await
+    let defaults = app.config.sampling.params.clone();
+    let parse = move |body: &[u8]| parse_chat_with(body, &defaults);
+    answer(app, Incoming::new(caller, request), parse).await
 }
 
 /// Goes on with a text.
@@ -27,11 +29,17 @@ pub(super) async fn completion(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), parse_completion).await
+    let defaults = app.config.sampling.params.clone();
+    let parse = move |body: &[u8]| parse_completion_with(body, &defaults);
+    answer(app, Incoming::new(caller, request), parse).await
 }
 
 /// Runs what a request asks for and answers it, whole or as a stream.
-async fn answer(app: Arc<App>, mut incoming: Incoming, parse: ParseJob) -> Response {
+async fn answer(
+    app: Arc<App>,
+    mut incoming: Incoming,
+    parse: impl FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static,
+) -> Response {
     let id = app.numbers.name();
     match begin(&app, &id, &mut incoming, parse).await {
         Ok(running) => {

@@ -28,7 +28,7 @@ pub fn proposed<'a>(
             prompt: task.prompt.len(),
             text,
             drafted: on_own_thread(|| {
-                teacher_forcing::proposed(&mut scratch, &task.prompt, text, setup.branch())
+                teacher_forcing::proposed(&mut *scratch, &task.prompt, text, setup.branch())
             })?,
             lookup: lookup_chains(task, text),
         });

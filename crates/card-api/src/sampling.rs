@@ -1,0 +1,13 @@
+//! How a request samples where it does not say.
+
+use card_core::sampler::SamplingParams;
+
+/// OpenAI's defaults: the model's own distribution, nothing cut off. Penalties, which are off,
+/// count the whole text.
+pub fn openai_defaults() -> SamplingParams {
+    SamplingParams {
+        temperature: 1.0,
+        penalty_window: u32::MAX,
+        ..SamplingParams::default()
+    }
+}
