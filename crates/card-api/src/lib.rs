@@ -13,6 +13,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod answer_parts;
+mod bare_call;
 pub mod document;
 pub mod error;
 pub mod health;
@@ -21,9 +23,12 @@ pub mod limits;
 pub mod llama_server;
 pub mod openai;
 mod reading;
+mod thoughts;
 pub mod tool_calls;
 
 pub use error::ApiError;
-pub use job::{AnswerShape, GenerationJob, PromptInput};
+pub use job::{AnswerShape, CallForm, GenerationJob, OfferedFunction, PromptInput, Speculation};
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
-pub use openai::request::{parse_chat, parse_completion};
+pub use openai::request::{
+    ParsedResponse, ResponseEcho, parse_chat, parse_completion, parse_response,
+};
