@@ -28,7 +28,7 @@ pub(crate) enum Neutral {
     Number(f64),
     /// This word, or a list of nothing else.
     Word(&'static str),
-    /// True.
+    /// True; false asks for something then.
     True,
 }
 
@@ -65,7 +65,7 @@ impl RefusedField {
         let word = |text: &str| matches!(self.neutral, Neutral::Word(w) if w == text);
         match value {
             Value::Null => true,
-            Value::Bool(value) => !value || matches!(self.neutral, Neutral::True),
+            Value::Bool(value) => *value == matches!(self.neutral, Neutral::True),
             Value::Number(value) => {
                 matches!(self.neutral, Neutral::Number(n) if value.as_f64() == Some(n))
             }
@@ -129,7 +129,7 @@ mod tests {
     fn what_asks_for_nothing_passes_and_what_asks_is_named() {
         for body in [
             r#"{"beams":1,"modalities":["text"],"prompted":true}"#,
-            r#"{"beams":null,"modalities":"text","prompted":false}"#,
+            r#"{"beams":null,"modalities":"text"}"#,
             r#"{"beams":1.0,"modalities":[],"prompted":null,"other":7}"#,
         ] {
             assert_eq!(refused(body), None, "{body}");
@@ -140,6 +140,7 @@ mod tests {
             (r#"{"beams":{"a":1}}"#, "beams"),
             (r#"{"modalities":["text","audio"]}"#, "modalities"),
             (r#"{"modalities":[["text"]]}"#, "modalities"),
+            (r#"{"prompted":false}"#, "prompted"),
             (r#"{"prompted":"yes"}"#, "prompted"),
         ] {
             assert_eq!(refused(body).as_deref(), Some(field), "{body}");

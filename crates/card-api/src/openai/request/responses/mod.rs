@@ -297,3 +297,6 @@ fn echo(response: &Response, job: &GenerationJob) -> Result<Map<String, Value>, 
         _ => Ok(Map::new()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,3 +311,121 @@ impl ResponseWriter {
         });
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use card_api::answer_parts::Thinking;
+
+    use super::*;
+    use crate::generation::SpeculationFigures;
+
+    fn writer(streams: bool) -> ResponseWriter {
+        let echo = ResponseEcho {
+            fields: Map::new(),
+            namespaces: Vec::new(),
+            remember: false,
+        };
+        let head = ResponseHead {
+            request: "1".into(),
+            created: 1,
+            model: "m".into(),
+            echo,
+            report: false,
+        };
+        let reader = AnswerReader::new(Thinking::MayBegin, Some(Vec::new().into()));
+        ResponseWriter::new(head, reader, streams)
+    }
+
+    fn end(finish: &'static str) -> GenerationEnd {
+        GenerationEnd {
+            finish,
+            tokens: 3,
+            reused: 0,
+            predicted: 0,
+            mispredicted: 0,
+            speculation: SpeculationFigures::default(),
+        }
+    }
+
+    fn piece(text: &str) -> Piece {
+        Piece {
+            text: text.into(),
+            tokens: 1,
+            ..Piece::default()
+        }
+    }
+
+    fn usage() -> TokenUsage {
+        TokenUsage {
+            completion: 3,
+            ..TokenUsage::default()
+        }
+    }
+
+    fn names(events: &[SseEvent]) -> Vec<&str> {
+        events.iter().filter_map(|e| e.name).collect()
+    }
+
+    #[test]
+    fn thoughts_are_an_item_before_the_text() {
+        let mut writer = writer(true);
+        let mut events = writer.begin();
+        for text in ["<think>h", "m</think>", "yes"] {
+            events.extend(writer.take(piece(text)));
+        }
+        let (last, response) = writer.finish(&end("stop"), &usage());
+        events.extend(last);
+        assert_eq!(
+            names(&events),
+            [
+                "response.created",
+                "response.in_progress",
+                "response.output_item.added",
+                "response.content_part.added",
+                "response.reasoning_text.delta",
+                "response.reasoning_text.delta",
+                "response.reasoning_text.done",
+                "response.content_part.done",
+                "response.output_item.done",
+                "response.output_item.added",
+                "response.content_part.added",
+                "response.output_text.delta",
+                "response.output_text.done",
+                "response.content_part.done",
+                "response.output_item.done",
+                "response.completed",
+            ]
+        );
+        let output = &response["output"];
+        assert_eq!(output[0]["content"][0]["text"], "hm");
+        assert_eq!(output[0]["type"], "reasoning");
+        assert_eq!(output[1]["content"][0]["text"], "yes");
+        let details = &response["usage"]["output_tokens_details"];
+        assert_eq!(details["reasoning_tokens"], 1);
+        for (i, event) in events.iter().enumerate() {
+            let data: Value = serde_json::from_str(&event.data).unwrap();
+            assert_eq!(data["sequence_number"], i);
+            assert_eq!(Some(data["type"].as_str().unwrap()), event.name);
+        }
+    }
+
+    #[test]
+    fn an_answer_of_nothing_is_an_empty_message_and_a_failure_is_told() {
+        let (events, response) = writer(true).finish(&end("stop"), &usage());
+        assert_eq!(response["output"][0]["content"][0]["text"], "");
+        assert_eq!(names(&events).last(), Some(&"response.completed"));
+        let mut failed = writer(true);
+        failed.take(piece("half"));
+        let events = failed.fail(&ApiError::timeout(1));
+        assert_eq!(names(&events).last(), Some(&"response.failed"));
+        let data: Value = serde_json::from_str(&events[events.len() - 1].data).unwrap();
+        let response = &data["response"];
+        assert_eq!(response["error"]["code"], "server_error");
+        assert_eq!(response["output"][0]["content"][0]["text"], "half");
+        // Without a stream there are no events.
+        let mut whole = writer(false);
+        assert!(whole.begin().is_empty() && whole.take(piece("a")).is_empty());
+        assert!(whole.finish(&end("length"), &usage()).0.is_empty());
+    }
+}
