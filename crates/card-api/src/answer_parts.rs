@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::bare_call::BareCallFinder;
+use crate::forced_call::ForcedCallReader;
 use crate::job::OfferedFunction;
 use crate::thoughts::{ThoughtSplitter, Told};
 use crate::tool_calls::{AnswerPart, ToolCallSplitter};
@@ -22,6 +23,15 @@ pub enum SpokenPart {
         /// Its arguments as JSON text.
         arguments: String,
     },
+    /// A call of a tool begins, whose arguments come piece by piece.
+    CallBegin {
+        /// The name of the function.
+        name: String,
+    },
+    /// More of the arguments of the call that began, as JSON text.
+    CallMore(String),
+    /// The call that began is whole.
+    CallEnd,
 }
 
 /// Whether a model's text begins with thoughts.
@@ -41,6 +51,8 @@ pub enum Thinking {
 pub struct AnswerReader {
     thoughts: Option<ThoughtSplitter>,
     calls: Option<CallReader>,
+    /// Reads a call that a grammar forces, in place of the others.
+    forced: Option<ForcedCallReader>,
 }
 
 /// Reads calls in what a model says.
@@ -67,11 +79,25 @@ impl AnswerReader {
                 marked: ToolCallSplitter::default(),
                 was_bare: false,
             }),
+            forced: None,
+        }
+    }
+
+    /// A reader of a text that a grammar makes a call. It tells the call piece by piece, for
+    /// streams.
+    pub fn of_forced_call() -> Self {
+        AnswerReader {
+            thoughts: None,
+            calls: None,
+            forced: Some(ForcedCallReader::default()),
         }
     }
 
     /// Takes more text; returns what is complete.
     pub fn push(&mut self, text: String) -> Vec<SpokenPart> {
+        if let Some(forced) = &mut self.forced {
+            return forced.push(&text);
+        }
         let told = match &mut self.thoughts {
             Some(thoughts) => thoughts.push(&text),
             None => Told {
@@ -84,6 +110,9 @@ impl AnswerReader {
 
     /// The end: what was held back.
     pub fn finish(&mut self) -> Vec<SpokenPart> {
+        if let Some(forced) = &mut self.forced {
+            return forced.finish();
+        }
         let told = self.thoughts.as_mut().map(ThoughtSplitter::finish);
         let mut parts = self.take(told.unwrap_or_default());
         if let Some(calls) = &mut self.calls {
@@ -92,8 +121,11 @@ impl AnswerReader {
         parts
     }
 
-    /// Calls so far.
+    /// Whole calls so far.
     pub fn calls(&self) -> usize {
+        if let Some(forced) = &self.forced {
+            return forced.calls();
+        }
         let calls = self.calls.as_ref();
         calls.map_or(0, |c| c.marked.calls() + usize::from(c.was_bare))
     }

@@ -17,6 +17,7 @@ pub mod answer_parts;
 mod bare_call;
 pub mod document;
 pub mod error;
+mod forced_call;
 pub mod health;
 pub mod job;
 pub mod limits;

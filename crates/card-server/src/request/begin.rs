@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_api::answer_parts::Thinking;
+use card_api::answer_parts::{AnswerReader, Thinking};
 use card_api::{ApiError, GenerationJob};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -32,7 +32,9 @@ pub(crate) struct RunningRequest {
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
     /// Whether the answers begin with thoughts.
-    pub(crate) thinking: Thinking,
+    thinking: Thinking,
+    /// Whether a grammar makes each answer a call.
+    forced_call: bool,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
@@ -77,6 +79,7 @@ pub(crate) async fn begin(
         usage,
         echoes,
         thinking,
+        forced_call,
     } = prepared;
     let answers = tasks.len();
     let news = start(app, tasks, deadline);
@@ -87,6 +90,7 @@ pub(crate) async fn begin(
         answers,
         echoes,
         thinking,
+        forced_call,
         usage,
         news,
         hold: AnswerHold {
@@ -127,6 +131,15 @@ pub(crate) enum FirstNews {
 }
 
 impl RunningRequest {
+    /// A reader of the text of an answer.
+    pub(crate) fn reader(&self) -> AnswerReader {
+        if self.forced_call && self.job.stream {
+            return AnswerReader::of_forced_call();
+        }
+        let offered = self.job.tools.then(|| self.job.offered.clone());
+        AnswerReader::new(self.thinking, offered)
+    }
+
     /// Waits a moment for the first news.
     pub(crate) async fn first_news(&mut self) -> FirstNews {
         match tokio::time::timeout(SOON, self.news.recv()).await {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use card_api::answer_parts::Thinking;
-use card_api::{ApiError, GenerationJob, Speculation};
+use card_api::{AnswerShape, ApiError, GenerationJob, Speculation};
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::Generate;
@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) echoes: Vec<String>,
     /// Whether the answers begin with thoughts.
     pub(super) thinking: Thinking,
+    /// Whether a grammar makes each answer a call.
+    pub(super) forced_call: bool,
 }
 
 /// Prompts as tokens.
@@ -90,6 +92,7 @@ pub(super) fn prepare(
         (true, false) => Thinking::MayBegin,
         (true, true) => Thinking::Began,
     };
+    let forced_call = matches!(job.shape, Some(AnswerShape::Call(_)));
     // From here on nothing is refused: each task tells its end.
     let maker = TaskMaker {
         app,
@@ -117,6 +120,7 @@ pub(super) fn prepare(
         usage,
         echoes,
         thinking,
+        forced_call,
     })
 }
 

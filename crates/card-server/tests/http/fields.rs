@@ -170,6 +170,37 @@ async fn an_answer_that_is_one_object_is_a_call_of_an_offered_function() {
 }
 
 #[tokio::test]
+async fn a_forced_call_streams_as_it_is_written() {
+    let client = Client::start(&setup());
+    let tool = json!({ "type": "function", "function": function() });
+    let body = json!({ "tools": [tool], "tool_choice": "required", "max_tokens": 600,
+                       "stream": true });
+    let reply = client.post(CHAT, &with(hello(), &body)).await;
+    let events = reply.events();
+    let chunks = events
+        .iter()
+        .filter_map(|e| serde_json::from_str::<Value>(e).ok());
+    let choices: Vec<Value> = chunks.map(|c| c["choices"][0].clone()).collect();
+    let calls = choices.iter().map(|c| &c["delta"]["tool_calls"][0]);
+    let calls: Vec<&Value> = calls.filter(|c| !c.is_null()).collect();
+    assert!(calls.len() > 2, "{reply:?}");
+    assert_eq!(
+        calls[0]["function"],
+        json!({ "name": "f", "arguments": "" })
+    );
+    assert!(calls[0]["id"].is_string() && calls[1].get("id").is_none());
+    assert!(calls.iter().all(|c| c["index"] == 0));
+    let arguments: String = calls
+        .iter()
+        .filter_map(|c| c["function"]["arguments"].as_str())
+        .collect();
+    let arguments: Value = serde_json::from_str(&arguments).unwrap();
+    assert_eq!(arguments, json!({ "a": "x" }));
+    let last = choices.last().unwrap();
+    assert_eq!(last["finish_reason"], "tool_calls");
+}
+
+#[tokio::test]
 async fn functions_of_older_clients_are_called_in_their_words() {
     let client = Client::start(&setup());
     let legacy =

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::logprobs::ChatLogprobs;
 use super::report::SpeculationReport;
-use super::tool_call::{FunctionCall, ToolCall};
+use super::tool_call::{FunctionCall, FunctionPiece, ToolCall, ToolCallPiece};
 use super::usage::{FinishReason, Usage};
 
 /// The answer to a chat.
@@ -112,12 +112,12 @@ pub struct Delta {
     /// More of what the model thinks before it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
-    /// More calls of tools, each whole.
+    /// More of calls of tools.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<ToolCall>,
+    pub tool_calls: Vec<ToolCallPiece>,
     /// The call, where the request had `functions`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub function_call: Option<FunctionCall>,
+    pub function_call: Option<FunctionPiece>,
 }
 
 #[cfg(test)]

@@ -40,13 +40,12 @@ impl AnswerChoice {
     /// Choice number `index` of the answer to a request that is called `request`.
     pub(super) fn new(index: usize, running: &RunningRequest, request: &str) -> Self {
         let job = &running.job;
-        let offered = job.tools.then(|| job.offered.clone());
         AnswerChoice {
             index,
             chat: job.chat,
             text: String::new(),
             thought: String::new(),
-            reader: AnswerReader::new(running.thinking, offered),
+            reader: running.reader(),
             form: job.call_form,
             calls: Vec::new(),
             logprobs: job.logprobs.map(|_| Vec::new()),
@@ -153,19 +152,15 @@ impl AnswerChoice {
                 SpokenPart::Text(text) => (json!({ "content": text }), text),
                 SpokenPart::Thought(text) => (json!({ "reasoning_content": text }), String::new()),
                 SpokenPart::Call { name, arguments } => {
-                    let index = self.calls.len();
-                    let id = format!("call_{}_{}_{index}", self.request, self.index);
-                    let call = call_object(&id, Some(index), &name, &arguments);
-                    self.calls.push(call_object(&id, None, &name, &arguments));
+                    let delta = self.call(&name, &arguments);
                     if self.whole {
                         continue;
                     }
-                    let delta = match self.form {
-                        CallForm::Tools => json!({ "tool_calls": [call] }),
-                        CallForm::Function => json!({ "function_call": call["function"] }),
-                    };
                     (delta, String::new())
                 }
+                SpokenPart::CallBegin { name } => (self.call(&name, ""), String::new()),
+                SpokenPart::CallMore(arguments) => (self.more(&arguments), String::new()),
+                SpokenPart::CallEnd => continue,
             };
             chunks.push(self.chunk(delta, &text, logprobs.take(), None));
         }
@@ -173,6 +168,31 @@ impl AnswerChoice {
             chunks.push(self.chunk(json!({ "content": "" }), "", Some(logprobs), None));
         }
         chunks
+    }
+
+    /// A call; returns what a chunk says of it.
+    fn call(&mut self, name: &str, arguments: &str) -> Value {
+        let index = self.calls.len();
+        let id = format!("call_{}_{}_{index}", self.request, self.index);
+        let call = call_object(&id, Some(index), name, arguments);
+        self.calls.push(call_object(&id, None, name, arguments));
+        match self.form {
+            CallForm::Tools => json!({ "tool_calls": [call] }),
+            CallForm::Function => json!({ "function_call": call["function"] }),
+        }
+    }
+
+    /// More arguments of the last call; returns what a chunk says of them. Only streams have
+    /// calls in pieces, and keep none.
+    fn more(&self, arguments: &str) -> Value {
+        let function = json!({ "arguments": arguments });
+        match self.form {
+            CallForm::Tools => {
+                let index = self.calls.len().saturating_sub(1);
+                json!({ "tool_calls": [{ "index": index, "function": function }] })
+            }
+            CallForm::Function => json!({ "function_call": function }),
+        }
     }
 
     /// What a chunk says of this choice.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use card_api::answer_parts::AnswerReader;
 use card_api::{ApiError, ResponseEcho};
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -37,8 +36,6 @@ impl RunningResponse {
         running: RunningRequest,
     ) -> Self {
         let job = &running.job;
-        let offered = job.tools.then(|| job.offered.clone());
-        let reader = AnswerReader::new(running.thinking, offered);
         let head = ResponseHead {
             request: running.id.clone(),
             created: unix_seconds(),
@@ -47,7 +44,7 @@ impl RunningResponse {
             report: job.report,
         };
         RunningResponse {
-            writer: ResponseWriter::new(head, reader, job.stream),
+            writer: ResponseWriter::new(head, running.reader(), job.stream),
             memory,
             running,
         }

@@ -89,31 +89,33 @@ impl TextKind {
     }
 }
 
-/// A call of a function.
-pub(super) struct CallItem<'a> {
+/// A call of a function that is not over yet.
+pub(super) struct OpenCall {
     /// The id of the item.
-    pub(super) id: &'a str,
+    pub(super) id: String,
     /// The name of the call, for what it gives.
-    pub(super) call_id: &'a str,
+    pub(super) call_id: String,
     /// What is called.
-    pub(super) name: &'a str,
+    pub(super) name: String,
     /// The namespace in which the function stands, if it does in one.
-    pub(super) namespace: Option<&'a str>,
+    pub(super) namespace: Option<String>,
+    /// Its arguments so far.
+    pub(super) arguments: String,
 }
 
-impl CallItem<'_> {
-    /// The item with these arguments.
-    pub(super) fn item(&self, status: &str, arguments: &str) -> Value {
+impl OpenCall {
+    /// The item as far as it is written.
+    pub(super) fn item(&self, status: &str) -> Value {
         let mut item = json!({
             "id": self.id,
             "type": "function_call",
             "status": status,
             "call_id": self.call_id,
             "name": self.name,
-            "arguments": arguments,
+            "arguments": self.arguments,
         });
-        if let Some(namespace) = self.namespace {
-            item["namespace"] = namespace.into();
+        if let Some(namespace) = &self.namespace {
+            item["namespace"] = namespace.as_str().into();
         }
         item
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::logprobs::chat_entry;
 use super::super::usage::report_object;
-use super::item::{CallItem, OpenItem, TextKind};
+use super::item::{OpenCall, OpenItem, TextKind};
 use crate::clock::unix_seconds;
 use crate::generation::{GenerationEnd, Piece};
 use crate::protocols::sse::SseEvent;
@@ -43,6 +43,8 @@ pub(super) struct ResponseWriter {
     /// Items that are over.
     output: Vec<Value>,
     open: Option<OpenItem>,
+    /// The call that is written, if one is.
+    call: Option<OpenCall>,
     /// Log probabilities that go with the next text.
     logprobs: Vec<Value>,
     /// Tokens of thoughts.
@@ -60,6 +62,7 @@ impl ResponseWriter {
             sequence: 0,
             output: Vec::new(),
             open: None,
+            call: None,
             logprobs: Vec::new(),
             thought_tokens: 0,
         }
@@ -93,11 +96,12 @@ impl ResponseWriter {
     ) -> (Vec<SseEvent>, Value) {
         let rest = self.reader.finish();
         self.take_parts(rest);
+        // What was cut off is not whole.
+        self.end_call("incomplete");
         if self.open.is_none() && self.output.is_empty() {
             // An answer of nothing is a message without text.
             self.open(TextKind::Message);
         }
-        // What ends with a call is whole: a call that was cut off is text.
         let cut = end.finish == "length";
         let (status, name) = if cut {
             ("incomplete", "response.incomplete")
@@ -116,6 +120,7 @@ impl ResponseWriter {
     /// The answer failed; returns the last events.
     pub(super) fn fail(&mut self, error: &ApiError) -> Vec<SseEvent> {
         self.close("incomplete");
+        self.end_call("incomplete");
         let mut response = self.response("failed", None);
         let code = if error.status.is_client_error() {
             "invalid_prompt"
@@ -142,7 +147,14 @@ impl ResponseWriter {
             match part {
                 SpokenPart::Text(text) => self.write(TextKind::Message, &text),
                 SpokenPart::Thought(text) => self.write(TextKind::Reasoning, &text),
-                SpokenPart::Call { name, arguments } => self.call(&name, &arguments),
+                SpokenPart::Call { name, arguments } => {
+                    self.begin_call(name);
+                    self.more_arguments(&arguments);
+                    self.end_call("completed");
+                }
+                SpokenPart::CallBegin { name } => self.begin_call(name),
+                SpokenPart::CallMore(arguments) => self.more_arguments(&arguments),
+                SpokenPart::CallEnd => self.end_call("completed"),
             }
         }
     }
@@ -208,32 +220,46 @@ impl ResponseWriter {
         self.output.push(item);
     }
 
-    /// A call, which comes as a whole.
-    fn call(&mut self, name: &str, arguments: &str) {
+    /// A call begins.
+    fn begin_call(&mut self, name: String) {
         self.close("completed");
         self.logprobs.clear();
-        let id = self.id("fc");
-        let call_id = self.id("call");
         let mut namespaces = self.head.echo.namespaces.iter();
-        let namespace = namespaces.find(|(function, _)| function == name);
-        let namespace = namespace.map(|(_, namespace)| namespace.clone());
-        let call = CallItem {
-            id: &id,
-            call_id: &call_id,
+        let namespace = namespaces.find(|(function, _)| *function == name);
+        let call = OpenCall {
+            id: self.id("fc"),
+            call_id: self.id("call"),
+            namespace: namespace.map(|(_, namespace)| namespace.clone()),
             name,
-            namespace: namespace.as_deref(),
+            arguments: String::new(),
         };
-        self.tell_item("response.output_item.added", &call.item("in_progress", ""));
+        self.tell_item("response.output_item.added", &call.item("in_progress"));
+        self.call = Some(call);
+    }
+
+    /// More of the arguments of the call.
+    fn more_arguments(&mut self, arguments: &str) {
         let at = self.output.len();
-        let place = json!({ "item_id": id, "output_index": at });
-        let mut fields = place.clone();
-        fields["delta"] = arguments.into();
-        self.tell("response.function_call_arguments.delta", fields);
-        let mut fields = place;
-        fields["name"] = name.into();
-        fields["arguments"] = arguments.into();
+        if let Some(call) = &mut self.call {
+            call.arguments.push_str(arguments);
+            let fields = json!({ "item_id": call.id, "output_index": at, "delta": arguments });
+            self.tell("response.function_call_arguments.delta", fields);
+        }
+    }
+
+    /// Ends the call that is written, if one is.
+    fn end_call(&mut self, status: &str) {
+        let Some(call) = self.call.take() else {
+            return;
+        };
+        let fields = json!({
+            "item_id": call.id,
+            "output_index": self.output.len(),
+            "name": call.name,
+            "arguments": call.arguments,
+        });
         self.tell("response.function_call_arguments.done", fields);
-        let item = call.item("completed", arguments);
+        let item = call.item(status);
         self.tell_item("response.output_item.done", &item);
         self.output.push(item);
     }
@@ -315,6 +341,8 @@ impl ResponseWriter {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
     use card_api::answer_parts::Thinking;
 
     use super::*;
@@ -333,7 +361,7 @@ mod tests {
             echo,
             report: false,
         };
-        let reader = AnswerReader::new(Thinking::MayBegin, Some(Vec::new().into()));
+        let reader = AnswerReader::new(Thinking::MayBegin, Some(Arc::default()));
         ResponseWriter::new(head, reader, streams)
     }
 
