@@ -7,32 +7,9 @@ use crate::bare_call::BareCallFinder;
 use crate::forced_call::ForcedCallReader;
 use crate::job::OfferedFunction;
 use crate::thoughts::{ThoughtSplitter, Told};
-use crate::tool_calls::{AnswerPart, ToolCallSplitter};
+use crate::tool_calls::ToolCallSplitter;
 
-/// A part of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SpokenPart {
-    /// More of what the model thinks before it answers.
-    Thought(String),
-    /// More text for the reader.
-    Text(String),
-    /// A call of a tool.
-    Call {
-        /// The name of the function.
-        name: String,
-        /// Its arguments as JSON text.
-        arguments: String,
-    },
-    /// A call of a tool begins, whose arguments come piece by piece.
-    CallBegin {
-        /// The name of the function.
-        name: String,
-    },
-    /// More of the arguments of the call that began, as JSON text.
-    CallMore(String),
-    /// The call that began is whole.
-    CallEnd,
-}
+pub use crate::spoken_part::SpokenPart;
 
 /// Whether a model's text begins with thoughts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -166,15 +143,6 @@ impl CallReader {
         };
         parts.extend(self.marked.finish());
         parts.into_iter().map(SpokenPart::from).collect()
-    }
-}
-
-impl From<AnswerPart> for SpokenPart {
-    fn from(part: AnswerPart) -> Self {
-        match part {
-            AnswerPart::Text(text) => SpokenPart::Text(text),
-            AnswerPart::Call(name, arguments) => SpokenPart::Call { name, arguments },
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::answer_parts::SpokenPart;
+use crate::spoken_part::SpokenPart;
 use crate::tool_calls::ToolCallSplitter;
 
 /// The key before the arguments.

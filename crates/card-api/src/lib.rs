@@ -24,6 +24,7 @@ pub mod limits;
 pub mod llama_server;
 pub mod openai;
 mod reading;
+mod spoken_part;
 mod thoughts;
 pub mod tool_calls;
 
