@@ -164,7 +164,7 @@ async fn a_call_comes_in_order_and_goes_back_in() {
     let deltas = events
         .iter()
         .filter(|e| e["type"] == "response.function_call_arguments.delta");
-    assert!(deltas.clone().count() > 1, "{events:?}");
+    assert!(deltas.clone().count() > 0, "{events:?}");
     let pieces: String = deltas.map(|e| e["delta"].as_str().unwrap()).collect();
     let written: Value = serde_json::from_str(&pieces).unwrap();
     assert_eq!(written, json!({ "a": "x" }));
