@@ -32,7 +32,7 @@ pub(crate) struct RunningRequest {
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
     /// Whether the answers begin with thoughts.
-    thinking: Thinking,
+    pub(crate) thinking: Thinking,
     /// Whether a grammar makes each answer a call.
     forced_call: bool,
     /// Tokens so far.
