@@ -41,7 +41,11 @@ assert guess.usage.completion_tokens_details.accepted_prediction_tokens > 0
 
 # Completions.
 done = client.completions.create(model=model, prompt="1, 2, 3,", max_tokens=4, temperature=0, logprobs=1, echo=True)
-assert done.choices[0].text.startswith("1, 2, 3,") and done.choices[0].logprobs.tokens
+assert done.choices[0].text.startswith("1, 2, 3,")
+scored = client.completions.create(model=model, prompt=done.choices[0].text, max_tokens=0, logprobs=1, echo=True).choices[0]
+assert scored.text == done.choices[0].text and scored.logprobs.token_logprobs[0] is None
+assert len(scored.logprobs.tokens) == len(scored.logprobs.token_logprobs) > 4
+assert all(p <= 0 for p in scored.logprobs.token_logprobs[1:])
 
 # Errors are the client's own classes.
 for broken, kind in [
@@ -75,6 +79,10 @@ if with_tools:
     told = client.chat.completions.create(model=model, messages=question, tools=[tool], temperature=0, max_tokens=40)
     assert told.choices[0].message.content
     parts = client.chat.completions.create(model=model, messages=question[:1], tools=[tool], tool_choice="required", temperature=0, max_tokens=60, stream=True)
-    names = [c.choices[0].delta.tool_calls[0].function.name for c in parts if c.choices and c.choices[0].delta.tool_calls]
-    assert names == ["get_weather"], names
+    pieces = [c.choices[0].delta.tool_calls[0].function for c in parts if c.choices and c.choices[0].delta.tool_calls]
+    assert [p.name for p in pieces if p.name] == ["get_weather"], pieces
+    assert json.loads("".join(p.arguments or "" for p in pieces)) == json.loads(call.function.arguments), pieces
+    # Where nothing is forced, a model that writes its call as bare JSON calls too.
+    auto = client.chat.completions.create(model=model, messages=question[:1], tools=[tool], temperature=0, max_tokens=60)
+    assert auto.choices[0].message.tool_calls[0].function.name == "get_weather", auto
 print("python client: ok")

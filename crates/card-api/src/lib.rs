@@ -13,8 +13,11 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod answer_parts;
+mod bare_call;
 pub mod document;
 pub mod error;
+mod forced_call;
 pub mod health;
 pub mod job;
 pub mod limits;
@@ -22,9 +25,14 @@ pub mod llama_server;
 pub mod openai;
 mod reading;
 pub mod sampling;
+mod spoken_part;
+mod thoughts;
 pub mod tool_calls;
 
 pub use error::ApiError;
-pub use job::{AnswerShape, GenerationJob, PromptInput};
+pub use job::{AnswerShape, CallForm, GenerationJob, OfferedFunction, PromptInput, Speculation};
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
-pub use openai::request::{parse_chat, parse_chat_with, parse_completion, parse_completion_with};
+pub use openai::request::{
+    ParsedResponse, ResponseEcho, parse_chat, parse_chat_with, parse_completion,
+    parse_completion_with, parse_response, parse_response_with,
+};

@@ -39,7 +39,9 @@ fn value() -> impl Strategy<Value = Value> {
 const KEYS: &str = "model messages prompt role content temperature top_p top_k n seed stop stream \
     stream_options include_usage max_tokens logprobs top_logprobs logit_bias tools tool_choice type \
     function name parameters arguments tool_calls response_format json_schema schema prediction \
-    echo text frequency_penalty content tokens 0 -1";
+    echo text frequency_penalty content tokens 0 -1 input instructions suffix speculation card \
+    functions function_call format include reasoning store call_id output id best_of grammar \
+    structured_outputs json parallel_tool_calls";
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)

@@ -15,7 +15,9 @@ const KEYS: &str = "model messages prompt role content temperature top_p top_k m
     stream stream_options include_usage max_tokens max_completion_tokens logprobs top_logprobs \
     logit_bias tools tool_choice type function name parameters arguments tool_calls \
     response_format json_schema schema prediction echo text repetition_penalty frequency_penalty \
-    presence_penalty tokens parse_special $ref pattern enum anyOf properties items 0 97 257 -1";
+    presence_penalty tokens parse_special $ref pattern enum anyOf properties items 0 97 257 -1 \
+    input instructions suffix speculation card functions function_call format include reasoning \
+    store call_id output id structured_outputs json json_schema parallel_tool_calls";
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
@@ -84,7 +86,7 @@ fn value() -> impl Strategy<Value = Value> {
 fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
     let base = json!({
         "messages": [{ "role": "user", "content": "hi" }], "prompt": "hi", "max_tokens": 4,
-        "content": "hi", "tokens": [65],
+        "content": "hi", "tokens": [65], "input": "hi",
     });
     prop::collection::vec((key(), value()), 0..4).prop_map(move |odd| {
         let mut body = base.clone();
@@ -125,10 +127,12 @@ fn path() -> impl Strategy<Value = String> {
     let known = [
         CHAT,
         COMPLETIONS,
+        "/v1/responses",
         "/tokenize",
         "/detokenize",
         "/v1/models",
         "/v1/models/synthetic",
+        "/v1/responses/resp_1",
         "/v1/models/%ff",
         "/v1/models/%00%0d%0a",
         "/health",
@@ -146,7 +150,7 @@ fn path() -> impl Strategy<Value = String> {
     );
     prop_oneof![
         // Most at the paths that do something.
-        8 => prop::sample::select(known[..4].to_vec()).prop_map(str::to_owned),
+        8 => prop::sample::select(known[..5].to_vec()).prop_map(str::to_owned),
         2 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
         1 => odd.prop_map(|c| format!("/{}", c.into_iter().collect::<String>())),
     ]

@@ -7,4 +7,5 @@ pub(crate) mod bounded;
 pub(crate) mod fields;
 pub(crate) mod loose;
 pub(crate) mod number;
+pub(crate) mod refused;
 pub(crate) mod schema;

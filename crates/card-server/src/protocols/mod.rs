@@ -10,3 +10,4 @@
 
 pub(crate) mod llama_server;
 pub(crate) mod openai;
+pub(crate) mod sse;

@@ -1,7 +1,9 @@
 //! A request begins: it is admitted, received, prepared, and its generations are started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use card_api::answer_parts::{AnswerReader, Thinking};
 use card_api::{ApiError, GenerationJob};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -26,6 +28,10 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
+    /// Whether the answers begin with thoughts.
+    pub(crate) thinking: Thinking,
+    /// Whether a grammar makes each answer a call.
+    forced_call: bool,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
@@ -69,6 +75,8 @@ pub(crate) async fn begin(
         tasks,
         usage,
         echoes,
+        thinking,
+        forced_call,
     } = prepared;
     let answers = tasks.len();
     let news = start(app, tasks, deadline);
@@ -78,6 +86,8 @@ pub(crate) async fn begin(
         job,
         answers,
         echoes,
+        thinking,
+        forced_call,
         usage,
         news,
         hold: AnswerHold {
@@ -101,4 +111,38 @@ fn start(
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
     news
+}
+
+/// How long the first news of an answer are waited for before a stream begins without them. A
+/// failure within that time is still an answer of its own, with its status.
+const SOON: Duration = Duration::from_millis(250);
+
+/// What is known when a stream shall begin.
+pub(crate) enum FirstNews {
+    /// The first news, of the answer of this number.
+    Came(usize, News),
+    /// There are none yet.
+    Later,
+    /// There will be none.
+    BrokenOff,
+}
+
+impl RunningRequest {
+    /// A reader of the text of an answer.
+    pub(crate) fn reader(&self) -> AnswerReader {
+        if self.forced_call && self.job.stream {
+            return AnswerReader::of_forced_call();
+        }
+        let offered = self.job.tools.then(|| self.job.offered.clone());
+        AnswerReader::new(self.thinking, offered)
+    }
+
+    /// Waits a moment for the first news.
+    pub(crate) async fn first_news(&mut self) -> FirstNews {
+        match tokio::time::timeout(SOON, self.news.recv()).await {
+            Ok(Some((index, news))) => FirstNews::Came(index, news),
+            Ok(None) => FirstNews::BrokenOff,
+            Err(_) => FirstNews::Later,
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod prompt;
 mod small;
 mod usage;
 
-pub(crate) use begin::{RunningRequest, begin};
+pub(crate) use begin::{FirstNews, RunningRequest, begin};
 pub(crate) use incoming::Incoming;
 pub(crate) use small::small;
 pub(crate) use usage::TokenUsage;

@@ -5,6 +5,7 @@
 pub(crate) mod control_names;
 #[cfg(test)]
 mod families;
+pub(crate) mod fill;
 
 use card_core::types::Token;
 use serde_json::Value;

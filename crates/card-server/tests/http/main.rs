@@ -8,8 +8,10 @@ mod client;
 mod common;
 
 mod answers;
+mod fields;
 mod life;
 mod pages;
+mod responses;
 mod streams;
 mod users;
 mod values;

@@ -10,15 +10,20 @@ pub(crate) mod chat;
 mod common;
 pub(crate) mod completion;
 mod message;
+mod others;
 mod prediction;
 mod prompt;
 mod response_format;
+pub(crate) mod responses;
+mod speculation;
 mod stop;
+mod structured;
 mod tool;
 mod tool_choice;
 
 pub use chat::{parse_chat, parse_chat_with};
 pub use completion::{parse_completion, parse_completion_with};
+pub use responses::{ParsedResponse, ResponseEcho, parse_response, parse_response_with};
 
 #[cfg(test)]
 mod tests;

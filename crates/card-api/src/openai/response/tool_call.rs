@@ -34,6 +34,32 @@ impl ToolCall {
     }
 }
 
+/// A piece of a call of a tool, in a stream. The first one has the names; the arguments of all
+/// put together are those of the call.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ToolCallPiece {
+    /// The number of the call.
+    pub index: usize,
+    /// Its name, for the answer to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `function`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What is called.
+    pub function: FunctionPiece,
+}
+
+/// A piece of a function and its arguments.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct FunctionPiece {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// More of its arguments, JSON as text.
+    pub arguments: String,
+}
+
 /// A function and its arguments.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FunctionCall {
