@@ -7,8 +7,10 @@ mod audit;
 mod bench;
 mod draft;
 mod generate;
+mod hub;
 mod link;
 mod model;
+mod models;
 mod plan;
 mod report;
 mod serve;
@@ -19,10 +21,11 @@ use std::path::PathBuf;
 
 pub use audit::{AuditCommand, ExplainArgs, VerifyArgs};
 pub use bench::{BenchArgs, ExportArgs, SweepArg};
-use card_setup::models::catalogue::DEFAULT_PAIR;
 use clap::{Parser, Subcommand};
 pub use draft::{DraftArgs, EdgeArgs, RpcWorkerArgs};
 pub use generate::{ChatArgs, GenerateArgs, SamplingArgs};
+pub use hub::as_models;
+pub use models::{ListArgs, PullArgs, RemoveArgs};
 pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
 pub use report::ReportArgs;
 pub use serve::ServeArgs;
@@ -69,18 +72,18 @@ pub enum CliCommand {
     Audit(AuditCommand),
     /// Explain a request from an audit log: one page that shows where each token came from
     Explain(ExplainArgs),
-    /// Fetch a model or a pair of the catalogue
-    Pull {
-        /// Name of a model or a pair (see `card list`)
-        #[arg(default_value = DEFAULT_PAIR)]
-        name: String,
-    },
-    /// Show the catalogue, and what you have of it
-    List,
+    /// Fetch a model or a pair, of the catalogue or of the hub
+    #[command(after_help = models::PULL_HELP)]
+    Pull(PullArgs),
+    /// Show the models that are here, and the catalogue
+    List(ListArgs),
+    /// Remove a model that is here
+    #[command(after_help = models::REMOVE_HELP)]
+    Remove(RemoveArgs),
     /// Write a model with another type of weights
     #[command(after_help = "Example: card quantize qwen2.5-coder-1.5b target-f16.gguf F16")]
     Quantize {
-        /// Model file, or a name of the catalogue
+        /// Model file, or a name as for --model
         input: PathBuf,
         /// File to write
         output: PathBuf,
