@@ -82,12 +82,29 @@ impl HubCache {
         is_hex(commit, 40).then(|| commit.to_owned())
     }
 
-    /// The GGUF files that are here of a repository's newest known commit, by path.
-    pub fn files(&self, repo: &RepoId) -> Vec<CachedFile> {
-        match self.commit(repo) {
-            Some(commit) => self.files_of(&self.repo(repo).join("snapshots").join(commit)),
-            None => Vec::new(),
-        }
+    /// The commits of which something is here, the newest known first.
+    fn commits(&self, repo: &RepoId) -> Vec<String> {
+        let newest = self.commit(repo);
+        let Ok(entries) = fs::read_dir(self.repo(repo).join("snapshots")) else {
+            return Vec::new();
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let mut commits: Vec<String> = names
+            .filter_map(|name| name.into_string().ok())
+            .filter(|name| is_hex(name, 40))
+            .collect();
+        commits.sort_by_key(|commit| (Some(commit) != newest.as_ref(), commit.clone()));
+        commits
+    }
+
+    /// The GGUF files that are here of a repository, by path: for each commit of which something is
+    /// here, the newest known first.
+    pub fn files(&self, repo: &RepoId) -> Vec<Vec<CachedFile>> {
+        let snapshots = self.repo(repo).join("snapshots");
+        let commits = self.commits(repo).into_iter();
+        commits
+            .map(|commit| self.files_of(&snapshots.join(commit)))
+            .collect()
     }
 
     /// The GGUF files below a snapshot's folder, by path.
@@ -322,7 +339,7 @@ mod tests {
     }
 
     fn paths(cache: &HubCache) -> Vec<String> {
-        let files = cache.files(&repo()).into_iter();
+        let files = cache.files(&repo()).into_iter().flatten();
         files.map(|f| f.path).collect()
     }
 
@@ -335,10 +352,17 @@ mod tests {
         );
         assert_eq!(cache.repos(), [repo()]);
         assert_eq!(paths(&cache), ["m.gguf", "x/y/n.gguf"]);
-        assert_eq!(cache.files(&repo())[0].bytes, 3);
-        // A repository whose newest commit is not known has nothing that can be used.
+        assert_eq!(cache.files(&repo())[0][0].bytes, 3);
+        // The newest known commit comes first, and what else is here after it.
+        let other = COMMIT.replace('0', "f");
+        let sum = format!("{:064x}", 0);
+        cache.link(&repo(), &other, "old.gguf", &sum).unwrap();
+        assert_eq!(paths(&cache), ["m.gguf", "x/y/n.gguf", "old.gguf"]);
+        cache.set_commit(&repo(), &other).unwrap();
+        assert_eq!(paths(&cache), ["old.gguf", "m.gguf", "x/y/n.gguf"]);
+        // What is no commit leads nowhere.
         fs::write(dir.path().join("models--a--b/refs/main"), "../../etc").unwrap();
-        assert!(paths(&cache).is_empty());
+        assert_eq!(paths(&cache).len(), 3);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::error::shown;
 use super::name::{Wanted, is_gguf};
+use super::words::shown;
 
 /// Quantisations that are taken where none is named, in this order, as llama-server does.
 pub(super) const USUAL: [&str; 2] = ["Q4_K_M", "Q8_0"];

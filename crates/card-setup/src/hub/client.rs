@@ -11,8 +11,9 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response};
 use url::Url;
 
-use super::error::{HubError, shown};
+use super::error::HubError;
 use super::name::RepoId;
+use super::words::shown;
 use crate::secret::SecretText;
 
 /// Bytes of the largest description of a repository.

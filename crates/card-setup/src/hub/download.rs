@@ -11,8 +11,9 @@ use url::Url;
 
 use super::cache::disk;
 use super::client::HubClient;
-use super::error::{HubError, shown};
+use super::error::HubError;
 use super::partial::{PIECE, Partial};
+use super::words::shown;
 
 /// Tries in a row that may bring nothing.
 const MOST_IDLE: u32 = 4;

@@ -5,11 +5,6 @@ use std::time::Duration;
 
 use indicatif::HumanBytes;
 
-use super::name::is_unseen;
-
-/// Characters of a text of a hub that are shown.
-const MOST_SHOWN: usize = 200;
-
 /// What goes wrong with a hub.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
@@ -225,28 +220,9 @@ fn token_words(token: bool) -> &'static str {
     }
 }
 
-/// A text of a stranger as it may be shown: without characters that a terminal obeys, and short.
-pub fn shown(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .filter(|c| !is_unseen(*c))
-        .take(MOST_SHOWN)
-        .collect();
-    if text.chars().count() > MOST_SHOWN {
-        shown.push('…');
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_hub_says_does_not_move_the_cursor() {
-        assert_eq!(shown("a\u{1b}[2Jb\r\nc\u{202e}"), "a[2Jbc");
-        assert_eq!(shown(&"x".repeat(1000)).chars().count(), MOST_SHOWN + 1);
-    }
 
     #[test]
     fn remedies_are_named() {

@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::HubClient;
-use super::error::{HubError, shown};
+use super::error::HubError;
 use super::name::{RepoId, is_gguf, is_safe_path};
+use super::words::shown;
 
 /// Files of the largest repository that is looked at.
 const MOST_FILES: usize = 20_000;

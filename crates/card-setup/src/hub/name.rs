@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::HubError;
+use super::words::{is_unseen, shown};
 
 /// What stands before the name of a hub's model, where a model of any kind may be named.
 pub const PREFIX: &str = "hf:";
@@ -41,9 +42,7 @@ impl RepoId {
             Some((owner, name)) if fits && is_part(owner) && is_part(name) => {
                 Ok(RepoId(text.to_owned()))
             }
-            _ => Err(HubError::Name {
-                name: super::error::shown(text),
-            }),
+            _ => Err(HubError::Name { name: shown(text) }),
         }
     }
 
@@ -107,9 +106,7 @@ impl HubName {
     /// # Errors
     /// If it is none of them.
     pub fn parse(text: &str) -> Result<Self, HubError> {
-        let wrong = || HubError::Name {
-            name: super::error::shown(text),
-        };
+        let wrong = || HubError::Name { name: shown(text) };
         let slash = text.match_indices('/').nth(1).map(|(at, _)| at);
         if let Some(at) = slash {
             let path = &text[at + 1..];
@@ -166,13 +163,6 @@ pub fn is_safe_path(path: &str) -> bool {
             && !part.chars().any(is_unseen)
     };
     path.len() <= LONGEST_PATH && path.split('/').all(is_part)
-}
-
-/// Whether a character could hide what a text says: control characters, and those that change the
-/// direction of writing or take no room.
-pub(super) fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

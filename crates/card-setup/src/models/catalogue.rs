@@ -137,7 +137,7 @@ impl Family {
 }
 
 /// The letters and digits of a name, small.
-pub fn letters(name: &str) -> String {
+fn letters(name: &str) -> String {
     let letters = name.chars().filter(char::is_ascii_alphanumeric);
     letters.map(|c| c.to_ascii_lowercase()).collect()
 }
@@ -196,6 +196,14 @@ impl CatalogueEntry {
                 ensure!(
                     sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()),
                     "sha256 has 64 hexadecimal digits"
+                );
+                let named = |origin: &Origin| match origin {
+                    Origin::Pip(_) => true,
+                    Origin::Hub(origin) => origin.file.is_some(),
+                };
+                ensure!(
+                    self.origins.iter().all(named),
+                    "a model whose sha256 is named is one file of a hub, named by its path"
                 );
             }
             (None, None) => {

@@ -35,6 +35,14 @@ pub fn fetch(store: &Store, hub: &Hub, entry: &CatalogueEntry) -> Result<PathBuf
     if store.has(entry) {
         return Ok(path);
     }
+    if let Some(because) = hub.offline() {
+        bail!(
+            "{} is not here, and nothing is fetched: {because}. `card pull {}` fetches it once the \
+             network may be used",
+            entry.name,
+            entry.name
+        );
+    }
     let dir = store.models();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let lock = File::create(dir.join(format!("{}.lock", entry.name)))

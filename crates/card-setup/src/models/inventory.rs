@@ -93,12 +93,13 @@ pub fn models(models: &Models) -> Vec<LocalModel> {
 }
 
 fn of_repo(models: &Models, cache: &HubCache, repo: &RepoId) -> Vec<LocalModel> {
-    let files = cache.files(repo).into_iter();
+    let files = cache.files(repo).into_iter().flatten();
+    let paths: BTreeSet<String> = files.map(|file| file.path).collect();
     let mut found = Vec::new();
-    for file in files.filter(|file| is_model(&file.path)) {
+    for path in paths.into_iter().filter(|path| is_model(path)) {
         let name = HubName {
             repo: repo.clone(),
-            wanted: Wanted::File(file.path),
+            wanted: Wanted::File(path),
         };
         // Of a model that is split, all parts have to be here.
         let Some(first) = models.hub.cached(&name, true) else {

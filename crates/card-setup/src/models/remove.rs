@@ -125,7 +125,8 @@ fn all_parts(cache: &HubCache, repo: &RepoId, path: &str) -> Vec<String> {
     let Some(split) = Split::of(path) else {
         return vec![path.to_owned()];
     };
-    let files = cache.files(repo).into_iter().map(|file| file.path);
+    let files = cache.files(repo).into_iter().flatten();
+    let files = files.map(|file| file.path);
     let of_it = |other: &String| {
         Split::of(other).is_some_and(|o| o.prefix == split.prefix && o.count == split.count)
     };

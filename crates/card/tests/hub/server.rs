@@ -199,7 +199,7 @@ pub fn described(files: &[(&str, usize, String)]) -> Value {
 }
 
 /// A repository with these files, path and content, all in order.
-pub fn repository(files: &[(&str, &[u8])]) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
+pub fn repository(files: &[(&str, &[u8])]) -> impl Fn(&Request) -> Reply + Send + Sync + use<> {
     let files: Vec<(String, Vec<u8>)> = files
         .iter()
         .map(|(path, content)| ((*path).to_owned(), content.to_vec()))
