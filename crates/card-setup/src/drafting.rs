@@ -15,7 +15,7 @@ use crate::kernels;
 use crate::link::{runtime, vocabulary_of};
 use crate::loader::load_model;
 use crate::models::catalogue::Catalogue;
-use crate::models::fetch::fetch;
+use crate::models::locate::Models;
 use crate::models::store::Store;
 use crate::settings::DrafterSettings;
 
@@ -24,14 +24,8 @@ use crate::settings::DrafterSettings;
 /// # Errors
 /// If there is no such model, or it cannot be fetched or loaded.
 pub fn load(settings: &DrafterSettings, catalogue: &Catalogue) -> Result<Drafting> {
-    // A name of the catalogue is never a file that happens to be here.
-    let path = match catalogue.file(&settings.model) {
-        Some(file) => file.to_owned(),
-        None => {
-            let (model, draft) = catalogue.resolve(&settings.model)?;
-            fetch(&Store::open()?, draft.unwrap_or(model))?
-        }
-    };
+    let store = Store::open()?;
+    let path = Models::new(catalogue, &store, settings.offline)?.drafter(&settings.model)?;
     let options = LoadOptions {
         gpu_layers: settings.gpu_layers,
         devices: settings.device.clone(),

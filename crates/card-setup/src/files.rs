@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use card_core::policy::Mode;
 
-use crate::models::catalogue::Catalogue;
-use crate::models::fetch::fetch;
-use crate::models::store::Store;
+use crate::models::locate::Models;
 use crate::settings::Settings;
 
 /// The files of a target and its drafters.
@@ -18,43 +16,38 @@ pub struct ModelFiles {
     pub draft: Option<PathBuf>,
     /// The second drafter's.
     pub draft2: Option<PathBuf>,
+    /// Whether a drafter is to be looked for, since neither the settings nor a pair names one.
+    pub finds_draft: bool,
 }
 
-/// Finds the files, fetching those that the catalogue has and the user has not.
+/// Finds the files, fetching those that are not here.
 ///
 /// # Errors
-/// If a name is neither a file nor in the catalogue, or a file cannot be fetched.
-pub fn find(settings: &Settings, catalogue: &Catalogue, store: &Store) -> Result<ModelFiles> {
+/// If a name means no model, or a file cannot be fetched.
+pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
     let speculates = settings.mode != Mode::Plain;
-    let wants_own_draft = speculates && settings.draft.is_none() && settings.drafter.is_empty();
-    let get = |name: &str| -> Result<(PathBuf, Option<PathBuf>)> {
-        if let Some(file) = catalogue.file(name) {
-            return Ok((file.to_owned(), None));
-        }
-        let (target, draft) = catalogue.resolve(name)?;
-        let target = fetch(store, target)?;
-        let draft = match draft.filter(|_| wants_own_draft) {
-            Some(entry) => Some(fetch(store, entry)?),
-            None => None,
-        };
-        Ok((target, draft))
-    };
-    let (target, mut draft) = get(&settings.model)?;
-    match settings.draft.as_deref() {
-        None => {}
-        Some("none") => draft = None,
-        Some(name) => draft = Some(get(name)?.0),
-    }
-    let mut draft2 = match &settings.draft2 {
-        Some(name) => Some(get(name)?.0),
+    let located = models.locate(&settings.model)?;
+    let draft2 = match settings.draft2.as_deref().filter(|_| speculates) {
+        Some(name) => Some(models.locate(name)?.file),
         None => None,
     };
-    if !speculates {
-        (draft, draft2) = (None, None);
-    }
-    Ok(ModelFiles {
-        target,
-        draft,
+    let mut files = ModelFiles {
+        target: located.file,
+        draft: None,
         draft2,
-    })
+        finds_draft: false,
+    };
+    match settings.draft.as_deref() {
+        _ if !speculates => {}
+        Some("none") => {}
+        None | Some("auto") => {
+            if settings.drafter.is_empty() {
+                let own = located.draft.map(|entry| models.fetch(entry));
+                files.draft = own.transpose()?;
+                files.finds_draft = files.draft.is_none();
+            }
+        }
+        Some(name) => files.draft = Some(models.locate(name)?.file),
+    }
+    Ok(files)
 }

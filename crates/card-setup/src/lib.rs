@@ -1,7 +1,7 @@
 //! From plain settings to loaded models, placements and a running engine.
 //!
 //! [`Settings`] say which models to load and where. [`Setup::load`] finds the files (and fetches
-//! those that the catalogue knows), loads the models in the form that is fastest here, measures
+//! those that are not here), loads the models in the form that is fastest here, measures
 //! what forwards cost, and finds the ways to run the pair. [`Setup::engine`] then runs it, as a
 //! [`RunConfig`] says. What was measured or learned is kept in the user's [`Store`].
 //!
@@ -14,6 +14,7 @@
 mod choice;
 mod contexts;
 pub mod devices;
+mod draft_choice;
 mod draft_copy;
 mod draft_model;
 pub mod drafting;
@@ -23,10 +24,12 @@ mod files;
 mod findings;
 mod fit;
 pub mod holds;
+pub mod hub;
 pub mod kernels;
 mod learned;
 pub mod link;
 pub mod loader;
+pub mod local;
 pub mod models;
 mod placement;
 pub mod progress;

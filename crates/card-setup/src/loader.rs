@@ -13,6 +13,7 @@ use crate::draft_model::DraftModel;
 use crate::files::{self, ModelFiles};
 use crate::kernels;
 use crate::models::catalogue::Catalogue;
+use crate::models::locate::Models;
 use crate::models::store::Store;
 use crate::progress;
 use crate::room::{self, Occupant, Room, Wish};
@@ -261,7 +262,8 @@ pub fn tested_target(
     kernels: Kernels,
 ) -> Result<LoadedTarget> {
     let store = Store::open()?;
-    let files = files::find(settings, catalogue, &store)?;
+    let models = Models::new(catalogue, &store, settings.offline)?;
+    let files = files::find(settings, &models)?;
     Loader::new(settings, &store).target(&files.target, kernels, Some(Look::Everything))
 }
 

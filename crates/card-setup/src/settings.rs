@@ -18,9 +18,11 @@ use crate::models::catalogue::DEFAULT_PAIR;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The target: a pair or a model of the catalogue, or a GGUF file.
+    /// The target: a pair or a model of the catalogue, a GGUF file, `hf:OWNER/REPO[:QUANT]`,
+    /// `ollama:NAME` or `lmstudio:NAME`.
     pub model: String,
-    /// The draft model: a name of the catalogue, a GGUF file, or `none`; `None` for the pair's.
+    /// The draft model, named like the target, or `none`. `None` and `auto` are for the pair's, or
+    /// for one that is found here.
     pub draft: Option<String>,
     /// A second draft model. Each draft step goes to the one that promises more.
     pub draft2: Option<String>,
@@ -84,6 +86,8 @@ pub struct Settings {
     pub no_memory: bool,
     /// An emulation profile to pace the models by: a TOML file, or the name of a built-in one.
     pub emulate: Option<PathBuf>,
+    /// Whether nothing is fetched: only models that are here are used.
+    pub offline: bool,
     /// How links to other machines are kept safe.
     pub link: LinkSettings,
 }
@@ -123,6 +127,7 @@ impl Default for Settings {
             cache_kib: 128,
             no_memory: false,
             emulate: None,
+            offline: false,
             link: LinkSettings::default(),
         }
     }
@@ -179,7 +184,7 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DrafterSettings {
-    /// The draft model: a name of the catalogue, or a GGUF file.
+    /// The draft model, named like the target of [`Settings`]; of a pair, its drafter.
     pub model: String,
     /// Threads in all; `None` for all cores.
     pub threads: Option<u32>,
@@ -191,6 +196,8 @@ pub struct DrafterSettings {
     pub kernels: KernelChoice,
     /// Most tokens of context for all targets together.
     pub max_cells: u64,
+    /// Whether nothing is fetched.
+    pub offline: bool,
 }
 
 impl Default for DrafterSettings {
@@ -202,6 +209,7 @@ impl Default for DrafterSettings {
             device: Vec::new(),
             kernels: KernelChoice::Auto,
             max_cells: 131_072,
+            offline: false,
         }
     }
 }

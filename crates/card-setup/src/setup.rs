@@ -14,6 +14,7 @@ use card_llama::{ChatTemplate, LlamaModel, Vocab};
 
 use crate::choice;
 use crate::devices;
+use crate::draft_choice;
 use crate::draft_model::DraftModel;
 use crate::emulation::Emulation;
 use crate::files;
@@ -22,6 +23,7 @@ use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
 use crate::models::catalogue::Catalogue;
+use crate::models::locate::Models;
 use crate::models::store::Store;
 use crate::placement::LoadedPair;
 use crate::run::RunConfig;
@@ -71,18 +73,28 @@ impl Setup {
     /// If a model cannot be found, fetched, loaded or measured.
     pub fn load(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
         let store = Store::open()?;
-        let files = files::find(settings, catalogue, &store)?;
+        let models = Models::new(catalogue, &store, settings.offline)?;
+        let mut files = files::find(settings, &models)?;
         let fitted = fit::fitted(settings, &files);
         let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
-        if files.draft.is_none() && settings.mode != Mode::Plain {
+        let nobody = files.draft.is_none() && !files.finds_draft;
+        if nobody && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
         let loader = Loader::new(settings, &store).beside(&files);
         let target = choice::target(&loader, &files.target)?;
         let draft = |file: &Path| choice::draft(&loader, file, &target);
-        let first = files.draft.as_deref().map(draft).transpose()?;
+        let first = if files.finds_draft {
+            let found = draft_choice::find(&loader, &models, &target);
+            found.map(|(file, draft)| {
+                files.draft = Some(file);
+                draft
+            })
+        } else {
+            files.draft.as_deref().map(draft).transpose()?
+        };
         let second = files.draft2.as_deref().map(draft).transpose()?;
         let mut setup = Setup::of_models(settings, &store, &target, first.as_ref());
         setup.emulation = emulation;

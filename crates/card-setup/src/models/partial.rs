@@ -13,6 +13,8 @@ pub struct Partial {
     pub file: PathBuf,
     /// File with the text `PARTS BYTES`: so many parts are joined, and they are so long.
     pub mark: PathBuf,
+    /// What arrives from a hub, in one piece; it goes on where it stopped by its length.
+    pub hub: PathBuf,
     /// Directory for what is being unpacked.
     pub scratch: PathBuf,
 }
@@ -23,6 +25,7 @@ impl Partial {
         let partial = Partial {
             file: dir.join(format!("{}.gguf.part", entry.name)),
             mark: dir.join(format!("{}.gguf.part.mark", entry.name)),
+            hub: dir.join(format!("{}.gguf.part.hub", entry.name)),
             scratch: dir.join(format!("{}.tmp", entry.name)),
         };
         // An interrupted fetch may have left the rest of a part here.
@@ -32,9 +35,10 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Bytes that are there.
+    /// Bytes that are there, of whichever origin has brought more.
     pub fn length(&self) -> Result<u64> {
-        Ok(self.done()?.1)
+        let hub = fs::metadata(&self.hub).map_or(0, |m| m.len());
+        Ok(self.done()?.1.max(hub))
     }
 
     /// Parts and bytes that are there, by the mark. The file may be longer: what comes after
@@ -58,6 +62,7 @@ impl Partial {
     pub fn forget(&self) {
         let _ = fs::remove_file(&self.file);
         let _ = fs::remove_file(&self.mark);
+        let _ = fs::remove_file(&self.hub);
         let _ = fs::remove_dir_all(&self.scratch);
     }
 }

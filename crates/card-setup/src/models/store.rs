@@ -55,13 +55,20 @@ impl Store {
         self.root.join("chat-history")
     }
 
-    /// Where the file of a model is, or will be.
+    /// File of what card itself fetched into the hub's cache.
+    pub fn hub_record(&self) -> PathBuf {
+        self.root.join("hub-files")
+    }
+
+    /// Where the file of a model is, or will be, if its checksum is known beforehand.
     pub fn path(&self, entry: &CatalogueEntry) -> PathBuf {
         self.models().join(format!("{}.gguf", entry.name))
     }
 
     /// Whether the file is there, whole. (Its checksum was checked before it got its name.)
     pub fn has(&self, entry: &CatalogueEntry) -> bool {
-        std::fs::metadata(self.path(entry)).is_ok_and(|m| m.len() == entry.bytes)
+        let there = std::fs::metadata(self.path(entry)).ok();
+        let known = entry.known();
+        known.is_some_and(|known| there.is_some_and(|m| m.len() == known.bytes))
     }
 }

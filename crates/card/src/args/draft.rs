@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use card_setup::secret::SecretText;
 use card_setup::{DrafterSettings, KernelChoice};
+use clap::builder::BoolishValueParser;
 use clap::{Args, value_parser};
 
+use super::hub::HubArgs;
 use super::link::LinkArgs;
 use super::model::KERNELS;
 use super::values::{one_of, secret, sizes};
@@ -34,9 +36,15 @@ The protocol is ggml's: no keys, no encryption. Never let a stranger reach the p
 
 #[derive(Args, Debug)]
 pub struct DraftModelArgs {
-    /// The draft model: a name of the catalogue, or a GGUF file
+    /// The draft model: a name of the catalogue (of a pair, its drafter), a GGUF file,
+    /// hf:OWNER/REPO[:QUANT], ollama:NAME or lmstudio:NAME
     #[arg(short, long, env = "CARD_DRAFT", default_value = "qwen2.5-coder-0.5b")]
     pub model: String,
+    #[command(flatten)]
+    pub hub: HubArgs,
+    /// Fetch nothing: models that are here only (or HF_HUB_OFFLINE=1)
+    #[arg(long, env = "CARD_OFFLINE", value_parser = BoolishValueParser::new())]
+    pub offline: bool,
     /// Threads in all [default: all cores]
     #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
@@ -64,12 +72,13 @@ impl DraftModelArgs {
     /// What the flags mean to the library.
     pub fn settings(&self) -> DrafterSettings {
         DrafterSettings {
-            model: self.model.clone(),
+            model: self.hub.name().unwrap_or_else(|| self.model.clone()),
             threads: self.threads,
             gpu_layers: self.gpu_layers,
             device: self.device.clone(),
             kernels: self.kernels,
             max_cells: self.max_cells,
+            offline: self.offline,
         }
     }
 }

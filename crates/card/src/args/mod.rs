@@ -8,9 +8,11 @@ mod bench;
 mod draft;
 mod fit;
 mod generate;
+mod hub;
 mod link;
 mod llama_server;
 mod model;
+mod models;
 mod plan;
 mod report;
 mod sampling;
@@ -22,11 +24,12 @@ use std::path::PathBuf;
 
 pub use audit::{AuditCommand, ExplainArgs, VerifyArgs};
 pub use bench::{BenchArgs, ExportArgs, SweepArg};
-use card_setup::models::catalogue::DEFAULT_PAIR;
 use clap::{Parser, Subcommand};
 pub use draft::{DraftArgs, EdgeArgs, RpcWorkerArgs};
 pub use generate::{ChatArgs, GenerateArgs, SamplingArgs};
+pub use hub::as_models;
 pub use llama_server::long_names;
+pub use models::{ListArgs, PullArgs, RemoveArgs};
 pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
 pub use report::ReportArgs;
 pub use serve::ServeArgs;
@@ -73,18 +76,18 @@ pub enum CliCommand {
     Audit(AuditCommand),
     /// Explain a request from an audit log: one page that shows where each token came from
     Explain(ExplainArgs),
-    /// Fetch a model or a pair of the catalogue
-    Pull {
-        /// Name of a model or a pair (see `card list`)
-        #[arg(default_value = DEFAULT_PAIR)]
-        name: String,
-    },
-    /// Show the catalogue, and what you have of it
-    List,
+    /// Fetch a model or a pair, of the catalogue or of the hub
+    #[command(after_help = models::PULL_HELP)]
+    Pull(PullArgs),
+    /// Show the models that are here, and the catalogue
+    List(ListArgs),
+    /// Remove a model that is here
+    #[command(after_help = models::REMOVE_HELP)]
+    Remove(RemoveArgs),
     /// Write a model with another type of weights
     #[command(after_help = "Example: card quantize qwen2.5-coder-1.5b target-f16.gguf F16")]
     Quantize {
-        /// Model file, or a name of the catalogue
+        /// Model file, or a name as for --model
         input: PathBuf,
         /// File to write
         output: PathBuf,

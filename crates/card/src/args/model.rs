@@ -5,24 +5,36 @@ use std::path::PathBuf;
 
 use card_core::policy::Mode;
 use card_engine::selftest::Exactness;
+use card_setup::hub::PREFIX;
 use card_setup::models::catalogue::DEFAULT_PAIR;
 use card_setup::{DraftWeights, KernelChoice, LaneChoice, Settings};
 use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, value_parser};
 
 use super::fit::{FitArgs, Switch};
+use super::hub::HubArgs;
 use super::link::LinkArgs;
 use super::values::{ALL_LAYERS, FlagValue, layers, one_of, possible_value, sizes};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]
 pub struct ModelArgs {
-    /// Pair or model of the catalogue, or a GGUF file: the target
+    /// The target: a pair or a model of the catalogue (`card list`), a GGUF file,
+    /// hf:OWNER/REPO[:QUANT], ollama:NAME or lmstudio:NAME
     #[arg(short, long, default_value = DEFAULT_PAIR, env = "CARD_MODEL")]
     pub model: String,
-    /// Draft model: a name, a GGUF file, or `none` [default: the pair's]
+    #[command(flatten)]
+    pub hub: HubArgs,
+    /// Draft model, named like the target; `none` for none, `auto` for the pair's, else the best
+    /// of those here that speak the target's vocabulary [default: auto]
     #[arg(short, long, env = "CARD_DRAFT")]
     pub draft: Option<String>,
+    /// A model of the hub in place of --draft, as -hfd of llama-server
+    #[arg(long, value_name = "OWNER/REPO[:QUANT]")]
+    pub hf_repo_draft: Option<String>,
+    /// Fetch nothing: models that are here only (or HF_HUB_OFFLINE=1)
+    #[arg(long, env = "CARD_OFFLINE", value_parser = BoolishValueParser::new())]
+    pub offline: bool,
     /// A second draft model; each step goes to the one that promises more
     #[arg(long, value_name = "MODEL")]
     pub draft2: Option<String>,
@@ -104,9 +116,10 @@ impl ModelArgs {
     pub fn settings(&self) -> Settings {
         let args = self.clone();
         let fit = args.fit;
+        let draft = args.hf_repo_draft.map(|repo| format!("{PREFIX}{repo}"));
         Settings {
-            model: args.model,
-            draft: args.draft,
+            model: args.hub.name().unwrap_or(args.model),
+            draft: draft.or(args.draft),
             draft2: args.draft2,
             drafter: args.drafter,
             draft_weights: args.draft_weights,
@@ -137,6 +150,7 @@ impl ModelArgs {
             cache_kib: args.cache_kib,
             no_memory: args.no_memory,
             emulate: args.emulate,
+            offline: args.offline,
             link: args.link.settings(),
         }
     }
@@ -280,6 +294,11 @@ mod tests {
             "disjoint",
             "--draft-weights",
             "as-is",
+            "--hf-repo",
+            "owner/repo:Q8_0",
+            "--hf-repo-draft",
+            "owner/small",
+            "--offline",
             "--link-token",
             "hunter2",
             "--ctx-size",
@@ -310,6 +329,9 @@ mod tests {
         assert_eq!(settings.kernels, KernelChoice::Ggml);
         assert_eq!(settings.lanes, LaneChoice::Disjoint);
         assert_eq!(settings.draft_weights, DraftWeights::AsIs);
+        assert_eq!(settings.model, "hf:owner/repo:Q8_0");
+        assert_eq!(settings.draft.as_deref(), Some("hf:owner/small"));
+        assert!(settings.offline);
         let token = settings.link.token.map(|t| t.expose().to_owned());
         assert_eq!(token.as_deref(), Some("hunter2"));
     }

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod pull;
 pub mod quantize;
 mod remote;
+pub mod remove;
 pub mod report;
 pub mod rpc_worker;
 pub mod selftest;

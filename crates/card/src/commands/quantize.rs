@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use card_setup::hub;
+use card_setup::local::{lmstudio, ollama};
 use card_setup::models::catalogue::Catalogue;
-use card_setup::models::fetch::fetch;
+use card_setup::models::locate::Models;
 use card_setup::models::store::Store;
 use card_setup::rewrite::{CopyWeights, rewrite};
 use indicatif::HumanBytes;
@@ -17,9 +19,14 @@ pub fn run(
     output: &Path,
     weights: CopyWeights,
 ) -> Result<ExitCode> {
-    let input = match input.to_str().and_then(|name| catalogue.model(name)) {
-        Some(entry) => fetch(&Store::open()?, entry)?,
-        None => input.to_owned(),
+    let store = Store::open()?;
+    let models = Models::new(catalogue, &store, false)?;
+    let input = match input.to_str() {
+        // A path that is no file is told with its own error.
+        Some(name) if catalogue.model(name).is_some() || is_elsewhere(name) => {
+            models.locate(name)?.file
+        }
+        _ => input.to_owned(),
     };
     rewrite(&input, output, weights)?;
     let size = std::fs::metadata(output)
@@ -27,4 +34,10 @@ pub fn run(
         .len();
     eprintln!("{}: {}", output.display(), HumanBytes(size));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a name is of a place other than the catalogue.
+fn is_elsewhere(name: &str) -> bool {
+    let places = [hub::PREFIX, ollama::PREFIX, lmstudio::PREFIX];
+    places.iter().any(|place| name.starts_with(place))
 }

@@ -8,8 +8,16 @@ pub const SECRETS: [&str; 5] = [
     "upstream_key",
     "peer_key",
 ];
-/// Arguments that say what to do, and set nothing.
-pub const NO_SETTINGS: [&str; 3] = ["config", "print_config", "help"];
+/// Arguments that say what to do, and set nothing; and those that are another way to write one that
+/// sets something.
+pub const NO_SETTINGS: [&str; 6] = [
+    "config",
+    "print_config",
+    "help",
+    "hf_repo",
+    "hf_file",
+    "hf_repo_draft",
+];
 
 #[cfg(test)]
 mod tests {

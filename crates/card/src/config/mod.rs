@@ -15,7 +15,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use file::with_file;
 pub use show::print;
 
-use crate::args::{Cli, long_names};
+use crate::args::{Cli, as_models, long_names};
 
 /// What `card plan` writes. It is not read unless it is named: whoever can write in the working
 /// folder does not say to whom a server listens, or where it sends prompts.
@@ -24,7 +24,7 @@ const FILE: &str = "card.toml";
 /// Parses the command line, with what a file says as defaults of `card serve`.
 pub fn parse() -> Result<(Cli, ArgMatches)> {
     let mut command = Cli::command();
-    let args = long_names(std::env::args_os().collect());
+    let args: Vec<OsString> = as_models(long_names(std::env::args_os().collect()));
     match settings_file(&args) {
         SettingsFile::None => {}
         SettingsFile::Named(file) => {

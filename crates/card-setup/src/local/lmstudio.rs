@@ -1,0 +1,221 @@
+//! Models that LM Studio keeps, as PUBLISHER/REPOSITORY/FILE.gguf below one folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use super::header::is_gguf_file;
+use crate::hub::{is_model, quant, shown};
+
+/// What stands before the name of a model of LM Studio's.
+pub const PREFIX: &str = "lmstudio:";
+
+/// Folders within folders that are looked into.
+const DEEPEST: usize = 5;
+/// Files that are looked at.
+const MOST: usize = 20_000;
+/// The quantisation that is meant where a name fits several files of one repository.
+const USUAL: &str = "Q4_K_M";
+
+/// A model that LM Studio keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LmStudioModel {
+    /// Its path below the folder, with `/` between the parts.
+    pub path: String,
+    /// Its file; the first, if it is split.
+    pub file: PathBuf,
+}
+
+impl LmStudioModel {
+    /// The name by which card finds it again.
+    pub fn card_name(&self) -> String {
+        format!("{PREFIX}{}", self.path)
+    }
+}
+
+/// Folders in which LM Studio keeps models: the newer, the older, and one that the user chose.
+pub fn folders() -> Vec<PathBuf> {
+    let Some(home) = dirs::home_dir() else {
+        return Vec::new();
+    };
+    let mut folders = vec![
+        home.join(".lmstudio/models"),
+        home.join(".cache/lm-studio/models"),
+    ];
+    let pointer = home.join(".lmstudio-home-pointer");
+    let small = fs::metadata(&pointer).is_ok_and(|m| m.is_file() && m.len() <= 4096);
+    if let Some(text) = small.then(|| fs::read_to_string(&pointer).ok()).flatten() {
+        let chosen = Path::new(text.trim()).join("models");
+        if chosen.is_absolute() && !folders.contains(&chosen) {
+            folders.insert(0, chosen);
+        }
+    }
+    folders
+}
+
+/// The models in these folders, by path.
+pub fn models(folders: &[PathBuf]) -> Vec<LmStudioModel> {
+    let mut found: Vec<LmStudioModel> = Vec::new();
+    for root in folders {
+        let mut open = vec![(String::new(), root.clone(), 0)];
+        while let Some((before, folder, depth)) = open.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
+                let (path, file) = (format!("{before}{name}"), entry.path());
+                // Users put links to files and folders here, which lead no deeper than others.
+                match fs::metadata(&file) {
+                    Ok(known) if known.is_dir() && depth < DEEPEST => {
+                        open.push((format!("{path}/"), file, depth + 1));
+                    }
+                    Ok(known) if known.is_file() && is_model(&path) && found.len() < MOST => {
+                        found.push(LmStudioModel { path, file });
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.dedup_by(|a, b| a.path == b.path);
+    found
+}
+
+/// The model that a name (without [`PREFIX`]) means in these folders: its path, or words that are
+/// in the path of one only.
+///
+/// # Errors
+/// If none is meant, or several are.
+pub fn find(name: &str, folders: &[PathBuf]) -> Result<LmStudioModel> {
+    let all = models(folders);
+    let found = meant(name, &all);
+    let model = match found[..] {
+        [model] => model,
+        [] => {
+            let folders: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
+            let known: Vec<&str> = all.iter().take(12).map(|m| m.path.as_str()).collect();
+            let known = if known.is_empty() {
+                "nothing".to_owned()
+            } else {
+                known.join(", ")
+            };
+            bail!(
+                "LM Studio keeps no model {:?} here ({}); it has {known}",
+                shown(name),
+                folders.join(", ")
+            )
+        }
+        _ => {
+            let known: Vec<&str> = found.iter().take(8).map(|m| m.path.as_str()).collect();
+            bail!(
+                "{:?} means several models of LM Studio's: {}; write more of the name",
+                shown(name),
+                known.join(", ")
+            )
+        }
+    };
+    if !is_gguf_file(&model.file) {
+        bail!(
+            "{} is no GGUF model, or has not arrived whole; fetch it again in LM Studio",
+            model.file.display()
+        );
+    }
+    Ok(model.clone())
+}
+
+/// The models that a name may mean: the one at that path, else those whose paths have all of its
+/// words, of which the usual quantisation wins where all are of one repository.
+fn meant<'a>(name: &str, all: &'a [LmStudioModel]) -> Vec<&'a LmStudioModel> {
+    let name = name.to_ascii_lowercase();
+    let bare = name.strip_suffix(".gguf").unwrap_or(&name);
+    let exact = |model: &&LmStudioModel| {
+        let path = model.path.to_ascii_lowercase();
+        path == name || path.strip_suffix(".gguf") == Some(bare)
+    };
+    let found: Vec<&LmStudioModel> = all.iter().filter(exact).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    let is_break = |c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.';
+    let words: Vec<&str> = bare.split(is_break).filter(|w| !w.is_empty()).collect();
+    let fits = |model: &&LmStudioModel| {
+        let path = model.path.to_ascii_lowercase();
+        !words.is_empty() && words.iter().all(|word| path.contains(word))
+    };
+    let found: Vec<&LmStudioModel> = all.iter().filter(fits).collect();
+    let folder = |model: &LmStudioModel| model.file.parent().map(Path::to_owned);
+    let one_folder = found.windows(2).all(|two| folder(two[0]) == folder(two[1]));
+    let usual = |model: &&&LmStudioModel| quant(&model.path).as_deref() == Some(USUAL);
+    let chosen: Vec<&LmStudioModel> = found.iter().filter(usual).copied().collect();
+    if one_folder && found.len() > 1 && chosen.len() == 1 {
+        chosen
+    } else {
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shelf(files: &[&str]) -> (tempfile::TempDir, [PathBuf; 1]) {
+        let dir = tempfile::tempdir().unwrap();
+        for path in files {
+            let file = dir.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "GGUF").unwrap();
+        }
+        let folders = [dir.path().to_owned()];
+        (dir, folders)
+    }
+
+    #[test]
+    fn a_name_is_a_path_or_words_of_it() {
+        let (_dir, folders) = shelf(&[
+            "lmstudio-community/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf",
+            "lmstudio-community/Qwen3-8B-GGUF/Qwen3-8B-Q8_0.gguf",
+            "lmstudio-community/Qwen3-8B-GGUF/mmproj-Qwen3-8B.gguf",
+            "google/gemma-3/gemma-3-00001-of-00002.gguf",
+            "google/gemma-3/gemma-3-00002-of-00002.gguf",
+        ]);
+        let path = |name: &str| find(name, &folders).map(|m| m.path);
+        let usual = "lmstudio-community/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf";
+        assert_eq!(path(usual).unwrap(), usual);
+        assert_eq!(
+            path("lmstudio-community/qwen3-8b-gguf/qwen3-8b-q4_k_m").unwrap(),
+            usual
+        );
+        assert_eq!(path("qwen3 8b").unwrap(), usual);
+        assert!(path("qwen3-8b-q8_0").unwrap().ends_with("Q8_0.gguf"));
+        assert!(path("gemma").unwrap().ends_with("00001-of-00002.gguf"));
+        let error = path("llama").unwrap_err().to_string();
+        assert!(error.contains("gemma-3"), "{error}");
+        let error = path("gguf").map_err(|e| e.to_string());
+        assert!(error.is_ok() || error.unwrap_err().contains("several"));
+    }
+
+    #[test]
+    fn words_that_fit_several_repositories_are_asked_about() {
+        let (_dir, folders) = shelf(&["a/one/m-Q4_K_M.gguf", "b/two/m-Q4_K_M.gguf"]);
+        let error = find("m", &folders).unwrap_err().to_string();
+        assert!(
+            error.contains("several") && error.contains("a/one"),
+            "{error}"
+        );
+        assert!(find("two m", &folders).is_ok());
+        assert!(find("", &folders).is_err());
+    }
+
+    #[test]
+    fn what_is_no_model_is_refused() {
+        let (dir, folders) = shelf(&["a/one/m.gguf"]);
+        fs::write(dir.path().join("a/one/m.gguf"), "<html>").unwrap();
+        let error = find("one", &folders).unwrap_err().to_string();
+        assert!(error.contains("no GGUF"), "{error}");
+    }
+}

@@ -1,0 +1,129 @@
+//! The models that are on this machine, whoever keeps them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::locate::Models;
+use crate::hub::{HubCache, HubName, RepoId, Wanted, is_model};
+use crate::local::{header, lmstudio, ollama};
+
+/// Who keeps a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Keeper {
+    /// card, by the catalogue.
+    Card,
+    /// The hub's cache, in which card put it.
+    Hub,
+    /// The hub's cache, in which another tool put it.
+    HubOther,
+    /// Ollama.
+    Ollama,
+    /// LM Studio.
+    LmStudio,
+}
+
+impl Keeper {
+    /// Whether card put it there.
+    pub fn is_card(self) -> bool {
+        matches!(self, Keeper::Card | Keeper::Hub)
+    }
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Keeper::Card => "card",
+            Keeper::Hub => "hub's cache",
+            Keeper::HubOther => "hub's cache, fetched by another tool",
+            Keeper::Ollama => "Ollama",
+            Keeper::LmStudio => "LM Studio",
+        })
+    }
+}
+
+/// A model that is here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalModel {
+    /// The name by which `-m` finds it.
+    pub name: String,
+    /// Its file; the first, if it is split.
+    pub file: PathBuf,
+    /// Its bytes, in all parts.
+    pub bytes: u64,
+    /// Who keeps it.
+    pub keeper: Keeper,
+}
+
+/// The models that are here, by keeper and name. Each file is there once: a model of the catalogue
+/// that lies in the hub's cache is the catalogue's.
+pub fn models(models: &Models) -> Vec<LocalModel> {
+    let mut found = Vec::new();
+    for entry in &models.catalogue.entries {
+        let Some(file) = models.here(entry) else {
+            continue;
+        };
+        let keeper = if entry.known().is_some() {
+            Keeper::Card
+        } else {
+            hub_keeper(models, &file)
+        };
+        found.push(model(entry.name.clone(), file, keeper));
+    }
+    let cache = models.hub.cache();
+    for repo in cache.repos() {
+        found.extend(of_repo(models, cache, &repo));
+    }
+    for kept in ollama::models(&ollama::folders()) {
+        // One that is not whole, or in another format, is nothing to run.
+        if let Ok(file) = kept.file() {
+            found.push(model(kept.card_name(), file, Keeper::Ollama));
+        }
+    }
+    for kept in lmstudio::models(&lmstudio::folders()) {
+        found.push(model(kept.card_name(), kept.file, Keeper::LmStudio));
+    }
+    let mut seen = BTreeSet::new();
+    found.retain(|model| {
+        let real = std::fs::canonicalize(&model.file);
+        seen.insert(real.unwrap_or_else(|_| model.file.clone()))
+    });
+    found.sort_by(|a, b| (a.keeper, &a.name).cmp(&(b.keeper, &b.name)));
+    found
+}
+
+fn of_repo(models: &Models, cache: &HubCache, repo: &RepoId) -> Vec<LocalModel> {
+    let files = cache.files(repo).into_iter().flatten();
+    let paths: BTreeSet<String> = files.map(|file| file.path).collect();
+    let mut found = Vec::new();
+    for path in paths.into_iter().filter(|path| is_model(path)) {
+        let name = HubName {
+            repo: repo.clone(),
+            wanted: Wanted::File(path),
+        };
+        // Of a model that is split, all parts have to be here.
+        let Some(first) = models.hub.cached(&name, true) else {
+            continue;
+        };
+        let keeper = hub_keeper(models, &first);
+        found.push(model(name.to_string(), first, keeper));
+    }
+    found
+}
+
+fn hub_keeper(models: &Models, file: &Path) -> Keeper {
+    if models.hub.fetched(file) {
+        Keeper::Hub
+    } else {
+        Keeper::HubOther
+    }
+}
+
+fn model(name: String, file: PathBuf, keeper: Keeper) -> LocalModel {
+    LocalModel {
+        bytes: header::bytes(&file),
+        name,
+        file,
+        keeper,
+    }
+}
