@@ -44,10 +44,40 @@ pub struct GenerationJob {
     pub echo: bool,
     /// Look for calls of tools in the answer.
     pub tools: bool,
+    /// Whether the model thinks before it answers, where its chat template has a switch for
+    /// that; `None` for what the template does without.
+    pub thinking: Option<bool>,
     /// The drafter that is for it; not from the body, but a header.
     pub drafter: Option<String>,
     /// Fields of the request that nothing is called; they are ignored.
     pub unknown: usize,
+}
+
+impl GenerationJob {
+    /// A job that asks for nothing in particular. It has no prompt yet.
+    pub fn new(chat: bool) -> Self {
+        GenerationJob {
+            chat,
+            prompts: Vec::new(),
+            model: None,
+            params: SamplingParams::default(),
+            seed: None,
+            max_tokens: None,
+            stop: Arc::default(),
+            n: 1,
+            stream: false,
+            include_usage: false,
+            logprobs: None,
+            shape: None,
+            shape_field: "response_format",
+            prediction: String::new(),
+            echo: false,
+            tools: false,
+            thinking: None,
+            drafter: None,
+            unknown: 0,
+        }
+    }
 }
 
 /// What goes before the text that is generated.

@@ -8,3 +8,4 @@ pub(crate) mod fields;
 pub(crate) mod loose;
 pub(crate) mod number;
 pub(crate) mod schema;
+pub(crate) mod strict;

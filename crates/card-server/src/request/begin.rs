@@ -16,8 +16,14 @@ use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
 
-/// How a protocol makes a job of a body.
-pub(crate) type ParseJob = fn(&[u8]) -> Result<GenerationJob, ApiError>;
+/// How a protocol makes a job of a body. What it wants to know of the body beside the job it
+/// keeps for itself.
+pub(crate) trait ParseJob:
+    FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static
+{
+}
+
+impl<F> ParseJob for F where F: FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static {}
 
 /// A request whose generations run or wait for a slot.
 pub(crate) struct RunningRequest {
@@ -45,7 +51,7 @@ pub(crate) async fn begin(
     app: &Arc<App>,
     id: &str,
     incoming: &mut Incoming,
-    parse: ParseJob,
+    parse: impl ParseJob,
 ) -> Result<RunningRequest, ApiError> {
     if app.is_draining() {
         return Err(ApiError::draining());

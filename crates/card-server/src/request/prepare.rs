@@ -136,7 +136,7 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
     };
     let mut echoed = 0;
     for prompt in &job.prompts {
-        let prompt = tokens(app, prompt)?;
+        let prompt = tokens(app, prompt, job.thinking)?;
         if prompt.is_empty() {
             return Err(ApiError::field("prompt", "the prompt is empty"));
         }

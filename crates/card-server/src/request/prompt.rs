@@ -7,12 +7,16 @@ use serde_json::Value;
 use crate::app::App;
 use crate::text::most_bytes;
 
-/// The tokens of a prompt.
+/// The tokens of a prompt. `thinking` switches the thinking of a chat on or off.
 ///
 /// # Errors
 /// If the model has no such tokens, its template refuses the conversation, or the prompt does
 /// not fit the context.
-pub(super) fn tokens(app: &App, prompt: &PromptInput) -> Result<Vec<Token>, ApiError> {
+pub(crate) fn tokens(
+    app: &App,
+    prompt: &PromptInput,
+    thinking: Option<bool>,
+) -> Result<Vec<Token>, ApiError> {
     match prompt {
         PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)]),
         PromptInput::Tokens(tokens) => {
@@ -21,12 +25,19 @@ pub(super) fn tokens(app: &App, prompt: &PromptInput) -> Result<Vec<Token>, ApiE
             }
             Ok(tokens.clone())
         }
-        PromptInput::Chat { messages, tools } => chat_tokens(app, messages, tools.as_ref()),
+        PromptInput::Chat { messages, tools } => {
+            chat_tokens(app, messages, tools.as_ref(), thinking)
+        }
     }
 }
 
 /// The tokens of a conversation, as the model's chat template writes it down.
-fn chat_tokens(app: &App, messages: &Value, tools: Option<&Value>) -> Result<Vec<Token>, ApiError> {
+fn chat_tokens(
+    app: &App,
+    messages: &Value,
+    tools: Option<&Value>,
+    thinking: Option<bool>,
+) -> Result<Vec<Token>, ApiError> {
     let refused = |why: String| ApiError::field("messages", why);
     let none = "this model has no chat template, so it takes plain prompts only";
     let template = app.text.template.as_ref();
@@ -35,14 +46,18 @@ fn chat_tokens(app: &App, messages: &Value, tools: Option<&Value>) -> Result<Vec
         let why = "this model's chat template has no place for tools";
         return Err(ApiError::field("tools", why));
     }
+    let render = |messages: &Value, tools: Option<&Value>| match thinking {
+        Some(thinking) => template.render_thinking(messages, tools, thinking),
+        None => template.render(messages, tools),
+    };
     let said = [Some(messages), tools];
     let marks = app.text.control_names.marks(said.into_iter().flatten());
     let Some(marks) = marks.map_err(refused)? else {
-        let text = template.render(messages, tools);
+        let text = render(messages, tools);
         return tokenize(app, "messages", &[(&text.map_err(refused)?, true)]);
     };
     let tools = tools.map(|t| marks.mark(t));
-    let text = template.render(&marks.mark(messages), tools.as_ref());
+    let text = render(&marks.mark(messages), tools.as_ref());
     let text = text.map_err(refused)?;
     tokenize(app, "messages", &marks.split(&text))
 }

@@ -8,7 +8,9 @@ mod client;
 mod common;
 
 mod answers;
+mod anthropic;
 mod life;
+mod ollama;
 mod pages;
 mod streams;
 mod users;

@@ -97,6 +97,7 @@ impl Common {
             prediction: prediction.transpose()?.unwrap_or_default(),
             echo: false,
             tools: false,
+            thinking: None,
             drafter: None,
             unknown: 0,
         })

@@ -13,7 +13,7 @@ mod message;
 mod prediction;
 mod prompt;
 mod response_format;
-mod stop;
+pub(crate) mod stop;
 mod tool;
 mod tool_choice;
 

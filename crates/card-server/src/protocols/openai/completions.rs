@@ -31,7 +31,7 @@ pub(super) async fn completion(
 }
 
 /// Runs what a request asks for and answers it, whole or as a stream.
-async fn answer(app: Arc<App>, mut incoming: Incoming, parse: ParseJob) -> Response {
+async fn answer(app: Arc<App>, mut incoming: Incoming, parse: impl ParseJob) -> Response {
     let id = app.numbers.name();
     match begin(&app, &id, &mut incoming, parse).await {
         Ok(running) => {
