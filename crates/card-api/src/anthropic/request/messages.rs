@@ -9,7 +9,7 @@ use super::content::ContentParam;
 use super::context::ContextParam;
 use super::conversation::{Conversation, MessageParam};
 use super::output::{OutputConfigParam, SCHEMA_PATH};
-use super::thinking::{ThinkingWish, ThinkingParam};
+use super::thinking::{ThinkingParam, ThinkingWish};
 use super::tool::{ToolParam, check_tool};
 use super::tool_choice::{ToolChoiceParam, ToolsInUse, choose};
 use crate::error::ApiError;
