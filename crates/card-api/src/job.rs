@@ -27,6 +27,10 @@ pub struct GenerationJob {
     pub stop: Arc<[String]>,
     /// Answers to each prompt.
     pub n: u32,
+    /// Whether speculation may be used for it.
+    pub speculation: Speculation,
+    /// The answer tells what speculation brought (`card`).
+    pub report: bool,
     /// Stream the answer.
     pub stream: bool,
     /// Report usage at the end of a stream.
@@ -47,6 +51,11 @@ pub struct GenerationJob {
     /// Whether the model thinks before it answers, where its chat template has a switch for
     /// that; `None` for what the template does without.
     pub thinking: Option<bool>,
+    /// The functions that the model may call: an answer that is one JSON object is a call if it
+    /// names one of them.
+    pub offered: Arc<[OfferedFunction]>,
+    /// In which form calls stand in the answer.
+    pub call_form: CallForm,
     /// The drafter that is for it; not from the body, but a header.
     pub drafter: Option<String>,
     /// Fields of the request that nothing is called; they are ignored.
@@ -65,6 +74,8 @@ impl GenerationJob {
             max_tokens: None,
             stop: Arc::default(),
             n: 1,
+            speculation: Speculation::Auto,
+            report: false,
             stream: false,
             include_usage: false,
             logprobs: None,
@@ -74,10 +85,47 @@ impl GenerationJob {
             echo: false,
             tools: false,
             thinking: None,
+            offered: Arc::default(),
+            call_form: CallForm::Tools,
             drafter: None,
             unknown: 0,
         }
     }
+
+    /// Whether the prompt's own tokens get log probabilities: a text that is repeated (`echo`)
+    /// with log probabilities. The prompt is then read token by token, not as a whole.
+    pub fn scores_prompt(&self) -> bool {
+        self.echo && self.logprobs.is_some()
+    }
+}
+
+/// Whether speculation may be used for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speculation {
+    /// As the server decides.
+    #[default]
+    Auto,
+    /// The request is decoded plainly.
+    Off,
+}
+
+/// In which form calls of functions stand in an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallForm {
+    /// `tool_calls`.
+    #[default]
+    Tools,
+    /// `function_call`, as before there were tools: one call at most.
+    Function,
+}
+
+/// A function that the model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfferedFunction {
+    /// Its name.
+    pub name: String,
+    /// The schema of its arguments, if the client gave one.
+    pub parameters: Option<Value>,
 }
 
 /// What goes before the text that is generated.
@@ -92,6 +140,13 @@ pub enum PromptInput {
     },
     /// Text as it is.
     Text(String),
+    /// What stands before and behind the text that is generated (fill in the middle).
+    Fill {
+        /// What stands before it.
+        prefix: String,
+        /// What stands behind it.
+        suffix: String,
+    },
     /// Tokens as they are. Whether the model has them, only the server knows.
     Tokens(Vec<Token>),
 }

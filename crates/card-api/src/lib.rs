@@ -14,7 +14,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod answer_parts;
 pub mod anthropic;
+mod bare_call;
 pub mod call_arguments;
 pub mod document;
 pub mod error;
@@ -26,9 +28,12 @@ mod offered_tool;
 pub mod ollama;
 pub mod openai;
 mod reading;
+mod thoughts;
 pub mod tool_calls;
 
 pub use error::ApiError;
-pub use job::{AnswerShape, GenerationJob, PromptInput};
+pub use job::{AnswerShape, CallForm, GenerationJob, OfferedFunction, PromptInput, Speculation};
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
-pub use openai::request::{parse_chat, parse_completion};
+pub use openai::request::{
+    ParsedResponse, ResponseEcho, parse_chat, parse_completion, parse_response,
+};

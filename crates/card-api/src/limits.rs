@@ -27,6 +27,10 @@ pub const MESSAGES: usize = 8192;
 pub const PARTS: usize = 8192;
 /// Most calls of tools in a message.
 pub const CALLS: usize = 1024;
+/// Most names in a list of names, like `include`.
+pub const NAMES: usize = 64;
+/// Most bytes of remembered items that a request refers to, all together.
+pub const RECALLED_BYTES: usize = 4 << 20;
 /// Most tokens of a prompt that comes as tokens.
 pub const TOKENS: usize = 1 << 20;
 /// The largest number a token can have; whether the model has it is asked later.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::job::AnswerShape;
+use crate::job::{AnswerShape, GenerationJob, OfferedFunction};
 
 /// A function that the model may call.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,16 @@ impl OfferedTool {
         }
         json!({ "type": "function", "function": function })
     }
+}
+
+/// The model may call these tools: their calls are looked for in the answer to `job`.
+pub(crate) fn offer(job: &mut GenerationJob, tools: &[OfferedTool]) {
+    let function = |tool: &OfferedTool| OfferedFunction {
+        name: tool.name.clone(),
+        parameters: tool.parameters.clone(),
+    };
+    job.tools = !tools.is_empty();
+    job.offered = tools.iter().map(function).collect();
 }
 
 /// The tools as chat templates take them; `None` if there are none.

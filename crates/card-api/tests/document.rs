@@ -4,7 +4,8 @@
 
 use card_api::openai::response::error::error_body;
 use card_api::{
-    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
+    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_response,
+    parse_tokenize,
 };
 use serde_json::{Value, json};
 
@@ -19,6 +20,10 @@ fn completion(body: &[u8]) -> Result<(), ApiError> {
     parse_completion(body).map(drop)
 }
 
+fn response(body: &[u8]) -> Result<(), ApiError> {
+    parse_response(body, &|_: &str| None).map(drop)
+}
+
 fn tokenize(body: &[u8]) -> Result<(), ApiError> {
     parse_tokenize(body).map(drop)
 }
@@ -28,7 +33,7 @@ fn detokenize(body: &[u8]) -> Result<(), ApiError> {
 }
 
 /// What parses, the name of its schema, and the fields of a good body of it.
-fn requests() -> [(Parse, &'static str, Good); 4] {
+fn requests() -> [(Parse, &'static str, Good); 5] {
     let message = r#"[{"role":"user","content":"a"}]"#;
     [
         (
@@ -39,6 +44,7 @@ fn requests() -> [(Parse, &'static str, Good); 4] {
         (completion, "CompletionRequest", vec![("prompt", "\"a\"")]),
         (tokenize, "TokenizeFields", vec![("content", "\"a\"")]),
         (detokenize, "DetokenizeFields", vec![("tokens", "[1]")]),
+        (response, "ResponseRequest", vec![("input", "\"a\"")]),
     ]
 }
 
@@ -175,6 +181,7 @@ fn the_examples_in_the_document_parse() {
         (requests()[1].0, "/v1/completions"),
         (requests()[2].0, "/tokenize"),
         (requests()[3].0, "/detokenize"),
+        (requests()[4].0, "/v1/responses"),
     ] {
         let content = &document["paths"][path]["post"]["requestBody"]["content"];
         let example = content["application/json"]["example"].to_string();
@@ -212,6 +219,7 @@ fn the_document_refers_to_nothing_that_is_not_in_it() {
     for path in [
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/responses",
         "/v1/models",
         "/v1/models/{name}",
         "/tokenize",

@@ -6,7 +6,7 @@ mod bodies;
 
 use std::time::{Duration, Instant};
 
-use card_api::{parse_chat, parse_completion, parse_detokenize, parse_tokenize};
+use card_api::{parse_chat, parse_completion, parse_detokenize, parse_response, parse_tokenize};
 use serde::de::IgnoredAny;
 
 /// How many times as long as looking at the bytes it may take. It takes up to about ten; what
@@ -40,6 +40,10 @@ fn what_a_body_takes_is_linear_in_its_bytes() {
             ("completion", quickest(|| parse_completion(body).is_ok())),
             ("tokenize", quickest(|| parse_tokenize(body).is_ok())),
             ("detokenize", quickest(|| parse_detokenize(body).is_ok())),
+            (
+                "response",
+                quickest(|| parse_response(body, &|_: &str| None).is_ok()),
+            ),
         ] {
             assert!(
                 took < most,

@@ -2,7 +2,7 @@
 
 mod bodies;
 
-use card_api::{parse_chat, parse_completion, parse_detokenize, parse_tokenize};
+use card_api::{parse_chat, parse_completion, parse_detokenize, parse_response, parse_tokenize};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -29,6 +29,7 @@ fn a_request_holds_at_most_64_mib() {
             ("completion", taken(|| parse_completion(body))),
             ("tokenize", taken(|| parse_tokenize(body))),
             ("detokenize", taken(|| parse_detokenize(body))),
+            ("response", taken(|| parse_response(body, &|_: &str| None))),
         ] {
             assert!(bytes < MOST, "{what}, {parser}: {} MiB", bytes >> 20);
         }

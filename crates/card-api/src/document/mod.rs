@@ -26,9 +26,10 @@ pub fn document(server_name: &str, version: &str) -> Value {
         "info": {
             "title": server_name,
             "version": version,
-            "description": "OpenAI's API, and what llama.cpp and vLLM add to it. Fields that are \
-                            not here are ignored. Of a field that comes twice the last value \
-                            counts.",
+            "description": "OpenAI's API, and what llama.cpp and vLLM add to it. Of the fields \
+                            that are not here, those named in a body's description are refused \
+                            or without effect, and the others are ignored. Of a field that \
+                            comes twice the last value counts.",
             "license": { "name": "MIT OR Apache-2.0" },
         },
         // A key is needed where the server was given some.

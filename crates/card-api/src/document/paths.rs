@@ -13,8 +13,10 @@ use crate::health::HealthAnswer;
 use crate::llama_server::tokenize::{DetokenizeFields, Detokenized, TokenizeFields, Tokenized};
 use crate::openai::request::chat::ChatRequest;
 use crate::openai::request::completion::CompletionRequest;
+use crate::openai::request::responses::ResponseRequest;
 use crate::openai::response::chat::{ChatChunk, ChatCompletion};
 use crate::openai::response::models::{ModelEntry, Models};
+use crate::openai::response::responses::{ResponseAnswer, ResponseEvent};
 use crate::openai::response::text::{TextChunk, TextCompletion};
 
 /// Refusals of paths that take their time.
@@ -26,6 +28,7 @@ pub(super) fn all(schemas: &mut Schemas, error: &Value) -> Map<String, Value> {
     generation(&mut paths, schemas, error);
     anthropic(&mut paths, schemas, error);
     ollama(&mut paths, schemas, error);
+    responses(&mut paths, schemas, error);
     models(&mut paths, schemas);
     tokens(&mut paths, schemas);
     operations(&mut paths, schemas, error);
@@ -59,6 +62,37 @@ fn generation(paths: &mut Map<String, Value>, schemas: &mut Schemas, error: &Val
     paths.insert(
         "/v1/completions".into(),
         json!({ "post": completion.value() }),
+    );
+}
+
+/// `/v1/responses`, which generates text too, and the paths of answers, of which none is kept.
+fn responses(paths: &mut Map<String, Value>, schemas: &mut Schemas, error: &Value) {
+    let create = Operation::new("createResponse", "Answers a conversation")
+        .body(schemas.asked::<ResponseRequest>(), response_example())
+        .takes_drafter()
+        .answer("application/json", schemas.told::<ResponseAnswer>())
+        .answer(
+            "text/event-stream",
+            events(&schemas.told::<ResponseEvent>(), error),
+        )
+        .refusals(&OF_WORK);
+    paths.insert("/v1/responses".into(), json!({ "post": create.value() }));
+    let named = |id, summary| {
+        Operation::new(id, summary)
+            .parameter(json!({
+                "name": "id", "in": "path", "required": true, "description": "Its name.",
+                "schema": { "type": "string", "minLength": 1 },
+            }))
+            .answer("application/json", json!({ "type": "object" }))
+            .refusals(&[404])
+            .value()
+    };
+    paths.insert(
+        "/v1/responses/{id}".into(),
+        json!({
+            "get": named("getResponse", "Always 404: no answer is kept"),
+            "delete": named("deleteResponse", "Always 404: no answer is kept"),
+        }),
     );
 }
 
@@ -131,6 +165,10 @@ fn chat_example() -> Value {
         "max_tokens": 8,
         "temperature": 0,
     })
+}
+
+fn response_example() -> Value {
+    json!({ "input": "Name three fruits.", "max_output_tokens": 8, "temperature": 0 })
 }
 
 fn completion_example() -> Value {

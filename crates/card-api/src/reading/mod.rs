@@ -7,5 +7,6 @@ pub(crate) mod bounded;
 pub(crate) mod fields;
 pub(crate) mod loose;
 pub(crate) mod number;
+pub(crate) mod refused;
 pub(crate) mod schema;
 pub(crate) mod strict;

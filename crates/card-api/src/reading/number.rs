@@ -83,7 +83,8 @@ impl JsonSchema for TokenId {
     }
 }
 
-/// Most tokens to write: at least 1, or -1 for no limit, as llama.cpp's clients have it. What
+/// Most tokens to write, or -1 for no limit, as llama.cpp's clients have it; whether 0 makes
+/// sense the path knows. What
 /// is more than 4 billion is no limit either.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct MaxTokens(pub(crate) Option<u32>);
@@ -92,9 +93,9 @@ impl<'de> Deserialize<'de> for MaxTokens {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(Whole)? {
             -1 => Ok(MaxTokens(None)),
-            most @ 1.. => Ok(MaxTokens(u32::try_from(most).ok())),
+            most @ 0.. => Ok(MaxTokens(u32::try_from(most).ok())),
             other => Err(D::Error::custom(format_args!(
-                "{other} is neither at least 1 nor -1, which is for no limit"
+                "{other} is neither at least 0 nor -1, which is for no limit"
             ))),
         }
     }
@@ -279,7 +280,8 @@ mod tests {
         assert_eq!(most("4.0").unwrap(), Some(4));
         assert_eq!(most("100000000").unwrap(), Some(100_000_000));
         assert_eq!(most("99999999999").unwrap(), None);
-        assert!(most("0").is_err() && most("-2").is_err() && most("1.5").is_err());
+        assert_eq!(most("0").unwrap(), Some(0));
+        assert!(most("-2").is_err() && most("1.5").is_err());
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub fn all() -> Bodies {
     all.extend(texts());
     all.extend(forms());
     all.extend(fields());
+    all.extend(items());
     all.extend(tokens());
     all
 }
@@ -295,6 +296,49 @@ fn fields() -> Bodies {
             format!(r#"{MESSAGE},"tool_choice":"{}"}}"#, long("a")),
         ),
         ("white space", format!("{}{MESSAGE}}}", long(" \n"))),
+    ]
+}
+
+/// Items of a response.
+fn items() -> Bodies {
+    vec![
+        (
+            "short items",
+            filled(
+                r#"{"input":["#,
+                always(r#"{"role":"user","content":"a"}"#),
+                "]}",
+            ),
+        ),
+        (
+            "an item of many parts",
+            filled(
+                r#"{"input":[{"role":"user","content":["#,
+                always(r#"{"type":"input_text","text":"a"}"#),
+                "]}]}",
+            ),
+        ),
+        (
+            "calls whose arguments are many values",
+            filled(
+                r#"{"input":["#,
+                |i| {
+                    let list = "0,".repeat(4000);
+                    format!(
+                        r#"{{"type":"function_call","call_id":"{i}","name":"f","arguments":"[{list}0]"}}"#
+                    )
+                },
+                "]}",
+            ),
+        ),
+        (
+            "a namespace of many tools",
+            filled(
+                r#"{"input":"a","tools":[{"type":"namespace","name":"n","tools":["#,
+                |i| format!(r#"{{"type":"function","name":"f{i}"}}"#),
+                "]}]}",
+            ),
+        ),
     ]
 }
 

@@ -4,17 +4,21 @@
 
 use card_api::openai::response::error::error_body;
 use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
-use card_api::{ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_tokenize};
+use card_api::{
+    ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_response,
+    parse_tokenize,
+};
 
 /// A body of a request is a job that can run, or an error in OpenAI's shape.
 pub fn request(body: &[u8]) {
-    for parsed in [parse_chat(body), parse_completion(body)] {
+    let response = parse_response(body, &|_: &str| None).map(|parsed| parsed.job);
+    for parsed in [parse_chat(body), parse_completion(body), response] {
         match parsed {
             Ok(job) => {
                 assert!(!job.prompts.is_empty() && job.n >= 1);
                 assert!(job.prompts.len() * job.n as usize <= limits::ANSWERS);
                 assert!(job.stop.iter().all(|s| !s.is_empty()));
-                assert!(job.max_tokens != Some(0));
+                assert!(job.max_tokens != Some(0) || job.echo);
                 assert!(job.params.checked().is_ok());
             }
             Err(error) => refused(&error),

@@ -7,6 +7,7 @@ use card_core::types::Token;
 
 use crate::grammar::Grammars;
 use crate::text::control_names::ControlNames;
+use crate::text::fill::FillMarks;
 use crate::text::{Template, Tokenizer};
 
 /// What turns a request's text into tokens and tokens into text.
@@ -16,6 +17,8 @@ pub(crate) struct ModelText {
     /// Tokens that end an answer.
     pub(crate) end_tokens: Vec<Token>,
     pub(crate) control_names: ControlNames,
+    /// The tokens by which the model fills in the middle of a text, if it does.
+    pub(crate) fill: Option<FillMarks>,
     pub(crate) grammars: Grammars,
 }
 
@@ -25,6 +28,7 @@ impl ModelText {
         ModelText {
             end_tokens: tokenizer.end_tokens(),
             control_names: ControlNames::new(tokenizer.control_texts()),
+            fill: FillMarks::of(&*tokenizer),
             grammars: Grammars::new(tokenizer.clone()),
             tokenizer,
             template,

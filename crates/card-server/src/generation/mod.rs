@@ -10,14 +10,16 @@ mod news;
 mod queue;
 mod record;
 mod run;
+mod scored;
 mod sink;
 mod task;
 mod watched;
 mod writer;
 
-pub(crate) use end::GenerationEnd;
+pub(crate) use end::{GenerationEnd, SpeculationFigures};
 pub(crate) use news::{News, Piece, PieceLogprob};
 pub(crate) use queue::run_in_slot;
+pub(crate) use scored::ScoredPrompt;
 pub(crate) use sink::EventSink;
 pub(crate) use task::GenerationTask;
 pub(crate) use watched::Watched;

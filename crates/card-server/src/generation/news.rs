@@ -20,6 +20,8 @@ pub(crate) enum News {
 pub(crate) struct Piece {
     /// The text; whole characters, nothing of a stop string.
     pub(crate) text: String,
+    /// Tokens that were written for it.
+    pub(crate) tokens: usize,
     /// Log probabilities of the tokens, if they were asked for.
     pub(crate) logprobs: Vec<PieceLogprob>,
 }
@@ -29,8 +31,8 @@ pub(crate) struct Piece {
 pub(crate) struct PieceLogprob {
     /// The bytes of the token.
     pub(crate) bytes: Vec<u8>,
-    /// Natural logarithm of its probability.
-    pub(crate) logprob: f32,
+    /// Natural logarithm of its probability; `None` for the first token of a prompt.
+    pub(crate) logprob: Option<f32>,
     /// The most probable tokens, best first.
     pub(crate) top: Vec<(Vec<u8>, f32)>,
     /// Characters before it in the text.

@@ -9,6 +9,7 @@ use tracing::field::Empty;
 
 use super::failure::refusal;
 use super::news::News;
+use super::scored::AlongText;
 use super::sink::EventSink;
 use super::task::GenerationTask;
 use super::writer::{Writer, WriterParts};
@@ -32,6 +33,12 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
         let grammar = grammar.lock().unwrap_or_else(PoisonError::into_inner);
         task.generate.constraint = Some(grammar.constraint());
     }
+    if let Some(scored) = &task.scored {
+        let (text, vocabulary) = (scored.rest.clone(), app.text.tokenizer.len());
+        let inner = task.generate.constraint.take();
+        let along = AlongText::new(text, vocabulary, inner);
+        task.generate.constraint = Some(Box::new(along));
+    }
     let timing = Timing::new(task.generate.plain, task.watched.came());
     let recheck = app.rollout.remember(&task.generate);
     let stream = match app.engine.generate(task.generate) {
@@ -47,6 +54,8 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
         &task.stop,
         WriterParts {
             watched: task.watched,
+            shown: task.shown,
+            scored: task.scored,
             prompt_read: task.prompt_read,
             timing,
             recheck,

@@ -6,6 +6,7 @@ use card_engine::Generate;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::scored::ScoredPrompt;
 use super::watched::Watched;
 use crate::clock::RequestDeadline;
 use crate::grammar::Compiled;
@@ -18,6 +19,10 @@ pub(crate) struct GenerationTask {
     pub(crate) generate: Generate,
     /// What the text has to be. A constraint is made of it when there is a slot to use it in.
     pub(crate) grammar: Option<Arc<Mutex<Compiled>>>,
+    /// Most tokens of the answer that are shown.
+    pub(crate) shown: usize,
+    /// The prompt, where its own tokens get log probabilities.
+    pub(crate) scored: Option<ScoredPrompt>,
     /// Texts that end it.
     pub(crate) stop: Arc<[String]>,
     /// How it is sampled, for the audit log.

@@ -7,9 +7,10 @@ use card_engine::text::TextStream;
 use card_engine::{Event, Stream};
 use tokio::sync::watch;
 
-use super::end::GenerationEnd;
+use super::end::{GenerationEnd, SpeculationFigures};
 use super::failure::refusal;
 use super::news::{News, Piece, PieceLogprob};
+use super::scored::ScoredPrompt;
 use super::sink::EventSink;
 use super::watched::Watched;
 use crate::app::ModelText;
@@ -19,6 +20,10 @@ use crate::rollout::{Recheck, Timing};
 pub(super) struct WriterParts {
     /// Who watches the generation.
     pub(super) watched: Watched,
+    /// Most tokens of the answer that are shown.
+    pub(super) shown: usize,
+    /// The prompt, where its own tokens get log probabilities.
+    pub(super) scored: Option<ScoredPrompt>,
     /// Told when the first token came, which says that the prompt was read.
     pub(super) prompt_read: Option<watch::Sender<bool>>,
     /// How long the generation takes, for the rollout.
@@ -33,6 +38,16 @@ pub(super) struct Writer<'a> {
     text: TextStream,
     /// Log probabilities of tokens that are still to come.
     logprobs: Vec<Logprob>,
+    /// The first token of a prompt whose tokens get log probabilities, until it was told.
+    first: Option<Token>,
+    /// Tokens of that prompt that are still to come.
+    of_prompt: usize,
+    /// Whether the prompt's tokens come as if they were written.
+    scores: bool,
+    /// Tokens of the answer that may still be shown.
+    shown: usize,
+    /// Tokens whose text was held back so far.
+    untold: usize,
     prompt_read: Option<watch::Sender<bool>>,
     pub(super) watched: Watched,
     pub(super) timing: Timing,
@@ -48,6 +63,11 @@ impl<'a> Writer<'a> {
             model,
             text: TextStream::new(stops.to_vec()),
             logprobs: Vec::new(),
+            first: parts.scored.as_ref().map(|s| s.first),
+            of_prompt: parts.scored.as_ref().map_or(0, |s| s.rest.len()),
+            scores: parts.scored.is_some(),
+            shown: parts.shown,
+            untold: 0,
             prompt_read: parts.prompt_read,
             watched: parts.watched,
             timing: parts.timing,
@@ -59,6 +79,7 @@ impl<'a> Writer<'a> {
                 reused: 0,
                 predicted: 0,
                 mispredicted: 0,
+                speculation: SpeculationFigures::default(),
             },
         }
     }
@@ -67,7 +88,10 @@ impl<'a> Writer<'a> {
     pub(super) fn take(&mut self, event: Event, stream: &Stream, sink: &EventSink) -> Option<News> {
         match event {
             Event::Round(round) => {
-                self.count_prediction(&round);
+                if !self.scores {
+                    self.count_prediction(&round);
+                }
+                self.end.speculation += SpeculationFigures::of(&round);
                 self.end.reused = round.reused;
                 self.watched.round(&round);
                 self.logprobs.extend(round.logprobs);
@@ -93,30 +117,49 @@ impl<'a> Writer<'a> {
         if let Some(recheck) = &mut self.recheck {
             recheck.wrote(tokens);
         }
-        let piece = self.write(tokens);
-        self.watched.wrote(tokens.len());
+        let of_answer = tokens.len() - tokens.len().min(self.of_prompt);
+        let mut piece = self.write(tokens);
+        if of_answer > 0 {
+            self.watched.wrote(of_answer);
+        }
+        self.untold += piece.tokens;
         if !piece.text.is_empty() || !piece.logprobs.is_empty() {
+            piece.tokens = std::mem::take(&mut self.untold);
             sink.send(News::Piece(piece));
         }
     }
 
-    /// The text of tokens. What comes after a stop text is left out.
+    /// The text of tokens. What comes after a stop text is left out. The tokens of a prompt
+    /// have log probabilities only: its text is told elsewhere.
     fn write(&mut self, tokens: &[Token]) -> Piece {
         let mut piece = Piece::default();
+        let tokenizer = &self.model.tokenizer;
+        let bytes = |token| tokenizer.piece(token, true);
+        piece
+            .logprobs
+            .extend(self.first.take().map(|first| PieceLogprob {
+                bytes: bytes(first),
+                logprob: None,
+                top: Vec::new(),
+                offset: 0,
+            }));
         let mut logprobs = self.logprobs.drain(..);
         for &token in tokens {
             let known = logprobs.next();
-            if self.text.stopped() {
+            if self.of_prompt > 0 {
+                self.of_prompt -= 1;
+            } else if self.text.stopped() || self.shown == 0 {
                 continue;
+            } else {
+                self.shown -= 1;
+                self.end.tokens += 1;
+                piece.tokens += 1;
+                let text = self.text.push(&tokenizer.piece(token, false));
+                piece.text.push_str(&text);
             }
-            self.end.tokens += 1;
-            let tokenizer = &self.model.tokenizer;
-            let text = self.text.push(&tokenizer.piece(token, false));
-            piece.text.push_str(&text);
-            let bytes = |token| tokenizer.piece(token, true);
             piece.logprobs.extend(known.map(|known| PieceLogprob {
                 bytes: bytes(token),
-                logprob: known.logprob,
+                logprob: Some(known.logprob),
                 top: known.top.iter().map(|&(t, p)| (bytes(t), p)).collect(),
                 offset: 0,
             }));
@@ -129,6 +172,7 @@ impl<'a> Writer<'a> {
         if !rest.is_empty() {
             sink.send(News::Piece(Piece {
                 text: rest,
+                tokens: std::mem::take(&mut self.untold),
                 ..Piece::default()
             }));
         }

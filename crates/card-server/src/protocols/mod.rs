@@ -14,7 +14,7 @@ pub(crate) mod llama_server;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 mod shape;
-mod spoken;
+pub(crate) mod sse;
 mod told;
 
 pub(crate) use shape::Protocol;

@@ -1,7 +1,9 @@
 //! A request begins: it is admitted, received, prepared, and its generations are started.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use card_api::answer_parts::Thinking;
 use card_api::{ApiError, GenerationJob};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -35,6 +37,8 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
+    /// Whether the answers begin with thoughts.
+    pub(crate) thinking: Thinking,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
@@ -43,7 +47,7 @@ pub(crate) struct RunningRequest {
     pub(crate) hold: AnswerHold,
 }
 
-/// Begins what a request asks for, under the name `id`.
+/// Begins what a request asks for, under the name `id`. `parse` makes a job of its body.
 ///
 /// # Errors
 /// If the server takes no requests, or this one is wrong or too much. Nothing was started then.
@@ -51,7 +55,7 @@ pub(crate) async fn begin(
     app: &Arc<App>,
     id: &str,
     incoming: &mut Incoming,
-    parse: impl ParseJob,
+    parse: impl FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static,
 ) -> Result<RunningRequest, ApiError> {
     if app.is_draining() {
         return Err(ApiError::draining());
@@ -66,7 +70,7 @@ pub(crate) async fn begin(
     let work = {
         let (app, caller, id) = (app.clone(), incoming.caller.clone(), id.to_owned());
         move || {
-            let mut job = parse(&received.bytes)?;
+            let mut job = parse(&received.bytes[..])?;
             drop(received);
             job.drafter = drafter;
             prepare(&app, &caller, job, &id)
@@ -78,6 +82,7 @@ pub(crate) async fn begin(
         tasks,
         usage,
         echoes,
+        thinking,
     } = prepared;
     let answers = tasks.len();
     let news = start(app, tasks, deadline);
@@ -87,6 +92,7 @@ pub(crate) async fn begin(
         job,
         answers,
         echoes,
+        thinking,
         usage,
         news,
         hold: AnswerHold {
@@ -110,4 +116,29 @@ fn start(
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
     news
+}
+
+/// How long the first news of an answer are waited for before a stream begins without them. A
+/// failure within that time is still an answer of its own, with its status.
+const SOON: Duration = Duration::from_millis(250);
+
+/// What is known when a stream shall begin.
+pub(crate) enum FirstNews {
+    /// The first news, of the answer of this number.
+    Came(usize, News),
+    /// There are none yet.
+    Later,
+    /// There will be none.
+    BrokenOff,
+}
+
+impl RunningRequest {
+    /// Waits a moment for the first news.
+    pub(crate) async fn first_news(&mut self) -> FirstNews {
+        match tokio::time::timeout(SOON, self.news.recv()).await {
+            Ok(Some((index, news))) => FirstNews::Came(index, news),
+            Ok(None) => FirstNews::BrokenOff,
+            Err(_) => FirstNews::Later,
+        }
+    }
 }

@@ -11,8 +11,8 @@ mod prompt;
 mod small;
 mod usage;
 
-pub(crate) use begin::{ParseJob, RunningRequest, begin};
+pub(crate) use begin::{FirstNews, ParseJob, RunningRequest, begin};
 pub(crate) use incoming::Incoming;
-pub(crate) use prompt::tokens;
+pub(crate) use prompt::count;
 pub(crate) use small::small;
 pub(crate) use usage::TokenUsage;

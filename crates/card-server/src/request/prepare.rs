@@ -2,18 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use card_api::{ApiError, GenerationJob};
+use card_api::answer_parts::Thinking;
+use card_api::{ApiError, GenerationJob, Speculation};
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::Generate;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::prompt::{predicted, tokens, too_long};
+use super::prompt::{self, predicted, too_long};
 use super::usage::TokenUsage;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::generation::{GenerationTask, Watched};
+use crate::generation::{GenerationTask, ScoredPrompt, Watched};
 use crate::grammar::Compiled;
 
 /// Log probabilities that an answer which is no stream may have to hold, alternatives
@@ -32,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) usage: TokenUsage,
     /// The text of each prompt, where it is to be repeated.
     pub(super) echoes: Vec<String>,
+    /// Whether the answers begin with thoughts.
+    pub(super) thinking: Thinking,
 }
 
 /// Prompts as tokens.
@@ -39,6 +42,8 @@ struct ReadPrompts {
     prompts: Vec<Vec<Token>>,
     usage: TokenUsage,
     echoes: Vec<String>,
+    /// Whether one of them ends within the model's thoughts.
+    begin_thoughts: bool,
 }
 
 /// Makes the tasks of a job, from what all of them share.
@@ -77,7 +82,14 @@ pub(super) fn prepare(
         prompts,
         usage,
         echoes,
+        begin_thoughts,
     } = read_prompts(app, &job)?;
+    // What a grammar lets be written is all answer.
+    let thinking = match (job.chat && job.shape.is_none(), begin_thoughts) {
+        (false, _) => Thinking::Never,
+        (true, false) => Thinking::MayBegin,
+        (true, true) => Thinking::Began,
+    };
     // From here on nothing is refused: each task tells its end.
     let maker = TaskMaker {
         app,
@@ -104,6 +116,7 @@ pub(super) fn prepare(
         tasks,
         usage,
         echoes,
+        thinking,
     })
 }
 
@@ -133,10 +146,13 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
             ..TokenUsage::default()
         },
         echoes: Vec::new(),
+        begin_thoughts: false,
     };
     let mut echoed = 0;
     for prompt in &job.prompts {
-        let prompt = tokens(app, prompt, job.thinking)?;
+        let prompt = prompt::read(app, prompt, job.thinking)?;
+        read.begin_thoughts |= prompt.begins_thought;
+        let prompt = prompt.tokens;
         if prompt.is_empty() {
             return Err(ApiError::field("prompt", "the prompt is empty"));
         }
@@ -144,6 +160,9 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
             return Err(too_long(app, job.chat, prompt.len()));
         }
         read.usage.prompt += prompt.len();
+        if job.scores_prompt() {
+            check_scored(app, job, &prompt, read.usage.prompt)?;
+        }
         if job.echo {
             let tokenizer = &app.text.tokenizer;
             let pieces = prompt.iter().flat_map(|&t| tokenizer.piece(t, false));
@@ -162,6 +181,32 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
         read.prompts.push(prompt);
     }
     Ok(read)
+}
+
+/// Whether a prompt's own tokens can get log probabilities; `read` tokens of prompts were read
+/// with it.
+fn check_scored(
+    app: &App,
+    job: &GenerationJob,
+    prompt: &[Token],
+    read: usize,
+) -> Result<(), ApiError> {
+    let top = job.logprobs.unwrap_or(0);
+    let all = read.saturating_mul(job.n as usize).saturating_mul(top + 1);
+    if !job.stream && all > MOST_LOGPROBS {
+        let why = format!(
+            "the prompts' own log probabilities, with {top} alternatives each, would be more \
+             than {MOST_LOGPROBS}; send fewer prompts at once, or ask for a stream"
+        );
+        return Err(ApiError::field("logprobs", why));
+    }
+    let ends = |token: &Token| app.text.end_tokens.contains(token);
+    if job.max_tokens != Some(0) && prompt.iter().skip(1).any(ends) {
+        let why = "with `logprobs` and a prompt that has a token which ends a text within it, \
+                   nothing can be written behind it; send max_tokens 0, or leave `echo` out";
+        return Err(ApiError::field("echo", why));
+    }
+    Ok(())
 }
 
 impl TaskMaker<'_> {
@@ -192,6 +237,23 @@ impl TaskMaker<'_> {
             seed: self.seed.wrapping_add(choice as u64),
             ..job.params.clone()
         };
+        let wanted = job.max_tokens.unwrap_or(app.model.context);
+        let scored = job.scores_prompt().then(|| ScoredPrompt {
+            first: prompt[0],
+            rest: prompt[1..].into(),
+            wanted: wanted as usize,
+        });
+        let known = scored.as_ref().map_or(0, |s| s.rest.len());
+        let prediction = match &scored {
+            Some(scored) => scored
+                .rest
+                .iter()
+                .chain(&*self.prediction)
+                .copied()
+                .collect(),
+            None => self.prediction.clone(),
+        };
+        let off = job.speculation == Speculation::Off;
         GenerationTask {
             watched: Watched::new(app, self.request, choice, self.caller),
             settings: json!({
@@ -201,18 +263,25 @@ impl TaskMaker<'_> {
                 "max_tokens": job.max_tokens,
             }),
             generate: Generate {
-                prompt: prompt.to_vec(),
+                prompt: prompt[..prompt.len() - known].to_vec(),
                 params,
-                max_tokens: job.max_tokens.unwrap_or(app.model.context),
-                stop_tokens: app.text.end_tokens.clone(),
-                prediction: self.prediction.clone(),
+                // A text of nothing is not generated, but one token that is not shown.
+                max_tokens: wanted.saturating_add(known as u32).max(1),
+                stop_tokens: if wanted == 0 {
+                    Vec::new()
+                } else {
+                    app.text.end_tokens.clone()
+                },
+                prediction,
                 logprobs: job.logprobs,
                 constraint: None,
                 drafter: job.drafter.clone(),
-                plain: app.rollout.next_is_plain(),
+                plain: off || app.rollout.next_is_plain(),
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),
+            shown: wanted as usize,
+            scored,
             stop: job.stop.clone(),
             deadline: app.deadline(self.caller.came),
             prompt_read,

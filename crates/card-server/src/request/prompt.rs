@@ -7,37 +7,73 @@ use serde_json::Value;
 use crate::app::App;
 use crate::text::most_bytes;
 
-/// The tokens of a prompt. `thinking` switches the thinking of a chat on or off.
+/// What begins a model's thoughts. Templates of some models end a prompt with it.
+const THOUGHT: &str = "<think>";
+
+/// A prompt as tokens.
+pub(super) struct ReadPrompt {
+    /// Its tokens.
+    pub(super) tokens: Vec<Token>,
+    /// Whether it ends within the model's thoughts.
+    pub(super) begins_thought: bool,
+}
+
+/// Reads a prompt. `thinking` switches the thinking of a chat on or off.
 ///
 /// # Errors
 /// If the model has no such tokens, its template refuses the conversation, or the prompt does
 /// not fit the context.
-pub(crate) fn tokens(
+pub(super) fn read(
     app: &App,
     prompt: &PromptInput,
     thinking: Option<bool>,
-) -> Result<Vec<Token>, ApiError> {
-    match prompt {
-        PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)]),
+) -> Result<ReadPrompt, ApiError> {
+    let tokens = match prompt {
+        PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)])?,
         PromptInput::Tokens(tokens) => {
             for &token in tokens {
                 app.text.check_token("prompt", token)?;
             }
-            Ok(tokens.clone())
+            tokens.clone()
+        }
+        PromptInput::Fill { prefix, suffix } => {
+            let why = "this model has no tokens to fill in the middle with, so it takes no \
+                       `suffix`; send the prompt alone, or serve a model for code that has them";
+            let marks = app
+                .text
+                .fill
+                .ok_or_else(|| ApiError::field("suffix", why))?;
+            tokenize(app, "prompt", &marks.parts(prefix, suffix))?
         }
         PromptInput::Chat { messages, tools } => {
-            chat_tokens(app, messages, tools.as_ref(), thinking)
+            return read_chat(app, messages, tools.as_ref(), thinking);
         }
-    }
+    };
+    Ok(ReadPrompt {
+        tokens,
+        begins_thought: false,
+    })
 }
 
-/// The tokens of a conversation, as the model's chat template writes it down.
-fn chat_tokens(
+/// How many tokens a prompt has; otherwise as [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn count(
+    app: &App,
+    prompt: &PromptInput,
+    thinking: Option<bool>,
+) -> Result<usize, ApiError> {
+    read(app, prompt, thinking).map(|read| read.tokens.len())
+}
+
+/// Reads a conversation, as the model's chat template writes it down.
+fn read_chat(
     app: &App,
     messages: &Value,
     tools: Option<&Value>,
     thinking: Option<bool>,
-) -> Result<Vec<Token>, ApiError> {
+) -> Result<ReadPrompt, ApiError> {
     let refused = |why: String| ApiError::field("messages", why);
     let none = "this model has no chat template, so it takes plain prompts only";
     let template = app.text.template.as_ref();
@@ -52,14 +88,21 @@ fn chat_tokens(
     };
     let said = [Some(messages), tools];
     let marks = app.text.control_names.marks(said.into_iter().flatten());
+    let begins_thought = |text: &str| text.trim_end().ends_with(THOUGHT);
     let Some(marks) = marks.map_err(refused)? else {
-        let text = render(messages, tools);
-        return tokenize(app, "messages", &[(&text.map_err(refused)?, true)]);
+        let text = render(messages, tools).map_err(refused)?;
+        return Ok(ReadPrompt {
+            tokens: tokenize(app, "messages", &[(&text, true)])?,
+            begins_thought: begins_thought(&text),
+        });
     };
     let tools = tools.map(|t| marks.mark(t));
     let text = render(&marks.mark(messages), tools.as_ref());
     let text = text.map_err(refused)?;
-    tokenize(app, "messages", &marks.split(&text))
+    Ok(ReadPrompt {
+        tokens: tokenize(app, "messages", &marks.split(&text))?,
+        begins_thought: begins_thought(&text),
+    })
 }
 
 /// The tokens of a text in parts, each with whether names of control tokens in it mean those.

@@ -1,6 +1,6 @@
 //! Tokens that a request read and wrote.
 
-use crate::generation::GenerationEnd;
+use crate::generation::{GenerationEnd, SpeculationFigures};
 
 /// Tokens that were read and written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct TokenUsage {
     pub(crate) mispredicted: usize,
     /// Whether the client may hear of `cached`.
     pub(crate) tell_cached: bool,
+    /// What speculation brought to all answers.
+    pub(crate) speculation: SpeculationFigures,
 }
 
 impl TokenUsage {
@@ -29,5 +31,6 @@ impl TokenUsage {
         self.completion += end.tokens;
         self.predicted += end.predicted;
         self.mispredicted += end.mispredicted;
+        self.speculation += end.speculation;
     }
 }

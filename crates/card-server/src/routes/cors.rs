@@ -1,10 +1,9 @@
 //! Which web pages of other origins may use the server (CORS).
 
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use axum::http::{HeaderValue, Method, header};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ServeError;
-use crate::headers::DRAFTER_HEADER;
 
 /// The layer that tells browsers so; `None` if no page may.
 ///
@@ -15,7 +14,7 @@ pub(super) fn layer(origins: &[String]) -> Result<Option<CorsLayer>, ServeError>
         return Ok(None);
     }
     let allowed = if origins.iter().any(|o| o == "*") {
-        AllowOrigin::from(Any)
+        AllowOrigin::mirror_request()
     } else {
         let parsed: Result<Vec<HeaderValue>, _> = origins
             .iter()
@@ -24,14 +23,14 @@ pub(super) fn layer(origins: &[String]) -> Result<Option<CorsLayer>, ServeError>
             .collect();
         AllowOrigin::list(parsed?)
     };
+    // SDKs send headers of their own (`x-stainless-*`), other ones in each version, so a page
+    // that may ask may send what it asks for. A page of the web may ask a server of the own
+    // network, since the operator let its origin in.
     let layer = CorsLayer::new()
         .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static("x-api-key"),
-            HeaderName::from_static(DRAFTER_HEADER),
-        ]);
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_private_network(true)
+        .expose_headers([header::RETRY_AFTER]);
     Ok(Some(layer))
 }

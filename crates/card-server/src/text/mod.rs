@@ -3,6 +3,7 @@
 //! ([`crate::testing`]).
 
 pub(crate) mod control_names;
+pub(crate) mod fill;
 
 use card_core::types::Token;
 use serde_json::Value;

@@ -9,9 +9,11 @@ mod common;
 
 mod answers;
 mod anthropic;
+mod fields;
 mod life;
 mod ollama;
 mod pages;
+mod responses;
 mod streams;
 mod users;
 mod values;

@@ -15,7 +15,7 @@ use super::tool_choice::{ToolChoiceParam, ToolsInUse, choose};
 use crate::error::ApiError;
 use crate::job::{GenerationJob, PromptInput};
 use crate::limits;
-use crate::offered_tool::{call_of, for_template};
+use crate::offered_tool::{call_of, for_template, offer};
 use crate::reading::bounded::{Bounded, Name, Text};
 use crate::reading::fields::{self, fields};
 use crate::reading::loose::Loose;
@@ -182,7 +182,7 @@ impl ConversationFields {
             job.shape = Some(call_of(&offered[forced]));
             job.shape_field = "tools";
         }
-        job.tools = !offered.is_empty();
+        offer(&mut job, &offered);
         let messages = self.messages.map(|messages| messages.0).unwrap_or_default();
         job.prompts = vec![PromptInput::Chat {
             messages: conversation(self.system, messages)?,

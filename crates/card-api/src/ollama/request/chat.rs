@@ -11,7 +11,7 @@ use super::tool::OllamaTool;
 use crate::error::ApiError;
 use crate::job::PromptInput;
 use crate::limits;
-use crate::offered_tool::for_template;
+use crate::offered_tool::{OfferedTool, for_template, offer};
 use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, fields};
 use crate::reading::schema::together;
@@ -65,8 +65,9 @@ pub fn parse_ollama_chat(body: &[u8]) -> Result<OllamaRequest, ApiError> {
     let tools = chat.tools.map(|tools| tools.0).unwrap_or_default();
     let tools = tools.into_iter().enumerate();
     let tools = tools.map(|(i, tool)| tool.0.check(i));
-    let tools = for_template(tools.collect::<Result<_, ApiError>>()?);
-    job.tools = tools.is_some();
+    let tools = tools.collect::<Result<Vec<OfferedTool>, ApiError>>()?;
+    offer(&mut job, &tools);
+    let tools = for_template(tools);
     job.prompts = vec![PromptInput::Chat { messages, tools }];
     Ok(OllamaRequest {
         job,

@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 
 use super::common::Common;
 use super::message::Message;
-use super::tool::{CheckedFunction, Tool};
+use super::others::OfChat;
+use super::tool::{CheckedFunction, Function, Tool};
 use super::tool_choice::ToolChoice;
 use crate::error::ApiError;
-use crate::job::{AnswerShape, GenerationJob, PromptInput};
+use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput};
 use crate::limits;
 use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, Read, fields};
-use crate::reading::number::LogprobCount;
-use crate::reading::schema::together;
+use crate::reading::number::{Int, LogprobCount};
+use crate::reading::refused::Others;
+use crate::reading::schema::{described, together};
+use crate::tool_calls::CALL_END;
 
 fields! {
     /// The fields of a chat only.
@@ -31,6 +34,14 @@ fields! {
         "tools" => tools: Bounded<Tool, { limits::TOOLS }>,
         /// Whether it has to: `none`, `auto`, `required`, or a function.
         "tool_choice" => tool_choice: ToolChoice,
+        /// Whether an answer may have several calls; it may where nothing is said.
+        "parallel_tool_calls" => parallel_tool_calls: bool,
+        /// What the model may call, in the words from before there were tools.
+        "functions" => functions: Bounded<Function, { limits::TOOLS }>,
+        /// Whether it has to, in those words: `none`, `auto`, or a function.
+        "function_call" => function_call: ToolChoice,
+        /// Answers to the conversation.
+        "n" => n: Int<1, { limits::CHOICES }>,
     }
 }
 
@@ -43,7 +54,8 @@ impl JsonSchema for ChatRequest {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        together::<Common, Chat>(generator, "A conversation to go on with.")
+        let about = described::<OfChat>("A conversation to go on with.");
+        together::<Common, Chat>(generator, &about)
     }
 }
 
@@ -52,38 +64,115 @@ impl JsonSchema for ChatRequest {
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_chat(body: &[u8]) -> Result<GenerationJob, ApiError> {
-    let read: Read<(Common, Chat)> = fields::parse(body)?;
-    let (common, chat) = read.fields;
+    let read: Read<((Common, Chat), Others<OfChat>)> = fields::parse(body)?;
+    let ((common, mut chat), _) = read.fields;
     let mut job = common.job(true)?;
     job.unknown = read.unknown;
-    let messages = checked_messages(chat.messages.map(|m| m.0).unwrap_or_default())?;
+    job.n = chat.n.map_or(1, |n| n.0 as u32);
+    if job.max_tokens == Some(0) {
+        let why = "0 tokens are no answer; ask for 1 or more, or -1 for what fits";
+        return Err(ApiError::field("max_tokens", why));
+    }
+    let messages = checked_messages(chat.messages.take().map(|m| m.0).unwrap_or_default())?;
     let wanted = chat.logprobs.unwrap_or(false);
     if chat.top_logprobs.is_some() && !wanted {
         let why = "top_logprobs needs logprobs to be true";
         return Err(ApiError::field("top_logprobs", why));
     }
     job.logprobs = wanted.then(|| chat.top_logprobs.map_or(0, |n| n.0 as usize));
-    let tools = chat.tools.map(|t| t.0).unwrap_or_default();
-    let mut functions = Vec::with_capacity(tools.len());
-    for (i, tool) in tools.into_iter().enumerate() {
-        functions.push(tool.check(i)?);
-    }
-    let choice = chat.tool_choice.unwrap_or_default();
-    let forced = choice.forces(&functions)?;
-    if !forced.is_empty() {
-        job.shape = Some(call_of(forced));
-        job.shape_field = "tools";
-    }
-    if choice.is_none() {
-        functions.clear();
-    }
-    job.tools = !functions.is_empty();
-    let tools: Value = functions.into_iter().map(CheckedFunction::value).collect();
-    job.prompts = vec![PromptInput::Chat {
-        messages,
-        tools: job.tools.then_some(tools),
-    }];
+    let parallel = chat.parallel_tool_calls.unwrap_or(true);
+    let calling = Calling::of(chat)?;
+    let tools = calling.arrange(&mut job, parallel)?;
+    job.prompts = vec![PromptInput::Chat { messages, tools }];
     Ok(job)
+}
+
+/// What a model may call, and whether it has to.
+pub(super) struct Calling {
+    pub(super) functions: Vec<CheckedFunction>,
+    pub(super) choice: ToolChoice,
+    /// The field of the choice, for errors.
+    pub(super) choice_field: &'static str,
+    pub(super) form: CallForm,
+}
+
+impl Calling {
+    /// What a chat says of it, in the words of tools or in those from before.
+    fn of(chat: Chat) -> Result<Self, ApiError> {
+        let legacy = chat.functions.is_some() || chat.function_call.is_some();
+        if legacy && (chat.tools.is_some() || chat.tool_choice.is_some()) {
+            let why = "`functions` and `function_call` cannot stand beside `tools`";
+            return Err(ApiError::field("functions", why));
+        }
+        let mut functions = Vec::new();
+        if legacy {
+            let all = chat.functions.map(|f| f.0).unwrap_or_default();
+            for (i, function) in all.into_iter().enumerate() {
+                functions.push(function.check(&format!("functions[{i}]"))?);
+            }
+        } else {
+            let all = chat.tools.map(|t| t.0).unwrap_or_default();
+            for (i, tool) in all.into_iter().enumerate() {
+                functions.push(tool.check(i)?);
+            }
+        }
+        let choice = if legacy {
+            chat.function_call
+        } else {
+            chat.tool_choice
+        };
+        Ok(Calling {
+            functions,
+            choice: choice.unwrap_or_default(),
+            choice_field: if legacy {
+                "function_call"
+            } else {
+                "tool_choice"
+            },
+            form: if legacy {
+                CallForm::Function
+            } else {
+                CallForm::Tools
+            },
+        })
+    }
+
+    /// Tells the job of it; returns the tools as templates take them. With `parallel` an answer
+    /// may have several calls.
+    ///
+    /// # Errors
+    /// If the choice cannot be made.
+    pub(super) fn arrange(
+        self,
+        job: &mut GenerationJob,
+        parallel: bool,
+    ) -> Result<Option<Value>, ApiError> {
+        let Calling {
+            mut functions,
+            choice,
+            choice_field,
+            form,
+        } = self;
+        let forced = choice.forces(&functions, choice_field)?;
+        if !forced.is_empty() {
+            job.shape = Some(call_of(forced));
+            job.shape_field = "tools";
+        }
+        if choice.is_none() {
+            functions.clear();
+        }
+        job.tools = !functions.is_empty();
+        job.call_form = form;
+        job.offered = functions.iter().map(CheckedFunction::offered).collect();
+        let one = !parallel || form == CallForm::Function;
+        if job.tools && one {
+            // The first call is the last: the text ends where it does.
+            let stops = job.stop.iter().cloned();
+            job.stop = stops.chain([CALL_END.to_owned()]).collect();
+        }
+        let tools: Value = functions.into_iter().map(CheckedFunction::value).collect();
+        Ok(job.tools.then_some(tools))
+    }
 }
 
 /// The messages as chat templates take them; there is at least one.

@@ -4,13 +4,16 @@ use card_core::sampler::SamplingParams;
 
 use super::bias::Biases;
 use super::prediction::PredictionField;
-use super::response_format::{ResponseFormat, SCHEMA_PATH};
+use super::response_format::ResponseFormat;
+use super::speculation::SpeculationField;
 use super::stop::Stops;
+use super::structured::{Structured, StructuredOutputs};
 use crate::error::ApiError;
 use crate::job::GenerationJob;
 use crate::limits;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
+use crate::reading::loose::Loose;
 use crate::reading::number::{Int, MaxTokens, Real, Seed};
 
 fields! {
@@ -33,14 +36,14 @@ fields! {
         "frequency_penalty" => frequency_penalty: Real<limits::Penalty>,
         /// Taken once from the logit of a token that was seen.
         "presence_penalty" => presence_penalty: Real<limits::Penalty>,
+        /// Of that many tokens the three penalties look; 0 for none, -1, the default, for all.
+        "repeat_last_n" => repeat_last_n: Int<-1, { u32::MAX as i64 }>,
         /// Added to the logits of these tokens; -100 bans, 100 commands.
         "logit_bias" => logit_bias: Biases,
         /// The same seed gives the same answer; -1 for a new one each time.
         "seed" => seed: Seed,
-        /// Answers to each prompt; with several prompts at most 64 answers together.
-        "n" => n: Int<1, { limits::CHOICES }>,
-        /// Most tokens to write; -1 for what fits.
-        "max_tokens" => max_tokens: MaxTokens,
+        /// Most tokens to write; -1 for what fits. A completion with `echo` may have 0.
+        "max_tokens" | "n_predict" => max_tokens: MaxTokens,
         /// The same, in chats' newer word; it has precedence.
         "max_completion_tokens" => max_completion_tokens: MaxTokens,
         /// Texts that end the answer, each of at most 1024 bytes.
@@ -53,6 +56,17 @@ fields! {
         "prediction" => prediction: PredictionField,
         /// What the text has to be.
         "response_format" => response_format: ResponseFormat,
+        /// A JSON Schema of the text, as llama-server's clients send it.
+        "json_schema" => json_schema: Loose,
+        /// A JSON Schema of the text, as vLLM's clients send it.
+        "guided_json" => guided_json: Loose,
+        /// What the text has to be, as vLLM's clients send it: `json` is done.
+        "structured_outputs" => structured_outputs: StructuredOutputs,
+        /// Whether speculation may be used for this request: `auto` or `off`. The text is the
+        /// same either way.
+        "speculation" => speculation: SpeculationField,
+        /// The answer tells in `card` what speculation brought.
+        "card" => card: bool,
     }
 
     /// How to stream.
@@ -78,28 +92,29 @@ impl Common {
         };
         let params = self.params()?;
         let options = self.stream_options.unwrap_or_default();
-        let shape = self.response_format.map(ResponseFormat::shape);
+        let structured = Structured {
+            response_format: self.response_format,
+            json_schema: self.json_schema,
+            guided_json: self.guided_json,
+            structured_outputs: self.structured_outputs,
+        };
+        let (shape, shape_field) = structured.shape()?.unzip();
         let prediction = self.prediction.map(PredictionField::text);
+        let job = GenerationJob::new(chat);
         Ok(GenerationJob {
-            chat,
-            prompts: Vec::new(),
             model: self.model.map(|m| m.0),
             params,
             seed: self.seed.and_then(|s| s.0),
             max_tokens,
             stop: self.stop.unwrap_or_default().0.into(),
-            n: self.n.map_or(1, |n| n.0 as u32),
+            speculation: self.speculation.map(|s| s.0).unwrap_or_default(),
+            report: self.card.unwrap_or(false),
             stream: self.stream.unwrap_or(false),
             include_usage: options.include_usage.unwrap_or(false),
-            logprobs: None,
-            shape: shape.transpose()?.flatten(),
-            shape_field: SCHEMA_PATH,
+            shape,
+            shape_field: shape_field.unwrap_or(job.shape_field),
             prediction: prediction.transpose()?.unwrap_or_default(),
-            echo: false,
-            tools: false,
-            thinking: None,
-            drafter: None,
-            unknown: 0,
+            ..job
         })
     }
 
@@ -113,8 +128,10 @@ impl Common {
             repeat_penalty: self.repetition_penalty.as_ref().map_or(1.0, |p| p.0),
             frequency_penalty: self.frequency_penalty.as_ref().map_or(0.0, |p| p.0),
             presence_penalty: self.presence_penalty.as_ref().map_or(0.0, |p| p.0),
-            // Penalties count the whole text.
-            penalty_window: u32::MAX,
+            // Penalties count the whole text where nothing else is said.
+            penalty_window: self
+                .repeat_last_n
+                .map_or(u32::MAX, |n| u32::try_from(n.0).unwrap_or(u32::MAX)),
             logit_bias: self
                 .logit_bias
                 .as_ref()

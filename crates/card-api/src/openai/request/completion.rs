@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::common::Common;
+use super::others::OfCompletion;
 use super::prompt::Prompts;
 use crate::error::ApiError;
-use crate::job::GenerationJob;
+use crate::job::{GenerationJob, PromptInput};
 use crate::limits;
 use crate::reading::fields::{self, Read, fields};
-use crate::reading::number::LogprobCount;
-use crate::reading::schema::together;
+use crate::reading::number::{Int, LogprobCount};
+use crate::reading::refused::Others;
+use crate::reading::schema::{described, together};
 
 fields! {
     /// The fields of a completion only.
@@ -21,8 +23,12 @@ fields! {
         "prompt" => prompt: Prompts,
         /// Report what the model thought of each token, and of that many of the most probable.
         "logprobs" => logprobs: LogprobCount,
-        /// The answer begins with the prompt.
+        /// The answer begins with the prompt; with `logprobs` its tokens are scored too.
         "echo" => echo: bool,
+        /// What stands behind the text that is generated, for models that fill in the middle.
+        "suffix" => suffix: String,
+        /// Answers to each prompt; with several prompts at most 64 answers together.
+        "n" => n: Int<1, { limits::CHOICES }>,
     }
 }
 
@@ -35,7 +41,8 @@ impl JsonSchema for CompletionRequest {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        together::<Common, Completion>(generator, "A text to go on with.")
+        let about = described::<OfCompletion>("A text to go on with.");
+        together::<Common, Completion>(generator, &about)
     }
 }
 
@@ -44,10 +51,16 @@ impl JsonSchema for CompletionRequest {
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_completion(body: &[u8]) -> Result<GenerationJob, ApiError> {
-    let read: Read<(Common, Completion)> = fields::parse(body)?;
-    let (common, completion) = read.fields;
+    let read: Read<((Common, Completion), Others<OfCompletion>)> = fields::parse(body)?;
+    let ((common, completion), _) = read.fields;
     let mut job = common.job(false)?;
     job.unknown = read.unknown;
+    job.n = completion.n.map_or(1, |n| n.0 as u32);
+    job.echo = completion.echo.unwrap_or(false);
+    if job.max_tokens == Some(0) && !job.echo {
+        let why = "0 tokens are an answer only with `echo`; ask for 1 or more";
+        return Err(ApiError::field("max_tokens", why));
+    }
     let Some(prompts) = completion.prompt else {
         return Err(ApiError::field("prompt", "there must be a prompt"));
     };
@@ -64,6 +77,31 @@ pub fn parse_completion(body: &[u8]) -> Result<GenerationJob, ApiError> {
         return Err(ApiError::field("n", why));
     }
     job.logprobs = completion.logprobs.map(|n| n.0 as usize);
-    job.echo = completion.echo.unwrap_or(false);
+    if let Some(suffix) = completion.suffix.filter(|s| !s.is_empty()) {
+        fill(&mut job, &suffix)?;
+    }
     Ok(job)
+}
+
+/// Makes the prompts of a job what stands before the text that is generated, and `suffix` what
+/// stands behind it.
+fn fill(job: &mut GenerationJob, suffix: &str) -> Result<(), ApiError> {
+    if job.echo {
+        let why = "`echo` repeats a prompt, but with `suffix` the text stands within it; leave \
+                   one of them out";
+        return Err(ApiError::field("echo", why));
+    }
+    for prompt in &mut job.prompts {
+        *prompt = match std::mem::replace(prompt, PromptInput::Tokens(Vec::new())) {
+            PromptInput::Text(prefix) => PromptInput::Fill {
+                prefix,
+                suffix: suffix.to_owned(),
+            },
+            _ => {
+                let why = "`suffix` needs a prompt that is text, not tokens";
+                return Err(ApiError::field("suffix", why));
+            }
+        };
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::ApiError;
 use crate::limits::{CALLS, NAME_BYTES, PARTS};
@@ -30,11 +30,22 @@ impl Message {
         let Some(role) = role.map(str::to_owned) else {
             return Err(ApiError::field(field("role"), "every message needs a role"));
         };
-        if role == "developer" {
-            fields.insert("role".into(), "system".into());
+        match role.as_str() {
+            "developer" => {
+                fields.insert("role".into(), "system".into());
+            }
+            "function" => {
+                fields.insert("role".into(), "tool".into());
+            }
+            _ => {}
+        }
+        // A call as it was written before there were tools.
+        if let Some(call) = fields.remove("function_call") {
+            let call = json!({ "type": "function", "function": call });
+            fields.insert("tool_calls".into(), json!([call]));
         }
         if !fields.contains_key("content") {
-            if !fields.contains_key("tool_calls") {
+            if !fields.contains_key("tool_calls") && role != "assistant" {
                 let why = format!("the {role} message has no content");
                 return Err(ApiError::field(field("content"), why));
             }
@@ -92,6 +103,10 @@ impl<'de> Visitor<'de> for MessageFields {
                 "content" => {
                     let content: Option<Content> = map.next_value()?;
                     content.map(|c| Value::String(c.0))
+                }
+                "function_call" => {
+                    let call: Option<FunctionCall> = map.next_value()?;
+                    call.map(|c| c.0)
                 }
                 "tool_calls" => {
                     let calls: Option<Bounded<Call, CALLS>> = map.next_value()?;
@@ -186,6 +201,8 @@ fields! {
         "type" => kind: Name,
         /// The text.
         "text" => text: String,
+        /// The text of a part of type `refusal`.
+        "refusal" => refusal: String,
     }
 }
 
@@ -195,17 +212,16 @@ struct TextPart(String);
 impl<'de> Deserialize<'de> for TextPart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let part = ContentPart::deserialize(deserializer)?;
-        match part.kind.as_ref().map_or("text", |kind| kind.0.as_str()) {
-            "text" => {}
+        let text = match part.kind.as_ref().map_or("text", |kind| kind.0.as_str()) {
+            "text" => part.text,
+            "refusal" => part.refusal,
             other => {
                 return Err(D::Error::custom(format_args!(
                     "parts of type {other:?} are not supported, only text"
                 )));
             }
-        }
-        let text = part
-            .text
-            .ok_or_else(|| D::Error::custom("a part has no text"))?;
+        };
+        let text = text.ok_or_else(|| D::Error::custom("a part has no text"))?;
         Ok(TextPart(text))
     }
 }
@@ -217,19 +233,39 @@ struct Call(Value);
 impl<'de> Deserialize<'de> for Call {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut call = Loose::deserialize(deserializer)?.0;
-        if let Some(arguments) = call.pointer_mut("/function/arguments")
-            && let Some(text) = arguments.as_str()
-        {
-            match serde_json::from_str::<Loose>(text) {
-                Ok(object) => *arguments = object.0,
-                // There are too many values in it.
-                Err(error) if error.is_data() => {
-                    return Err(D::Error::custom(format_args!("its arguments: {error}")));
-                }
-                // It is no JSON; the model that wrote it may read it again.
-                Err(_) => {}
-            }
+        if let Some(arguments) = call.pointer_mut("/function/arguments") {
+            read_arguments(arguments).map_err(D::Error::custom)?;
         }
         Ok(Call(call))
     }
+}
+
+/// The function of a call and its arguments, as calls stood in messages before there were tools.
+struct FunctionCall(Value);
+
+impl<'de> Deserialize<'de> for FunctionCall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut call = Loose::deserialize(deserializer)?.0;
+        if let Some(arguments) = call.get_mut("arguments") {
+            read_arguments(arguments).map_err(D::Error::custom)?;
+        }
+        Ok(FunctionCall(call))
+    }
+}
+
+/// Makes an object of arguments that are text. What is no JSON stays text: the model that wrote
+/// it may read it again.
+///
+/// # Errors
+/// If there are too many values in it.
+pub(super) fn read_arguments(arguments: &mut Value) -> Result<(), String> {
+    let Some(text) = arguments.as_str() else {
+        return Ok(());
+    };
+    match serde_json::from_str::<Loose>(text) {
+        Ok(object) => *arguments = object.0,
+        Err(error) if error.is_data() => return Err(format!("its arguments: {error}")),
+        Err(_) => {}
+    }
+    Ok(())
 }

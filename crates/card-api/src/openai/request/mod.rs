@@ -10,15 +10,20 @@ pub(crate) mod chat;
 mod common;
 pub(crate) mod completion;
 mod message;
+mod others;
 mod prediction;
 mod prompt;
 mod response_format;
+pub(crate) mod responses;
+mod speculation;
 pub(crate) mod stop;
+mod structured;
 mod tool;
 mod tool_choice;
 
 pub use chat::parse_chat;
 pub use completion::parse_completion;
+pub use responses::{ParsedResponse, ResponseEcho, parse_response};
 
 #[cfg(test)]
 mod tests;

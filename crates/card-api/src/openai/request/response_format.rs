@@ -1,13 +1,29 @@
 //! `response_format`: what the text has to be.
 
+use serde_json::{Value, json};
+
 use crate::error::ApiError;
 use crate::job::AnswerShape;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
 use crate::reading::loose::Loose;
 
-/// Where the schema stands in a request.
-pub(super) const SCHEMA_PATH: &str = "response_format.json_schema.schema";
+/// Where a format stands in a request, for errors.
+pub(super) struct FormatPaths {
+    /// Its type.
+    pub(super) kind: &'static str,
+    /// Its schema, as OpenAI's chats have it.
+    pub(super) nested: &'static str,
+    /// Its schema, where it stands in the format itself.
+    pub(super) flat: &'static str,
+}
+
+/// The paths of `response_format`.
+pub(super) const RESPONSE_FORMAT: FormatPaths = FormatPaths {
+    kind: "response_format.type",
+    nested: "response_format.json_schema.schema",
+    flat: "response_format.schema",
+};
 
 fields! {
     /// What the text has to be.
@@ -17,6 +33,8 @@ fields! {
         "type" => kind: Name,
         /// The schema, for `json_schema`.
         "json_schema" => json_schema: NamedSchema,
+        /// The schema, where it has no name.
+        "schema" => schema: Loose,
     }
 
     /// A schema with a name.
@@ -27,24 +45,37 @@ fields! {
 }
 
 impl ResponseFormat {
-    /// The shape that the text must have; `None` where it may be anything.
+    /// The format as an answer repeats it, but for the schema, which may be long.
+    pub(super) fn told(&self) -> Value {
+        let kind = self.kind.as_ref().map_or("text", |k| k.0.as_str());
+        json!({ "type": kind })
+    }
+
+    /// The shape that the text must have, and where it stands; `None` where the text may be
+    /// anything. A schema beside `json_object` counts too, as llama-server has it.
     ///
     /// # Errors
     /// If the type is unknown, or its schema is missing.
-    pub(super) fn shape(self) -> Result<Option<AnswerShape>, ApiError> {
+    pub(super) fn shape(
+        self,
+        paths: &FormatPaths,
+    ) -> Result<Option<(AnswerShape, &'static str)>, ApiError> {
         let kind = self.kind.map(|k| k.0).unwrap_or_default();
+        let nested = self.json_schema.and_then(|s| s.schema);
+        let nested = nested.map(|s| (AnswerShape::Schema(s.0), paths.nested));
+        let flat = self.schema.map(|s| (AnswerShape::Schema(s.0), paths.flat));
+        let schema = nested.or(flat);
         match kind.as_str() {
             "text" => Ok(None),
-            "json_object" => Ok(Some(AnswerShape::Object)),
+            "json_object" => Ok(schema.or(Some((AnswerShape::Object, paths.kind)))),
             "json_schema" => {
-                let schema = self.json_schema.and_then(|s| s.schema);
-                let why = "a response_format of type json_schema needs json_schema.schema";
-                let schema = schema.ok_or_else(|| ApiError::field(SCHEMA_PATH, why))?;
-                Ok(Some(AnswerShape::Schema(schema.0)))
+                let why = format!("a format of type json_schema needs {}", paths.nested);
+                let schema = schema.ok_or_else(|| ApiError::field(paths.nested, why))?;
+                Ok(Some(schema))
             }
             other => {
                 let why = format!("{other:?} is not text, json_object or json_schema");
-                Err(ApiError::field("response_format.type", why))
+                Err(ApiError::field(paths.kind, why))
             }
         }
     }

@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 use super::chat::Chat;
 use super::common::{Common, StreamOptions};
 use super::completion::Completion;
+use super::others::{OfChat, OfCompletion, OfResponse};
 use super::prediction::PredictionField;
 use super::response_format::{NamedSchema, ResponseFormat};
+use super::responses::{Reasoning, Response, TextOptions};
+use super::structured::StructuredOutputs;
 use super::tool::{Function, Tool};
 use super::{parse_chat, parse_completion};
 use crate::error::ApiError;
-use crate::job::{AnswerShape, GenerationJob, PromptInput};
+use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput, Speculation};
+use crate::reading::refused::OtherFields;
 
 fn chat(extra: &str) -> Result<GenerationJob, ApiError> {
     let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
@@ -54,6 +58,10 @@ fn the_document_and_the_parser_know_the_same_fields() {
     assert_eq!(fields::<NamedSchema>(), NamedSchema::NAMES);
     assert_eq!(fields::<Tool>(), Tool::NAMES);
     assert_eq!(fields::<Function>(), Function::NAMES);
+    assert_eq!(fields::<StructuredOutputs>(), StructuredOutputs::NAMES);
+    assert_eq!(fields::<Response>(), Response::NAMES);
+    assert_eq!(fields::<TextOptions>(), TextOptions::NAMES);
+    assert_eq!(fields::<Reasoning>(), Reasoning::NAMES);
 }
 
 #[test]
@@ -282,5 +290,212 @@ fn a_forced_tool_is_a_shape() {
     assert_eq!(
         refusal(chat(&format!(r#"{tools},"tool_choice":"any""#))).0,
         "tool_choice"
+    );
+}
+
+/// The lines of a table of docs/serving-fields.md: field and what becomes of it.
+fn page(heading: &str) -> Vec<(String, String)> {
+    let page = include_str!("../../../../../docs/serving-fields.md");
+    let from = page.find(heading).unwrap_or_else(|| panic!("{heading}"));
+    let section = &page[from + heading.len()..];
+    let section = section.split("\n## ").next().unwrap();
+    let lines = section.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split('|');
+        let field = cells.next()?.trim().trim_end_matches('`');
+        Some((field.to_owned(), cells.next()?.trim().to_owned()))
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_page_of_fields_says_what_the_parser_does() {
+    fn check<T: OtherFields>(heading: &str, done: &[&[&str]]) {
+        let named = |names: Vec<&str>, state: &str| -> Vec<(String, String)> {
+            let pair = |name: &str| (name.to_owned(), state.to_owned());
+            names.into_iter().map(pair).collect()
+        };
+        let refused = T::REFUSED.iter().copied().flatten().map(|f| f.name);
+        let ignored = T::WITHOUT_EFFECT.iter().copied().flatten().map(|f| f.0);
+        let mut wanted = named(done.concat(), "done");
+        wanted.extend(named(refused.collect(), "refused"));
+        wanted.extend(named(ignored.collect(), "without effect"));
+        let mut found = page(heading);
+        wanted.sort();
+        found.sort();
+        assert_eq!(found, wanted, "{heading}");
+        let mut names: Vec<&String> = wanted.iter().map(|w| &w.0).collect();
+        names.dedup();
+        assert_eq!(names.len(), wanted.len(), "{heading}: a field stands twice");
+    }
+    check::<OfChat>("## /v1/chat/completions", &[Common::NAMES, Chat::NAMES]);
+    check::<OfCompletion>("## /v1/completions", &[Common::NAMES, Completion::NAMES]);
+    check::<OfResponse>("## /v1/responses", &[Common::NAMES, Response::NAMES]);
+}
+
+#[test]
+fn what_is_known_and_not_done_is_refused_by_name() {
+    for extra in [
+        r#""grammar":"root ::= \"a\"""#,
+        r#""guided_choice":["a"]"#,
+        r#""best_of":2"#,
+        r#""ignore_eos":true"#,
+        r#""stop_token_ids":[1]"#,
+        r#""mirostat":2"#,
+        r#""typical_p":0.5"#,
+        r#""min_tokens":3"#,
+        r#""use_beam_search":true"#,
+        r#""prompt_logprobs":0"#,
+    ] {
+        let name = extra.split('"').nth(1).unwrap();
+        let (param, message) = refusal(chat(&format!(",{extra}")));
+        assert_eq!(param, name, "{message}");
+        assert!(message.contains(name), "{message}");
+        let body = format!(r#"{{"prompt":"a",{extra}}}"#);
+        assert_eq!(refusal(parse_completion(body.as_bytes())).0, name);
+    }
+    // What asks for nothing is let through.
+    let neutral = r#","grammar":null,"best_of":1,"mirostat":0,"ignore_eos":false,"lora":[],
+        "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null"#;
+    assert!(chat(neutral).is_ok());
+    for (extra, field) in [
+        (
+            r#","continue_final_message":true"#,
+            "continue_final_message",
+        ),
+        (r#","chat_template_kwargs":{"a":1}"#, "chat_template_kwargs"),
+        (r#","modalities":["text","audio"]"#, "modalities"),
+        (
+            r#","structured_outputs":{"regex":"a"}"#,
+            "structured_outputs.regex",
+        ),
+        (r#","guided_json":"{}""#, "guided_json"),
+        (
+            r#","json_schema":{},"response_format":{"type":"json_object"}"#,
+            "json_schema",
+        ),
+        (r#","speculation":{"max_rows":3}"#, "speculation"),
+        (r#","speculation":"fast""#, "speculation"),
+    ] {
+        assert_eq!(refusal(chat(extra)).0, field, "{extra}");
+    }
+}
+
+#[test]
+fn a_schema_is_one_wherever_it_stands() {
+    let schema = r#"{"enum":["yes","no"]}"#;
+    for (extra, field) in [
+        (
+            format!(r#","response_format":{{"type":"json_object","schema":{schema}}}"#),
+            "response_format.schema",
+        ),
+        (
+            format!(r#","response_format":{{"type":"json_schema","schema":{schema}}}"#),
+            "response_format.schema",
+        ),
+        (
+            format!(
+                r#","response_format":{{"type":"json_schema","json_schema":{{"schema":{schema}}}}}"#
+            ),
+            "response_format.json_schema.schema",
+        ),
+        (format!(r#","json_schema":{schema}"#), "json_schema"),
+        (format!(r#","guided_json":{schema}"#), "guided_json"),
+        (
+            format!(r#","structured_outputs":{{"json":{schema}}}"#),
+            "structured_outputs.json",
+        ),
+    ] {
+        let job = chat(&extra).unwrap();
+        let wanted = AnswerShape::Schema(json!({ "enum": ["yes", "no"] }));
+        assert_eq!(
+            (job.shape, job.shape_field),
+            (Some(wanted), field),
+            "{extra}"
+        );
+    }
+}
+
+#[test]
+fn speculation_is_switched_by_the_request() {
+    let switch = |extra: &str| chat(extra).unwrap().speculation;
+    assert_eq!(switch(""), Speculation::Auto);
+    assert_eq!(switch(r#","speculation":"auto""#), Speculation::Auto);
+    assert_eq!(switch(r#","speculation":"off""#), Speculation::Off);
+    assert!(chat(r#","card":true"#).unwrap().report);
+}
+
+#[test]
+fn functions_are_tools_in_older_words() {
+    let function = json!({ "name": "f", "parameters": { "type": "object" } });
+    let job = chat(&format!(
+        r#","functions":[{function}],"function_call":{{"name":"f"}}"#
+    ));
+    let job = job.unwrap();
+    assert_eq!(job.call_form, CallForm::Function);
+    assert!(job.tools && job.shape.is_some());
+    assert_eq!(&*job.stop, ["</tool_call>".to_owned()]);
+    let job = chat(&format!(
+        r#","functions":[{function}],"function_call":"none""#
+    ))
+    .unwrap();
+    assert!(!job.tools && job.shape.is_none());
+    for (extra, field) in [
+        (r#","functions":[{}]"#, "functions[0].name"),
+        (r#","function_call":{"name":"g"}"#, "function_call"),
+        (r#","functions":[],"tools":[]"#, "functions"),
+    ] {
+        assert_eq!(refusal(chat(extra)).0, field, "{extra}");
+    }
+    let body = br#"{"messages":[
+        {"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{\"a\":1}"}},
+        {"role":"function","name":"f","content":"1"}]}"#;
+    let job = parse_chat(body).unwrap();
+    let PromptInput::Chat { messages, .. } = &job.prompts[0] else {
+        panic!("a chat");
+    };
+    let call = json!({ "type": "function", "function": { "name": "f", "arguments": { "a": 1 } } });
+    assert_eq!(messages[0]["tool_calls"], json!([call]));
+    assert_eq!(messages[1]["role"], "tool");
+}
+
+#[test]
+fn one_call_at_most_ends_the_text_at_its_end() {
+    let tools = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
+    let stops = |extra: &str| chat(&format!("{tools}{extra}")).unwrap().stop.len();
+    assert_eq!(stops(""), 0);
+    assert_eq!(stops(r#","parallel_tool_calls":true"#), 0);
+    assert_eq!(stops(r#","parallel_tool_calls":false"#), 1);
+    assert_eq!(
+        stops(r#","parallel_tool_calls":false,"tool_choice":"none""#),
+        0
+    );
+}
+
+#[test]
+fn a_suffix_makes_a_prompt_to_be_filled_in() {
+    let parse = |fields: &str| parse_completion(format!("{{{fields}}}").as_bytes());
+    let job = parse(r#""prompt":"a","suffix":"b""#).unwrap();
+    let fill = PromptInput::Fill {
+        prefix: "a".into(),
+        suffix: "b".into(),
+    };
+    assert_eq!(job.prompts, [fill]);
+    let job = parse(r#""prompt":"a","suffix":"""#).unwrap();
+    assert_eq!(job.prompts, [PromptInput::Text("a".into())]);
+    assert_eq!(refusal(parse(r#""prompt":[1],"suffix":"b""#)).0, "suffix");
+    let echo = r#""prompt":"a","suffix":"b","echo":true"#;
+    assert_eq!(refusal(parse(echo)).0, "echo");
+}
+
+#[test]
+fn a_text_of_nothing_is_an_answer_where_the_prompt_is_repeated() {
+    let parse = |fields: &str| parse_completion(format!(r#"{{"prompt":"a",{fields}}}"#).as_bytes());
+    let job = parse(r#""max_tokens":0,"echo":true,"logprobs":1"#).unwrap();
+    assert_eq!((job.max_tokens, job.scores_prompt()), (Some(0), true));
+    assert!(!parse(r#""echo":true"#).unwrap().scores_prompt());
+    assert_eq!(refusal(parse(r#""max_tokens":0"#)).0, "max_tokens");
+    assert_eq!(
+        refusal(parse(r#""max_tokens":0,"logprobs":1"#)).0,
+        "max_tokens"
     );
 }

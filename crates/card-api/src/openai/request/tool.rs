@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
+use crate::job::OfferedFunction;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
 use crate::reading::loose::Loose;
@@ -36,7 +37,8 @@ pub(super) struct CheckedFunction {
     pub(super) name: String,
     /// The schema of its arguments, if the client gave one.
     pub(super) parameters: Option<Value>,
-    description: Option<String>,
+    /// What it does, in the client's words.
+    pub(super) description: Option<String>,
 }
 
 impl Tool {
@@ -57,20 +59,38 @@ impl Tool {
                 "there must be a function",
             ));
         };
-        let name = function.name.map(|n| n.0).unwrap_or_default();
+        function.check(&field("function"))
+    }
+}
+
+impl Function {
+    /// The function that stands at `path`.
+    ///
+    /// # Errors
+    /// If it has no name.
+    pub(super) fn check(self, path: &str) -> Result<CheckedFunction, ApiError> {
+        let name = self.name.map(|n| n.0).unwrap_or_default();
         if name.is_empty() {
             let why = "every function needs a name";
-            return Err(ApiError::field(field("function.name"), why));
+            return Err(ApiError::field(format!("{path}.name"), why));
         }
         Ok(CheckedFunction {
             name,
-            description: function.description,
-            parameters: function.parameters.map(|p| p.0),
+            description: self.description,
+            parameters: self.parameters.map(|p| p.0),
         })
     }
 }
 
 impl CheckedFunction {
+    /// What is known of the function when its calls are looked for.
+    pub(super) fn offered(&self) -> OfferedFunction {
+        OfferedFunction {
+            name: self.name.clone(),
+            parameters: self.parameters.clone(),
+        }
+    }
+
     /// The tool as templates take it.
     pub(super) fn value(self) -> Value {
         let mut function = Map::new();

@@ -34,15 +34,16 @@ impl ToolChoice {
         matches!(self, ToolChoice::Word(word) if word == "none")
     }
 
-    /// Those of the tools one of which has to be called.
+    /// Those of the tools one of which has to be called. `field` is where the choice stands.
     ///
     /// # Errors
     /// If there is no such tool, or no such choice.
     pub(super) fn forces<'a>(
         &self,
         tools: &'a [CheckedFunction],
+        field: &str,
     ) -> Result<&'a [CheckedFunction], ApiError> {
-        let wrong = |why: &str| Err(ApiError::field("tool_choice", why));
+        let wrong = |why: &str| Err(ApiError::field(field, why));
         match self {
             ToolChoice::Word(word) => match word.as_str() {
                 "none" | "auto" => Ok(&[]),
@@ -85,8 +86,9 @@ impl JsonSchema for ToolChoice {
                             "properties": { "name": { "type": "string", "maxLength": NAME_BYTES } },
                             "required": ["name"],
                         },
+                        "name": { "type": "string", "maxLength": NAME_BYTES },
                     },
-                    "required": ["function"],
+                    "anyOf": [{ "required": ["function"] }, { "required": ["name"] }],
                 },
             ],
         })
@@ -96,8 +98,12 @@ impl JsonSchema for ToolChoice {
 fields! {
     /// A choice of a function.
     struct Chosen {
+        /// `function`.
+        "type" => kind: Name,
         /// The function.
         "function" => function: Named,
+        /// The function's name, where it stands by itself.
+        "name" => name: Name,
     }
 
     /// A function by its name.
@@ -122,7 +128,13 @@ impl<'de> Visitor<'de> for WordOrFunction {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ToolChoice, A::Error> {
         let chosen = Chosen::deserialize(MapAccessDeserializer::new(map))?;
-        match chosen.function.and_then(|f| f.name) {
+        if let Some(kind) = chosen.kind.filter(|k| k.0 != "function") {
+            return Err(A::Error::custom(format_args!(
+                "a choice of type {:?} is not supported, only none, auto, required or a function",
+                kind.0
+            )));
+        }
+        match chosen.function.and_then(|f| f.name).or(chosen.name) {
             Some(name) => Ok(ToolChoice::Function(name.0)),
             None => Err(A::Error::custom("it needs function.name")),
         }

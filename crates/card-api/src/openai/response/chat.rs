@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::logprobs::ChatLogprobs;
-use super::tool_call::ToolCall;
+use super::report::SpeculationReport;
+use super::tool_call::{FunctionCall, ToolCall};
 use super::usage::{FinishReason, Usage};
 
 /// The answer to a chat.
@@ -24,6 +25,9 @@ pub struct ChatCompletion {
     pub choices: Vec<ChatChoice>,
     /// Tokens that were read and written.
     pub usage: Usage,
+    /// What speculation brought, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<SpeculationReport>,
 }
 
 /// An answer of a chat.
@@ -49,9 +53,15 @@ pub struct AssistantMessage {
     pub content: Option<String>,
     /// Always null.
     pub refusal: Option<String>,
+    /// What the model thought before it answered, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
     /// The calls of tools, if there are some.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
+    /// The call, where the request had `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
 }
 
 /// A piece of the answer to a chat.
@@ -72,6 +82,9 @@ pub struct ChatChunk {
     /// If it was asked for: null, and the usage in the last chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
+    /// What speculation brought, in the last chunk if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<SpeculationReport>,
 }
 
 /// A piece of an answer of a chat.
@@ -96,9 +109,15 @@ pub struct Delta {
     /// More text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// More of what the model thinks before it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
     /// More calls of tools, each whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
+    /// The call, where the request had `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_call: Option<FunctionCall>,
 }
 
 #[cfg(test)]
@@ -122,6 +141,7 @@ mod tests {
                 logprobs: None,
             }],
             usage,
+            card: None,
         };
         let plain = to_value(chunk(None)).unwrap();
         assert_eq!(

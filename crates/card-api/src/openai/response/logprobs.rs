@@ -46,14 +46,14 @@ pub fn logprob(log: f32) -> f64 {
 /// What the model thought of the tokens of a completion: lists of the same length.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct TextLogprobs {
-    /// Their texts.
+    /// Their texts; `bytes:` and the bytes for what is no whole character.
     pub tokens: Vec<String>,
-    /// Natural logarithms of their probabilities.
-    pub token_logprobs: Vec<f64>,
+    /// Natural logarithms of their probabilities; null for the first token of a prompt.
+    pub token_logprobs: Vec<Option<f64>>,
     /// Where they begin, in characters.
     pub text_offset: Vec<usize>,
     /// For each the most probable tokens, with the logarithms of theirs.
-    pub top_logprobs: Vec<TopByText>,
+    pub top_logprobs: Vec<Option<TopByText>>,
 }
 
 /// Tokens by their texts, with the logarithms of their probabilities, best first.

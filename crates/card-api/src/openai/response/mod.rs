@@ -8,6 +8,8 @@ pub mod chat;
 pub mod error;
 pub mod logprobs;
 pub mod models;
+pub mod report;
+pub mod responses;
 pub mod text;
 pub mod tool_call;
 pub mod usage;

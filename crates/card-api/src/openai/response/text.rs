@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::logprobs::TextLogprobs;
+use super::report::SpeculationReport;
 use super::usage::{FinishReason, Usage};
 
 /// The answer to a completion.
@@ -23,6 +24,9 @@ pub struct TextCompletion {
     pub choices: Vec<TextChoice>,
     /// Tokens that were read and written.
     pub usage: Usage,
+    /// What speculation brought, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<SpeculationReport>,
 }
 
 /// A piece of the answer to a completion.
@@ -43,6 +47,9 @@ pub struct TextChunk {
     /// If it was asked for: null, and the usage in the last chunk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
+    /// What speculation brought, in the last chunk if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<SpeculationReport>,
 }
 
 /// An answer of a completion.

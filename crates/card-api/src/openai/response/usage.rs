@@ -44,4 +44,6 @@ pub enum FinishReason {
     Length,
     /// It calls tools.
     ToolCalls,
+    /// It calls a function, where the request had `functions`.
+    FunctionCall,
 }

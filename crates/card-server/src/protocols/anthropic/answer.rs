@@ -1,9 +1,6 @@
 //! A running request as Anthropic's clients follow it: whole, or as a stream.
 
-use std::convert::Infallible;
-
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use card_api::ApiError;
 use card_api::anthropic::response::event::StreamEvent;
 use card_api::anthropic::response::message::MessageAnswer;
@@ -16,7 +13,8 @@ use super::parts::{AnswerWishes, WishedParts};
 use super::stream::{StreamedMessage, StreamedParts};
 use crate::app::ModelFacts;
 use crate::generation::{GenerationEnd, News};
-use crate::request::RunningRequest;
+use crate::protocols::sse::{SseEvent, respond};
+use crate::request::{FirstNews, RunningRequest};
 
 /// The answer to a request that runs.
 pub(super) struct AnthropicAnswer {
@@ -32,7 +30,7 @@ impl AnthropicAnswer {
         let id = format!("msg_{}", running.id);
         AnthropicAnswer {
             message: MessageAnswer::begun(id, model.name.clone(), running.usage.prompt),
-            parts: WishedParts::new(&running.job, wishes),
+            parts: WishedParts::new(&running.job, running.thinking, wishes),
             running,
         }
     }
@@ -87,13 +85,16 @@ impl AnthropicAnswer {
         }
     }
 
-    /// The answer as a stream of events. A failure before anything was written is an answer of
-    /// its own, with its status; later it is an event.
+    /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
+    /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.news.recv().await {
-            Some((_, News::Failed(error))) => return error::response(&error, &self.running.id),
-            Some((_, first)) => first,
-            None => return error::response(&broke_off(), &self.running.id),
+        let first = match self.running.first_news().await {
+            FirstNews::Came(_, News::Failed(error)) => {
+                return error::response(&error, &self.running.id);
+            }
+            FirstNews::Came(_, news) => Some(news),
+            FirstNews::Later => None,
+            FirstNews::BrokenOff => return error::response(&broke_off(), &self.running.id),
         };
         let AnthropicAnswer {
             message,
@@ -115,16 +116,17 @@ impl AnthropicAnswer {
         let events = futures_util::stream::iter([begin])
             .chain(rest)
             .flat_map(futures_util::stream::iter)
-            .map(|event| Ok::<_, Infallible>(sent(&event)));
-        let alive = KeepAlive::new().event(sent(&StreamEvent::Ping));
-        let stream = Sse::new(events).keep_alive(alive);
-        running.hold.stream(stream.into_response())
+            .map(|event| sent(&event));
+        running.hold.stream(respond(events))
     }
 }
 
 /// An event as it is sent.
-fn sent(event: &StreamEvent) -> Event {
-    Event::default().event(event.name()).data(event.json())
+fn sent(event: &StreamEvent) -> SseEvent {
+    SseEvent {
+        name: Some(event.name()),
+        data: event.json(),
+    }
 }
 
 /// The generation ended without news of its end.

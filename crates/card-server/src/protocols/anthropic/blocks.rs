@@ -1,11 +1,10 @@
 //! The blocks of an answer: collected, or as the events that they are sent by.
 
+use card_api::answer_parts::SpokenPart;
 use card_api::anthropic::response::event::{BlockDelta, StreamEvent};
 use card_api::anthropic::response::message::ContentBlock;
 use card_api::call_arguments::object_of;
 use serde_json::{Map, Value};
-
-use crate::protocols::spoken::SpokenPart;
 
 /// The name of call number `call` of a request.
 fn call_id(request: &str, call: usize) -> String {

@@ -38,6 +38,7 @@ pub(super) fn message_usage(usage: &TokenUsage) -> MessageUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::SpeculationFigures;
 
     #[test]
     fn each_end_has_its_reason() {
@@ -48,6 +49,7 @@ mod tests {
             reused: 0,
             predicted: 0,
             mispredicted: 0,
+            speculation: SpeculationFigures::default(),
         };
         let stops = ["a".to_owned(), "b".to_owned()];
         let cases = [

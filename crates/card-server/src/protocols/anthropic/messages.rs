@@ -14,7 +14,7 @@ use super::version::check_version;
 use super::{error, named};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin, small, tokens};
+use crate::request::{self, Incoming, begin, small};
 
 /// Goes on with a conversation.
 pub(super) async fn messages(
@@ -97,7 +97,7 @@ fn count(app: &App, body: &[u8]) -> Result<TokenCount, ApiError> {
     let job = parse_count(body)?;
     let mut input_tokens = 0;
     for prompt in &job.prompts {
-        input_tokens += tokens(app, prompt, job.thinking)?.len();
+        input_tokens += request::count(app, prompt, job.thinking)?;
     }
     Ok(TokenCount { input_tokens })
 }

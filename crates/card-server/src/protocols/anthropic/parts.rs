@@ -1,8 +1,7 @@
 //! What of the model's text the client wants to see.
 
 use card_api::GenerationJob;
-
-use crate::protocols::spoken::{AnswerReader, SpokenPart};
+use card_api::answer_parts::{AnswerReader, SpokenPart, Thinking};
 
 /// What the client wishes of an answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,10 +21,11 @@ pub(super) struct WishedParts {
 }
 
 impl WishedParts {
-    /// The parts of the answer to this job.
-    pub(super) fn new(job: &GenerationJob, wishes: AnswerWishes) -> Self {
+    /// The parts of the answer to this job, which begins with thoughts as `thinking` says.
+    pub(super) fn new(job: &GenerationJob, thinking: Thinking, wishes: AnswerWishes) -> Self {
+        let offered = job.tools.then(|| job.offered.clone());
         WishedParts {
-            reader: AnswerReader::of(job),
+            reader: AnswerReader::new(thinking, offered),
             wishes,
             calls: 0,
         }
@@ -79,7 +79,7 @@ mod tests {
     fn parts(wishes: AnswerWishes, text: &str) -> (Vec<SpokenPart>, usize) {
         let mut job = GenerationJob::new(true);
         job.tools = true;
-        let mut parts = WishedParts::new(&job, wishes);
+        let mut parts = WishedParts::new(&job, Thinking::Never, wishes);
         let mut all = parts.push(text.to_owned());
         all.extend(parts.finish());
         (all, parts.calls())
@@ -109,7 +109,7 @@ mod tests {
             hides_thoughts: true,
             ..AnswerWishes::default()
         };
-        let mut parts = WishedParts::new(&GenerationJob::new(true), wishes);
+        let mut parts = WishedParts::new(&GenerationJob::new(true), Thinking::Never, wishes);
         let thought = vec![SpokenPart::Thought("secret".to_owned())];
         assert_eq!(parts.wished(thought), [SpokenPart::Thought(String::new())]);
     }

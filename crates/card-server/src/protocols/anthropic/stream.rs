@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use card_api::ApiError;
+use card_api::answer_parts::SpokenPart;
 use card_api::anthropic::response::event::StreamEvent;
 use tokio::sync::mpsc::Receiver;
 
@@ -10,7 +11,6 @@ use super::blocks::BlockEvents;
 use super::end::{message_end, message_usage};
 use super::parts::WishedParts;
 use crate::generation::{GenerationEnd, News};
-use crate::protocols::spoken::SpokenPart;
 use crate::request::TokenUsage;
 
 /// What a stream is made of.
@@ -23,7 +23,7 @@ pub(super) struct StreamedParts {
     pub(super) usage: TokenUsage,
     pub(super) news: Receiver<(usize, News)>,
     /// News that came already.
-    pub(super) first: News,
+    pub(super) first: Option<News>,
 }
 
 /// A stream as it is written. It ends once, with `message_stop` or with an error.
@@ -50,7 +50,7 @@ impl StreamedMessage {
             blocks: BlockEvents::default(),
             usage: parts.usage,
             news: parts.news,
-            next: Some(parts.first),
+            next: parts.first,
             over: false,
         }
     }
@@ -108,10 +108,11 @@ impl StreamedMessage {
 #[cfg(test)]
 mod tests {
     use card_api::GenerationJob;
+    use card_api::answer_parts::Thinking;
     use tokio::sync::mpsc::channel;
 
     use super::*;
-    use crate::generation::Piece;
+    use crate::generation::{Piece, SpeculationFigures};
     use crate::protocols::anthropic::parts::AnswerWishes;
 
     fn piece(text: &str) -> News {
@@ -125,7 +126,7 @@ mod tests {
     async fn events(news: Vec<News>) -> Vec<&'static str> {
         let (sender, receiver) = channel(8);
         let mut news = news.into_iter();
-        let first = news.next().unwrap_or_else(|| piece(""));
+        let first = news.next();
         for more in news {
             let _ = sender.send((0, more)).await;
         }
@@ -133,7 +134,11 @@ mod tests {
         let mut streamed = StreamedMessage::new(StreamedParts {
             request: "7".to_owned(),
             stops: Arc::default(),
-            parts: WishedParts::new(&GenerationJob::new(true), AnswerWishes::default()),
+            parts: WishedParts::new(
+                &GenerationJob::new(true),
+                Thinking::Never,
+                AnswerWishes::default(),
+            ),
             usage: TokenUsage::default(),
             news: receiver,
             first,
@@ -155,6 +160,7 @@ mod tests {
                 reused: 0,
                 predicted: 0,
                 mispredicted: 0,
+                speculation: SpeculationFigures::default(),
             }))
         };
         let begun = ["content_block_start", "content_block_delta"];

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
+use card_api::answer_parts::AnswerReader;
 use futures_util::StreamExt;
 
 use super::error;
@@ -14,8 +15,7 @@ use super::logprobs::logprobs;
 use super::stream::{StreamedLines, StreamedParts};
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
-use crate::protocols::spoken::AnswerReader;
-use crate::request::RunningRequest;
+use crate::request::{FirstNews, RunningRequest};
 
 /// The media type of an answer line by line.
 pub(super) const LINES: &str = "application/x-ndjson";
@@ -31,9 +31,11 @@ pub(super) struct OllamaAnswer {
 impl OllamaAnswer {
     /// The answer to this request. Nothing is written yet.
     pub(super) fn new(running: RunningRequest, lines: LineWriter, timing: AnswerTiming) -> Self {
+        let job = &running.job;
+        let offered = job.tools.then(|| job.offered.clone());
         OllamaAnswer {
             lines,
-            reader: AnswerReader::of(&running.job),
+            reader: AnswerReader::new(running.thinking, offered),
             timing,
             running,
         }
@@ -88,13 +90,17 @@ impl OllamaAnswer {
         }
     }
 
-    /// The answer line by line. A failure before anything was written is an answer of its own,
-    /// with its status; later it is a line.
+    /// The answer line by line. A failure that comes soon is an answer of its own, with its
+    /// status; later it is a line.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.news.recv().await {
-            Some((_, News::Failed(error))) => return error::response(&error),
-            Some((_, first)) => first,
-            None => return error::response(&broke_off()),
+        let first = match self.running.first_news().await {
+            FirstNews::Came(_, News::Failed(error)) => return error::response(&error),
+            FirstNews::Came(_, news) => {
+                self.timing.news();
+                Some(news)
+            }
+            FirstNews::Later => None,
+            FirstNews::BrokenOff => return error::response(&broke_off()),
         };
         let OllamaAnswer {
             lines,

@@ -2,14 +2,13 @@
 
 use std::time::SystemTime;
 
+use card_api::answer_parts::SpokenPart;
 use card_api::call_arguments::object_of;
 use card_api::ollama::response::answer::{
     OllamaAnswerMessage, OllamaCalledFunction, OllamaChatAnswer, OllamaEnd, OllamaGenerateAnswer,
     OllamaLogprob, OllamaToolCall,
 };
 use card_api::ollama::response::rfc3339;
-
-use crate::protocols::spoken::SpokenPart;
 
 /// What was asked for, which says what a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@ fn of_token(token: PieceLogprob) -> OllamaLogprob {
     });
     OllamaLogprob {
         token: text(&token.bytes),
-        logprob: logprob(token.logprob).min(0.0),
+        // Only a prompt that is repeated has a token without one, and none is.
+        logprob: token.logprob.map_or(0.0, |log| logprob(log).min(0.0)),
         bytes: token.bytes,
         top_logprobs: top.collect(),
     }

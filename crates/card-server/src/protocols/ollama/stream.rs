@@ -1,6 +1,7 @@
 //! An answer line by line, as it is written.
 
 use card_api::ApiError;
+use card_api::answer_parts::{AnswerReader, SpokenPart};
 use tokio::sync::mpsc::Receiver;
 
 use super::error;
@@ -8,7 +9,6 @@ use super::lines::{LineWriter, Said};
 use super::logprobs::logprobs;
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
-use crate::protocols::spoken::{AnswerReader, SpokenPart};
 use crate::request::TokenUsage;
 
 /// What an answer line by line is made of.
@@ -19,7 +19,7 @@ pub(super) struct StreamedParts {
     pub(super) usage: TokenUsage,
     pub(super) news: Receiver<(usize, News)>,
     /// News that came already.
-    pub(super) first: News,
+    pub(super) first: Option<News>,
 }
 
 /// An answer line by line. It ends once, with a line that is done or with an error.
@@ -36,17 +36,15 @@ pub(super) struct StreamedLines {
 }
 
 impl StreamedLines {
-    /// The answer to a request of which there are news now.
+    /// The answer to a request.
     pub(super) fn new(parts: StreamedParts) -> Self {
-        let mut timing = parts.timing;
-        timing.news();
         StreamedLines {
             lines: parts.lines,
             reader: parts.reader,
-            timing,
+            timing: parts.timing,
             usage: parts.usage,
             news: parts.news,
-            next: Some(parts.first),
+            next: parts.first,
             over: false,
         }
     }
@@ -58,6 +56,7 @@ impl StreamedLines {
                 Some(news) => Some(news),
                 None => self.news.recv().await.map(|(_, news)| news),
             };
+            self.timing.news();
             let lines = match news {
                 Some(News::Piece(piece)) => {
                     let mut said = Said::default();

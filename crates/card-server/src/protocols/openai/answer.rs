@@ -1,8 +1,5 @@
 //! A running request as OpenAI's clients follow it: whole, or as a stream.
 
-use std::convert::Infallible;
-
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use futures_util::StreamExt;
@@ -14,7 +11,8 @@ use super::stream::{StreamParts, StreamedAnswer};
 use crate::app::ModelFacts;
 use crate::clock::unix_seconds;
 use crate::generation::News;
-use crate::request::RunningRequest;
+use crate::protocols::sse;
+use crate::request::{FirstNews, RunningRequest};
 
 /// The answer to a request that runs.
 pub(super) struct OpenAiAnswer {
@@ -28,7 +26,7 @@ impl OpenAiAnswer {
     pub(super) fn new(model: &ModelFacts, running: RunningRequest) -> Self {
         let RunningRequest { id, job, .. } = &running;
         let choices = (0..running.answers).map(|index| {
-            let mut choice = AnswerChoice::new(index, job, id);
+            let mut choice = AnswerChoice::new(index, &running, id);
             if let Some(text) = running.echoes.get(index / job.n.max(1) as usize) {
                 choice.echo(text);
             }
@@ -69,7 +67,8 @@ impl OpenAiAnswer {
         let choices = done.into_iter().flatten().collect();
         // A large answer is written off the threads that speak HTTP.
         let (frame, usage) = (self.frame, self.running.usage);
-        let write = move || serde_json::to_vec(&frame.whole(choices, usage));
+        let report = self.running.job.report;
+        let write = move || serde_json::to_vec(&frame.whole(choices, usage, report));
         let why = match tokio::task::spawn_blocking(write).await {
             Ok(Ok(json)) => return self.running.hold.json(json),
             Ok(Err(error)) => error.to_string(),
@@ -78,13 +77,14 @@ impl OpenAiAnswer {
         OpenAiError(ApiError::internal(why)).into_response()
     }
 
-    /// The answer as a stream of events. A failure before anything was written is an answer of
-    /// its own, with its status; later it is an event.
+    /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
+    /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.news.recv().await {
-            Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
-            Some(first) => first,
-            None => return OpenAiError(broke_off()).into_response(),
+        let first = match self.running.first_news().await {
+            FirstNews::Came(_, News::Failed(error)) => return OpenAiError(error).into_response(),
+            FirstNews::Came(index, news) => Some((index, news)),
+            FirstNews::Later => None,
+            FirstNews::BrokenOff => return OpenAiError(broke_off()).into_response(),
         };
         let OpenAiAnswer {
             frame,
@@ -96,6 +96,7 @@ impl OpenAiAnswer {
             choices,
             answers_per_prompt: running.job.n,
             with_usage: running.job.include_usage,
+            with_report: running.job.report,
             usage: running.usage,
             news: running.news,
             first,
@@ -106,9 +107,8 @@ impl OpenAiAnswer {
         let events = futures_util::stream::iter([begin])
             .chain(rest)
             .flat_map(futures_util::stream::iter)
-            .map(|data| Ok::<_, Infallible>(Event::default().data(data)));
-        let stream = Sse::new(events).keep_alive(KeepAlive::default());
-        running.hold.stream(stream.into_response())
+            .map(sse::SseEvent::unnamed);
+        running.hold.stream(sse::respond(events))
     }
 }
 

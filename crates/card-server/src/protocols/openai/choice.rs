@@ -1,13 +1,14 @@
 //! One of the answers to a request as it is written.
 
-use card_api::GenerationJob;
+use card_api::CallForm;
+use card_api::answer_parts::{AnswerReader, SpokenPart};
 use card_api::openai::response::tool_call::call_object;
-use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::logprobs::ChoiceLogprobs;
+use super::logprobs::{ChoiceLogprobs, TextOffset};
 use crate::generation::{GenerationEnd, Piece, PieceLogprob};
+use crate::request::RunningRequest;
 
 /// One of the choices of an answer, as it is written.
 pub(super) struct AnswerChoice {
@@ -16,8 +17,12 @@ pub(super) struct AnswerChoice {
     chat: bool,
     /// The text so far, of an answer that is sent as a whole.
     text: String,
-    /// Finds calls of tools in the text, where there are tools.
-    splitter: Option<ToolCallSplitter>,
+    /// The thoughts so far, of an answer that is sent as a whole.
+    thought: String,
+    /// Tells thoughts, text and calls of tools apart.
+    reader: AnswerReader,
+    /// In which form calls stand in the answer.
+    form: CallForm,
     /// The calls so far.
     calls: Vec<Value>,
     /// The log probabilities so far, if they were asked for; a stream sends them at once and
@@ -26,61 +31,66 @@ pub(super) struct AnswerChoice {
     /// Whether the answer is sent as a whole, and so kept until its end.
     whole: bool,
     /// Characters before the next token, for completions' `text_offset`.
-    offset: usize,
+    offset: TextOffset,
     /// The name of the request, of which names of calls are made.
     request: String,
 }
 
 impl AnswerChoice {
-    /// Choice number `index` of the answer to `job`, whose request is called `request`.
-    pub(super) fn new(index: usize, job: &GenerationJob, request: &str) -> Self {
+    /// Choice number `index` of the answer to a request that is called `request`.
+    pub(super) fn new(index: usize, running: &RunningRequest, request: &str) -> Self {
+        let job = &running.job;
+        let offered = job.tools.then(|| job.offered.clone());
         AnswerChoice {
             index,
             chat: job.chat,
             text: String::new(),
-            splitter: job.tools.then(ToolCallSplitter::default),
+            thought: String::new(),
+            reader: AnswerReader::new(running.thinking, offered),
+            form: job.call_form,
             calls: Vec::new(),
             logprobs: job.logprobs.map(|_| Vec::new()),
             whole: !job.stream,
-            offset: 0,
+            offset: TextOffset::default(),
             request: request.to_owned(),
         }
     }
 
-    /// Text before what is generated (`echo`).
+    /// Text before what is generated (`echo`). Its tokens come with log probabilities where some
+    /// were asked for, and are counted then.
     pub(super) fn echo(&mut self, text: &str) {
         self.text.push_str(text);
-        self.offset += text.chars().count();
     }
 
     /// Takes a piece; returns the choices of the chunks it makes.
     pub(super) fn take(&mut self, piece: Piece) -> Vec<Value> {
         let logprobs = self.take_logprobs(piece.logprobs);
-        let parts = match &mut self.splitter {
-            Some(splitter) => splitter.push(&piece.text),
-            None => vec![AnswerPart::Text(piece.text)],
-        };
+        let parts = self.reader.push(piece.text);
         self.take_parts(parts, logprobs)
     }
 
     /// The end; returns the choices of the last chunks.
     pub(super) fn finish(&mut self, end: &GenerationEnd) -> Vec<Value> {
-        let rest = self.splitter.as_mut().map(ToolCallSplitter::finish);
-        let mut chunks = self.take_parts(rest.unwrap_or_default(), None);
+        let rest = self.reader.finish();
+        let mut chunks = self.take_parts(rest, None);
         chunks.push(self.chunk(json!({}), "", None, Some(self.reason(end))));
         chunks
     }
 
-    /// The first chunk of a chat.
+    /// The first chunk: of a chat who speaks, of a completion the prompt if it is repeated.
     pub(super) fn begin(&self) -> Option<Value> {
-        let role = json!({ "role": "assistant", "content": "" });
-        self.chat.then(|| self.chunk(role, "", None, None))
+        if self.chat {
+            let role = json!({ "role": "assistant", "content": "" });
+            return Some(self.chunk(role, "", None, None));
+        }
+        let echoes = !self.text.is_empty();
+        echoes.then(|| self.chunk(Value::Null, &self.text, None, None))
     }
 
     /// The whole choice.
     pub(super) fn whole(&mut self, end: &GenerationEnd) -> WholeChoice {
-        let rest = self.splitter.as_mut().map(ToolCallSplitter::finish);
-        self.take_parts(rest.unwrap_or_default(), None);
+        let rest = self.reader.finish();
+        self.take_parts(rest, None);
         let finish_reason = self.reason(end);
         let logprobs = self.logprobs.take().map(|tokens| self.shaped(tokens));
         let text = std::mem::take(&mut self.text);
@@ -99,8 +109,14 @@ impl AnswerChoice {
             Value::Null
         };
         let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
-        if !self.calls.is_empty() {
-            message["tool_calls"] = Value::Array(std::mem::take(&mut self.calls));
+        if !self.thought.is_empty() {
+            message["reasoning_content"] = std::mem::take(&mut self.thought).into();
+        }
+        let calls = std::mem::take(&mut self.calls);
+        match self.form {
+            _ if calls.is_empty() => {}
+            CallForm::Tools => message["tool_calls"] = Value::Array(calls),
+            CallForm::Function => message["function_call"] = calls[0]["function"].clone(),
         }
         WholeChoice {
             index: self.index,
@@ -113,25 +129,30 @@ impl AnswerChoice {
 
     /// Why the choice ended, as clients hear it.
     fn reason(&self, end: &GenerationEnd) -> &'static str {
-        if self.splitter.as_ref().is_some_and(|s| s.calls() > 0) {
-            "tool_calls"
-        } else {
-            end.finish
+        match self.form {
+            _ if self.reader.calls() == 0 => end.finish,
+            CallForm::Tools => "tool_calls",
+            CallForm::Function => "function_call",
         }
     }
 
-    /// Takes text and calls; returns the choices of the chunks they make. The log probabilities go
-    /// with the first of the chunks.
-    fn take_parts(&mut self, parts: Vec<AnswerPart>, mut logprobs: Option<Value>) -> Vec<Value> {
+    /// Takes thoughts, text and calls; returns the choices of the chunks they make. The log
+    /// probabilities go with the first of the chunks.
+    fn take_parts(&mut self, parts: Vec<SpokenPart>, mut logprobs: Option<Value>) -> Vec<Value> {
         let mut chunks = Vec::new();
         for part in parts {
             let (delta, text) = match part {
-                AnswerPart::Text(text) if self.whole => {
+                SpokenPart::Text(text) if self.whole => {
                     self.text.push_str(&text);
                     continue;
                 }
-                AnswerPart::Text(text) => (json!({ "content": text }), text),
-                AnswerPart::Call(name, arguments) => {
+                SpokenPart::Thought(text) if self.whole => {
+                    self.thought.push_str(&text);
+                    continue;
+                }
+                SpokenPart::Text(text) => (json!({ "content": text }), text),
+                SpokenPart::Thought(text) => (json!({ "reasoning_content": text }), String::new()),
+                SpokenPart::Call { name, arguments } => {
                     let index = self.calls.len();
                     let id = format!("call_{}_{}_{index}", self.request, self.index);
                     let call = call_object(&id, Some(index), &name, &arguments);
@@ -139,7 +160,11 @@ impl AnswerChoice {
                     if self.whole {
                         continue;
                     }
-                    (json!({ "tool_calls": [call] }), String::new())
+                    let delta = match self.form {
+                        CallForm::Tools => json!({ "tool_calls": [call] }),
+                        CallForm::Function => json!({ "function_call": call["function"] }),
+                    };
+                    (delta, String::new())
                 }
             };
             chunks.push(self.chunk(delta, &text, logprobs.take(), None));
@@ -182,8 +207,7 @@ impl AnswerChoice {
             return None;
         }
         for token in &mut tokens {
-            token.offset = self.offset;
-            self.offset += String::from_utf8_lossy(&token.bytes).chars().count();
+            token.offset = self.offset.pass(&token.bytes);
         }
         if self.whole {
             kept.extend(tokens);

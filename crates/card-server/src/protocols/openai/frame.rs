@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::choice::WholeChoice;
-use super::usage::usage_object;
+use super::usage::{report_object, usage_object};
 use crate::request::TokenUsage;
 
 /// What every part of an answer says.
@@ -32,11 +32,18 @@ pub(super) struct WholeAnswer<'a> {
     system_fingerprint: &'a str,
     choices: Vec<WholeChoice>,
     usage: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<Value>,
 }
 
 impl AnswerFrame {
-    /// The whole answer.
-    pub(super) fn whole(&self, choices: Vec<WholeChoice>, usage: TokenUsage) -> WholeAnswer<'_> {
+    /// The whole answer; with `report` it tells what speculation brought.
+    pub(super) fn whole(
+        &self,
+        choices: Vec<WholeChoice>,
+        usage: TokenUsage,
+        report: bool,
+    ) -> WholeAnswer<'_> {
         WholeAnswer {
             id: &self.id,
             object: if self.chat {
@@ -49,6 +56,7 @@ impl AnswerFrame {
             system_fingerprint: &self.fingerprint,
             choices,
             usage: usage_object(&usage),
+            card: report.then(|| report_object(&usage)),
         }
     }
 
@@ -62,11 +70,16 @@ impl AnswerFrame {
         chunk
     }
 
-    /// The chunk that ends a stream whose client asked for usage.
-    pub(super) fn usage(&self, usage: &TokenUsage) -> Value {
+    /// The chunk that ends a stream whose client asked for usage, or what speculation brought.
+    pub(super) fn last(&self, usage: &TokenUsage, with_usage: bool, with_report: bool) -> Value {
         let mut chunk = self.empty_chunk();
         chunk["choices"] = json!([]);
-        chunk["usage"] = usage_object(usage);
+        if with_usage {
+            chunk["usage"] = usage_object(usage);
+        }
+        if with_report {
+            chunk["card"] = report_object(usage);
+        }
         chunk
     }
 

@@ -1,4 +1,4 @@
-//! OpenAI's API: chats, completions and models.
+//! OpenAI's API: chats, completions, responses and models.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | `answer.rs` | a running request as OpenAI's clients follow it: whole, or as a stream |
 //! | `choice.rs`, `logprobs.rs` | one of its answers |
 //! | `frame.rs`, `usage.rs` | what stands around the answers |
+//! | `responses/` | `/v1/responses`, with a stream of its own |
 //! | `models.rs` | which models there are |
 //! | `error.rs` | errors; the rest of the server writes its errors by it, too |
 
@@ -16,6 +17,7 @@ pub(crate) mod error;
 mod frame;
 mod logprobs;
 mod models;
+mod responses;
 mod stream;
 mod usage;
 
@@ -33,4 +35,5 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/completions", post(completions::completion))
         .route("/v1/models", get(models::models))
         .route("/v1/models/{name}", get(models::model))
+        .merge(responses::routes())
 }

@@ -18,10 +18,12 @@ pub(super) struct StreamParts {
     pub(super) answers_per_prompt: u32,
     /// Whether the client asked for usage.
     pub(super) with_usage: bool,
+    /// Whether the client asked what speculation brought.
+    pub(super) with_report: bool,
     pub(super) usage: TokenUsage,
     pub(super) news: Receiver<(usize, News)>,
     /// News that came already.
-    pub(super) first: (usize, News),
+    pub(super) first: Option<(usize, News)>,
 }
 
 /// A stream as it is written. It ends once, with `[DONE]`, whatever becomes of its choices.
@@ -30,6 +32,7 @@ pub(super) struct StreamedAnswer {
     choices: Vec<AnswerChoice>,
     answers_per_prompt: u32,
     with_usage: bool,
+    with_report: bool,
     usage: TokenUsage,
     news: Receiver<(usize, News)>,
     /// Choices that go on; 0 when everything was said.
@@ -50,9 +53,10 @@ impl StreamedAnswer {
             choices: parts.choices,
             answers_per_prompt: parts.answers_per_prompt,
             with_usage: parts.with_usage,
+            with_report: parts.with_report,
             usage: parts.usage,
             news: parts.news,
-            next: Some(parts.first),
+            next: parts.first,
         };
         (streamed, begin)
     }
@@ -82,8 +86,11 @@ impl StreamedAnswer {
             None => self.failure(&ApiError::internal("the generation broke off")),
         };
         if self.open == 0 {
-            if self.with_usage {
-                events.push(self.frame.usage(&self.usage).to_string());
+            if self.with_usage || self.with_report {
+                let last = self
+                    .frame
+                    .last(&self.usage, self.with_usage, self.with_report);
+                events.push(last.to_string());
             }
             events.push("[DONE]".to_owned());
         }

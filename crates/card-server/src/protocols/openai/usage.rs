@@ -1,4 +1,4 @@
-//! `usage`: how many tokens a request read and wrote.
+//! `usage`: how many tokens a request read and wrote; `card`: what speculation brought.
 
 use serde_json::{Value, json};
 
@@ -16,5 +16,19 @@ pub(super) fn usage_object(usage: &TokenUsage) -> Value {
             "accepted_prediction_tokens": usage.predicted,
             "rejected_prediction_tokens": usage.mispredicted,
         },
+    })
+}
+
+/// The object `card` of an answer.
+pub(super) fn report_object(usage: &TokenUsage) -> Value {
+    let figures = &usage.speculation;
+    let per_round = usage.completion as f64 / figures.rounds.max(1) as f64;
+    json!({
+        "rounds": figures.rounds,
+        "tokens": usage.completion,
+        "candidates": figures.candidates,
+        "accepted": figures.accepted,
+        "tokens_per_round": (per_round * 1e3).round() / 1e3,
+        "forward_ms": (figures.forward.as_secs_f64() * 1e5).round() / 1e2,
     })
 }

@@ -1,0 +1,365 @@
+//! A call that stands in an answer without the marks of a call: the whole answer is one JSON
+//! object that names a function which was offered, with arguments that fit. Models that were
+//! trained on another form, like Qwen2.5-Coder, write calls so: bare, in a fence, or with the
+//! braces doubled that their template shows them.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::job::OfferedFunction;
+use crate::reading::loose::{Loose, within_budget};
+
+/// Longest such call, in bytes. It is held back until it is whole; what is longer is text.
+const LONGEST: usize = 1 << 20;
+/// Longest beginning of a fence, in bytes.
+const LONGEST_FENCE: usize = 32;
+/// Keys with which such a call begins.
+const FIRST_KEYS: [&str; 5] = ["name", "arguments", "parameters", "type", "function"];
+/// How deep arguments are compared with their schema; what is deeper fits.
+const DEEPEST: usize = 64;
+
+/// Holds an answer back that may be a call, and lets every other pass.
+#[derive(Debug)]
+pub(crate) struct BareCallFinder {
+    offered: Arc<[OfferedFunction]>,
+    stage: FinderStage,
+    held: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum FinderStage {
+    /// The beginning is not decided yet.
+    Opening,
+    /// It begins like a call, and is held until its end.
+    Holding,
+    /// It is no call.
+    Passing,
+}
+
+/// How an answer begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Opening {
+    Unknown,
+    LikeCall,
+    Other,
+}
+
+impl BareCallFinder {
+    /// Looks for calls of these functions.
+    pub(crate) fn new(offered: Arc<[OfferedFunction]>) -> Self {
+        BareCallFinder {
+            offered,
+            stage: FinderStage::Opening,
+            held: String::new(),
+        }
+    }
+
+    /// Takes more text; returns what is no call.
+    pub(crate) fn push(&mut self, text: &str) -> String {
+        if self.stage == FinderStage::Passing {
+            return text.to_owned();
+        }
+        self.held.push_str(text);
+        if self.stage == FinderStage::Opening {
+            match opening(&self.held) {
+                Opening::Unknown => {}
+                Opening::LikeCall => self.stage = FinderStage::Holding,
+                Opening::Other => self.stage = FinderStage::Passing,
+            }
+        }
+        if self.held.len() > LONGEST {
+            self.stage = FinderStage::Passing;
+        }
+        match self.stage {
+            FinderStage::Passing => std::mem::take(&mut self.held),
+            FinderStage::Opening | FinderStage::Holding => String::new(),
+        }
+    }
+
+    /// The end: the call, name and arguments, or the text that was held back.
+    pub(crate) fn finish(&mut self) -> Result<(String, String), String> {
+        let text = std::mem::take(&mut self.held);
+        if self.stage != FinderStage::Holding {
+            return Err(text);
+        }
+        call_in(&text, &self.offered).ok_or(text)
+    }
+}
+
+/// How this text begins. Only its beginning is looked at.
+fn opening(text: &str) -> Opening {
+    let mut rest = text.trim_start();
+    if rest.starts_with("```") {
+        match rest.find('\n') {
+            Some(end) if end <= LONGEST_FENCE => rest = rest[end..].trim_start(),
+            None if rest.len() <= LONGEST_FENCE => return Opening::Unknown,
+            _ => return Opening::Other,
+        }
+    } else if !rest.is_empty() && "```".starts_with(rest) {
+        return Opening::Unknown;
+    }
+    if rest.is_empty() {
+        return Opening::Unknown;
+    }
+    let Some(behind) = rest.strip_prefix('{') else {
+        return Opening::Other;
+    };
+    let behind = behind.trim_start();
+    let behind = behind.strip_prefix('{').unwrap_or(behind).trim_start();
+    if behind.is_empty() {
+        return Opening::Unknown;
+    }
+    let Some(key) = behind.strip_prefix('"') else {
+        return Opening::Other;
+    };
+    match key.split_once('"') {
+        Some((key, _)) if FIRST_KEYS.contains(&key) => Opening::LikeCall,
+        Some(_) => Opening::Other,
+        None if FIRST_KEYS.iter().any(|k| k.starts_with(key)) => Opening::Unknown,
+        None => Opening::Other,
+    }
+}
+
+/// The call that this text is, if it is one.
+fn call_in(text: &str, offered: &[OfferedFunction]) -> Option<(String, String)> {
+    let text = unfenced(text.trim());
+    let mut call = object(text).or_else(|| undoubled(text))?;
+    if let Some(Value::Object(function)) = call.get("function") {
+        call = function.clone();
+    }
+    let known = [
+        "name",
+        "arguments",
+        "parameters",
+        "type",
+        "id",
+        "description",
+    ];
+    if !call.keys().all(|key| known.contains(&key.as_str())) {
+        return None;
+    }
+    let name = call.get("name")?.as_str()?;
+    let function = offered.iter().find(|f| f.name == name)?;
+    let arguments = call.get("arguments").or(call.get("parameters"));
+    let arguments = match arguments {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(arguments)) => arguments.clone(),
+        Some(Value::String(text)) => object(text)?,
+        Some(_) => return None,
+    };
+    let arguments = Value::Object(arguments);
+    let schema = function.parameters.as_ref();
+    if !schema.is_none_or(|schema| fits(schema, &arguments, 0)) {
+        return None;
+    }
+    Some((name.to_owned(), arguments.to_string()))
+}
+
+/// The text within a fence, if it stands in one.
+fn unfenced(text: &str) -> &str {
+    let within = text.strip_prefix("```").and_then(|t| t.strip_suffix("```"));
+    let within = within.and_then(|t| t.split_once('\n'));
+    within.map_or(text, |(_, body)| body.trim())
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text)).ok();
+    match parsed?.0 {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}
+
+/// The object whose braces are doubled in this text: the outer ones, or all. Where all are, no
+/// text in it may have braces, since those could not be told from doubled ones.
+fn undoubled(text: &str) -> Option<Map<String, Value>> {
+    let within = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'))?;
+    if !within.trim_start().starts_with('{') {
+        return None;
+    }
+    object(within.trim()).or_else(|| {
+        let all = object(&text.replace("{{", "{").replace("}}", "}"))?;
+        let plain = all.iter().all(|(key, v)| !braced(key) && no_braces(v));
+        plain.then_some(all)
+    })
+}
+
+fn braced(text: &str) -> bool {
+    text.contains(['{', '}'])
+}
+
+fn no_braces(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !braced(text),
+        Value::Array(all) => all.iter().all(no_braces),
+        Value::Object(all) => all.iter().all(|(key, v)| !braced(key) && no_braces(v)),
+        _ => true,
+    }
+}
+
+/// Whether a value fits a schema, as far as types, lists of values, properties and items go.
+fn fits(schema: &Value, value: &Value, depth: usize) -> bool {
+    let Value::Object(schema) = schema else {
+        return schema != &Value::Bool(false);
+    };
+    if depth > DEEPEST {
+        return true;
+    }
+    let fit = |schema: &Value, value: &Value| fits(schema, value, depth + 1);
+    let typed = match schema.get("type") {
+        Some(Value::String(kind)) => is(value, kind),
+        Some(Value::Array(kinds)) => kinds
+            .iter()
+            .any(|k| k.as_str().is_some_and(|k| is(value, k))),
+        _ => true,
+    };
+    let listed = match schema.get("enum") {
+        Some(Value::Array(values)) => values.contains(value),
+        _ => schema.get("const").is_none_or(|wanted| wanted == value),
+    };
+    let chosen = ["anyOf", "oneOf"].iter().all(|key| match schema.get(*key) {
+        Some(Value::Array(choices)) => choices.iter().any(|c| fit(c, value)),
+        _ => true,
+    });
+    let within = match value {
+        Value::Object(fields) => fields_fit(schema, fields, &fit),
+        Value::Array(items) => match schema.get("items") {
+            Some(each) => items.iter().all(|item| fit(each, item)),
+            None => true,
+        },
+        _ => true,
+    };
+    typed && listed && chosen && within
+}
+
+fn fields_fit(
+    schema: &Map<String, Value>,
+    fields: &Map<String, Value>,
+    fit: &impl Fn(&Value, &Value) -> bool,
+) -> bool {
+    let required = schema.get("required").and_then(Value::as_array);
+    let mut required = required.into_iter().flatten().filter_map(Value::as_str);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false))
+        && !schema.contains_key("patternProperties");
+    required.all(|name| fields.contains_key(name))
+        && fields
+            .iter()
+            .all(|(name, value)| match properties.and_then(|p| p.get(name)) {
+                Some(schema) => fit(schema, value),
+                None => !closed,
+            })
+}
+
+fn is(value: &Value, kind: &str) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "integer" => value.as_f64().is_some_and(|n| n.fract() == 0.0),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn offered() -> Arc<[OfferedFunction]> {
+        let parameters = json!({
+            "type": "object",
+            "properties": { "city": { "type": "string" }, "days": { "type": ["integer", "null"] } },
+            "required": ["city"],
+            "additionalProperties": false,
+        });
+        let weather = OfferedFunction {
+            name: "get_weather".into(),
+            parameters: Some(parameters),
+        };
+        let now = OfferedFunction {
+            name: "now".into(),
+            parameters: None,
+        };
+        Arc::from([weather, now])
+    }
+
+    /// What is shown before the end, and what the end is.
+    fn read(pieces: &[&str]) -> (String, Result<(String, String), String>) {
+        let mut finder = BareCallFinder::new(offered());
+        let shown: String = pieces.iter().map(|p| finder.push(p)).collect();
+        (shown, finder.finish())
+    }
+
+    #[test]
+    fn an_answer_that_is_one_object_and_fits_is_a_call() {
+        let paris = ("get_weather".to_owned(), r#"{"city":"Paris"}"#.to_owned());
+        for text in [
+            r#"{"name": "get_weather", "arguments": {"city": "Paris"}}"#,
+            "```json\n{\n  \"name\": \"get_weather\",\n  \"arguments\": {\n    \"city\": \"Paris\"\n  }\n}\n```",
+            "```\n{\"name\":\"get_weather\",\"parameters\":{\"city\":\"Paris\"}}\n```\n",
+            r#"{{"name": "get_weather", "arguments": {"city": "Paris"}}}"#,
+            r#"{{"name": "get_weather", "arguments": {{"city": "Paris"}}}}"#,
+            r#"{"name":"get_weather","arguments":"{\"city\":\"Paris\"}"}"#,
+            r#" {"type":"function","function":{"name":"get_weather","arguments":{"city":"Paris"}}}"#,
+        ] {
+            for cut in (0..text.len()).filter(|&i| text.is_char_boundary(i)) {
+                let (before, after) = text.split_at(cut);
+                let read = read(&[before, after]);
+                assert_eq!(read, (String::new(), Ok(paris.clone())), "{text} {cut}");
+            }
+        }
+        let now = ("now".to_owned(), "{}".to_owned());
+        assert_eq!(read(&[r#"{"name":"now"}"#]).1, Ok(now));
+    }
+
+    #[test]
+    fn every_other_answer_is_text_as_it_was_written() {
+        for text in [
+            "It rains.",
+            "",
+            "  \n",
+            "{",
+            "``",
+            "```python\nprint()\n```",
+            r#"{"city": "Paris"}"#,
+            r#"{"name": "other", "arguments": {}}"#,
+            r#"{"name": "get_weather", "arguments": {}}"#,
+            r#"{"name": "get_weather", "arguments": {"city": 5}}"#,
+            r#"{"name": "get_weather", "arguments": {"city": "Paris", "x": 1}}"#,
+            r#"{"name": "get_weather", "arguments": {"city": "Paris", "days": 0.5}}"#,
+            r#"{"name": "get_weather", "age": 3}"#,
+            r#"{"name": "get_weather", "arguments": {"city": "Pa"#,
+            r#"{"name": "get_weather", "arguments": {"city": "Paris"}} is a call"#,
+            r#"Call {"name": "get_weather", "arguments": {"city": "Paris"}}"#,
+            r#"{{"name": "now", "arguments": {{"a": "}}{{"}}}}"#,
+            "<tool_call>{\"name\":\"now\"}</tool_call>",
+        ] {
+            for cut in (0..=text.len()).filter(|&i| text.is_char_boundary(i)) {
+                let (before, after) = text.split_at(cut);
+                let (shown, end) = read(&[before, after]);
+                match end {
+                    Err(rest) => assert_eq!(shown + &rest, text, "{cut}"),
+                    Ok(call) => panic!("{text}: {call:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_call_is_not_held_back() {
+        let mut finder = BareCallFinder::new(offered());
+        assert_eq!(finder.push("It "), "It ");
+        let mut finder = BareCallFinder::new(offered());
+        assert_eq!(finder.push("{\"na"), "");
+        assert_eq!(finder.push("tion\":"), "{\"nation\":");
+        let mut finder = BareCallFinder::new(offered());
+        let long = format!("{{\"name\":\"{}", "x".repeat(LONGEST));
+        assert_eq!(finder.push(&long), long);
+    }
+}

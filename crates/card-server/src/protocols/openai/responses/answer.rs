@@ -1,0 +1,161 @@
+//! A running request as clients of `/v1/responses` follow it: whole, or as a stream.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use card_api::answer_parts::AnswerReader;
+use card_api::{ApiError, ResponseEcho};
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::sync::mpsc::Receiver;
+
+use super::super::error::OpenAiError;
+use super::memory::ItemMemory;
+use super::writer::{ResponseHead, ResponseWriter};
+use crate::app::ModelFacts;
+use crate::clock::unix_seconds;
+use crate::generation::News;
+use crate::protocols::sse::{self, SseEvent};
+use crate::request::{FirstNews, RunningRequest, TokenUsage};
+
+/// Where items are remembered, and for whom.
+type Remembering = Option<(Arc<ItemMemory>, Arc<str>)>;
+
+/// The answer to a request that runs.
+pub(super) struct RunningResponse {
+    writer: ResponseWriter,
+    memory: Remembering,
+    running: RunningRequest,
+}
+
+impl RunningResponse {
+    /// The answer of this model to this request. Nothing is written yet.
+    pub(super) fn new(
+        model: &ModelFacts,
+        echo: ResponseEcho,
+        memory: Remembering,
+        running: RunningRequest,
+    ) -> Self {
+        let job = &running.job;
+        let offered = job.tools.then(|| job.offered.clone());
+        let reader = AnswerReader::new(running.thinking, offered);
+        let head = ResponseHead {
+            request: running.id.clone(),
+            created: unix_seconds(),
+            model: model.name.clone(),
+            echo,
+            report: job.report,
+        };
+        RunningResponse {
+            writer: ResponseWriter::new(head, reader, job.stream),
+            memory,
+            running,
+        }
+    }
+
+    /// The answer as a whole.
+    pub(super) async fn whole(mut self) -> Response {
+        loop {
+            match self.running.news.recv().await {
+                Some((_, News::Piece(piece))) => {
+                    self.writer.take(piece);
+                }
+                Some((index, News::Done(end))) => {
+                    self.running.usage.add(&end, index, 1);
+                    let (_, response) = self.writer.finish(&end, &self.running.usage);
+                    remember(&self.memory, &self.writer);
+                    return match serde_json::to_vec(&response) {
+                        Ok(json) => self.running.hold.json(json),
+                        Err(error) => {
+                            OpenAiError(ApiError::internal(error.to_string())).into_response()
+                        }
+                    };
+                }
+                Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
+                None => return OpenAiError(broke_off()).into_response(),
+            }
+        }
+    }
+
+    /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
+    /// its status; later it is an event.
+    pub(super) async fn stream(mut self) -> Response {
+        let first = match self.running.first_news().await {
+            FirstNews::Came(_, News::Failed(error)) => return OpenAiError(error).into_response(),
+            FirstNews::Came(index, news) => Some((index, news)),
+            FirstNews::Later => None,
+            FirstNews::BrokenOff => return OpenAiError(broke_off()).into_response(),
+        };
+        let RunningResponse {
+            mut writer,
+            memory,
+            running,
+        } = self;
+        let begin = writer.begin();
+        let streamed = StreamedResponse {
+            writer,
+            memory,
+            usage: running.usage,
+            news: running.news,
+            next: first,
+            over: false,
+        };
+        let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
+            Some((streamed.next_events().await?, streamed))
+        });
+        let events = futures_util::stream::iter([begin])
+            .chain(rest)
+            .flat_map(futures_util::stream::iter);
+        running.hold.stream(sse::respond(events))
+    }
+}
+
+/// A stream as it is written. It ends once, with the event that says how the answer ended.
+struct StreamedResponse {
+    writer: ResponseWriter,
+    memory: Remembering,
+    usage: TokenUsage,
+    news: Receiver<(usize, News)>,
+    /// News that came already.
+    next: Option<(usize, News)>,
+    /// Whether everything was said.
+    over: bool,
+}
+
+impl StreamedResponse {
+    /// The events that the next news make; `None` when everything was said.
+    async fn next_events(&mut self) -> Option<Vec<SseEvent>> {
+        if self.over {
+            return None;
+        }
+        let news = match self.next.take() {
+            Some(news) => Some(news),
+            None => self.news.recv().await,
+        };
+        let events = match news {
+            Some((_, News::Piece(piece))) => return Some(self.writer.take(piece)),
+            Some((index, News::Done(end))) => {
+                self.usage.add(&end, index, 1);
+                let (events, _): (_, Value) = self.writer.finish(&end, &self.usage);
+                remember(&self.memory, &self.writer);
+                events
+            }
+            Some((_, News::Failed(error))) => self.writer.fail(&error),
+            None => self.writer.fail(&broke_off()),
+        };
+        self.over = true;
+        Some(events)
+    }
+}
+
+/// Remembers the items of an answer that is over.
+fn remember(memory: &Remembering, writer: &ResponseWriter) {
+    if let Some((memory, owner)) = memory {
+        memory.remember(owner, writer.output());
+    }
+}
+
+/// The generation ended without news of its end.
+fn broke_off() -> ApiError {
+    ApiError::internal("the generation broke off")
+}
