@@ -21,17 +21,19 @@ pub(super) struct CollectedBlocks {
 impl CollectedBlocks {
     /// Takes a part of the answer to `request`.
     pub(super) fn take(&mut self, part: SpokenPart, request: &str) {
-        match (part, self.blocks.last_mut()) {
-            (SpokenPart::Text(more), Some(ContentBlock::Text { text })) => text.push_str(&more),
-            (SpokenPart::Thought(more), Some(ContentBlock::Thinking { thinking, .. })) => {
-                thinking.push_str(&more);
-            }
-            (SpokenPart::Text(text), _) => self.blocks.push(ContentBlock::Text { text }),
-            (SpokenPart::Thought(thinking), _) => self.blocks.push(ContentBlock::Thinking {
-                thinking,
-                signature: String::new(),
-            }),
-            (SpokenPart::Call { name, arguments }, _) => {
+        match part {
+            SpokenPart::Text(more) => match self.blocks.last_mut() {
+                Some(ContentBlock::Text { text }) => text.push_str(&more),
+                _ => self.blocks.push(ContentBlock::Text { text: more }),
+            },
+            SpokenPart::Thought(more) => match self.blocks.last_mut() {
+                Some(ContentBlock::Thinking { thinking, .. }) => thinking.push_str(&more),
+                _ => self.blocks.push(ContentBlock::Thinking {
+                    thinking: more,
+                    signature: String::new(),
+                }),
+            },
+            SpokenPart::Call { name, arguments } => {
                 self.blocks.push(ContentBlock::ToolUse {
                     id: call_id(request, self.calls),
                     name,
