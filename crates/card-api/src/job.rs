@@ -48,6 +48,9 @@ pub struct GenerationJob {
     pub echo: bool,
     /// Look for calls of tools in the answer.
     pub tools: bool,
+    /// Whether the model thinks before it answers, where its chat template has a switch for
+    /// that; `None` for what the template does without.
+    pub thinking: Option<bool>,
     /// The functions that the model may call: an answer that is one JSON object is a call if it
     /// names one of them.
     pub offered: Arc<[OfferedFunction]>,
@@ -81,6 +84,7 @@ impl GenerationJob {
             prediction: String::new(),
             echo: false,
             tools: false,
+            thinking: None,
             offered: Arc::default(),
             call_form: CallForm::Tools,
             drafter: None,

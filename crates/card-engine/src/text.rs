@@ -9,8 +9,8 @@ pub struct TextStream {
     bytes: Vec<u8>,
     /// Text that could be the beginning of a stop string; not shown yet.
     held: String,
-    /// Whether a stop string came.
-    stopped: bool,
+    /// The number of the stop string that came.
+    stopped_by: Option<usize>,
 }
 
 impl TextStream {
@@ -24,20 +24,26 @@ impl TextStream {
 
     /// Whether a stop string came.
     pub fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped_by.is_some()
+    }
+
+    /// The number of the stop string that came, among those that are not empty.
+    pub fn stopped_by(&self) -> Option<usize> {
+        self.stopped_by
     }
 
     /// Takes the bytes of one token; returns what may be shown now.
     pub fn push(&mut self, piece: &[u8]) -> String {
-        if self.stopped {
+        if self.stopped() {
             return String::new();
         }
         self.bytes.extend_from_slice(piece);
         let whole = self.take_whole();
         self.held.push_str(&whole);
-        let found = self.stops.iter().filter_map(|s| self.held.find(s)).min();
-        if let Some(at) = found {
-            self.stopped = true;
+        let stops = self.stops.iter().enumerate();
+        let found = stops.filter_map(|(i, stop)| Some((self.held.find(stop)?, i)));
+        if let Some((at, i)) = found.min() {
+            self.stopped_by = Some(i);
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
         }
@@ -48,7 +54,7 @@ impl TextStream {
 
     /// The end: what was held back, with a broken character shown as �.
     pub fn finish(&mut self) -> String {
-        if self.stopped {
+        if self.stopped() {
             return String::new();
         }
         let rest = String::from_utf8_lossy(&self.bytes).into_owned();
@@ -121,5 +127,10 @@ mod tests {
     fn the_first_stop_string_counts() {
         let (shown, _) = all(&["b", "ab"], &[b"xaby"]);
         assert_eq!(shown, ["x"]);
+        let mut text = TextStream::new(["b", "ab"].map(str::to_owned));
+        text.push(b"x");
+        assert_eq!(text.stopped_by(), None);
+        text.push(b"aby");
+        assert_eq!(text.stopped_by(), Some(1));
     }
 }

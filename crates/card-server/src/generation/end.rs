@@ -10,6 +10,8 @@ use card_core::scheduler::Round;
 pub(crate) struct GenerationEnd {
     /// `stop` or `length`.
     pub(crate) finish: &'static str,
+    /// Which of the request's stop texts ended it, if one did.
+    pub(crate) stop: Option<usize>,
     /// Tokens that were written.
     pub(crate) tokens: usize,
     /// Tokens of the prompt that an earlier generation had read.

@@ -74,6 +74,7 @@ impl<'a> Writer<'a> {
             recheck: parts.recheck,
             end: GenerationEnd {
                 finish: "stop",
+                stop: None,
                 tokens: 0,
                 reused: 0,
                 predicted: 0,
@@ -175,6 +176,7 @@ impl<'a> Writer<'a> {
                 ..Piece::default()
             }));
         }
+        self.end.stop = self.text.stopped_by();
         self.end.finish = match reason {
             _ if self.text.stopped() => "stop",
             Finish::Stop => "stop",

@@ -13,5 +13,6 @@ mod usage;
 
 pub(crate) use begin::{FirstNews, RunningRequest, begin};
 pub(crate) use incoming::Incoming;
+pub(crate) use prompt::count;
 pub(crate) use small::small;
 pub(crate) use usage::TokenUsage;

@@ -18,12 +18,16 @@ pub(super) struct ReadPrompt {
     pub(super) begins_thought: bool,
 }
 
-/// Reads a prompt.
+/// Reads a prompt. `thinking` switches the thinking of a chat on or off.
 ///
 /// # Errors
 /// If the model has no such tokens, its template refuses the conversation, or the prompt does
 /// not fit the context.
-pub(super) fn read(app: &App, prompt: &PromptInput) -> Result<ReadPrompt, ApiError> {
+pub(super) fn read(
+    app: &App,
+    prompt: &PromptInput,
+    thinking: Option<bool>,
+) -> Result<ReadPrompt, ApiError> {
     let tokens = match prompt {
         PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)])?,
         PromptInput::Tokens(tokens) => {
@@ -42,7 +46,7 @@ pub(super) fn read(app: &App, prompt: &PromptInput) -> Result<ReadPrompt, ApiErr
             tokenize(app, "prompt", &marks.parts(prefix, suffix))?
         }
         PromptInput::Chat { messages, tools } => {
-            return read_chat(app, messages, tools.as_ref());
+            return read_chat(app, messages, tools.as_ref(), thinking);
         }
     };
     Ok(ReadPrompt {
@@ -51,8 +55,25 @@ pub(super) fn read(app: &App, prompt: &PromptInput) -> Result<ReadPrompt, ApiErr
     })
 }
 
+/// How many tokens a prompt has; otherwise as [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn count(
+    app: &App,
+    prompt: &PromptInput,
+    thinking: Option<bool>,
+) -> Result<usize, ApiError> {
+    read(app, prompt, thinking).map(|read| read.tokens.len())
+}
+
 /// Reads a conversation, as the model's chat template writes it down.
-fn read_chat(app: &App, messages: &Value, tools: Option<&Value>) -> Result<ReadPrompt, ApiError> {
+fn read_chat(
+    app: &App,
+    messages: &Value,
+    tools: Option<&Value>,
+    thinking: Option<bool>,
+) -> Result<ReadPrompt, ApiError> {
     let refused = |why: String| ApiError::field("messages", why);
     let none = "this model has no chat template, so it takes plain prompts only";
     let template = app.text.template.as_ref();
@@ -61,18 +82,22 @@ fn read_chat(app: &App, messages: &Value, tools: Option<&Value>) -> Result<ReadP
         let why = "this model's chat template has no place for tools";
         return Err(ApiError::field("tools", why));
     }
+    let render = |messages: &Value, tools: Option<&Value>| match thinking {
+        Some(thinking) => template.render_thinking(messages, tools, thinking),
+        None => template.render(messages, tools),
+    };
     let said = [Some(messages), tools];
     let marks = app.text.control_names.marks(said.into_iter().flatten());
     let begins_thought = |text: &str| text.trim_end().ends_with(THOUGHT);
     let Some(marks) = marks.map_err(refused)? else {
-        let text = template.render(messages, tools).map_err(refused)?;
+        let text = render(messages, tools).map_err(refused)?;
         return Ok(ReadPrompt {
             tokens: tokenize(app, "messages", &[(&text, true)])?,
             begins_thought: begins_thought(&text),
         });
     };
     let tools = tools.map(|t| marks.mark(t));
-    let text = template.render(&marks.mark(messages), tools.as_ref());
+    let text = render(&marks.mark(messages), tools.as_ref());
     let text = text.map_err(refused)?;
     Ok(ReadPrompt {
         tokens: tokenize(app, "messages", &marks.split(&text))?,

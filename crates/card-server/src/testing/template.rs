@@ -5,10 +5,28 @@ use serde_json::Value;
 use super::tokenizer::{END, TURN};
 use crate::text::Template;
 
-/// A chat template like ChatML's.
+/// A chat template like ChatML's, with a switch for thinking as Qwen's have it: where thinking
+/// is off, the assistant's turn begins with thoughts that are over.
 pub struct Turns;
 
+/// Thoughts that are over.
+const NO_THOUGHTS: &str = "<think>\n\n</think>\n\n";
+
 impl Template for Turns {
+    fn switches_thinking(&self) -> bool {
+        true
+    }
+
+    fn render_thinking(
+        &self,
+        messages: &Value,
+        tools: Option<&Value>,
+        thinking: bool,
+    ) -> Result<String, String> {
+        let text = self.render(messages, tools)?;
+        Ok(if thinking { text } else { text + NO_THOUGHTS })
+    }
+
     fn render(&self, messages: &Value, tools: Option<&Value>) -> Result<String, String> {
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),

@@ -51,6 +51,25 @@ pub trait Template: Send + Sync {
 
     /// Whether it has a place for tools.
     fn knows_tools(&self) -> bool;
+
+    /// Whether it has a switch for thinking, which [`Template::render_thinking`] sets.
+    fn switches_thinking(&self) -> bool {
+        false
+    }
+
+    /// The prompt for the next message, before which the model thinks or does not. A template
+    /// without a switch gives the prompt it always gives.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    fn render_thinking(
+        &self,
+        messages: &Value,
+        tools: Option<&Value>,
+        _thinking: bool,
+    ) -> Result<String, String> {
+        self.render(messages, tools)
+    }
 }
 
 /// Longest text, in bytes, of which a part of `tokens` tokens is still looked for. A token

@@ -8,8 +8,10 @@ mod client;
 mod common;
 
 mod answers;
+mod anthropic;
 mod fields;
 mod life;
+mod ollama;
 mod pages;
 mod responses;
 mod streams;

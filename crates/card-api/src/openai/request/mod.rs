@@ -16,7 +16,7 @@ mod prompt;
 mod response_format;
 pub(crate) mod responses;
 mod speculation;
-mod stop;
+pub(crate) mod stop;
 mod structured;
 mod tool;
 mod tool_choice;

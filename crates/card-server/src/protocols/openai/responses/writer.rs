@@ -368,6 +368,7 @@ mod tests {
     fn end(finish: &'static str) -> GenerationEnd {
         GenerationEnd {
             finish,
+            stop: None,
             tokens: 3,
             reused: 0,
             predicted: 0,
