@@ -46,8 +46,21 @@ pub struct GenerationJob {
     pub tools: bool,
     /// The drafter that is for it; not from the body, but a header.
     pub drafter: Option<String>,
+    /// What llama-server's clients ask to be told beside the text.
+    pub llama: LlamaOptions,
     /// Fields of the request that nothing is called; they are ignored.
     pub unknown: usize,
+}
+
+/// What llama-server's clients can ask to be told beside the text. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LlamaOptions {
+    /// The tokens of the answer.
+    pub tokens: bool,
+    /// Times and counts with every piece of the answer.
+    pub timings_per_token: bool,
+    /// How much of the prompt was read, while it is read.
+    pub progress: bool,
 }
 
 /// What goes before the text that is generated.
@@ -76,13 +89,16 @@ pub enum AnswerShape {
     /// A call of one of these functions (name, schema of its arguments), in the words of
     /// models that write `<tool_call>`.
     Call(Vec<(String, Value)>),
+    /// Text of this grammar, in llguidance's variant of Lark. It was made of a client's GBNF
+    /// ([`llama_server::gbnf`](crate::llama_server::gbnf)).
+    Lark(String),
 }
 
 impl AnswerShape {
     /// The schemas in it, as the client sent them.
     pub fn schemas(&self) -> impl Iterator<Item = &Value> {
         let (one, many) = match self {
-            AnswerShape::Object => (None, &[][..]),
+            AnswerShape::Object | AnswerShape::Lark(_) => (None, &[][..]),
             AnswerShape::Schema(schema) => (Some(schema), &[][..]),
             AnswerShape::Call(functions) => (None, &functions[..]),
         };

@@ -24,6 +24,8 @@ mod reading;
 pub mod tool_calls;
 
 pub use error::ApiError;
-pub use job::{AnswerShape, GenerationJob, PromptInput};
+pub use job::{AnswerShape, GenerationJob, LlamaOptions, PromptInput};
+pub use llama_server::completion::parse_native;
+pub use llama_server::infill::parse_infill;
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
 pub use openai::request::{parse_chat, parse_completion};

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use card_api::llama_server::completion::NativeDefaults;
 use card_api::openai::response::error::error_body;
 use card_api::{
-    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
+    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_infill, parse_native,
+    parse_tokenize,
 };
 use serde_json::{Value, json};
 
@@ -27,8 +29,16 @@ fn detokenize(body: &[u8]) -> Result<(), ApiError> {
     parse_detokenize(body).map(drop)
 }
 
+fn native(body: &[u8]) -> Result<(), ApiError> {
+    parse_native(body, &NativeDefaults::default()).map(drop)
+}
+
+fn infill(body: &[u8]) -> Result<(), ApiError> {
+    parse_infill(body, &NativeDefaults::default()).map(drop)
+}
+
 /// What parses, the name of its schema, and the fields of a good body of it.
-fn requests() -> [(Parse, &'static str, Good); 4] {
+fn requests() -> [(Parse, &'static str, Good); 6] {
     let message = r#"[{"role":"user","content":"a"}]"#;
     [
         (
@@ -39,6 +49,12 @@ fn requests() -> [(Parse, &'static str, Good); 4] {
         (completion, "CompletionRequest", vec![("prompt", "\"a\"")]),
         (tokenize, "TokenizeFields", vec![("content", "\"a\"")]),
         (detokenize, "DetokenizeFields", vec![("tokens", "[1]")]),
+        (native, "NativeCompletion", vec![("prompt", "\"a\"")]),
+        (
+            infill,
+            "InfillRequest",
+            vec![("input_prefix", "\"a\""), ("input_suffix", "\"b\"")],
+        ),
     ]
 }
 
@@ -175,6 +191,8 @@ fn the_examples_in_the_document_parse() {
         (requests()[1].0, "/v1/completions"),
         (requests()[2].0, "/tokenize"),
         (requests()[3].0, "/detokenize"),
+        (requests()[4].0, "/completion"),
+        (requests()[5].0, "/infill"),
     ] {
         let content = &document["paths"][path]["post"]["requestBody"]["content"];
         let example = content["application/json"]["example"].to_string();
@@ -216,6 +234,16 @@ fn the_document_refers_to_nothing_that_is_not_in_it() {
         "/v1/models/{name}",
         "/tokenize",
         "/detokenize",
+        "/completion",
+        "/completions",
+        "/infill",
+        "/apply-template",
+        "/chat/completions",
+        "/chat/completions/input_tokens",
+        "/models",
+        "/props",
+        "/slots",
+        "/v1/health",
         "/health",
         "/metrics",
         "/live",

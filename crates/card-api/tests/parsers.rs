@@ -39,7 +39,8 @@ fn value() -> impl Strategy<Value = Value> {
 const KEYS: &str = "model messages prompt role content temperature top_p top_k n seed stop stream \
     stream_options include_usage max_tokens logprobs top_logprobs logit_bias tools tool_choice type \
     function name parameters arguments tool_calls response_format json_schema schema prediction \
-    echo text frequency_penalty content tokens 0 -1";
+    echo text frequency_penalty content tokens 0 -1 n_predict prompt_string input_prefix input_suffix \
+    input_extra filename grammar samplers response_fields n_probs ignore_eos repeat_last_n";
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)

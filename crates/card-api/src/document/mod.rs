@@ -1,6 +1,7 @@
 //! The OpenAPI document: made from the types that parse requests and are answers, so that it
 //! says what the server does.
 
+mod llama_server;
 mod operation;
 mod paths;
 mod refusals;

@@ -7,7 +7,7 @@ use super::prediction::PredictionField;
 use super::response_format::{ResponseFormat, SCHEMA_PATH};
 use super::stop::Stops;
 use crate::error::ApiError;
-use crate::job::GenerationJob;
+use crate::job::{GenerationJob, LlamaOptions};
 use crate::limits;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
@@ -98,6 +98,7 @@ impl Common {
             echo: false,
             tools: false,
             drafter: None,
+            llama: LlamaOptions::default(),
             unknown: 0,
         })
     }
