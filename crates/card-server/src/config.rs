@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use card_api::llama_server::completion::NativeDefaults;
 use card_audit::AuditConfig;
 
 use crate::caller::keys::Key;
@@ -51,6 +52,30 @@ pub struct ServerConfig {
     pub page: bool,
     /// The audit log, if there shall be one.
     pub audit: Option<AuditConfig>,
+    /// What llama-server's own paths do and tell.
+    pub llama_server: LlamaServerConfig,
+}
+
+/// What llama-server's own paths do and tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LlamaServerConfig {
+    /// What holds where a request says nothing.
+    pub defaults: NativeDefaults,
+    /// Where the model came from, for `/props`; nothing if that is nobody's business.
+    pub model_path: String,
+    /// Whether `/slots` lists slots.
+    pub slots: bool,
+}
+
+impl Default for LlamaServerConfig {
+    /// llama-server's defaults.
+    fn default() -> Self {
+        LlamaServerConfig {
+            defaults: NativeDefaults::default(),
+            model_path: String::new(),
+            slots: true,
+        }
+    }
 }
 
 impl Default for ServerConfig {
@@ -76,6 +101,7 @@ impl Default for ServerConfig {
             canary: None,
             page: true,
             audit: None,
+            llama_server: LlamaServerConfig::default(),
         }
     }
 }

@@ -53,7 +53,8 @@ mod text;
 
 pub use caller::keys::Key;
 pub use card_api::health::ExactnessAnswer;
-pub use config::ServerConfig;
+pub use card_api::llama_server::completion::NativeDefaults;
+pub use config::{LlamaServerConfig, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;
 pub use headers::DRAFTER_HEADER;

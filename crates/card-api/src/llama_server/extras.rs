@@ -9,6 +9,7 @@ use crate::reading::loose::Loose;
 
 fields! {
     /// What llama-server takes at OpenAI's routes beside OpenAI's fields.
+    #[allow(dead_code)] // Some are read only so that the document has them.
     struct LlamaFields {
         /// A GBNF grammar that the text has to follow.
         "grammar" => grammar: String,

@@ -12,12 +12,14 @@ mod record;
 mod run;
 mod sink;
 mod task;
+mod timings;
 mod watched;
 mod writer;
 
-pub(crate) use end::GenerationEnd;
+pub(crate) use end::{EndCause, GenerationEnd};
 pub(crate) use news::{News, Piece, PieceLogprob};
 pub(crate) use queue::run_in_slot;
 pub(crate) use sink::EventSink;
 pub(crate) use task::GenerationTask;
+pub(crate) use timings::{GenerationTimings, PromptRead};
 pub(crate) use watched::Watched;

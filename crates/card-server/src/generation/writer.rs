@@ -1,5 +1,6 @@
 //! Turns the events of the engine into text and log probabilities.
 
+use card_api::LlamaOptions;
 use card_core::sampler::Logprob;
 use card_core::scheduler::{Finish, Round};
 use card_core::types::{Source, Token};
@@ -7,10 +8,11 @@ use card_engine::text::TextStream;
 use card_engine::{Event, Stream};
 use tokio::sync::watch;
 
-use super::end::GenerationEnd;
+use super::end::{EndCause, GenerationEnd};
 use super::failure::refusal;
 use super::news::{News, Piece, PieceLogprob};
 use super::sink::EventSink;
+use super::timings::{GenerationClock, GenerationTimings};
 use super::watched::Watched;
 use crate::app::ModelText;
 use crate::rollout::{Recheck, Timing};
@@ -25,6 +27,10 @@ pub(super) struct WriterParts {
     pub(super) timing: Timing,
     /// What is kept to decode the answer again, if it may be.
     pub(super) recheck: Option<Recheck>,
+    /// Takes the generation's time.
+    pub(super) clock: GenerationClock,
+    /// What is told beside the text.
+    pub(super) report: LlamaOptions,
 }
 
 /// Writes the text of one generation.
@@ -37,13 +43,17 @@ pub(super) struct Writer<'a> {
     pub(super) watched: Watched,
     pub(super) timing: Timing,
     pub(super) recheck: Option<Recheck>,
+    clock: GenerationClock,
+    report: LlamaOptions,
+    /// The texts that end the answer.
+    stops: &'a [String],
     /// How the generation ends, as far as it is known.
     pub(super) end: GenerationEnd,
 }
 
 impl<'a> Writer<'a> {
     /// Nothing is written yet. The text ends before the first of `stops`.
-    pub(super) fn new(model: &'a ModelText, stops: &[String], parts: WriterParts) -> Self {
+    pub(super) fn new(model: &'a ModelText, stops: &'a [String], parts: WriterParts) -> Self {
         Writer {
             model,
             text: TextStream::new(stops.to_vec()),
@@ -52,12 +62,17 @@ impl<'a> Writer<'a> {
             watched: parts.watched,
             timing: parts.timing,
             recheck: parts.recheck,
+            clock: parts.clock,
+            report: parts.report,
+            stops,
             end: GenerationEnd {
                 finish: "stop",
                 tokens: 0,
                 reused: 0,
                 predicted: 0,
                 mispredicted: 0,
+                cause: EndCause::EndToken,
+                timings: GenerationTimings::default(),
             },
         }
     }
@@ -69,6 +84,7 @@ impl<'a> Writer<'a> {
                 self.count_prediction(&round);
                 self.end.reused = round.reused;
                 self.watched.round(&round);
+                self.tell_progress(&round, sink);
                 self.logprobs.extend(round.logprobs);
                 None
             }
@@ -92,10 +108,34 @@ impl<'a> Writer<'a> {
         if let Some(recheck) = &mut self.recheck {
             recheck.wrote(tokens);
         }
-        let piece = self.write(tokens);
+        let mut piece = self.write(tokens);
         self.watched.wrote(tokens.len());
-        if !piece.text.is_empty() || !piece.logprobs.is_empty() {
+        self.clock.wrote(self.end.tokens);
+        piece.timings = self.clock.timings;
+        if !piece.text.is_empty() || !piece.logprobs.is_empty() || !piece.tokens.is_empty() {
             sink.send(News::Piece(piece));
+        }
+    }
+
+    /// Tells how much of the prompt is read, if the client wants to hear of it.
+    fn tell_progress(&mut self, round: &Round, sink: &EventSink) {
+        let before = self.clock.timings;
+        let [begin, read] = self.clock.round(round);
+        if !self.report.progress {
+            return;
+        }
+        let known = GenerationTimings {
+            reused: round.reused,
+            ..before
+        };
+        for (progress, timings) in [(begin, known), (read, self.clock.timings)] {
+            if progress.is_some() {
+                sink.send(News::Piece(Piece {
+                    progress,
+                    timings,
+                    ..Piece::default()
+                }));
+            }
         }
     }
 
@@ -112,11 +152,16 @@ impl<'a> Writer<'a> {
             let tokenizer = &self.model.tokenizer;
             let text = self.text.push(&tokenizer.piece(token, false));
             piece.text.push_str(&text);
+            if self.report.tokens {
+                piece.tokens.push((token, piece.text.len()));
+            }
             let bytes = |token| tokenizer.piece(token, true);
             piece.logprobs.extend(known.map(|known| PieceLogprob {
+                token,
                 bytes: bytes(token),
                 logprob: known.logprob,
                 top: known.top.iter().map(|&(t, p)| (bytes(t), p)).collect(),
+                top_tokens: known.top.iter().map(|&(t, _)| t).collect(),
                 offset: 0,
             }));
         }
@@ -128,15 +173,30 @@ impl<'a> Writer<'a> {
         if !rest.is_empty() {
             sink.send(News::Piece(Piece {
                 text: rest,
+                timings: self.clock.timings,
                 ..Piece::default()
             }));
         }
+        self.end.timings = self.clock.timings;
+        self.end.cause = self.cause(reason);
         self.end.finish = match reason {
             _ if self.text.stopped() => "stop",
             Finish::Stop => "stop",
             Finish::Length | Finish::ContextFull | Finish::Cancelled => "length",
         };
         News::Done(Box::new(self.end))
+    }
+
+    fn cause(&self, reason: Finish) -> EndCause {
+        if let Some(stop) = self.text.stop_text() {
+            let number = self.stops.iter().position(|s| s == stop);
+            return EndCause::StopText(number.unwrap_or(0));
+        }
+        match reason {
+            Finish::Stop => EndCause::EndToken,
+            Finish::Length | Finish::Cancelled => EndCause::Limit,
+            Finish::ContextFull => EndCause::ContextFull,
+        }
     }
 
     fn count_prediction(&mut self, round: &Round) {

@@ -217,6 +217,7 @@ impl TaskMaker<'_> {
             deadline: app.deadline(self.caller.came),
             prompt_read,
             after,
+            report: job.llama,
         }
     }
 }

@@ -5,14 +5,14 @@ use card_core::types::Token;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::text::most_bytes;
+use crate::text::{Template, at_least, most_bytes};
 
 /// The tokens of a prompt.
 ///
 /// # Errors
 /// If the model has no such tokens, its template refuses the conversation, or the prompt does
 /// not fit the context.
-pub(super) fn tokens(app: &App, prompt: &PromptInput) -> Result<Vec<Token>, ApiError> {
+pub(crate) fn tokens(app: &App, prompt: &PromptInput) -> Result<Vec<Token>, ApiError> {
     match prompt {
         PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)]),
         PromptInput::Tokens(tokens) => {
@@ -25,16 +25,35 @@ pub(super) fn tokens(app: &App, prompt: &PromptInput) -> Result<Vec<Token>, ApiE
     }
 }
 
-/// The tokens of a conversation, as the model's chat template writes it down.
-fn chat_tokens(app: &App, messages: &Value, tools: Option<&Value>) -> Result<Vec<Token>, ApiError> {
-    let refused = |why: String| ApiError::field("messages", why);
+/// The model's chat template, if it has a place for what is said.
+fn template_for<'a>(app: &'a App, tools: Option<&Value>) -> Result<&'a dyn Template, ApiError> {
     let none = "this model has no chat template, so it takes plain prompts only";
-    let template = app.text.template.as_ref();
-    let template = template.ok_or_else(|| refused(none.to_owned()))?;
+    let template = app.text.template.as_deref();
+    let template = template.ok_or_else(|| ApiError::field("messages", none))?;
     if tools.is_some() && !template.knows_tools() {
         let why = "this model's chat template has no place for tools";
         return Err(ApiError::field("tools", why));
     }
+    Ok(template)
+}
+
+/// A conversation as the model's chat template writes it down.
+///
+/// # Errors
+/// If there is no template, or it refuses the conversation.
+pub(crate) fn chat_text(
+    app: &App,
+    messages: &Value,
+    tools: Option<&Value>,
+) -> Result<String, ApiError> {
+    let text = template_for(app, tools)?.render(messages, tools);
+    text.map_err(|why| ApiError::field("messages", why))
+}
+
+/// The tokens of a conversation, as the model's chat template writes it down.
+fn chat_tokens(app: &App, messages: &Value, tools: Option<&Value>) -> Result<Vec<Token>, ApiError> {
+    let refused = |why: String| ApiError::field("messages", why);
+    let template = template_for(app, tools)?;
     let said = [Some(messages), tools];
     let marks = app.text.control_names.marks(said.into_iter().flatten());
     let Some(marks) = marks.map_err(refused)? else {
@@ -56,7 +75,7 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
             "the prompt has {bytes} bytes, which cannot fit: the context holds {context} tokens; \
              shorten it, or start the server with a larger --ctx"
         );
-        return Err(ApiError::too_long(field, why));
+        return Err(ApiError::too_long(field, why).overflowing(at_least(bytes), context));
     }
     let tokenizer = &app.text.tokenizer;
     let wrong = |why: String| ApiError::field(field, why);
@@ -81,16 +100,17 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
 }
 
 /// The prompt of so many tokens does not fit the context.
-pub(super) fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
+pub(crate) fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
     let field = if chat { "messages" } else { "prompt" };
-    ApiError::too_long(
+    let error = ApiError::too_long(
         field,
         format!(
             "the prompt has {tokens} tokens, but the context holds {}; shorten it, or start the \
              server with a larger --ctx",
             app.model.context
         ),
-    )
+    );
+    error.overflowing(tokens, app.model.context)
 }
 
 /// The beginning of the expected answer that the context has room for.

@@ -48,12 +48,23 @@ pub trait Template: Send + Sync {
 
     /// Whether it has a place for tools.
     fn knows_tools(&self) -> bool;
+
+    /// The template itself, if it is known.
+    fn source(&self) -> Option<String> {
+        None
+    }
 }
 
-/// Longest text, in bytes, of which a part of `tokens` tokens is still looked for. A token
-/// stands for four bytes as a rule, and for 32 in no text that people write.
+/// Bytes that a token stands for at most, in text that people write. As a rule it is four.
+const BYTES_PER_TOKEN: usize = 32;
+
+/// Tokens that a text of so many bytes has at least, if people wrote it.
+pub(crate) fn at_least(bytes: usize) -> usize {
+    bytes.div_ceil(BYTES_PER_TOKEN)
+}
+
+/// Longest text, in bytes, of which a part of `tokens` tokens is still looked for.
 pub(crate) fn most_bytes(tokens: u32) -> usize {
-    const BYTES_PER_TOKEN: usize = 32;
     const AT_LEAST: usize = 4096;
     (tokens as usize)
         .saturating_mul(BYTES_PER_TOKEN)
