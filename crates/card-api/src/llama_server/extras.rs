@@ -1,5 +1,8 @@
 //! llama-server's fields of OpenAI's routes.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
+
 use super::gbnf;
 use super::neutral::Anything;
 use crate::error::ApiError;
@@ -25,6 +28,16 @@ fields! {
         /// Without effect: any free slot is taken.
         "id_slot" => id_slot: Anything,
     }
+}
+
+/// The schema of an object with these fields, too.
+pub(crate) fn with_llama_fields(generator: &mut SchemaGenerator, mut schema: Schema) -> Schema {
+    let more = LlamaFields::json_schema(generator);
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+    if let (Some(fields), Some(Value::Object(more))) = (fields, more.get("properties")) {
+        fields.extend(more.clone());
+    }
+    schema
 }
 
 impl LlamaFields {
@@ -57,5 +70,49 @@ impl LlamaFields {
         job.llama.timings_per_token = job.stream && timings_per_token.unwrap_or(false);
         job.llama.progress = job.stream && return_progress.unwrap_or(false);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::job::AnswerShape;
+    use crate::{ApiError, GenerationJob, parse_chat, parse_completion};
+
+    fn chat(fields: &str) -> Result<GenerationJob, ApiError> {
+        let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],{fields}}}"#);
+        parse_chat(body.as_bytes())
+    }
+
+    #[test]
+    fn openai_s_routes_take_grammars_and_schemas() {
+        let grammar = chat(r#""grammar":"root ::= \"a\"{5,5}""#).unwrap();
+        assert!(matches!(grammar.shape, Some(AnswerShape::Lark(_))));
+        assert_eq!(grammar.shape_field, "grammar");
+        let schema = chat(r#""json_schema":{"const":"42"}"#).unwrap();
+        assert!(matches!(schema.shape, Some(AnswerShape::Schema(_))));
+        let text = parse_completion(br#"{"prompt":"a","grammar":"root ::= \"b\"","n_predict":3}"#);
+        let text = text.unwrap();
+        assert!(text.shape.is_some());
+        assert_eq!(text.max_tokens, Some(3));
+        let told = chat(r#""stream":true,"return_progress":true,"timings_per_token":true"#);
+        let told = told.unwrap().llama;
+        assert!(told.progress && told.timings_per_token && !told.tokens);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (fields, param) in [
+            (r#""grammar":"root ::= (""#, "grammar"),
+            (r#""json_schema":5"#, "json_schema"),
+            (
+                r#""json_schema":{},"response_format":{"type":"json_object"}"#,
+                "json_schema",
+            ),
+            (r#""grammar":"root ::= \"a\"","json_schema":{}"#, "grammar"),
+        ] {
+            let error = chat(fields).unwrap_err();
+            assert_eq!(error.param(), Some(param), "{fields}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::tool_choice::ToolChoice;
 use crate::error::ApiError;
 use crate::job::{AnswerShape, GenerationJob, PromptInput};
 use crate::limits;
+use crate::llama_server::extras::{LlamaFields, with_llama_fields};
 use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::number::LogprobCount;
@@ -43,7 +44,8 @@ impl JsonSchema for ChatRequest {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        together::<Common, Chat>(generator, "A conversation to go on with.")
+        let schema = together::<Common, Chat>(generator, "A conversation to go on with.");
+        with_llama_fields(generator, schema)
     }
 }
 
@@ -52,8 +54,8 @@ impl JsonSchema for ChatRequest {
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_chat(body: &[u8]) -> Result<GenerationJob, ApiError> {
-    let read: Read<(Common, Chat)> = fields::parse(body)?;
-    let (common, chat) = read.fields;
+    let read: Read<((Common, Chat), LlamaFields)> = fields::parse(body)?;
+    let ((common, chat), llama) = read.fields;
     let mut job = common.job(true)?;
     job.unknown = read.unknown;
     let messages = checked_messages(chat.messages.map(|m| m.0).unwrap_or_default())?;
@@ -83,6 +85,7 @@ pub fn parse_chat(body: &[u8]) -> Result<GenerationJob, ApiError> {
         messages,
         tools: job.tools.then_some(tools),
     }];
+    llama.apply(&mut job)?;
     Ok(job)
 }
 

@@ -40,7 +40,7 @@ fields! {
         /// Answers to each prompt; with several prompts at most 64 answers together.
         "n" => n: Int<1, { limits::CHOICES }>,
         /// Most tokens to write; -1 for what fits.
-        "max_tokens" => max_tokens: MaxTokens,
+        "max_tokens" | "n_predict" => max_tokens: MaxTokens,
         /// The same, in chats' newer word; it has precedence.
         "max_completion_tokens" => max_completion_tokens: MaxTokens,
         /// Texts that end the answer, each of at most 1024 bytes.

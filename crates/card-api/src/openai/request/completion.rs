@@ -9,6 +9,7 @@ use super::prompt::Prompts;
 use crate::error::ApiError;
 use crate::job::GenerationJob;
 use crate::limits;
+use crate::llama_server::extras::{LlamaFields, with_llama_fields};
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::number::LogprobCount;
 use crate::reading::schema::together;
@@ -35,7 +36,8 @@ impl JsonSchema for CompletionRequest {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        together::<Common, Completion>(generator, "A text to go on with.")
+        let schema = together::<Common, Completion>(generator, "A text to go on with.");
+        with_llama_fields(generator, schema)
     }
 }
 
@@ -44,8 +46,8 @@ impl JsonSchema for CompletionRequest {
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_completion(body: &[u8]) -> Result<GenerationJob, ApiError> {
-    let read: Read<(Common, Completion)> = fields::parse(body)?;
-    let (common, completion) = read.fields;
+    let read: Read<((Common, Completion), LlamaFields)> = fields::parse(body)?;
+    let ((common, completion), llama) = read.fields;
     let mut job = common.job(false)?;
     job.unknown = read.unknown;
     let Some(prompts) = completion.prompt else {
@@ -65,5 +67,6 @@ pub fn parse_completion(body: &[u8]) -> Result<GenerationJob, ApiError> {
     }
     job.logprobs = completion.logprobs.map(|n| n.0 as usize);
     job.echo = completion.echo.unwrap_or(false);
+    llama.apply(&mut job)?;
     Ok(job)
 }
