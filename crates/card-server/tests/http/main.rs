@@ -9,6 +9,8 @@ mod common;
 
 mod answers;
 mod life;
+mod llama_server;
+mod llama_server_texts;
 mod pages;
 mod streams;
 mod users;
