@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::{CharClass, Grammar, Item, Rule, What};
+use super::grammar::{CharClass, Grammar, Item, Rule, What};
 
 /// Writes a grammar down: a line for each rule, then one for each terminal.
 pub(super) fn written(grammar: &Grammar) -> String {

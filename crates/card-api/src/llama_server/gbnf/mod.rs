@@ -8,6 +8,7 @@
 //! text knows nothing. What llama.cpp's parser refuses is refused, and so is a rule that is
 //! defined twice, of which it takes the last.
 
+mod grammar;
 mod lark;
 mod parse;
 
@@ -68,45 +69,6 @@ pub(crate) fn of_schema(schema: Value) -> Result<AnswerShape, ApiError> {
             Err(ApiError::field("json_schema", why))
         }
     }
-}
-
-/// A grammar: rules, the first of which a text begins by.
-#[derive(Debug, PartialEq)]
-struct Grammar {
-    rules: Vec<Rule>,
-    /// The number of the rule `root`.
-    root: usize,
-}
-
-/// A rule: texts of any of these sequences.
-type Rule = Vec<Vec<Item>>;
-
-/// What stands in a sequence, and how often.
-#[derive(Debug, PartialEq)]
-struct Item {
-    what: What,
-    /// The least and the most; no most for as often as one likes.
-    times: (u32, Option<u32>),
-}
-
-/// What a grammar is made of.
-#[derive(Debug, PartialEq)]
-enum What {
-    /// These characters one after the other.
-    Text(Vec<char>),
-    /// One of these characters, or one of all others.
-    Class(CharClass),
-    /// A text of this rule.
-    Rule(usize),
-    /// A text of any of these sequences.
-    Group(Rule),
-}
-
-/// Characters from the first to the last of each range.
-#[derive(Debug, PartialEq)]
-struct CharClass {
-    negated: bool,
-    ranges: Vec<(char, char)>,
 }
 
 #[cfg(test)]

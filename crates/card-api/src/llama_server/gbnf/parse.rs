@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::{CharClass, Grammar, Item, Rule, What};
+use super::grammar::{CharClass, Grammar, Item, Rule, What};
 
 /// Most repetitions of an item.
 const MOST_TIMES: u32 = 2000;
