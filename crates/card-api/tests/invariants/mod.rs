@@ -2,9 +2,9 @@
 
 #![allow(dead_code)]
 
+use card_api::llama_server::completion::NativeDefaults;
 use card_api::openai::response::error::error_body;
 use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
-use card_api::llama_server::completion::NativeDefaults;
 use card_api::{
     ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_infill, parse_native,
     parse_tokenize,
