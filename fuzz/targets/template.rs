@@ -1,20 +1,21 @@
 //! Chat templates: conversations of clients in templates as models have them, and templates
 //! that come with files from anywhere. Both end soon, with a text or an error.
 //!
-//! The renderer is compiled in by itself, since its crate needs llama.cpp; a model is stood in
-//! for.
+//! The renderer is compiled in by itself, since its crate needs llama.cpp.
 #![no_main]
 #![allow(dead_code)]
 
-use card_api::parse_chat;
-use card_api::request::Prompt;
+use card_api::{PromptInput, parse_chat};
 
 #[path = "../../crates/card-llama/src/chat.rs"]
 mod chat;
-#[path = "../../crates/card-llama/src/stack.rs"]
+#[path = "../../crates/card-llama/src/sys/stack.rs"]
 mod stack;
+mod sys {
+    pub(crate) use crate::stack;
+}
 
-use chat::{ChatTemplate, Message};
+use chat::{ChatMessage, ChatTemplate};
 
 /// As ChatML has it, as Qwen and Hermes write tools, and as templates that look at everything.
 const TEMPLATES: [&str; 3] = [
@@ -23,55 +24,25 @@ const TEMPLATES: [&str; 3] = [
     "{{ bos_token }}{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}{% for k, v in m.items() %}{{ k | title }}={{ v | tojson(indent=2) }}{% endfor %}{% endfor %}{{ eos_token }}",
 ];
 
-/// What the renderer asks of a model.
-pub struct LlamaModel(String);
-
-impl LlamaModel {
-    fn vocab(&self) -> Vocab {
-        Vocab
-    }
-
-    fn template(&self) -> Option<String> {
-        Some(self.0.clone())
-    }
-}
-
-/// What the renderer asks of a vocabulary.
-pub struct Vocab;
-
-impl Vocab {
-    fn bos_text(&self) -> String {
-        "<s>".to_owned()
-    }
-
-    fn eos_text(&self) -> String {
-        "</s>".to_owned()
-    }
-}
-
-/// What `stack` says.
-#[derive(Debug, thiserror::Error)]
-pub enum LlamaError {
-    /// About a text.
-    #[error("{0}")]
-    Text(String),
-}
-
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(job) = parse_chat(bytes) {
-        let Some(Prompt::Chat { messages, tools }) = job.prompts.first() else {
+        let Some(PromptInput::Chat { messages, tools }) = job.prompts.first() else {
             panic!("a chat has a conversation");
         };
         for source in TEMPLATES {
-            let template = ChatTemplate::of(&LlamaModel(source.to_owned())).expect("it parses");
+            let template = template(source).expect("it parses");
             told(template.render_with_tools(messages, tools.as_ref()));
         }
     } else if let Ok(source) = std::str::from_utf8(bytes)
-        && let Ok(template) = ChatTemplate::of(&LlamaModel(source.to_owned()))
+        && let Ok(template) = template(source)
     {
-        told(template.render(&[Message::new("system", "s"), Message::new("user", "u")]));
+        told(template.render(&[ChatMessage::new("system", "s"), ChatMessage::new("user", "u")]));
     }
 });
+
+fn template(source: &str) -> Result<ChatTemplate, chat::ChatError> {
+    ChatTemplate::new(source.to_owned(), "<s>".into(), "</s>".into())
+}
 
 fn told(rendered: Result<String, chat::ChatError>) {
     if let Err(error) = rendered {

@@ -73,6 +73,26 @@ impl Drop for Listener {
     }
 }
 
+/// Ends with the first interrupt, and says so; a second one ends the process.
+pub async fn stopped(said: &'static str) {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let waiting = std::thread::Builder::new().name("card-signal".into());
+    let waiting = waiting.spawn(move || {
+        let _ = Listener::channel().recv();
+        eprintln!("{said}");
+        let _ = sender.send(());
+    });
+    match waiting {
+        Ok(_) => {
+            let _ = receiver.await;
+        }
+        Err(error) => {
+            tracing::warn!("signals cannot be heard: {error}");
+            std::future::pending().await
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,47 +1,27 @@
-//! The `card` command.
+//! The `card` command: flags become settings ([`args`]), and each command is a file of
+//! [`commands`].
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod args;
-mod audit;
-mod bench;
-mod calibrate;
-mod chat;
+mod commands;
 mod config;
-mod devices;
-mod emulation;
-mod export;
-mod generate;
-mod holds;
 mod interrupt;
-mod kernels;
 mod keys;
-mod lighter;
-mod link;
-mod loader;
-mod memory;
-mod models;
-mod plan;
-mod profile;
-mod progress;
-mod report;
-mod rig;
-mod roi;
-mod serve;
 mod served;
 mod session;
 mod show;
-mod simulate;
+mod stream;
+mod summary;
+mod tasks;
 mod telemetry;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use args::{Cli, Command};
-use indicatif::HumanBytes;
-use models::catalogue::Catalogue;
-use models::fetch;
-use models::store::Store;
+use anyhow::Result;
+use args::{Cli, CliCommand};
+use card_setup::models::catalogue::Catalogue;
 
 fn main() -> ExitCode {
     if let Err(why) = card_llama::check_cpu() {
@@ -53,8 +33,8 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let serves = match &cli.command {
-        Command::Serve(args) => !args.print_config,
-        Command::Draft(_) | Command::Edge(_) | Command::RpcWorker(_) => true,
+        CliCommand::Serve(args) => !args.print_config,
+        CliCommand::Draft(_) | CliCommand::Edge(_) | CliCommand::RpcWorker(_) => true,
         _ => false,
     };
     if !serves {
@@ -67,7 +47,7 @@ fn main() -> ExitCode {
         _ => "debug,llama.cpp=trace",
     };
     let otlp = match &cli.command {
-        Command::Serve(args) => args.otlp.as_deref(),
+        CliCommand::Serve(args) => args.otlp.as_deref(),
         _ => None,
     };
     let _telemetry = match telemetry::install(level, otlp) {
@@ -87,127 +67,38 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
     interrupt::install()?;
     let catalogue = Catalogue::load(cli.catalogue.as_deref())?;
     match cli.command {
-        Command::Generate(args) => generate::run(&args, &catalogue),
-        Command::Chat(args) => chat::run(&args, &catalogue),
-        Command::Serve(args) if args.print_config => config::print(matches),
-        Command::Serve(args) => serve::run(&args, &catalogue),
-        Command::Draft(args) => link::draft(&args, &catalogue),
-        Command::Edge(args) => link::edge(&args, &catalogue),
-        Command::Audit(command) => audit::run(&command),
-        Command::Explain(args) => audit::explain(&args),
-        Command::Pull { name } => pull(&catalogue, &name),
-        Command::List => list(&catalogue),
-        Command::Quantize {
+        CliCommand::Generate(args) => commands::generate::run(&args, &catalogue),
+        CliCommand::Chat(args) => commands::chat::run(&args, &catalogue),
+        CliCommand::Serve(args) if args.print_config => config::print(matches),
+        CliCommand::Serve(args) => commands::serve::run(&args, &catalogue),
+        CliCommand::Draft(args) => commands::draft::run(&args, &catalogue),
+        CliCommand::Edge(args) => commands::edge::run(&args, &catalogue),
+        CliCommand::Audit(command) => commands::audit::run(&command),
+        CliCommand::Explain(args) => commands::explain::run(&args),
+        CliCommand::Pull { name } => commands::pull::run(&catalogue, &name),
+        CliCommand::List => commands::list::run(&catalogue),
+        CliCommand::Quantize {
             input,
             output,
             r#type,
             pure,
             vocabulary,
-        } => quantize(
-            &catalogue,
-            &input,
-            &output,
-            progress::Weights {
+        } => {
+            let weights = card_setup::rewrite::CopyWeights {
                 kind: Some(&r#type),
                 pure,
                 vocabulary,
-            },
-        ),
-        Command::Calibrate(args) => calibrate::run(&args, &catalogue),
-        Command::Bench(args) => bench::run(&args, &catalogue),
-        Command::Sim(args) => simulate::run(&args),
-        Command::Plan(args) => plan::run(&args, &catalogue),
-        Command::Report(args) => roi::run(&args),
-        Command::ExportPairs(args) => export::run(&args, &catalogue),
-        Command::Selftest(args) => report::selftest(&args, &catalogue),
-        Command::RpcWorker(args) => rpc_worker(&args),
-        Command::Devices => {
-            for device in card_llama::devices() {
-                let (free, all) = device.memory;
-                println!(
-                    "{:10} {}  ({} free of {})",
-                    device.name,
-                    device.description,
-                    HumanBytes(free as u64),
-                    HumanBytes(all as u64)
-                );
-            }
-            Ok(ExitCode::SUCCESS)
+            };
+            commands::quantize::run(&catalogue, &input, &output, weights)
         }
+        CliCommand::Calibrate(args) => commands::calibrate::run(&args, &catalogue),
+        CliCommand::Bench(args) => commands::bench::run(&args, &catalogue),
+        CliCommand::Sim(args) => commands::sim::run(&args),
+        CliCommand::Plan(args) => commands::plan::run(&args, &catalogue),
+        CliCommand::Report(args) => commands::report::run(&args),
+        CliCommand::ExportPairs(args) => commands::export_pairs::run(&args, &catalogue),
+        CliCommand::Selftest(args) => commands::selftest::run(&args, &catalogue),
+        CliCommand::RpcWorker(args) => commands::rpc_worker::run(&args),
+        CliCommand::Devices => commands::devices::run(),
     }
-}
-
-fn rpc_worker(args: &args::RpcWorkerArgs) -> Result<ExitCode> {
-    anyhow::ensure!(
-        args.listen.ip().to_canonical().is_loopback() || args.trusted_network,
-        "the protocol has neither keys nor encryption: whoever reaches {} can read the model and use \
-         up this machine. If only machines you trust do, add --trusted-network; else listen on \
-         127.0.0.1 and forward the port (ssh -L, WireGuard)",
-        args.listen
-    );
-    if let Some(cache) = &args.cache {
-        std::fs::create_dir_all(cache)
-            .with_context(|| format!("cannot keep weights in {}", cache.display()))?;
-    }
-    let cache = args.cache.as_deref();
-    eprintln!("computing for targets that dial {}", args.listen);
-    let never = card_llama::rpc::serve(
-        args.listen,
-        &args.device,
-        loader::threads(args.threads),
-        cache,
-    )?;
-    match never {}
-}
-
-fn pull(catalogue: &Catalogue, name: &str) -> Result<ExitCode> {
-    let store = Store::open()?;
-    let (target, draft) = catalogue.resolve(name)?;
-    for model in std::iter::once(target).chain(draft) {
-        let path = fetch::fetch(&store, model)?;
-        eprintln!("{}: {}", model.name, path.display());
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn list(catalogue: &Catalogue) -> Result<ExitCode> {
-    let store = Store::open()?;
-    println!("pairs");
-    for pair in &catalogue.pair {
-        println!(
-            "  {:20} {} + {}  ({})",
-            pair.name, pair.target, pair.draft, pair.title
-        );
-    }
-    println!("models");
-    for model in &catalogue.model {
-        let here = if store.has(model) { "here" } else { "" };
-        println!(
-            "  {:20} {:36} {:>10}  {:12} {here}",
-            model.name,
-            model.title,
-            HumanBytes(model.bytes).to_string(),
-            model.licence
-        );
-    }
-    println!("kept in {}", store.models().display());
-    Ok(ExitCode::SUCCESS)
-}
-
-fn quantize(
-    catalogue: &Catalogue,
-    input: &std::path::Path,
-    output: &std::path::Path,
-    weights: progress::Weights,
-) -> Result<ExitCode> {
-    let input = match input.to_str().and_then(|name| catalogue.model(name)) {
-        Some(model) => fetch::fetch(&Store::open()?, model)?,
-        None => input.to_owned(),
-    };
-    progress::rewrite(&input, output, weights)?;
-    let size = std::fs::metadata(output)
-        .context("the output is gone")?
-        .len();
-    eprintln!("{}: {}", output.display(), HumanBytes(size));
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,10 @@
-//! A model's vocabulary and chat template, as the server asks for them.
+//! A model as the server asks for it: its vocabulary, its chat template, and what holds of its
+//! text.
 
 use card_core::types::Token;
 use card_llama::{ChatTemplate, Vocab};
-use card_server::{Template, Tokenizer};
+use card_server::{ExactnessAnswer, Template, Tokenizer};
+use card_setup::Holds;
 use serde_json::Value;
 
 /// A vocabulary that is served.
@@ -45,5 +47,37 @@ impl Template for ServedTemplate {
 
     fn knows_tools(&self) -> bool {
         self.0.knows_tools()
+    }
+}
+
+/// What holds of the text, as a server says it.
+pub fn served_exactness(holds: &Holds) -> ExactnessAnswer {
+    ExactnessAnswer {
+        level: holds.level.to_string(),
+        means: holds.means.map(|m| m.name().to_owned()),
+        kernels: holds.kernels.clone(),
+        words: holds.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use card_engine::selftest::{Exactness, Means};
+
+    use super::*;
+
+    #[test]
+    fn what_holds_is_said_in_parts_too() {
+        let mut holds = Holds {
+            level: Exactness::Exact,
+            means: Some(Means::AnyShape),
+            kernels: "own kernels, AVX-512 VNNI".into(),
+        };
+        let told = served_exactness(&holds);
+        assert_eq!(told.level, "exact");
+        assert_eq!(told.means.as_deref(), Some("any-shape"));
+        assert_eq!(told.words, holds.to_string());
+        (holds.level, holds.means) = (Exactness::Fast, None);
+        assert_eq!(served_exactness(&holds).means, None);
     }
 }

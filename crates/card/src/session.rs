@@ -1,34 +1,32 @@
-//! A loaded pair with a running engine, for the commands that generate.
+//! Loaded models with a running engine, for the commands that generate.
 
 use anyhow::Result;
 use card_engine::Engine;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::{RunConfig, Settings, Setup};
 
-use crate::args::ModelArgs;
-use crate::models::catalogue::Catalogue;
-use crate::rig::{Rig, Run};
-
-/// A loaded pair with its engine.
+/// Loaded models with their engine.
 pub struct Session {
-    pub rig: Rig,
+    pub setup: Setup,
     pub engine: Engine,
 }
 
 impl Session {
-    /// Loads what `args` ask for and starts its engine.
-    pub fn start(args: &ModelArgs, catalogue: &Catalogue, trace: bool) -> Result<Session> {
-        let rig = Rig::load(args, catalogue)?;
-        let engine = rig.engine(&Run {
+    /// Loads what `settings` ask for and starts its engine. `trace` has every candidate reported.
+    pub fn start(settings: &Settings, catalogue: &Catalogue, trace: bool) -> Result<Session> {
+        let setup = Setup::load(settings, catalogue)?;
+        let engine = setup.engine(&RunConfig {
             trace,
-            memory: rig.memory.clone(),
-            ..rig.run()
+            learned: setup.learned.clone(),
+            ..setup.run()
         })?;
-        Ok(Session { rig, engine })
+        Ok(Session { setup, engine })
     }
 
     /// Ends the engine and keeps what was learned.
     pub fn end(self) {
-        if let Some(memory) = self.engine.stop() {
-            self.rig.keep(&memory);
+        if let Some(learned) = self.engine.stop() {
+            self.setup.keep(&learned);
         }
     }
 }

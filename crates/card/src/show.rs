@@ -1,7 +1,7 @@
 //! `--show-cache`: each round's candidates as a tree, and what the target made of them.
 
 use anstyle::{AnsiColor, Style};
-use card_core::engine::Round;
+use card_core::scheduler::Round;
 use card_llama::Vocab;
 
 const ACCEPTED: Style = AnsiColor::Green.on_default().bold();
@@ -66,7 +66,7 @@ fn children(round: &Round, parent: Option<usize>) -> impl Iterator<Item = usize>
 pub fn why(number: usize, round: &Round) -> String {
     let why = &round.why;
     let per_second = |rate: f64| 1e3 * rate;
-    let next = why.next.map_or(String::new(), |next| {
+    let foresight = why.foresight.map_or(String::new(), |next| {
         format!(
             "; {} more draft step{} promised {:.2} tokens for {:.0} ms, worth {:.2}",
             next.steps,
@@ -76,14 +76,14 @@ pub fn why(number: usize, round: &Round) -> String {
             next.ms * why.rate
         )
     });
-    let rests = if why.rests {
+    let gated = if why.gated {
         "; the drafter rests, since it costs more than it brings"
     } else {
         ""
     };
     format!(
         "round {number}: {} draft steps, {} of {} candidates verified (expected {:.2} tokens in \
-         {:.0} ms; got {} in {:.0} ms){next}{rests}; a second is worth {:.1} tokens, {:.1} by plain decoding",
+         {:.0} ms; got {} in {:.0} ms){foresight}{gated}; a second is worth {:.1} tokens, {:.1} by plain decoding",
         why.drafted,
         why.taken,
         why.ready,

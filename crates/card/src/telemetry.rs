@@ -36,9 +36,10 @@ pub fn install(level: &str, otlp: Option<&str>) -> Result<Telemetry> {
 }
 
 fn provider(url: &str) -> Result<SdkTracerProvider> {
-    let endpoint = match url.contains("/v1/") {
-        true => url.to_owned(),
-        false => format!("{}/v1/traces", url.trim_end_matches('/')),
+    let endpoint = if url.contains("/v1/") {
+        url.to_owned()
+    } else {
+        format!("{}/v1/traces", url.trim_end_matches('/'))
     };
     let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint);
     let exporter = exporter.build().with_context(|| {

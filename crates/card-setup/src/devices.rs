@@ -1,0 +1,173 @@
+//! Which devices the two models are on, and how many threads that takes.
+
+use std::sync::OnceLock;
+
+use card_llama::{Cores, devices};
+
+use crate::settings::{LaneChoice, Settings};
+
+/// Threads in all: what was asked for, else all cores.
+pub fn threads(asked: Option<u32>) -> usize {
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    asked.map_or(there_are, |t| t as usize)
+}
+
+/// Cores of the target and of the drafter when they work in turns.
+pub fn cores(settings: &Settings) -> (Cores, Cores) {
+    let (target, draft) = threads_alone(settings);
+    let cores = Cores::one_lane(target);
+    if target == draft {
+        (cores.clone(), cores)
+    } else {
+        (cores, Cores::one_lane(draft))
+    }
+}
+
+/// Threads of the target and of the drafter when they work in turns: a model that is all on
+/// a GPU needs one, which speaks to it.
+pub fn threads_alone(settings: &Settings) -> (usize, usize) {
+    let all = threads(settings.threads);
+    let needs = |on_gpu: bool| if on_gpu { 1 } else { all };
+    (
+        needs(target_on_gpu(settings)),
+        needs(draft_on_gpu(settings)),
+    )
+}
+
+/// Threads of the target and of the drafter to try with both at work at the same time.
+pub fn splits(settings: &Settings) -> Vec<(usize, usize)> {
+    let all = threads(settings.threads);
+    let drafter = settings.draft_threads.map(|n| n as usize);
+    match (target_on_gpu(settings), draft_on_gpu(settings)) {
+        (true, true) => vec![(1, 1)],
+        (true, false) => left_over(all, drafter),
+        (false, true) => vec![(all, 1)],
+        (false, false) if apart(settings) => vec![(all, drafter.unwrap_or(all))],
+        (false, false) => divided(all, drafter),
+    }
+}
+
+/// Splits of the threads where both models compute on one processor.
+fn divided(all: usize, drafter: Option<usize>) -> Vec<(usize, usize)> {
+    let split = |n| (all.saturating_sub(n).max(1), n);
+    shares([1, all / 4, all / 2], drafter).map(split).collect()
+}
+
+/// Splits of the threads where the target's device leaves the processor to the drafter, but for
+/// the one thread that speaks to the device. Some cores stay free for other programs: a drafter
+/// whose threads wait for one that was interrupted loses milliseconds (docs/build.md).
+fn left_over(all: usize, drafter: Option<usize>) -> Vec<(usize, usize)> {
+    let split = |n| (1, n);
+    shares([all / 4, all / 2, all * 3 / 4], drafter)
+        .map(split)
+        .collect()
+}
+
+/// Threads of the drafter to try: the number that was asked for, else those in `tried`, which
+/// grow; each number once.
+fn shares(tried: [usize; 3], wanted: Option<usize>) -> impl Iterator<Item = usize> {
+    let mut threads = wanted.map_or(tried.to_vec(), |n| vec![n]);
+    threads.iter_mut().for_each(|n| *n = (*n).max(1));
+    threads.dedup();
+    threads.into_iter()
+}
+
+/// These settings with the draft model on the processor, beside the target's device; `None` if
+/// they already say where the draft model is, or if one of the models is on the processor anyway.
+pub fn with_draft_beside(settings: &Settings) -> Option<Settings> {
+    let said = !settings.draft_device.is_empty()
+        || settings.draft_gpu_layers.is_some()
+        || settings.draft_threads.is_some()
+        || settings.lanes != LaneChoice::Auto
+        || settings.emulate.is_some();
+    let may = !said && !target_on_cpu(settings) && !draft_on_cpu(settings);
+    may.then(|| Settings {
+        draft_device: vec!["CPU".to_owned()],
+        ..settings.clone()
+    })
+}
+
+/// Whether no layer of the target is computed on this machine's processor, so that its
+/// kernels there do not matter.
+pub fn target_elsewhere(settings: &Settings) -> bool {
+    settings.gpu_layers.is_none() && !target_on_cpu(settings)
+}
+
+/// Whether no layer of the draft model is computed on this machine's processor.
+pub fn draft_elsewhere(settings: &Settings) -> bool {
+    draft_on_gpu(settings)
+}
+
+/// The devices that measurements of both models at work depend on, as a part of a key.
+pub fn describe(settings: &Settings) -> String {
+    format!(
+        "{:?} {:?} {:?}, {:?} {:?}",
+        settings.rpc,
+        settings.device,
+        settings.gpu_layers,
+        settings.draft_device,
+        settings.draft_gpu_layers
+    )
+}
+
+/// Whether the models compute on different devices, or on partly different ones.
+fn apart(settings: &Settings) -> bool {
+    let on_cpu = target_on_cpu(settings);
+    let named = !settings.draft_device.is_empty() && settings.draft_device != settings.device;
+    !settings.rpc.is_empty() || on_cpu != draft_on_cpu(settings) || (!on_cpu && named)
+}
+
+/// Whether all layers of a model with these devices are on GPUs.
+pub fn all_on_gpu(names: &[String], layers: Option<u32>) -> bool {
+    layers.is_none() && !on_cpu(names, layers)
+}
+
+fn target_on_gpu(settings: &Settings) -> bool {
+    settings.rpc.is_empty() && settings.gpu_layers.is_none() && !target_on_cpu(settings)
+}
+
+fn draft_on_gpu(settings: &Settings) -> bool {
+    all_on_gpu(&settings.draft_device, settings.draft_gpu_layers)
+}
+
+fn target_on_cpu(settings: &Settings) -> bool {
+    settings.rpc.is_empty() && on_cpu(&settings.device, settings.gpu_layers)
+}
+
+fn draft_on_cpu(settings: &Settings) -> bool {
+    on_cpu(&settings.draft_device, settings.draft_gpu_layers)
+}
+
+fn on_cpu(names: &[String], layers: Option<u32>) -> bool {
+    let named = |gpu: &str| names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(gpu));
+    layers == Some(0) || !gpus().iter().any(|gpu| named(gpu))
+}
+
+/// Names of the GPUs, which are asked for once: to list devices wakes them.
+fn gpus() -> &'static [String] {
+    static NAMES: OnceLock<Vec<String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let gpus = devices().into_iter().filter(|d| d.is_gpu);
+        gpus.map(|d| d.name).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_divided_on_one_processor() {
+        assert_eq!(divided(2, None), [(1, 1)]);
+        assert_eq!(divided(8, None), [(7, 1), (6, 2), (4, 4)]);
+        assert_eq!(divided(8, Some(3)), [(5, 3)]);
+        assert_eq!(divided(1, None), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_drafter_beside_a_gpu_leaves_cores_free() {
+        assert_eq!(left_over(16, None), [(1, 4), (1, 8), (1, 12)]);
+        assert_eq!(left_over(2, None), [(1, 1)]);
+        assert_eq!(left_over(16, Some(15)), [(1, 15)]);
+    }
+}

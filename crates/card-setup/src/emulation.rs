@@ -1,0 +1,90 @@
+//! Emulation of devices: profiles by name or file, and whether this machine kept pace.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use card_core::cost::CostCurve;
+use card_core::forward::Model;
+use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
+use card_llama::LlamaContext;
+
+/// Devices that are emulated, and the time by which real forwards overran their paced times.
+/// Clones count the same overruns.
+#[derive(Clone, Debug)]
+pub struct Emulation {
+    /// What the devices are like.
+    pub profile: EmulationProfile,
+    overruns: Overruns,
+}
+
+impl Emulation {
+    /// Emulation by the profile in a file, or by the built-in one of that name.
+    ///
+    /// # Errors
+    /// If there is neither, or if it is no profile.
+    pub fn load(file: &Path) -> Result<Self> {
+        Ok(Emulation {
+            profile: profile(file)?,
+            overruns: Overruns::default(),
+        })
+    }
+
+    /// A model whose forwards take what `cost` says.
+    pub fn pace(&self, model: LlamaContext, cost: CostCurve) -> Box<dyn Model + Send> {
+        Box::new(Emulated::new(model, cost, self.overruns.clone()))
+    }
+
+    /// Makes sure that what was emulated was.
+    ///
+    /// # Errors
+    /// If a forward took longer here than on the emulated device.
+    pub fn check(&self) -> Result<()> {
+        /// Share of the time that stalls of the machine may add.
+        const TOLERATED: f64 = 0.02;
+        let share = self.overruns.share();
+        ensure!(
+            share <= TOLERATED,
+            "this machine is too slow for the emulation: forwards took {:.0} % longer than their paced \
+             time, so the figures mean nothing; make `dilation` in the profile larger",
+            100.0 * share
+        );
+        Ok(())
+    }
+}
+
+/// The profile in a file, or the built-in one of that name.
+fn profile(file: &Path) -> Result<EmulationProfile> {
+    let shown = file.display();
+    let text = match file.to_str().and_then(built_in) {
+        Some(text) if !file.exists() => text.to_owned(),
+        _ => std::fs::read_to_string(file).with_context(|| {
+            format!(
+                "cannot read the profile {shown}; built in are: {}",
+                built_in_names()
+            )
+        })?,
+    };
+    let profile: EmulationProfile =
+        toml::from_str(&text).with_context(|| format!("{shown} is no emulation profile"))?;
+    profile
+        .check()
+        .map_err(|why| anyhow::anyhow!("{shown} is no emulation profile: {why}"))?;
+    Ok(profile)
+}
+
+const PROFILES: [(&str, &str); 3] = [
+    ("a100-70b-1b", include_str!("../profiles/a100-70b-1b.toml")),
+    ("a100-70b-8b", include_str!("../profiles/a100-70b-8b.toml")),
+    (
+        "edge-cloud-70b-1b",
+        include_str!("../profiles/edge-cloud-70b-1b.toml"),
+    ),
+];
+
+fn built_in(name: &str) -> Option<&'static str> {
+    PROFILES.iter().find(|p| p.0 == name).map(|p| p.1)
+}
+
+fn built_in_names() -> String {
+    PROFILES.map(|p| p.0).join(", ")
+}

@@ -1,0 +1,220 @@
+//! Engines that run the models of a setup.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use card_core::cost::CostCurve;
+use card_core::forward::Model;
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_engine::placement::Placement;
+use card_engine::selftest::Exactness;
+use card_engine::{Draft, Engine, MakeModel, Options};
+use card_link::Terms;
+use card_llama::{Cores, LlamaModel};
+
+use crate::contexts::{llama_contexts, target_contexts};
+use crate::devices;
+use crate::link;
+use crate::run::RunConfig;
+use crate::setup::Setup;
+
+/// A forward that takes longer hangs, whatever was measured.
+const LONGEST_HANG: Duration = Duration::from_secs(3600);
+
+/// Where the models of one engine run.
+struct LanePlan<'a> {
+    /// The way to run the pair that was measured, if one was.
+    placement: Option<&'a Placement>,
+    lanes: Lanes,
+    /// Whether the draft models here propose.
+    drafts_here: bool,
+    target_cores: Cores,
+    draft_cores: Cores,
+}
+
+impl Setup {
+    /// An engine that runs these models.
+    ///
+    /// # Errors
+    /// If there is no memory for the contexts, or the system gives no threads.
+    pub fn engine(&self, run: &RunConfig) -> Result<Engine> {
+        let plan = self.lane_plan(run);
+        let options = self.options(run, &plan);
+        let target = self.target_model(run, &plan)?;
+        let mut drafters = Vec::new();
+        if plan.drafts_here {
+            let second = self.draft2.iter().map(|d| &d.model);
+            for model in self.draft.iter().chain(second) {
+                drafters.push(self.drafter_here(model, run, &plan, options.drafter_hang)?);
+            }
+        }
+        let stand_in = run.drafter.iter().filter(|_| speculates(run));
+        for url in self.settings.drafter.iter().chain(stand_in) {
+            drafters.push(self.drafter_elsewhere(url, run, &options)?);
+        }
+        Engine::start(target, drafters, options).context("cannot start the engine's threads")
+    }
+
+    /// Where the models of a run are. Without a lane that a drafter elsewhere shares, the whole
+    /// machine is the target's.
+    fn lane_plan(&self, run: &RunConfig) -> LanePlan<'_> {
+        let alone = run.drafter.is_some() && run.lanes.is_none();
+        let placement = self.placement(if alone {
+            Some(Lanes::Shared)
+        } else {
+            run.lanes
+        });
+        let lanes = if alone || self.drafts_elsewhere() {
+            Lanes::Disjoint
+        } else {
+            placement.map_or(Lanes::Shared, |p| p.lanes)
+        };
+        let drafts_here = self.draft.is_some() && speculates(run) && run.drafter.is_none();
+        let two_at_work = drafts_here || run.drafter.is_some() || self.emulation.is_some();
+        let (target_cores, draft_cores) = match placement {
+            Some(p) if p.lanes == Lanes::Disjoint && two_at_work => {
+                Cores::two_lanes(p.target_threads, p.draft_threads)
+            }
+            _ => devices::cores(&self.settings),
+        };
+        LanePlan {
+            placement,
+            lanes,
+            drafts_here,
+            target_cores,
+            draft_cores,
+        }
+    }
+
+    fn options(&self, run: &RunConfig, plan: &LanePlan) -> Options {
+        let mut options = Options {
+            mode: run.mode,
+            lanes: plan.lanes,
+            draft_len: run.draft_len,
+            shapes: self.shapes,
+            cache_bytes: run.cache_bytes,
+            lookup: run.lookup,
+            learned: run.learned.clone(),
+            prefix_slots: if self.holds.reuses() {
+                run.sequences as usize
+            } else {
+                0
+            },
+            trace: run.trace,
+            near_tie: run.near_tie.unwrap_or(self.near_tie),
+            ..Options::default()
+        };
+        if let Some(p) = plan.placement {
+            options.target_cost = CostCurve::from_points(p.target.iter().copied());
+            options.draft_costs[0] = CostCurve::from_points(p.draft.iter().copied());
+        }
+        // On a slow machine a forward that reads a prompt takes a while, and does not hang.
+        let longest = options.target_cost.ms(options.prefill_rows as u32).max(0.0) * 10.0;
+        if let Ok(longest) = Duration::try_from_secs_f64(longest / 1e3) {
+            options.target_hang = options.target_hang.max(longest.min(LONGEST_HANG));
+        }
+        if plan.drafts_here && plan.lanes == Lanes::Disjoint {
+            options.target_cost_alone = self.target_cost_alone();
+        }
+        if let Some(draft2) = &self.draft2 {
+            options.draft_costs[1] = draft2.report.cost();
+        }
+        if let Some(emulation) = &self.emulation {
+            options.latency = emulation.profile.latency(run.latency_ms);
+            options.draft_costs[1] = emulation.profile.draft_cost();
+        }
+        options
+    }
+
+    /// What target forwards take while the drafter on a lane beside is idle; `None` if that is
+    /// not known, since the target has fewer threads there than alone, or if lanes are emulated,
+    /// which do not slow each other down.
+    fn target_cost_alone(&self) -> Option<CostCurve> {
+        let beside = self.placement(Some(Lanes::Disjoint))?;
+        let alone = self.placement(Some(Lanes::Shared))?;
+        let same = alone.target_threads == beside.target_threads && self.emulation.is_none();
+        same.then(|| CostCurve::from_points(alone.target.iter().copied()))
+    }
+
+    /// The target on its cores, paced if its device is emulated.
+    fn target_model(&self, run: &RunConfig, plan: &LanePlan) -> Result<Box<dyn Model + Send>> {
+        // Kept prefixes leave cells free when they go, before those of the sequences that run.
+        let keeps = self.holds.reuses() && self.holds.level == Exactness::Exact;
+        let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);
+        let target = target_contexts(&self.target, context, sequences, keeps, cores)?;
+        Ok(match &self.emulation {
+            None => Box::new(target) as Box<dyn Model + Send>,
+            Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
+        })
+    }
+
+    /// A draft model on its cores, and how it is made anew after a failure.
+    fn drafter_here(
+        &self,
+        model: &LlamaModel,
+        run: &RunConfig,
+        plan: &LanePlan,
+        hang: Duration,
+    ) -> Result<Draft> {
+        let (model, cores) = (model.clone(), plan.draft_cores.clone());
+        let (context, sequences) = (self.context, run.sequences);
+        let emulation = self.emulation.clone();
+        let mut make: MakeModel = Box::new(move || {
+            let made = llama_contexts(&model, "draft", context, sequences, &cores);
+            let mut made = made.map_err(|e| e.to_string())?;
+            // On a shared lane nobody else could end a forward that hangs.
+            made.give_up_after(hang);
+            Ok(match &emulation {
+                None => Box::new(made) as Box<dyn Model + Send>,
+                Some(emulation) => emulation.pace(made, emulation.profile.draft_cost()),
+            })
+        });
+        Ok(Draft::new(make().map_err(anyhow::Error::msg)?, make))
+    }
+
+    /// A drafter on another machine.
+    fn drafter_elsewhere(&self, url: &str, run: &RunConfig, options: &Options) -> Result<Draft> {
+        let terms = self.terms(options, run.sequences);
+        let runtime = link::runtime()?.handle().clone();
+        let security = self.settings.link.client()?;
+        Ok(Draft::remote(card_link::dial(
+            url.to_owned(),
+            terms,
+            security,
+            runtime,
+        )))
+    }
+
+    /// Whether drafters on other machines are, or may come to be, at work.
+    fn drafts_elsewhere(&self) -> bool {
+        !self.settings.drafter.is_empty() || self.accepts_drafters
+    }
+
+    /// What drafters on other machines are asked for.
+    fn terms(&self, options: &Options, sequences: u32) -> Terms {
+        Terms {
+            vocabulary: link::vocabulary_of(&self.vocab),
+            plan: options.draft_plan(),
+            context: self.context,
+            sequences,
+        }
+    }
+
+    /// What drafters that connect by themselves are asked for, in a run like this.
+    pub fn terms_of(&self, run: &RunConfig) -> Terms {
+        let options = Options {
+            mode: run.mode,
+            draft_len: run.draft_len,
+            cache_bytes: run.cache_bytes,
+            prefix_slots: run.sequences as usize,
+            ..Options::default()
+        };
+        self.terms(&options, run.sequences)
+    }
+}
+
+/// Whether draft models may propose in a run.
+fn speculates(run: &RunConfig) -> bool {
+    run.drafts && run.mode != Mode::Plain
+}

@@ -1,0 +1,45 @@
+//! From plain settings to loaded models, placements and a running engine.
+//!
+//! [`Settings`] say which models to load and where. [`Setup::load`] finds the files (and fetches
+//! those that the catalogue knows), loads the models in the form that is fastest here, measures
+//! what forwards cost, and finds the ways to run the pair. [`Setup::engine`] then runs it, as a
+//! [`RunConfig`] says. What was measured or learned is kept in the user's [`Store`].
+//!
+//! Progress of what takes long is shown on standard error, as bars.
+//!
+//! [`Store`]: models::store::Store
+
+#![forbid(unsafe_code)]
+
+mod choice;
+mod contexts;
+pub mod devices;
+mod draft_copy;
+pub mod drafting;
+pub mod emulation;
+mod engine;
+mod files;
+mod findings;
+pub mod holds;
+pub mod kernels;
+mod learned;
+pub mod link;
+pub mod loader;
+pub mod models;
+mod placement;
+pub mod progress;
+pub mod rewrite;
+mod run;
+mod sealed;
+pub mod secret;
+mod self_test;
+mod settings;
+mod setup;
+mod tenant;
+
+pub use holds::Holds;
+pub use link::{GuestSettings, LinkSettings};
+pub use run::RunConfig;
+pub use settings::{DraftWeights, DrafterSettings, KernelChoice, LaneChoice, Settings};
+pub use setup::Setup;
+pub use tenant::tenant_secret;

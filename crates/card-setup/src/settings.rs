@@ -1,0 +1,223 @@
+//! What to load and how to run it, as plain values: the only input of this library.
+//!
+//! The command makes [`Settings`] from its flags. Their names are the flags' names, so that
+//! documentation of the one holds for the other.
+
+use std::path::PathBuf;
+
+use card_core::policy::Mode;
+use card_core::protocol::Lanes;
+use card_engine::selftest::Exactness;
+use serde::{Deserialize, Serialize};
+
+use crate::link::LinkSettings;
+use crate::models::catalogue::DEFAULT_PAIR;
+
+/// Which models to load, where and how: everything [`Setup::load`](crate::Setup::load) needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The target: a pair or a model of the catalogue, or a GGUF file.
+    pub model: String,
+    /// The draft model: a name of the catalogue, a GGUF file, or `none`; `None` for the pair's.
+    pub draft: Option<String>,
+    /// A second draft model. Each draft step goes to the one that promises more.
+    pub draft2: Option<String>,
+    /// Addresses of draft models on other machines, in place of one here.
+    pub drafter: Vec<String>,
+    /// Whether a lighter copy of the draft model may stand in for it.
+    pub draft_weights: DraftWeights,
+    /// How the two models are scheduled.
+    pub mode: Mode,
+    /// How close the text is to plain decoding's.
+    pub exactness: Exactness,
+    /// Whose matrix kernels processors run.
+    pub kernels: KernelChoice,
+    /// Chain length of [`Mode::DraftThenVerify`], in tokens.
+    pub draft_len: u32,
+    /// Whether the models run at the same time.
+    pub lanes: LaneChoice,
+    /// Threads in all; `None` for all cores.
+    pub threads: Option<u32>,
+    /// Threads of the drafter where both models run on one processor at the same time; `None`
+    /// for a share that is measured.
+    pub draft_threads: Option<u32>,
+    /// Tokens of context, prompt included; `None` for 4096, or for what the model was trained
+    /// for if that is less.
+    pub ctx: Option<u32>,
+    /// Layers of the target on GPUs; `None` for all.
+    pub gpu_layers: Option<u32>,
+    /// Layers of the drafter on GPUs; `None` for all.
+    pub draft_gpu_layers: Option<u32>,
+    /// Devices of the target, by name; empty for llama.cpp's choice.
+    pub device: Vec<String>,
+    /// Devices of the drafter, by name; empty for llama.cpp's choice.
+    pub draft_device: Vec<String>,
+    /// Machines that hold a part of the target's layers, as `HOST:PORT`.
+    pub rpc: Vec<String>,
+    /// Most memory for the candidates of one generation, in KiB.
+    pub cache_kib: usize,
+    /// Whether nothing is used of what earlier runs learned, nor added to it.
+    pub no_memory: bool,
+    /// An emulation profile to pace the models by: a TOML file, or the name of a built-in one.
+    pub emulate: Option<PathBuf>,
+    /// How links to other machines are kept safe.
+    pub link: LinkSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            model: DEFAULT_PAIR.to_owned(),
+            draft: None,
+            draft2: None,
+            drafter: Vec::new(),
+            draft_weights: DraftWeights::Auto,
+            mode: Mode::Auto,
+            exactness: Exactness::Exact,
+            kernels: KernelChoice::Auto,
+            draft_len: 4,
+            lanes: LaneChoice::Auto,
+            threads: None,
+            draft_threads: None,
+            ctx: None,
+            gpu_layers: None,
+            draft_gpu_layers: None,
+            device: Vec::new(),
+            draft_device: Vec::new(),
+            rpc: Vec::new(),
+            cache_kib: 128,
+            no_memory: false,
+            emulate: None,
+            link: LinkSettings::default(),
+        }
+    }
+}
+
+/// What a machine drafts with for targets on other machines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DrafterSettings {
+    /// The draft model: a name of the catalogue, or a GGUF file.
+    pub model: String,
+    /// Threads in all; `None` for all cores.
+    pub threads: Option<u32>,
+    /// Layers on GPUs; `None` for all.
+    pub gpu_layers: Option<u32>,
+    /// Devices, by name; empty for llama.cpp's choice.
+    pub device: Vec<String>,
+    /// Whose matrix kernels processors run.
+    pub kernels: KernelChoice,
+    /// Most tokens of context for all targets together.
+    pub max_cells: u64,
+}
+
+impl Default for DrafterSettings {
+    fn default() -> Self {
+        DrafterSettings {
+            model: "qwen2.5-coder-0.5b".to_owned(),
+            threads: None,
+            gpu_layers: None,
+            device: Vec::new(),
+            kernels: KernelChoice::Auto,
+            max_cells: 131_072,
+        }
+    }
+}
+
+/// Whose matrix kernels processors shall run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelChoice {
+    /// Those that are faster here, which is measured once.
+    #[default]
+    Auto,
+    /// Those of the crate `card-kernels`.
+    Card,
+    /// Those of llama.cpp.
+    Ggml,
+}
+
+impl KernelChoice {
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            KernelChoice::Auto => "auto",
+            KernelChoice::Card => "card",
+            KernelChoice::Ggml => "ggml",
+        }
+    }
+}
+
+/// Which weights a draft model may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DraftWeights {
+    /// Those of a lighter copy, if measurements say that it is faster.
+    #[default]
+    Auto,
+    /// Those of the file.
+    AsIs,
+}
+
+/// Whether the two models shall run at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LaneChoice {
+    /// If measurements say that it is faster.
+    #[default]
+    Auto,
+    /// No: they take turns.
+    Shared,
+    /// Yes.
+    Disjoint,
+}
+
+impl LaneChoice {
+    /// The lanes that were chosen; `None` for those that measurements say are faster.
+    pub fn chosen(self) -> Option<Lanes> {
+        match self {
+            LaneChoice::Auto => None,
+            LaneChoice::Shared => Some(Lanes::Shared),
+            LaneChoice::Disjoint => Some(Lanes::Disjoint),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::SecretText;
+
+    #[test]
+    fn settings_are_written_and_read_again_without_the_secret() {
+        let mut settings = Settings {
+            draft: Some("none".into()),
+            drafter: vec!["http://draft-box:7070".into()],
+            mode: Mode::DraftThenVerify,
+            exactness: Exactness::Fast,
+            kernels: KernelChoice::Ggml,
+            lanes: LaneChoice::Disjoint,
+            threads: Some(3),
+            ..Settings::default()
+        };
+        settings.link.token = Some(SecretText::new("hunter2".into()));
+        let text = toml::to_string(&settings).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("mode = \"draft-then-verify\""), "{text}");
+        let read: Settings = toml::from_str(&text).unwrap();
+        settings.link.token = None;
+        assert_eq!(read, settings);
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default() {
+        let read: Settings = toml::from_str("draft-len = 7").unwrap();
+        let expected = Settings {
+            draft_len: 7,
+            ..Settings::default()
+        };
+        assert_eq!(read, expected);
+        assert!(toml::from_str::<Settings>("draft_length = 7").is_err());
+    }
+}

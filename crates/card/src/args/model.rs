@@ -1,0 +1,273 @@
+//! Flags that say which models run, where and how: those of every command that loads a pair.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use card_core::policy::Mode;
+use card_engine::selftest::Exactness;
+use card_setup::models::catalogue::DEFAULT_PAIR;
+use card_setup::{DraftWeights, KernelChoice, LaneChoice, Settings};
+use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
+use clap::{Args, value_parser};
+
+use super::link::LinkArgs;
+use super::values::{FlagValue, one_of, possible_value, sizes};
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Models")]
+pub struct ModelArgs {
+    /// Pair or model of the catalogue, or a GGUF file: the target
+    #[arg(short, long, default_value = DEFAULT_PAIR, env = "CARD_MODEL")]
+    pub model: String,
+    /// Draft model: a name, a GGUF file, or `none` [default: the pair's]
+    #[arg(short, long, env = "CARD_DRAFT")]
+    pub draft: Option<String>,
+    /// A second draft model; each step goes to the one that promises more
+    #[arg(long, value_name = "MODEL")]
+    pub draft2: Option<String>,
+    /// Draft models on other machines (`card draft`), in place of one here
+    #[arg(long, env = "CARD_DRAFTER", value_delimiter = ',', value_name = "URL")]
+    pub drafter: Vec<String>,
+    #[command(flatten)]
+    pub link: LinkArgs,
+    /// Whether a lighter copy of the draft model may stand in for it, where that is faster:
+    /// the text is the target's either way
+    #[arg(long, value_parser = one_of(DRAFT_WEIGHTS), default_value = "auto", env = "CARD_DRAFT_WEIGHTS")]
+    pub draft_weights: DraftWeights,
+    /// How to schedule the two
+    #[arg(long, value_parser = one_of(MODES), default_value = "auto")]
+    pub mode: Mode,
+    /// How close to plain decoding's text
+    #[arg(long, value_name = "LEVEL", default_value = "exact", value_parser = ExactnessParser)]
+    pub exactness: Exactness,
+    /// Whose matrix kernels processors run
+    #[arg(long, value_parser = one_of(KERNELS), default_value = "auto", env = "CARD_KERNELS")]
+    pub kernels: KernelChoice,
+    /// Chain length of `--mode draft-then-verify`
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = value_parser!(u32).range(1..=32))]
+    pub draft_len: u32,
+    /// Whether the models run at the same time
+    #[arg(long, value_parser = one_of(LANES), default_value = "auto")]
+    pub lanes: LaneChoice,
+    /// Threads in all [default: all cores]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// Threads of the drafter when both run on one CPU at the same time [default: a share]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
+    pub draft_threads: Option<u32>,
+    /// Tokens of context, prompt included [default: 4096, or what the model was trained for]
+    #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(64..=1_048_576))]
+    pub ctx: Option<u32>,
+    /// Layers of the target on the GPU [default: all]
+    #[arg(long, value_name = "N")]
+    pub gpu_layers: Option<u32>,
+    /// Layers of the drafter on the GPU [default: all]
+    #[arg(long, value_name = "N")]
+    pub draft_gpu_layers: Option<u32>,
+    /// Devices of the target, by the names `card devices` shows
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// Devices of the drafter
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub draft_device: Vec<String>,
+    /// Other machines that hold a part of the target's layers (`card rpc-worker`, docs/rpc.md);
+    /// --gpu-layers says how many layers go there [default: all]
+    #[arg(
+        long,
+        env = "CARD_RPC",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    pub rpc: Vec<String>,
+    /// Most memory for the candidates of one generation
+    #[arg(long, default_value_t = 128, value_name = "KIB", value_parser = sizes(0..=1 << 20))]
+    pub cache_kib: usize,
+    /// Do not use, or add to, what earlier runs learned (docs/sources.md)
+    #[arg(long, env = "CARD_NO_MEMORY", value_parser = BoolishValueParser::new())]
+    pub no_memory: bool,
+    /// Pace the models like devices you do not have: a TOML file or a built-in profile
+    #[arg(long, value_name = "PROFILE", hide_short_help = true)]
+    pub emulate: Option<PathBuf>,
+}
+
+impl ModelArgs {
+    /// What the flags mean to the library.
+    pub fn settings(&self) -> Settings {
+        let args = self.clone();
+        Settings {
+            model: args.model,
+            draft: args.draft,
+            draft2: args.draft2,
+            drafter: args.drafter,
+            draft_weights: args.draft_weights,
+            mode: args.mode,
+            exactness: args.exactness,
+            kernels: args.kernels,
+            draft_len: args.draft_len,
+            lanes: args.lanes,
+            threads: args.threads,
+            draft_threads: args.draft_threads,
+            ctx: args.ctx,
+            gpu_layers: args.gpu_layers,
+            draft_gpu_layers: args.draft_gpu_layers,
+            device: args.device,
+            draft_device: args.draft_device,
+            rpc: args.rpc,
+            cache_kib: args.cache_kib,
+            no_memory: args.no_memory,
+            emulate: args.emulate,
+            link: args.link.settings(),
+        }
+    }
+}
+
+const MODES: &[FlagValue<Mode>] = &[
+    ("plain", "One token per forward; no drafter", Mode::Plain),
+    (
+        "draft-then-verify",
+        "Draft a chain of --draft-len tokens, verify it, start over",
+        Mode::DraftThenVerify,
+    ),
+    (
+        "card",
+        "Query-and-correct: verify what the cache has while the drafter goes on",
+        Mode::Card,
+    ),
+    (
+        "auto",
+        "Whatever is fastest by the costs measured here, plain decoding included",
+        Mode::Auto,
+    ),
+];
+
+const EXACTNESS: &[FlagValue<Exactness>] = &[
+    (
+        "exact",
+        "The text is plain decoding's, by the cheapest means the self-test finds here",
+        Exactness::Exact,
+    ),
+    (
+        "fast",
+        "As fast as it comes: a near-tie may come out otherwise, and is reported",
+        Exactness::Fast,
+    ),
+];
+
+/// Whose matrix kernels processors run, for flags of other commands too.
+pub const KERNELS: &[FlagValue<KernelChoice>] = &[
+    (
+        "auto",
+        "Whichever is faster here, found once",
+        KernelChoice::Auto,
+    ),
+    (
+        "card",
+        "card's own: every shape of forward gives the same logits",
+        KernelChoice::Card,
+    ),
+    ("ggml", "llama.cpp's", KernelChoice::Ggml),
+];
+
+const DRAFT_WEIGHTS: &[FlagValue<DraftWeights>] = &[
+    (
+        "auto",
+        "The copy (4 bits a weight, made in seconds) if measurements say it is faster",
+        DraftWeights::Auto,
+    ),
+    ("as-is", "The file's own", DraftWeights::AsIs),
+];
+
+const LANES: &[FlagValue<LaneChoice>] = &[
+    (
+        "auto",
+        "What measurements on this machine say is faster",
+        LaneChoice::Auto,
+    ),
+    ("shared", "The models take turns", LaneChoice::Shared),
+    (
+        "disjoint",
+        "The models run at the same time; on one CPU they split the threads",
+        LaneChoice::Disjoint,
+    ),
+];
+
+/// Reads an [`Exactness`], and knows what the levels of earlier versions are called now.
+#[derive(Clone)]
+struct ExactnessParser;
+
+impl TypedValueParser for ExactnessParser {
+    type Value = Exactness;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Exactness, clap::Error> {
+        let now = match value.to_str() {
+            Some("default") => "fast",
+            Some("strict" | "bitwise") => "exact",
+            _ => return one_of(EXACTNESS).parse_ref(command, arg, value),
+        };
+        let before = value.to_string_lossy();
+        let why = format!("--exactness {before} is now --exactness {now} (docs/exactness.md)");
+        let error = clap::Error::raw(clap::error::ErrorKind::ValueValidation, why);
+        Err(error.with_cmd(command))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(EXACTNESS.iter().map(possible_value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        model: ModelArgs,
+    }
+
+    #[test]
+    fn flags_that_are_not_given_mean_the_librarys_defaults() {
+        // What the environment says counts as given.
+        let command = CommandLine::command();
+        let mut named = command.get_arguments().filter_map(clap::Arg::get_env);
+        if named.any(|name| std::env::var_os(name).is_some()) {
+            return;
+        }
+        let line = CommandLine::try_parse_from(["card"]).unwrap();
+        assert_eq!(line.model.settings(), Settings::default());
+    }
+
+    #[test]
+    fn what_a_flag_says_is_in_the_settings() {
+        let line = CommandLine::try_parse_from([
+            "card",
+            "--mode",
+            "draft-then-verify",
+            "--exactness",
+            "fast",
+            "--kernels",
+            "ggml",
+            "--lanes",
+            "disjoint",
+            "--draft-weights",
+            "as-is",
+            "--link-token",
+            "hunter2",
+        ]);
+        let settings = line.unwrap().model.settings();
+        assert_eq!(settings.mode, Mode::DraftThenVerify);
+        assert_eq!(settings.exactness, Exactness::Fast);
+        assert_eq!(settings.kernels, KernelChoice::Ggml);
+        assert_eq!(settings.lanes, LaneChoice::Disjoint);
+        assert_eq!(settings.draft_weights, DraftWeights::AsIs);
+        let token = settings.link.token.map(|t| t.expose().to_owned());
+        assert_eq!(token.as_deref(), Some("hunter2"));
+    }
+}

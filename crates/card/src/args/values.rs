@@ -1,0 +1,122 @@
+//! What values of flags may be: parsers that say what is wrong with a value.
+
+use card_setup::secret::SecretText;
+use clap::builder::{
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser,
+    TypedValueParser,
+};
+
+/// A share, like `5%` or `0.05`.
+pub fn share(text: &str) -> Result<f64, String> {
+    let (number, of) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    let share: f64 = number
+        .trim()
+        .parse()
+        .map_err(|_| "a share is like 5% or 0.05")?;
+    let share = share / of;
+    if (0.0..=1.0).contains(&share) {
+        Ok(share)
+    } else {
+        Err("a share is between 0% and 100%".into())
+    }
+}
+
+/// Seconds, up to a day.
+pub fn seconds(least: u64) -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(least..=86_400)
+}
+
+/// A number of things in memory.
+pub fn sizes(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
+}
+
+/// An amount: no less than nothing, and finite.
+pub fn amount(text: &str) -> Result<f64, String> {
+    let amount: f64 = text.trim().parse().map_err(|_| "it is no number")?;
+    if amount.is_finite() && amount >= 0.0 {
+        Ok(amount)
+    } else {
+        Err("it is a number from 0 on".into())
+    }
+}
+
+/// An origin as browsers send it: `https://example.org`, without a path, a slash at the end, or
+/// the port that goes without saying. One that never matches would be a silent mistake.
+pub fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text == "*" {
+        return Ok(text.into());
+    }
+    let wrong = "an origin is like https://example.org or http://localhost:3000, or * for all";
+    let (scheme, rest) = text.split_once("://").ok_or(wrong)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let letter = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !letter || !scheme.chars().all(plain) {
+        return Err(wrong.into());
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (name, port) = match rest.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (rest, None),
+    };
+    let name = host_name(name).map_err(|_| wrong)?;
+    let usual = match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let port: Option<u16> = match port {
+        Some(port) => Some(port.parse().map_err(|_| wrong)?),
+        None => None,
+    };
+    Ok(match port.filter(|p| Some(*p) != usual) {
+        Some(port) => format!("{scheme}://{name}:{port}"),
+        None => format!("{scheme}://{name}"),
+    })
+}
+
+/// The name of a host, without a scheme or a port, in small letters.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if let Some(inner) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')) {
+        let address: std::net::Ipv6Addr = inner.parse().map_err(|_| "it is no address")?;
+        return Ok(format!("[{address}]"));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && name.len() <= 253 && name.chars().all(plain) {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err("a name is like host.docker.internal, without a port".into())
+    }
+}
+
+/// Reads a secret from a flag or the environment, where an empty one is an error. Messages of
+/// this parser do not repeat the value.
+pub fn secret() -> impl TypedValueParser<Value = SecretText> {
+    NonEmptyStringValueParser::new().map(SecretText::new)
+}
+
+/// One of the values that a flag may have: its name, what `--help` says of it, and what it means.
+pub type FlagValue<T> = (&'static str, &'static str, T);
+
+/// A value as `--help` shows it.
+pub fn possible_value<T>((name, help, _): &FlagValue<T>) -> PossibleValue {
+    PossibleValue::new(*name).help(*help)
+}
+
+/// Reads one of a few values by its name.
+pub fn one_of<T>(values: &'static [FlagValue<T>]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(values.iter().map(possible_value)).try_map(move |name| {
+        let found = values.iter().find(|value| value.0 == name);
+        found.map(|value| value.2).ok_or("it is none of them")
+    })
+}

@@ -1,0 +1,64 @@
+//! The results of a bench, printed as a table.
+
+use card_bench::report::{BenchReport, BenchRow, TableCell};
+
+/// Prints a report.
+pub fn print(report: &BenchReport) {
+    if let Some(emulated) = &report.emulated {
+        println!("emulated devices: {emulated}");
+    }
+    println!(
+        "speed-up over plain decoding, median (least–most), from the first token on and over the \
+         whole answer; τ: tokens per target forward; \
+         bound: share of what perfect information could reach, of the best without it on \
+         average, and of what that reaches on these very texts"
+    );
+    for TableCell { category, rows } in &report.cells {
+        println!("{category}");
+        for row in rows {
+            print_row(row);
+        }
+    }
+}
+
+fn print_row(r: &BenchRow) {
+    println!(
+        "  {:30} {:18} whole {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{}{}",
+        r.name,
+        r.speed_up.to_string(),
+        r.answer_speed_up.to_string(),
+        r.tokens_per_second.median,
+        r.mean_accepted_length,
+        100.0 * r.hit_rate,
+        100.0 * r.target_idle,
+        100.0 * r.draft_idle,
+        bound(r),
+        differing(r),
+    );
+}
+
+/// Shares of the bounds that were reached.
+fn bound(r: &BenchRow) -> String {
+    let Some((seeing, blind)) = r.of_bound.zip(r.of_blind) else {
+        return String::new();
+    };
+    let [seeing, blind] = [seeing, blind].map(|b| 100.0 * b.median);
+    let lived = r.of_lived.map_or(String::new(), |lived| {
+        format!(", as it came {:.0} %", 100.0 * lived.median)
+    });
+    format!("  bound {seeing:.0}/{blind:.0} %{lived}")
+}
+
+/// How many texts differ from plain decoding's.
+fn differing(r: &BenchRow) -> String {
+    match r.same_text {
+        Some(n) if n < r.runs => {
+            let widest = r.left_at.iter().copied().fold(0.0, f32::max);
+            format!(
+                "  {} texts left plain's at margins up to {widest:.3}",
+                r.runs - n
+            )
+        }
+        _ => String::new(),
+    }
+}

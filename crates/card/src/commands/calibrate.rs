@@ -1,0 +1,82 @@
+//! `card calibrate`: what forwards cost here, and the way to run the pair that follows.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use card_bench::page::{PAGE_HEAD, escape};
+use card_bench::plot::{self, Series};
+use card_core::protocol::Lanes;
+use card_engine::placement::Placement;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::{LaneChoice, Settings, Setup};
+
+use crate::args::CalibrateArgs;
+
+/// Width of a bar of the terminal's plot.
+const BAR: f64 = 40.0;
+
+/// `card calibrate`.
+pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    let settings = Settings {
+        lanes: LaneChoice::Auto,
+        ..args.model.settings()
+    };
+    let setup = Setup::load(&settings, catalogue)?;
+    if let Some(e) = &setup.emulation {
+        println!("emulated devices: {}", e.profile.title);
+    }
+    let top = setup.draft_top();
+    for placement in &setup.placements {
+        println!("\n{placement}");
+        curve("target", &placement.target);
+        curve("draft", &placement.draft);
+        let (rate, candidates) = placement.promise(top);
+        let plain = placement.target.first().map_or(0.0, |p| 1.0 / p.1);
+        println!(
+            "  with {:.0} % of the drafts right: {:.1} tokens/s ({candidates} candidates a round), {:.1} \
+             by plain decoding this way",
+            100.0 * top,
+            1e3 * rate,
+            1e3 * plain
+        );
+    }
+    if let Some(best) = setup.placements.first() {
+        println!("\nbest: {best}");
+    }
+    if let Some(file) = &args.html {
+        let page = page(&setup.placements);
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+        eprintln!("written: {}", file.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A cost curve as a table and as bars.
+fn curve(name: &str, points: &[(u32, f64)]) {
+    let most = points.iter().map(|p| p.1).fold(1e-9, f64::max);
+    for (rows, ms) in points {
+        let bar = "▇".repeat((BAR * ms / most).round().max(1.0) as usize);
+        println!("  {name:6} {rows:3} rows {ms:9.2} ms  {bar}");
+    }
+}
+
+fn page(placements: &[Placement]) -> String {
+    let mut page = format!("{PAGE_HEAD}<title>card calibrate</title><h1>card calibrate</h1>");
+    for p in placements {
+        let series = [("target", &p.target), ("draft", &p.draft)];
+        let series: Vec<Series> = series
+            .into_iter()
+            .map(|(name, points)| Series {
+                name: name.to_owned(),
+                points: points.iter().map(|&(n, ms)| (f64::from(n), ms)).collect(),
+            })
+            .collect();
+        let title = match p.lanes {
+            Lanes::Shared => "in turns",
+            Lanes::Disjoint => "together",
+        };
+        page.push_str(&format!("<h2>{}</h2>", escape(&p.to_string())));
+        page.push_str(&plot::lines(title, "rows", "ms per forward", &series));
+    }
+    page
+}

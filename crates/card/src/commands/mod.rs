@@ -1,0 +1,22 @@
+//! The commands, each in a file of its own.
+
+pub mod audit;
+pub mod bench;
+pub mod calibrate;
+pub mod chat;
+pub mod devices;
+pub mod draft;
+pub mod edge;
+pub mod explain;
+pub mod export_pairs;
+pub mod generate;
+pub mod list;
+pub mod plan;
+pub mod pull;
+pub mod quantize;
+mod remote;
+pub mod report;
+pub mod rpc_worker;
+pub mod selftest;
+pub mod serve;
+pub mod sim;

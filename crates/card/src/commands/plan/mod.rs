@@ -1,0 +1,163 @@
+//! `card plan`: measures this machine, tries the ways to run the pair on the user's own
+//! prompts, and writes the settings that follow.
+
+mod settings_file;
+mod ways;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use card_bench::contest::{Contestant, Runner};
+use card_bench::report::{self, BenchRow};
+use card_bench::sample::{BenchTask, Rules};
+use card_core::policy::Mode;
+use card_core::sampler::SamplingParams;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::{Settings, Setup};
+use settings_file::settings_file;
+use ways::{Way, drafted, elsewhere, ways};
+
+use crate::args::PlanArgs;
+use crate::tasks::{interleaved, tasks};
+
+/// Gain below which the simpler way is taken.
+const WORTH: f64 = 1.02;
+
+/// `card plan`.
+pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    let began = Instant::now();
+    let setups = setups(args, catalogue)?;
+    let measured = began.elapsed();
+    let mut tasks = tasks(&args.files, args.prompts, &[], &setups[0])?;
+    for task in &mut tasks {
+        // One verdict over all of them.
+        task.category = "all".into();
+    }
+    let ways = all_ways(args, &setups);
+    let rows = tried(args, &setups, &ways, &tasks)?;
+    if let Some(e) = &setups[0].emulation {
+        println!("emulated devices: {}", e.profile.title);
+    }
+    for row in &rows {
+        println!(
+            "  {:34} {:18} {:6.2} tokens/s  τ {:5.2}  cache {:.1} KiB",
+            row.name,
+            row.speed_up.to_string(),
+            row.tokens_per_second.median,
+            row.mean_accepted_length,
+            row.cache_kib,
+        );
+    }
+    let best = best(&rows).context("no answer was long enough to measure: raise --tokens")?;
+    let (way, row) = (&ways[best], &rows[best]);
+    println!("\nrecommended: {}", way.name);
+    println!(
+        "  expected {:.2} times plain decoding ({:.2}–{:.2} on {} of your prompts); {}",
+        row.speed_up.median,
+        row.speed_up.least,
+        row.speed_up.most,
+        tasks.len(),
+        why(&setups[way.setup], way, row),
+    );
+    println!(
+        "  measured in {:.0} s, tried in {:.0} s",
+        measured.as_secs_f64(),
+        (began.elapsed() - measured).as_secs_f64()
+    );
+    let text = settings_file(args, way, row);
+    std::fs::write(&args.out, text)
+        .with_context(|| format!("cannot write {}", args.out.display()))?;
+    eprintln!(
+        "written: {0} (`card serve --config {0}`)",
+        args.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pair, and the target with each of the other draft models.
+fn setups(args: &PlanArgs, catalogue: &Catalogue) -> Result<Vec<Setup>> {
+    let mut settings = Settings {
+        no_memory: true,
+        mode: Mode::Auto,
+        drafter: Vec::new(),
+        ..args.model.settings()
+    };
+    let mut setups = vec![Setup::load(&settings, catalogue)?];
+    for draft in &args.drafts {
+        settings.draft = Some(draft.clone());
+        setups.push(Setup::load(&settings, catalogue)?);
+    }
+    Ok(setups)
+}
+
+/// All ways to try: the pair's, those with other draft models, and drafters on other machines.
+fn all_ways(args: &PlanArgs, setups: &[Setup]) -> Vec<Way> {
+    let pair = &setups[0];
+    let mut all = ways(pair);
+    for (i, (draft, other)) in args.drafts.iter().zip(&setups[1..]).enumerate() {
+        all.extend(drafted(i + 1, other, draft));
+    }
+    all.extend(args.model.drafter.iter().map(|url| elsewhere(pair, url)));
+    all
+}
+
+/// Tries every way on the tasks. Returns a row for each, or none if no answer was long enough.
+fn tried(
+    args: &PlanArgs,
+    setups: &[Setup],
+    ways: &[Way],
+    tasks: &[BenchTask],
+) -> Result<Vec<BenchRow>> {
+    let mut contestants = Vec::new();
+    for way in ways {
+        contestants.push(Contestant {
+            name: way.name.clone(),
+            plain: way.run.mode == Mode::Plain,
+            runner: Runner::Engine(Box::new(setups[way.setup].engine(&way.run)?)),
+        });
+    }
+    let rules = Rules {
+        params: SamplingParams::default(),
+        max_tokens: args.tokens,
+        stop_tokens: setups[0].vocab.end_tokens(),
+    };
+    let results = interleaved(&contestants, tasks, 1, &rules)?;
+    setups[0].check_emulation()?;
+    let cells = report::cells(&contestants, tasks, &results, None);
+    Ok(cells.into_iter().next().map(|c| c.rows).unwrap_or_default())
+}
+
+/// The fastest; of two that are close, the simpler one, which comes first.
+fn best(rows: &[BenchRow]) -> Option<usize> {
+    let mut best = None;
+    for (i, row) in rows.iter().enumerate() {
+        let speed = row.speed_up.median;
+        if best.is_none_or(|(_, b)| speed > WORTH * b) {
+            best = Some((i, speed));
+        }
+    }
+    best.map(|b| b.0)
+}
+
+fn why(setup: &Setup, way: &Way, row: &BenchRow) -> String {
+    let costs = setup.placement(way.run.lanes).map(|p| {
+        let first = |points: &[(u32, f64)]| points.first().map_or(0.0, |p| p.1);
+        (first(&p.target), first(&p.draft))
+    });
+    if way.run.drafter.is_some() {
+        return format!(
+            "its forwards cost this machine nothing, and {:.2} tokens come of each round",
+            row.mean_accepted_length
+        );
+    }
+    match (way.run.mode, way.run.drafts, costs) {
+        (Mode::Plain, ..) => "nothing that proposes tokens earns what verifying them costs".into(),
+        (_, false, _) => "a draft model's forwards cost more than its tokens save".into(),
+        (_, true, Some((target, draft))) => format!(
+            "a target forward takes {target:.0} ms, a draft forward {draft:.0} ms, and {:.2} tokens come of each round",
+            row.mean_accepted_length
+        ),
+        _ => format!("{:.2} tokens come of each round", row.mean_accepted_length),
+    }
+}

@@ -1,0 +1,130 @@
+//! `card selftest`: which forwards give the same logits here, and what each costs.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use card_engine::selftest::{Exactness, Means, SelfTestReport};
+use card_llama::Kernels;
+use card_setup::models::catalogue::Catalogue;
+use card_setup::{KernelChoice, Settings, devices, kernels, loader};
+
+use crate::args::SelftestArgs;
+
+/// What was found of one layout of the weights.
+struct Tested {
+    kernels: Kernels,
+    info: card_llama::ModelInfo,
+    report: SelfTestReport,
+}
+
+impl Tested {
+    /// Tokens a second that speculation under `exact` can reach.
+    fn promise(&self) -> f64 {
+        1e3 * self.report.promise(&self.report.shapes(Exactness::Exact))
+    }
+}
+
+/// `card selftest`.
+pub fn run(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
+    let settings = args.model.settings();
+    let layouts = layouts(&settings)?;
+    let mut tested = Vec::new();
+    for kernels in layouts {
+        let target = loader::tested_target(&settings, catalogue, kernels)?;
+        if let Some(report) = target.report {
+            tested.push(Tested {
+                kernels,
+                info: target.model.info(),
+                report,
+            });
+        }
+    }
+    if args.json {
+        let json: Vec<_> = tested
+            .iter()
+            .map(|t| {
+                serde_json::json!({
+                    "kernels": t.kernels,
+                    "means": t.report.means(),
+                    "model": t.info,
+                    "report": t.report,
+                })
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&json)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let words = |t: &Tested| kernels::called(&settings, t.kernels);
+    for t in &tested {
+        println!("{} — {}", t.info.description, words(t));
+        print_report(&t.report);
+    }
+    println!("tokens/s with 4 of 5 candidates right, if the text has to be plain decoding's:");
+    for t in &tested {
+        println!(
+            "  {:38} {:7.1}  {}",
+            words(t),
+            t.promise(),
+            t.report.means()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The layouts of the weights to test.
+fn layouts(settings: &Settings) -> Result<Vec<Kernels>> {
+    let own = || kernels::own().is_some();
+    Ok(match settings.kernels {
+        KernelChoice::Auto if devices::target_elsewhere(settings) => vec![Kernels::Ggml],
+        KernelChoice::Auto if own() => vec![Kernels::Card, Kernels::Ggml, Kernels::GgmlPlain],
+        KernelChoice::Card if own() => vec![Kernels::Card],
+        KernelChoice::Card => bail!("card's own kernels cannot be used here; -v says why"),
+        KernelChoice::Auto | KernelChoice::Ggml => vec![Kernels::Ggml, Kernels::GgmlPlain],
+    })
+}
+
+fn print_report(report: &SelfTestReport) {
+    println!("  rows  class  ms/forward  max. difference  margin shift  flips");
+    for s in &report.sizes {
+        println!(
+            "  {:4}  {:>5}  {:10.2}  {:15.4}  {:12.4}  {}",
+            s.rows,
+            if s.class > 1000 {
+                "-".into()
+            } else {
+                s.class.to_string()
+            },
+            s.ms,
+            s.max_diff,
+            s.margin_shift,
+            match s.flips {
+                0 => "none".into(),
+                n => format!("{n}, margin up to {:.3}", s.flip_margin),
+            }
+        );
+    }
+    let yes = |found: bool| if found { "yes" } else { "no" };
+    println!(
+        "  the same logits for a tree's best path as in a chain: {}; for a prompt however it is \
+         read: {}; among other sequences: {}",
+        yes(report.trees),
+        yes(report.prompts),
+        if report.single {
+            "not tried, there is no room for them"
+        } else {
+            yes(report.others)
+        }
+    );
+    let (least, most) = report.bitwise_range();
+    let means = report.means();
+    println!(
+        "  exact: {means}{}",
+        match means {
+            Means::AnyShape => String::new(),
+            Means::OneClass if least == 1 => format!(", at most {most} rows"),
+            Means::OneClass => format!(", {least} (padded) to {most} rows"),
+            Means::NearTies => format!(", below a margin of {:.4}", report.margin_bound()),
+        }
+    );
+    println!();
+}

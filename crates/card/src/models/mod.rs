@@ -1,5 +1,0 @@
-//! Model files: the catalogue, where they are kept, how they are fetched.
-
-pub mod catalogue;
-pub mod fetch;
-pub mod store;
