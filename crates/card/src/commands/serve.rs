@@ -10,7 +10,9 @@ use card_core::scheduler::Learned;
 use card_engine::Engine;
 use card_engine::selftest::Means;
 use card_link::ServerSecurity;
-use card_server::{ConnectionLimits, Key, ServeError, ServedModel, ServerConfig};
+use card_server::{
+    ConnectionLimits, Key, LlamaServerConfig, ServeError, ServedModel, ServerConfig,
+};
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{RunConfig, Setup, link, tenant_secret};
 
@@ -204,6 +206,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         canary: args.canary,
         page: !args.no_page,
         audit: audit.transpose()?,
+        llama_server: LlamaServerConfig::default(),
     })
 }
 
