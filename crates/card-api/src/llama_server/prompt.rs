@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for NativePrompts {
 
 impl JsonSchema for NativePrompts {
     fn schema_name() -> Cow<'static, str> {
-        "NativePrompt".into()
+        "NativePrompts".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
