@@ -35,7 +35,12 @@ mod thoughts;
 pub mod tool_calls;
 
 pub use error::ApiError;
-pub use job::{AnswerShape, CallForm, GenerationJob, OfferedFunction, PromptInput, Speculation};
+pub use job::{
+    AnswerShape, CallForm, GenerationJob, LlamaOptions, OfferedFunction, PromptInput, Speculation,
+    TemplateOptions,
+};
+pub use llama_server::completion::parse_native;
+pub use llama_server::infill::parse_infill;
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
 pub use openai::request::{
     ParsedResponse, ResponseEcho, parse_chat, parse_chat_with, parse_completion,

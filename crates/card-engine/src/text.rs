@@ -10,7 +10,7 @@ pub struct TextStream {
     /// Text that could be the beginning of a stop string; not shown yet.
     held: String,
     /// The number of the stop string that came.
-    stopped_by: Option<usize>,
+    stopped: Option<usize>,
 }
 
 impl TextStream {
@@ -24,12 +24,12 @@ impl TextStream {
 
     /// Whether a stop string came.
     pub fn stopped(&self) -> bool {
-        self.stopped_by.is_some()
+        self.stopped.is_some()
     }
 
-    /// The number of the stop string that came, among those that are not empty.
-    pub fn stopped_by(&self) -> Option<usize> {
-        self.stopped_by
+    /// The stop string that came.
+    pub fn stop_text(&self) -> Option<&str> {
+        self.stops.get(self.stopped?).map(String::as_str)
     }
 
     /// Takes the bytes of one token; returns what may be shown now.
@@ -40,10 +40,10 @@ impl TextStream {
         self.bytes.extend_from_slice(piece);
         let whole = self.take_whole();
         self.held.push_str(&whole);
-        let stops = self.stops.iter().enumerate();
-        let found = stops.filter_map(|(i, stop)| Some((self.held.find(stop)?, i)));
-        if let Some((at, i)) = found.min() {
-            self.stopped_by = Some(i);
+        let found = |(number, stop): (usize, &String)| Some((self.held.find(stop)?, number));
+        let first = self.stops.iter().enumerate().filter_map(found).min();
+        if let Some((at, number)) = first {
+            self.stopped = Some(number);
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
         }
@@ -127,10 +127,9 @@ mod tests {
     fn the_first_stop_string_counts() {
         let (shown, _) = all(&["b", "ab"], &[b"xaby"]);
         assert_eq!(shown, ["x"]);
-        let mut text = TextStream::new(["b", "ab"].map(str::to_owned));
-        text.push(b"x");
-        assert_eq!(text.stopped_by(), None);
-        text.push(b"aby");
-        assert_eq!(text.stopped_by(), Some(1));
+        let mut text = TextStream::new(["b".to_owned(), "ab".to_owned()]);
+        assert_eq!(text.stop_text(), None);
+        text.push(b"xaby");
+        assert_eq!(text.stop_text(), Some("ab"));
     }
 }

@@ -2,6 +2,7 @@
 //! says what the server does.
 
 mod anthropic;
+mod llama_server;
 mod ollama;
 mod operation;
 mod other_errors;

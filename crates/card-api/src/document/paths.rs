@@ -32,6 +32,7 @@ pub(super) fn all(schemas: &mut Schemas, error: &Value) -> Map<String, Value> {
     models(&mut paths, schemas);
     tokens(&mut paths, schemas);
     operations(&mut paths, schemas, error);
+    super::llama_server::add(&mut paths, schemas);
     paths
 }
 

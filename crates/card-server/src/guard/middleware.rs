@@ -19,7 +19,7 @@ use crate::protocols::Protocol;
 use crate::protocols::openai::error::OpenAiError;
 
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
-const OPEN: [&str; 2] = ["/health", "/"];
+const OPEN: [&str; 3] = ["/health", "/v1/health", "/"];
 /// The path that a key of its own opens.
 const METRICS: &str = "/metrics";
 

@@ -15,6 +15,7 @@ pub(crate) mod ollama;
 pub(crate) mod openai;
 mod shape;
 pub(crate) mod sse;
+mod timings;
 mod told;
 
 pub(crate) use shape::Protocol;

@@ -29,6 +29,7 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .merge(ollama::routes(app.config.page))
         .route("/openapi.json", get(operations::openapi))
         .route("/health", get(operations::health))
+        .route("/v1/health", get(operations::health))
         .route("/metrics", get(operations::metrics));
     if app.config.page {
         router = router

@@ -1,5 +1,6 @@
 //! A chat template.
 
+use card_api::TemplateOptions;
 use serde_json::Value;
 
 use super::tokenizer::{END, TURN};
@@ -13,21 +14,12 @@ pub struct Turns;
 const NO_THOUGHTS: &str = "<think>\n\n</think>\n\n";
 
 impl Template for Turns {
-    fn switches_thinking(&self) -> bool {
-        true
-    }
-
-    fn render_thinking(
+    fn render(
         &self,
         messages: &Value,
         tools: Option<&Value>,
-        thinking: bool,
+        options: &TemplateOptions,
     ) -> Result<String, String> {
-        let text = self.render(messages, tools)?;
-        Ok(if thinking { text } else { text + NO_THOUGHTS })
-    }
-
-    fn render(&self, messages: &Value, tools: Option<&Value>) -> Result<String, String> {
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -37,10 +29,23 @@ impl Template for Turns {
             let (role, content) = (text(&message["role"]), text(&message["content"]));
             whole += &format!("{TURN}{role}\n{content}{END}\n");
         }
-        Ok(whole + TURN + "assistant\n")
+        if options.begins_answer {
+            whole += TURN;
+            whole += "assistant\n";
+            let asked = options.variables.get("enable_thinking");
+            let thinking = asked.and_then(Value::as_bool).or(options.thinking);
+            if thinking == Some(false) {
+                whole += NO_THOUGHTS;
+            }
+        }
+        Ok(whole)
     }
 
     fn knows_tools(&self) -> bool {
+        true
+    }
+
+    fn switches_thinking(&self) -> bool {
         true
     }
 }

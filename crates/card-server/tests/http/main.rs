@@ -11,6 +11,8 @@ mod answers;
 mod anthropic;
 mod fields;
 mod life;
+mod llama_server;
+mod llama_server_texts;
 mod ollama;
 mod pages;
 mod responses;

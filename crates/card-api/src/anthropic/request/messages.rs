@@ -22,6 +22,7 @@ use crate::reading::loose::Loose;
 use crate::reading::number::{Int, Real};
 use crate::reading::schema::together;
 use crate::reading::strict::{Anything, Noted, Strict, unsupported};
+use crate::sampling::openai_defaults;
 
 /// A text that ends an answer. An empty one would end every answer before it begins.
 type StopSequence = Text<1, { limits::STOP_BYTES }>;
@@ -76,8 +77,8 @@ fields! {
         /// Most tokens to write; more than the context holds is cut to that.
         #[schemars(required)]
         "max_tokens" => max_tokens: Int<1, { u32::MAX as i64 }>,
-        /// 0 takes the most probable token; 1, the default, samples from the model's
-        /// distribution.
+        /// 0 takes the most probable token; 1, the default where the server has none of its own,
+        /// samples from the model's distribution.
         "temperature" => temperature: Real<limits::Temperature>,
         /// Only the most probable tokens whose probabilities add up to this.
         "top_p" => top_p: Real<limits::TopMass>,
@@ -119,11 +120,22 @@ pub struct MessagesRequest {
 
 type Both = Strict<(ConversationFields, GenerationFields)>;
 
-/// Parses the body of `/v1/messages`.
+/// Parses the body of `/v1/messages`; what it does not say of sampling is Anthropic's default.
 ///
 /// # Errors
 /// Names the field that is wrong or not supported with its path, and how.
 pub fn parse_messages(body: &[u8]) -> Result<MessagesRequest, ApiError> {
+    parse_messages_with(body, &openai_defaults())
+}
+
+/// The same, where what the body does not say of sampling is in `defaults`.
+///
+/// # Errors
+/// Names the field that is wrong or not supported with its path, and how.
+pub fn parse_messages_with(
+    body: &[u8],
+    defaults: &SamplingParams,
+) -> Result<MessagesRequest, ApiError> {
     let (conversation, generation) = fields::parse::<Both>(body)?.fields.0;
     let Some(Int(max_tokens)) = generation.max_tokens else {
         let why = "there must be `max_tokens`, the most tokens to write";
@@ -132,7 +144,7 @@ pub fn parse_messages(body: &[u8]) -> Result<MessagesRequest, ApiError> {
     let mut request = conversation.request(Some(max_tokens as u32))?;
     let job = &mut request.job;
     job.max_tokens = Some(max_tokens as u32);
-    job.params = generation.params()?;
+    job.params = generation.params(defaults)?;
     let stops = generation.stop_sequences.map(|stops| stops.0);
     let stops = stops.unwrap_or_default().into_iter();
     job.stop = stops.map(|stop| stop.0).collect();
@@ -160,7 +172,7 @@ impl ConversationFields {
         }
         let mut job = GenerationJob::new(true);
         job.model = self.model.map(|model| model.0);
-        job.thinking = thinking.enabled;
+        job.template.thinking = thinking.enabled;
         if let Some(format) = self.output_config.and_then(|output| output.0.format) {
             job.shape = Some(format.0.shape()?);
             job.shape_field = SCHEMA_PATH;
@@ -230,13 +242,15 @@ fn conversation(
 }
 
 impl GenerationFields {
-    /// How to sample; what is not given has Anthropic's default.
-    fn params(&self) -> Result<SamplingParams, ApiError> {
+    /// How to sample; what is not given is in `defaults`.
+    fn params(&self, defaults: &SamplingParams) -> Result<SamplingParams, ApiError> {
+        let temperature = self.temperature.as_ref();
+        let top_k = self.top_k.as_ref();
         let params = SamplingParams {
-            temperature: self.temperature.as_ref().map_or(1.0, |t| t.0),
-            top_p: self.top_p.as_ref().map_or(1.0, |p| p.0),
-            top_k: self.top_k.as_ref().map_or(0, |k| k.0.max(0) as u32),
-            ..SamplingParams::default()
+            temperature: temperature.map_or(defaults.temperature, |t| t.0),
+            top_p: self.top_p.as_ref().map_or(defaults.top_p, |p| p.0),
+            top_k: top_k.map_or(defaults.top_k, |k| k.0.max(0) as u32),
+            ..defaults.clone()
         };
         // The ranges of the fields are those that the sampler wants; should the sampler want
         // narrower ones, its reason names the field.

@@ -25,7 +25,7 @@ mod thinking;
 mod tool;
 mod tool_choice;
 
-pub use messages::{MessagesRequest, parse_count, parse_messages};
+pub use messages::{MessagesRequest, parse_count, parse_messages, parse_messages_with};
 pub use thinking::ThinkingWish;
 
 #[cfg(test)]

@@ -180,12 +180,18 @@ fn tools_are_offered_and_forced() {
 fn thinking_is_switched() {
     let thinking = |thinking: Value| parsed(&json!({ "max_tokens": 4096, "thinking": thinking }));
     let on = thinking(json!({ "type": "enabled", "budget_tokens": 1024 }));
-    assert_eq!((on.job.thinking, on.thinking.hidden), (Some(true), false));
+    assert_eq!(
+        (on.job.template.thinking, on.thinking.hidden),
+        (Some(true), false)
+    );
     let off = thinking(json!({ "type": "disabled" }));
-    assert_eq!(off.job.thinking, Some(false));
+    assert_eq!(off.job.template.thinking, Some(false));
     let free = thinking(json!({ "type": "adaptive", "display": "omitted" }));
-    assert_eq!((free.job.thinking, free.thinking.hidden), (None, true));
-    assert_eq!(parsed(&json!({})).job.thinking, None);
+    assert_eq!(
+        (free.job.template.thinking, free.thinking.hidden),
+        (None, true)
+    );
+    assert_eq!(parsed(&json!({})).job.template.thinking, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use card_core::sampler::SamplingParams;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, fields};
 use crate::reading::schema::together;
 use crate::reading::strict::Strict;
+use crate::sampling::ollama_defaults;
 
 fields! {
     /// The fields of a chat only.
@@ -43,15 +45,26 @@ impl JsonSchema for OllamaChatBody {
     }
 }
 
-/// Parses the body of `/api/chat`.
+/// Parses the body of `/api/chat`; what it does not say of sampling is Ollama's default.
 ///
 /// # Errors
 /// Names the field that is wrong or not supported with its path, and how.
 pub fn parse_ollama_chat(body: &[u8]) -> Result<OllamaRequest, ApiError> {
+    parse_ollama_chat_with(body, &ollama_defaults())
+}
+
+/// The same, where what the body does not say of sampling is in `defaults`.
+///
+/// # Errors
+/// Names the field that is wrong or not supported with its path, and how.
+pub fn parse_ollama_chat_with(
+    body: &[u8],
+    defaults: &SamplingParams,
+) -> Result<OllamaRequest, ApiError> {
     let (common, chat) = fields::parse::<Strict<(OllamaCommon, OllamaChat)>>(body)?
         .fields
         .0;
-    let mut job = common.job(true)?;
+    let mut job = common.job(true, defaults)?;
     let messages = chat.messages.map(|messages| messages.0).unwrap_or_default();
     if messages.is_empty() {
         return Ok(OllamaRequest {

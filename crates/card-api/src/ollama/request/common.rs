@@ -1,5 +1,7 @@
 //! The fields that a chat and a completion have in common.
 
+use card_core::sampler::SamplingParams;
+
 use super::format::Format;
 use super::options::SamplingOptions;
 use super::think::Think;
@@ -46,21 +48,26 @@ pub struct OllamaRequest {
 }
 
 impl OllamaCommon {
-    /// The job that these fields ask for, still without a prompt.
+    /// The job that these fields ask for, still without a prompt. What they do not say of
+    /// sampling is in `defaults`.
     ///
     /// # Errors
     /// Names the field that is wrong or not supported.
-    pub(super) fn job(self, chat: bool) -> Result<GenerationJob, ApiError> {
+    pub(super) fn job(
+        self,
+        chat: bool,
+        defaults: &SamplingParams,
+    ) -> Result<GenerationJob, ApiError> {
         let mut job = GenerationJob::new(chat);
         self.options
             .map(|o| o.0)
             .unwrap_or_default()
-            .fill(&mut job)?;
+            .fill(&mut job, defaults)?;
         job.model = self.model.map(|model| model.0);
         job.stream = self.stream.unwrap_or(true);
         job.shape = self.format.and_then(|format| format.0);
         job.shape_field = SCHEMA_PATH;
-        job.thinking = self.think.map(|think| think.0);
+        job.template.thinking = self.think.map(|think| think.0);
         let wanted = self.logprobs.unwrap_or(false);
         if self.top_logprobs.is_some() && !wanted {
             let why = "top_logprobs needs logprobs to be true";

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use card_core::sampler::SamplingParams;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use crate::reading::fields::{self, fields};
 use crate::reading::loose::Loose;
 use crate::reading::schema::together;
 use crate::reading::strict::{Strict, unsupported};
+use crate::sampling::ollama_defaults;
 
 fields! {
     /// The fields of a completion only.
@@ -56,25 +58,36 @@ impl JsonSchema for GenerateBody {
     }
 }
 
-/// Parses the body of `/api/generate`.
+/// Parses the body of `/api/generate`; what it does not say of sampling is Ollama's default.
 ///
 /// # Errors
 /// Names the field that is wrong or not supported with its path, and how.
 pub fn parse_generate(body: &[u8]) -> Result<OllamaRequest, ApiError> {
+    parse_generate_with(body, &ollama_defaults())
+}
+
+/// The same, where what the body does not say of sampling is in `defaults`.
+///
+/// # Errors
+/// Names the field that is wrong or not supported with its path, and how.
+pub fn parse_generate_with(
+    body: &[u8],
+    defaults: &SamplingParams,
+) -> Result<OllamaRequest, ApiError> {
     let (common, generate) = fields::parse::<Strict<(OllamaCommon, GenerateFields)>>(body)?
         .fields
         .0;
     generate.check_unsupported()?;
     let raw = generate.raw.unwrap_or(false);
     let system = generate.system.filter(|system| !system.is_empty());
-    let mut job = common.job(!raw)?;
+    let mut job = common.job(!raw, defaults)?;
     let prompt = generate.prompt.unwrap_or_default();
     if raw {
         if system.is_some() {
             let why = "a raw prompt has no place for instructions; write them into it";
             return Err(ApiError::field("system", why));
         }
-        if job.thinking.is_some() {
+        if job.template.thinking.is_some() {
             let why = "a raw prompt has no switch for thinking; write it into it";
             return Err(ApiError::field("think", why));
         }

@@ -25,9 +25,9 @@ pub(crate) mod show;
 mod think;
 mod tool;
 
-pub use chat::parse_ollama_chat;
+pub use chat::{parse_ollama_chat, parse_ollama_chat_with};
 pub use common::OllamaRequest;
-pub use generate::parse_generate;
+pub use generate::{parse_generate, parse_generate_with};
 pub use show::parse_show;
 
 #[cfg(test)]

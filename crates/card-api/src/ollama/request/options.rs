@@ -1,4 +1,4 @@
-//! `options`: how to sample, in Ollama's words and with Ollama's defaults.
+//! `options`: how to sample, in Ollama's words.
 
 use card_core::sampler::SamplingParams;
 
@@ -20,7 +20,8 @@ fields! {
     struct SamplingOptions {
         /// Most tokens to write; 0, -1 (the default) and -2 for what fits.
         "num_predict" => num_predict: Int<-2, { u32::MAX as i64 }>,
-        /// 0 takes the most probable token; 0.8 is the default.
+        /// 0 takes the most probable token; 0.8 is the default, as the next ones have theirs, where
+        /// the server has none of its own.
         "temperature" => temperature: Real<limits::Temperature>,
         /// Only that many of the most probable tokens; 40 is the default, 0 and -1 are for all.
         "top_k" => top_k: Count,
@@ -85,13 +86,17 @@ fields! {
 }
 
 impl SamplingOptions {
-    /// Fills in what these say of a job.
+    /// Fills in what these say of a job; what they do not say of sampling is in `defaults`.
     ///
     /// # Errors
     /// Names the option that is not supported.
-    pub(super) fn fill(self, job: &mut GenerationJob) -> Result<(), ApiError> {
+    pub(super) fn fill(
+        self,
+        job: &mut GenerationJob,
+        defaults: &SamplingParams,
+    ) -> Result<(), ApiError> {
         self.check_unsupported()?;
-        job.params = self.params()?;
+        job.params = self.params(defaults)?;
         job.seed = self.seed.and_then(|seed| seed.0);
         let most = self.num_predict.and_then(|most| u32::try_from(most.0).ok());
         job.max_tokens = most.filter(|&most| most > 0);
@@ -131,18 +136,23 @@ impl SamplingOptions {
         )
     }
 
-    /// How to sample; what is not given has Ollama's default.
-    fn params(&self) -> Result<SamplingParams, ApiError> {
-        let window = self.repeat_last_n.map_or(64, |count| count.0);
+    /// How to sample; what is not given is in `defaults`.
+    fn params(&self, defaults: &SamplingParams) -> Result<SamplingParams, ApiError> {
+        let temperature = self.temperature.as_ref();
+        let repeat = self.repeat_penalty.as_ref();
+        let frequency = self.frequency_penalty.as_ref();
+        let presence = self.presence_penalty.as_ref();
         let params = SamplingParams {
-            temperature: self.temperature.as_ref().map_or(0.8, |t| t.0),
-            top_k: self.top_k.map_or(40, |k| k.0.max(0) as u32),
-            top_p: self.top_p.as_ref().map_or(0.9, |p| p.0),
-            min_p: self.min_p.as_ref().map_or(0.0, |p| p.0),
-            repeat_penalty: self.repeat_penalty.as_ref().map_or(1.1, |p| p.0),
-            frequency_penalty: self.frequency_penalty.as_ref().map_or(0.0, |p| p.0),
-            presence_penalty: self.presence_penalty.as_ref().map_or(0.0, |p| p.0),
-            penalty_window: u32::try_from(window).unwrap_or(u32::MAX),
+            temperature: temperature.map_or(defaults.temperature, |t| t.0),
+            top_k: self.top_k.map_or(defaults.top_k, |k| k.0.max(0) as u32),
+            top_p: self.top_p.as_ref().map_or(defaults.top_p, |p| p.0),
+            min_p: self.min_p.as_ref().map_or(defaults.min_p, |p| p.0),
+            repeat_penalty: repeat.map_or(defaults.repeat_penalty, |p| p.0),
+            frequency_penalty: frequency.map_or(defaults.frequency_penalty, |p| p.0),
+            presence_penalty: presence.map_or(defaults.presence_penalty, |p| p.0),
+            penalty_window: self.repeat_last_n.map_or(defaults.penalty_window, |count| {
+                u32::try_from(count.0).unwrap_or(u32::MAX)
+            }),
             ..SamplingParams::default()
         };
         // The ranges of the fields are those that the sampler wants; should the sampler want

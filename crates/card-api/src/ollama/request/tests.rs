@@ -38,7 +38,10 @@ fn defaults_are_those_of_ollama() {
         generate(&json!({})).unwrap().job,
     ] {
         assert!(job.chat && job.stream && !job.tools);
-        assert_eq!((job.max_tokens, job.seed, job.thinking), (None, None, None));
+        assert_eq!(
+            (job.max_tokens, job.seed, job.template.thinking),
+            (None, None, None)
+        );
         let params = &job.params;
         assert_eq!(
             (params.temperature, params.top_k, params.top_p),
@@ -125,7 +128,13 @@ fn formats_and_thinking_are_understood() {
     assert_eq!(shape(json!("json")), Some(AnswerShape::Object));
     let schema = json!({ "type": "object", "properties": {} });
     assert_eq!(shape(schema.clone()), Some(AnswerShape::Schema(schema)));
-    let think = |think: Value| chat(&json!({ "think": think })).unwrap().job.thinking;
+    let think = |think: Value| {
+        chat(&json!({ "think": think }))
+            .unwrap()
+            .job
+            .template
+            .thinking
+    };
     assert_eq!(think(json!(false)), Some(false));
     assert_eq!(think(json!("high")), Some(true));
     let logprobs = chat(&json!({ "logprobs": true, "top_logprobs": 2 })).unwrap();

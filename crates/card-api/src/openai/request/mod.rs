@@ -18,6 +18,7 @@ pub(crate) mod responses;
 mod speculation;
 pub(crate) mod stop;
 mod structured;
+mod template;
 mod tool;
 mod tool_choice;
 

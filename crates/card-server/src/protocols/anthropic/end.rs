@@ -3,12 +3,15 @@
 use card_api::anthropic::response::event::MessageEnd;
 use card_api::anthropic::response::message::{MessageUsage, StopReason};
 
-use crate::generation::GenerationEnd;
+use crate::generation::{EndCause, GenerationEnd};
 use crate::request::TokenUsage;
 
 /// Why an answer with so many calls ended; `stops` are the texts that could end it.
 pub(super) fn message_end(end: &GenerationEnd, calls: usize, stops: &[String]) -> MessageEnd {
-    let stop = end.stop.and_then(|stop| stops.get(stop)).cloned();
+    let stop = match end.cause {
+        EndCause::StopText(number) => stops.get(number).cloned(),
+        _ => None,
+    };
     let stop_reason = if calls > 0 {
         StopReason::ToolUse
     } else if stop.is_some() {
@@ -38,26 +41,47 @@ pub(super) fn message_usage(usage: &TokenUsage) -> MessageUsage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generation::SpeculationFigures;
+    use crate::generation::{GenerationTimings, SpeculationFigures};
 
     #[test]
     fn each_end_has_its_reason() {
-        let end = |finish, stop| GenerationEnd {
+        let end = |finish, cause| GenerationEnd {
             finish,
-            stop,
             tokens: 1,
             reused: 0,
             predicted: 0,
             mispredicted: 0,
             speculation: SpeculationFigures::default(),
+            cause,
+            timings: GenerationTimings::default(),
         };
         let stops = ["a".to_owned(), "b".to_owned()];
         let cases = [
-            (end("stop", None), 0, StopReason::EndTurn, None),
-            (end("length", None), 0, StopReason::MaxTokens, None),
-            (end("stop", Some(1)), 0, StopReason::StopSequence, Some("b")),
-            (end("stop", Some(0)), 1, StopReason::ToolUse, None),
-            (end("length", None), 2, StopReason::ToolUse, None),
+            (
+                end("stop", EndCause::EndToken),
+                0,
+                StopReason::EndTurn,
+                None,
+            ),
+            (
+                end("length", EndCause::Limit),
+                0,
+                StopReason::MaxTokens,
+                None,
+            ),
+            (
+                end("stop", EndCause::StopText(1)),
+                0,
+                StopReason::StopSequence,
+                Some("b"),
+            ),
+            (
+                end("stop", EndCause::StopText(0)),
+                1,
+                StopReason::ToolUse,
+                None,
+            ),
+            (end("length", EndCause::Limit), 2, StopReason::ToolUse, None),
         ];
         for (end, calls, reason, sequence) in cases {
             let told = message_end(&end, calls, &stops);

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use card_api::anthropic::request::{MessagesRequest, parse_count, parse_messages};
+use card_api::anthropic::request::{MessagesRequest, parse_count, parse_messages_with};
 use card_api::anthropic::response::message::TokenCount;
 use card_api::{ApiError, GenerationJob};
 
@@ -67,13 +67,13 @@ pub(super) async fn count_tokens(
 async fn answer(app: &Arc<App>, id: &str, incoming: &mut Incoming) -> Result<Response, ApiError> {
     let wishes = Arc::new(OnceLock::new());
     let parse = {
-        let wishes = wishes.clone();
+        let (wishes, defaults) = (wishes.clone(), app.config.sampling.params.clone());
         move |body: &[u8]| -> Result<GenerationJob, ApiError> {
             let MessagesRequest {
                 job,
                 thinking,
                 one_call,
-            } = parse_messages(body)?;
+            } = parse_messages_with(body, &defaults)?;
             // A body is parsed once.
             let _ = wishes.set(AnswerWishes {
                 hides_thoughts: thinking.hidden,
@@ -97,7 +97,7 @@ fn count(app: &App, body: &[u8]) -> Result<TokenCount, ApiError> {
     let job = parse_count(body)?;
     let mut input_tokens = 0;
     for prompt in &job.prompts {
-        input_tokens += request::count(app, prompt, job.thinking)?;
+        input_tokens += request::count(app, prompt, &job.template)?;
     }
     Ok(TokenCount { input_tokens })
 }

@@ -111,7 +111,7 @@ mod tests {
     use tokio::sync::mpsc::channel;
 
     use super::*;
-    use crate::generation::{Piece, SpeculationFigures};
+    use crate::generation::{EndCause, GenerationTimings, Piece, SpeculationFigures};
     use crate::protocols::anthropic::parts::AnswerWishes;
 
     fn piece(text: &str) -> News {
@@ -153,12 +153,13 @@ mod tests {
         let end = || {
             News::Done(Box::new(GenerationEnd {
                 finish: "stop",
-                stop: None,
                 tokens: 2,
                 reused: 0,
                 predicted: 0,
                 mispredicted: 0,
                 speculation: SpeculationFigures::default(),
+                cause: EndCause::EndToken,
+                timings: GenerationTimings::default(),
             }))
         };
         let begun = ["content_block_start", "content_block_delta"];

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use axum::extract::{Extension, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use card_api::ollama::request::{OllamaRequest, parse_generate, parse_ollama_chat};
+use card_api::ollama::request::{OllamaRequest, parse_generate_with, parse_ollama_chat_with};
+use card_api::sampling::{ollama_defaults, openai_defaults};
 use card_api::{ApiError, GenerationJob};
+use card_core::sampler::SamplingParams;
 
 use super::answer::{LINES, OllamaAnswer};
 use super::error;
@@ -82,6 +84,17 @@ async fn answer(app: Arc<App>, mut incoming: Incoming, asked: Asked) -> Response
     }
 }
 
+/// How to sample where a request does not say: as the server was told, or its model recommends;
+/// Ollama's defaults where neither says anything.
+fn defaults(app: &App) -> SamplingParams {
+    let own = &app.config.sampling.params;
+    if *own == openai_defaults() {
+        ollama_defaults()
+    } else {
+        own.clone()
+    }
+}
+
 /// The job that a body asks for. Where nothing is to be generated, that is an error, and `load`
 /// says so.
 fn parse(
@@ -90,9 +103,10 @@ fn parse(
     body: &[u8],
     load: &OnceLock<LoadOnly>,
 ) -> Result<GenerationJob, ApiError> {
+    let defaults = defaults(app);
     let request = match asked {
-        Asked::Chat => parse_ollama_chat(body)?,
-        Asked::Generate => parse_generate(body)?,
+        Asked::Chat => parse_ollama_chat_with(body, &defaults)?,
+        Asked::Generate => parse_generate_with(body, &defaults)?,
     };
     let OllamaRequest { job, loads_only } = request;
     if loads_only {
@@ -104,7 +118,7 @@ fn parse(
         return Err(ApiError::invalid("there is nothing to generate"));
     }
     let template = app.text.template.as_ref();
-    if job.thinking == Some(true) && !template.is_some_and(|t| t.switches_thinking()) {
+    if job.template.thinking == Some(true) && !template.is_some_and(|t| t.switches_thinking()) {
         let why = "the model's chat template has no switch for thinking; leave it out";
         return Err(ApiError::field("think", why));
     }
