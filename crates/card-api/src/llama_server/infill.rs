@@ -11,6 +11,7 @@ use crate::error::ApiError;
 use crate::limits;
 use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, Read, fields};
+use crate::reading::strict::Anything;
 
 fields! {
     /// What stands around the text of an infill.
@@ -36,7 +37,7 @@ fields! {
         /// The name of the file.
         "filename" => filename: String,
         /// Without effect in llama-server, too.
-        "time" => time: super::neutral::Anything,
+        "time" => time: Anything,
     }
 }
 

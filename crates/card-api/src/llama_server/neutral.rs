@@ -9,30 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::ApiError;
 use crate::reading::fields::fields;
-
-/// A value that nobody looks at.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Anything;
-
-impl<'de> Deserialize<'de> for Anything {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Anything)
-    }
-}
-
-impl JsonSchema for Anything {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Anything".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!(true)
-    }
-}
+use crate::reading::strict::Anything;
 
 /// A list of which only its being empty counts.
 pub(crate) struct EmptyList(bool);

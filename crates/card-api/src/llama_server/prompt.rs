@@ -9,11 +9,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::neutral::Anything;
 use crate::limits::{PARTS, PROMPTS, TOKENS};
 use crate::reading::bounded::room;
 use crate::reading::fields::fields;
 use crate::reading::number::{TokenId, Whole};
+use crate::reading::strict::Anything;
 
 /// Some of a prompt.
 #[derive(Clone, Debug, PartialEq)]

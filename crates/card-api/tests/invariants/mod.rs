@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod other_protocols;
+
 use card_api::llama_server::completion::NativeDefaults;
 use card_api::openai::response::error::error_body;
 use card_api::tool_calls::{AnswerPart, ToolCallSplitter};

@@ -18,11 +18,11 @@ pub(super) struct NativeJob {
     /// The settings, as answers repeat them.
     pub(super) settings: Map<String, Value>,
     /// The prompts.
-    pub(super) prompts: Vec<ReadPrompt>,
+    pub(super) prompts: Vec<PromptEcho>,
 }
 
-/// A prompt that was read.
-pub(super) struct ReadPrompt {
+/// A prompt, as an answer tells of it.
+pub(super) struct PromptEcho {
     /// How many tokens it has.
     pub(super) tokens: usize,
     /// The prompt as text.
@@ -63,7 +63,7 @@ pub(super) fn resolve(
         if prompt.len() >= app.model.context as usize {
             return Err(too_long(app, false, prompt.len()));
         }
-        read.push(ReadPrompt {
+        read.push(PromptEcho {
             tokens: prompt.len(),
             text: app.text.shown(&prompt),
         });
