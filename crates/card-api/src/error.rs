@@ -23,8 +23,18 @@ pub struct ApiError {
     param: Option<String>,
     message: String,
     retry_after: Option<u32>,
+    overflow: Option<Overflow>,
     /// What the operator reads and the client does not.
     cause: Option<String>,
+}
+
+/// A prompt that does not fit the context, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Tokens of the prompt; at least so many where it was too long to count them all.
+    pub prompt: usize,
+    /// Tokens that the context holds.
+    pub context: u32,
 }
 
 impl ApiError {
@@ -38,6 +48,7 @@ impl ApiError {
             param: None,
             message: one_line(message.as_ref(), MESSAGE),
             retry_after: None,
+            overflow: None,
             cause: None,
         }
     }
@@ -69,6 +80,30 @@ impl ApiError {
             code: Some("context_length_exceeded"),
             ..Self::field(param, message)
         }
+    }
+
+    /// The same error, with the numbers behind it.
+    #[must_use]
+    pub fn overflowing(self, prompt: usize, context: u32) -> Self {
+        ApiError {
+            overflow: Some(Overflow { prompt, context }),
+            ..self
+        }
+    }
+
+    /// The server knows the request and does not do it.
+    pub fn not_supported(message: impl AsRef<str>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_supported_error", message)
+    }
+
+    /// Every slot is busy, and the client wanted a free one.
+    pub fn no_free_slot() -> Self {
+        let message = "every slot is busy";
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable_error",
+            message,
+        )
     }
 
     /// The body is larger than allowed.
@@ -239,6 +274,11 @@ impl ApiError {
     /// A finer kind, for programs.
     pub fn code(&self) -> Option<&'static str> {
         self.code
+    }
+
+    /// How far the prompt is too long, if that is what is wrong.
+    pub fn overflow(&self) -> Option<Overflow> {
+        self.overflow
     }
 
     /// Seconds after which the client may try again, if that helps.

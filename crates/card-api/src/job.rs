@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A request that makes sense. It is made once and shared: no answer needs a copy of it.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct GenerationJob {
     pub echo: bool,
     /// Look for calls of tools in the answer.
     pub tools: bool,
+    /// How the model's chat template writes a conversation down.
+    pub template: TemplateOptions,
     /// The functions that the model may call: an answer that is one JSON object is a call if it
     /// names one of them.
     pub offered: Arc<[OfferedFunction]>,
@@ -55,6 +57,8 @@ pub struct GenerationJob {
     pub call_form: CallForm,
     /// The drafter that is for it; not from the body, but a header.
     pub drafter: Option<String>,
+    /// What llama-server's clients ask to be told beside the text.
+    pub llama: LlamaOptions,
     /// Fields of the request that nothing is called; they are ignored.
     pub unknown: usize,
 }
@@ -81,9 +85,11 @@ impl GenerationJob {
             prediction: String::new(),
             echo: false,
             tools: false,
+            template: TemplateOptions::default(),
             offered: Arc::default(),
             call_form: CallForm::Tools,
             drafter: None,
+            llama: LlamaOptions::default(),
             unknown: 0,
         }
     }
@@ -124,6 +130,43 @@ pub struct OfferedFunction {
     pub parameters: Option<Value>,
 }
 
+/// How a chat template writes a conversation down, as far as the client says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TemplateOptions {
+    /// Whether the model thinks before it answers, where the template has a switch for that;
+    /// `None` for what the template does without.
+    pub thinking: Option<bool>,
+    /// How much the model thinks, where the template takes a word for that.
+    pub effort: Option<String>,
+    /// Variables of the client's own. They go before what stands above.
+    pub variables: Map<String, Value>,
+    /// Whether the prompt ends where the assistant's next message begins.
+    pub begins_answer: bool,
+}
+
+impl Default for TemplateOptions {
+    /// What the template does by itself, and a prompt to be answered.
+    fn default() -> Self {
+        TemplateOptions {
+            thinking: None,
+            effort: None,
+            variables: Map::new(),
+            begins_answer: true,
+        }
+    }
+}
+
+/// What llama-server's clients can ask to be told beside the text. The default is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LlamaOptions {
+    /// The tokens of the answer.
+    pub tokens: bool,
+    /// Times and counts with every piece of the answer.
+    pub timings_per_token: bool,
+    /// How much of the prompt was read, while it is read.
+    pub progress: bool,
+}
+
 /// What goes before the text that is generated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PromptInput {
@@ -157,13 +200,16 @@ pub enum AnswerShape {
     /// A call of one of these functions (name, schema of its arguments), in the words of
     /// models that write `<tool_call>`.
     Call(Vec<(String, Value)>),
+    /// Text of this grammar, in llguidance's variant of Lark. It was made of a client's GBNF
+    /// ([`llama_server::gbnf`](crate::llama_server::gbnf)).
+    Lark(String),
 }
 
 impl AnswerShape {
     /// The schemas in it, as the client sent them.
     pub fn schemas(&self) -> impl Iterator<Item = &Value> {
         let (one, many) = match self {
-            AnswerShape::Object => (None, &[][..]),
+            AnswerShape::Object | AnswerShape::Lark(_) => (None, &[][..]),
             AnswerShape::Schema(schema) => (Some(schema), &[][..]),
             AnswerShape::Call(functions) => (None, &functions[..]),
         };

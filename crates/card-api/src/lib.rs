@@ -5,7 +5,8 @@
 //! by itself (`fuzz/`). A body is read once, straight from its bytes and in time linear in
 //! their number; what costs memory by its number is bounded while it is read ([`limits`]).
 //!
-//! A protocol is a folder with its requests and its responses ([`openai`], [`llama_server`]).
+//! A protocol is a folder with its requests and its responses ([`openai`],
+//! [`anthropic`], [`ollama`], [`llama_server`]).
 //! Whatever protocol a request comes in, its parser makes a [`GenerationJob`] or an
 //! [`ApiError`], so that nothing behind the parser knows of protocols. Another protocol is
 //! another folder, a parser to [`GenerationJob`], and a function in `document/paths.rs`.
@@ -14,7 +15,9 @@
 #![warn(missing_docs)]
 
 pub mod answer_parts;
+pub mod anthropic;
 mod bare_call;
+pub mod call_arguments;
 pub mod document;
 pub mod error;
 mod forced_call;
@@ -22,6 +25,8 @@ pub mod health;
 pub mod job;
 pub mod limits;
 pub mod llama_server;
+mod offered_tool;
+pub mod ollama;
 pub mod openai;
 mod reading;
 pub mod sampling;
@@ -30,7 +35,12 @@ mod thoughts;
 pub mod tool_calls;
 
 pub use error::ApiError;
-pub use job::{AnswerShape, CallForm, GenerationJob, OfferedFunction, PromptInput, Speculation};
+pub use job::{
+    AnswerShape, CallForm, GenerationJob, LlamaOptions, OfferedFunction, PromptInput, Speculation,
+    TemplateOptions,
+};
+pub use llama_server::completion::parse_native;
+pub use llama_server::infill::parse_infill;
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
 pub use openai::request::{
     ParsedResponse, ResponseEcho, parse_chat, parse_chat_with, parse_completion,

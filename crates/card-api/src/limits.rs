@@ -1,7 +1,7 @@
 //! How much of everything a request may have. The parser keeps these bounds and the OpenAPI
 //! document tells them; both take them from here.
 
-use card_core::sampler::LogitBias;
+use card_core::sampler::{Bias, LogitBias, Logprob};
 
 /// Most answers to a prompt (`n`).
 pub const CHOICES: i64 = 16;
@@ -11,6 +11,16 @@ pub const PROMPTS: usize = 64;
 pub const ANSWERS: usize = 64;
 /// Most log probabilities with each token.
 pub const LOGPROBS: i64 = 20;
+/// Most log probabilities with each token at llama-server's paths (`n_probs`).
+pub const N_PROBS: i64 = Logprob::MOST as i64;
+/// Most fields that an answer can be cut down to (`response_fields`).
+pub const RESPONSE_FIELDS: usize = 64;
+/// Most pieces of other files around an infill (`input_extra`).
+pub const EXTRAS: usize = 1024;
+/// Most variables for a chat template (`chat_template_kwargs`).
+pub const TEMPLATE_VARIABLES: usize = 64;
+/// Longest GBNF grammar, in bytes.
+pub const GRAMMAR_BYTES: usize = 64 << 10;
 /// Most texts that end an answer; OpenAI takes four.
 pub const STOPS: usize = 16;
 /// Longest of those texts, in bytes.
@@ -99,4 +109,20 @@ pub(crate) enum BiasRange {}
 impl NumberRange for BiasRange {
     const MIN: f64 = -100.0;
     const MAX: f64 = 100.0;
+}
+
+/// The range of `top_p` at llama-server's paths, which take 0: the most probable token stays.
+pub(crate) enum NativeTopMass {}
+
+impl NumberRange for NativeTopMass {
+    const MIN: f64 = 0.0;
+    const MAX: f64 = 1.0;
+}
+
+/// The range of a bias at llama-server's paths.
+pub(crate) enum NativeBias {}
+
+impl NumberRange for NativeBias {
+    const MIN: f64 = -(Bias::MOST as f64);
+    const MAX: f64 = Bias::MOST as f64;
 }

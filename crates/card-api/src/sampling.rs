@@ -11,3 +11,15 @@ pub fn openai_defaults() -> SamplingParams {
         ..SamplingParams::default()
     }
 }
+
+/// Ollama's defaults.
+pub fn ollama_defaults() -> SamplingParams {
+    SamplingParams {
+        temperature: 0.8,
+        top_k: 40,
+        top_p: 0.9,
+        repeat_penalty: 1.1,
+        penalty_window: 64,
+        ..SamplingParams::default()
+    }
+}

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use card_api::anthropic::request::parse_messages;
+use card_api::llama_server::completion::NativeDefaults;
+use card_api::ollama::request::{parse_generate, parse_ollama_chat};
 use card_api::openai::response::error::error_body;
 use card_api::{
-    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_response,
-    parse_tokenize,
+    ApiError, document, parse_chat, parse_completion, parse_detokenize, parse_infill, parse_native,
+    parse_response, parse_tokenize,
 };
 use serde_json::{Value, json};
 
@@ -32,8 +35,28 @@ fn detokenize(body: &[u8]) -> Result<(), ApiError> {
     parse_detokenize(body).map(drop)
 }
 
+fn native(body: &[u8]) -> Result<(), ApiError> {
+    parse_native(body, &NativeDefaults::default()).map(drop)
+}
+
+fn infill(body: &[u8]) -> Result<(), ApiError> {
+    parse_infill(body, &NativeDefaults::default()).map(drop)
+}
+
+fn messages(body: &[u8]) -> Result<(), ApiError> {
+    parse_messages(body).map(drop)
+}
+
+fn ollama_chat(body: &[u8]) -> Result<(), ApiError> {
+    parse_ollama_chat(body).map(drop)
+}
+
+fn ollama_generate(body: &[u8]) -> Result<(), ApiError> {
+    parse_generate(body).map(drop)
+}
+
 /// What parses, the name of its schema, and the fields of a good body of it.
-fn requests() -> [(Parse, &'static str, Good); 5] {
+fn requests() -> [(Parse, &'static str, Good); 10] {
     let message = r#"[{"role":"user","content":"a"}]"#;
     [
         (
@@ -45,6 +68,27 @@ fn requests() -> [(Parse, &'static str, Good); 5] {
         (tokenize, "TokenizeFields", vec![("content", "\"a\"")]),
         (detokenize, "DetokenizeFields", vec![("tokens", "[1]")]),
         (response, "ResponseRequest", vec![("input", "\"a\"")]),
+        (native, "NativeCompletion", vec![("prompt", "\"a\"")]),
+        (
+            infill,
+            "InfillRequest",
+            vec![("input_prefix", "\"a\""), ("input_suffix", "\"b\"")],
+        ),
+        (
+            messages,
+            "MessagesRequest",
+            vec![("max_tokens", "9"), ("messages", message)],
+        ),
+        (
+            ollama_chat,
+            "OllamaChatRequest",
+            vec![("messages", message), ("logprobs", "true")],
+        ),
+        (
+            ollama_generate,
+            "OllamaGenerateRequest",
+            vec![("prompt", "\"a\""), ("logprobs", "true")],
+        ),
     ]
 }
 
@@ -182,6 +226,11 @@ fn the_examples_in_the_document_parse() {
         (requests()[2].0, "/tokenize"),
         (requests()[3].0, "/detokenize"),
         (requests()[4].0, "/v1/responses"),
+        (requests()[5].0, "/completion"),
+        (requests()[6].0, "/infill"),
+        (requests()[7].0, "/v1/messages"),
+        (requests()[8].0, "/api/chat"),
+        (requests()[9].0, "/api/generate"),
     ] {
         let content = &document["paths"][path]["post"]["requestBody"]["content"];
         let example = content["application/json"]["example"].to_string();
@@ -224,6 +273,20 @@ fn the_document_refers_to_nothing_that_is_not_in_it() {
         "/v1/models/{name}",
         "/tokenize",
         "/detokenize",
+        "/completion",
+        "/completions",
+        "/infill",
+        "/apply-template",
+        "/chat/completions",
+        "/chat/completions/input_tokens",
+        "/models",
+        "/props",
+        "/slots",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/api/chat",
+        "/api/generate",
+        "/v1/health",
         "/health",
         "/metrics",
         "/live",

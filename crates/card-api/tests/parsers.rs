@@ -41,7 +41,9 @@ const KEYS: &str = "model messages prompt role content temperature top_p top_k n
     function name parameters arguments tool_calls response_format json_schema schema prediction \
     echo text frequency_penalty content tokens 0 -1 input instructions suffix speculation card \
     functions function_call format include reasoning store call_id output id best_of grammar \
-    structured_outputs json parallel_tool_calls";
+    structured_outputs json parallel_tool_calls n_predict prompt_string input_prefix input_suffix \
+    input_extra filename samplers response_fields n_probs ignore_eos repeat_last_n \
+    chat_template_kwargs add_generation_prompt reasoning_effort timings_per_token return_progress";
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)

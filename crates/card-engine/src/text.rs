@@ -9,8 +9,8 @@ pub struct TextStream {
     bytes: Vec<u8>,
     /// Text that could be the beginning of a stop string; not shown yet.
     held: String,
-    /// Whether a stop string came.
-    stopped: bool,
+    /// The number of the stop string that came.
+    stopped: Option<usize>,
 }
 
 impl TextStream {
@@ -24,20 +24,26 @@ impl TextStream {
 
     /// Whether a stop string came.
     pub fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped.is_some()
+    }
+
+    /// The stop string that came.
+    pub fn stop_text(&self) -> Option<&str> {
+        self.stops.get(self.stopped?).map(String::as_str)
     }
 
     /// Takes the bytes of one token; returns what may be shown now.
     pub fn push(&mut self, piece: &[u8]) -> String {
-        if self.stopped {
+        if self.stopped() {
             return String::new();
         }
         self.bytes.extend_from_slice(piece);
         let whole = self.take_whole();
         self.held.push_str(&whole);
-        let found = self.stops.iter().filter_map(|s| self.held.find(s)).min();
-        if let Some(at) = found {
-            self.stopped = true;
+        let found = |(number, stop): (usize, &String)| Some((self.held.find(stop)?, number));
+        let first = self.stops.iter().enumerate().filter_map(found).min();
+        if let Some((at, number)) = first {
+            self.stopped = Some(number);
             self.held.truncate(at);
             return std::mem::take(&mut self.held);
         }
@@ -48,7 +54,7 @@ impl TextStream {
 
     /// The end: what was held back, with a broken character shown as �.
     pub fn finish(&mut self) -> String {
-        if self.stopped {
+        if self.stopped() {
             return String::new();
         }
         let rest = String::from_utf8_lossy(&self.bytes).into_owned();
@@ -121,5 +127,9 @@ mod tests {
     fn the_first_stop_string_counts() {
         let (shown, _) = all(&["b", "ab"], &[b"xaby"]);
         assert_eq!(shown, ["x"]);
+        let mut text = TextStream::new(["b".to_owned(), "ab".to_owned()]);
+        assert_eq!(text.stop_text(), None);
+        text.push(b"xaby");
+        assert_eq!(text.stop_text(), Some("ab"));
     }
 }

@@ -54,6 +54,30 @@ pub struct ServerConfig {
     pub audit: Option<AuditConfig>,
     /// How to sample where a request does not say.
     pub sampling: DefaultSampling,
+    /// What llama-server's own paths do and tell.
+    pub llama_server: LlamaServerConfig,
+}
+
+/// What llama-server's own paths do and tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LlamaServerConfig {
+    /// Most tokens of an answer where a request does not say; `None` for what fits.
+    pub n_predict: Option<u32>,
+    /// Where the model came from, for `/props`; nothing if that is nobody's business.
+    pub model_path: String,
+    /// Whether `/slots` lists slots.
+    pub slots: bool,
+}
+
+impl Default for LlamaServerConfig {
+    /// llama-server's defaults.
+    fn default() -> Self {
+        LlamaServerConfig {
+            n_predict: None,
+            model_path: String::new(),
+            slots: true,
+        }
+    }
 }
 
 /// How to sample where a request does not say.
@@ -99,6 +123,7 @@ impl Default for ServerConfig {
             page: true,
             audit: None,
             sampling: DefaultSampling::default(),
+            llama_server: LlamaServerConfig::default(),
         }
     }
 }

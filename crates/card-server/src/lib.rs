@@ -52,8 +52,9 @@ pub mod testing;
 mod text;
 
 pub use caller::keys::Key;
+pub use card_api::TemplateOptions;
 pub use card_api::health::ExactnessAnswer;
-pub use config::{DefaultSampling, ServerConfig};
+pub use config::{DefaultSampling, LlamaServerConfig, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;
 pub use headers::DRAFTER_HEADER;

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chat_template;
 mod choice;
 mod contexts;
 pub mod devices;

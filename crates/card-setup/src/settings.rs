@@ -80,6 +80,12 @@ pub struct Settings {
     pub lora: Vec<PathBuf>,
     /// LoRA adapters of the target with how strongly they are applied, as `FILE:SCALE`.
     pub lora_scaled: Vec<String>,
+    /// A chat template in Jinja, in place of the one in the target's file.
+    pub chat_template: Option<String>,
+    /// A file with such a template.
+    pub chat_template_file: Option<PathBuf>,
+    /// Variables for the chat template: an object, as JSON.
+    pub chat_template_kwargs: Option<String>,
     /// Most memory for the candidates of one generation, in KiB.
     pub cache_kib: usize,
     /// Whether nothing is used of what earlier runs learned, nor added to it.
@@ -124,6 +130,9 @@ impl Default for Settings {
             override_tensor: Vec::new(),
             lora: Vec::new(),
             lora_scaled: Vec::new(),
+            chat_template: None,
+            chat_template_file: None,
+            chat_template_kwargs: None,
             cache_kib: 128,
             no_memory: false,
             emulate: None,

@@ -12,6 +12,7 @@ use card_engine::Options;
 use card_engine::placement::Placement;
 use card_llama::{ChatTemplate, LlamaModel, Vocab};
 
+use crate::chat_template::chat_template;
 use crate::choice;
 use crate::devices;
 use crate::draft_choice;
@@ -96,7 +97,7 @@ impl Setup {
             files.draft.as_deref().map(draft).transpose()?
         };
         let second = files.draft2.as_deref().map(draft).transpose()?;
-        let mut setup = Setup::of_models(settings, &store, &target, first.as_ref());
+        let mut setup = Setup::of_models(settings, &store, &target, first.as_ref())?;
         setup.emulation = emulation;
         setup.draft2 = second;
         setup.placements = setup.placements_with(&loader, &target, first.as_ref())?;
@@ -112,12 +113,16 @@ impl Setup {
     }
 
     /// A setup of a target and its drafter, without placements yet.
+    ///
+    /// # Errors
+    /// If the chat template cannot be used.
     fn of_models(
         settings: &Settings,
         store: &Store,
         target: &LoadedTarget,
         draft: Option<&LoadedDraft>,
-    ) -> Self {
+    ) -> Result<Self> {
+        let template = chat_template(settings, &target.model)?;
         let holds = Holds::of(settings, target);
         let mut shapes = Shapes::FREE;
         let mut near_tie = Options::default().near_tie;
@@ -131,9 +136,9 @@ impl Setup {
         let drafter = draft.as_ref().map(|d| &d.llama);
         let learned_store = learns.then(|| LearnedStore::of(store, &target.model, drafter));
         let learned = learned_store.as_ref().map(LearnedStore::load);
-        Setup {
+        Ok(Setup {
             vocab: target.model.vocab(),
-            template: ChatTemplate::of(&target.model).ok(),
+            template,
             context: target.context,
             sampling: SamplingSettings::of_model(&target.model),
             target: target.model.clone(),
@@ -148,7 +153,7 @@ impl Setup {
             holds,
             accepts_drafters: false,
             settings: settings.clone(),
-        }
+        })
     }
 
     /// The ways to run the pair with the models where this loader puts them.

@@ -2,10 +2,10 @@
 //! text.
 
 use card_core::types::Token;
-use card_llama::{ChatTemplate, Vocab};
-use card_server::{ExactnessAnswer, Template, Tokenizer};
+use card_llama::{ChatTemplate, Conversation, Vocab};
+use card_server::{ExactnessAnswer, Template, TemplateOptions, Tokenizer};
 use card_setup::Holds;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A vocabulary that is served.
 pub struct ServedVocab(pub Vocab);
@@ -40,14 +40,52 @@ impl Tokenizer for ServedVocab {
 pub struct ServedTemplate(pub ChatTemplate);
 
 impl Template for ServedTemplate {
-    fn render(&self, messages: &Value, tools: Option<&Value>) -> Result<String, String> {
-        let text = self.0.render_with_tools(messages, tools);
+    fn render(
+        &self,
+        messages: &Value,
+        tools: Option<&Value>,
+        options: &TemplateOptions,
+    ) -> Result<String, String> {
+        let kwargs = variables(options, |name| self.0.mentions(name));
+        let text = self.0.render_conversation(&Conversation {
+            tools,
+            kwargs: Some(&kwargs),
+            add_generation_prompt: options.begins_answer,
+            ..Conversation::new(messages)
+        });
         text.map_err(|e| e.to_string())
     }
 
     fn knows_tools(&self) -> bool {
         self.0.knows_tools()
     }
+
+    fn switches_thinking(&self) -> bool {
+        self.0.mentions(THINKING)
+    }
+
+    fn source(&self) -> Option<String> {
+        Some(self.0.source())
+    }
+}
+
+/// The variable by which templates switch thinking on and off.
+const THINKING: &str = "enable_thinking";
+/// The variable by which templates hear how much the model thinks.
+const EFFORT: &str = "reasoning_effort";
+
+/// The variables of a template that knows those of which `knows` says so. The client's own go
+/// before those that stand for its other fields.
+fn variables(options: &TemplateOptions, knows: impl Fn(&str) -> bool) -> Map<String, Value> {
+    let mut all = options.variables.clone();
+    let thinking = options.thinking.map(Value::from);
+    let effort = options.effort.clone().map(Value::from);
+    for (name, value) in [(THINKING, thinking), (EFFORT, effort)] {
+        if let Some(value) = value.filter(|_| knows(name)) {
+            all.entry(name).or_insert(value);
+        }
+    }
+    all
 }
 
 /// What holds of the text, as a server says it.
@@ -63,8 +101,24 @@ pub fn served_exactness(holds: &Holds) -> ExactnessAnswer {
 #[cfg(test)]
 mod tests {
     use card_engine::selftest::{Exactness, Means};
+    use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_template_hears_what_it_knows() {
+        let mut options = TemplateOptions {
+            thinking: Some(false),
+            effort: Some("high".to_owned()),
+            ..TemplateOptions::default()
+        };
+        let made = variables(&options, |name| name == THINKING);
+        assert_eq!(Value::Object(made), json!({ "enable_thinking": false }));
+        options.variables.insert(THINKING.to_owned(), json!(true));
+        let made = variables(&options, |_| true);
+        let both = json!({ "enable_thinking": true, "reasoning_effort": "high" });
+        assert_eq!(Value::Object(made), both);
+    }
 
     #[test]
     fn what_holds_is_said_in_parts_too() {

@@ -1,7 +1,11 @@
 //! The OpenAPI document: made from the types that parse requests and are answers, so that it
 //! says what the server does.
 
+mod anthropic;
+mod llama_server;
+mod ollama;
 mod operation;
+mod other_errors;
 mod paths;
 mod refusals;
 mod schemas;

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::anthropic::anthropic;
+use super::ollama::ollama;
 use super::operation::{Operation, events};
 use super::schemas::Schemas;
 use crate::health::HealthAnswer;
@@ -24,10 +26,13 @@ const OF_WORK: [u16; 2] = [404, 504];
 pub(super) fn all(schemas: &mut Schemas, error: &Value) -> Map<String, Value> {
     let mut paths = Map::new();
     generation(&mut paths, schemas, error);
+    anthropic(&mut paths, schemas, error);
+    ollama(&mut paths, schemas, error);
     responses(&mut paths, schemas, error);
     models(&mut paths, schemas);
     tokens(&mut paths, schemas);
     operations(&mut paths, schemas, error);
+    super::llama_server::add(&mut paths, schemas);
     paths
 }
 

@@ -28,6 +28,10 @@ pub(super) fn refusals(schema: &Value) -> Map<String, Value> {
         ),
         (431, "The headers are too large."),
         (500, "The server failed; its log has the cause."),
+        (
+            501,
+            "The server knows what is asked for, and does not do it.",
+        ),
         (503, "The server ends, or its engine has ended."),
         (504, "It took longer than the server allows."),
     ];

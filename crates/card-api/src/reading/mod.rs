@@ -9,3 +9,4 @@ pub(crate) mod loose;
 pub(crate) mod number;
 pub(crate) mod refused;
 pub(crate) mod schema;
+pub(crate) mod strict;

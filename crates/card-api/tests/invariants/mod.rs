@@ -2,11 +2,14 @@
 
 #![allow(dead_code)]
 
+pub mod other_protocols;
+
+use card_api::llama_server::completion::NativeDefaults;
 use card_api::openai::response::error::error_body;
 use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
 use card_api::{
-    ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_response,
-    parse_tokenize,
+    ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_infill, parse_native,
+    parse_response, parse_tokenize,
 };
 
 /// A body of a request is a job that can run, or an error in OpenAI's shape.
@@ -20,6 +23,19 @@ pub fn request(body: &[u8]) {
                 assert!(job.stop.iter().all(|s| !s.is_empty()));
                 assert!(job.max_tokens != Some(0) || job.echo);
                 assert!(job.params.checked().is_ok());
+            }
+            Err(error) => refused(&error),
+        }
+    }
+    let defaults = NativeDefaults::default();
+    let infill = parse_infill(body, &defaults).map(|(request, _)| request);
+    for parsed in [parse_native(body, &defaults), infill] {
+        match parsed {
+            Ok(request) => {
+                assert!(request.prompts.len() * request.job.n as usize <= limits::ANSWERS);
+                assert!(request.job.n >= 1 && request.job.max_tokens != Some(0));
+                assert!(request.job.stop.iter().all(|s| !s.is_empty()));
+                assert!(request.job.params.checked().is_ok());
             }
             Err(error) => refused(&error),
         }

@@ -138,6 +138,12 @@ impl ChatTemplate {
         self.mentions("tools")
     }
 
+    /// The source of the template of conversations without tools, as it is parsed.
+    pub fn source(&self) -> String {
+        let template = self.env.get_template(DEFAULT);
+        template.map_or_else(|_| String::new(), |template| template.source().to_owned())
+    }
+
     /// Whether a variable's name is in the template, like `enable_thinking`.
     pub fn mentions(&self, variable: &str) -> bool {
         let mut templates = self.env.templates();

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use card_core::scheduler::Round;
 
+use super::timings::GenerationTimings;
+
 /// How a generation ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GenerationEnd {
@@ -20,6 +22,23 @@ pub(crate) struct GenerationEnd {
     pub(crate) mispredicted: usize,
     /// What speculation brought.
     pub(crate) speculation: SpeculationFigures,
+    /// What ended it.
+    pub(crate) cause: EndCause,
+    /// Times and counts.
+    pub(crate) timings: GenerationTimings,
+}
+
+/// What ends a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndCause {
+    /// A token that ends a text.
+    EndToken,
+    /// A text that ends the answer: its number among those of the request that are not empty.
+    StopText(usize),
+    /// As many tokens as were asked for.
+    Limit,
+    /// The context is full.
+    ContextFull,
 }
 
 /// What speculation brought.

@@ -7,10 +7,12 @@ use card_engine::Failure;
 /// How a failure of the engine looks to a client.
 pub(super) fn refusal(failure: &Failure) -> ApiError {
     match failure {
-        Failure::Request(error @ RequestError::TooLong { .. }) => {
-            ApiError::too_long("prompt", error.to_string())
-        }
-        Failure::Request(error) => ApiError::invalid(error.to_string()),
+        Failure::Request(error) => match *error {
+            RequestError::TooLong { prompt, context } => {
+                ApiError::too_long("prompt", error.to_string()).overflowing(prompt, context)
+            }
+            _ => ApiError::invalid(error.to_string()),
+        },
         Failure::Constraint(why) => ApiError::schema("response_format", why),
         Failure::Stopped(why) => ApiError::engine_gone(why.as_str()),
         Failure::Target(_) | Failure::Unread(_) | Failure::Refused(_) => {

@@ -12,6 +12,7 @@ use super::news::News;
 use super::scored::AlongText;
 use super::sink::EventSink;
 use super::task::GenerationTask;
+use super::timings::GenerationClock;
 use super::writer::{Writer, WriterParts};
 use crate::app::App;
 use crate::clock::RequestDeadline;
@@ -40,6 +41,7 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
         task.generate.constraint = Some(Box::new(along));
     }
     let timing = Timing::new(task.generate.plain, task.watched.came());
+    let clock = GenerationClock::start(task.generate.prompt.len());
     let recheck = app.rollout.remember(&task.generate);
     let stream = match app.engine.generate(task.generate) {
         Ok(stream) => stream,
@@ -59,6 +61,8 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
             prompt_read: task.prompt_read,
             timing,
             recheck,
+            clock,
+            report: task.report,
         },
     );
     let Some(last) = follow(&stream, &mut writer, sink, task.deadline) else {
@@ -67,7 +71,10 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
         return;
     };
     let finish = match &last {
-        News::Done(end) => end.finish,
+        News::Done(end) => {
+            app.metrics.llama_server.ended(&end.timings.sample());
+            end.finish
+        }
         _ => "failed",
     };
     app.metrics.reused_tokens.inc_by(writer.end.reused as u64);

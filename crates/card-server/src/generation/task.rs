@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use card_api::LlamaOptions;
 use card_engine::Generate;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -35,4 +36,6 @@ pub(crate) struct GenerationTask {
     /// Waited for before the generation begins: the `prompt_read` of the first answer to the
     /// same prompt.
     pub(crate) after: Option<watch::Receiver<bool>>,
+    /// What is told beside the text.
+    pub(crate) report: LlamaOptions,
 }

@@ -1,5 +1,6 @@
 //! Turns the events of the engine into text and log probabilities.
 
+use card_api::LlamaOptions;
 use card_core::sampler::Logprob;
 use card_core::scheduler::{Finish, Round};
 use card_core::types::{Source, Token};
@@ -7,11 +8,12 @@ use card_engine::text::TextStream;
 use card_engine::{Event, Stream};
 use tokio::sync::watch;
 
-use super::end::{GenerationEnd, SpeculationFigures};
+use super::end::{EndCause, GenerationEnd, SpeculationFigures};
 use super::failure::refusal;
 use super::news::{News, Piece, PieceLogprob};
 use super::scored::ScoredPrompt;
 use super::sink::EventSink;
+use super::timings::{GenerationClock, GenerationTimings};
 use super::watched::Watched;
 use crate::app::ModelText;
 use crate::rollout::{Recheck, Timing};
@@ -30,6 +32,10 @@ pub(super) struct WriterParts {
     pub(super) timing: Timing,
     /// What is kept to decode the answer again, if it may be.
     pub(super) recheck: Option<Recheck>,
+    /// Takes the generation's time.
+    pub(super) clock: GenerationClock,
+    /// What is told beside the text.
+    pub(super) report: LlamaOptions,
 }
 
 /// Writes the text of one generation.
@@ -52,13 +58,17 @@ pub(super) struct Writer<'a> {
     pub(super) watched: Watched,
     pub(super) timing: Timing,
     pub(super) recheck: Option<Recheck>,
+    clock: GenerationClock,
+    report: LlamaOptions,
+    /// The texts that end the answer.
+    stops: &'a [String],
     /// How the generation ends, as far as it is known.
     pub(super) end: GenerationEnd,
 }
 
 impl<'a> Writer<'a> {
     /// Nothing is written yet. The text ends before the first of `stops`.
-    pub(super) fn new(model: &'a ModelText, stops: &[String], parts: WriterParts) -> Self {
+    pub(super) fn new(model: &'a ModelText, stops: &'a [String], parts: WriterParts) -> Self {
         Writer {
             model,
             text: TextStream::new(stops.to_vec()),
@@ -72,6 +82,9 @@ impl<'a> Writer<'a> {
             watched: parts.watched,
             timing: parts.timing,
             recheck: parts.recheck,
+            clock: parts.clock,
+            report: parts.report,
+            stops,
             end: GenerationEnd {
                 finish: "stop",
                 tokens: 0,
@@ -79,6 +92,8 @@ impl<'a> Writer<'a> {
                 predicted: 0,
                 mispredicted: 0,
                 speculation: SpeculationFigures::default(),
+                cause: EndCause::EndToken,
+                timings: GenerationTimings::default(),
             },
         }
     }
@@ -93,6 +108,7 @@ impl<'a> Writer<'a> {
                 self.end.speculation += SpeculationFigures::of(&round);
                 self.end.reused = round.reused;
                 self.watched.round(&round);
+                self.tell_progress(&round, sink);
                 self.logprobs.extend(round.logprobs);
                 None
             }
@@ -120,11 +136,35 @@ impl<'a> Writer<'a> {
         let mut piece = self.write(tokens);
         if of_answer > 0 {
             self.watched.wrote(of_answer);
+            self.clock.wrote(self.end.tokens);
         }
-        self.untold += piece.tokens;
-        if !piece.text.is_empty() || !piece.logprobs.is_empty() {
-            piece.tokens = std::mem::take(&mut self.untold);
+        piece.timings = self.clock.timings;
+        self.untold += piece.count;
+        if !piece.text.is_empty() || !piece.logprobs.is_empty() || !piece.tokens.is_empty() {
+            piece.count = std::mem::take(&mut self.untold);
             sink.send(News::Piece(piece));
+        }
+    }
+
+    /// Tells how much of the prompt is read, if the client wants to hear of it.
+    fn tell_progress(&mut self, round: &Round, sink: &EventSink) {
+        let before = self.clock.timings;
+        let [begin, read] = self.clock.round(round);
+        if !self.report.progress {
+            return;
+        }
+        let known = GenerationTimings {
+            reused: round.reused,
+            ..before
+        };
+        for (progress, timings) in [(begin, known), (read, self.clock.timings)] {
+            if progress.is_some() {
+                sink.send(News::Piece(Piece {
+                    progress,
+                    timings,
+                    ..Piece::default()
+                }));
+            }
         }
     }
 
@@ -137,9 +177,11 @@ impl<'a> Writer<'a> {
         piece
             .logprobs
             .extend(self.first.take().map(|first| PieceLogprob {
+                token: first,
                 bytes: bytes(first),
                 logprob: None,
                 top: Vec::new(),
+                top_tokens: Vec::new(),
                 offset: 0,
             }));
         let mut logprobs = self.logprobs.drain(..);
@@ -152,14 +194,19 @@ impl<'a> Writer<'a> {
             } else {
                 self.shown -= 1;
                 self.end.tokens += 1;
-                piece.tokens += 1;
+                piece.count += 1;
                 let text = self.text.push(&tokenizer.piece(token, false));
                 piece.text.push_str(&text);
+                if self.report.tokens {
+                    piece.tokens.push((token, piece.text.len()));
+                }
             }
             piece.logprobs.extend(known.map(|known| PieceLogprob {
+                token,
                 bytes: bytes(token),
                 logprob: Some(known.logprob),
                 top: known.top.iter().map(|&(t, p)| (bytes(t), p)).collect(),
+                top_tokens: known.top.iter().map(|&(t, _)| t).collect(),
                 offset: 0,
             }));
         }
@@ -171,16 +218,31 @@ impl<'a> Writer<'a> {
         if !rest.is_empty() {
             sink.send(News::Piece(Piece {
                 text: rest,
-                tokens: std::mem::take(&mut self.untold),
+                count: std::mem::take(&mut self.untold),
+                timings: self.clock.timings,
                 ..Piece::default()
             }));
         }
+        self.end.timings = self.clock.timings;
+        self.end.cause = self.cause(reason);
         self.end.finish = match reason {
             _ if self.text.stopped() => "stop",
             Finish::Stop => "stop",
             Finish::Length | Finish::ContextFull | Finish::Cancelled => "length",
         };
         News::Done(Box::new(self.end))
+    }
+
+    fn cause(&self, reason: Finish) -> EndCause {
+        if let Some(stop) = self.text.stop_text() {
+            let number = self.stops.iter().position(|s| s == stop);
+            return EndCause::StopText(number.unwrap_or(0));
+        }
+        match reason {
+            Finish::Stop => EndCause::EndToken,
+            Finish::Length | Finish::Cancelled => EndCause::Limit,
+            Finish::ContextFull => EndCause::ContextFull,
+        }
     }
 
     fn count_prediction(&mut self, round: &Round) {

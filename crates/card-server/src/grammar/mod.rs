@@ -19,6 +19,10 @@ const MOST_STATES: usize = 20_000;
 /// Symbols in the productions of a grammar.
 const LARGEST_GRAMMAR: usize = 200_000;
 
+/// Items of the parser while a mask is made: about a fifth of a second. A grammar of single
+/// characters takes several for each byte of each token that fits.
+const MOST_ITEMS: usize = 4_000_000;
+
 /// Stack for compiling; as much of it is used as a schema needs.
 const STACK: usize = 256 << 20;
 
@@ -87,6 +91,7 @@ fn grammar(shape: &AnswerShape) -> TopLevelGrammar {
     match shape {
         AnswerShape::Object => TopLevelGrammar::from_json_schema(neat(json!({ "type": "object" }))),
         AnswerShape::Schema(schema) => TopLevelGrammar::from_json_schema(neat(schema.clone())),
+        AnswerShape::Lark(lark) => TopLevelGrammar::from_lark(lark.clone()),
         AnswerShape::Call(functions) => {
             let call = |(name, arguments): &(String, Value)| {
                 json!({
@@ -149,6 +154,7 @@ fn factory(vocab: &dyn Tokenizer) -> Result<ParserFactory, String> {
     let limits = factory.limits_mut();
     limits.max_lexer_states = MOST_STATES;
     limits.max_grammar_size = LARGEST_GRAMMAR;
+    limits.step_max_items = MOST_ITEMS;
     limits.verbose_errors = false;
     Ok(factory)
 }

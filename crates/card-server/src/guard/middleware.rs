@@ -15,10 +15,11 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::caller::keys::same_secret;
 use crate::connections::{Busy, FirstByte, PeerAddress};
+use crate::protocols::Protocol;
 use crate::protocols::openai::error::OpenAiError;
 
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
-const OPEN: [&str; 2] = ["/health", "/"];
+const OPEN: [&str; 3] = ["/health", "/v1/health", "/"];
 /// The path that a key of its own opens.
 const METRICS: &str = "/metrics";
 
@@ -32,6 +33,7 @@ pub(crate) async fn guard(
     let came = first.map_or_else(Instant::now, |f| f.0);
     let matched = request.extensions().get::<MatchedPath>();
     let path = matched.map_or("other".to_owned(), |m| m.as_str().to_owned());
+    let protocol = Protocol::spoken_at(request.uri().path());
     let peer = request.extensions().get::<PeerAddress>().map(|p| p.0);
     let anybody = Caller::without_key(peer, came);
     let caller = if request.headers().get_all(header::HOST).iter().count() > 1 {
@@ -42,7 +44,7 @@ pub(crate) async fn guard(
     } else {
         check(&app, &path, &request, anybody.clone())
     };
-    let mut response = match caller {
+    let response = match caller {
         Ok(mut caller) => {
             caller.busy = request.extensions().get::<Arc<Busy>>().cloned();
             if let Some(busy) = &caller.busy {
@@ -58,6 +60,7 @@ pub(crate) async fn guard(
             OpenAiError(error).into_response()
         }
     };
+    let mut response = protocol.told(response, &app);
     response.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),

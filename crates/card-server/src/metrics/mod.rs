@@ -1,6 +1,7 @@
 //! What Prometheus reads at `/metrics`. A file counts one subject.
 
 mod levels;
+mod llama_server;
 mod registrar;
 mod rollout;
 mod rounds;
@@ -9,9 +10,11 @@ use card_core::scheduler::Round;
 use prometheus::{Encoder, Histogram, IntCounter, IntCounterVec, Registry, TextEncoder};
 
 pub(crate) use levels::Levels;
+pub(crate) use llama_server::GenerationSample;
 pub(crate) use rollout::{ArmSample, RolloutMetrics};
 
 use levels::LevelMetrics;
+use llama_server::LlamaServerMetrics;
 use registrar::Registrar;
 use rounds::RoundMetrics;
 
@@ -36,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) cancelled: IntCounter,
     /// Audit records that could not be written.
     pub(crate) audit_lost: IntCounter,
+    /// The same under llama-server's names.
+    pub(crate) llama_server: LlamaServerMetrics,
     rounds: RoundMetrics,
     levels: LevelMetrics,
 }
@@ -77,6 +82,7 @@ impl Metrics {
                 "card_audit_lost_total",
                 "Audit records that could not be written",
             )?,
+            llama_server: LlamaServerMetrics::new(&r)?,
             rounds: RoundMetrics::new(&r)?,
             levels: LevelMetrics::new(&r)?,
             rollout: RolloutMetrics::new(&registry)?,
@@ -87,6 +93,7 @@ impl Metrics {
     /// Counts a round.
     pub(crate) fn round(&self, round: &Round) {
         self.rounds.count(round);
+        self.llama_server.round(round);
     }
 
     /// All of them as text.
@@ -95,6 +102,7 @@ impl Metrics {
     /// If one cannot be written, which none should.
     pub(crate) fn text(&self, levels: &Levels) -> Result<Vec<u8>, prometheus::Error> {
         self.levels.set(levels);
+        self.llama_server.set(levels);
         self.rounds.name_all_sources();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

@@ -6,8 +6,16 @@
 //! ([`request`](crate::request), [`generation`](crate::generation)).
 //!
 //! Another protocol is a folder here with its own `routes()`, one line in
-//! [`routes`](crate::routes), and a folder in `card_api`.
+//! [`routes`](crate::routes), and a folder in `card_api`; where its errors have a shape of their
+//! own, also a [`Protocol`].
 
+pub(crate) mod anthropic;
 pub(crate) mod llama_server;
+pub(crate) mod ollama;
 pub(crate) mod openai;
+mod shape;
 pub(crate) mod sse;
+mod timings;
+mod told;
+
+pub(crate) use shape::Protocol;

@@ -50,6 +50,22 @@ pub(crate) async fn begin(
     incoming: &mut Incoming,
     parse: impl FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static,
 ) -> Result<RunningRequest, ApiError> {
+    let read = move |_: &App, body: &[u8]| parse(body).map(|job| (job, ()));
+    let (running, ()) = begin_with(app, id, incoming, read).await?;
+    Ok(running)
+}
+
+/// Begins what a request asks for, as [`begin`] does. `read` makes the job of a body with what
+/// the server knows, in a workshop, and may keep what the answer needs.
+///
+/// # Errors
+/// The same as those of [`begin`].
+pub(crate) async fn begin_with<X: Send + 'static>(
+    app: &Arc<App>,
+    id: &str,
+    incoming: &mut Incoming,
+    read: impl FnOnce(&App, &[u8]) -> Result<(GenerationJob, X), ApiError> + Send + 'static,
+) -> Result<(RunningRequest, X), ApiError> {
     if app.is_draining() {
         return Err(ApiError::draining());
     }
@@ -63,13 +79,14 @@ pub(crate) async fn begin(
     let work = {
         let (app, caller, id) = (app.clone(), incoming.caller.clone(), id.to_owned());
         move || {
-            let mut job = parse(&received.bytes[..])?;
+            let (mut job, kept) = read(&app, &received.bytes[..])?;
             drop(received);
             job.drafter = drafter;
-            prepare(&app, &caller, job, &id)
+            let prepared = prepare(&app, &caller, job, &id)?;
+            Ok::<_, ApiError>((prepared, kept))
         }
     };
-    let prepared = app.admission.prepare(deadline, work).await??;
+    let (prepared, kept) = app.admission.prepare(deadline, work).await??;
     let Prepared {
         job,
         tasks,
@@ -81,7 +98,7 @@ pub(crate) async fn begin(
     let answers = tasks.len();
     let news = start(app, tasks, deadline);
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
-    Ok(RunningRequest {
+    let running = RunningRequest {
         id: id.to_owned(),
         job,
         answers,
@@ -95,7 +112,8 @@ pub(crate) async fn begin(
             deadline,
             busy: incoming.caller.busy.clone(),
         },
-    })
+    };
+    Ok((running, kept))
 }
 
 /// Starts the generations; returns what becomes known of them.

@@ -6,12 +6,15 @@
 
 mod begin;
 mod incoming;
+mod mixed;
 mod prepare;
 mod prompt;
 mod small;
 mod usage;
 
-pub(crate) use begin::{FirstNews, RunningRequest, begin};
+pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with};
 pub(crate) use incoming::Incoming;
+pub(crate) use mixed::{begin_tokens, mixed_tokens, text_tokens};
+pub(crate) use prompt::{chat_text, count, too_long};
 pub(crate) use small::small;
 pub(crate) use usage::TokenUsage;

@@ -155,7 +155,7 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
     };
     let mut echoed = 0;
     for prompt in &job.prompts {
-        let prompt = prompt::read(app, prompt)?;
+        let prompt = prompt::read(app, prompt, &job.template)?;
         read.begin_thoughts |= prompt.begins_thought;
         let prompt = prompt.tokens;
         if prompt.is_empty() {
@@ -290,6 +290,7 @@ impl TaskMaker<'_> {
             deadline: app.deadline(self.caller.came),
             prompt_read,
             after,
+            report: job.llama,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Tokens of a prompt, and of the answer that a client expects.
 
-use card_api::{ApiError, PromptInput};
+use card_api::{ApiError, PromptInput, TemplateOptions};
 use card_core::types::Token;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::text::most_bytes;
+use crate::text::control_names::Marks;
+use crate::text::{Template, at_least, most_bytes};
 
 /// What begins a model's thoughts. Templates of some models end a prompt with it.
 const THOUGHT: &str = "<think>";
@@ -18,12 +19,16 @@ pub(super) struct ReadPrompt {
     pub(super) begins_thought: bool,
 }
 
-/// Reads a prompt.
+/// Reads a prompt. `options` say how a conversation is written down.
 ///
 /// # Errors
 /// If the model has no such tokens, its template refuses the conversation, or the prompt does
 /// not fit the context.
-pub(super) fn read(app: &App, prompt: &PromptInput) -> Result<ReadPrompt, ApiError> {
+pub(super) fn read(
+    app: &App,
+    prompt: &PromptInput,
+    options: &TemplateOptions,
+) -> Result<ReadPrompt, ApiError> {
     let tokens = match prompt {
         PromptInput::Text(text) => tokenize(app, "prompt", &[(text, true)])?,
         PromptInput::Tokens(tokens) => {
@@ -42,7 +47,7 @@ pub(super) fn read(app: &App, prompt: &PromptInput) -> Result<ReadPrompt, ApiErr
             tokenize(app, "prompt", &marks.parts(prefix, suffix))?
         }
         PromptInput::Chat { messages, tools } => {
-            return read_chat(app, messages, tools.as_ref());
+            return read_chat(app, messages, tools.as_ref(), options);
         }
     };
     Ok(ReadPrompt {
@@ -51,33 +56,89 @@ pub(super) fn read(app: &App, prompt: &PromptInput) -> Result<ReadPrompt, ApiErr
     })
 }
 
-/// Reads a conversation, as the model's chat template writes it down.
-fn read_chat(app: &App, messages: &Value, tools: Option<&Value>) -> Result<ReadPrompt, ApiError> {
-    let refused = |why: String| ApiError::field("messages", why);
+/// How many tokens a prompt has; otherwise as [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn count(
+    app: &App,
+    prompt: &PromptInput,
+    options: &TemplateOptions,
+) -> Result<usize, ApiError> {
+    read(app, prompt, options).map(|read| read.tokens.len())
+}
+
+/// The model's chat template, if it has a place for what is said.
+fn template_for<'a>(app: &'a App, tools: Option<&Value>) -> Result<&'a dyn Template, ApiError> {
     let none = "this model has no chat template, so it takes plain prompts only";
-    let template = app.text.template.as_ref();
-    let template = template.ok_or_else(|| refused(none.to_owned()))?;
+    let template = app.text.template.as_deref();
+    let template = template.ok_or_else(|| ApiError::field("messages", none))?;
     if tools.is_some() && !template.knows_tools() {
         let why = "this model's chat template has no place for tools";
         return Err(ApiError::field("tools", why));
     }
-    let said = [Some(messages), tools];
+    Ok(template)
+}
+
+/// A conversation as the model's chat template writes it down.
+///
+/// # Errors
+/// If there is no template, or it refuses the conversation.
+pub(crate) fn chat_text(
+    app: &App,
+    messages: &Value,
+    tools: Option<&Value>,
+    options: &TemplateOptions,
+) -> Result<String, ApiError> {
+    let text = template_for(app, tools)?.render(messages, tools, options);
+    text.map_err(|why| ApiError::field("messages", why))
+}
+
+/// Reads a conversation, as the model's chat template writes it down.
+fn read_chat(
+    app: &App,
+    messages: &Value,
+    tools: Option<&Value>,
+    options: &TemplateOptions,
+) -> Result<ReadPrompt, ApiError> {
+    let refused = |why: String| ApiError::field("messages", why);
+    let template = template_for(app, tools)?;
+    // What somebody said is not only in messages and tools: the template writes variables too.
+    let variables = Value::Object(options.variables.clone());
+    let effort = options.effort.clone().map(Value::String);
+    let said = [Some(messages), tools, Some(&variables), effort.as_ref()];
     let marks = app.text.control_names.marks(said.into_iter().flatten());
     let begins_thought = |text: &str| text.trim_end().ends_with(THOUGHT);
     let Some(marks) = marks.map_err(refused)? else {
-        let text = template.render(messages, tools).map_err(refused)?;
+        let text = template.render(messages, tools, options).map_err(refused)?;
         return Ok(ReadPrompt {
             tokens: tokenize(app, "messages", &[(&text, true)])?,
             begins_thought: begins_thought(&text),
         });
     };
+    let messages = marks.mark(messages);
     let tools = tools.map(|t| marks.mark(t));
-    let text = template.render(&marks.mark(messages), tools.as_ref());
+    let options = marked(&marks, options);
+    let text = template.render(&messages, tools.as_ref(), &options);
     let text = text.map_err(refused)?;
     Ok(ReadPrompt {
         tokens: tokenize(app, "messages", &marks.split(&text))?,
         begins_thought: begins_thought(&text),
     })
+}
+
+/// The options with marks in place of names of control tokens.
+fn marked(marks: &Marks<'_>, options: &TemplateOptions) -> TemplateOptions {
+    let variables = options.variables.iter();
+    let effort = options.effort.clone().map(Value::String);
+    let effort = effort.map(|word| marks.mark(&word));
+    TemplateOptions {
+        effort: effort.and_then(|word| word.as_str().map(str::to_owned)),
+        variables: variables
+            .map(|(name, value)| (name.clone(), marks.mark(value)))
+            .collect(),
+        ..options.clone()
+    }
 }
 
 /// The tokens of a text in parts, each with whether names of control tokens in it mean those.
@@ -89,7 +150,7 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
             "the prompt has {bytes} bytes, which cannot fit: the context holds {context} tokens; \
              shorten it, or start the server with a larger --ctx"
         );
-        return Err(ApiError::too_long(field, why));
+        return Err(ApiError::too_long(field, why).overflowing(at_least(bytes), context));
     }
     let tokenizer = &app.text.tokenizer;
     let wrong = |why: String| ApiError::field(field, why);
@@ -114,16 +175,17 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
 }
 
 /// The prompt of so many tokens does not fit the context.
-pub(super) fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
+pub(crate) fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
     let field = if chat { "messages" } else { "prompt" };
-    ApiError::too_long(
+    let error = ApiError::too_long(
         field,
         format!(
             "the prompt has {tokens} tokens, but the context holds {}; shorten it, or start the \
              server with a larger --ctx",
             app.model.context
         ),
-    )
+    );
+    error.overflowing(tokens, app.model.context)
 }
 
 /// The beginning of the expected answer that the context has room for.

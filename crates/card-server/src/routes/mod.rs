@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::error::ServeError;
 use crate::guard::guard;
 use crate::protocols::openai::error::OpenAiError;
-use crate::protocols::{llama_server, openai};
+use crate::protocols::{anthropic, llama_server, ollama, openai};
 
 /// All paths.
 ///
@@ -24,9 +24,12 @@ use crate::protocols::{llama_server, openai};
 pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
     let mut router = Router::new()
         .merge(openai::routes())
+        .merge(anthropic::routes())
         .merge(llama_server::routes())
+        .merge(ollama::routes(app.config.page))
         .route("/openapi.json", get(operations::openapi))
         .route("/health", get(operations::health))
+        .route("/v1/health", get(operations::health))
         .route("/metrics", get(operations::metrics));
     if app.config.page {
         router = router

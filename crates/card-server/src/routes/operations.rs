@@ -10,6 +10,7 @@ use card_api::{ApiError, document};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::clock::unix_seconds;
 use crate::protocols::openai::error::OpenAiError;
 
 /// Whether the server takes requests.
@@ -41,8 +42,12 @@ pub(super) async fn openapi(State(app): State<Arc<App>>) -> Json<Value> {
 
 /// What Prometheus reads.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, OpenAiError> {
-    let text = app.metrics.text(&app.levels());
+    let levels = app.levels();
+    let started = unix_seconds().saturating_sub(levels.uptime_s as u64);
+    let text = app.metrics.text(&levels);
     let text = text.map_err(|e| ApiError::internal(e.to_string()))?;
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    Ok((kind, text).into_response())
+    // The header by which llama-server says since when it counts.
+    let since = [("process-start-time-unix", started.to_string())];
+    Ok((kind, since, text).into_response())
 }

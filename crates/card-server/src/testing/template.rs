@@ -1,15 +1,25 @@
 //! A chat template.
 
+use card_api::TemplateOptions;
 use serde_json::Value;
 
 use super::tokenizer::{END, TURN};
 use crate::text::Template;
 
-/// A chat template like ChatML's.
+/// A chat template like ChatML's, with a switch for thinking as Qwen's have it: where thinking
+/// is off, the assistant's turn begins with thoughts that are over.
 pub struct Turns;
 
+/// Thoughts that are over.
+const NO_THOUGHTS: &str = "<think>\n\n</think>\n\n";
+
 impl Template for Turns {
-    fn render(&self, messages: &Value, tools: Option<&Value>) -> Result<String, String> {
+    fn render(
+        &self,
+        messages: &Value,
+        tools: Option<&Value>,
+        options: &TemplateOptions,
+    ) -> Result<String, String> {
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -19,10 +29,23 @@ impl Template for Turns {
             let (role, content) = (text(&message["role"]), text(&message["content"]));
             whole += &format!("{TURN}{role}\n{content}{END}\n");
         }
-        Ok(whole + TURN + "assistant\n")
+        if options.begins_answer {
+            whole += TURN;
+            whole += "assistant\n";
+            let asked = options.variables.get("enable_thinking");
+            let thinking = asked.and_then(Value::as_bool).or(options.thinking);
+            if thinking == Some(false) {
+                whole += NO_THOUGHTS;
+            }
+        }
+        Ok(whole)
     }
 
     fn knows_tools(&self) -> bool {
+        true
+    }
+
+    fn switches_thinking(&self) -> bool {
         true
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod control_names;
 mod families;
 pub(crate) mod fill;
 
+use card_api::TemplateOptions;
 use card_core::types::Token;
 use serde_json::Value;
 
@@ -43,20 +44,42 @@ pub trait Tokenizer: Send + Sync {
 
 /// How a conversation is written down for a model.
 pub trait Template: Send + Sync {
-    /// The prompt for the next message. `messages` and `tools` are as in OpenAI's API.
+    /// The prompt for the next message. `messages` and `tools` are as in OpenAI's API. Of the
+    /// options a template leaves out what it has no place for.
     ///
     /// # Errors
     /// What the template has against the conversation, for the client.
-    fn render(&self, messages: &Value, tools: Option<&Value>) -> Result<String, String>;
+    fn render(
+        &self,
+        messages: &Value,
+        tools: Option<&Value>,
+        options: &TemplateOptions,
+    ) -> Result<String, String>;
 
     /// Whether it has a place for tools.
     fn knows_tools(&self) -> bool;
+
+    /// Whether it has a switch for thinking ([`TemplateOptions::thinking`]).
+    fn switches_thinking(&self) -> bool {
+        false
+    }
+
+    /// The template itself, if it is known.
+    fn source(&self) -> Option<String> {
+        None
+    }
 }
 
-/// Longest text, in bytes, of which a part of `tokens` tokens is still looked for. A token
-/// stands for four bytes as a rule, and for 32 in no text that people write.
+/// Bytes that a token stands for at most, in text that people write. As a rule it is four.
+const BYTES_PER_TOKEN: usize = 32;
+
+/// Tokens that a text of so many bytes has at least, if people wrote it.
+pub(crate) fn at_least(bytes: usize) -> usize {
+    bytes.div_ceil(BYTES_PER_TOKEN)
+}
+
+/// Longest text, in bytes, of which a part of `tokens` tokens is still looked for.
 pub(crate) fn most_bytes(tokens: u32) -> usize {
-    const BYTES_PER_TOKEN: usize = 32;
     const AT_LEAST: usize = 4096;
     (tokens as usize)
         .saturating_mul(BYTES_PER_TOKEN)

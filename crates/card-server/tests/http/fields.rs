@@ -32,8 +32,14 @@ async fn what_would_be_answered_wrongly_is_refused() {
         (
             CHAT,
             hello(),
-            json!({ "grammar": "root ::= \"a\"" }),
+            json!({ "grammar": "root ::= this is (not" }),
             "grammar",
+        ),
+        (
+            CHAT,
+            hello(),
+            json!({ "chat_template_kwargs": { "messages": [] } }),
+            "chat_template_kwargs",
         ),
         (
             CHAT,

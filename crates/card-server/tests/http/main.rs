@@ -8,8 +8,12 @@ mod client;
 mod common;
 
 mod answers;
+mod anthropic;
 mod fields;
 mod life;
+mod llama_server;
+mod llama_server_texts;
+mod ollama;
 mod pages;
 mod responses;
 mod streams;

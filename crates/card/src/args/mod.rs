@@ -18,6 +18,7 @@ mod report;
 mod sampling;
 mod serve;
 mod sim;
+mod template;
 mod values;
 
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ use clap::{Args, value_parser};
 use super::fit::{FitArgs, Switch};
 use super::hub::HubArgs;
 use super::link::LinkArgs;
+use super::template::TemplateArgs;
 use super::values::{ALL_LAYERS, FlagValue, layers, one_of, possible_value, sizes};
 
 #[derive(Args, Clone, Debug)]
@@ -109,6 +110,8 @@ pub struct ModelArgs {
     pub emulate: Option<PathBuf>,
     #[command(flatten)]
     pub fit: FitArgs,
+    #[command(flatten)]
+    pub template: TemplateArgs,
 }
 
 impl ModelArgs {
@@ -147,6 +150,9 @@ impl ModelArgs {
             override_tensor: fit.override_tensor,
             lora: fit.lora,
             lora_scaled: fit.lora_scaled,
+            chat_template: args.template.chat_template,
+            chat_template_file: args.template.chat_template_file,
+            chat_template_kwargs: args.template.chat_template_kwargs,
             cache_kib: args.cache_kib,
             no_memory: args.no_memory,
             emulate: args.emulate,
@@ -281,6 +287,27 @@ mod tests {
     }
 
     #[test]
+    fn a_template_is_a_program_and_its_variables_are_an_object() {
+        for (flag, value) in [
+            ("--chat-template", "chatml"),
+            ("--chat-template-kwargs", "[]"),
+            ("--chat-template-kwargs", "{"),
+        ] {
+            let line = CommandLine::try_parse_from(["card", flag, value]);
+            let error = line.unwrap_err().to_string();
+            assert!(error.contains(flag), "{error}");
+        }
+        let both = [
+            "card",
+            "--chat-template",
+            "{{ a }}",
+            "--chat-template-file",
+            "a",
+        ];
+        assert!(CommandLine::try_parse_from(both).is_err());
+    }
+
+    #[test]
     fn what_a_flag_says_is_in_the_settings() {
         let line = CommandLine::try_parse_from([
             "card",
@@ -317,12 +344,18 @@ mod tests {
             "a.gguf",
             "--lora-scaled",
             "b.gguf:0.5",
+            "--chat-template",
+            "{{ messages }}",
+            "--chat-template-kwargs",
+            "{\"a\":1}",
         ]);
         let settings = line.unwrap().model.settings();
         assert_eq!((settings.ctx, settings.gpu_layers), (Some(8192), None));
         assert_eq!(settings.target_cache().k, CacheType::Q8_0);
         assert_eq!(settings.draft_cache().v, CacheType::F32);
         assert_eq!(settings.places().unwrap().len(), 3);
+        assert_eq!(settings.chat_template.as_deref(), Some("{{ messages }}"));
+        assert_eq!(settings.chat_template_kwargs.as_deref(), Some("{\"a\":1}"));
         assert_eq!(settings.adapters().unwrap().len(), 2);
         assert_eq!(settings.mode, Mode::DraftThenVerify);
         assert_eq!(settings.exactness, Exactness::Fast);

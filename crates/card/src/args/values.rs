@@ -63,6 +63,25 @@ pub fn scaled_adapter(text: &str) -> Result<String, String> {
     LoraFile::parse(text).map(|_| text.to_owned())
 }
 
+/// A chat template: a program in Jinja, not the name of one.
+pub fn template(text: &str) -> Result<String, String> {
+    if text.contains("{{") || text.contains("{%") {
+        return Ok(text.to_owned());
+    }
+    let why = "it has no {{ and no {%, so it is no template in Jinja; templates are not known by \
+               name: give the template itself, or --chat-template-file FILE";
+    Err(why.to_owned())
+}
+
+/// An object as JSON.
+pub fn json_object(text: &str) -> Result<String, String> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(_)) => Ok(text.to_owned()),
+        Ok(_) => Err("it is an object, like {\"enable_thinking\": false}".to_owned()),
+        Err(error) => Err(format!("it is not JSON: {error}")),
+    }
+}
+
 /// An amount: no less than nothing, and finite.
 pub fn amount(text: &str) -> Result<f64, String> {
     let amount: f64 = text.trim().parse().map_err(|_| "it is no number")?;

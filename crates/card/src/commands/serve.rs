@@ -10,7 +10,10 @@ use card_core::scheduler::Learned;
 use card_engine::Engine;
 use card_engine::selftest::Means;
 use card_link::ServerSecurity;
-use card_server::{ConnectionLimits, DefaultSampling, Key, ServeError, ServedModel, ServerConfig};
+use card_server::{
+    ConnectionLimits, DefaultSampling, Key, LlamaServerConfig, ServeError, ServedModel,
+    ServerConfig,
+};
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{RunConfig, SamplingSettings, Settings, Setup, link, tenant_secret};
 
@@ -228,6 +231,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         page: !args.no_page,
         audit: audit.transpose()?,
         sampling: DefaultSampling::default(),
+        llama_server: LlamaServerConfig::default(),
     })
 }
 

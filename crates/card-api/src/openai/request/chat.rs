@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
+use super::template::{TemplateVariables, template_options};
 use super::tool::{CheckedFunction, Function, Tool};
 use super::tool_choice::ToolChoice;
 use crate::error::ApiError;
 use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput};
 use crate::limits;
-use crate::reading::bounded::Bounded;
+use crate::reading::bounded::{Bounded, Name};
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::number::{Int, LogprobCount};
 use crate::reading::refused::Others;
@@ -44,6 +45,18 @@ fields! {
         "function_call" => function_call: ToolChoice,
         /// Answers to the conversation.
         "n" => n: Int<1, { limits::CHOICES }>,
+        /// How much a model thinks whose chat template takes a word for that; with `none` it does
+        /// not, where the template has a switch.
+        "reasoning_effort" => reasoning_effort: Name,
+        /// Variables for the model's chat template, like `enable_thinking`.
+        "chat_template_kwargs" => chat_template_kwargs: TemplateVariables,
+        /// Whether the prompt ends where the assistant's next message begins; it does where
+        /// nothing is said.
+        "add_generation_prompt" => add_generation_prompt: bool,
+        /// Report times and counts with every chunk of a stream, as llama-server does.
+        "timings_per_token" => timings_per_token: bool,
+        /// Report, in a stream, how much of the prompt was read, as llama-server does.
+        "return_progress" => return_progress: bool,
     }
 }
 
@@ -90,6 +103,13 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
         return Err(ApiError::field("top_logprobs", why));
     }
     job.logprobs = wanted.then(|| chat.top_logprobs.map_or(0, |n| n.0 as usize));
+    job.template = template_options(
+        chat.chat_template_kwargs.take(),
+        chat.reasoning_effort.take(),
+        chat.add_generation_prompt,
+    );
+    job.llama.timings_per_token = job.stream && chat.timings_per_token.unwrap_or(false);
+    job.llama.progress = job.stream && chat.return_progress.unwrap_or(false);
     let parallel = chat.parallel_tool_calls.unwrap_or(true);
     let calling = Calling::of(chat)?;
     let tools = calling.arrange(&mut job, parallel)?;

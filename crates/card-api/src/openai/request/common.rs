@@ -58,6 +58,8 @@ fields! {
         "response_format" => response_format: ResponseFormat,
         /// A JSON Schema of the text, as llama-server's clients send it.
         "json_schema" => json_schema: Loose,
+        /// A GBNF grammar of the text, as llama-server's clients send it.
+        "grammar" => grammar: String,
         /// A JSON Schema of the text, as vLLM's clients send it.
         "guided_json" => guided_json: Loose,
         /// What the text has to be, as vLLM's clients send it: `json` is done.
@@ -99,6 +101,7 @@ impl Common {
         let structured = Structured {
             response_format: self.response_format,
             json_schema: self.json_schema,
+            grammar: self.grammar,
             guided_json: self.guided_json,
             structured_outputs: self.structured_outputs,
         };

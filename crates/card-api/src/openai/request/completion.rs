@@ -31,6 +31,10 @@ fields! {
         "suffix" => suffix: String,
         /// Answers to each prompt; with several prompts at most 64 answers together.
         "n" => n: Int<1, { limits::CHOICES }>,
+        /// Report times and counts with every chunk of a stream, as llama-server does.
+        "timings_per_token" => timings_per_token: bool,
+        /// Report, in a stream, how much of the prompt was read, as llama-server does.
+        "return_progress" => return_progress: bool,
     }
 }
 
@@ -90,6 +94,8 @@ pub fn parse_completion_with(
         return Err(ApiError::field("n", why));
     }
     job.logprobs = completion.logprobs.map(|n| n.0 as usize);
+    job.llama.timings_per_token = job.stream && completion.timings_per_token.unwrap_or(false);
+    job.llama.progress = job.stream && completion.return_progress.unwrap_or(false);
     if let Some(suffix) = completion.suffix.filter(|s| !s.is_empty()) {
         fill(&mut job, &suffix)?;
     }

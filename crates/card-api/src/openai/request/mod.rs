@@ -16,8 +16,9 @@ mod prompt;
 mod response_format;
 pub(crate) mod responses;
 mod speculation;
-mod stop;
+pub(crate) mod stop;
 mod structured;
+mod template;
 mod tool;
 mod tool_choice;
 

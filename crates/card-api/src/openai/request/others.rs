@@ -46,7 +46,6 @@ const LEAVE: &str = "leave it out";
 
 /// What changes how text is generated, on every path.
 const GENERATION: &[RefusedField] = &[
-    refused("grammar", Neutral::Empty, SCHEMA),
     refused("guided_choice", Neutral::Empty, SCHEMA),
     refused("guided_regex", Neutral::Empty, SCHEMA),
     refused("guided_grammar", Neutral::Empty, SCHEMA),
@@ -118,15 +117,9 @@ const CHAT: &[RefusedField] = &[
         Neutral::Empty,
         "start the server with the template",
     ),
-    refused("chat_template_kwargs", Neutral::Empty, LEAVE),
     refused(
         "continue_final_message",
         Neutral::Empty,
-        "send the text to /v1/completions",
-    ),
-    refused(
-        "add_generation_prompt",
-        Neutral::True,
         "send the text to /v1/completions",
     ),
     refused("documents", Neutral::Empty, "write them into a message"),
@@ -209,7 +202,6 @@ const SERVED: &[WithoutEffect] = &[
 const CHAT_WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("store", "nothing is kept"),
     ("metadata", "nothing is kept"),
-    ("reasoning_effort", "a hint for models that take one"),
     ("verbosity", "a hint for models that take one"),
 ];
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::response_format::{RESPONSE_FORMAT, ResponseFormat};
 use crate::error::ApiError;
 use crate::job::AnswerShape;
+use crate::llama_server::gbnf;
 use crate::reading::fields::fields;
 use crate::reading::loose::Loose;
 
@@ -30,6 +31,7 @@ fields! {
 pub(super) struct Structured {
     pub(super) response_format: Option<ResponseFormat>,
     pub(super) json_schema: Option<Loose>,
+    pub(super) grammar: Option<String>,
     pub(super) guided_json: Option<Loose>,
     pub(super) structured_outputs: Option<StructuredOutputs>,
 }
@@ -41,10 +43,13 @@ impl Structured {
     /// If a field cannot be done, or two of them say something.
     pub(super) fn shape(self) -> Result<Option<(AnswerShape, &'static str)>, ApiError> {
         let format = self.response_format.map(|f| f.shape(&RESPONSE_FORMAT));
+        let grammar = self.grammar.map(|grammar| gbnf::of_grammar(&grammar));
+        let grammar = grammar.transpose()?.flatten();
         let outputs = self.structured_outputs.map(StructuredOutputs::shape);
         let all = [
             format.transpose()?.flatten(),
             schema(self.json_schema, "json_schema")?,
+            grammar.map(|shape| (shape, "grammar")),
             schema(self.guided_json, "guided_json")?,
             outputs.transpose()?.flatten(),
         ];

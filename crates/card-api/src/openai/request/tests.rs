@@ -15,7 +15,7 @@ use super::structured::StructuredOutputs;
 use super::tool::{Function, Tool};
 use super::{parse_chat, parse_completion};
 use crate::error::ApiError;
-use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput, Speculation};
+use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput, Speculation, TemplateOptions};
 use crate::reading::refused::OtherFields;
 
 fn chat(extra: &str) -> Result<GenerationJob, ApiError> {
@@ -335,7 +335,6 @@ fn the_page_of_fields_says_what_the_parser_does() {
 #[test]
 fn what_is_known_and_not_done_is_refused_by_name() {
     for extra in [
-        r#""grammar":"root ::= \"a\"""#,
         r#""guided_choice":["a"]"#,
         r#""best_of":2"#,
         r#""ignore_eos":true"#,
@@ -362,7 +361,13 @@ fn what_is_known_and_not_done_is_refused_by_name() {
             r#","continue_final_message":true"#,
             "continue_final_message",
         ),
-        (r#","chat_template_kwargs":{"a":1}"#, "chat_template_kwargs"),
+        (r#","chat_template_kwargs":[1]"#, "chat_template_kwargs"),
+        (
+            r#","chat_template_kwargs":{"messages":[]}"#,
+            "chat_template_kwargs",
+        ),
+        (r#","grammar":"root ::= (""#, "grammar"),
+        (r#","grammar":"root ::= \"a\"","json_schema":{}"#, "grammar"),
         (r#","modalities":["text","audio"]"#, "modalities"),
         (
             r#","structured_outputs":{"regex":"a"}"#,
@@ -413,6 +418,45 @@ fn a_schema_is_one_wherever_it_stands() {
             "{extra}"
         );
     }
+}
+
+#[test]
+fn llama_server_s_grammar_is_one_too() {
+    let job = chat(r#","grammar":"root ::= \"a\"{5,5}""#).unwrap();
+    assert!(matches!(job.shape, Some(AnswerShape::Lark(_))));
+    assert_eq!(job.shape_field, "grammar");
+    assert_eq!(chat(r#","grammar":" ""#).unwrap().shape, None);
+    let text = parse_completion(br#"{"prompt":"a","grammar":"root ::= \"b\"","n_predict":3}"#);
+    let text = text.unwrap();
+    assert!(text.shape.is_some());
+    assert_eq!(text.max_tokens, Some(3));
+}
+
+#[test]
+fn llama_server_s_clients_hear_of_times_in_streams() {
+    let asked = r#","return_progress":true,"timings_per_token":true"#;
+    let told = chat(&format!(r#"{asked},"stream":true"#)).unwrap().llama;
+    assert!(told.progress && told.timings_per_token && !told.tokens);
+    let whole = chat(asked).unwrap().llama;
+    assert!(!whole.progress && !whole.timings_per_token);
+}
+
+#[test]
+fn the_template_hears_what_the_client_says_of_it() {
+    let template = |extra: &str| chat(extra).unwrap().template;
+    assert_eq!(template(""), TemplateOptions::default());
+    let asked = template(
+        r#","reasoning_effort":"high","chat_template_kwargs":{"enable_thinking":false},
+           "add_generation_prompt":false"#,
+    );
+    assert_eq!((asked.thinking, asked.begins_answer), (None, false));
+    assert_eq!(asked.effort.as_deref(), Some("high"));
+    assert_eq!(asked.variables["enable_thinking"], false);
+    let none = template(r#","reasoning_effort":"none""#);
+    assert_eq!((none.thinking, none.effort), (Some(false), None));
+    let many: Vec<String> = (0..65).map(|i| format!("\"v{i}\":1")).collect();
+    let many = format!(r#","chat_template_kwargs":{{{}}}"#, many.join(","));
+    assert_eq!(refusal(chat(&many)).0, "chat_template_kwargs");
 }
 
 #[test]

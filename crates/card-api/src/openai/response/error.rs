@@ -25,16 +25,27 @@ pub struct ErrorObject {
     pub param: Option<String>,
     /// A finer kind, for programs.
     pub code: Option<String>,
+    /// Tokens of a prompt that is too long; at least so many, where they were not all counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_prompt_tokens: Option<usize>,
+    /// Tokens that the context holds, where a prompt is too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_ctx: Option<u32>,
 }
 
 impl From<&ApiError> for ErrorAnswer {
     fn from(error: &ApiError) -> Self {
+        // llama-server's clients know it by its type, OpenAI's by its code.
+        let overflow = error.overflow();
+        let kind = overflow.map_or(error.kind(), |_| "exceed_context_size_error");
         ErrorAnswer {
             error: ErrorObject {
                 message: error.message().to_owned(),
-                kind: error.kind().to_owned(),
+                kind: kind.to_owned(),
                 param: error.param().map(str::to_owned),
                 code: error.code().map(str::to_owned),
+                n_prompt_tokens: overflow.map(|o| o.prompt),
+                n_ctx: overflow.map(|o| o.context),
             },
         }
     }

@@ -1,17 +1,55 @@
-//! What llama.cpp's server has beside OpenAI's API: `/tokenize` and `/detokenize`.
+//! llama-server's own API, for its clients.
+//!
+//! | file | what |
+//! |---|---|
+//! | `alias.rs` | OpenAI's paths without `/v1` |
+//! | `completion.rs`, `infill.rs`, `fim.rs` | the handlers of generations, and their prompts |
+//! | `native_job.rs`, `settings.rs` | what they ask for, with what the vocabulary says |
+//! | `answer.rs`, `stream.rs`, `choice.rs` | a running request as its clients follow it |
+//! | `lines.rs`, `probabilities.rs`, `fields.rs` | parts of an answer |
+//! | `template.rs`, `tokenize.rs` | how text and conversations are read |
+//! | `props.rs`, `slots.rs` | what the server is and does |
+//! | `error.rs` | errors |
 
+mod alias;
+mod answer;
+mod choice;
+mod completion;
+mod error;
+mod fields;
+mod fim;
+mod infill;
+mod lines;
+mod native_job;
+mod probabilities;
+mod props;
+mod settings;
+mod slots;
+mod stream;
+mod template;
 mod tokenize;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 
 use crate::app::App;
 
 /// The paths at which it is spoken.
 pub(crate) fn routes() -> Router<Arc<App>> {
+    let count = post(template::count_tokens);
     Router::new()
+        .merge(alias::routes())
+        .route("/completion", post(completion::completion))
+        .route("/completions", post(completion::completion))
+        .route("/infill", post(infill::infill))
+        .route("/apply-template", post(template::apply_template))
+        .route("/chat/completions/input_tokens", count.clone())
+        .route("/v1/chat/completions/input_tokens", count)
+        .route("/props", get(props::props).post(props::change))
+        .route("/slots", get(slots::slots))
+        .route("/slots/{id}", post(slots::action))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
 }

@@ -97,6 +97,7 @@ impl OpenAiAnswer {
             answers_per_prompt: running.job.n,
             with_usage: running.job.include_usage,
             with_report: running.job.report,
+            with_timings: running.job.llama.timings_per_token,
             usage: running.usage,
             news: running.news,
             first,

@@ -220,6 +220,11 @@ impl AnswerChoice {
         }
     }
 
+    /// What a chunk says of this choice that has nothing new of it.
+    pub(super) fn nothing(&self) -> Value {
+        self.chunk(json!({}), "", None, None)
+    }
+
     /// Keeps log probabilities for the whole answer, or returns what goes with the next chunk.
     fn take_logprobs(&mut self, mut tokens: Vec<PieceLogprob>) -> Option<Value> {
         let kept = self.logprobs.as_mut()?;

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_api::openai::response::error::ErrorAnswer;
 
+use crate::protocols::told::ToldError;
+
 /// An error that answers a request.
 pub(crate) struct OpenAiError(pub(crate) ApiError);
 
@@ -19,6 +21,7 @@ impl IntoResponse for OpenAiError {
     fn into_response(self) -> Response {
         let OpenAiError(error) = self;
         let mut response = (error.status, Json(ErrorAnswer::from(&error))).into_response();
+        response.extensions_mut().insert(ToldError(error.clone()));
         let headers = response.headers_mut();
         if let Some(seconds) = error.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -120,9 +120,11 @@ mod tests {
     #[test]
     fn the_token_itself_is_among_the_most_probable() {
         let token = PieceLogprob {
+            token: 2,
             bytes: b"c".to_vec(),
             logprob: Some(-3.0),
             top: vec![(b"a".to_vec(), -0.5), (vec![0xff], -1.0)],
+            top_tokens: vec![0, 1],
             offset: 0,
         };
         assert_eq!(

@@ -2,12 +2,13 @@
 
 use card_api::ApiError;
 use card_api::openai::response::error::error_body;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 
 use super::choice::AnswerChoice;
 use super::frame::AnswerFrame;
-use crate::generation::News;
+use crate::generation::{GenerationTimings, News, PromptRead};
+use crate::protocols::timings::{progress, timings};
 use crate::request::TokenUsage;
 
 /// What a stream is made of.
@@ -20,6 +21,8 @@ pub(super) struct StreamParts {
     pub(super) with_usage: bool,
     /// Whether the client asked what speculation brought.
     pub(super) with_report: bool,
+    /// Whether times and counts come with every chunk.
+    pub(super) with_timings: bool,
     pub(super) usage: TokenUsage,
     pub(super) news: Receiver<(usize, News)>,
     /// News that came already.
@@ -33,6 +36,7 @@ pub(super) struct StreamedAnswer {
     answers_per_prompt: u32,
     with_usage: bool,
     with_report: bool,
+    with_timings: bool,
     usage: TokenUsage,
     news: Receiver<(usize, News)>,
     /// Choices that go on; 0 when everything was said.
@@ -54,6 +58,7 @@ impl StreamedAnswer {
             answers_per_prompt: parts.answers_per_prompt,
             with_usage: parts.with_usage,
             with_report: parts.with_report,
+            with_timings: parts.with_timings,
             usage: parts.usage,
             news: parts.news,
             next: parts.first,
@@ -73,14 +78,20 @@ impl StreamedAnswer {
         };
         let mut events = match news {
             Some((index, News::Piece(piece))) => {
-                let chunks = self.choices[index].take(piece);
-                self.chunk_events(chunks)
+                let taken = piece.timings;
+                match piece.progress {
+                    Some(read) => vec![self.progress_event(index, &read, &taken)],
+                    None => {
+                        let chunks = self.choices[index].take(piece);
+                        self.chunk_events(chunks, &taken)
+                    }
+                }
             }
             Some((index, News::Done(end))) => {
                 self.usage.add(&end, index, self.answers_per_prompt);
                 self.open -= 1;
                 let chunks = self.choices[index].finish(&end);
-                self.chunk_events(chunks)
+                self.chunk_events(chunks, &end.timings)
             }
             Some((_, News::Failed(error))) => self.failure(&error),
             None => self.failure(&ApiError::internal("the generation broke off")),
@@ -97,10 +108,25 @@ impl StreamedAnswer {
         Some(events)
     }
 
-    fn chunk_events(&self, chunks: Vec<Value>) -> Vec<String> {
+    fn chunk_events(&self, chunks: Vec<Value>, taken: &GenerationTimings) -> Vec<String> {
         let chunks = chunks.into_iter();
-        let chunk = |c| self.frame.chunk(c, self.with_usage).to_string();
-        chunks.map(chunk).collect()
+        let event = |choice| self.chunk(choice, taken).to_string();
+        chunks.map(event).collect()
+    }
+
+    fn chunk(&self, choice: Value, taken: &GenerationTimings) -> Value {
+        let mut chunk = self.frame.chunk(choice, self.with_usage);
+        if self.with_timings {
+            chunk["timings"] = json!(timings(taken, self.usage.tell_cached));
+        }
+        chunk
+    }
+
+    /// How much of the prompt was read for a choice, as llama-server tells it.
+    fn progress_event(&self, index: usize, read: &PromptRead, taken: &GenerationTimings) -> String {
+        let mut chunk = self.chunk(self.choices[index].nothing(), taken);
+        chunk["prompt_progress"] = json!(progress(read, taken, self.usage.tell_cached));
+        chunk.to_string()
     }
 
     fn failure(&mut self, error: &ApiError) -> Vec<String> {

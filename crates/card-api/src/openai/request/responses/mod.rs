@@ -19,6 +19,7 @@ use super::chat::Calling;
 use super::common::Common;
 use super::others::OfResponse;
 use super::response_format::{FormatPaths, ResponseFormat};
+use super::template::{TemplateVariables, template_options};
 use super::tool_choice::ToolChoice;
 use crate::error::ApiError;
 use crate::job::{CallForm, GenerationJob, PromptInput};
@@ -60,10 +61,15 @@ fields! {
         "truncation" => truncation: Truncation,
         /// What the answer has beside the text: `message.output_text.logprobs`.
         "include" => include: Bounded<Name, { limits::NAMES }>,
-        /// A hint for models that think.
+        /// How the model thinks.
         "reasoning" => reasoning: Reasoning,
         /// Report that many of the most probable tokens.
         "top_logprobs" => top_logprobs: LogprobCount,
+        /// Variables for the model's chat template, like `enable_thinking`.
+        "chat_template_kwargs" => chat_template_kwargs: TemplateVariables,
+        /// Whether the prompt ends where the assistant's next message begins; it does where
+        /// nothing is said.
+        "add_generation_prompt" => add_generation_prompt: bool,
     }
 
     /// What a text has to be.
@@ -76,7 +82,8 @@ fields! {
 
     /// How a model thinks.
     struct Reasoning {
-        /// A hint for models that take one.
+        /// How much a model thinks whose chat template takes a word for that; with `none` it does
+        /// not, where the template has a switch.
         "effort" => effort: Name,
         /// Thoughts are told in full; a summary is not made.
         "summary" => summary: Name,
@@ -210,6 +217,11 @@ fn answer(
     recall: &Recall<'_>,
 ) -> Result<ParsedResponse, ApiError> {
     set_logprobs(&mut job, &response)?;
+    job.template = template_options(
+        response.chat_template_kwargs,
+        response.reasoning.and_then(|r| r.effort),
+        response.add_generation_prompt,
+    );
     let format = response.text.and_then(|t| t.format);
     if let Some((shape, field)) = format.map(|f| f.shape(&TEXT_FORMAT)).transpose()?.flatten() {
         if job.shape.is_some() {

@@ -82,7 +82,7 @@ impl ResponseWriter {
         self.logprobs.extend(piece.logprobs.iter().map(chat_entry));
         let parts = self.reader.push(piece.text);
         if self.reader.thinks() {
-            self.thought_tokens += piece.tokens;
+            self.thought_tokens += piece.count;
         }
         self.take_parts(parts);
         std::mem::take(&mut self.events)
@@ -346,7 +346,7 @@ mod tests {
     use card_api::answer_parts::Thinking;
 
     use super::*;
-    use crate::generation::SpeculationFigures;
+    use crate::generation::{EndCause, GenerationTimings, SpeculationFigures};
 
     fn writer(streams: bool) -> ResponseWriter {
         let echo = ResponseEcho {
@@ -373,13 +373,15 @@ mod tests {
             predicted: 0,
             mispredicted: 0,
             speculation: SpeculationFigures::default(),
+            cause: EndCause::EndToken,
+            timings: GenerationTimings::default(),
         }
     }
 
     fn piece(text: &str) -> Piece {
         Piece {
             text: text.into(),
-            tokens: 1,
+            count: 1,
             ..Piece::default()
         }
     }

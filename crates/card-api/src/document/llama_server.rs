@@ -1,0 +1,129 @@
+//! llama-server's own paths.
+
+use serde_json::{Map, Value, json};
+
+use super::operation::{Operation, events};
+use super::schemas::Schemas;
+use crate::llama_server::completion::NativeCompletion;
+use crate::llama_server::error::NativeErrorAnswer;
+use crate::llama_server::infill::InfillBody;
+use crate::llama_server::response::{
+    AppliedTemplate, InputTokens, NativeAnswer, NativeChunk, Props, Slot,
+};
+use crate::openai::request::chat::ChatRequest;
+
+/// Paths that llama-server has with and without `/v1`.
+const ALIASES: [(&str, &str); 3] = [
+    ("/chat/completions", "/v1/chat/completions"),
+    ("/models", "/v1/models"),
+    ("/v1/health", "/health"),
+];
+
+/// What native routes refuse in llama-server's shape.
+const NATIVE_REFUSALS: [(u16, &str); 7] = [
+    (
+        400,
+        "The request is wrong; the error names the field with its path.",
+    ),
+    (404, "There is no such path."),
+    (
+        429,
+        "All slots and the line are full; `Retry-After` says when to come again.",
+    ),
+    (500, "The server failed; its log has the cause."),
+    (
+        501,
+        "The server knows what is asked for, and does not do it.",
+    ),
+    (503, "The server ends, or its engine has ended."),
+    (504, "It took longer than the server allows."),
+];
+
+/// Adds llama-server's own paths, and its other names for OpenAI's.
+pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    completions(paths, schemas);
+    prompts(paths, schemas);
+    facts(paths, schemas);
+    for (alias, path) in ALIASES {
+        let pointer = path.replace('~', "~0").replace('/', "~1");
+        paths.insert(
+            alias.into(),
+            json!({ "$ref": format!("#/paths/{pointer}") }),
+        );
+    }
+}
+
+/// Paths that generate text. Their errors have llama-server's shape.
+fn completions(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    let whole = schemas.told::<NativeAnswer>();
+    let whole = json!({ "anyOf": [whole, { "type": "array", "items": whole }] });
+    let stream =
+        json!({ "anyOf": [schemas.told::<NativeChunk>(), schemas.told::<NativeAnswer>()] });
+    let native = |operation: Operation| {
+        let mut operation = operation
+            .takes_drafter()
+            .answer("application/json", whole.clone())
+            .answer("text/event-stream", events(&stream, &error));
+        for (status, meaning) in NATIVE_REFUSALS {
+            operation = operation.other(
+                status,
+                json!({
+                    "description": meaning,
+                    "content": { "application/json": { "schema": error } },
+                }),
+            );
+        }
+        json!({ "post": operation.value() })
+    };
+    let body = schemas.asked::<NativeCompletion>();
+    let example = json!({ "prompt": "1, 2, 3,", "n_predict": 8, "temperature": 0 });
+    let summary = "Goes on with a text, as llama-server does";
+    for (path, id) in [
+        ("/completion", "createNativeCompletion"),
+        ("/completions", "createNativeCompletions"),
+    ] {
+        let operation = Operation::new(id, summary).body(body.clone(), example.clone());
+        paths.insert(path.into(), native(operation));
+    }
+    let example = json!({ "input_prefix": "a = [1, ", "input_suffix": "]", "n_predict": 8 });
+    let infill = Operation::new("createInfill", "Fills a gap in a text")
+        .body(schemas.asked::<InfillBody>(), example);
+    paths.insert("/infill".into(), native(infill));
+}
+
+/// Paths that say how a conversation is read.
+fn prompts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let example = json!({ "messages": [{ "role": "user", "content": "Name three fruits." }] });
+    let body = schemas.asked::<ChatRequest>();
+    let template = Operation::new("applyTemplate", "A conversation as the model reads it")
+        .body(body.clone(), example.clone())
+        .answer("application/json", schemas.told::<AppliedTemplate>())
+        .refusals(&[404, 504]);
+    paths.insert(
+        "/apply-template".into(),
+        json!({ "post": template.value() }),
+    );
+    for (path, id) in [
+        ("/chat/completions/input_tokens", "countInputTokensNative"),
+        ("/v1/chat/completions/input_tokens", "countInputTokens"),
+    ] {
+        let count = Operation::new(id, "How many tokens a conversation has")
+            .body(body.clone(), example.clone())
+            .answer("application/json", schemas.told::<InputTokens>())
+            .refusals(&[404, 504]);
+        paths.insert(path.into(), json!({ "post": count.value() }));
+    }
+}
+
+/// Paths that say what the server is and does.
+fn facts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let props = Operation::new("getProps", "What the server is, as llama-server says it")
+        .answer("application/json", schemas.told::<Props>());
+    paths.insert("/props".into(), json!({ "get": props.value() }));
+    let slots = json!({ "type": "array", "items": schemas.told::<Slot>() });
+    let slots = Operation::new("getSlots", "Which slots are busy")
+        .answer("application/json", slots)
+        .refusals(&[501]);
+    paths.insert("/slots".into(), json!({ "get": slots.value() }));
+}

@@ -1,0 +1,40 @@
+//! What a grammar is made of.
+
+/// A grammar: rules by their numbers.
+#[derive(Debug, PartialEq)]
+pub(super) struct Grammar {
+    pub(super) rules: Vec<Rule>,
+    /// The number of the rule `root`.
+    pub(super) root: usize,
+}
+
+/// A rule: texts of any of these sequences.
+pub(super) type Rule = Vec<Vec<Item>>;
+
+/// What stands in a sequence, and how often.
+#[derive(Debug, PartialEq)]
+pub(super) struct Item {
+    pub(super) what: What,
+    /// The least and the most; no most for as often as one likes.
+    pub(super) times: (u32, Option<u32>),
+}
+
+/// What a grammar is made of.
+#[derive(Debug, PartialEq)]
+pub(super) enum What {
+    /// These characters one after the other.
+    Text(Vec<char>),
+    /// One of these characters, or one of all others.
+    Class(CharClass),
+    /// A text of this rule.
+    Rule(usize),
+    /// A text of any of these sequences.
+    Group(Rule),
+}
+
+/// Characters from the first to the last of each range.
+#[derive(Debug, PartialEq)]
+pub(super) struct CharClass {
+    pub(super) negated: bool,
+    pub(super) ranges: Vec<(char, char)>,
+}

@@ -1,0 +1,367 @@
+//! `prompt` at llama-server's paths: text and tokens may be mixed.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use card_core::types::Token;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::limits::{PARTS, PROMPTS, TOKENS};
+use crate::reading::bounded::room;
+use crate::reading::fields::fields;
+use crate::reading::number::{TokenId, Whole};
+use crate::reading::strict::Anything;
+
+/// Some of a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromptSpan {
+    /// Text, in which names of control tokens are those tokens.
+    Text(String),
+    /// Tokens as they are.
+    Tokens(Vec<Token>),
+}
+
+/// A prompt: spans one after the other. What begins every text of the model stands before the
+/// first span, if that is text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MixedPrompt(pub Vec<PromptSpan>);
+
+impl MixedPrompt {
+    /// A prompt that is text.
+    pub fn text(text: String) -> Self {
+        MixedPrompt(vec![PromptSpan::Text(text)])
+    }
+}
+
+/// A text, or a list of texts and tokens that are one text.
+impl<'de> Deserialize<'de> for MixedPrompt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrSpans)
+    }
+}
+
+impl JsonSchema for MixedPrompt {
+    fn schema_name() -> Cow<'static, str> {
+        "MixedText".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let token = generator.subschema_for::<TokenId>();
+        json_schema!({
+            "description": "A text, or a list of texts and tokens which are one text together.",
+            "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "anyOf": [token, { "type": "string" }] } },
+            ],
+        })
+    }
+}
+
+/// Prompts of a native completion.
+pub(crate) struct NativePrompts(pub(crate) Vec<MixedPrompt>);
+
+impl<'de> Deserialize<'de> for NativePrompts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyPrompts)
+    }
+}
+
+impl JsonSchema for NativePrompts {
+    fn schema_name() -> Cow<'static, str> {
+        "NativePrompts".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let token = generator.subschema_for::<TokenId>();
+        let object = generator.subschema_for::<PromptObject>();
+        let text = json_schema!({ "type": "string" });
+        let tokens = json_schema!({
+            "type": "array", "items": token, "minItems": 1, "maxItems": TOKENS,
+        });
+        let texts = json_schema!({
+            "type": "array", "items": text, "minItems": 1, "maxItems": PROMPTS,
+        });
+        let many = json_schema!({
+            "description": "Prompts of any of these kinds; lists in it may mix tokens and texts.",
+            "type": "array", "items": tokens, "minItems": 1, "maxItems": PROMPTS,
+        });
+        json_schema!({
+            "description": "A text, tokens, a list in which tokens and texts are mixed, an object \
+                            with the text, or a list of prompts.",
+            "anyOf": [text, tokens, texts, many, object],
+        })
+    }
+}
+
+fields! {
+    /// A prompt as an object.
+    struct PromptObject {
+        /// The text.
+        #[schemars(required)]
+        "prompt_string" => prompt_string: String,
+        /// Not taken: this server reads text only.
+        "multimodal_data" => multimodal_data: Anything,
+    }
+}
+
+impl PromptObject {
+    fn read<'de, A: MapAccess<'de>>(map: A) -> Result<MixedPrompt, A::Error> {
+        let object = PromptObject::deserialize(MapAccessDeserializer::new(map))?;
+        if object.multimodal_data.is_some() {
+            let why = "`multimodal_data` is not supported; this server reads text only";
+            return Err(A::Error::custom(why));
+        }
+        let text = object.prompt_string;
+        let text = text.ok_or_else(|| A::Error::custom("a prompt object needs `prompt_string`"))?;
+        Ok(MixedPrompt::text(text))
+    }
+}
+
+/// Spans as they come in.
+#[derive(Default)]
+struct Spans {
+    list: Vec<PromptSpan>,
+    /// Tokens in all of them.
+    tokens: usize,
+}
+
+impl Spans {
+    fn token<E: Error>(&mut self, token: Token) -> Result<(), E> {
+        room::<E>(self.tokens, TOKENS)?;
+        self.tokens += 1;
+        match self.list.last_mut() {
+            Some(PromptSpan::Tokens(list)) => list.push(token),
+            _ => self.list.push(PromptSpan::Tokens(vec![token])),
+        }
+        Ok(())
+    }
+
+    fn text<E: Error>(&mut self, text: String) -> Result<(), E> {
+        room::<E>(self.list.len(), 2 * PARTS)?;
+        self.list.push(PromptSpan::Text(text));
+        Ok(())
+    }
+}
+
+/// Reads a text, or a list of texts and tokens.
+struct TextOrSpans;
+
+impl<'de> Visitor<'de> for TextOrSpans {
+    type Value = MixedPrompt;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or a list of texts and tokens")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<MixedPrompt, E> {
+        Ok(MixedPrompt::text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<MixedPrompt, A::Error> {
+        let mut spans = Spans::default();
+        while let Some(item) = seq.next_element::<SpanItem>()? {
+            match item {
+                SpanItem::Token(token) => spans.token::<A::Error>(token)?,
+                SpanItem::Text(text) => spans.text::<A::Error>(text)?,
+            }
+        }
+        Ok(MixedPrompt(spans.list))
+    }
+}
+
+/// What stands in a list that is one prompt.
+enum SpanItem {
+    Token(Token),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for SpanItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(AnyItem)? {
+            PromptItem::Token(token) => Ok(SpanItem::Token(token)),
+            PromptItem::Text(text) => Ok(SpanItem::Text(text)),
+            PromptItem::Prompt(_) => Err(D::Error::custom("expected a token or a text")),
+        }
+    }
+}
+
+/// What stands in a list of a request: a span of its only prompt, or a prompt.
+enum PromptItem {
+    Token(Token),
+    Text(String),
+    Prompt(MixedPrompt),
+}
+
+impl<'de> Deserialize<'de> for PromptItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyItem)
+    }
+}
+
+struct AnyItem;
+
+impl<'de> Visitor<'de> for AnyItem {
+    type Value = PromptItem;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token, a text, a list of those, or an object with prompt_string")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<PromptItem, E> {
+        TokenId::new(number.into()).map(|token| PromptItem::Token(token.0))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<PromptItem, E> {
+        TokenId::new(number.into()).map(|token| PromptItem::Token(token.0))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<PromptItem, E> {
+        TokenId::new(Whole::of::<E>(number)?).map(|token| PromptItem::Token(token.0))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PromptItem, E> {
+        Ok(PromptItem::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<PromptItem, A::Error> {
+        let prompt = TextOrSpans.visit_seq(seq)?;
+        if prompt.0.is_empty() {
+            return Err(A::Error::custom("the prompt is empty"));
+        }
+        Ok(PromptItem::Prompt(prompt))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PromptItem, A::Error> {
+        PromptObject::read(map).map(PromptItem::Prompt)
+    }
+}
+
+struct OneOrManyPrompts;
+
+impl<'de> Visitor<'de> for OneOrManyPrompts {
+    type Value = NativePrompts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, tokens, a list that mixes them, an object, or a list of prompts")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<NativePrompts, E> {
+        Ok(NativePrompts(vec![MixedPrompt::text(text.to_owned())]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<NativePrompts, A::Error> {
+        Ok(NativePrompts(vec![PromptObject::read(map)?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NativePrompts, A::Error> {
+        let mixed = "tokens of one prompt and other prompts cannot be in the same list";
+        // As long as there are only texts, they may be prompts or spans of one.
+        let (mut spans, mut prompts) = (Spans::default(), Vec::new());
+        while let Some(item) = seq.next_element::<PromptItem>()? {
+            match item {
+                PromptItem::Token(_) if !prompts.is_empty() => return Err(A::Error::custom(mixed)),
+                PromptItem::Token(token) => spans.token::<A::Error>(token)?,
+                PromptItem::Text(text) if prompts.is_empty() => spans.text::<A::Error>(text)?,
+                PromptItem::Text(text) => prompts.push(MixedPrompt::text(text)),
+                PromptItem::Prompt(_) if spans.tokens > 0 => return Err(A::Error::custom(mixed)),
+                PromptItem::Prompt(prompt) => {
+                    prompts.extend(each_alone(&mut spans));
+                    prompts.push(prompt);
+                }
+            }
+            room::<A::Error>(prompts.len().saturating_sub(1), PROMPTS)?;
+        }
+        if spans.tokens > 0 {
+            prompts.push(MixedPrompt(spans.list));
+        } else {
+            prompts.extend(each_alone(&mut spans));
+        }
+        if prompts.is_empty() {
+            return Err(A::Error::custom("the prompt is empty"));
+        }
+        room::<A::Error>(prompts.len() - 1, PROMPTS)?;
+        Ok(NativePrompts(prompts))
+    }
+}
+
+/// Each span as a prompt of its own.
+fn each_alone(spans: &mut Spans) -> impl Iterator<Item = MixedPrompt> {
+    let list = std::mem::take(&mut spans.list);
+    list.into_iter().map(|span| MixedPrompt(vec![span]))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<MixedPrompt>, serde_json::Error> {
+        serde_json::from_str::<NativePrompts>(text).map(|p| p.0)
+    }
+
+    fn text(text: &str) -> PromptSpan {
+        PromptSpan::Text(text.into())
+    }
+
+    #[test]
+    fn a_prompt_comes_in_all_the_ways_that_llama_server_takes() {
+        let a = || MixedPrompt::text("a".into());
+        let tokens = |list: &[Token]| PromptSpan::Tokens(list.to_vec());
+        let cases = [
+            (r#""a""#, vec![a()]),
+            (r#"{"prompt_string":"a"}"#, vec![a()]),
+            ("[1,2.0]", vec![MixedPrompt(vec![tokens(&[1, 2])])]),
+            (
+                r#"[1,2,"b",3,"c"]"#,
+                vec![MixedPrompt(vec![
+                    tokens(&[1, 2]),
+                    text("b"),
+                    tokens(&[3]),
+                    text("c"),
+                ])],
+            ),
+            (
+                r#"["b",3]"#,
+                vec![MixedPrompt(vec![text("b"), tokens(&[3])])],
+            ),
+            (r#"["a","b"]"#, vec![a(), MixedPrompt::text("b".into())]),
+            (
+                r#"[[1,2],"a",{"prompt_string":"a"},[3,"b"]]"#,
+                vec![
+                    MixedPrompt(vec![tokens(&[1, 2])]),
+                    a(),
+                    a(),
+                    MixedPrompt(vec![tokens(&[3]), text("b")]),
+                ],
+            ),
+            (r#"["a",[1]]"#, vec![a(), MixedPrompt(vec![tokens(&[1])])]),
+        ];
+        for (body, prompts) in cases {
+            assert_eq!(read(body).unwrap(), prompts, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_prompt_is_refused() {
+        for body in [
+            "[]",
+            "[[]]",
+            "{}",
+            "5",
+            "null",
+            "[1,[2]]",
+            "[[1],2]",
+            "[-1]",
+            "[[[1]]]",
+            r#"{"prompt_string":"a","multimodal_data":[]}"#,
+        ] {
+            assert!(read(body).is_err(), "{body}");
+        }
+        let many = |n: usize| format!("[{}\"a\"]", "\"a\",".repeat(n - 1));
+        assert_eq!(read(&many(PROMPTS)).unwrap().len(), PROMPTS);
+        assert!(read(&many(PROMPTS + 1)).is_err());
+    }
+}

@@ -1,0 +1,268 @@
+//! One of the answers to a native request as it is written.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use card_core::sampler::SamplingParams;
+use card_core::types::Token;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::fields::wanted;
+use super::lines::Lines;
+use super::native_job::NativeJob;
+use super::probabilities::{Probabilities, ShownProbabilities};
+use crate::generation::{EndCause, GenerationEnd, GenerationTimings, Piece, PieceLogprob};
+use crate::protocols::timings::{progress, timings};
+
+/// What all answers to a request have in common.
+pub(super) struct CommonParts {
+    /// Name of the model.
+    pub(super) model: String,
+    /// What the answers need beside the job.
+    pub(super) job: NativeJob,
+    /// How they are sampled.
+    pub(super) params: SamplingParams,
+    /// Texts that end them.
+    pub(super) stop: Arc<[String]>,
+    /// Whether they are streams.
+    pub(super) streams: bool,
+    /// Whether times and counts come with every chunk.
+    pub(super) timings_per_token: bool,
+    /// Answers to each prompt.
+    pub(super) answers_per_prompt: usize,
+    /// Whether the client may hear what an earlier request had read.
+    pub(super) tell_cached: bool,
+}
+
+impl CommonParts {
+    /// How probabilities are told.
+    fn shown(&self) -> ShownProbabilities<'_> {
+        let options = &self.job.options;
+        ShownProbabilities {
+            most: options.n_probs,
+            after: options.post_sampling_probs.then_some(&self.params),
+        }
+    }
+
+    /// Whether only the prompt was to be read.
+    fn reads_only(&self) -> bool {
+        self.job.options.n_predict == Some(0)
+    }
+
+    fn id_slot(&self) -> i64 {
+        self.job.options.id_slot.map_or(-1, i64::from)
+    }
+
+    /// llama-server's words for what ended an answer.
+    fn stop_type(&self, end: Option<&GenerationEnd>) -> (&'static str, &str) {
+        match end.map(|end| end.cause) {
+            Some(EndCause::EndToken) if !self.reads_only() => ("eos", ""),
+            Some(EndCause::StopText(number)) => {
+                let word = self.stop.get(number);
+                ("word", word.map_or("", String::as_str))
+            }
+            _ => ("limit", ""),
+        }
+    }
+}
+
+/// One of the answers, as it is written.
+pub(super) struct NativeChoice {
+    /// The number of the answer, from 0.
+    index: usize,
+    common: Arc<CommonParts>,
+    /// The text so far; in a stream what no chunk has yet.
+    text: String,
+    /// The tokens so far, of an answer that is sent as a whole.
+    tokens: Vec<Token>,
+    /// The probabilities so far, of an answer that is sent as a whole.
+    logprobs: Vec<PieceLogprob>,
+    lines: Lines,
+    /// Times and counts so far.
+    taken: GenerationTimings,
+    /// Whether it ended with one of its lines; what comes after is nobody's.
+    over: bool,
+}
+
+impl NativeChoice {
+    /// Answer number `index`.
+    pub(super) fn new(index: usize, common: Arc<CommonParts>) -> Self {
+        let options = &common.job.options;
+        NativeChoice {
+            index,
+            text: String::new(),
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            lines: Lines::new(options.indent, options.time_limit),
+            taken: GenerationTimings::default(),
+            over: false,
+            common,
+        }
+    }
+
+    /// Whether it ended with one of its lines.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Takes a piece; returns the chunks it makes, if it is a stream.
+    pub(super) fn take(&mut self, mut piece: Piece) -> Vec<Value> {
+        if self.over {
+            return Vec::new();
+        }
+        self.taken = piece.timings;
+        if let Some(read) = &piece.progress {
+            let told = progress(read, &self.taken, self.common.tell_cached);
+            let mut chunk = self.chunk("", &[], &[]);
+            chunk["prompt_progress"] = json!(told);
+            return vec![chunk];
+        }
+        if self.common.reads_only() {
+            return Vec::new();
+        }
+        if let Some(end) = self.lines.push(&piece.text, Instant::now()) {
+            piece.text.truncate(end);
+            self.over = true;
+        }
+        if !self.common.streams || piece.tokens.is_empty() {
+            self.text.push_str(&piece.text);
+            if !self.common.streams {
+                self.tokens
+                    .extend(piece.tokens.iter().map(|(token, _)| token));
+                self.logprobs.append(&mut piece.logprobs);
+            }
+            return Vec::new();
+        }
+        self.chunks(&piece)
+    }
+
+    /// The chunks of a piece: one, or one for each token where probabilities are told.
+    fn chunks(&self, piece: &Piece) -> Vec<Value> {
+        if piece.logprobs.is_empty() {
+            let tokens: Vec<Token> = piece.tokens.iter().map(|(token, _)| *token).collect();
+            return vec![self.chunk(&piece.text, &tokens, &[])];
+        }
+        let (mut chunks, mut begin) = (Vec::new(), 0);
+        for ((token, end), logprob) in piece.tokens.iter().zip(&piece.logprobs) {
+            // The answer may have ended within the piece.
+            let end = (*end).min(piece.text.len());
+            let text = piece.text.get(begin..end).unwrap_or_default();
+            begin = end;
+            chunks.push(self.chunk(text, &[*token], std::slice::from_ref(logprob)));
+        }
+        chunks
+    }
+
+    fn chunk(&self, text: &str, tokens: &[Token], logprobs: &[PieceLogprob]) -> Value {
+        let common = &self.common;
+        let mut chunk = json!({
+            "index": self.index,
+            "content": text,
+            "tokens": tokens,
+            "stop": false,
+            "id_slot": common.id_slot(),
+            "tokens_predicted": self.taken.tokens,
+            "tokens_evaluated": self.prompt_tokens(),
+        });
+        if common.timings_per_token {
+            chunk["timings"] = json!(timings(&self.taken, common.tell_cached));
+        }
+        if !logprobs.is_empty() {
+            let shown = common.shown();
+            let entries = logprobs.iter().map(|token| shown.entry(token));
+            chunk["completion_probabilities"] = entries.collect();
+        }
+        chunk
+    }
+
+    /// The number of its prompt.
+    fn prompt(&self) -> usize {
+        self.index / self.common.answers_per_prompt.max(1)
+    }
+
+    fn prompt_tokens(&self) -> usize {
+        let prompt = self.common.job.prompts.get(self.prompt());
+        prompt.map_or(0, |prompt| prompt.tokens)
+    }
+
+    /// The whole answer, or the last event of a stream; `end` is how its generation ended, and
+    /// `None` if it ended with one of its lines.
+    pub(super) fn finish(&mut self, end: Option<&GenerationEnd>) -> FinalAnswer {
+        if let Some(end) = end {
+            self.taken = end.timings;
+        }
+        let common = self.common.clone();
+        let options = &common.job.options;
+        if common.reads_only() {
+            self.taken.tokens = 0;
+        }
+        let (stop_type, word) = common.stop_type(end);
+        let tokens = std::mem::take(&mut self.tokens);
+        let told = if options.return_tokens {
+            tokens
+        } else {
+            Vec::new()
+        };
+        let prompt = common.job.prompts.get(self.prompt());
+        let evaluated = self.prompt_tokens();
+        let written = self.taken.tokens;
+        let fields = json!({
+            "index": self.index,
+            "content": std::mem::take(&mut self.text),
+            "tokens": told,
+            "id_slot": common.id_slot(),
+            "stop": true,
+            "model": common.model,
+            "tokens_predicted": written,
+            "tokens_evaluated": evaluated,
+            "generation_settings": common.job.settings,
+            "prompt": prompt.map_or("", |prompt| prompt.text.as_str()),
+            "has_new_line": self.lines.ended_one(),
+            "truncated": end.is_some_and(|end| end.cause == EndCause::ContextFull),
+            "stop_type": stop_type,
+            "stopping_word": word,
+            "tokens_cached": evaluated + written,
+            "timings": timings(&self.taken, common.tell_cached),
+        });
+        let fields = match fields {
+            Value::Object(fields) => wanted(fields, &options.response_fields),
+            // It is one.
+            _ => Map::new(),
+        };
+        let logprobs = std::mem::take(&mut self.logprobs);
+        FinalAnswer {
+            fields,
+            logprobs,
+            common,
+        }
+    }
+}
+
+/// A whole answer, or the last event of a stream.
+pub(super) struct FinalAnswer {
+    /// Its fields, but for the probabilities.
+    fields: Map<String, Value>,
+    logprobs: Vec<PieceLogprob>,
+    common: Arc<CommonParts>,
+}
+
+impl Serialize for FinalAnswer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const NAME: &str = "completion_probabilities";
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        let names = &self.common.job.options.response_fields;
+        let asked = names.is_empty() || names.iter().any(|name| name == NAME);
+        if asked && !self.logprobs.is_empty() {
+            let all = Probabilities {
+                tokens: &self.logprobs,
+                shown: self.common.shown(),
+            };
+            map.serialize_entry(NAME, &all)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,29 @@
+//! An error as an HTTP response in llama-server's shape.
+
+use axum::Json;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
+use card_api::llama_server::error::NativeErrorAnswer;
+
+/// An error that answers a request at one of llama-server's own paths.
+pub(super) struct LlamaError(pub(super) ApiError);
+
+impl From<ApiError> for LlamaError {
+    fn from(error: ApiError) -> Self {
+        LlamaError(error)
+    }
+}
+
+impl IntoResponse for LlamaError {
+    fn into_response(self) -> Response {
+        let LlamaError(error) = self;
+        let body = Json(NativeErrorAnswer::from(&error));
+        let mut response = (error.status, body).into_response();
+        if let Some(seconds) = error.retry_after() {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

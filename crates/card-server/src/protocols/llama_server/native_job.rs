@@ -1,0 +1,109 @@
+//! What a native route asks for, with what the model's vocabulary says.
+
+use card_api::llama_server::BiasedText;
+use card_api::llama_server::completion::{NativeDefaults, NativeOptions, NativeRequest};
+use card_api::{ApiError, GenerationJob, PromptInput};
+use card_core::sampler::{Bias, LogitBias};
+use card_core::types::Token;
+use serde_json::{Map, Value};
+
+use super::settings::settings;
+use crate::app::App;
+use crate::request::{text_tokens, too_long};
+
+/// What the answers to a native request need beside its job.
+pub(super) struct NativeJob {
+    /// How to answer.
+    pub(super) options: NativeOptions,
+    /// The settings, as answers repeat them.
+    pub(super) settings: Map<String, Value>,
+    /// The prompts.
+    pub(super) prompts: Vec<PromptEcho>,
+}
+
+/// A prompt, as an answer tells of it.
+pub(super) struct PromptEcho {
+    /// How many tokens it has.
+    pub(super) tokens: usize,
+    /// The prompt as text.
+    pub(super) text: String,
+}
+
+/// What holds where a native request says nothing: the server's own settings.
+pub(super) fn defaults(app: &App) -> NativeDefaults {
+    NativeDefaults {
+        params: app.config.sampling.params.clone(),
+        seed: app.config.sampling.seed,
+        n_predict: app.config.llama_server.n_predict,
+    }
+}
+
+/// Completes a request: its prompts are these tokens, its biases are those of tokens, and it has
+/// a seed.
+///
+/// # Errors
+/// Names the field that is wrong or too much.
+pub(super) fn resolve(
+    app: &App,
+    request: NativeRequest,
+    prompts: Vec<Vec<Token>>,
+) -> Result<(GenerationJob, NativeJob), ApiError> {
+    let NativeRequest {
+        mut job,
+        biases,
+        options,
+        ..
+    } = request;
+    job.params.logit_bias = bias_tokens(app, biases, options.ignore_eos)?;
+    // llama-server's seeds have 32 bits, and its answers repeat them.
+    let fresh = || app.numbers.seed() & u64::from(u32::MAX);
+    job.params.seed = *job.seed.get_or_insert_with(fresh);
+    let mut read = Vec::with_capacity(prompts.len());
+    for prompt in prompts {
+        if prompt.len() >= app.model.context as usize {
+            return Err(too_long(app, false, prompt.len()));
+        }
+        read.push(PromptEcho {
+            tokens: prompt.len(),
+            text: app.text.shown(&prompt),
+        });
+        job.prompts.push(PromptInput::Tokens(prompt));
+    }
+    let settings = settings(&job, &options);
+    Ok((
+        job,
+        NativeJob {
+            options,
+            settings,
+            prompts: read,
+        },
+    ))
+}
+
+/// The biases of tokens, in which `ignore_eos` bans the tokens that end a text.
+fn bias_tokens(
+    app: &App,
+    biases: Vec<(BiasedText, Bias)>,
+    ignore_eos: bool,
+) -> Result<LogitBias, ApiError> {
+    let mut list = Vec::new();
+    for (key, bias) in biases {
+        match key {
+            BiasedText::Token(token) => {
+                app.text.check_token("logit_bias", token)?;
+                list.push((token, bias));
+            }
+            BiasedText::Text(text) => {
+                let tokens = text_tokens(app, "logit_bias", &text, false)?;
+                list.extend(tokens.into_iter().map(|token| (token, bias)));
+            }
+        }
+    }
+    if ignore_eos {
+        list.extend(app.text.end_tokens.iter().map(|&token| (token, Bias::Ban)));
+    }
+    LogitBias::new(list).ok_or_else(|| {
+        let why = format!("there may be biases of {} tokens", LogitBias::MOST);
+        ApiError::field("logit_bias", why)
+    })
+}

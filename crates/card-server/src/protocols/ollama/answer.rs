@@ -1,0 +1,131 @@
+//! A running request as Ollama's clients follow it: whole, or line by line.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
+use card_api::answer_parts::AnswerReader;
+use futures_util::StreamExt;
+
+use super::error;
+use super::lines::{LineWriter, Said};
+use super::logprobs::logprobs;
+use super::stream::{StreamedLines, StreamedParts};
+use super::timing::AnswerTiming;
+use crate::generation::{GenerationEnd, News};
+use crate::request::{FirstNews, RunningRequest};
+
+/// The media type of an answer line by line.
+pub(super) const LINES: &str = "application/x-ndjson";
+
+/// The answer to a request that runs.
+pub(super) struct OllamaAnswer {
+    lines: LineWriter,
+    reader: AnswerReader,
+    timing: AnswerTiming,
+    running: RunningRequest,
+}
+
+impl OllamaAnswer {
+    /// The answer to this request. Nothing is written yet.
+    pub(super) fn new(running: RunningRequest, lines: LineWriter, timing: AnswerTiming) -> Self {
+        let job = &running.job;
+        let offered = job.tools.then(|| job.offered.clone());
+        OllamaAnswer {
+            lines,
+            reader: AnswerReader::new(running.thinking, offered),
+            timing,
+            running,
+        }
+    }
+
+    /// The answer as a whole.
+    pub(super) async fn whole(mut self) -> Response {
+        let mut said = Said::default();
+        let end = match self.collect(&mut said).await {
+            Ok(end) => end,
+            Err(error) => return error::response(&error),
+        };
+        let OllamaAnswer {
+            lines,
+            timing,
+            mut running,
+            ..
+        } = self;
+        running.usage.add(&end, 0, 1);
+        let end = timing.end(&end, &running.usage);
+        // A large answer is written off the threads that speak HTTP.
+        let write = move || lines.line(said, Some(end));
+        match tokio::task::spawn_blocking(write).await {
+            Ok(line) => running.hold.json(line),
+            Err(error) => error::response(&ApiError::internal(error.to_string())),
+        }
+    }
+
+    /// Follows the generation to its end.
+    ///
+    /// # Errors
+    /// If it fails or breaks off.
+    async fn collect(&mut self, said: &mut Said) -> Result<GenerationEnd, ApiError> {
+        loop {
+            let news = self.running.news.recv().await;
+            self.timing.news();
+            let (parts, end) = match news {
+                Some((_, News::Piece(piece))) => {
+                    said.add_logprobs(logprobs(piece.logprobs));
+                    (self.reader.push(piece.text), None)
+                }
+                Some((_, News::Done(end))) => (self.reader.finish(), Some(*end)),
+                Some((_, News::Failed(error))) => return Err(error),
+                None => return Err(broke_off()),
+            };
+            for part in parts {
+                self.lines.add(said, part);
+            }
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// The answer line by line. A failure that comes soon is an answer of its own, with its
+    /// status; later it is a line.
+    pub(super) async fn stream(mut self) -> Response {
+        let first = match self.running.first_news().await {
+            FirstNews::Came(_, News::Failed(error)) => return error::response(&error),
+            FirstNews::Came(_, news) => {
+                self.timing.news();
+                Some(news)
+            }
+            FirstNews::Later => None,
+            FirstNews::BrokenOff => return error::response(&broke_off()),
+        };
+        let OllamaAnswer {
+            lines,
+            reader,
+            timing,
+            running,
+        } = self;
+        let streamed = StreamedLines::new(StreamedParts {
+            lines,
+            reader,
+            timing,
+            usage: running.usage,
+            news: running.news,
+            first,
+        });
+        let bytes = futures_util::stream::unfold(streamed, |mut streamed| async move {
+            Some((streamed.next_lines().await?, streamed))
+        });
+        let body = Body::from_stream(bytes.map(Ok::<_, Infallible>));
+        let response = ([(header::CONTENT_TYPE, LINES)], body).into_response();
+        running.hold.stream(response)
+    }
+}
+
+/// The generation ended without news of its end.
+fn broke_off() -> ApiError {
+    ApiError::internal("the generation broke off")
+}

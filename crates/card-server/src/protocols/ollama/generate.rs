@@ -1,0 +1,126 @@
+//! `/api/chat` and `/api/generate`.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::extract::{Extension, Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use card_api::ollama::request::{OllamaRequest, parse_generate_with, parse_ollama_chat_with};
+use card_api::sampling::{ollama_defaults, openai_defaults};
+use card_api::{ApiError, GenerationJob};
+use card_core::sampler::SamplingParams;
+
+use super::answer::{LINES, OllamaAnswer};
+use super::error;
+use super::lines::{Asked, LineWriter, Said};
+use super::timing::{AnswerTiming, loaded};
+use crate::app::App;
+use crate::caller::Caller;
+use crate::request::{Incoming, begin};
+
+/// Goes on with a conversation.
+pub(super) async fn chat(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    answer(app, Incoming::new(caller, request), Asked::Chat).await
+}
+
+/// Answers a prompt.
+pub(super) async fn generate(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    answer(app, Incoming::new(caller, request), Asked::Generate).await
+}
+
+/// A request for which the model has only to be there.
+struct LoadOnly {
+    /// The model's name as the client gave it.
+    model: Option<String>,
+    stream: bool,
+}
+
+/// Runs what a request asks for and answers it, whole or line by line.
+async fn answer(app: Arc<App>, mut incoming: Incoming, asked: Asked) -> Response {
+    let id = app.numbers.name();
+    let came = incoming.caller.came;
+    let load = Arc::new(OnceLock::new());
+    let parse = {
+        let (app, load) = (app.clone(), load.clone());
+        move |body: &[u8]| parse(&app, asked, body, &load)
+    };
+    match begin(&app, &id, &mut incoming, parse).await {
+        Ok(mut running) => {
+            let model = running.job.model.take();
+            let model = model.unwrap_or_else(|| app.model.name.clone());
+            let streams = running.job.stream;
+            let lines = LineWriter::new(asked, model, id);
+            let answer = OllamaAnswer::new(running, lines, AnswerTiming::begun(came));
+            if streams {
+                answer.stream().await
+            } else {
+                answer.whole().await
+            }
+        }
+        Err(error) => {
+            if let Some(load) = load.get() {
+                let model = load.model.clone();
+                let model = model.unwrap_or_else(|| app.model.name.clone());
+                let lines = LineWriter::new(asked, model, id);
+                let line = lines.line(Said::default(), Some(loaded(came)));
+                let kind = if load.stream {
+                    LINES
+                } else {
+                    "application/json"
+                };
+                return ([(header::CONTENT_TYPE, kind)], line).into_response();
+            }
+            incoming.refuse(&app, &id, &error).await;
+            error::response(&error)
+        }
+    }
+}
+
+/// How to sample where a request does not say: as the server was told, or its model recommends;
+/// Ollama's defaults where neither says anything.
+fn defaults(app: &App) -> SamplingParams {
+    let own = &app.config.sampling.params;
+    if *own == openai_defaults() {
+        ollama_defaults()
+    } else {
+        own.clone()
+    }
+}
+
+/// The job that a body asks for. Where nothing is to be generated, that is an error, and `load`
+/// says so.
+fn parse(
+    app: &App,
+    asked: Asked,
+    body: &[u8],
+    load: &OnceLock<LoadOnly>,
+) -> Result<GenerationJob, ApiError> {
+    let defaults = defaults(app);
+    let request = match asked {
+        Asked::Chat => parse_ollama_chat_with(body, &defaults)?,
+        Asked::Generate => parse_generate_with(body, &defaults)?,
+    };
+    let OllamaRequest { job, loads_only } = request;
+    if loads_only {
+        // A body is parsed once.
+        let _ = load.set(LoadOnly {
+            model: job.model,
+            stream: job.stream,
+        });
+        return Err(ApiError::invalid("there is nothing to generate"));
+    }
+    let template = app.text.template.as_ref();
+    if job.template.thinking == Some(true) && !template.is_some_and(|t| t.switches_thinking()) {
+        let why = "the model's chat template has no switch for thinking; leave it out";
+        return Err(ApiError::field("think", why));
+    }
+    Ok(job)
+}

@@ -1,0 +1,54 @@
+//! Ollama's API: `/api/chat`, `/api/generate`, and what its clients ask about models.
+//!
+//! | file | what |
+//! |---|---|
+//! | `generate.rs` | the handlers of both kinds of generation |
+//! | `answer.rs`, `stream.rs` | a running request as Ollama's clients follow it: whole, or line by line |
+//! | `lines.rs`, `logprobs.rs` | a line of an answer |
+//! | `timing.rs` | how long an answer took |
+//! | `models.rs` | what is spoken, and which models there are |
+//! | `refused.rs` | paths that are not done, with the reason |
+//! | `error.rs` | errors |
+
+mod answer;
+pub(super) mod error;
+mod generate;
+mod lines;
+mod logprobs;
+mod models;
+mod refused;
+mod stream;
+mod timing;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get, post};
+
+use crate::app::App;
+
+/// What the paths of the API begin with.
+pub(super) const BELOW: &str = "/api/";
+
+/// The paths at which it is spoken. Where the server has a page, `/` is that; else it says what
+/// Ollama says there, which some clients look for.
+pub(crate) fn routes(page: bool) -> Router<Arc<App>> {
+    let router = Router::new()
+        .route("/api/version", get(models::version))
+        .route("/api/tags", get(models::tags))
+        .route("/api/ps", get(models::running))
+        .route("/api/show", post(models::show))
+        .route("/api/chat", post(generate::chat))
+        .route("/api/generate", post(generate::generate))
+        .route("/api/embed", post(refused::embed))
+        .route("/api/embeddings", post(refused::embed));
+    let managed = ["pull", "push", "create", "copy", "delete"];
+    let router = managed.iter().fold(router, |router, what| {
+        router.route(&format!("{BELOW}{what}"), any(refused::manage))
+    });
+    if page {
+        router
+    } else {
+        router.route("/", get(async || "Ollama is running"))
+    }
+}

@@ -1,0 +1,106 @@
+//! An answer line by line, as it is written.
+
+use card_api::ApiError;
+use card_api::answer_parts::{AnswerReader, SpokenPart};
+use tokio::sync::mpsc::Receiver;
+
+use super::error;
+use super::lines::{LineWriter, Said};
+use super::logprobs::logprobs;
+use super::timing::AnswerTiming;
+use crate::generation::{GenerationEnd, News};
+use crate::request::TokenUsage;
+
+/// What an answer line by line is made of.
+pub(super) struct StreamedParts {
+    pub(super) lines: LineWriter,
+    pub(super) reader: AnswerReader,
+    pub(super) timing: AnswerTiming,
+    pub(super) usage: TokenUsage,
+    pub(super) news: Receiver<(usize, News)>,
+    /// News that came already.
+    pub(super) first: Option<News>,
+}
+
+/// An answer line by line. It ends once, with a line that is done or with an error.
+pub(super) struct StreamedLines {
+    lines: LineWriter,
+    reader: AnswerReader,
+    timing: AnswerTiming,
+    usage: TokenUsage,
+    news: Receiver<(usize, News)>,
+    /// News that came already.
+    next: Option<News>,
+    /// Whether everything was said.
+    over: bool,
+}
+
+impl StreamedLines {
+    /// The answer to a request.
+    pub(super) fn new(parts: StreamedParts) -> Self {
+        StreamedLines {
+            lines: parts.lines,
+            reader: parts.reader,
+            timing: parts.timing,
+            usage: parts.usage,
+            news: parts.news,
+            next: parts.first,
+            over: false,
+        }
+    }
+
+    /// The lines that the next news make, at least one; `None` when everything was said.
+    pub(super) async fn next_lines(&mut self) -> Option<Vec<u8>> {
+        while !self.over {
+            let news = match self.next.take() {
+                Some(news) => Some(news),
+                None => self.news.recv().await.map(|(_, news)| news),
+            };
+            self.timing.news();
+            let lines = match news {
+                Some(News::Piece(piece)) => {
+                    let mut said = Said::default();
+                    said.add_logprobs(logprobs(piece.logprobs));
+                    let parts = self.reader.push(piece.text);
+                    self.line(said, parts)
+                }
+                Some(News::Done(end)) => self.last_lines(&end),
+                Some(News::Failed(error)) => self.failure(&error),
+                None => self.failure(&ApiError::internal("the generation broke off")),
+            };
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+        }
+        None
+    }
+
+    /// A line with these parts, if it says something.
+    fn line(&mut self, mut said: Said, parts: Vec<SpokenPart>) -> Vec<u8> {
+        for part in parts {
+            self.lines.add(&mut said, part);
+        }
+        if said.is_empty() {
+            return Vec::new();
+        }
+        self.lines.line(said, None)
+    }
+
+    /// What was held back, and the line that is done.
+    fn last_lines(&mut self, end: &GenerationEnd) -> Vec<u8> {
+        self.over = true;
+        self.usage.add(end, 0, 1);
+        let rest = self.reader.finish();
+        let mut lines = self.line(Said::default(), rest);
+        let end = self.timing.end(end, &self.usage);
+        lines.extend(self.lines.line(Said::default(), Some(end)));
+        lines
+    }
+
+    fn failure(&mut self, error: &ApiError) -> Vec<u8> {
+        self.over = true;
+        let mut line = error::body(error);
+        line.push(b'\n');
+        line
+    }
+}

@@ -1,0 +1,83 @@
+//! Errors of parts of the server that know no protocol (who may ask, which paths there are), in
+//! the shape of the protocol that is spoken at the path.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::Response;
+
+use super::anthropic;
+use super::ollama;
+use super::told::ToldError;
+use crate::app::App;
+
+/// A protocol with errors of a shape of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// OpenAI's, which is spoken wherever no other is.
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+    /// Ollama's.
+    Ollama,
+}
+
+impl Protocol {
+    /// The protocol that is spoken at a path, whether there is such a path or not.
+    pub(crate) fn spoken_at(path: &str) -> Self {
+        if path == anthropic::ROOT || path.starts_with(anthropic::BELOW) {
+            Protocol::Anthropic
+        } else if path.starts_with(ollama::BELOW) {
+            Protocol::Ollama
+        } else {
+            Protocol::OpenAi
+        }
+    }
+
+    /// A response as this protocol's clients read it. Only an error in OpenAI's shape becomes
+    /// another one; its status and its headers stay.
+    pub(crate) fn told(self, response: Response, app: &App) -> Response {
+        let told = response.extensions().get::<ToldError>();
+        let Some(ToldError(error)) = told.cloned() else {
+            return response;
+        };
+        let id = match self {
+            Protocol::OpenAi => return response,
+            Protocol::Anthropic => Some(app.numbers.name()),
+            Protocol::Ollama => None,
+        };
+        let json = match &id {
+            Some(id) => anthropic::error::body(&error, id),
+            None => ollama::error::body(&error),
+        };
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let response = Response::from_parts(parts, Body::from(json));
+        match id {
+            Some(id) => anthropic::named(response, &id),
+            None => response,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_tells_the_protocol() {
+        let cases = [
+            ("/v1/messages", Protocol::Anthropic),
+            ("/v1/messages/count_tokens", Protocol::Anthropic),
+            ("/v1/messages/nothing", Protocol::Anthropic),
+            ("/v1/messages2", Protocol::OpenAi),
+            ("/api/chat", Protocol::Ollama),
+            ("/api/nothing", Protocol::Ollama),
+            ("/api", Protocol::OpenAi),
+            ("/v1/chat/completions", Protocol::OpenAi),
+            ("/", Protocol::OpenAi),
+        ];
+        for (path, protocol) in cases {
+            assert_eq!(Protocol::spoken_at(path), protocol, "{path}");
+        }
+    }
+}
