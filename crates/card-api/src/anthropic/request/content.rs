@@ -92,7 +92,7 @@ fields! {
         /// The call that a block of type `tool_result` answers.
         "tool_use_id" => tool_use_id: Name,
         /// What a tool gave, of type `tool_result`: text, or blocks of text.
-        "content" => content: ContentParamParam,
+        "content" => content: ContentParam,
         /// Whether the tool failed, of type `tool_result`.
         "is_error" => is_error: bool,
         /// What the model thought, of type `thinking`.

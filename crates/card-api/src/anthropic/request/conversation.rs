@@ -19,7 +19,7 @@ fields! {
         "role" => role: Name,
         /// What is said.
         #[schemars(required)]
-        "content" => content: ContentParamParam,
+        "content" => content: ContentParam,
     }
 }
 
