@@ -20,10 +20,10 @@ pub struct ApiError {
     pub status: StatusCode,
     kind: &'static str,
     code: Option<&'static str>,
-    param: Option<String>,
+    param: Option<Box<str>>,
     message: String,
     retry_after: Option<u32>,
-    overflow: Option<Overflow>,
+    overflow: Option<Box<Overflow>>,
     /// What the operator reads and the client does not.
     cause: Option<String>,
 }
@@ -61,7 +61,7 @@ impl ApiError {
     /// A field of the request is wrong; `param` is its path, like `messages[3].content`.
     pub fn field(param: impl AsRef<str>, message: impl AsRef<str>) -> Self {
         ApiError {
-            param: Some(one_line(param.as_ref(), PARAM)),
+            param: Some(one_line(param.as_ref(), PARAM).into()),
             ..Self::invalid(message)
         }
     }
@@ -86,7 +86,7 @@ impl ApiError {
     #[must_use]
     pub fn overflowing(self, prompt: usize, context: u32) -> Self {
         ApiError {
-            overflow: Some(Overflow { prompt, context }),
+            overflow: Some(Box::new(Overflow { prompt, context })),
             ..self
         }
     }
@@ -278,7 +278,7 @@ impl ApiError {
 
     /// How far the prompt is too long, if that is what is wrong.
     pub fn overflow(&self) -> Option<Overflow> {
-        self.overflow
+        self.overflow.as_deref().copied()
     }
 
     /// Seconds after which the client may try again, if that helps.

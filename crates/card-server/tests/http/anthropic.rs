@@ -91,7 +91,15 @@ fn told(events: &[Value]) -> Value {
                     block["text"] = (text + more).into();
                 }
                 if let Some(json) = delta["partial_json"].as_str() {
-                    block["input"] = serde_json::from_str(json).unwrap();
+                    let begun = block["partial"].as_str().unwrap_or_default().to_owned();
+                    block["partial"] = (begun + json).into();
+                }
+            }
+            "content_block_stop" => {
+                let block = message["content"][index].as_object_mut().unwrap();
+                if let Some(Value::String(json)) = block.remove("partial") {
+                    let input = serde_json::from_str(&json).unwrap();
+                    block.insert("input".to_owned(), input);
                 }
             }
             "message_delta" => {

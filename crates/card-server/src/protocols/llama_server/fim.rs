@@ -130,10 +130,11 @@ impl FimWindow {
     pub(super) fn prompt(self, fim: FimTokens, mut parts: FimParts) -> Vec<Token> {
         let written = self.n_predict.min(self.context / 2);
         let near = NEAR.min(self.context.saturating_sub(written + 8));
-        let far = self.context.saturating_sub(near + 2 * self.n_predict + 8);
         let suffix = (near / 4).saturating_sub(2 + parts.prompt.len());
         keep_end(&mut parts.prefix, 3 * (near / 4));
         parts.suffix.truncate(suffix);
+        let taken = parts.prefix.len() + parts.suffix.len() + parts.prompt.len();
+        let far = self.context.saturating_sub(taken + 2 * self.n_predict + 8);
         keep_end(&mut parts.extra, far);
         let mut all = parts.begin;
         all.append(&mut parts.extra);

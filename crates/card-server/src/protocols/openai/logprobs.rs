@@ -96,6 +96,15 @@ impl TextOffset {
     }
 }
 
+/// A log probability as JSON can have it. JSON knows no infinity; OpenAI writes -9999 for what
+/// cannot be.
+fn finite(logprob: f32) -> f32 {
+    if logprob.is_nan() {
+        return -9999.0;
+    }
+    logprob.clamp(-9999.0, 0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,13 +141,4 @@ mod tests {
             json!({ "a": -0.5, "bytes:\\xff": -1.0, "c": -3.0 })
         );
     }
-}
-
-/// A log probability as JSON can have it. JSON knows no infinity; OpenAI writes -9999 for what
-/// cannot be.
-fn finite(logprob: f32) -> f32 {
-    if logprob.is_nan() {
-        return -9999.0;
-    }
-    logprob.clamp(-9999.0, 0.0)
 }
