@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_are_not_given_mean_the_librarys_defaults() {
+    fn flags_that_are_not_given_mean_the_defaults_of_the_library() {
         // What the environment says counts as given.
         let command = CommandLine::command();
         let mut named = command.get_arguments().filter_map(clap::Arg::get_env);
