@@ -174,6 +174,31 @@ fn a_good_drafter_on_its_own_lane_saves_time() {
 }
 
 #[test]
+fn a_good_drafter_saves_time_where_forwards_are_filled_up() {
+    for lanes in [Lanes::Shared, Lanes::Disjoint] {
+        let base = Setup {
+            lanes,
+            shapes: Shapes {
+                pad_to: 2,
+                ..Shapes::FREE
+            },
+            draft_noise: Some(0.0),
+            draft_ms: 1.0,
+            max_tokens: 200,
+            ..Default::default()
+        };
+        let plain = run(&base);
+        let auto = run(&Setup {
+            mode: Mode::Auto,
+            ..base
+        });
+        assert_eq!(plain.text, auto.text);
+        let ratio = plain.time.as_secs_f64() / auto.time.as_secs_f64();
+        assert!(ratio > 1.5, "{ratio} with {lanes:?}");
+    }
+}
+
+#[test]
 fn auto_leaves_a_lane_to_plain_decoding_when_drafts_cost_too_much() {
     let base = Setup {
         lanes: Lanes::Shared,

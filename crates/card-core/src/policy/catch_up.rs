@@ -25,7 +25,7 @@ impl Policy {
         let base = situation.base;
         let (n, _) = self.best_size(base, situation.candidates, 0);
         let tokens = f64::from(base.sequences) + expected_tokens(&situation.candidates[..n]);
-        let now = tokens / self.target.ms(base.rows + n as u32);
+        let now = tokens / self.forward_ms(base.rows + n as u32);
         let Outlook { source, rows, .. } = *late.outlook;
         let others = at_work.iter().filter(|o| o.outlook.source != source);
         let others = others.map(|o| self.promise_of(o));
@@ -40,9 +40,10 @@ impl Policy {
     fn promise_of(&self, option: &DraftOption) -> f64 {
         let draft = self.draft_cost(option.outlook.source);
         let lanes = self.config.lanes;
+        let target_ms = |rows| self.forward_ms(rows);
         let rates = (0..=LONGEST.min(self.longest)).map(|length| {
             let top = f64::from(option.top);
-            expected_rate(lanes, self.rollback, top, length, &self.target, draft)
+            expected_rate(lanes, self.rollback, top, length, target_ms, draft)
         });
         rates.fold(0.0, f64::max)
     }

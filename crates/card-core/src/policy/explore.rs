@@ -14,7 +14,7 @@ impl Policy {
     /// Whether the next round is a plain one, to measure plain decoding. Only
     /// [`Mode::Auto`] has such rounds.
     pub(super) fn remeasures(&self, base: Base) -> bool {
-        let plain_ms = self.target.ms(base.sequences);
+        let plain_ms = self.forward_ms(base.sequences);
         let rate = self.plain_rate(base.sequences).max(self.overall.get());
         let loss_ms = plain_ms - f64::from(base.sequences) / rate;
         self.config.mode == Mode::Auto && self.exploration.plain_round_is_due(plain_ms, loss_ms)
@@ -24,12 +24,13 @@ impl Policy {
     /// pay for a drafter that is always right, and the budget affords the step.
     pub(super) fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
         let draft = self.draft_cost(source);
-        let cost_ms = draft.ms(rows) + self.target.ms(base.rows + 1) - self.target.ms(base.rows);
+        let base_ms = self.forward_ms(base.rows);
+        let cost_ms = draft.ms(rows) + self.forward_ms(base.rows + 1) - base_ms;
         let could_pay = (1..=LOOKAHEAD.min(self.longest)).any(|steps| {
             let ms = draft.ms(rows)
                 + draft.ms(1) * f64::from(steps - 1)
-                + self.target.ms(base.rows + steps)
-                - self.target.ms(base.rows);
+                + self.forward_ms(base.rows + steps)
+                - base_ms;
             f64::from(steps) > self.rate(base) * ms
         });
         could_pay && self.exploration.affords(cost_ms)

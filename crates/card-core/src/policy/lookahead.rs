@@ -41,7 +41,7 @@ impl Policy {
             ..
         } = *option.outlook;
         let step_ms = self.draft_cost(source).ms(1);
-        let forward_ms = |n: usize| self.target.ms(base.rows + n as u32);
+        let forward_ms = |n: usize| self.forward_ms(base.rows + n as u32);
         let (n, value_now) = self.best_size(base, situation.candidates, 0);
         let tokens_now = expected_tokens(&situation.candidates[..n]);
         let forward_ms_now = forward_ms(n);

@@ -18,7 +18,7 @@ impl Policy {
     /// are right, up to the last token that is wanted. A forward carries at most `most` of
     /// them.
     pub fn marginal_values(&self, base: Base, chances: &[f32], most: usize) -> Vec<f32> {
-        let forward_ms = |n: usize| self.target.ms(base.rows + n as u32);
+        let forward_ms = |n: usize| self.forward_ms(base.rows + n as u32);
         // Of what the forward decodes anyway, only one sequence's share counts here.
         let others_ms = forward_ms(0) * (1.0 - 1.0 / f64::from(base.sequences.max(1)));
         let most = most.min(chances.len());

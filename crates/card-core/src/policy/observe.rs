@@ -33,6 +33,8 @@ pub enum Observation {
         base: Base,
         /// Rows of the forward, candidates and padding included.
         rows: u32,
+        /// Candidates among these rows.
+        candidates: u32,
         /// Time of the forward.
         forward: Duration,
         /// Time since the round before ended: drafting and waiting included.
@@ -59,6 +61,7 @@ impl Policy {
             Observation::Round {
                 base,
                 rows,
+                candidates,
                 forward,
                 round,
                 tokens,
@@ -68,13 +71,17 @@ impl Policy {
                 // A round that decodes what was taken back is speculation's doing, and measures
                 // nothing of plain decoding.
                 let repairs = !self.rollback.is_free() && base.rows > base.sequences;
-                self.observe_round(base, rows > base.rows || repairs, ms, tokens);
+                // Nor does one that is filled up further than plain rounds are, to decide a
+                // near-tie again.
+                let wider = rows > self.padded(base.rows);
+                let speculated = candidates > 0 || repairs || wider;
+                self.observe_round(base, speculated, ms, tokens);
             }
         }
     }
 
-    /// Learns from a round of `ms` milliseconds; `speculated` says whether the forward had more
-    /// rows than it had to have.
+    /// Learns from a round of `ms` milliseconds; `speculated` says whether the forward differed
+    /// from one of plain decoding.
     fn observe_round(&mut self, base: Base, speculated: bool, ms: f64, tokens: u32) {
         let tokens = f64::from(tokens);
         self.overall.add(tokens, ms);
@@ -97,5 +104,36 @@ impl Policy {
         let could_be_plain = self.config.mode == Mode::Auto;
         self.exploration
             .note_round(ms, plain_ms, speculated, could_be_plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{ONE, policy};
+    use super::*;
+
+    #[test]
+    fn a_round_without_candidates_is_plain_however_far_it_is_filled_up() {
+        let curve = [(1, 10.0), (8, 12.0)];
+        let ms = Duration::from_millis(10);
+        let since_plain = |pad_to: usize, rows: u32, candidates: u32| {
+            let mut p = policy(Mode::Auto, &curve, &[]).padded_to(pad_to);
+            p.observe(Observation::Round {
+                base: ONE,
+                rows,
+                candidates,
+                forward: ms,
+                round: ms,
+                tokens: 1,
+            });
+            p.exploration.since_plain_ms
+        };
+        assert_eq!(since_plain(0, 1, 0), 0.0);
+        assert_eq!(since_plain(2, 2, 0), 0.0);
+        assert_eq!(since_plain(0, 2, 1), 10.0);
+        // The candidate took the place of padding.
+        assert_eq!(since_plain(2, 2, 1), 10.0);
+        // A near-tie is decided again by a forward that is wider than plain rounds are.
+        assert_eq!(since_plain(0, 2, 0), 10.0);
     }
 }

@@ -41,26 +41,27 @@ pub fn promises(
     draft: &CostCurve,
 ) -> impl Iterator<Item = (f64, u32)> {
     let rate = move |k: u32| {
-        let rate = expected_rate(lanes, Rollback::Free, top, k, target, draft);
+        let target_ms = |rows| target.ms(rows);
+        let rate = expected_rate(lanes, Rollback::Free, top, k, target_ms, draft);
         (rate, k)
     };
     (0..=LONGEST).map(rate)
 }
 
 /// Tokens per millisecond to expect of chains of `length` drafts, each of which is right with
-/// probability `top`. Under [`Rollback::Checkpoint`] a round with a rejection is followed by a
+/// probability `top`, where a forward of the target takes `target_ms` by its rows. Under [`Rollback::Checkpoint`] a round with a rejection is followed by a
 /// forward that decodes what was accepted again, and brings one token (`rejection`).
 pub(super) fn expected_rate(
     lanes: Lanes,
     rollback: Rollback,
     top: f64,
     length: u32,
-    target: &CostCurve,
+    target_ms: impl Fn(u32) -> f64,
     draft: &CostCurve,
 ) -> f64 {
     let (step, k) = (draft.ms(1), f64::from(length));
     let mut tokens: f64 = (0..=length).map(|j| top.powi(j as i32)).sum();
-    let verify = target.ms(1 + length);
+    let verify = target_ms(1 + length);
     let mut ms = match lanes {
         Lanes::Shared => k * step + verify,
         Lanes::Disjoint if length == 0 => verify,
@@ -70,7 +71,7 @@ pub(super) fn expected_rate(
         let last = top.powi(length as i32);
         let accepted = accepted_before_rejection(k, tokens - 1.0, last);
         tokens += 1.0 - last;
-        ms += (1.0 - last) * target.ms(2 + accepted.ceil() as u32);
+        ms += (1.0 - last) * target_ms(2 + accepted.ceil() as u32);
     }
     tokens / ms
 }
@@ -85,7 +86,7 @@ mod tests {
         let draft = CostCurve::from_points([(1, 1.0)]);
         for lanes in [Lanes::Shared, Lanes::Disjoint] {
             let rate = |rollback, top, length| {
-                expected_rate(lanes, rollback, top, length, &target, &draft)
+                expected_rate(lanes, rollback, top, length, |rows| target.ms(rows), &draft)
             };
             for length in 1..6 {
                 let free = rate(Rollback::Free, 0.8, length);

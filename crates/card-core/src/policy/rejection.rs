@@ -86,9 +86,9 @@ impl<'a> Rejections<'a> {
         let rejected = 1.0 - chain.last;
         let accepted = accepted_before_rejection(chain.length, chain.sum, chain.last);
         let before = chain.loss;
-        let plain = self.policy.target.ms(self.sequences);
+        let plain = self.policy.forward_ms(self.sequences);
         let repair_rows = self.sequences + 1 + accepted.ceil() as u32;
-        let repair = self.policy.target.ms(repair_rows);
+        let repair = self.policy.forward_ms(repair_rows);
         let share = self.rate / f64::from(self.sequences);
         let tokens = (share * plain - 1.0).max(0.0) + self.rate * (repair - plain).max(0.0);
         chain.loss = rejected * tokens;

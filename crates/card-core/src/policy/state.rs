@@ -45,6 +45,7 @@ use crate::types::{DRAFTERS, Source};
 /// policy.observe(Observation::Round {
 ///     base,
 ///     rows: 1,
+///     candidates: 0,
 ///     forward: Duration::from_millis(10),
 ///     round: Duration::from_millis(10),
 ///     tokens: 1,
@@ -74,6 +75,8 @@ pub struct Policy {
     pub(super) rollback: Rollback,
     /// Candidates that a sequence may have in a forward at most.
     pub(super) longest: u32,
+    /// Rows that a decoding forward computes at least; 0 if none is filled up.
+    pub(super) pad_to: u32,
 }
 
 impl Policy {
@@ -90,6 +93,7 @@ impl Policy {
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,
             longest: u32::MAX,
+            pad_to: 0,
         }
     }
 
@@ -100,6 +104,15 @@ impl Policy {
         self.rollback = rollback;
         self.longest = candidates.min(u32::MAX as usize) as u32;
         self.config.draft_len = self.config.draft_len.min(self.longest);
+        self
+    }
+
+    /// Says that a forward that decodes is filled up to at least `rows` rows
+    /// ([`Shapes::pad_to`](crate::scheduler::Shapes::pad_to)), and so costs as much as one of so
+    /// many. Candidates that only take the place of padding are free then.
+    #[must_use]
+    pub fn padded_to(mut self, rows: usize) -> Self {
+        self.pad_to = rows.min(u32::MAX as usize) as u32;
         self
     }
 
@@ -154,9 +167,20 @@ impl Policy {
     /// Tokens per millisecond of plain decoding. Where drafters slow the target down, plain
     /// decoding without them counts if it is faster.
     pub(super) fn plain_rate(&self, sequences: u32) -> f64 {
-        let other_ms = self.gate.iter().map(|gate| gate.other_ms(sequences));
-        let ms = other_ms.fold(self.target.ms(sequences), f64::min);
+        let rows = self.padded(sequences);
+        let other_ms = self.gate.iter().map(|gate| gate.other_ms(rows));
+        let ms = other_ms.fold(self.target.ms(rows), f64::min);
         f64::from(sequences.max(1)) / ms
+    }
+
+    /// Expected milliseconds of a target forward that decodes so many rows, its padding included.
+    pub(super) fn forward_ms(&self, rows: u32) -> f64 {
+        self.target.ms(self.padded(rows))
+    }
+
+    /// Rows that a forward computes to decode so many.
+    pub(super) fn padded(&self, rows: u32) -> u32 {
+        rows.max(self.pad_to)
     }
 
     /// The cost curve of a drafter; that of the first one for a source that is none.

@@ -88,11 +88,12 @@ pub(super) fn drafts(
     policy.draft_first(situation, &[option]).source.is_some()
 }
 
-/// A round of one sequence.
+/// A round of one sequence; all of its rows but one are candidates.
 pub(super) fn round(rows: u32, forward: Duration, round: Duration, tokens: u32) -> Observation {
     Observation::Round {
         base: ONE,
         rows,
+        candidates: rows - 1,
         forward,
         round,
         tokens,

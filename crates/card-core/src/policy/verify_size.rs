@@ -35,7 +35,7 @@ impl Policy {
             rate: self.rate(base),
             ready: candidates.len(),
             expected: f64::from(base.sequences) + expected_tokens(&candidates[..size]),
-            forward_ms: self.target.ms(base.rows + size as u32),
+            forward_ms: self.forward_ms(base.rows + size as u32),
         }
     }
 
@@ -48,7 +48,7 @@ impl Policy {
         least: usize,
     ) -> (usize, f64) {
         let rate = self.rate(base);
-        let net = |value: f64, n: usize| value - rate * self.target.ms(base.rows + n as u32);
+        let net = |value: f64, n: usize| value - rate * self.forward_ms(base.rows + n as u32);
         let mut value: f64 = candidates[..least].iter().map(Candidate::value).sum();
         let mut rejections = Rejections::new(self, base);
         let least_ones = candidates[..least].iter();
@@ -83,6 +83,16 @@ mod tests {
         assert_eq!(size(&mut steep), 0);
         let mut plain = policy(Mode::Plain, &[(1, 10.0), (8, 10.1)], &[(1, 1.0)]);
         assert_eq!(size(&mut plain), 0);
+    }
+
+    #[test]
+    fn rows_that_only_take_the_place_of_padding_are_free() {
+        let steep = [(1, 10.0), (2, 20.0), (4, 40.0)];
+        let three = candidates(&[0.9, 0.4, 0.2]);
+        let mut p = policy(Mode::Auto, &steep, &[(1, 1.0)]).padded_to(2);
+        assert_eq!(p.plain_rate(1), 1.0 / 20.0);
+        let found = p.verify_size(ONE, &three);
+        assert_eq!((found.size, found.forward_ms), (1, 20.0));
     }
 
     #[test]

@@ -46,6 +46,13 @@ pub(super) struct BatchPart {
     pub(super) tree: VerifyTree,
 }
 
+impl InFlight {
+    /// Candidates among its rows.
+    pub(super) fn candidates(&self) -> usize {
+        self.parts.iter().map(|p| p.tree.nodes.len()).sum()
+    }
+}
+
 impl BatchPart {
     /// Its rows.
     pub(super) fn rows(&self) -> usize {

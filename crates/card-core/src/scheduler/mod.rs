@@ -272,6 +272,7 @@ impl Scheduler {
                 base: flight.base,
                 // The cost of a padded forward is the cost of its padding too.
                 rows: flight.rows.max(landed.forward.pad_to) as u32,
+                candidates: flight.candidates() as u32,
                 forward: elapsed,
                 round: now.saturating_sub(self.clock.ended),
                 tokens,

@@ -134,7 +134,9 @@ impl Scheduler {
         let look = 2.0 * config.near_tie.max(bound);
         Scheduler {
             prefixes: prefixes(&config),
-            policy: policy.within(config.limits.rollback, rules.most_candidates(1)),
+            policy: policy
+                .within(config.limits.rollback, rules.most_candidates(1))
+                .padded_to(config.shapes.pad_to),
             config,
             trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
