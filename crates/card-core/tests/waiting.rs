@@ -117,13 +117,25 @@ impl Scene {
 
     /// It proposes a token behind `path`.
     fn propose(&mut self, after: Duration, path: &[Token], child: (Token, f32)) {
+        self.say(after, SEQUENCE, path, &[child]);
+    }
+
+    /// It says that these tokens may follow `path` in a sequence.
+    fn say(
+        &mut self,
+        after: Duration,
+        sequence: SequenceId,
+        path: &[Token],
+        children: &[(Token, f32)],
+    ) {
         self.now += after;
-        let root = self.tokens().len() as u32 - 1;
+        let tokens = self.scheduler.tokens(sequence).unwrap();
+        let children = children.iter().map(|&(t, p)| (t, Prob::clamped(p)));
         let expansion = Expansion {
-            sequence: SEQUENCE,
-            root,
+            sequence,
+            root: tokens.len() as u32 - 1,
             path: path.to_vec(),
-            children: vec![(child.0, Prob::clamped(child.1))],
+            children: children.collect(),
         };
         let drafted = Drafted {
             source: Source::Draft,
@@ -148,6 +160,19 @@ fn a_drafter_that_still_reads_the_prompt_is_not_waited_for() {
     scene.answer(Duration::from_millis(900));
     assert_eq!(scene.poll(), None);
     assert!(scene.poll().is_some(), "the next word is due in 2 ms");
+}
+
+#[test]
+fn a_drafter_that_has_nothing_to_say_is_not_waited_for() {
+    let mut scene = Scene::new();
+    scene.poll();
+    scene.answer(Duration::from_millis(2));
+    assert_eq!(scene.poll(), None, "a candidate is there");
+    for _ in 0..3 {
+        assert!(scene.poll().is_some(), "the next word is due in 2 ms");
+        scene.say(Duration::from_millis(2), SEQUENCE, &[], &[]);
+        assert_eq!(scene.poll(), None, "there is nothing to wait for");
+    }
 }
 
 #[test]

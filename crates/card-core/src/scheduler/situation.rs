@@ -270,7 +270,9 @@ fn own_open_node(seq: &mut Sequence) -> Option<(f32, u32)> {
     }
     let cache = &mut seq.candidates.cache;
     if cache.is_empty() {
-        return seq.view.has_read().then_some((1.0, 0));
+        // A drafter that looked past the last token and found nothing has no more to say.
+        let answered = cache.get(cache.root()).is_some_and(|root| root.expanded);
+        return (seq.view.has_read() && !answered).then_some((1.0, 0));
     }
     let last = seq.text.tokens.len() as u32 - 1;
     let mut nodes = Vec::new();
