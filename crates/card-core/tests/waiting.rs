@@ -19,6 +19,22 @@ use common::{LIMITS, VOCAB, model};
 
 const SEQUENCE: SequenceId = SequenceId(1);
 
+/// A generation of many tokens.
+fn request(sequence: SequenceId) -> Request {
+    Request {
+        sequence,
+        prompt: vec![3, 1, 4, 1, 5],
+        tenant: Tenant::SHARED,
+        params: Sampling::default(),
+        max_tokens: 200,
+        stop_tokens: Vec::new(),
+        prediction: Vec::new(),
+        logprobs: None,
+        plain: false,
+        constraint: None,
+    }
+}
+
 /// Two models in virtual time; draft steps take 2 ms.
 struct Scene {
     scheduler: Scheduler,
@@ -58,19 +74,7 @@ impl Scene {
             config,
             Learned::default(),
         );
-        let request = Request {
-            sequence: SEQUENCE,
-            prompt: vec![3, 1, 4, 1, 5],
-            tenant: Tenant::SHARED,
-            params: Sampling::default(),
-            max_tokens: 200,
-            stop_tokens: Vec::new(),
-            prediction: Vec::new(),
-            logprobs: None,
-            plain: false,
-            constraint: None,
-        };
-        scheduler.open(request, Duration::ZERO).unwrap();
+        scheduler.open(request(SEQUENCE), Duration::ZERO).unwrap();
         Scene {
             scheduler,
             target: model(0.0),
@@ -173,6 +177,40 @@ fn a_drafter_that_has_nothing_to_say_is_not_waited_for() {
         scene.say(Duration::from_millis(2), SEQUENCE, &[], &[]);
         assert_eq!(scene.poll(), None, "there is nothing to wait for");
     }
+}
+
+#[test]
+fn a_sequence_that_the_drafter_dropped_is_not_waited_for_in_every_round() {
+    const OTHER: SequenceId = SequenceId(2);
+    let wrong = [(0, 0.001)];
+    let step = Duration::from_millis(2);
+    let mut scene = Scene::new();
+    scene
+        .scheduler
+        .open(request(OTHER), Duration::ZERO)
+        .unwrap();
+    // Both prompts are read, the second one a few tokens at a time.
+    for _ in 0..4 {
+        assert_eq!(scene.poll(), None);
+    }
+    scene.say(step, SEQUENCE, &[], &wrong);
+    scene.say(Duration::ZERO, OTHER, &[], &wrong);
+    assert_eq!(scene.poll(), None, "candidates are there");
+    // The first sequence is waited for, in vain.
+    scene.say(step, OTHER, &[], &wrong);
+    let until = scene.poll().unwrap();
+    scene.now = until;
+    assert_eq!(scene.poll(), None);
+    for _ in 0..3 {
+        scene.say(step, OTHER, &[], &wrong);
+        assert_eq!(scene.poll(), None, "the first one is not waited for again");
+    }
+    // It is, once the drafter speaks of it.
+    scene.say(step, SEQUENCE, &[], &wrong);
+    scene.say(Duration::ZERO, OTHER, &[], &wrong);
+    assert_eq!(scene.poll(), None, "candidates are there");
+    scene.say(step, OTHER, &[], &wrong);
+    assert!(scene.poll().is_some(), "the next word is due in 2 ms");
 }
 
 #[test]

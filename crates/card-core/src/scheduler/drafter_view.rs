@@ -20,6 +20,8 @@ pub(super) struct DrafterView {
     committed: Duration,
     /// At the last launch an answer was due, and the target did not wait for it.
     rushed: bool,
+    /// The target waited in vain for a word on this sequence; no drafter has said one since.
+    silent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,18 @@ impl DrafterView {
             state: ViewState::Unread,
             committed: now,
             rushed: false,
+            silent: false,
         }
+    }
+
+    /// Whether the target waited in vain for a word on this sequence, and none came since.
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// The target waited in vain for a word on this sequence.
+    pub(super) fn waited_in_vain(&mut self) {
+        self.silent = true;
     }
 
     /// Whether a drafter has read the prompt.
@@ -72,14 +85,15 @@ impl DrafterView {
         };
     }
 
-    /// The target launches a forward; `silent` if it has waited for the drafter in vain.
+    /// The target launches a forward; `silent` if it has waited for the drafters in vain.
     pub(super) fn launch(&mut self, silent: bool) {
-        self.rushed = self.state == ViewState::Awaited && !silent;
+        self.rushed = self.state == ViewState::Awaited && !silent && !self.silent;
     }
 
     /// A drafter speaks of the sequence; `latest` if it knows of the last committed token.
     /// Returns the answer that was awaited, if this is it.
     pub(super) fn hear(&mut self, latest: bool, now: Duration) -> Option<DrafterAnswer> {
+        self.silent = false;
         if self.state == ViewState::Unread {
             self.state = ViewState::Heard;
         }
@@ -126,6 +140,18 @@ mod tests {
             let answer = view.hear(true, MS(20)).unwrap();
             assert_eq!(answer.rushed, rushed);
         }
+    }
+
+    #[test]
+    fn a_sequence_is_silent_until_a_drafter_speaks_of_it() {
+        let mut view = DrafterView::new(MS(0));
+        view.hear(true, MS(1));
+        view.commit(MS(10), false);
+        view.waited_in_vain();
+        assert!(view.is_silent());
+        view.launch(false);
+        let answer = view.hear(true, MS(20)).unwrap();
+        assert!(!answer.rushed && !view.is_silent());
     }
 
     #[test]

@@ -82,19 +82,39 @@ impl Hold<'_> {
         prospect: &Prospect,
         length: u32,
     ) -> Option<Action> {
-        let members = prospect.members.iter();
-        let mut drafted = members
-            .filter_map(|id| self.running.get(id))
-            .filter(|s| s.has_drafters());
-        let short = drafted.any(|s| {
+        let context = self.context;
+        let is_short = |s: &Sequence| {
             let ahead = s.candidates.ahead();
-            ahead < length && ahead as usize + 1 < s.text.left(self.context)
-        });
-        if !short || self.wait.is_silent() {
+            let wanted = s.has_drafters() && !s.view.is_silent();
+            wanted && ahead < length && ahead as usize + 1 < s.text.left(context)
+        };
+        let members = prospect.members.iter().copied();
+        let short = members.filter(|id| self.running.get(id).is_some_and(is_short));
+        let short: Vec<SequenceId> = short.collect();
+        if short.is_empty() || self.wait.is_silent() {
             return None;
         }
         let most = self.policy.patience();
-        self.wait.until(now, most).map(Action::Wait)
+        self.wait_for(&short, now, most)
+    }
+
+    /// Waits for a word on these sequences, but no longer than `most` since the wait began. When
+    /// that time is over, none of them is waited for until a drafter speaks of it.
+    fn wait_for(
+        &mut self,
+        sequences: &[SequenceId],
+        now: Duration,
+        most: Duration,
+    ) -> Option<Action> {
+        let until = self.wait.until(now, most);
+        if until.is_none() {
+            for sequence in sequences {
+                if let Some(seq) = self.running.get_mut(sequence) {
+                    seq.view.waited_in_vain();
+                }
+            }
+        }
+        until.map(Action::Wait)
     }
 
     /// Whether the target waits for the next candidate that a drafter on another lane puts
@@ -122,6 +142,6 @@ impl Hold<'_> {
         }
         // A drafter that takes much longer than it should is not waited for.
         let most = self.policy.patience().min(self.last_forward);
-        self.wait.until(now, most).map(Action::Wait)
+        self.wait_for(&[open.outlook.sequence], now, most)
     }
 }

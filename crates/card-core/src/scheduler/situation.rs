@@ -265,7 +265,7 @@ pub(super) fn open_node(
 /// Reach of the best place of one sequence that a drafter may look past soon, and how far past
 /// the last token it is.
 fn own_open_node(seq: &mut Sequence) -> Option<(f32, u32)> {
-    if !seq.has_drafters() {
+    if !seq.has_drafters() || seq.view.is_silent() {
         return None;
     }
     let cache = &mut seq.candidates.cache;

@@ -14,7 +14,8 @@ const GAIN: f64 = 0.2;
 pub(super) struct DrafterWait {
     /// There is no drafter.
     lost: bool,
-    /// The drafters were waited for in vain; the target waits again once it hears of one.
+    /// The drafters were waited for in vain; the target waits again once it hears of one. This
+    /// holds for sequences that begin meanwhile too.
     silent: bool,
     /// When the wait that goes on began.
     since: Option<Duration>,
