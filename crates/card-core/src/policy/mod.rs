@@ -18,7 +18,7 @@
 //! | whether the target waits for a drafter (lanes of their own) | `wait` |
 //! | what further draft steps are worth | `lookahead` |
 //! | what a token of a lookup chain is worth | `marginal_value` |
-//! | what a rejection costs a model with one state per sequence | `rejection` |
+//! | what a rejection costs a model with one state per sequence | `rejection`, `repair` |
 //! | whether drafters may work at all | `gate` |
 //! | when to measure what does not look best | `explore`, `budget` |
 //! | what a pair of models promises before it runs | `promise` |
@@ -40,6 +40,7 @@ mod observe;
 mod promise;
 mod rate;
 mod rejection;
+mod repair;
 mod situation;
 mod state;
 #[cfg(test)]

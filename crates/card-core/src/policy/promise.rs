@@ -2,8 +2,8 @@
 //! cost curves and the probability that a draft is right.
 
 use super::rejection::accepted_before_rejection;
+use super::repair::Repair;
 use crate::cost::CostCurve;
-use crate::forward::Rollback;
 use crate::protocol::Lanes;
 
 /// The share of corrections after which the work of the drafter survives. After the other ones
@@ -42,18 +42,20 @@ pub fn promises(
 ) -> impl Iterator<Item = (f64, u32)> {
     let rate = move |k: u32| {
         let target_ms = |rows| target.ms(rows);
-        let rate = expected_rate(lanes, Rollback::Free, top, k, target_ms, draft);
+        let rate = expected_rate(lanes, Repair::Nothing, top, k, target_ms, draft);
         (rate, k)
     };
     (0..=LONGEST).map(rate)
 }
 
 /// Tokens per millisecond to expect of chains of `length` drafts, each of which is right with
-/// probability `top`, where a forward of the target takes `target_ms` by its rows. Under [`Rollback::Checkpoint`] a round with a rejection is followed by a
-/// forward that decodes what was accepted again, and brings one token (`rejection`).
+/// probability `top`, where a forward of the target takes `target_ms` by its rows. With
+/// [`Repair::Everything`] a round with a rejection is followed by a forward that decodes what was
+/// accepted again, and brings one token; with [`Repair::OneRow`] the next chain is verified with
+/// a row more (`rejection`).
 pub(super) fn expected_rate(
     lanes: Lanes,
-    rollback: Rollback,
+    repair: Repair,
     top: f64,
     length: u32,
     target_ms: impl Fn(u32) -> f64,
@@ -67,8 +69,11 @@ pub(super) fn expected_rate(
         Lanes::Disjoint if length == 0 => verify,
         Lanes::Disjoint => verify.max(k * step) + (1.0 - HITS) * 2.0 * step,
     };
-    if rollback == Rollback::Checkpoint && length > 0 {
-        let last = top.powi(length as i32);
+    let last = top.powi(length as i32);
+    if repair == Repair::OneRow && length > 0 {
+        ms += (1.0 - last) * (target_ms(2 + length) - verify).max(0.0);
+    }
+    if repair == Repair::Everything && length > 0 {
         let accepted = accepted_before_rejection(k, tokens - 1.0, last);
         tokens += 1.0 - last;
         ms += (1.0 - last) * target_ms(2 + accepted.ceil() as u32);
@@ -85,18 +90,23 @@ mod tests {
         let target = CostCurve::from_points([(1, 10.0), (8, 14.0)]);
         let draft = CostCurve::from_points([(1, 1.0)]);
         for lanes in [Lanes::Shared, Lanes::Disjoint] {
-            let rate = |rollback, top, length| {
-                expected_rate(lanes, rollback, top, length, |rows| target.ms(rows), &draft)
+            let rate = |repair, top, length| {
+                expected_rate(lanes, repair, top, length, |rows| target.ms(rows), &draft)
             };
             for length in 1..6 {
-                let free = rate(Rollback::Free, 0.8, length);
-                let checkpoint = rate(Rollback::Checkpoint, 0.8, length);
+                let free = rate(Repair::Nothing, 0.8, length);
+                let checkpoint = rate(Repair::Everything, 0.8, length);
                 assert!(checkpoint < free, "{length}: {checkpoint} {free}");
+                let bounded = rate(Repair::OneRow, 0.8, length);
+                assert!(
+                    checkpoint < bounded && bounded < free,
+                    "{length}: {bounded}"
+                );
                 // Nothing is rejected of a drafter that is always right.
-                let sure = rate(Rollback::Checkpoint, 1.0, length);
-                assert_eq!(sure, rate(Rollback::Free, 1.0, length));
+                let sure = rate(Repair::Everything, 1.0, length);
+                assert_eq!(sure, rate(Repair::Nothing, 1.0, length));
             }
-            assert_eq!(rate(Rollback::Checkpoint, 0.8, 0), 0.1);
+            assert_eq!(rate(Repair::Everything, 0.8, 0), 0.1);
         }
     }
 }

@@ -13,13 +13,20 @@
 //! the n candidates, is the probability that all of them are accepted. The mean of j in that case
 //! is (Σ reach − n·P) / (1 − P).
 //!
+//! Under [`Rollback::Bounded`] a rejection costs nothing, unless close decisions are made again:
+//! then one row more than necessary is left out of the stem (`scheduler::stem_rules`). The next
+//! forward decodes it again, which costs λ·(T(S + 1) − T(S)) tokens.
+//!
 //! The product is taken off the value of n candidates. λ is never below the rate of plain decoding,
 //! so candidates join a forward only if, rejections included, it is expected to bring more than
 //! plain decoding does in the same time.
+//!
+//! [`Rollback::Checkpoint`]: crate::forward::Rollback::Checkpoint
+//! [`Rollback::Bounded`]: crate::forward::Rollback::Bounded
 
+use super::repair::Repair;
 use super::situation::{Base, Candidate};
 use super::state::Policy;
-use crate::forward::Rollback;
 use crate::types::SequenceId;
 
 /// The candidates of one sequence among those that were counted: a chain.
@@ -63,7 +70,8 @@ impl<'a> Rejections<'a> {
     /// Counts one more candidate; returns the expected tokens that rejections among all of them
     /// lose.
     pub(super) fn count(&mut self, candidate: &Candidate) -> f64 {
-        if self.policy.rollback != Rollback::Checkpoint {
+        let repair = self.policy.repair();
+        if repair == Repair::Nothing {
             return 0.0;
         }
         let sequence = candidate.sequence;
@@ -87,10 +95,19 @@ impl<'a> Rejections<'a> {
         let accepted = accepted_before_rejection(chain.length, chain.sum, chain.last);
         let before = chain.loss;
         let plain = self.policy.forward_ms(self.sequences);
-        let repair_rows = self.sequences + 1 + accepted.ceil() as u32;
-        let repair = self.policy.forward_ms(repair_rows);
+        let (more_rows, carries_candidates) = match repair {
+            Repair::Everything => (1 + accepted.ceil() as u32, false),
+            Repair::OneRow => (1, true),
+            Repair::Nothing => (0, true),
+        };
+        let longer = self.policy.forward_ms(self.sequences + more_rows);
         let share = self.rate / f64::from(self.sequences);
-        let tokens = (share * plain - 1.0).max(0.0) + self.rate * (repair - plain).max(0.0);
+        let missed = if carries_candidates {
+            0.0
+        } else {
+            (share * plain - 1.0).max(0.0)
+        };
+        let tokens = missed + self.rate * (longer - plain).max(0.0);
         chain.loss = rejected * tokens;
         self.loss += chain.loss - before;
         self.loss
@@ -112,6 +129,7 @@ mod tests {
     use super::super::config::Mode;
     use super::super::testing::{ONE, candidates, policy};
     use super::*;
+    use crate::forward::Rollback;
 
     /// A policy of a model with one state per sequence.
     fn checkpointed(target: &[(u32, f64)]) -> Policy {
@@ -157,6 +175,27 @@ mod tests {
         // Of a model that takes back what it is asked to nothing is lost.
         let p = policy(Mode::Auto, &[(1, 10.0), (2, 16.0)], &[]);
         assert_eq!(Rejections::new(&p, ONE).count(&candidates(&[0.6])[0]), 0.0);
+    }
+
+    #[test]
+    fn where_close_decisions_are_made_again_a_bounded_rejection_costs_a_row() {
+        let steep = [(1, 10.0), (2, 14.0), (8, 38.0)];
+        let bounded = |redecides| {
+            let policy = policy(Mode::Auto, &steep, &[(1, 1.0)]);
+            let policy = policy.within(Rollback::Bounded { rows: 4 }, 4);
+            policy.redeciding(redecides)
+        };
+        let candidate = candidates(&[0.6])[0];
+        let p = bounded(false);
+        assert_eq!(Rejections::new(&p, ONE).count(&candidate), 0.0);
+        // The next forward takes 4 ms more, which are worth 0.4 tokens.
+        let p = bounded(true);
+        let found = Rejections::new(&p, ONE).count(&candidate);
+        assert!((found - 0.4 * 0.1 * 4.0).abs() < 1e-6, "{found}");
+        // A candidate pays for its own row, but not for that one too.
+        let doubtful = candidates(&[0.5]);
+        assert_eq!(bounded(false).verify_size(ONE, &doubtful).size, 1);
+        assert_eq!(bounded(true).verify_size(ONE, &doubtful).size, 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::budget::ExplorationBudget;
 use super::config::{Mode, PolicyConfig};
 use super::gate::DrafterGate;
 use super::rate::TokenRate;
+use super::repair::Repair;
 use super::situation::Base;
 use super::trace::DecisionTrace;
 use crate::cost::CostCurve;
@@ -73,6 +74,8 @@ pub struct Policy {
     pub(super) exploration: ExplorationBudget,
     /// How the target takes tokens back.
     pub(super) rollback: Rollback,
+    /// Close decisions are made again by forwards of their own.
+    pub(super) redecides: bool,
     /// Candidates that a sequence may have in a forward at most.
     pub(super) longest: u32,
     /// Rows that a decoding forward computes at least; 0 if none is filled up.
@@ -92,6 +95,7 @@ impl Policy {
             led: false,
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,
+            redecides: false,
             longest: u32::MAX,
             pad_to: 0,
         }
@@ -104,6 +108,14 @@ impl Policy {
         self.rollback = rollback;
         self.longest = candidates.min(u32::MAX as usize) as u32;
         self.config.draft_len = self.config.draft_len.min(self.longest);
+        self
+    }
+
+    /// Says whether decisions that are too close are made again by forwards of their own
+    /// ([`Shapes::redecide_below`](crate::scheduler::Shapes::redecide_below)).
+    #[must_use]
+    pub fn redeciding(mut self, redecides: bool) -> Self {
+        self.redecides = redecides;
         self
     }
 
@@ -171,6 +183,15 @@ impl Policy {
         let other_ms = self.gate.iter().map(|gate| gate.other_ms(rows));
         let ms = other_ms.fold(self.target.ms(rows), f64::min);
         f64::from(sequences.max(1)) / ms
+    }
+
+    /// What a rejected candidate makes the next forward do.
+    pub(super) fn repair(&self) -> Repair {
+        match self.rollback {
+            Rollback::Bounded { .. } if self.redecides => Repair::OneRow,
+            Rollback::Free | Rollback::Bounded { .. } => Repair::Nothing,
+            Rollback::Checkpoint => Repair::Everything,
+        }
     }
 
     /// Expected milliseconds of a target forward that decodes so many rows, its padding included.

@@ -136,6 +136,7 @@ impl Scheduler {
             prefixes: prefixes(&config),
             policy: policy
                 .within(config.limits.rollback, rules.most_candidates(1))
+                .redeciding(config.shapes.redecide_below.is_some())
                 .padded_to(config.shapes.pad_to),
             config,
             trace: DecisionTrace::default(),
