@@ -63,8 +63,8 @@ pub enum NextStep {
 /// Why a forward was not decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The KV cache has no room for it, and holds what it held before. See
-    /// [`Driver::give_up`].
+    /// The KV cache has no room for it, or the model no sequence id for one of its sequences. The
+    /// KV cache holds what it held before. See [`Driver::give_up`].
     #[error(transparent)]
     NoRoom(ModelError),
     /// The model failed, and nobody knows what its KV cache holds now. Forget what rests on it
@@ -84,6 +84,8 @@ pub struct Driver {
     model: Box<dyn Model + Send>,
     /// Room for the KV changes of one forward; empty between two calls.
     ops: Vec<KvOp>,
+    /// The sequence for which the model had no id in the forward that was decoded last.
+    refused: Option<SequenceId>,
 }
 
 impl Driver {
@@ -93,6 +95,7 @@ impl Driver {
             scheduler,
             model,
             ops: Vec::new(),
+            refused: None,
         }
     }
 
@@ -126,14 +129,22 @@ impl Driver {
     /// # Errors
     /// If the target does not do it; see [`DecodeError`] for what to do then.
     pub fn decode(&mut self, forward: &Forward) -> Result<(), DecodeError> {
+        self.refused = None;
         self.scheduler.take_ops(&mut self.ops);
         // After a change that fails the others are of no use: the cache is emptied.
         for op in self.ops.drain(..) {
             self.model.apply(op).map_err(DecodeError::Broken)?;
         }
-        self.model.forward(forward).map_err(|error| match error {
+        let Err(error) = self.model.forward(forward) else {
+            return Ok(());
+        };
+        Err(match error {
             ModelError::Full { .. } => DecodeError::NoRoom(error),
-            _ => DecodeError::Broken(error),
+            ModelError::Ids { sequence, .. } => {
+                self.refused = Some(sequence);
+                DecodeError::NoRoom(error)
+            }
+            ModelError::Failed(_) => DecodeError::Broken(error),
         })
     }
 
@@ -143,10 +154,16 @@ impl Driver {
     }
 
     /// The forward found no room ([`DecodeError::NoRoom`]): cancels every sequence that has a
-    /// row in it, and returns these sequences.
+    /// row in it, or only the one for which the model had no id; the others go on then. Returns
+    /// the sequences that were cancelled, at least one.
     pub fn give_up(&mut self, forward: &Forward) -> BTreeSet<SequenceId> {
         self.scheduler.abandon();
-        let sequences: BTreeSet<_> = forward.rows.iter().map(|r| r.sequence).collect();
+        let mut sequences: BTreeSet<_> = forward.rows.iter().map(|r| r.sequence).collect();
+        if let Some(refused) = self.refused.take()
+            && sequences.contains(&refused)
+        {
+            sequences = BTreeSet::from([refused]);
+        }
         for &sequence in &sequences {
             self.scheduler.cancel(sequence);
         }
@@ -218,8 +235,13 @@ mod tests {
         let curves = [CostCurve::default(), CostCurve::default()];
         let policy = Policy::new(policy, CostCurve::default(), curves);
         let mut scheduler = Scheduler::new(config, policy, Learned::default());
-        let request = Request {
-            sequence: SEQUENCE,
+        scheduler.open(request(SEQUENCE), Duration::ZERO).unwrap();
+        Driver::new(scheduler, model)
+    }
+
+    fn request(sequence: SequenceId) -> Request {
+        Request {
+            sequence,
             prompt: vec![3, 1, 4],
             tenant: Tenant::SHARED,
             params: Sampling::default(),
@@ -229,9 +251,7 @@ mod tests {
             logprobs: None,
             constraint: None,
             plain: false,
-        };
-        scheduler.open(request, Duration::ZERO).unwrap();
-        Driver::new(scheduler, model)
+        }
     }
 
     /// A drafter that has a step to offer, and never takes it.
@@ -361,6 +381,73 @@ mod tests {
             matches!(last, Some(Output::Finished(SEQUENCE, Finish::Cancelled))),
             "{last:?}"
         );
+    }
+
+    /// A model that has ids for one sequence.
+    struct OneId(Synthetic);
+
+    impl Logits for OneId {
+        fn row(&self, i: usize) -> &[f32] {
+            self.0.row(i)
+        }
+    }
+
+    impl Model for OneId {
+        fn limits(&self) -> Limits {
+            self.0.limits()
+        }
+        fn vocab(&self) -> usize {
+            self.0.vocab()
+        }
+        fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+            self.0.apply(op)
+        }
+        fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+            let mut sequences = forward.rows.iter().map(|r| r.sequence);
+            match sequences.find(|&s| s != SEQUENCE) {
+                None => self.0.forward(forward),
+                Some(sequence) => Err(ModelError::Ids {
+                    model: "target".into(),
+                    sequence,
+                }),
+            }
+        }
+        fn reset(&mut self) -> Result<(), ModelError> {
+            self.0.reset()
+        }
+    }
+
+    #[test]
+    fn only_the_sequence_without_an_id_is_given_up() {
+        const OTHER: SequenceId = SequenceId(2);
+        let mut plain = driver(Mode::Plain, Box::new(language()));
+        let expected = written(&mut plain, &mut None::<Unable>);
+        let mut driver = driver(Mode::Plain, Box::new(OneId(language())));
+        driver
+            .scheduler
+            .open(request(OTHER), Duration::ZERO)
+            .unwrap();
+        let now = Duration::ZERO;
+        let mut text = Vec::new();
+        let mut given_up = Vec::new();
+        while driver.scheduler.running() > 0 {
+            let step = driver.next_step(&|| now, &mut None::<Unable>);
+            let NextStep::Decode(forward) = step else {
+                panic!("there is nothing to wait for");
+            };
+            match driver.decode(&forward) {
+                Ok(()) => driver.complete(&forward, now),
+                Err(DecodeError::NoRoom(_)) => given_up.extend(driver.give_up(&forward)),
+                Err(why) => panic!("{why}"),
+            }
+            for output in driver.scheduler.take_outputs() {
+                if let Output::Tokens(SEQUENCE, _, tokens) = output {
+                    text.extend(tokens);
+                }
+            }
+        }
+        assert_eq!(given_up, [OTHER]);
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -184,8 +184,9 @@ pub trait Model: Logits {
     /// Decodes the rows; afterwards [`Logits::row`] answers for them.
     ///
     /// # Errors
-    /// [`ModelError::Full`] if there is no room; the KV cache is as before then. Anything
-    /// else leaves a KV cache that nobody may read: [`Model::reset`] it.
+    /// [`ModelError::Full`] if there is no room, and [`ModelError::Ids`] if a sequence of the
+    /// forward needs an id and none is left; the KV cache is as before then. Anything else
+    /// leaves a KV cache that nobody may read: [`Model::reset`] it.
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError>;
     /// Empties the KV cache of every sequence, as if the model had just been made. It is
     /// called after a failure, so it must not rely on the books it keeps of the cache.
