@@ -157,6 +157,27 @@ fn what_a_model_cannot_take_back_it_is_not_offered() {
 }
 
 #[test]
+fn a_drafter_whose_states_are_used_up_is_not_waited_for() {
+    let plain = run(&Setup::default());
+    for draft in [Rollback::Bounded { rows: 5 }, Rollback::Checkpoint] {
+        for mode in [Mode::DraftThenVerify, Mode::Card] {
+            // It has eight states, and the plan asks for twelve tokens.
+            let out = run(&Setup {
+                mode,
+                draft_noise: Some(0.0),
+                draft_len: 12,
+                rollback: [Rollback::Free, draft],
+                ..Setup::default()
+            });
+            assert_eq!(plain.text, out.text);
+            // In vain the target would wait for a second.
+            let time = out.time;
+            assert!(time < plain.time && time.as_secs() < 1, "{time:?} {mode:?}");
+        }
+    }
+}
+
+#[test]
 fn a_good_drafter_pays_and_a_bad_one_costs_next_to_nothing() {
     for rollback in [Rollback::Bounded { rows: 5 }, Rollback::Checkpoint] {
         for lanes in [Lanes::Shared, Lanes::Disjoint] {

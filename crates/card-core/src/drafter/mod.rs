@@ -10,7 +10,8 @@
 //! A draft model that cannot take back any token (a recurrent one,
 //! [`Rollback`](crate::forward::Rollback)) drafts one chain per sequence, one token of it per
 //! forward. So each drafted token has a state of its own, and whichever of them the target
-//! commits, the model goes on from there.
+//! commits, the model goes on from there. Of the candidates that the chain leaves aside, and of the
+//! one at its end when no state is left, it says so, with an [`Expansion`] that is empty.
 
 mod catch_up;
 mod config;
@@ -238,6 +239,10 @@ impl Drafter {
         for row in &step.expand {
             expansions.extend(self.look_past(row, logits.row(row.row)));
         }
+        // Behind what was drafted: of too long a message the end is not heard.
+        for row in &step.expand {
+            self.leave_out(row, &mut expansions);
+        }
         Drafted {
             source: self.config.source,
             expansions,
@@ -284,6 +289,31 @@ impl Drafter {
             path,
             children: self.children.clone(),
         })
+    }
+
+    /// Says of the new children of a node that a model which drafts chains does not go on from
+    /// them, so that the target does not wait for that: with an expansion that is empty. A later
+    /// one may say more, when commits have freed states or the text has come there.
+    fn leave_out(&self, row: &ExpandRow, expansions: &mut Vec<Expansion>) {
+        let Some(draft) = self.sequences.get(&row.sequence) else {
+            return;
+        };
+        if self.config.limits.rollback.is_free() {
+            return;
+        }
+        let states = self.config.limits.leaves / self.sequences.len().max(1);
+        let next = draft.next_of_chain(&self.config, states);
+        let replica = &draft.replica;
+        // What another drafter looks past is marked as expanded here.
+        let own = |&c: &NodeId| replica.get(c).is_some_and(|c| !c.expanded);
+        let children = replica.children(row.node).filter(own);
+        let left_out = children.filter(|&c| Some(c) != next);
+        expansions.extend(left_out.map(|c| Expansion {
+            sequence: row.sequence,
+            root: draft.tokens.len() as u32 - 1,
+            path: replica.path(c),
+            children: Vec::new(),
+        }));
     }
 
     fn open(

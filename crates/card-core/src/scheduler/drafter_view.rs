@@ -70,6 +70,11 @@ impl DrafterView {
         self.state != ViewState::Unread
     }
 
+    /// Whether a drafter has said what may follow the last committed token, or nobody asked yet.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state == ViewState::Heard
+    }
+
     /// When the last tokens were committed.
     pub(super) fn committed(&self) -> Duration {
         self.committed

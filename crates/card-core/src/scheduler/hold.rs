@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::output::Action;
 use super::sequence::Sequence;
-use super::situation::{Prospect, coverage, open_node};
+use super::situation::{Prospect, coverage, is_open_ended, open_node};
 use super::wait::DrafterWait;
 use crate::acceptance::Acceptance;
 use crate::policy::{Coverage, DecisionTrace, DraftOption, Mode, Policy};
@@ -85,7 +85,7 @@ impl Hold<'_> {
         let context = self.context;
         let is_short = |s: &Sequence| {
             let ahead = s.candidates.ahead();
-            let wanted = s.has_drafters() && !s.view.is_silent();
+            let wanted = s.has_drafters() && !s.view.is_silent() && is_open_ended(s);
             wanted && ahead < length && ahead as usize + 1 < s.text.left(context)
         };
         let members = prospect.members.iter().copied();

@@ -262,18 +262,28 @@ pub(super) fn open_node(
     best
 }
 
+/// Whether a drafter has yet to say what follows the end of the chain of best candidates. One that
+/// has looked past it and proposed nothing has no more to say. The last committed token is a place
+/// where it begins anew, whatever was said of that token while it was a candidate.
+pub(super) fn is_open_ended(seq: &Sequence) -> bool {
+    let cache = &seq.candidates.cache;
+    let root = cache.root();
+    let end = cache.best_path(root).last().unwrap_or(root);
+    let expanded = cache.get(end).is_some_and(|c| c.expanded);
+    !expanded || end == root && !seq.view.has_answered()
+}
+
 /// Reach of the best place of one sequence that a drafter may look past soon, and how far past
 /// the last token it is.
 fn own_open_node(seq: &mut Sequence) -> Option<(f32, u32)> {
     if !seq.has_drafters() || seq.view.is_silent() {
         return None;
     }
-    let cache = &mut seq.candidates.cache;
-    if cache.is_empty() {
-        // A drafter that looked past the last token and found nothing has no more to say.
-        let answered = cache.get(cache.root()).is_some_and(|root| root.expanded);
-        return (seq.view.has_read() && !answered).then_some((1.0, 0));
+    if seq.candidates.cache.is_empty() {
+        let comes = seq.view.has_read() && is_open_ended(seq);
+        return comes.then_some((1.0, 0));
     }
+    let cache = &mut seq.candidates.cache;
     let last = seq.text.tokens.len() as u32 - 1;
     let mut nodes = Vec::new();
     cache.frontier(1, u32::MAX, 0.0, &mut nodes);
