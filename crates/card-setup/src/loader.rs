@@ -137,6 +137,7 @@ impl<'a> Loader<'a> {
         // context may want them to be read again and again.
         let in_file = kernels == Kernels::GgmlPlain && settings.ctx.is_none();
         let target = KvShape::of_file(model.path()).map(|shape| Occupant {
+            role: "target",
             shape,
             cache: settings.target_cache(),
             gpu_layers: settings.gpu_layers,
@@ -145,6 +146,7 @@ impl<'a> Loader<'a> {
         });
         let drafts = self.drafts.iter().map(|file| {
             KvShape::of_file(file).map(|shape| Occupant {
+                role: "draft",
                 shape,
                 cache: settings.draft_cache(),
                 gpu_layers: settings.draft_gpu_layers,
