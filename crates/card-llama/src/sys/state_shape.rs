@@ -143,38 +143,47 @@ pub(super) fn has_snapshots(architecture: &str) -> bool {
     !WITHOUT_SNAPSHOTS.contains(&architecture)
 }
 
-/// Layers with a state.
+/// Layers with a state. By architecture all have one, or each but every so many, or those without
+/// heads that keep keys.
 fn recurrent_layers(keys: &ArchKeys) -> u64 {
     let all = keys.number("block_count").unwrap_or(0);
     // The last ones predict further tokens, and are no part of a context.
     let layers = all.saturating_sub(keys.number("nextn_predict_layers").unwrap_or(0));
-    if let Some(marks) = keys.by_layer("attention.recurrent_layers") {
-        let marks = marks.iter().take(layers as usize);
-        return marks.filter(|mark| **mark != 0).count() as u64;
-    }
-    if let Some(interval) = keys.number("full_attention_interval").filter(|n| *n > 0) {
-        return layers - layers / interval;
-    }
-    let Some(heads) = keys.by_layer("attention.head_count_kv") else {
-        return layers;
+    let some = match keys.architecture() {
+        "qwen3next" | "qwen35" | "qwen35moe" | "qwen4exp" | "minimax-01" => marked(keys, layers)
+            .or_else(|| {
+                let interval = keys.number("full_attention_interval").filter(|n| *n > 0)?;
+                Some(layers - layers / interval)
+            }),
+        "jamba" | "plamo2" | "granitehybrid" | "nemotron_h" | "nemotron_h_moe" | "lfm2"
+        | "lfm2moe" | "kimi-linear" | "kimi-k3" | "bailingmoe3" | "glm5-next" => {
+            without_heads(keys, layers)
+        }
+        _ => None,
     };
+    some.unwrap_or(layers)
+}
+
+/// The layers that the file marks as recurrent, if it does that.
+fn marked(keys: &ArchKeys, layers: u64) -> Option<u64> {
+    let marks = keys.by_layer("attention.recurrent_layers")?;
+    let marks = marks.iter().take(layers as usize);
+    Some(marks.filter(|mark| **mark != 0).count() as u64)
+}
+
+/// The layers without heads that keep keys, if the file lists heads by layer.
+fn without_heads(keys: &ArchKeys, layers: u64) -> Option<u64> {
+    let heads = keys.by_layer("attention.head_count_kv")?;
     // Of a Nemotron, layers that only feed forward have no heads either.
     let feeds = match keys.architecture() {
         "nemotron_h" | "nemotron_h_moe" => keys.by_layer("feed_forward_length"),
         _ => None,
     };
-    let feeds = |i: usize| {
-        feeds
-            .as_ref()
-            .and_then(|f| f.get(i))
-            .is_some_and(|n| *n > 0)
-    };
-    let without = heads.iter().take(layers as usize).enumerate();
-    let states = without
-        .filter(|(i, heads)| **heads == 0 && !feeds(*i))
-        .count();
-    // Where each layer has heads, each may have a state beside them.
-    if states == 0 { layers } else { states as u64 }
+    let feeds = feeds.unwrap_or_default();
+    let feeds = |i: usize| feeds.get(i).is_some_and(|n| *n > 0);
+    let listed = heads.iter().take(layers as usize).enumerate();
+    let without = listed.filter(|(i, heads)| **heads == 0 && !feeds(*i));
+    Some(without.count() as u64)
 }
 
 /// Numbers of one layer of DeepSeek 4, as if it were of both kinds. It keeps what it has of each
@@ -215,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::sys::gguf::Gguf;
-    use crate::tiny::Tiny;
+    use crate::tiny::{Tiny, zoo};
 
     /// Bytes of a state of a model of 8 layers, 64 wide, with 4 heads.
     fn model(architecture: &str, numbers: &[(&str, u32)], lists: &[(&str, &[u32])]) -> u64 {
@@ -297,6 +306,19 @@ mod tests {
         // Attention and a state in the same layer.
         let both: (&str, &[u32]) = ("attention.head_count_kv", &[2; 8]);
         assert_eq!(model("falcon-h1", &SSM, &[both]), 4 * 8 * SSM_LAYER);
+        // A file that does not say which layers have a state is counted from above.
+        assert_eq!(model("qwen35", &SSM, &[]), 4 * 8 * SSM_LAYER);
+        assert_eq!(model("jamba", &SSM, &[]), 4 * 8 * SSM_LAYER);
+    }
+
+    #[test]
+    fn architectures_that_keep_states_are_listed_and_no_others() {
+        for architecture in zoo::architectures() {
+            if let Ok(memory) = architecture.memory() {
+                let listed = LayerState::of(architecture.name()).is_some();
+                assert_eq!(listed, memory.has_state(), "{}", architecture.name());
+            }
+        }
     }
 
     #[test]
