@@ -68,7 +68,12 @@ fn plan(settings: &Settings, files: &ModelFiles, free: u64) -> Result<Fit> {
     let mut room = free.saturating_sub(LEFT_FREE);
     if !devices::draft_on_cpu(settings) {
         for file in files.draft.iter().chain(&files.draft2) {
-            let shape = KvShape::of_file(file)?;
+            let shape = match KvShape::of_file(file) {
+                Ok(shape) => shape,
+                // Another candidate may turn out to be the drafter.
+                Err(_) if files.finds_draft && files.draft.as_ref() == Some(file) => continue,
+                Err(why) => return Err(why.into()),
+            };
             let weights = if *file == files.target {
                 0
             } else {

@@ -157,6 +157,28 @@ pub fn context(wish: Wish, occupants: &[Occupant], room: Room) -> Result<u32> {
     Ok(fits as u32)
 }
 
+/// As [`context`], with room for one model more if there is that much: without it rather than with
+/// no context.
+///
+/// # Errors
+/// As [`context`], for the others.
+pub fn context_beside(
+    wish: Wish,
+    occupants: &[Occupant],
+    likely: Option<Occupant>,
+    room: Room,
+) -> Result<u32> {
+    if let Some(likely) = likely {
+        let mut all = occupants.to_vec();
+        all.push(likely);
+        match context(wish, &all, room) {
+            Ok(tokens) => return Ok(tokens),
+            Err(why) => tracing::warn!("with the largest drafter here, {why}"),
+        }
+    }
+    context(wish, occupants, room)
+}
+
 /// What a context takes here and on GPUs.
 fn needs(sequences: u32, occupants: &[Occupant]) -> (Need, Need) {
     let (mut here, mut gpus) = (Need::default(), Need::default());
@@ -324,6 +346,25 @@ mod tests {
             ..wish(Some(1024))
         };
         assert!(context(four, &[occupant()], here(2 * GIB)).is_err());
+    }
+
+    #[test]
+    fn a_drafter_that_nobody_named_gets_room_if_there_is_some() {
+        let likely = Occupant {
+            missing: GIB,
+            ..occupant()
+        };
+        let with = |wish, bytes| context_beside(wish, &[occupant()], Some(likely), here(bytes));
+        // 4 GiB and an eighth that stays free hold both: two times 512 MiB, the weights, and
+        // 2,048 MiB for two models.
+        let shared = GIB * 32 / 7;
+        assert_eq!(with(wish(Some(1024)), 4 * GIB).unwrap(), 1024);
+        assert_eq!(with(wish(None), shared + GIB / 64).unwrap(), 1024);
+        // What was asked for is not refused for want of room for the drafter.
+        assert_eq!(with(wish(Some(2048)), 4 * GIB).unwrap(), 2048);
+        assert!(with(wish(Some(4096)), 4 * GIB).is_err());
+        let alone = context_beside(wish(Some(2048)), &[occupant()], None, here(4 * GIB));
+        assert_eq!(alone.unwrap(), 2048);
     }
 
     #[test]
