@@ -11,7 +11,10 @@ use crate::error::LlamaError;
 /// What a model keeps of a token and of a sequence, by its file. Both are estimates from above: of
 /// layers that look back a short way only, keys and values of all tokens are counted; and of
 /// layers that keep a state in place of keys, the keys too where the file does not tell them
-/// apart. (DeepSeek 4 keeps cells for each sequence id apart, and is counted as if it did not.)
+/// apart.
+///
+/// Two things are not counted: the keys of an indexer, and that DeepSeek 4 keeps the cells of each
+/// sequence id apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvShape {
     /// Numbers of the keys of one token, of all layers.

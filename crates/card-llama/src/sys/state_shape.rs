@@ -52,12 +52,11 @@ enum LayerState {
 }
 
 impl LayerState {
-    const ALL: [LayerState; 6] = [
+    /// The kinds that have keys of their own, by which they are found under any architecture.
+    const WITH_KEYS: [LayerState; 4] = [
         LayerState::Wkv,
         LayerState::Convolution,
         LayerState::DeltaAttention,
-        LayerState::LinearAttention,
-        LayerState::Compressor,
         LayerState::Ssm,
     ];
 
@@ -99,14 +98,10 @@ impl LayerState {
                 let convolved = product(&[3, inputs, heads, head]);
                 convolved.saturating_add(product(&[head, head, heads]))
             }
-            // Only this architecture has them, and no key of its own says so.
-            LayerState::LinearAttention if keys.architecture() != "minimax-01" => 0,
             LayerState::LinearAttention => {
                 let head = keys.key_length();
                 product(&[head, head, keys.heads()])
             }
-            // As above.
-            LayerState::Compressor if keys.architecture() != "deepseek4" => 0,
             LayerState::Compressor => compressor(keys),
             LayerState::Ssm => {
                 let (inner, state) = (number("ssm.inner_size"), number("ssm.state_size"));
@@ -126,8 +121,8 @@ pub(super) fn state_bytes(keys: &ArchKeys) -> u64 {
     let each = match LayerState::of(keys.architecture()) {
         Some(kind) => kind.numbers(keys),
         None => {
-            let all = LayerState::ALL.iter().map(|kind| kind.numbers(keys));
-            all.max().unwrap_or(0)
+            let found = LayerState::WITH_KEYS.iter().map(|kind| kind.numbers(keys));
+            found.max().unwrap_or(0)
         }
     };
     if each == 0 {
