@@ -1,6 +1,6 @@
 //! Contexts of loaded models: how many cells and rows each kind of work gets.
 
-use card_llama::{ContextOptions, Cores, LlamaContext, LlamaError, LlamaModel};
+use card_llama::{ContextOptions, Cores, KvShape, LlamaContext, LlamaError, LlamaModel};
 
 /// KV cells for candidates, beside those of the context.
 pub const SPARE_CELLS: u32 = 512;
@@ -35,18 +35,7 @@ pub fn llama_contexts(
     sequences: u32,
     cores: &Cores,
 ) -> Result<LlamaContext, LlamaError> {
-    LlamaContext::new(
-        model,
-        &ContextOptions {
-            role,
-            context,
-            sequences,
-            spare_cells: SPARE_CELLS,
-            rows: ROWS,
-            in_order: false,
-            cores: cores.clone(),
-        },
-    )
+    LlamaContext::new(model, &options(role, context, sequences, false, cores))
 }
 
 /// A context of a target for several sequences of full length. Where several sequences share the
@@ -61,18 +50,39 @@ pub fn target_contexts(
     keeps: bool,
     cores: &Cores,
 ) -> Result<LlamaContext, LlamaError> {
+    let in_order = sequences > 1 || keeps;
     LlamaContext::new(
         model,
-        &ContextOptions {
-            role: "target",
-            context,
-            sequences,
-            spare_cells: SPARE_CELLS,
-            rows: ROWS,
-            in_order: sequences > 1 || keeps,
-            cores: cores.clone(),
-        },
+        &options("target", context, sequences, in_order, cores),
     )
+}
+
+/// Bytes of the recurrent states that an engine's context for so many sequences has; 0 for a model
+/// that keeps none. `role` is "target" or "draft".
+///
+/// It counts as if the target kept its cells in order, for which it may have one id more.
+pub fn state_bytes(shape: &KvShape, role: &'static str, sequences: u32) -> u64 {
+    // Neither the length of the context nor the cores change how many states there are.
+    let options = options(role, 0, sequences, role == "target", &Cores::one_lane(1));
+    shape.state.saturating_mul(options.states(shape))
+}
+
+fn options(
+    role: &'static str,
+    context: u32,
+    sequences: u32,
+    in_order: bool,
+    cores: &Cores,
+) -> ContextOptions {
+    ContextOptions {
+        role,
+        context,
+        sequences,
+        spare_cells: SPARE_CELLS,
+        rows: ROWS,
+        in_order,
+        cores: cores.clone(),
+    }
 }
 
 /// A context for a self-test, with room for another sequence beside its own. The test frees no
@@ -87,4 +97,34 @@ pub fn test_context(
 ) -> Result<LlamaContext, LlamaError> {
     let trained = model.info().trained_context.max(64);
     llama_contexts(model, role, TEST_CONTEXT.min(trained), 2, cores)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_counted_by_role_and_number_of_sequences() {
+        let hybrid = KvShape {
+            keys: 64,
+            values: 64,
+            state: 1000,
+            snapshots: true,
+            layers: 4,
+            bytes: 0,
+        };
+        // For each sequence three ids, one for the self-test and two of the context's own; each
+        // with four snapshots.
+        assert_eq!(state_bytes(&hybrid, "target", 1), 1000 * 6 * 5);
+        assert_eq!(state_bytes(&hybrid, "target", 2), 1000 * 9 * 5);
+        // A drafter has an id for each drafted token and no snapshots.
+        assert_eq!(state_bytes(&hybrid, "draft", 1), 1000 * (5 + 16));
+        let cells = KvShape { state: 0, ..hybrid };
+        assert_eq!(state_bytes(&cells, "target", 64), 0);
+        let huge = KvShape {
+            state: u64::MAX,
+            ..hybrid
+        };
+        assert_eq!(state_bytes(&huge, "target", 1), u64::MAX);
+    }
 }

@@ -16,21 +16,19 @@ use crate::choice;
 use crate::contexts::llama_context;
 use crate::findings::{identity, remember};
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
-use crate::models::drafters::{DraftCandidate, plan};
-use crate::models::locate::Models;
+use crate::models::drafters::{DraftCandidate, DraftPlan};
 use crate::self_test::PASSAGE;
 
 /// Kernels of the trial. ggml's do not change how a target is computed that is measured already.
 const KERNELS: Kernels = Kernels::Ggml;
 
-/// Looks for a drafter for the target, and loads it. Returns its file too; `None` if there is none,
-/// or none that works, so that only the model-free sources propose.
+/// Chooses a drafter for the target among those of a plan, and loads it. Returns its file too;
+/// `None` if there is none, or none that works, so that only the model-free sources propose.
 pub fn find(
     loader: &Loader,
-    models: &Models,
+    plan: DraftPlan,
     target: &LoadedTarget,
 ) -> Option<(PathBuf, LoadedDraft)> {
-    let plan = plan(target.model.path(), models);
     if plan.candidates.is_empty() {
         eprintln!("no drafter: {}", missing(plan.fetch.as_ref()));
         return None;

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use card_llama::{CacheTypes, KvShape, LayerSizes};
 
+use crate::contexts;
 use crate::devices;
 use crate::files::ModelFiles;
 use crate::room::{self, Room};
@@ -10,6 +11,9 @@ use crate::settings::Settings;
 
 /// Bytes that are left free on the GPUs, for buffers of forwards and other programs.
 const LEFT_FREE: u64 = 1 << 30;
+/// Bytes that the cells and states of one layer are taken to need at most, so that what a damaged
+/// file says of them can be added up. No machine has as much memory.
+const MOST_OF_LAYER: u64 = 1 << 50;
 
 /// Where the layers of a target go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,27 +57,37 @@ fn plan(settings: &Settings, files: &ModelFiles, free: u64) -> Result<Fit> {
     let sizes = LayerSizes::of_file(&files.target)?;
     let context = settings.ctx.unwrap_or(room::DEFAULT_CONTEXT);
     let cells = u64::from(context) * u64::from(settings.parallel) + u64::from(room::SPARE_CELLS);
-    let cache = |shape: KvShape, types: CacheTypes| shape.cache_bytes(cells, types);
+    let kept_bytes = |shape: KvShape, types: CacheTypes, role: &'static str| {
+        let states = contexts::state_bytes(&shape, role, settings.parallel);
+        shape.cache_bytes(cells, types).saturating_add(states)
+    };
     let kept = KvShape::of_file(&files.target)?;
     let layers = u64::from(kept.layers.max(1));
-    let of_layer = cache(kept, settings.target_cache()) / layers;
+    let of_layer = kept_bytes(kept, settings.target_cache(), "target") / layers;
+    let of_layer = of_layer.min(MOST_OF_LAYER);
     let mut room = free.saturating_sub(LEFT_FREE);
     if !devices::draft_on_cpu(settings) {
         for file in files.draft.iter().chain(&files.draft2) {
-            let shape = KvShape::of_file(file)?;
+            let shape = match KvShape::of_file(file) {
+                Ok(shape) => shape,
+                // Another candidate may turn out to be the drafter.
+                Err(_) if files.finds_draft && files.draft.as_ref() == Some(file) => continue,
+                Err(why) => return Err(why.into()),
+            };
             let weights = if *file == files.target {
                 0
             } else {
                 shape.bytes
             };
-            let takes = weights.saturating_add(cache(shape, settings.draft_cache()));
-            room = room.saturating_sub(takes);
+            let kept = kept_bytes(shape, settings.draft_cache(), "draft");
+            room = room.saturating_sub(weights.saturating_add(kept));
         }
     }
     Ok(fit(&sizes, of_layer, room))
 }
 
-/// Where the layers go if each takes `cache` bytes beside its weights, and GPUs have `room`.
+/// Where the layers go if each takes `cache` bytes of cells and states beside its weights, and GPUs
+/// have `room`.
 fn fit(sizes: &LayerSizes, cache: u64, room: u64) -> Fit {
     let rest: u64 = sizes.layers.iter().map(|l| l.rest + cache).sum();
     let experts: u64 = sizes.layers.iter().map(|l| l.experts).sum();

@@ -32,6 +32,8 @@ pub struct Loader<'a> {
     pub draft_cores: Cores,
     /// The files of draft models that will be loaded beside the target.
     drafts: Vec<PathBuf>,
+    /// The file of one that may be, if there is room for it.
+    likely_draft: Option<PathBuf>,
 }
 
 /// A target, ready.
@@ -64,13 +66,20 @@ impl<'a> Loader<'a> {
             target_cores,
             draft_cores,
             drafts: Vec::new(),
+            likely_draft: None,
         }
     }
 
-    /// The same, for a target that leaves memory to the draft models of `files`.
+    /// The same, for a target that leaves memory to the draft models of `files`. To a drafter that
+    /// nobody named it does so only if there is room for a context then.
     pub fn beside(mut self, files: &ModelFiles) -> Self {
-        let drafts = files.draft.iter().chain(&files.draft2);
-        self.drafts = drafts.cloned().collect();
+        let (likely, named) = if files.finds_draft {
+            (files.draft.clone(), None)
+        } else {
+            (None, files.draft.as_ref())
+        };
+        self.drafts = named.into_iter().chain(&files.draft2).cloned().collect();
+        self.likely_draft = likely;
         self
     }
 
@@ -137,30 +146,34 @@ impl<'a> Loader<'a> {
         // context may want them to be read again and again.
         let in_file = kernels == Kernels::GgmlPlain && settings.ctx.is_none();
         let target = KvShape::of_file(model.path()).map(|shape| Occupant {
+            role: "target",
             shape,
             cache: settings.target_cache(),
             gpu_layers: settings.gpu_layers,
             on_cpu: devices::target_on_cpu(settings),
             missing: if in_file { info.bytes } else { 0 },
         });
-        let drafts = self.drafts.iter().map(|file| {
+        let draft = |file: &PathBuf| {
             KvShape::of_file(file).map(|shape| Occupant {
+                role: "draft",
                 shape,
                 cache: settings.draft_cache(),
                 gpu_layers: settings.draft_gpu_layers,
                 on_cpu: devices::draft_on_cpu(settings),
                 missing: if file == model.path() { 0 } else { shape.bytes },
             })
-        });
+        };
         // What is wrong with a file is said when it is loaded.
-        let occupants: Vec<Occupant> = std::iter::once(target).chain(drafts).flatten().collect();
+        let drafts = self.drafts.iter().map(draft);
+        let sure: Vec<Occupant> = std::iter::once(target).chain(drafts).flatten().collect();
+        let likely = self.likely_draft.as_ref().and_then(|file| draft(file).ok());
         let room = if settings.rpc.is_empty() {
             Room::now(&devices::named(settings))
         } else {
             // Layers are on machines whose memory is not known.
             Room::unknown()
         };
-        room::context(wish, &occupants, room)
+        room::context_beside(wish, &sure, likely, room)
     }
 
     /// The draft model in `file`, laid out for `kernels`. If it has another vocabulary than the

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use card_llama::{CacheTypes, KvShape, devices};
 
+use crate::contexts;
 pub use crate::contexts::SPARE_CELLS;
 
 /// Tokens of context where the settings do not say.
@@ -13,10 +14,12 @@ const STEP: u64 = 256;
 /// buffers of forwards and to what is measured.
 const LEFT_FREE: u64 = 8;
 
-/// A model whose KV cache takes memory.
+/// A model whose KV cache and states take memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Occupant {
-    /// What it keeps of a token.
+    /// "target" or "draft": how many recurrent states a context has depends on it.
+    pub role: &'static str,
+    /// What it keeps of a token and of a sequence.
     pub shape: KvShape,
     /// With which types.
     pub cache: CacheTypes,
@@ -154,6 +157,28 @@ pub fn context(wish: Wish, occupants: &[Occupant], room: Room) -> Result<u32> {
     Ok(fits as u32)
 }
 
+/// As [`context`], with room for one model more if there is that much: without it rather than with
+/// no context.
+///
+/// # Errors
+/// As [`context`], for the others.
+pub fn context_beside(
+    wish: Wish,
+    occupants: &[Occupant],
+    likely: Option<Occupant>,
+    room: Room,
+) -> Result<u32> {
+    if let Some(likely) = likely {
+        let mut all = occupants.to_vec();
+        all.push(likely);
+        match context(wish, &all, room) {
+            Ok(tokens) => return Ok(tokens),
+            Err(why) => tracing::warn!("with the largest drafter here, {why}"),
+        }
+    }
+    context(wish, occupants, room)
+}
+
 /// What a context takes here and on GPUs.
 fn needs(sequences: u32, occupants: &[Occupant]) -> (Need, Need) {
     let (mut here, mut gpus) = (Need::default(), Need::default());
@@ -164,7 +189,10 @@ fn needs(sequences: u32, occupants: &[Occupant]) -> (Need, Need) {
         let spare = occupant
             .shape
             .cache_bytes(SPARE_CELLS.into(), occupant.cache);
-        let fixed = spare.saturating_add(occupant.missing);
+        let states = contexts::state_bytes(&occupant.shape, occupant.role, sequences);
+        let fixed = spare
+            .saturating_add(states)
+            .saturating_add(occupant.missing);
         let (token_there, fixed_there) = (occupant.on_gpus(token), occupant.on_gpus(fixed));
         gpus.token = gpus.token.saturating_add(token_there);
         gpus.fixed = gpus.fixed.saturating_add(fixed_there);
@@ -240,9 +268,12 @@ mod tests {
     /// 1 MiB of keys and values for each token.
     fn occupant() -> Occupant {
         Occupant {
+            role: "target",
             shape: KvShape {
                 keys: 1 << 18,
                 values: 1 << 18,
+                state: 0,
+                snapshots: false,
                 layers: 4,
                 bytes: 1 << 30,
             },
@@ -315,6 +346,56 @@ mod tests {
             ..wish(Some(1024))
         };
         assert!(context(four, &[occupant()], here(2 * GIB)).is_err());
+    }
+
+    #[test]
+    fn a_drafter_that_nobody_named_gets_room_if_there_is_some() {
+        let likely = Occupant {
+            missing: GIB,
+            ..occupant()
+        };
+        let with = |wish, bytes| context_beside(wish, &[occupant()], Some(likely), here(bytes));
+        // 4 GiB and an eighth that stays free hold both: two times 512 MiB, the weights, and
+        // 2,048 MiB for two models.
+        let shared = GIB * 32 / 7;
+        assert_eq!(with(wish(Some(1024)), 4 * GIB).unwrap(), 1024);
+        assert_eq!(with(wish(None), shared + GIB / 64).unwrap(), 1024);
+        // What was asked for is not refused for want of room for the drafter.
+        assert_eq!(with(wish(Some(2048)), 4 * GIB).unwrap(), 2048);
+        assert!(with(wish(Some(4096)), 4 * GIB).is_err());
+        let alone = context_beside(wish(Some(2048)), &[occupant()], None, here(4 * GIB));
+        assert_eq!(alone.unwrap(), 2048);
+    }
+
+    #[test]
+    fn recurrent_states_take_their_room_whatever_the_context() {
+        const MIB: u64 = 1 << 20;
+        let hybrid = |role: &'static str| Occupant {
+            role,
+            shape: KvShape {
+                state: MIB,
+                snapshots: true,
+                ..occupant().shape
+            },
+            ..occupant()
+        };
+        let (target, _) = needs(1, &[hybrid("target")]);
+        assert_eq!((target.token, target.fixed), (MIB, (512 + 30) * MIB));
+        let (both, _) = needs(1, &[hybrid("target"), hybrid("draft")]);
+        assert_eq!(both.fixed, (2 * 512 + 30 + 21) * MIB);
+        // 512 MiB of candidates, 30 of states and 512 tokens.
+        let one = [hybrid("target")];
+        let wish = wish(Some(512));
+        assert_eq!(context(wish, &one, here(1054 * MIB)).unwrap(), 512);
+        assert!(context(wish, &one, here(1053 * MIB)).is_err());
+        // As many states more as there are sequences more.
+        let (four, _) = needs(4, &one);
+        assert_eq!(four.fixed, (512 + 75) * MIB);
+        let on_gpus = Occupant {
+            on_cpu: false,
+            ..hybrid("target")
+        };
+        assert_eq!(needs(1, &[on_gpus]).1.fixed, (512 + 30) * MIB);
     }
 
     #[test]

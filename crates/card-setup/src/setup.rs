@@ -24,6 +24,7 @@ use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
 use crate::models::catalogue::Catalogue;
+use crate::models::drafters;
 use crate::models::locate::Models;
 use crate::models::store::Store;
 use crate::placement::LoadedPair;
@@ -76,7 +77,13 @@ impl Setup {
         let store = Store::open()?;
         let models = Models::new(catalogue, &store, settings.offline)?;
         let mut files = files::find(settings, &models)?;
-        let fitted = fit::fitted(settings, &files);
+        // The models among which the drafter is chosen later, if none was named.
+        let plan = files
+            .finds_draft
+            .then(|| drafters::plan(&files.target, &models));
+        let plan = plan.unwrap_or_default();
+        let expected = files.with_likely_draft(&plan);
+        let fitted = fit::fitted(settings, &expected);
         let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
@@ -84,11 +91,11 @@ impl Setup {
         if nobody && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
-        let loader = Loader::new(settings, &store).beside(&files);
+        let loader = Loader::new(settings, &store).beside(&expected);
         let target = choice::target(&loader, &files.target)?;
         let draft = |file: &Path| choice::draft(&loader, file, &target);
         let first = if files.finds_draft {
-            let found = draft_choice::find(&loader, &models, &target);
+            let found = draft_choice::find(&loader, plan, &target);
             found.map(|(file, draft)| {
                 files.draft = Some(file);
                 draft

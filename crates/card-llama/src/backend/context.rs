@@ -15,6 +15,7 @@ use crate::error::LlamaError;
 use crate::kernels::AttentionGuard;
 use crate::sys::batch::Batch;
 use crate::sys::context::{Context, ContextSettings, Decoded, most_ids};
+use crate::sys::kv_shape::KvShape;
 use crate::sys::memory::SeqId;
 
 /// How to set up a context.
@@ -109,6 +110,17 @@ impl ContextOptions {
                 needed.min(most_ids())
             }
         }
+    }
+
+    /// Recurrent states that llama.cpp makes room for in such a context: one of each sequence id,
+    /// and its snapshots. 0 for a model that keeps cells only.
+    pub fn states(&self, shape: &KvShape) -> u64 {
+        if shape.state == 0 {
+            return 0;
+        }
+        let kind = self.memory(true, shape.keys > 0);
+        let snapshots = if shape.snapshots { self.snapshots() } else { 0 };
+        self.ids(kind) as u64 * (1 + u64::from(snapshots))
     }
 
     /// Drafted tokens whose states are kept, of a model that keeps states.
@@ -485,6 +497,38 @@ mod tests {
             ..draft
         };
         assert!(most.ids(kind) <= most_ids());
+    }
+
+    #[test]
+    fn there_is_a_state_for_each_id_and_each_of_its_snapshots() {
+        let recurrent = KvShape {
+            keys: 0,
+            values: 0,
+            state: 1000,
+            snapshots: false,
+            layers: 4,
+            bytes: 0,
+        };
+        let rolls_back = KvShape {
+            keys: 64,
+            values: 64,
+            snapshots: true,
+            ..recurrent
+        };
+        let cells = KvShape {
+            state: 0,
+            ..rolls_back
+        };
+        let target = options(1, true);
+        assert_eq!(target.states(&cells), 0);
+        assert_eq!(target.states(&recurrent), 5);
+        // A hybrid model has an id for dead cells.
+        assert_eq!(target.states(&rolls_back), 6 * (1 + 4));
+        let draft = ContextOptions {
+            role: "draft",
+            ..options(2, false)
+        };
+        assert_eq!(draft.states(&rolls_back), 3 * 2 + 1 + 24 + 1);
     }
 
     fn model(name: &str) -> LlamaModel {

@@ -1,4 +1,5 @@
-//! Tests of models that are loaded with adapters, and with tensors on devices of their own.
+//! Tests of models that are loaded with adapters, and with tensors on devices of their own; and of
+//! what their files say of caches and states.
 
 use std::path::{Path, PathBuf};
 
@@ -10,9 +11,11 @@ use super::cores::{Cores, on_own_thread};
 use super::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;
 use crate::sys::cache_type::{CacheType, CacheTypes};
+use crate::sys::context::{Context, ContextSettings, Decoded};
+use crate::sys::kv_shape::KvShape;
 use crate::sys::lora::{LoraFile, MOST};
 use crate::sys::tensor_place::{MOST_BYTES, TensorPlace};
-use crate::tiny::Tiny;
+use crate::tiny::{Tiny, zoo};
 
 fn load_with(file: &Path, adapters: &[(PathBuf, f32)]) -> Result<LlamaModel, LlamaError> {
     let adapters = adapters.iter().cloned();
@@ -112,4 +115,44 @@ fn caches_of_each_type_decode() {
         assert!(context.row(2).iter().all(|l| l.is_finite()), "{kind}");
     }
     let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn a_state_is_as_large_as_the_file_says() {
+    // What is saved has a few words about each layer beside its numbers.
+    const WORDS: u64 = 4096;
+    let settings = ContextSettings {
+        cells: 256,
+        rows: 32,
+        ids: 1,
+        snapshots: 0,
+        threads: 1,
+        cache: CacheTypes::default(),
+    };
+    for label in [
+        "falcon-h1",
+        "kimi-linear",
+        "lfm2",
+        "mamba2",
+        "minimax-01",
+        "nemotron_h",
+        "qwen35",
+        "rwkv7",
+    ] {
+        let file = zoo::write(zoo::find(label).unwrap(), 1).unwrap();
+        let shape = KvShape::of_file(&file).unwrap();
+        let model = LlamaModel::load(&file, &LoadOptions::default(), &mut |_| {}).unwrap();
+        let _ = std::fs::remove_file(file);
+        let mut context = Context::new(model.handle(), &settings).unwrap();
+        let mut batch = context.batch(false).unwrap();
+        batch.push(1, 0, &[0], true);
+        assert_eq!(context.decode(&batch, None).unwrap(), Decoded::Whole);
+        let saved = context.save(0).unwrap().len() as u64;
+        let most = shape.state + shape.cache_bytes(1, settings.cache) + WORDS;
+        assert!(
+            (shape.state..=most).contains(&saved),
+            "{label}: a state of {} bytes, and {saved} were saved",
+            shape.state
+        );
+    }
 }

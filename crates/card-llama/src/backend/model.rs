@@ -63,8 +63,6 @@ pub struct LlamaModel {
     kernels: Option<Arc<AttentionGuard>>,
     /// If the model has logits for a part of its vocabulary only (see [`crate::trim()`]).
     trimmed: Option<Arc<Trimmed>>,
-    /// What changes the model, if something does.
-    adapters: Option<Arc<Adapters>>,
     cache: CacheTypes,
     path: PathBuf,
 }
@@ -88,6 +86,7 @@ impl LlamaModel {
             devices: chosen_devices(options)?,
             repack: options.kernels != Kernels::GgmlPlain,
             places: options.places.clone(),
+            adapters: options.adapters.clone(),
         };
         let card = options.kernels == Kernels::Card && use_card();
         let _offered = OfferedKernels::new(card);
@@ -95,14 +94,9 @@ impl LlamaModel {
             loaded: LoadedModel::load(path, &settings, progress)?,
             kernels: card.then(|| Arc::new(AttentionGuard::new())),
             trimmed: None,
-            adapters: None,
             cache: options.cache,
             path: path.to_owned(),
         };
-        if !options.adapters.is_empty() {
-            let adapters = Adapters::load(model.handle(), &options.adapters)?;
-            model.adapters = Some(Arc::new(adapters));
-        }
         if let Some(from) = model.meta(FROM) {
             let from = Path::new(&from);
             let vocab = Vocab::of_file(from)?;
@@ -175,7 +169,7 @@ impl LlamaModel {
 
     /// What changes the model, if something does.
     pub(super) fn adapters(&self) -> Option<&Arc<Adapters>> {
-        self.adapters.as_ref()
+        self.loaded.adapters()
     }
 
     /// Types of the numbers that its KV caches keep.

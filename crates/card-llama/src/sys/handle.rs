@@ -13,10 +13,11 @@ use crate::error::LlamaError;
 /// Owns a `llama_model`. Contexts and vocabularies of the model share it.
 pub(crate) struct Handle(NonNull<cpp::llama_model>);
 
-// SAFETY: a llama_model is not written to after it was loaded; llama.cpp shares it
-// between contexts of several threads.
+// SAFETY: a llama_model belongs to no thread.
 unsafe impl Send for Handle {}
-// SAFETY: as above.
+// SAFETY: only the loading of a LoRA adapter writes to a llama_model that is loaded, and it takes
+// the handle for itself (`&mut`, see `Adapters::load`); all else only reads the model, which
+// llama.cpp shares between contexts of several threads.
 unsafe impl Sync for Handle {}
 
 impl Handle {

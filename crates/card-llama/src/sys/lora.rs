@@ -51,22 +51,19 @@ pub(crate) struct Adapters {
     model: Arc<Handle>,
 }
 
-// SAFETY: an adapter is not written to after it was loaded, like the model that owns it.
+// SAFETY: an adapter belongs to no thread, like the model that owns it.
 unsafe impl Send for Adapters {}
-// SAFETY: as above.
+// SAFETY: nothing writes to an adapter after `Adapters::load`; contexts only read it.
 unsafe impl Sync for Adapters {}
 
 impl Adapters {
-    /// Loads adapters of a model that no other thread knows yet: llama.cpp enters them in it.
+    /// Loads adapters of a model, and shares the model. llama.cpp writes each adapter into the
+    /// model, so nobody else may have the model before.
     ///
     /// # Errors
     /// If a file is missing, no adapter, or one of another model.
-    pub(crate) fn load(model: &Arc<Handle>, files: &[LoraFile]) -> Result<Self, LlamaError> {
-        let mut adapters = Adapters {
-            raw: Vec::new(),
-            scales: Vec::new(),
-            model: model.clone(),
-        };
+    pub(crate) fn load(mut model: Handle, files: &[LoraFile]) -> Result<Self, LlamaError> {
+        let (mut raw, mut scales) = (Vec::new(), Vec::new());
         for file in files {
             let fail = |why: &str| unusable(&file.path, why);
             if files.len() > MOST {
@@ -75,10 +72,19 @@ impl Adapters {
             if !file.scale.is_finite() {
                 return Err(fail("its scale is no number"));
             }
-            adapters.raw.push(load(model, &file.path)?);
-            adapters.scales.push(file.scale);
+            raw.push(load(&mut model, &file.path)?);
+            scales.push(file.scale);
         }
-        Ok(adapters)
+        Ok(Adapters {
+            raw,
+            scales,
+            model: Arc::new(model),
+        })
+    }
+
+    /// The model that the adapters belong to.
+    pub(crate) fn model(&self) -> &Arc<Handle> {
+        &self.model
     }
 
     /// Whether the adapters are those of a model.
@@ -108,11 +114,12 @@ impl Adapters {
     }
 }
 
-fn load(model: &Arc<Handle>, path: &Path) -> Result<NonNull<cpp::llama_adapter_lora>, LlamaError> {
+fn load(model: &mut Handle, path: &Path) -> Result<NonNull<cpp::llama_adapter_lora>, LlamaError> {
     check_magic(path)?;
     let name = c_path(path)?;
     log::forget();
-    // SAFETY: the model is loaded and nobody else uses it yet; the path ends with NUL.
+    // SAFETY: the model is loaded, and nobody else has it while it is written to, since it was
+    // given as `&mut`; the path ends with NUL.
     let raw = unsafe { shim::llama_adapter_lora_init(model.raw(), name.as_ptr()) };
     let raw = raw.map_err(|thrown| unusable(path, &thrown.to_string()))?;
     let raw = NonNull::new(raw).ok_or_else(|| unusable(path, &log::reason()))?;

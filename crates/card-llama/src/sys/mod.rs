@@ -10,14 +10,17 @@
 //! | `ffi`, `file`, `stack` | C texts, paths and file heads, threads with large stacks |
 //! | `log`, `abort`, `start` | log lines, last words, the start of llama.cpp |
 //! | `registry`, `device`, `rpc` | functions of ggml's backends, devices, workers |
-//! | `handle`, `vocab`, `model` | a model in memory, its tokens, its facts |
+//! | `handle`, `lora`, `tensor_place` | a model in memory, its adapters, where its tensors are |
+//! | `vocab`, `model` | a model's tokens, its facts |
 //! | `translation` | a vocabulary as the core translates between two of them |
+//! | `cache_type` | the types of the numbers that a cache keeps |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
-//! | `cache_type`, `lora`, `tensor_place` | how a model is loaded and what its cache keeps |
-//! | `gguf`, `kv_shape`, `layer_sizes`, `quantize` | model files that are read and written |
+//! | `gguf`, `layer_sizes`, `quantize` | model files that are read and written |
+//! | `arch_keys`, `state_shape`, `kv_shape` | what a model keeps of its tokens, by its file |
 //! | `shapes` | the tensors that made-up models of tests have |
 
 mod abort;
+mod arch_keys;
 pub(crate) mod batch;
 pub(crate) mod cache_type;
 pub(crate) mod context;
@@ -41,6 +44,7 @@ pub(crate) mod shapes;
 pub(crate) mod shim;
 pub(crate) mod stack;
 pub(crate) mod start;
+mod state_shape;
 pub(crate) mod tensor_place;
 pub(crate) mod threadpool;
 mod translation;

@@ -9,6 +9,7 @@ use llama_cpp_sys_2 as cpp;
 use super::device::DeviceHandle;
 use super::ffi::{text, text_in};
 use super::handle::Handle;
+use super::lora::{Adapters, LoraFile};
 use super::shim;
 use super::start::start;
 use super::tensor_place::{Overrides, TensorPlace};
@@ -30,6 +31,8 @@ pub(crate) struct LoadSettings {
     pub(crate) repack: bool,
     /// Tensors that are kept on a device of their own, whatever their layer.
     pub(crate) places: Vec<TensorPlace>,
+    /// LoRA adapters that change what the model computes.
+    pub(crate) adapters: Vec<LoraFile>,
 }
 
 /// Facts about a model.
@@ -84,6 +87,8 @@ impl ModelSizes {
 #[derive(Clone)]
 pub(crate) struct LoadedModel {
     handle: Arc<Handle>,
+    /// What changes the model, if something does.
+    adapters: Option<Arc<Adapters>>,
 }
 
 impl LoadedModel {
@@ -93,7 +98,7 @@ impl LoadedModel {
     ///
     /// # Errors
     /// If the file is missing, no GGUF, incomplete, or of a kind llama.cpp cannot run or the core
-    /// cannot use.
+    /// cannot use; or if an adapter cannot be used.
     pub(crate) fn load(
         path: &Path,
         settings: &LoadSettings,
@@ -120,9 +125,22 @@ impl LoadedModel {
         // SAFETY: the lists of devices and of places and the callback outlive the call.
         let handle = unsafe { Handle::load(path, params) }?;
         check_kind(&handle, path)?;
+        if settings.adapters.is_empty() {
+            return Ok(LoadedModel {
+                handle: Arc::new(handle),
+                adapters: None,
+            });
+        }
+        let adapters = Adapters::load(handle, &settings.adapters)?;
         Ok(LoadedModel {
-            handle: Arc::new(handle),
+            handle: adapters.model().clone(),
+            adapters: Some(Arc::new(adapters)),
         })
+    }
+
+    /// What changes the model, if something does.
+    pub(crate) fn adapters(&self) -> Option<&Arc<Adapters>> {
+        self.adapters.as_ref()
     }
 
     /// The model itself, for contexts of it.

@@ -44,6 +44,12 @@ pub struct DraftPlan {
 }
 
 impl DraftPlan {
+    /// The candidate that takes the most memory.
+    pub fn largest(&self) -> Option<&DraftCandidate> {
+        let candidates = self.candidates.iter();
+        candidates.min_by(|a, b| a.smaller.total_cmp(&b.smaller))
+    }
+
     /// The plan in a few words, for lists.
     pub fn words(&self) -> String {
         match (self.candidates.first(), &self.fetch) {
