@@ -20,8 +20,8 @@ use crate::grammar::Compiled;
 /// Log probabilities that an answer which is no stream may have to hold, alternatives
 /// included: about 40 MiB.
 const MOST_LOGPROBS: usize = 250_000;
-/// Bytes of prompts that an answer repeats, in all its choices.
-const MOST_ECHO: usize = 8 << 20;
+/// Bytes that the answers to a request may repeat of it, all together.
+pub(crate) const MOST_ECHO: usize = 8 << 20;
 
 /// What a workshop makes of a body.
 pub(super) struct Prepared {
