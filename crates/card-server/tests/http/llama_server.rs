@@ -116,6 +116,18 @@ async fn a_prompt_that_does_not_fit_is_told_in_numbers() {
         assert_eq!(error["n_ctx"], 4096);
         assert!(error["n_prompt_tokens"].as_u64() > Some(4096), "{reply:?}");
     }
+    // Of many spans no more is read than is needed to know.
+    for (spans, length, tokens) in [(8, 3000, 6001), (40, 4000, 5000)] {
+        let mut prompt = Vec::new();
+        for _ in 0..spans {
+            prompt.extend([json!("x".repeat(length)), json!(1)]);
+        }
+        let reply = client
+            .post("/completion", &json!({ "prompt": prompt }))
+            .await;
+        native_error(&reply, 400, "exceed_context_size_error");
+        assert_eq!(reply.json()["error"]["n_prompt_tokens"], tokens);
+    }
     let messages = json!([{ "role": "user", "content": "x".repeat(5000) }]);
     let reply = client
         .post("/chat/completions", &json!({ "messages": messages }))
@@ -280,6 +292,15 @@ async fn tokens_come_with_their_texts_where_that_is_asked_for() {
         .post("/tokenize", &json!({ "content": [1, 999_999] }))
         .await;
     assert_eq!((reply.status, reply.error().0.as_str()), (400, "content"));
+    // Texts of tokens take more room than the tokens.
+    let long = json!({ "content": "a".repeat(200_000) });
+    assert_eq!(client.post("/tokenize", &long).await.status, 200);
+    let pieces = with(long, &json!({ "with_pieces": true }));
+    let reply = client.post("/tokenize", &pieces).await;
+    assert_eq!(
+        (reply.status, reply.error().0.as_str()),
+        (400, "with_pieces")
+    );
 }
 
 #[tokio::test]
