@@ -43,6 +43,12 @@ async fn paths_without_v1_want_the_same_key() {
         let reply = client.post(path, &hello()).await;
         assert_eq!(reply.status, 401, "{path}: {reply:?}");
         assert_eq!(reply.json()["error"]["type"], "authentication_error");
+        // The code of OpenAI's errors is a word, that of llama-server's the status.
+        let code = match path {
+            "/chat/completions" => json!("invalid_api_key"),
+            _ => json!(401),
+        };
+        assert_eq!(reply.json()["error"]["code"], code, "{path}");
     }
     for path in ["/models", "/props", "/slots"] {
         assert_eq!(client.get(path).await.status, 401, "{path}");
@@ -51,6 +57,30 @@ async fn paths_without_v1_want_the_same_key() {
     let body = json!({ "prompt": "a", "n_predict": 2 });
     let reply = client.post_as(ANNA, "/completions", &body).await;
     assert!(reply.json()["content"].is_string(), "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_no_handler_answers_has_llama_server_s_shape_at_its_own_paths() {
+    let client = Client::start(&setup());
+    for (method, path) in [
+        ("GET", "/completion"),
+        ("GET", "/completions"),
+        ("GET", "/infill"),
+        ("DELETE", "/props"),
+        ("POST", "/slots"),
+        ("GET", "/slots/0"),
+        ("GET", "/apply-template"),
+        ("GET", "/chat/completions/input_tokens"),
+    ] {
+        let reply = client.ask(method, path, &[], "").await;
+        native_error(&reply, 405, "invalid_request_error");
+        assert!(!reply.header("allow").is_empty(), "{path}: {reply:?}");
+    }
+    let reply = client.get("/slots/0/nothing").await;
+    native_error(&reply, 404, "not_found_error");
+    let reply = client.get("/tokenize").await;
+    assert_eq!(reply.status, 405);
+    reply.error();
 }
 
 #[tokio::test]
