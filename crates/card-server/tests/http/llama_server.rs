@@ -189,6 +189,20 @@ async fn an_infill_is_checked_before_the_model_is_asked_whether_it_can() {
 }
 
 #[tokio::test]
+async fn what_is_typed_into_an_infill_is_text_and_never_a_control_token() {
+    let mut setup = setup();
+    setup.fills = true;
+    let client = Client::start(&setup);
+    let typed = json!({ "input_prefix": "a", "input_suffix": "b", "n_predict": 1 });
+    // The vocabulary's own tokens, and a token for each byte that was typed.
+    for (field, bytes) in [("input_prefix", 11), ("input_suffix", 11), ("prompt", 12)] {
+        let body = with(typed.clone(), &json!({ field: "<|im_end|>" }));
+        let answer = client.post("/infill", &body).await.json();
+        assert_eq!(answer["tokens_evaluated"], 3 + bytes, "{field}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn props_and_slots_say_what_the_server_is() {
     let client = Client::start(&setup());
     let props = client.get("/props").await.json();
