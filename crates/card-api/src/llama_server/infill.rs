@@ -24,7 +24,7 @@ fields! {
         "input_suffix" => input_suffix: MixedPrompt,
         /// Pieces of other files, the most important last.
         "input_extra" => input_extra: Bounded<Extra, { limits::EXTRAS }>,
-        /// The beginning of the text itself.
+        /// The beginning of the text itself; names of control tokens in it are text.
         "prompt" => prompt: String,
     }
 

@@ -15,6 +15,9 @@ use crate::reading::fields::fields;
 use crate::reading::number::{TokenId, Whole};
 use crate::reading::strict::Anything;
 
+/// Most spans of all prompts of a request together.
+const SPANS: usize = 2 * PARTS;
+
 /// Some of a prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PromptSpan {
@@ -140,7 +143,7 @@ impl Spans {
     }
 
     fn text<E: Error>(&mut self, text: String) -> Result<(), E> {
-        room::<E>(self.list.len(), 2 * PARTS)?;
+        room::<E>(self.list.len(), SPANS)?;
         self.list.push(PromptSpan::Text(text));
         Ok(())
     }
@@ -260,6 +263,7 @@ impl<'de> Visitor<'de> for OneOrManyPrompts {
         let mixed = "tokens of one prompt and other prompts cannot be in the same list";
         // As long as there are only texts, they may be prompts or spans of one.
         let (mut spans, mut prompts) = (Spans::default(), Vec::new());
+        let mut all_spans = 0;
         while let Some(item) = seq.next_element::<PromptItem>()? {
             match item {
                 PromptItem::Token(_) if !prompts.is_empty() => return Err(A::Error::custom(mixed)),
@@ -268,6 +272,8 @@ impl<'de> Visitor<'de> for OneOrManyPrompts {
                 PromptItem::Text(text) => prompts.push(MixedPrompt::text(text)),
                 PromptItem::Prompt(_) if spans.tokens > 0 => return Err(A::Error::custom(mixed)),
                 PromptItem::Prompt(prompt) => {
+                    all_spans += prompt.0.len();
+                    room::<A::Error>(all_spans.saturating_sub(1), SPANS)?;
                     prompts.extend(each_alone(&mut spans));
                     prompts.push(prompt);
                 }
@@ -363,5 +369,17 @@ mod tests {
         let many = |n: usize| format!("[{}\"a\"]", "\"a\",".repeat(n - 1));
         assert_eq!(read(&many(PROMPTS)).unwrap().len(), PROMPTS);
         assert!(read(&many(PROMPTS + 1)).is_err());
+    }
+
+    #[test]
+    fn the_spans_of_all_prompts_are_bounded_together() {
+        let prompt = |spans: usize| format!("[{}1]", "1,\"a\",".repeat(spans / 2));
+        let prompts = |count: usize, spans: usize| {
+            let list = vec![prompt(spans); count];
+            format!("[{}]", list.join(","))
+        };
+        let eighth = SPANS / 8 - 1;
+        assert_eq!(read(&prompts(8, eighth)).unwrap().len(), 8);
+        assert!(read(&prompts(9, eighth)).is_err());
     }
 }

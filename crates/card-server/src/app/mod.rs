@@ -1,6 +1,7 @@
 //! What all requests of a server share.
 
 mod audit_trail;
+mod item_memory;
 mod live;
 mod model_text;
 mod request_numbers;
@@ -13,6 +14,7 @@ use card_core::types::Token;
 use card_engine::Engine;
 use tokio::sync::watch;
 
+pub(crate) use item_memory::ItemMemory;
 pub(crate) use live::{LiveRounds, LiveSeat};
 pub(crate) use model_text::ModelText;
 
@@ -47,6 +49,8 @@ pub(crate) struct App {
     pub(crate) audit: AuditTrail,
     /// Rounds for whoever looks at the page.
     pub(crate) live: LiveRounds,
+    /// Items of earlier answers of `/v1/responses`, at whatever path it was asked for.
+    pub(crate) remembered: Arc<ItemMemory>,
     /// Names and seeds of requests.
     pub(crate) numbers: RequestNumbers,
     pub(crate) config: ServerConfig,
@@ -107,6 +111,7 @@ impl App {
             rollout: Rollout::new(config.canary, metrics.rollout.clone()),
             metrics,
             live: LiveRounds::new(),
+            remembered: Arc::new(ItemMemory::new()),
             numbers: RequestNumbers::new(),
             draining: watch::Sender::new(false),
             connections,

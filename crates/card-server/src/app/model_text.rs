@@ -14,6 +14,8 @@ use crate::text::{Template, Tokenizer};
 pub(crate) struct ModelText {
     pub(crate) tokenizer: Arc<dyn Tokenizer>,
     pub(crate) template: Option<Arc<dyn Template>>,
+    /// Tokens that begin every text, or why the vocabulary cannot say.
+    pub(crate) begin_tokens: Result<Vec<Token>, String>,
     /// Tokens that end an answer.
     pub(crate) end_tokens: Vec<Token>,
     pub(crate) control_names: ControlNames,
@@ -26,6 +28,7 @@ impl ModelText {
     /// The text of a model with this vocabulary and this template.
     pub(crate) fn new(tokenizer: Arc<dyn Tokenizer>, template: Option<Arc<dyn Template>>) -> Self {
         ModelText {
+            begin_tokens: tokenizer.tokenize("", true),
             end_tokens: tokenizer.end_tokens(),
             control_names: ControlNames::new(tokenizer.control_texts()),
             fill: FillMarks::of(&*tokenizer),

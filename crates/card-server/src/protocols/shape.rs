@@ -4,8 +4,10 @@
 use axum::body::Body;
 use axum::http::header;
 use axum::response::Response;
+use card_api::llama_server::error::native_error_body;
 
 use super::anthropic;
+use super::llama_server;
 use super::ollama;
 use super::told::ToldError;
 use crate::app::App;
@@ -19,6 +21,8 @@ pub(crate) enum Protocol {
     Anthropic,
     /// Ollama's.
     Ollama,
+    /// llama-server's own, where it is not OpenAI's.
+    LlamaServer,
 }
 
 impl Protocol {
@@ -28,6 +32,8 @@ impl Protocol {
             Protocol::Anthropic
         } else if path.starts_with(ollama::BELOW) {
             Protocol::Ollama
+        } else if llama_server::is_own(path) {
+            Protocol::LlamaServer
         } else {
             Protocol::OpenAi
         }
@@ -40,14 +46,15 @@ impl Protocol {
         let Some(ToldError(error)) = told.cloned() else {
             return response;
         };
-        let id = match self {
+        let (id, json) = match self {
             Protocol::OpenAi => return response,
-            Protocol::Anthropic => Some(app.numbers.name()),
-            Protocol::Ollama => None,
-        };
-        let json = match &id {
-            Some(id) => anthropic::error::body(&error, id),
-            None => ollama::error::body(&error),
+            Protocol::Anthropic => {
+                let id = app.numbers.name();
+                let json = anthropic::error::body(&error, &id);
+                (Some(id), json)
+            }
+            Protocol::Ollama => (None, ollama::error::body(&error)),
+            Protocol::LlamaServer => (None, native_error_body(&error).to_string().into_bytes()),
         };
         let (mut parts, _) = response.into_parts();
         parts.headers.remove(header::CONTENT_LENGTH);
@@ -74,6 +81,14 @@ mod tests {
             ("/api/nothing", Protocol::Ollama),
             ("/api", Protocol::OpenAi),
             ("/v1/chat/completions", Protocol::OpenAi),
+            ("/v1/completions", Protocol::OpenAi),
+            ("/chat/completions", Protocol::OpenAi),
+            ("/tokenize", Protocol::OpenAi),
+            ("/completion", Protocol::LlamaServer),
+            ("/completions", Protocol::LlamaServer),
+            ("/slots", Protocol::LlamaServer),
+            ("/slots/0", Protocol::LlamaServer),
+            ("/v1/chat/completions/input_tokens", Protocol::LlamaServer),
             ("/", Protocol::OpenAi),
         ];
         for (path, protocol) in cases {

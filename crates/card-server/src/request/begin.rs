@@ -17,6 +17,17 @@ use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
+/// Log probabilities with a token, its own included, up to which so many pieces may wait.
+const WITH_TOKEN: usize = 21;
+/// Pieces that may wait however many log probabilities come with them.
+const LEAST_AHEAD: usize = 32;
+
+/// Pieces that may wait for the reader of an answer to this job: fewer where each of them has
+/// more log probabilities, so that they take the same room.
+fn ahead(job: &GenerationJob) -> usize {
+    let with_token = job.logprobs.map_or(1, |top| top + 1);
+    (AHEAD * WITH_TOKEN / with_token).clamp(LEAST_AHEAD, AHEAD)
+}
 
 /// A request whose generations run or wait for a slot.
 pub(crate) struct RunningRequest {
@@ -96,7 +107,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         forced_call,
     } = prepared;
     let answers = tasks.len();
-    let news = start(app, tasks, deadline);
+    let news = start(app, tasks, ahead(&job), deadline);
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
     let running = RunningRequest {
         id: id.to_owned(),
@@ -116,13 +127,15 @@ pub(crate) async fn begin_with<X: Send + 'static>(
     Ok((running, kept))
 }
 
-/// Starts the generations; returns what becomes known of them.
+/// Starts the generations; returns what becomes known of them, of which at most `ahead` pieces
+/// wait to be read.
 fn start(
     app: &Arc<App>,
     tasks: Vec<GenerationTask>,
+    ahead: usize,
     deadline: RequestDeadline,
 ) -> Receiver<(usize, News)> {
-    let (sender, news) = channel(AHEAD);
+    let (sender, news) = channel(ahead);
     let patience = app.config.connections.stalled;
     for (index, task) in tasks.into_iter().enumerate() {
         let sink = EventSink::new(index, sender.clone(), deadline, patience);
@@ -162,5 +175,23 @@ impl RunningRequest {
             Ok(None) => FirstNews::BrokenOff,
             Err(_) => FirstNews::Later,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_pieces_wait_where_more_log_probabilities_come_with_them() {
+        let of = |logprobs| {
+            ahead(&GenerationJob {
+                logprobs,
+                ..GenerationJob::new(false)
+            })
+        };
+        assert_eq!((of(None), of(Some(0)), of(Some(20))), (1024, 1024, 1024));
+        assert_eq!((of(Some(41)), of(Some(256))), (512, 83));
+        assert_eq!(of(Some(100_000)), 32);
     }
 }

@@ -4,6 +4,7 @@ use card_api::ApiError;
 use card_api::llama_server::prompt::{MixedPrompt, PromptSpan};
 use card_core::types::Token;
 
+use super::prompt::too_long;
 use crate::app::App;
 use crate::text::{at_least, most_bytes};
 
@@ -11,9 +12,11 @@ use crate::text::{at_least, most_bytes};
 ///
 /// # Errors
 /// If the vocabulary cannot say.
-pub(crate) fn begin_tokens(app: &App) -> Result<Vec<Token>, ApiError> {
-    let begin = app.text.tokenizer.tokenize("", true);
-    begin.map_err(ApiError::internal)
+pub(crate) fn begin_tokens(app: &App) -> Result<&[Token], ApiError> {
+    match &app.text.begin_tokens {
+        Ok(tokens) => Ok(tokens),
+        Err(why) => Err(ApiError::internal(why.as_str())),
+    }
 }
 
 /// The tokens of a text, without those that begin every text. With `special`, the name of a
@@ -27,47 +30,91 @@ pub(crate) fn text_tokens(
     text: &str,
     special: bool,
 ) -> Result<Vec<Token>, ApiError> {
-    let (bytes, context) = (text.len(), app.model.context);
-    if bytes > most_bytes(context) {
-        let why = format!("the text has {bytes} bytes, and the context holds {context} tokens");
-        return Err(ApiError::too_long(field, why).overflowing(at_least(bytes), context));
-    }
+    check_bytes(app, field, text.len())?;
     let wrong = |why: String| ApiError::field(field, why);
     let mut tokens = app.text.tokenizer.tokenize(text, special).map_err(wrong)?;
     let begin = begin_tokens(app)?;
-    if tokens.starts_with(&begin) {
+    if tokens.starts_with(begin) {
         tokens.drain(..begin.len());
     }
     Ok(tokens)
 }
 
-/// The tokens of a prompt. With `begin`, those that begin every text of the model stand before
-/// it, if it begins with text.
+/// The tokens of a prompt. Names of control tokens in its texts are those tokens. The tokens
+/// that begin every text of the model stand before it, if it begins with text.
 ///
 /// # Errors
-/// Names the field, if the model has no such tokens, or a text cannot be tokenized or is too
-/// long for the context.
-pub(crate) fn mixed_tokens(
-    app: &App,
-    field: &str,
-    prompt: &MixedPrompt,
-    begin: bool,
-    special: bool,
-) -> Result<Vec<Token>, ApiError> {
+/// If the model has no such tokens, a text cannot be tokenized, or the prompt is too long for the
+/// context. Of a prompt that is too long no more is read than shows that.
+pub(crate) fn prompt_tokens(app: &App, prompt: &MixedPrompt) -> Result<Vec<Token>, ApiError> {
+    const FIELD: &str = "prompt";
+    check_bytes(app, FIELD, text_bytes(prompt))?;
     let mut tokens = match prompt.0.first() {
-        Some(PromptSpan::Text(_)) if begin => begin_tokens(app)?,
+        Some(PromptSpan::Text(_)) => begin_tokens(app)?.to_vec(),
         _ => Vec::new(),
     };
     for span in &prompt.0 {
-        match span {
-            PromptSpan::Text(text) => tokens.extend(text_tokens(app, field, text, special)?),
-            PromptSpan::Tokens(given) => {
-                for &token in given {
-                    app.text.check_token(field, token)?;
-                }
-                tokens.extend(given);
-            }
+        add_span(app, FIELD, span, true, &mut tokens)?;
+        if tokens.len() >= app.model.context as usize {
+            return Err(too_long(app, false, tokens.len()));
         }
     }
     Ok(tokens)
+}
+
+/// The tokens of what stands around a prompt, of which what does not fit is cut off later.
+/// Nothing in its texts is a control token.
+///
+/// # Errors
+/// Names the field, if the model has no such tokens, a text cannot be tokenized, or the texts are
+/// too long for the context by far.
+pub(crate) fn surrounding_tokens(
+    app: &App,
+    field: &str,
+    surrounding: &MixedPrompt,
+) -> Result<Vec<Token>, ApiError> {
+    check_bytes(app, field, text_bytes(surrounding))?;
+    let mut tokens = Vec::new();
+    for span in &surrounding.0 {
+        add_span(app, field, span, false, &mut tokens)?;
+    }
+    Ok(tokens)
+}
+
+fn add_span(
+    app: &App,
+    field: &str,
+    span: &PromptSpan,
+    special: bool,
+    tokens: &mut Vec<Token>,
+) -> Result<(), ApiError> {
+    match span {
+        PromptSpan::Text(text) => tokens.extend(text_tokens(app, field, text, special)?),
+        PromptSpan::Tokens(given) => {
+            for &token in given {
+                app.text.check_token(field, token)?;
+            }
+            tokens.extend(given);
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all texts in a prompt.
+pub(crate) fn text_bytes(prompt: &MixedPrompt) -> usize {
+    let texts = prompt.0.iter().map(|span| match span {
+        PromptSpan::Text(text) => text.len(),
+        PromptSpan::Tokens(_) => 0,
+    });
+    texts.sum()
+}
+
+/// Whether a text of so many bytes may fit the context.
+fn check_bytes(app: &App, field: &str, bytes: usize) -> Result<(), ApiError> {
+    let context = app.model.context;
+    if bytes > most_bytes(context) {
+        let why = format!("the text has {bytes} bytes, and the context holds {context} tokens");
+        return Err(ApiError::too_long(field, why).overflowing(at_least(bytes), context));
+    }
+    Ok(())
 }

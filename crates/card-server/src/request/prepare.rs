@@ -17,11 +17,11 @@ use crate::caller::Caller;
 use crate::generation::{GenerationTask, ScoredPrompt, Watched};
 use crate::grammar::Compiled;
 
-/// Log probabilities that an answer which is no stream may have to hold, alternatives
-/// included: about 40 MiB.
+/// Log probabilities that an answer may have to keep until its end, alternatives included: about
+/// 40 MiB.
 const MOST_LOGPROBS: usize = 250_000;
-/// Bytes of prompts that an answer repeats, in all its choices.
-const MOST_ECHO: usize = 8 << 20;
+/// Bytes that the answers to a request may repeat of it, all together.
+pub(crate) const MOST_ECHO: usize = 8 << 20;
 
 /// What a workshop makes of a body.
 pub(super) struct Prepared {
@@ -71,7 +71,10 @@ pub(super) fn prepare(
     job: GenerationJob,
     request: &str,
 ) -> Result<Prepared, ApiError> {
-    check_logprobs(app, &job)?;
+    if !job.stream {
+        let instead = "ask for fewer tokens, or for a stream";
+        check_kept_logprobs(app, &job, "logprobs", instead)?;
+    }
     for (token, _) in job.params.logit_bias.iter() {
         app.text.check_token("logit_bias", token)?;
     }
@@ -125,19 +128,29 @@ pub(super) fn prepare(
     })
 }
 
-/// Whether the answer has room for the log probabilities. A stream sends them as they come.
-fn check_logprobs(app: &App, job: &GenerationJob) -> Result<(), ApiError> {
+/// Whether an answer that keeps its log probabilities until its end has room for them. Most
+/// streams send them as they come, and keep none. The error names `field`, and says what to do
+/// `instead`.
+///
+/// # Errors
+/// If there may be too many of them.
+pub(crate) fn check_kept_logprobs(
+    app: &App,
+    job: &GenerationJob,
+    field: &str,
+    instead: &str,
+) -> Result<(), ApiError> {
     let context = app.model.context;
     let most = job.max_tokens.unwrap_or(context).min(context) as usize;
     let choices = job.n.max(1) as usize * job.prompts.len();
-    if let Some(top) = job.logprobs.filter(|_| !job.stream)
+    if let Some(top) = job.logprobs
         && choices.saturating_mul(most).saturating_mul(top + 1) > MOST_LOGPROBS
     {
         let why = format!(
             "{choices} choices of up to {most} tokens with {top} alternatives each are more than \
-             {MOST_LOGPROBS} log probabilities; ask for fewer tokens, or for a stream"
+             {MOST_LOGPROBS} log probabilities; {instead}"
         );
-        return Err(ApiError::field("logprobs", why));
+        return Err(ApiError::field(field, why));
     }
     Ok(())
 }

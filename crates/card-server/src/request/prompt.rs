@@ -2,12 +2,14 @@
 
 use card_api::{ApiError, PromptInput, TemplateOptions};
 use card_core::types::Token;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::text::control_names::Marks;
 use crate::text::{Template, at_least, most_bytes};
 
+/// The field with variables for the template.
+const VARIABLES: &str = "chat_template_kwargs";
 /// What begins a model's thoughts. Templates of some models end a prompt with it.
 const THOUGHT: &str = "<think>";
 
@@ -90,8 +92,32 @@ pub(crate) fn chat_text(
     tools: Option<&Value>,
     options: &TemplateOptions,
 ) -> Result<String, ApiError> {
-    let text = template_for(app, tools)?.render(messages, tools, options);
-    text.map_err(|why| ApiError::field("messages", why))
+    render(template_for(app, tools)?, messages, tools, options)
+}
+
+/// A conversation as a template writes it down.
+///
+/// # Errors
+/// What the template has against it. That is about the variables of the request where the
+/// template takes the conversation without them.
+fn render(
+    template: &dyn Template,
+    messages: &Value,
+    tools: Option<&Value>,
+    options: &TemplateOptions,
+) -> Result<String, ApiError> {
+    let why = match template.render(messages, tools, options) {
+        Ok(text) => return Ok(text),
+        Err(why) => why,
+    };
+    let alone = TemplateOptions {
+        variables: Map::new(),
+        ..options.clone()
+    };
+    let of_variables =
+        !options.variables.is_empty() && template.render(messages, tools, &alone).is_ok();
+    let field = if of_variables { VARIABLES } else { "messages" };
+    Err(ApiError::field(field, why))
 }
 
 /// Reads a conversation, as the model's chat template writes it down.
@@ -101,16 +127,21 @@ fn read_chat(
     tools: Option<&Value>,
     options: &TemplateOptions,
 ) -> Result<ReadPrompt, ApiError> {
-    let refused = |why: String| ApiError::field("messages", why);
     let template = template_for(app, tools)?;
     // What somebody said is not only in messages and tools: the template writes variables too.
     let variables = Value::Object(options.variables.clone());
     let effort = options.effort.clone().map(Value::String);
     let said = [Some(messages), tools, Some(&variables), effort.as_ref()];
-    let marks = app.text.control_names.marks(said.into_iter().flatten());
+    let names = &app.text.control_names;
+    let marks = names.marks(said.into_iter().flatten()).map_err(|why| {
+        let alone = [Some(messages), tools].into_iter().flatten();
+        let of_variables = names.marks(alone).is_ok();
+        let field = if of_variables { VARIABLES } else { "messages" };
+        ApiError::field(field, why)
+    });
     let begins_thought = |text: &str| text.trim_end().ends_with(THOUGHT);
-    let Some(marks) = marks.map_err(refused)? else {
-        let text = template.render(messages, tools, options).map_err(refused)?;
+    let Some(marks) = marks? else {
+        let text = render(template, messages, tools, options)?;
         return Ok(ReadPrompt {
             tokens: tokenize(app, "messages", &[(&text, true)])?,
             begins_thought: begins_thought(&text),
@@ -119,8 +150,7 @@ fn read_chat(
     let messages = marks.mark(messages);
     let tools = tools.map(|t| marks.mark(t));
     let options = marked(&marks, options);
-    let text = template.render(&messages, tools.as_ref(), &options);
-    let text = text.map_err(refused)?;
+    let text = render(template, &messages, tools.as_ref(), &options)?;
     Ok(ReadPrompt {
         tokens: tokenize(app, "messages", &marks.split(&text))?,
         begins_thought: begins_thought(&text),
@@ -203,4 +233,51 @@ pub(super) fn predicted(app: &App, text: &str) -> Result<Vec<Token>, ApiError> {
     let mut tokens = tokens.map_err(|why| ApiError::field("prediction", why))?;
     tokens.truncate(context as usize);
     Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Takes no variable `wrong`, and no message of more than one.
+    struct Picky;
+
+    impl Template for Picky {
+        fn render(
+            &self,
+            messages: &Value,
+            _: Option<&Value>,
+            options: &TemplateOptions,
+        ) -> Result<String, String> {
+            if options.variables.contains_key("wrong") {
+                return Err("no such variable".to_owned());
+            }
+            if messages.as_array().is_some_and(|all| all.len() > 1) {
+                return Err("too many messages".to_owned());
+            }
+            Ok("text".to_owned())
+        }
+
+        fn knows_tools(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_template_s_refusal_names_the_variables_where_these_are_wrong() {
+        let mut options = TemplateOptions::default();
+        let said = |messages: Value, options: &TemplateOptions| {
+            let text = render(&Picky, &messages, None, options);
+            text.map_err(|error| error.param().map(str::to_owned))
+        };
+        let (one, two) = (json!([1]), json!([1, 2]));
+        let field = |name: &str| Err(Some(name.to_owned()));
+        assert_eq!(said(one.clone(), &options), Ok("text".to_owned()));
+        assert_eq!(said(two.clone(), &options), field("messages"));
+        options.variables.insert("wrong".to_owned(), json!(1));
+        assert_eq!(said(one, &options), field(VARIABLES));
+        assert_eq!(said(two, &options), field("messages"));
+    }
 }

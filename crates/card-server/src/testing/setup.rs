@@ -12,10 +12,11 @@ use card_engine::{Draft, Engine, Options};
 
 use super::model::PacedModel;
 use super::template::Turns;
-use super::tokenizer::{ByteTokenizer, TOKENS};
+use super::tokenizer::{ByteTokenizer, FILL_TOKENS, FillTokenizer, TOKENS};
 use crate::caller::keys::Key;
 use crate::config::ServerConfig;
 use crate::served::ServedModel;
+use crate::text::Tokenizer;
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct TestSetup {
     pub forward: Duration,
     /// The target's thread panics after so many forwards.
     pub break_after: Option<u64>,
+    /// Whether the vocabulary has tokens to fill in the middle of a text with.
+    pub fills: bool,
     /// The rest of the settings.
     pub config: ServerConfig,
 }
@@ -45,6 +48,7 @@ impl Default for TestSetup {
             context: 4096,
             forward: Duration::ZERO,
             break_after: None,
+            fills: false,
             config: ServerConfig::default(),
         }
     }
@@ -79,9 +83,14 @@ pub fn served(setup: &TestSetup) -> std::io::Result<(ServedModel, ServerConfig)>
         queue: setup.queue,
         ..setup.config.clone()
     };
+    let tokenizer: Arc<dyn Tokenizer> = if setup.fills {
+        Arc::new(FillTokenizer)
+    } else {
+        Arc::new(ByteTokenizer)
+    };
     let served = ServedModel {
         engine: Arc::new(engine),
-        tokenizer: Arc::new(ByteTokenizer),
+        tokenizer,
         template: Some(Arc::new(Turns)),
         name: "synthetic".into(),
         context: setup.context,
@@ -94,7 +103,7 @@ pub fn served(setup: &TestSetup) -> std::io::Result<(ServedModel, ServerConfig)>
 /// A synthetic model; a draft model has noise, so that it errs.
 fn model(setup: &TestSetup, noise: f32) -> Synthetic {
     Synthetic::new(SyntheticConfig {
-        vocab: TOKENS,
+        vocab: if setup.fills { FILL_TOKENS } else { TOKENS },
         seed: 7,
         spread: 2.0,
         noise,

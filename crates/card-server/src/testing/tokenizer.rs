@@ -63,3 +63,54 @@ impl Tokenizer for ByteTokenizer {
         258
     }
 }
+
+/// Names of the tokens by which [`FillTokenizer`]'s model fills in the middle of a text.
+const FILL: [&str; 3] = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
+/// Tokens there are with those.
+pub(super) const FILL_TOKENS: usize = TOKENS + FILL.len();
+
+/// The vocabulary of [`ByteTokenizer`], and three tokens to fill in the middle of a text with.
+pub(super) struct FillTokenizer;
+
+impl Tokenizer for FillTokenizer {
+    fn len(&self) -> usize {
+        FILL_TOKENS
+    }
+
+    fn tokenize(&self, text: &str, special: bool) -> Result<Vec<Token>, String> {
+        let names = FILL.iter().enumerate().filter(|_| special);
+        let found = names.filter_map(|(i, name)| Some((text.find(*name)?, i, name.len())));
+        let Some((at, i, length)) = found.min() else {
+            return ByteTokenizer.tokenize(text, special);
+        };
+        let mut tokens = ByteTokenizer.tokenize(&text[..at], special)?;
+        tokens.push((TOKENS + i) as Token);
+        tokens.extend(self.tokenize(&text[at + length..], special)?);
+        Ok(tokens)
+    }
+
+    fn piece(&self, token: Token, special: bool) -> Vec<u8> {
+        match (token as usize).checked_sub(TOKENS) {
+            None => ByteTokenizer.piece(token, special),
+            Some(i) if special => FILL.get(i).map_or(Vec::new(), |name| (*name).into()),
+            Some(_) => Vec::new(),
+        }
+    }
+
+    fn end_tokens(&self) -> Vec<Token> {
+        ByteTokenizer.end_tokens()
+    }
+
+    fn control_texts(&self) -> Vec<String> {
+        let fill = FILL.iter().map(|name| (*name).to_owned());
+        ByteTokenizer
+            .control_texts()
+            .into_iter()
+            .chain(fill)
+            .collect()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        261
+    }
+}

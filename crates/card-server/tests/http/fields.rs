@@ -70,6 +70,19 @@ async fn what_would_be_answered_wrongly_is_refused() {
 }
 
 #[tokio::test]
+async fn who_leaves_no_mark_for_a_control_token_hears_where() {
+    let client = Client::start(&setup());
+    let private: String = ('\u{e000}'..='\u{f8ff}').collect();
+    let said = format!("<|im_end|>{private}");
+    let variables = json!({ "chat_template_kwargs": { "name": said } });
+    let reply = client.post(CHAT, &with(hello(), &variables)).await;
+    refused(&reply, "chat_template_kwargs", "a variable");
+    let messages = json!({ "messages": [{ "role": "user", "content": said }] });
+    let reply = client.post(CHAT, &with(hello(), &messages)).await;
+    refused(&reply, "messages", "a message");
+}
+
+#[tokio::test]
 async fn a_prompt_s_own_tokens_have_the_log_probabilities_of_their_generation() {
     let client = Client::start(&setup());
     // Letters only, so that the text is a prompt again.

@@ -43,6 +43,12 @@ async fn paths_without_v1_want_the_same_key() {
         let reply = client.post(path, &hello()).await;
         assert_eq!(reply.status, 401, "{path}: {reply:?}");
         assert_eq!(reply.json()["error"]["type"], "authentication_error");
+        // The code of OpenAI's errors is a word, that of llama-server's the status.
+        let code = match path {
+            "/chat/completions" => json!("invalid_api_key"),
+            _ => json!(401),
+        };
+        assert_eq!(reply.json()["error"]["code"], code, "{path}");
     }
     for path in ["/models", "/props", "/slots"] {
         assert_eq!(client.get(path).await.status, 401, "{path}");
@@ -51,6 +57,30 @@ async fn paths_without_v1_want_the_same_key() {
     let body = json!({ "prompt": "a", "n_predict": 2 });
     let reply = client.post_as(ANNA, "/completions", &body).await;
     assert!(reply.json()["content"].is_string(), "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_no_handler_answers_has_llama_server_s_shape_at_its_own_paths() {
+    let client = Client::start(&setup());
+    for (method, path) in [
+        ("GET", "/completion"),
+        ("GET", "/completions"),
+        ("GET", "/infill"),
+        ("DELETE", "/props"),
+        ("POST", "/slots"),
+        ("GET", "/slots/0"),
+        ("GET", "/apply-template"),
+        ("GET", "/chat/completions/input_tokens"),
+    ] {
+        let reply = client.ask(method, path, &[], "").await;
+        native_error(&reply, 405, "invalid_request_error");
+        assert!(!reply.header("allow").is_empty(), "{path}: {reply:?}");
+    }
+    let reply = client.get("/slots/0/nothing").await;
+    native_error(&reply, 404, "not_found_error");
+    let reply = client.get("/tokenize").await;
+    assert_eq!(reply.status, 405);
+    reply.error();
 }
 
 #[tokio::test]
@@ -116,6 +146,18 @@ async fn a_prompt_that_does_not_fit_is_told_in_numbers() {
         assert_eq!(error["n_ctx"], 4096);
         assert!(error["n_prompt_tokens"].as_u64() > Some(4096), "{reply:?}");
     }
+    // Of many spans no more is read than is needed to know.
+    for (spans, length, tokens) in [(8, 3000, 6001), (40, 4000, 5000)] {
+        let mut prompt = Vec::new();
+        for _ in 0..spans {
+            prompt.extend([json!("x".repeat(length)), json!(1)]);
+        }
+        let reply = client
+            .post("/completion", &json!({ "prompt": prompt }))
+            .await;
+        native_error(&reply, 400, "exceed_context_size_error");
+        assert_eq!(reply.json()["error"]["n_prompt_tokens"], tokens);
+    }
     let messages = json!([{ "role": "user", "content": "x".repeat(5000) }]);
     let reply = client
         .post("/chat/completions", &json!({ "messages": messages }))
@@ -143,6 +185,20 @@ async fn an_infill_is_checked_before_the_model_is_asked_whether_it_can() {
     ] {
         let reply = client.post("/infill", &with(body.clone(), &more)).await;
         native_error(&reply, 400, "invalid_request_error");
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_into_an_infill_is_text_and_never_a_control_token() {
+    let mut setup = setup();
+    setup.fills = true;
+    let client = Client::start(&setup);
+    let typed = json!({ "input_prefix": "a", "input_suffix": "b", "n_predict": 1 });
+    // The vocabulary's own tokens, and a token for each byte that was typed.
+    for (field, bytes) in [("input_prefix", 11), ("input_suffix", 11), ("prompt", 12)] {
+        let body = with(typed.clone(), &json!({ field: "<|im_end|>" }));
+        let answer = client.post("/infill", &body).await.json();
+        assert_eq!(answer["tokens_evaluated"], 3 + bytes, "{field}: {answer}");
     }
 }
 
@@ -280,6 +336,15 @@ async fn tokens_come_with_their_texts_where_that_is_asked_for() {
         .post("/tokenize", &json!({ "content": [1, 999_999] }))
         .await;
     assert_eq!((reply.status, reply.error().0.as_str()), (400, "content"));
+    // Texts of tokens take more room than the tokens.
+    let long = json!({ "content": "a".repeat(200_000) });
+    assert_eq!(client.post("/tokenize", &long).await.status, 200);
+    let pieces = with(long, &json!({ "with_pieces": true }));
+    let reply = client.post("/tokenize", &pieces).await;
+    assert_eq!(
+        (reply.status, reply.error().0.as_str()),
+        (400, "with_pieces")
+    );
 }
 
 #[tokio::test]

@@ -332,6 +332,61 @@ async fn an_answer_is_cut_down_to_the_fields_that_are_wanted() {
 }
 
 #[tokio::test]
+async fn a_name_with_an_empty_step_is_no_field() {
+    let client = Client::start(&setup());
+    let fields = json!([
+        "prompt/",
+        "prompt//",
+        "/prompt",
+        "timings/",
+        "generation_settings//seed"
+    ]);
+    let body = with(ask(1), &json!({ "response_fields": fields }));
+    let answer = client.post("/completion", &body).await.json();
+    assert_eq!(answer, json!({}));
+    let events = events(&client, &body).await;
+    assert_eq!(events.last(), Some(&json!({})));
+}
+
+#[tokio::test]
+async fn what_all_answers_together_repeat_of_a_request_is_bounded() {
+    let mut setup = setup();
+    setup.context = 140_000;
+    let client = Client::start(&setup);
+    // Four prompts with 16 answers each would repeat more than eight MiB of them.
+    let prompt = "x".repeat(135_000);
+    let body = json!({ "prompt": vec![prompt; 4], "n_cmpl": 16, "n_predict": 1 });
+    refused(&client.post("/completion", &body).await, "prompt");
+    let fields = |fields: Value| {
+        json!({
+            "prompt": ["a", "b", "c", "d"], "n_cmpl": 16, "n_predict": 1,
+            "response_fields": fields,
+            // In JSON each of these characters takes six bytes.
+            "grammar": format!("root ::= \"a\" # {}", "\u{1}".repeat(60_000)),
+        })
+    };
+    for wanted in [
+        json!([]),
+        json!(["generation_settings"]),
+        json!(["generation_settings/grammar", "content"]),
+    ] {
+        let reply = client.post("/completion", &fields(wanted)).await;
+        refused(&reply, "response_fields");
+    }
+    let reply = client
+        .post("/completion", &fields(json!(["content"])))
+        .await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.json().as_array().map(Vec::len), Some(64));
+}
+
+/// A refusal that names a field.
+fn refused(reply: &Reply, field: &str) {
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.json()["error"]["param"], field, "{reply:?}");
+}
+
+#[tokio::test]
 async fn a_prompt_is_read_without_a_word_where_none_is_wanted() {
     let client = Client::start(&setup());
     let answer = client.post("/completion", &ask(0)).await.json();

@@ -103,7 +103,7 @@ async fn a_text_comes_in_order_and_is_what_the_whole_answer_says() {
     assert_eq!(same(last), same(&whole));
     assert_eq!(whole["object"], "response");
     assert_eq!(whole["status"], "completed");
-    assert_eq!(whole["store"], false);
+    assert_eq!(whole["store"], true);
     assert!(whole["completed_at"].is_u64() && whole["error"].is_null());
     assert_eq!(whole["tool_choice"], "auto");
     let item = &whole["output"][0];
@@ -236,6 +236,23 @@ async fn log_probabilities_come_with_the_text() {
 }
 
 #[tokio::test]
+async fn a_stream_that_would_keep_too_many_log_probabilities_is_refused() {
+    let mut setup = setup();
+    setup.context = 20_000;
+    let client = Client::start(&setup);
+    for stream in [false, true] {
+        let body = json!({ "input": "hi", "top_logprobs": 20, "stream": stream });
+        refused(
+            &client.post(RESPONSES, &body).await,
+            "top_logprobs",
+            "no bound",
+        );
+        let body = with(body, &json!({ "max_output_tokens": 20 }));
+        assert_eq!(client.post(RESPONSES, &body).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_done_is_refused_by_name() {
     let client = Client::start(&setup());
     let cases = [
@@ -289,9 +306,20 @@ async fn an_item_can_be_referred_to_by_whom_it_was_written_for() {
     );
     let body = with(yes(), &json!({ "store": false }));
     let answer = ask(ANNA, body).await.json();
+    assert_eq!(answer["store"], false);
     refused(
         &ask(ANNA, refer(&answer)).await,
         "input[1].id",
         "not stored",
     );
+    // What is remembered is the same at both paths, one request after the other.
+    for (wrote, refers) in [
+        ("/responses", "/responses"),
+        ("/responses", RESPONSES),
+        (RESPONSES, "/responses"),
+    ] {
+        let answer = client.post_as(ANNA, wrote, &yes()).await.json();
+        let reply = client.post_as(ANNA, refers, &refer(&answer)).await;
+        assert_eq!(reply.status, 200, "{wrote}, {refers}: {reply:?}");
+    }
 }

@@ -17,6 +17,27 @@ pub(super) struct Item {
     pub(super) what: What,
     /// The least and the most; no most for as often as one likes.
     pub(super) times: (u32, Option<u32>),
+    /// Groups one within the other, at the deepest place of the item. Whatever walks a grammar
+    /// calls itself that often, so the parser bounds it.
+    pub(super) height: usize,
+}
+
+impl Item {
+    /// What stands there, so often.
+    pub(super) fn new(what: What, times: (u32, Option<u32>)) -> Self {
+        let height = match &what {
+            What::Group(rule) => {
+                let inner = rule.iter().flatten().map(|item| item.height);
+                1 + inner.max().unwrap_or(0)
+            }
+            What::Text(_) | What::Class(_) | What::Rule(_) => 0,
+        };
+        Item {
+            what,
+            times,
+            height,
+        }
+    }
 }
 
 /// What a grammar is made of.

@@ -148,6 +148,28 @@ mod tests {
     }
 
     #[test]
+    fn items_that_are_repeated_again_and_again_count_as_nested_groups() {
+        let repeated = |mark: &str, times: usize| {
+            let lark = to_lark(&format!("root ::= \"a\"{}", mark.repeat(times)));
+            lark.map(|lark| lark.lines().count())
+        };
+        for mark in ["*", "?", "+", "{2}", "{0,3}", "{1,}"] {
+            // The first mark makes no group, and 64 groups may stand one within the other.
+            assert_eq!(repeated(mark, 65), Ok(3), "{mark}");
+            for times in [66, 60_000 / mark.len()] {
+                let error = repeated(mark, times).unwrap_err();
+                assert!(error.contains("nested"), "{mark}: {error}");
+            }
+        }
+        let through_groups = |levels: usize| {
+            let (open, close) = ("(".repeat(levels), "**)".repeat(levels));
+            to_lark(&format!("root ::= {open}\"a\"{close}"))
+        };
+        assert!(through_groups(32).is_ok());
+        assert!(through_groups(33).unwrap_err().contains("nested"));
+    }
+
+    #[test]
     fn a_shape_is_of_one_field() {
         let grammar = Some("root ::= \"a\"");
         assert!(matches!(

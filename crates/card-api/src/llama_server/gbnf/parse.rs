@@ -10,7 +10,7 @@ use super::grammar::{CharClass, Grammar, Item, Rule, What};
 const MOST_TIMES: u32 = 2000;
 /// Most characters, references and groups in all rules.
 const MOST_ITEMS: usize = 20_000;
-/// Deepest group.
+/// Most groups one within the other; an item that is repeated again counts as a group, too.
 const DEEPEST: usize = 64;
 
 /// Reads a grammar.
@@ -165,7 +165,7 @@ impl<'a> Parser<'a> {
                 let last = items.last_mut().filter(|item| item.times == (1, Some(1)));
                 match last {
                     Some(item) => item.times = times,
-                    None => repeat(&mut items, times)?,
+                    None => self.repeat(&mut items, times)?,
                 }
                 self.space(nested);
                 continue;
@@ -173,10 +173,7 @@ impl<'a> Parser<'a> {
             let Some(what) = self.what(c)? else {
                 break;
             };
-            items.push(Item {
-                what,
-                times: (1, Some(1)),
-            });
+            items.push(checked(Item::new(what, (1, Some(1))))?);
             self.space(nested);
         }
         Ok(items)
@@ -204,6 +201,15 @@ impl<'a> Parser<'a> {
         };
         self.count(1)?;
         Ok(Some(what))
+    }
+
+    /// Repeats the last item, which is repeated already: it becomes a group.
+    fn repeat(&mut self, items: &mut Vec<Item>, times: (u32, Option<u32>)) -> Result<(), String> {
+        let last = items.pop().ok_or("there is nothing to repeat")?;
+        self.count(1)?;
+        let group = What::Group(vec![vec![last]]);
+        items.push(checked(Item::new(group, times))?);
+        Ok(())
     }
 
     fn count(&mut self, items: usize) -> Result<(), String> {
@@ -252,7 +258,7 @@ impl<'a> Parser<'a> {
     fn group(&mut self) -> Result<Rule, String> {
         self.expect('(')?;
         if self.depth >= DEEPEST {
-            return Err(format!("groups are nested more than {DEEPEST} deep"));
+            return Err(too_deep());
         }
         self.depth += 1;
         self.space(true);
@@ -365,14 +371,16 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Repeats the last item, which is repeated already: it becomes a group.
-fn repeat(items: &mut Vec<Item>, times: (u32, Option<u32>)) -> Result<(), String> {
-    let last = items.pop().ok_or("there is nothing to repeat")?;
-    items.push(Item {
-        what: What::Group(vec![vec![last]]),
-        times,
-    });
-    Ok(())
+/// An item that is not too deep.
+fn checked(item: Item) -> Result<Item, String> {
+    if item.height > DEEPEST {
+        return Err(too_deep());
+    }
+    Ok(item)
+}
+
+fn too_deep() -> String {
+    format!("groups are nested more than {DEEPEST} deep")
 }
 
 fn is_word(c: char) -> bool {

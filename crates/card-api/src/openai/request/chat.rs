@@ -171,7 +171,7 @@ impl Calling {
     /// may have several calls.
     ///
     /// # Errors
-    /// If the choice cannot be made.
+    /// If the choice cannot be made, or forces a call where the text has to be something else.
     pub(super) fn arrange(
         self,
         job: &mut GenerationJob,
@@ -185,6 +185,14 @@ impl Calling {
         } = self;
         let forced = choice.forces(&functions, choice_field)?;
         if !forced.is_empty() {
+            if job.shape.is_some() {
+                let shape = job.shape_field;
+                let why = format!(
+                    "`{choice_field}` makes the answer a call, and `{shape}` says what else it \
+                     has to be; leave one of them out"
+                );
+                return Err(ApiError::field(shape, why));
+            }
             job.shape = Some(call_of(forced));
             job.shape_field = "tools";
         }

@@ -87,11 +87,7 @@ const GENERATION: &[RefusedField] = &[
         Neutral::Number(0.0),
         "send `max_tokens`",
     ),
-    refused(
-        "lora",
-        Neutral::Empty,
-        "start the server with the adapter merged",
-    ),
+    refused("lora", Neutral::Empty, "start the server with --lora"),
     refused("logits_processors", Neutral::Empty, LEAVE),
     refused("priority", Neutral::Number(0.0), LEAVE),
 ];

@@ -308,6 +308,36 @@ fn page(heading: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_forced_call_stands_beside_no_other_shape() {
+    let tools = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
+    let functions = r#","functions":[{"name":"f"}]"#;
+    let shapes = [
+        (r#","grammar":"root ::= \"a\"""#, "grammar"),
+        (r#","json_schema":{"type":"object"}"#, "json_schema"),
+        (r#","guided_json":{"type":"object"}"#, "guided_json"),
+        (
+            r#","response_format":{"type":"json_object"}"#,
+            "response_format.type",
+        ),
+    ];
+    for (shape, field) in shapes {
+        for forced in [
+            format!(r#"{tools},"tool_choice":"required""#),
+            format!(r#"{tools},"tool_choice":{{"type":"function","function":{{"name":"f"}}}}"#),
+            format!(r#"{functions},"function_call":{{"name":"f"}}"#),
+        ] {
+            let (param, message) = refusal(chat(&format!("{forced}{shape}")));
+            assert_eq!(param, field, "{forced}{shape}");
+            assert!(message.contains("leave one of them out"), "{message}");
+        }
+        let free = chat(&format!(r#"{tools},"tool_choice":"auto"{shape}"#)).unwrap();
+        assert!(free.shape.is_some() && free.tools);
+    }
+    let text = r#","response_format":{"type":"text"}"#;
+    assert!(chat(&format!(r#"{tools},"tool_choice":"required"{text}"#)).is_ok());
+}
+
+#[test]
 fn the_page_of_fields_says_what_the_parser_does() {
     fn check<T: OtherFields>(heading: &str, done: &[&[&str]]) {
         let named = |names: Vec<&str>, state: &str| -> Vec<(String, String)> {

@@ -8,9 +8,9 @@ use card_core::types::Token;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::fields::wanted;
+use super::fields::WantedFields;
 use super::lines::Lines;
-use super::native_job::NativeJob;
+use super::native_job::{NativeJob, PROMPT, SETTINGS};
 use super::probabilities::{Probabilities, ShownProbabilities};
 use crate::generation::{EndCause, GenerationEnd, GenerationTimings, Piece, PieceLogprob};
 use crate::protocols::timings::{progress, timings};
@@ -204,7 +204,6 @@ impl NativeChoice {
         } else {
             Vec::new()
         };
-        let prompt = common.job.prompts.get(self.prompt());
         let evaluated = self.prompt_tokens();
         let written = self.taken.tokens;
         let fields = json!({
@@ -216,8 +215,6 @@ impl NativeChoice {
             "model": common.model,
             "tokens_predicted": written,
             "tokens_evaluated": evaluated,
-            "generation_settings": common.job.settings,
-            "prompt": prompt.map_or("", |prompt| prompt.text.as_str()),
             "has_new_line": self.lines.ended_one(),
             "truncated": end.is_some_and(|end| end.cause == EndCause::ContextFull),
             "stop_type": stop_type,
@@ -226,42 +223,82 @@ impl NativeChoice {
             "timings": timings(&self.taken, common.tell_cached),
         });
         let fields = match fields {
-            Value::Object(fields) => wanted(fields, &options.response_fields),
+            Value::Object(fields) => fields,
             // It is one.
             _ => Map::new(),
         };
         let logprobs = std::mem::take(&mut self.logprobs);
         FinalAnswer {
             fields,
+            prompt: self.prompt(),
             logprobs,
             common,
         }
     }
 }
 
-/// A whole answer, or the last event of a stream.
+/// The field with the probabilities.
+const PROBABILITIES: &str = "completion_probabilities";
+
+/// A whole answer, or the last event of a stream. What all answers to a request repeat, its
+/// settings and its prompts, is not copied, but written where it is wanted.
 pub(super) struct FinalAnswer {
-    /// Its fields, but for the probabilities.
+    /// The fields that are its own, but for the probabilities.
     fields: Map<String, Value>,
+    /// The number of its prompt.
+    prompt: usize,
     logprobs: Vec<PieceLogprob>,
     common: Arc<CommonParts>,
 }
 
+impl FinalAnswer {
+    fn prompt_text(&self) -> &str {
+        let prompt = self.common.job.prompts.get(self.prompt);
+        prompt.map_or("", |prompt| prompt.text.as_str())
+    }
+
+    /// The probabilities, if there are some.
+    fn probabilities(&self) -> Option<Probabilities<'_>> {
+        let shown = self.common.shown();
+        (!self.logprobs.is_empty()).then_some(Probabilities {
+            tokens: &self.logprobs,
+            shown,
+        })
+    }
+}
+
 impl Serialize for FinalAnswer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const NAME: &str = "completion_probabilities";
         let mut map = serializer.serialize_map(None)?;
-        for (name, value) in &self.fields {
-            map.serialize_entry(name, value)?;
+        let settings = &self.common.job.settings;
+        match &self.common.job.wanted {
+            WantedFields::All => {
+                for (name, value) in &self.fields {
+                    map.serialize_entry(name, value)?;
+                }
+                map.serialize_entry(SETTINGS, settings)?;
+                map.serialize_entry(PROMPT, self.prompt_text())?;
+            }
+            WantedFields::These(paths) => {
+                for path in paths {
+                    if path.name() == PROMPT {
+                        map.serialize_entry(PROMPT, self.prompt_text())?;
+                        continue;
+                    }
+                    let first = if path.first() == SETTINGS {
+                        Some(settings)
+                    } else {
+                        self.fields.get(path.first())
+                    };
+                    if let Some(value) = first.and_then(|value| path.within(value)) {
+                        map.serialize_entry(path.name(), value)?;
+                    }
+                }
+            }
         }
-        let names = &self.common.job.options.response_fields;
-        let asked = names.is_empty() || names.iter().any(|name| name == NAME);
-        if asked && !self.logprobs.is_empty() {
-            let all = Probabilities {
-                tokens: &self.logprobs,
-                shown: self.common.shown(),
-            };
-            map.serialize_entry(NAME, &all)?;
+        let wanted = self.common.job.wanted.has(PROBABILITIES);
+        if let Some(all) = self.probabilities().filter(|_| wanted) {
+            map.serialize_entry(PROBABILITIES, &all)?;
         }
         map.end()
     }

@@ -13,7 +13,7 @@ use super::error::LlamaError;
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin_with, mixed_tokens};
+use crate::request::{Incoming, begin_with, prompt_tokens};
 
 /// How a route makes a job of a body.
 pub(super) type ReadNative = fn(&App, &[u8]) -> Result<(GenerationJob, NativeJob), ApiError>;
@@ -56,7 +56,5 @@ fn read(app: &App, body: &[u8]) -> Result<(GenerationJob, NativeJob), ApiError> 
 /// The tokens of each prompt.
 fn tokens_of(app: &App, request: &NativeRequest) -> Result<Vec<Vec<Token>>, ApiError> {
     let prompts = request.prompts.iter();
-    prompts
-        .map(|prompt| mixed_tokens(app, "prompt", prompt, true, true))
-        .collect()
+    prompts.map(|prompt| prompt_tokens(app, prompt)).collect()
 }

@@ -13,7 +13,7 @@ use super::fim::{FimParts, FimTokens, FimWindow};
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin_tokens, mixed_tokens, text_tokens};
+use crate::request::{Incoming, begin_tokens, surrounding_tokens, text_tokens};
 
 /// The name of the repository, as in llama-server.
 const REPOSITORY: &str = "myproject\n";
@@ -42,15 +42,15 @@ fn read(app: &App, body: &[u8]) -> Result<(GenerationJob, NativeJob), ApiError> 
     resolve(app, request, vec![prompt])
 }
 
-/// The parts in tokens. Nothing in them is a control token, but for those of the vocabulary
-/// between the files.
+/// The parts in tokens. Nothing that somebody typed is a control token, not in the beginning of
+/// the text itself either; the only control tokens are those between the parts and the files.
 fn in_tokens(app: &App, parts: &InfillParts, fim: FimTokens) -> Result<FimParts, ApiError> {
     Ok(FimParts {
-        begin: begin_tokens(app)?,
+        begin: begin_tokens(app)?.to_vec(),
         extra: extra_tokens(app, parts, fim)?,
-        prefix: mixed_tokens(app, "input_prefix", &parts.prefix, false, false)?,
-        suffix: mixed_tokens(app, "input_suffix", &parts.suffix, false, false)?,
-        prompt: text_tokens(app, "prompt", &parts.prompt, true)?,
+        prefix: surrounding_tokens(app, "input_prefix", &parts.prefix)?,
+        suffix: surrounding_tokens(app, "input_suffix", &parts.suffix)?,
+        prompt: text_tokens(app, "prompt", &parts.prompt, false)?,
     })
 }
 

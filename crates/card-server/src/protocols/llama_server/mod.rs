@@ -36,6 +36,26 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
+/// The paths whose errors have llama-server's shape. `/tokenize` and `/detokenize` are not among
+/// them: they are vLLM's paths, too, and clients of both read errors in OpenAI's shape.
+const OWN: [&str; 8] = [
+    "/completion",
+    "/completions",
+    "/infill",
+    "/props",
+    "/slots",
+    "/apply-template",
+    "/chat/completions/input_tokens",
+    "/v1/chat/completions/input_tokens",
+];
+/// What the paths of single slots begin with.
+const SLOTS: &str = "/slots/";
+
+/// Whether errors at a path have llama-server's shape, whether there is such a path or not.
+pub(super) fn is_own(path: &str) -> bool {
+    OWN.contains(&path) || path.starts_with(SLOTS)
+}
+
 /// The paths at which it is spoken.
 pub(crate) fn routes() -> Router<Arc<App>> {
     let count = post(template::count_tokens);

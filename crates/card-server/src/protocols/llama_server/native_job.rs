@@ -5,18 +5,26 @@ use card_api::llama_server::completion::{NativeDefaults, NativeOptions, NativeRe
 use card_api::{ApiError, GenerationJob, PromptInput};
 use card_core::sampler::{Bias, LogitBias};
 use card_core::types::Token;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::fields::WantedFields;
 use super::settings::settings;
 use crate::app::App;
-use crate::request::{text_tokens, too_long};
+use crate::request::{MOST_ECHO, text_tokens, too_long};
+
+/// The field of an answer that repeats the settings.
+pub(super) const SETTINGS: &str = "generation_settings";
+/// The field of an answer that repeats its prompt.
+pub(super) const PROMPT: &str = "prompt";
 
 /// What the answers to a native request need beside its job.
 pub(super) struct NativeJob {
     /// How to answer.
     pub(super) options: NativeOptions,
+    /// Which fields the answers have.
+    pub(super) wanted: WantedFields,
     /// The settings, as answers repeat them.
-    pub(super) settings: Map<String, Value>,
+    pub(super) settings: Value,
     /// The prompts.
     pub(super) prompts: Vec<PromptEcho>,
 }
@@ -25,7 +33,7 @@ pub(super) struct NativeJob {
 pub(super) struct PromptEcho {
     /// How many tokens it has.
     pub(super) tokens: usize,
-    /// The prompt as text.
+    /// The prompt as text, where answers repeat it.
     pub(super) text: String,
 }
 
@@ -58,22 +66,47 @@ pub(super) fn resolve(
     // llama-server's seeds have 32 bits, and its answers repeat them.
     let fresh = || app.numbers.seed() & u64::from(u32::MAX);
     job.params.seed = *job.seed.get_or_insert_with(fresh);
+    let wanted = WantedFields::new(&options.response_fields);
+    let answers_per_prompt = job.n as usize;
     let mut read = Vec::with_capacity(prompts.len());
+    let mut repeated = 0;
     for prompt in prompts {
         if prompt.len() >= app.model.context as usize {
             return Err(too_long(app, false, prompt.len()));
         }
+        let text = if wanted.has(PROMPT) {
+            app.text.shown(&prompt)
+        } else {
+            String::new()
+        };
+        repeated += text.len() * answers_per_prompt;
+        if repeated > MOST_ECHO {
+            let why = format!(
+                "the answers would repeat their prompts in more than {MOST_ECHO} bytes; ask for \
+                 fewer answers at once, or send `response_fields` without `prompt`"
+            );
+            return Err(ApiError::field("prompt", why));
+        }
         read.push(PromptEcho {
             tokens: prompt.len(),
-            text: app.text.shown(&prompt),
+            text,
         });
         job.prompts.push(PromptInput::Tokens(prompt));
     }
-    let settings = settings(&job, &options);
+    let settings = Value::Object(settings(&job, &options));
+    let answers = (job.prompts.len() * answers_per_prompt).max(1);
+    if !wanted.fit(SETTINGS, &settings, MOST_ECHO / answers) {
+        let why = format!(
+            "the answers would repeat their settings in more than {MOST_ECHO} bytes; ask for \
+             fewer answers at once, or for fewer fields of `generation_settings`"
+        );
+        return Err(ApiError::field("response_fields", why));
+    }
     Ok((
         job,
         NativeJob {
             options,
+            wanted,
             settings,
             prompts: read,
         },

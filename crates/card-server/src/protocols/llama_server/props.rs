@@ -34,7 +34,7 @@ pub(super) async fn props(State(app): State<Arc<App>>) -> Result<Json<Props>, Ll
         endpoint_props: false,
         endpoint_metrics: true,
         chat_template: template.unwrap_or_default(),
-        bos_token: app.text.shown(&begin),
+        bos_token: app.text.shown(begin),
         eos_token: app.text.shown(end),
         build_info: app.model.fingerprint.clone(),
         is_sleeping: false,

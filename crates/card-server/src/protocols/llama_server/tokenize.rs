@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use card_api::llama_server::prompt::{MixedPrompt, PromptSpan};
+use card_api::llama_server::prompt::PromptSpan;
 use card_api::llama_server::tokenize::{TokenPiece, TokenizedToken};
 use card_api::{ApiError, Tokenize, parse_detokenize, parse_tokenize};
 use card_core::types::Token;
@@ -13,13 +13,15 @@ use serde::Serialize;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::openai::error::OpenAiError;
-use crate::request::{Incoming, begin_tokens, small};
+use crate::request::{Incoming, begin_tokens, small, text_bytes};
 use crate::text::most_bytes;
 
 /// Text that `/tokenize` takes whatever the context, in bytes.
 const LARGEST_TEXT: usize = 1 << 20;
-/// Text that `/detokenize` gives, in bytes.
+/// Text that `/detokenize` gives, and `/tokenize` with the texts of tokens, in bytes.
 const LARGEST_ANSWER: usize = 4 << 20;
+/// What stands around the text of a token in an answer of `/tokenize`, in bytes.
+const AROUND_PIECE: usize = 32;
 
 #[derive(Serialize)]
 struct TokenizeAnswer {
@@ -64,37 +66,46 @@ fn tokens_of_text(app: &App, body: &[u8]) -> Result<TokenizeAnswer, ApiError> {
         return Err(ApiError::field("content", why));
     }
     let tokens = tokens_of(app, &asked)?;
-    let told = |token: Token| {
-        if !asked.pieces {
-            return TokenizedToken::Number(token);
-        }
-        let piece = match String::from_utf8(app.text.tokenizer.piece(token, true)) {
-            Ok(text) => TokenPiece::Text(text),
-            Err(bytes) => TokenPiece::Bytes(bytes.into_bytes()),
-        };
-        TokenizedToken::WithPiece { id: token, piece }
+    let count = tokens.len();
+    let tokens = if asked.pieces {
+        with_pieces(app, &tokens)?
+    } else {
+        tokens.into_iter().map(TokenizedToken::Number).collect()
     };
     Ok(TokenizeAnswer {
-        count: tokens.len(),
+        count,
         max_model_len: context,
-        tokens: tokens.into_iter().map(told).collect(),
+        tokens,
     })
 }
 
-/// Bytes of all texts in a prompt.
-fn text_bytes(content: &MixedPrompt) -> usize {
-    let texts = content.0.iter().map(|span| match span {
-        PromptSpan::Text(text) => text.len(),
-        PromptSpan::Tokens(_) => 0,
-    });
-    texts.sum()
+/// Tokens with their texts.
+fn with_pieces(app: &App, tokens: &[Token]) -> Result<Vec<TokenizedToken>, ApiError> {
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    for &token in tokens {
+        let piece = app.text.tokenizer.piece(token, true);
+        bytes += piece.len() + AROUND_PIECE;
+        if bytes > LARGEST_ANSWER {
+            let why = format!(
+                "the tokens with their texts take more than {LARGEST_ANSWER} bytes; send less \
+                 text, or leave `with_pieces` out"
+            );
+            return Err(ApiError::field("with_pieces", why));
+        }
+        let piece = match String::from_utf8(piece) {
+            Ok(text) => TokenPiece::Text(text),
+            Err(bytes) => TokenPiece::Bytes(bytes.into_bytes()),
+        };
+        all.push(TokenizedToken::WithPiece { id: token, piece });
+    }
+    Ok(all)
 }
 
 /// The tokens of the content. What begins every text stands at most before the whole.
 fn tokens_of(app: &App, asked: &Tokenize) -> Result<Vec<Token>, ApiError> {
     let begin = begin_tokens(app)?;
     let mut all = match asked.content.0.first() {
-        Some(PromptSpan::Text(_)) if asked.begin => begin.clone(),
+        Some(PromptSpan::Text(_)) if asked.begin => begin.to_vec(),
         _ => Vec::new(),
     };
     for span in &asked.content.0 {
@@ -102,7 +113,7 @@ fn tokens_of(app: &App, asked: &Tokenize) -> Result<Vec<Token>, ApiError> {
             PromptSpan::Text(text) => {
                 let tokens = app.text.tokenizer.tokenize(text, asked.special);
                 let tokens = tokens.map_err(|why| ApiError::field("content", why))?;
-                all.extend(tokens.strip_prefix(&begin[..]).unwrap_or(&tokens));
+                all.extend(tokens.strip_prefix(begin).unwrap_or(&tokens));
             }
             PromptSpan::Tokens(tokens) => {
                 for &token in tokens {

@@ -258,7 +258,7 @@ fn answer(
         echo: ResponseEcho {
             fields,
             namespaces,
-            remember: response.store.unwrap_or(true),
+            remember: remembers(response.store),
         },
     })
 }
@@ -276,6 +276,11 @@ fn set_logprobs(job: &mut GenerationJob, response: &Response) -> Result<(), ApiE
     }
     job.logprobs = asked.then(|| response.top_logprobs.map_or(0, |n| n.0 as usize));
     Ok(())
+}
+
+/// Whether the items of an answer may be remembered, by what its request says of `store`.
+fn remembers(store: Option<bool>) -> bool {
+    store.unwrap_or(true)
 }
 
 /// What the answer repeats, but for tools.
@@ -307,7 +312,7 @@ fn echo(response: &Response, job: &GenerationJob) -> Result<Map<String, Value>, 
             "summary": reasoning.and_then(|r| word(&r.summary)),
         },
         "service_tier": "default",
-        "store": false,
+        "store": remembers(response.store),
         "temperature": tidy(job.params.temperature),
         "text": {
             "format": format,

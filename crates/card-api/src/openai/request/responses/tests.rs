@@ -205,6 +205,18 @@ fn tools_are_functions_and_namespaces_of_functions() {
 }
 
 #[test]
+fn a_forced_call_stands_beside_no_format() {
+    let tools = json!([{ "type": "function", "name": "f" }]);
+    let object = json!({ "format": { "type": "json_object" } });
+    let body = json!({
+        "input": "a", "tools": tools, "tool_choice": "required", "text": object,
+    });
+    assert_eq!(refused(&body), "text.format.type");
+    let body = json!({ "input": "a", "tools": tools, "tool_choice": "auto", "text": object });
+    assert!(parse(&body).is_ok());
+}
+
+#[test]
 fn what_clients_send_by_default_is_understood() {
     let codex = json!({
         "model": "m", "stream": true, "tools": [], "tool_choice": "auto",
@@ -218,11 +230,14 @@ fn what_clients_send_by_default_is_understood() {
     });
     let parsed = parse(&codex).unwrap();
     assert!(parsed.job.stream && parsed.job.logprobs.is_none() && !parsed.echo.remember);
+    assert_eq!(parsed.echo.fields["store"], false);
     let agents = json!({
         "model": "m", "instructions": "a", "tools": [], "include": [],
         "input": [{ "role": "user", "content": "hi" }],
     });
-    assert!(parse(&agents).unwrap().echo.remember);
+    let parsed = parse(&agents).unwrap();
+    assert!(parsed.echo.remember);
+    assert_eq!(parsed.echo.fields["store"], true);
     let wanted = json!({ "input": "a", "top_logprobs": 2, "max_output_tokens": 9,
         "text": { "format": { "type": "json_schema", "name": "n", "schema": { "type": "object" } } } });
     let parsed = parse(&wanted).unwrap();

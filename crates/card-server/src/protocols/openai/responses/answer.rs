@@ -9,9 +9,8 @@ use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
 use super::super::error::OpenAiError;
-use super::memory::ItemMemory;
 use super::writer::{ResponseHead, ResponseWriter};
-use crate::app::ModelFacts;
+use crate::app::{ItemMemory, ModelFacts};
 use crate::clock::unix_seconds;
 use crate::generation::News;
 use crate::protocols::sse::{self, SseEvent};

@@ -6,14 +6,12 @@
 //! | `answer.rs` | a running request as it is followed: whole, or as a stream |
 //! | `writer.rs` | the events and items that an answer is made of |
 //! | `item.rs` | an item as it is written |
-//! | `memory.rs` | items of earlier answers, for requests that refer to them |
 
 mod answer;
 mod item;
-mod memory;
 mod writer;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, Request, State};
@@ -22,49 +20,34 @@ use axum::routing::{get, post};
 use card_api::{ApiError, GenerationJob, ResponseEcho, parse_response_with};
 
 use self::answer::RunningResponse;
-use self::memory::ItemMemory;
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin};
+use crate::request::{Incoming, begin_with, check_kept_logprobs};
 
 /// The paths at which it is spoken.
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/responses", post(create))
         .route("/v1/responses/{id}", get(not_kept).delete(not_kept))
-        .layer(Extension(Arc::new(ItemMemory::new())))
 }
 
 /// Answers a conversation.
 async fn create(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Extension(memory): Extension<Arc<ItemMemory>>,
     request: Request,
 ) -> Response {
     let id = app.numbers.name();
     let owner = caller.name.clone();
     let mut incoming = Incoming::new(caller, request);
-    let echo: Arc<OnceLock<ResponseEcho>> = Arc::default();
-    let defaults = app.config.sampling.params.clone();
-    let parse = {
-        let (memory, owner, echo) = (memory.clone(), owner.clone(), echo.clone());
-        move |body: &[u8]| -> Result<GenerationJob, ApiError> {
-            let recall = |id: &str| memory.recall(&owner, id);
-            let parsed = parse_response_with(body, &recall, &defaults)?;
-            // Nobody else sets it.
-            let _ = echo.set(parsed.echo);
-            Ok(parsed.job)
-        }
+    let read = {
+        let owner = owner.clone();
+        move |app: &App, body: &[u8]| read_response(app, &owner, body)
     };
-    match begin(&app, &id, &mut incoming, parse).await {
-        Ok(running) => {
-            let Some(echo) = echo.get().cloned() else {
-                let why = "a response was begun that was not parsed";
-                return OpenAiError(ApiError::internal(why)).into_response();
-            };
-            let memory = echo.remember.then_some((memory, owner));
+    match begin_with(&app, &id, &mut incoming, read).await {
+        Ok((running, echo)) => {
+            let memory = echo.remember.then(|| (app.remembered.clone(), owner));
             let streams = running.job.stream;
             let response = RunningResponse::new(&app.model, echo, memory, running);
             if streams {
@@ -78,6 +61,20 @@ async fn create(
             OpenAiError(error).into_response()
         }
     }
+}
+
+/// The job of a body, and what the answer repeats of it. The last event of a stream is the whole
+/// answer, so a stream keeps its log probabilities, too.
+fn read_response(
+    app: &App,
+    owner: &Arc<str>,
+    body: &[u8],
+) -> Result<(GenerationJob, ResponseEcho), ApiError> {
+    let recall = |id: &str| app.remembered.recall(owner, id);
+    let parsed = parse_response_with(body, &recall, &app.config.sampling.params)?;
+    let instead = "ask for fewer tokens, or for fewer alternatives";
+    check_kept_logprobs(app, &parsed.job, "top_logprobs", instead)?;
+    Ok((parsed.job, parsed.echo))
 }
 
 /// No answer is kept that could be asked for later.
