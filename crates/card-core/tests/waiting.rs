@@ -197,19 +197,19 @@ fn a_sequence_that_the_drafter_dropped_is_not_waited_for_in_every_round() {
     scene.say(Duration::ZERO, OTHER, &[], &wrong);
     assert_eq!(scene.poll(), None, "candidates are there");
     // The first sequence is waited for, in vain.
-    scene.say(step, OTHER, &[], &wrong);
+    scene.say(step, OTHER, &[], &[]);
     let until = scene.poll().unwrap();
     scene.now = until;
     assert_eq!(scene.poll(), None);
     for _ in 0..3 {
-        scene.say(step, OTHER, &[], &wrong);
+        scene.say(step, OTHER, &[], &[]);
         assert_eq!(scene.poll(), None, "the first one is not waited for again");
     }
     // It is, once the drafter speaks of it.
-    scene.say(step, SEQUENCE, &[], &wrong);
-    scene.say(Duration::ZERO, OTHER, &[], &wrong);
-    assert_eq!(scene.poll(), None, "candidates are there");
-    scene.say(step, OTHER, &[], &wrong);
+    scene.say(step, SEQUENCE, &[], &[]);
+    scene.say(Duration::ZERO, OTHER, &[], &[]);
+    assert_eq!(scene.poll(), None, "there is nothing to wait for");
+    scene.say(step, OTHER, &[], &[]);
     assert!(scene.poll().is_some(), "the next word is due in 2 ms");
 }
 
