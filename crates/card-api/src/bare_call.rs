@@ -30,7 +30,7 @@ pub(crate) struct BareCallFinder {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum FinderStage {
     /// The beginning is not decided yet.
-    Opening,
+    CallOpening,
     /// It begins like a call, and is held until its end.
     Holding,
     /// It is no call.
@@ -39,7 +39,7 @@ enum FinderStage {
 
 /// How an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Opening {
+enum CallOpening {
     Unknown,
     LikeCall,
     Other,
@@ -50,7 +50,7 @@ impl BareCallFinder {
     pub(crate) fn new(offered: Arc<[OfferedFunction]>) -> Self {
         BareCallFinder {
             offered,
-            stage: FinderStage::Opening,
+            stage: FinderStage::CallOpening,
             held: String::new(),
         }
     }
@@ -61,11 +61,11 @@ impl BareCallFinder {
             return text.to_owned();
         }
         self.held.push_str(text);
-        if self.stage == FinderStage::Opening {
+        if self.stage == FinderStage::CallOpening {
             match opening(&self.held) {
-                Opening::Unknown => {}
-                Opening::LikeCall => self.stage = FinderStage::Holding,
-                Opening::Other => self.stage = FinderStage::Passing,
+                CallOpening::Unknown => {}
+                CallOpening::LikeCall => self.stage = FinderStage::Holding,
+                CallOpening::Other => self.stage = FinderStage::Passing,
             }
         }
         if self.held.len() > LONGEST {
@@ -73,7 +73,7 @@ impl BareCallFinder {
         }
         match self.stage {
             FinderStage::Passing => std::mem::take(&mut self.held),
-            FinderStage::Opening | FinderStage::Holding => String::new(),
+            FinderStage::CallOpening | FinderStage::Holding => String::new(),
         }
     }
 
@@ -88,36 +88,36 @@ impl BareCallFinder {
 }
 
 /// How this text begins. Only its beginning is looked at.
-fn opening(text: &str) -> Opening {
+fn opening(text: &str) -> CallOpening {
     let mut rest = text.trim_start();
     if rest.starts_with("```") {
         match rest.find('\n') {
             Some(end) if end <= LONGEST_FENCE => rest = rest[end..].trim_start(),
-            None if rest.len() <= LONGEST_FENCE => return Opening::Unknown,
-            _ => return Opening::Other,
+            None if rest.len() <= LONGEST_FENCE => return CallOpening::Unknown,
+            _ => return CallOpening::Other,
         }
     } else if !rest.is_empty() && "```".starts_with(rest) {
-        return Opening::Unknown;
+        return CallOpening::Unknown;
     }
     if rest.is_empty() {
-        return Opening::Unknown;
+        return CallOpening::Unknown;
     }
     let Some(behind) = rest.strip_prefix('{') else {
-        return Opening::Other;
+        return CallOpening::Other;
     };
     let behind = behind.trim_start();
     let behind = behind.strip_prefix('{').unwrap_or(behind).trim_start();
     if behind.is_empty() {
-        return Opening::Unknown;
+        return CallOpening::Unknown;
     }
     let Some(key) = behind.strip_prefix('"') else {
-        return Opening::Other;
+        return CallOpening::Other;
     };
     match key.split_once('"') {
-        Some((key, _)) if FIRST_KEYS.contains(&key) => Opening::LikeCall,
-        Some(_) => Opening::Other,
-        None if FIRST_KEYS.iter().any(|k| k.starts_with(key)) => Opening::Unknown,
-        None => Opening::Other,
+        Some((key, _)) if FIRST_KEYS.contains(&key) => CallOpening::LikeCall,
+        Some(_) => CallOpening::Other,
+        None if FIRST_KEYS.iter().any(|k| k.starts_with(key)) => CallOpening::Unknown,
+        None => CallOpening::Other,
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError, Row};
 use crate::sampler::gumbel;
 use crate::types::{SequenceId, Token};
-use chains::{Chains, Illegal};
+use chains::{Illegal, SyntheticChains};
 
 /// Settings of a [`Synthetic`] model.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ struct Kv {
     stem: Vec<u64>,
     cells: BTreeMap<KvCell, SyntheticCell>,
     /// What may be taken back; not looked at if any token may.
-    chains: Chains,
+    chains: SyntheticChains,
 }
 
 impl Kv {

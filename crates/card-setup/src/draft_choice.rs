@@ -16,7 +16,7 @@ use crate::choice;
 use crate::contexts::llama_context;
 use crate::findings::{identity, remember};
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
-use crate::models::drafters::{DraftCandidate, DraftPlan};
+use crate::models::drafters::{DraftCandidate, DrafterSearch};
 use crate::self_test::PASSAGE;
 
 /// Kernels of the trial. ggml's do not change how a target is computed that is measured already.
@@ -26,7 +26,7 @@ const KERNELS: Kernels = Kernels::Ggml;
 /// `None` if there is none, or none that works, so that only the model-free sources propose.
 pub fn find(
     loader: &Loader,
-    plan: DraftPlan,
+    plan: DrafterSearch,
     target: &LoadedTarget,
 ) -> Option<(PathBuf, LoadedDraft)> {
     if plan.candidates.is_empty() {

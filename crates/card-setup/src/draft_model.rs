@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use card_core::forward::Model;
-use card_core::translation::{Coverage, TokenMap, Translated, TranslationError};
+use card_core::translation::{TokenMap, Translated, TranslationError, VocabularyCoverage};
 use card_core::types::Token;
 use card_llama::{
     Cores, LlamaContext, LlamaError, LlamaModel, ModelInfo, Vocab, check_vocabularies,
@@ -175,7 +175,7 @@ fn translate(target: &Vocab, draft: &Vocab, differs: &str) -> Result<TokenMap, L
 }
 
 /// Draft tokens for a text of `context` tokens of the target.
-fn stretched(context: u32, coverage: &Coverage) -> u32 {
+fn stretched(context: u32, coverage: &VocabularyCoverage) -> u32 {
     let pieces = f64::from(coverage.pieces_per_token).max(1.0);
     let pieces = (pieces * SPARE).min(MOST_STRETCH);
     // A float that is too large becomes the largest number there is.
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_draft_model_with_longer_texts_gets_a_longer_context() {
-        let coverage = |pieces_per_token| Coverage {
+        let coverage = |pieces_per_token| VocabularyCoverage {
             tokens: 100,
             exact: 50,
             spelled: 50,

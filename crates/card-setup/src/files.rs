@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use card_core::policy::Mode;
 
-use crate::models::drafters::DraftPlan;
+use crate::models::drafters::DrafterSearch;
 use crate::models::locate::Models;
 use crate::settings::Settings;
 
@@ -26,7 +26,7 @@ pub struct ModelFiles {
 impl ModelFiles {
     /// The same files, with the largest of the models that may turn out to be the drafter, so that
     /// there will be room for whichever it is. Where no drafter is looked for, nothing changes.
-    pub fn with_likely_draft(&self, plan: &DraftPlan) -> Self {
+    pub fn with_likely_draft(&self, plan: &DrafterSearch) -> Self {
         let mut files = self.clone();
         if self.finds_draft {
             files.draft = plan.largest().map(|candidate| candidate.file.clone());
@@ -79,7 +79,7 @@ mod tests {
             file: PathBuf::from(name),
             smaller,
         };
-        let plan = DraftPlan {
+        let plan = DrafterSearch {
             candidates: vec![
                 candidate("likeliest", 12.0),
                 candidate("largest", 3.0),
@@ -99,7 +99,7 @@ mod tests {
             (likely.draft2, likely.finds_draft),
             (Some("second".into()), true)
         );
-        assert_eq!(looks.with_likely_draft(&DraftPlan::default()), looks);
+        assert_eq!(looks.with_likely_draft(&DrafterSearch::default()), looks);
         // One that was named, or refused, stays what it is.
         for draft in [Some(PathBuf::from("named")), None] {
             let said = ModelFiles {

@@ -100,16 +100,16 @@ struct Pair(BiasedText, Bias);
 
 impl<'de> Deserialize<'de> for Pair {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (key, bias) = <(Key, AnyBias)>::deserialize(deserializer)?;
+        let (key, bias) = <(BiasKey, AnyBias)>::deserialize(deserializer)?;
         Ok(Pair(key.0, bias.0))
     }
 }
 
-struct Key(BiasedText);
+struct BiasKey(BiasedText);
 
-impl<'de> Deserialize<'de> for Key {
+impl<'de> Deserialize<'de> for BiasKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TokenOrText).map(Key)
+        deserializer.deserialize_any(TokenOrText).map(BiasKey)
     }
 }
 

@@ -171,7 +171,7 @@ mod tests {
 
     fields! {
         /// A box.
-        struct Inner {
+        struct StrictInner {
             /// How wide it is.
             "width" => width: Int<0, 9>,
         }
@@ -179,9 +179,9 @@ mod tests {
         /// A box in a box.
         struct Outer {
             /// The inner box.
-            "inner" => inner: Strict<Inner>,
+            "inner" => inner: Strict<StrictInner>,
             /// The other one.
-            "noted" => noted: Noted<Inner>,
+            "noted" => noted: Noted<StrictInner>,
         }
     }
 

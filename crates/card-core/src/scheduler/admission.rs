@@ -8,7 +8,7 @@ use super::config::SchedulerConfig;
 use super::drafter_view::DrafterView;
 use super::lookup::Lookup;
 use super::request::{Request, RequestError};
-use super::sequence::{Decision, Sequence, SequenceText, Speculation};
+use super::sequence::{Decision, Sequence, SequenceSpeculation, SequenceText};
 use crate::forward::KvOp;
 use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
 use crate::types::SequenceId;
@@ -99,9 +99,9 @@ pub(super) fn admit(
         reused: reused.tokens,
         view: DrafterView::new(now),
         speculation: if request.plain {
-            Speculation::Off
+            SequenceSpeculation::Off
         } else {
-            Speculation::WithDrafters
+            SequenceSpeculation::WithDrafters
         },
         decision: Decision::Batch,
     }

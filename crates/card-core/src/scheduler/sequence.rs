@@ -24,13 +24,13 @@ pub(super) struct Sequence {
     /// Tokens of the prompt that an earlier sequence had decoded.
     pub(super) reused: usize,
     pub(super) view: DrafterView,
-    pub(super) speculation: Speculation,
+    pub(super) speculation: SequenceSpeculation,
     pub(super) decision: Decision,
 }
 
 /// Who proposes candidates for a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speculation {
+pub(super) enum SequenceSpeculation {
     /// Nobody: it is decoded plainly.
     Off,
     /// No drafter hears of it.
@@ -98,7 +98,7 @@ impl Sequence {
         children: &[(Token, Prob)],
         source: Source,
     ) {
-        if self.speculation == Speculation::Off {
+        if self.speculation == SequenceSpeculation::Off {
             return;
         }
         // What was committed since must be what the path says.
@@ -115,7 +115,7 @@ impl Sequence {
 
     /// Asks the model-free sources what follows the last `written` tokens.
     pub(super) fn look_up(&mut self, learned: &Learned, written: usize) {
-        if self.speculation == Speculation::Off {
+        if self.speculation == SequenceSpeculation::Off {
             return;
         }
         let known = &learned.acceptance;
@@ -134,21 +134,21 @@ impl Sequence {
 
     /// Whether drafters hear of it.
     pub(super) fn has_drafters(&self) -> bool {
-        self.speculation == Speculation::WithDrafters
+        self.speculation == SequenceSpeculation::WithDrafters
     }
 
     /// Says whether drafters hear of it; of one that is decoded plainly they never do.
     pub(super) fn set_alone(&mut self, alone: bool) {
         self.speculation = match self.speculation {
-            Speculation::Off => Speculation::Off,
-            _ if alone => Speculation::WithoutDrafters,
-            _ => Speculation::WithDrafters,
+            SequenceSpeculation::Off => SequenceSpeculation::Off,
+            _ if alone => SequenceSpeculation::WithoutDrafters,
+            _ => SequenceSpeculation::WithDrafters,
         };
     }
 
     /// What a drafter is to be told of it; nothing if it is decoded plainly.
     pub(super) fn introduction(&self, sequence: SequenceId) -> Option<DraftInput> {
-        if self.speculation == Speculation::Off {
+        if self.speculation == SequenceSpeculation::Off {
             return None;
         }
         Some(DraftInput::Open {

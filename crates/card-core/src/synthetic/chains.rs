@@ -11,7 +11,7 @@ pub(super) type Illegal = &'static str;
 /// Invariants: a chain's rows come from one forward; a chain begins behind the stem or behind the
 /// last row of an earlier chain; at most one chain is `on_stem`, and then it is the only one.
 #[derive(Debug, Default)]
-pub(super) struct Chains {
+pub(super) struct SyntheticChains {
     chains: Vec<DecodedChain>,
     /// The last commit left rows of its chain out.
     rolled_back: bool,
@@ -28,7 +28,7 @@ struct DecodedChain {
     on_stem: bool,
 }
 
-impl Chains {
+impl SyntheticChains {
     /// Whether the next forward changes the state of the stem itself.
     pub(super) fn is_rolled_back(&self) -> bool {
         self.rolled_back
@@ -115,7 +115,7 @@ mod tests {
 
     const BOUNDED: Rollback = Rollback::Bounded { rows: 2 };
 
-    fn decoded(chains: &mut Chains, parent: Option<KvCell>, cells: &[KvCell]) {
+    fn decoded(chains: &mut SyntheticChains, parent: Option<KvCell>, cells: &[KvCell]) {
         chains.begin(parent).unwrap();
         for &cell in cells {
             chains.extend(cell);
@@ -126,7 +126,7 @@ mod tests {
     fn a_part_of_a_chain_stays_only_within_the_bound() {
         for (rollback, most) in [(Rollback::Checkpoint, 0), (BOUNDED, 2)] {
             for left_out in 0..4 {
-                let mut chains = Chains::default();
+                let mut chains = SyntheticChains::default();
                 decoded(&mut chains, None, &[1, 2, 3, 4]);
                 let done = chains.commit(rollback, 4 - left_out, false);
                 assert_eq!(done.is_ok(), left_out <= most, "{rollback:?} {left_out}");
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn behind_a_rolled_back_stem_something_stays() {
-        let mut chains = Chains::default();
+        let mut chains = SyntheticChains::default();
         decoded(&mut chains, None, &[1, 2]);
         chains.commit(BOUNDED, 1, false).unwrap();
         assert!(chains.is_rolled_back());
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn each_drafted_token_can_be_gone_back_to() {
-        let mut chains = Chains::default();
+        let mut chains = SyntheticChains::default();
         decoded(&mut chains, None, &[1]);
         decoded(&mut chains, Some(1), &[2]);
         decoded(&mut chains, Some(2), &[3]);

@@ -36,7 +36,7 @@ pub(super) struct Start {
 
 /// A target token that hangs off the stem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Placed {
+struct PlacedTokens {
     parent: Option<KvCell>,
     position: u32,
     held: Option<Held>,
@@ -45,15 +45,15 @@ struct Placed {
 /// One sequence. Invariants: a parent has a smaller name than its children; what follows a token
 /// that is not held is not held either.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Sequence {
+struct BookSequence {
     /// Draft tokens of the text up to and with each token of the stem, as far as it is held.
     ends: Vec<u32>,
     /// Tokens of the stem, held or not.
     length: u32,
-    cells: BTreeMap<KvCell, Placed>,
+    cells: BTreeMap<KvCell, PlacedTokens>,
 }
 
-impl Sequence {
+impl BookSequence {
     /// Draft tokens of the first `keep` tokens of the stem, as far as they are held.
     fn held_up_to(&self, keep: u32) -> u32 {
         let held = self.ends.len().min(keep as usize);
@@ -61,7 +61,7 @@ impl Sequence {
     }
 
     /// The cells from `tip` up to the stem.
-    fn path(&self, tip: KvCell) -> Vec<Placed> {
+    fn path(&self, tip: KvCell) -> Vec<PlacedTokens> {
         let path = std::iter::successors(self.cells.get(&tip), |placed| {
             self.cells.get(&placed.parent?)
         });
@@ -69,9 +69,9 @@ impl Sequence {
     }
 
     /// The first `keep` tokens of the stem alone.
-    fn cut(&self, keep: u32) -> Sequence {
+    fn cut(&self, keep: u32) -> BookSequence {
         let held = self.ends.len().min(keep as usize);
-        Sequence {
+        BookSequence {
             ends: self.ends[..held].to_vec(),
             length: keep,
             cells: BTreeMap::new(),
@@ -83,7 +83,7 @@ impl Sequence {
         self.length += path.len() as u32;
         let held = path.iter().rev().map_while(|placed| placed.held);
         self.ends.extend(held.map(|held| held.end));
-        let mut kept: BTreeMap<KvCell, Placed> = BTreeMap::new();
+        let mut kept: BTreeMap<KvCell, PlacedTokens> = BTreeMap::new();
         let cells = std::mem::take(&mut self.cells);
         for (cell, mut placed) in cells.into_iter().filter(|_| keep_descendants) {
             if placed.parent == Some(tip) {
@@ -100,7 +100,7 @@ impl Sequence {
 /// The books of all sequences. See the [module](self) documentation.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    sequences: HashMap<SequenceId, Sequence>,
+    sequences: HashMap<SequenceId, BookSequence>,
 }
 
 impl Books {
@@ -122,7 +122,7 @@ impl Books {
     /// If the row follows a cell that is not there, has another position than follows from that,
     /// or a name that is taken.
     pub(super) fn start(&self, row: &Row) -> Result<Option<Start>, ModelError> {
-        let unknown = Sequence::default();
+        let unknown = BookSequence::default();
         let sequence = self.sequences.get(&row.sequence).unwrap_or(&unknown);
         let (position, start) = match row.parent {
             None => {
@@ -155,7 +155,7 @@ impl Books {
     /// Enters a row that is about to be decoded.
     pub(super) fn enter(&mut self, row: &Row, held: Option<Held>) {
         let sequence = self.sequences.entry(row.sequence).or_default();
-        let placed = Placed {
+        let placed = PlacedTokens {
             parent: row.parent,
             position: row.position,
             held,

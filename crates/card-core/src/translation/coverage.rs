@@ -2,7 +2,7 @@
 
 use super::exact::ExactPairs;
 use super::piece_index::PieceIndex;
-use super::reading::Reading;
+use super::reading::TokenReading;
 use super::vocabulary::{TokenKind, Vocabulary};
 use crate::types::Token;
 
@@ -14,7 +14,7 @@ use crate::types::Token;
 /// how often words occur falls about so (Zipf's law). It is an estimate for a text of which
 /// nothing is known; of a text in another language than the draft model's it says little.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Coverage {
+pub struct VocabularyCoverage {
     /// Target tokens that count.
     pub tokens: usize,
     /// Of these, the tokens that the draft model has too.
@@ -27,7 +27,7 @@ pub struct Coverage {
     pub pieces_per_token: f32,
 }
 
-impl Coverage {
+impl VocabularyCoverage {
     /// Share of the target's tokens that the draft model has too.
     pub fn exact_share(&self) -> f32 {
         self.share(self.exact)
@@ -46,10 +46,10 @@ impl Coverage {
     pub(super) fn of(
         target: &Vocabulary,
         texts: &PieceIndex,
-        reading: &Reading,
+        reading: &TokenReading,
         pairs: &ExactPairs,
     ) -> Self {
-        let mut coverage = Coverage {
+        let mut coverage = VocabularyCoverage {
             tokens: 0,
             exact: 0,
             spelled: 0,

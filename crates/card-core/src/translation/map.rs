@@ -1,10 +1,10 @@
 //! What the tokens of two vocabularies have to do with each other.
 
-use super::coverage::Coverage;
+use super::coverage::VocabularyCoverage;
 use super::error::TranslationError;
 use super::exact::ExactPairs;
 use super::piece_index::PieceIndex;
-use super::reading::Reading;
+use super::reading::TokenReading;
 use super::scatter::Scatter;
 use super::stand_ins::stand_ins;
 use super::vocabulary::Vocabulary;
@@ -21,9 +21,9 @@ use crate::types::Token;
 #[derive(Debug)]
 pub struct TokenMap {
     pairs: ExactPairs,
-    reading: Reading,
+    reading: TokenReading,
     scatter: Scatter,
-    coverage: Coverage,
+    coverage: VocabularyCoverage,
     target_tokens: usize,
     begin: Option<Token>,
 }
@@ -39,7 +39,7 @@ impl TokenMap {
         pairs.pair_roles(&target.roles(), &draft.roles());
         let roles = pairs.iter().count();
         pairs.pair_texts(&target_texts, &draft_texts);
-        let reading = Reading::new(target, draft, &draft_texts, &pairs);
+        let reading = TokenReading::new(target, draft, &draft_texts, &pairs);
         let reading = reading.ok_or(TranslationError::NothingInCommon)?;
         let stand_ins = stand_ins(draft, &target_texts, &reading, &pairs);
         let scatter = Scatter::new(target.len(), &pairs, stand_ins);
@@ -47,7 +47,7 @@ impl TokenMap {
         if scatter.reached() == roles {
             return Err(TranslationError::NothingInCommon);
         }
-        let coverage = Coverage::of(target, &draft_texts, &reading, &pairs);
+        let coverage = VocabularyCoverage::of(target, &draft_texts, &reading, &pairs);
         let begin = draft.roles().bos.filter(|_| draft.roles().adds_bos);
         Ok(TokenMap {
             pairs,
@@ -70,7 +70,7 @@ impl TokenMap {
     }
 
     /// How much of the target's vocabulary the draft model can read and propose.
-    pub fn coverage(&self) -> &Coverage {
+    pub fn coverage(&self) -> &VocabularyCoverage {
         &self.coverage
     }
 

@@ -55,7 +55,7 @@ mod scatter;
 mod stand_ins;
 mod vocabulary;
 
-pub use coverage::Coverage;
+pub use coverage::VocabularyCoverage;
 pub use error::TranslationError;
 pub use map::TokenMap;
 pub use model::Translated;

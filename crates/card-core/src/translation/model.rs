@@ -28,7 +28,7 @@ pub struct Translated<M: ?Sized> {
     /// The name that the draft model's next cell gets.
     next_cell: KvCell,
     /// The rows of the forward, in pieces.
-    pieces: Vec<Piece>,
+    pieces: Vec<InnerPiece>,
     /// One forward of the draft model; kept for its memory.
     part: Forward,
     logits: LogitRows,
@@ -36,7 +36,7 @@ pub struct Translated<M: ?Sized> {
 }
 
 /// A row of the draft model.
-struct Piece {
+struct InnerPiece {
     row: Row,
     /// The row of the caller's forward whose logits it gives.
     answers: Option<usize>,
@@ -113,7 +113,7 @@ impl<M: Model + ?Sized> Translated<M> {
             let cell = self.next_cell;
             self.next_cell += 1;
             let last = position + 1 == end;
-            self.pieces.push(Piece {
+            self.pieces.push(InnerPiece {
                 row: Row {
                     sequence: row.sequence,
                     token,

@@ -8,7 +8,7 @@ use crate::types::Token;
 /// The draft tokens that each target token is read as: at least one, so that every token has a
 /// place in the draft model's KV cache.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct TokenReading {
     pieces: Vec<Token>,
     /// Where the pieces of each token end in `pieces`.
     ends: Vec<u32>,
@@ -16,7 +16,7 @@ pub(super) struct Reading {
     filler: Token,
 }
 
-impl Reading {
+impl TokenReading {
     /// How a draft model reads the target's tokens. `None` if it has no token for text, nor one
     /// with a role.
     ///
@@ -33,7 +33,7 @@ impl Reading {
         let roles = draft.roles();
         let filler = texts.exact(b"\n").or(texts.exact(b" "));
         let filler = filler.or(roles.in_order().into_iter().flatten().next());
-        let mut reading = Reading {
+        let mut reading = TokenReading {
             pieces: Vec::new(),
             ends: Vec::new(),
             filler: filler.or(texts.tokens().first().copied())?,
@@ -109,7 +109,7 @@ mod tests {
         let draft = Vocabulary::new(draft, roles(None, Some(0), None)).unwrap();
         let texts = PieceIndex::new(&draft);
         let pairs = ExactPairs::new(target.len(), draft.len());
-        let reading = Reading::new(&target, &draft, &texts, &pairs).unwrap();
+        let reading = TokenReading::new(&target, &draft, &texts, &pairs).unwrap();
         assert_eq!(reading.filler(), 3);
         let read: Vec<_> = target.tokens().filter_map(|t| reading.of(t)).collect();
         let expected: [&[Token]; 6] = [&[1, 2], &[0], &[3], &[3], &[3], &[3]];
@@ -118,6 +118,6 @@ mod tests {
 
         let nothing = Vocabulary::new([("", text)], Roles::default()).unwrap();
         let texts = PieceIndex::new(&nothing);
-        assert!(Reading::new(&target, &nothing, &texts, &pairs).is_none());
+        assert!(TokenReading::new(&target, &nothing, &texts, &pairs).is_none());
     }
 }

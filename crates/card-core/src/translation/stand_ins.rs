@@ -26,7 +26,7 @@
 
 use super::exact::ExactPairs;
 use super::piece_index::PieceIndex;
-use super::reading::Reading;
+use super::reading::TokenReading;
 use super::vocabulary::Vocabulary;
 use crate::types::Token;
 
@@ -35,7 +35,7 @@ use crate::types::Token;
 pub(super) fn stand_ins(
     draft: &Vocabulary,
     texts: &PieceIndex,
-    reading: &Reading,
+    reading: &TokenReading,
     pairs: &ExactPairs,
 ) -> Vec<(Token, Token)> {
     let continuations = Continuations::new(draft.len(), texts, reading);
@@ -62,7 +62,7 @@ struct Continuations {
 }
 
 impl Continuations {
-    fn new(draft_tokens: usize, texts: &PieceIndex, reading: &Reading) -> Self {
+    fn new(draft_tokens: usize, texts: &PieceIndex, reading: &TokenReading) -> Self {
         let mut by_piece: Vec<(u32, Option<Token>)> = vec![(0, None); draft_tokens];
         for &token in texts.tokens() {
             let Some([first, _, ..]) = reading.of(token) else {
@@ -107,7 +107,7 @@ mod tests {
         let mut pairs = ExactPairs::new(target.len(), draft.len());
         let (theirs, own) = (PieceIndex::new(&target), PieceIndex::new(&draft));
         pairs.pair_texts(&theirs, &own);
-        let reading = Reading::new(&target, &draft, &own, &pairs).unwrap();
+        let reading = TokenReading::new(&target, &draft, &own, &pairs).unwrap();
         stand_ins(&draft, &theirs, &reading, &pairs)
     }
 

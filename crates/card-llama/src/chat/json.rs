@@ -23,7 +23,7 @@ pub(super) fn tojson(value: &Value, rest: Rest<ValueOrKwargs>) -> Result<Value, 
         None if indent.is_some() => (",".into(), ": ".into()),
         None => (", ".into(), ": ".into()),
     };
-    let mut writer = Writer {
+    let mut writer = JsonWriter {
         ascii: ascii.is_some_and(|v| v.is_true()),
         sort: sort.is_some_and(|v| v.is_true()),
         indent,
@@ -86,7 +86,7 @@ fn failed(why: String) -> Error {
 }
 
 /// Writes a value by Python's rules.
-struct Writer {
+struct JsonWriter {
     ascii: bool,
     sort: bool,
     /// What one level is indented by; `None` for a text of one line.
@@ -98,7 +98,7 @@ struct Writer {
     nested: usize,
 }
 
-impl Writer {
+impl JsonWriter {
     fn value(&mut self, value: &Value) -> Result<(), Error> {
         match value.kind() {
             ValueKind::Undefined | ValueKind::None => self.text.push_str("null"),

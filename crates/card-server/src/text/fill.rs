@@ -77,9 +77,9 @@ mod tests {
     use super::*;
 
     /// A vocabulary of bytes and the names of some tokens.
-    struct Named(&'static [&'static str]);
+    struct NamedMark(&'static [&'static str]);
 
-    impl Tokenizer for Named {
+    impl Tokenizer for NamedMark {
         fn len(&self) -> usize {
             256 + self.0.len()
         }
@@ -117,14 +117,14 @@ mod tests {
 
     #[test]
     fn a_vocabulary_with_all_three_marks_can_fill_in() {
-        let coder = Named(&["<|fim_middle|>", "<|fim_prefix|>", "<|fim_suffix|>"]);
+        let coder = NamedMark(&["<|fim_middle|>", "<|fim_prefix|>", "<|fim_suffix|>"]);
         let marks = FillMarks::of(&coder);
         assert_eq!(marks, Some(FORMS[0]));
         let parts = FORMS[0].parts("a", "b");
         let text: String = parts.iter().map(|p| p.0).collect();
         assert_eq!(text, "<|fim_prefix|>a<|fim_suffix|>b<|fim_middle|>");
         for names in [&["<|fim_prefix|>", "<|fim_suffix|>"][..], &[]] {
-            assert_eq!(FillMarks::of(&Named(names)), None);
+            assert_eq!(FillMarks::of(&NamedMark(names)), None);
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct CopyTrial<'a> {
 }
 
 /// A drafter of the trial.
-struct Entrant {
+struct CopyEntrant {
     plan: CopyPlan,
     context: Box<dyn Model + Send>,
     /// Share of the passage at which it has the target's choice.
@@ -120,7 +120,12 @@ impl<'a> CopyTrial<'a> {
     }
 
     /// The copy `plan`, if it promises more than `best`, which it is timed in turns with.
-    fn better(&self, best: &mut Entrant, plan: CopyPlan, as_is: f64) -> Result<Option<Entrant>> {
+    fn better(
+        &self,
+        best: &mut CopyEntrant,
+        plan: CopyPlan,
+        as_is: f64,
+    ) -> Result<Option<CopyEntrant>> {
         let copy = self.copies.get(plan)?;
         let mut next = self.entrant(plan, &self.load(&copy)?)?;
         let token = self.wanted.first().copied().unwrap_or(0);
@@ -141,11 +146,11 @@ impl<'a> CopyTrial<'a> {
         self.loader.draft(path, self.target, self.kernels)
     }
 
-    fn entrant(&self, plan: CopyPlan, model: &DraftModel) -> Result<Entrant> {
+    fn entrant(&self, plan: CopyPlan, model: &DraftModel) -> Result<CopyEntrant> {
         let mut context = model.model(self.target.context, &self.loader.draft_cores)?;
         let theirs = self.favourites(&mut *context)?;
         let same = self.wanted.iter().zip(&theirs).filter(|(a, b)| a == b);
-        Ok(Entrant {
+        Ok(CopyEntrant {
             plan,
             context,
             agreement: same.count() as f64 / self.wanted.len().max(1) as f64,

@@ -10,7 +10,7 @@ use super::download::Download;
 use super::error::HubError;
 use super::listing::{self, HubFile, RepoListing};
 use super::name::{HubName, PREFIX, RepoId, Wanted};
-use super::record::Record;
+use super::record::HubRecord;
 use super::{choice, environment};
 use crate::progress;
 
@@ -20,7 +20,7 @@ const SPARE: u64 = 64 << 20;
 /// A hub with its cache here.
 pub struct Hub {
     cache: HubCache,
-    record: Record,
+    record: HubRecord,
     offline: Option<&'static str>,
 }
 
@@ -34,7 +34,7 @@ impl Hub {
         let said = offline.then_some("--offline");
         Ok(Hub {
             cache: HubCache::at(environment::cache()?),
-            record: Record::at(record),
+            record: HubRecord::at(record),
             offline: said.or_else(environment::offline),
         })
     }

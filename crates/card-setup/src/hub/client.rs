@@ -262,12 +262,12 @@ fn refusal(url: &Url, answer: &mut Response<Body>) -> HubError {
     let status = answer.status().as_u16();
     let said = message.or_else(|| {
         #[derive(serde::Deserialize)]
-        struct Said {
+        struct HubAnswer {
             error: String,
         }
         let body = answer.body_mut().with_config().limit(LARGEST_MESSAGE);
         let bytes = body.read_to_vec().ok()?;
-        let said: Said = serde_json::from_slice(&bytes).ok()?;
+        let said: HubAnswer = serde_json::from_slice(&bytes).ok()?;
         Some(shown(&said.error))
     });
     HubError::Refused {

@@ -12,7 +12,7 @@ use url::Url;
 use super::cache::disk;
 use super::client::HubClient;
 use super::error::HubError;
-use super::partial::{PIECE, Partial};
+use super::partial::{HubPartial, PIECE};
 use super::words::shown;
 
 /// Tries in a row that may bring nothing.
@@ -42,7 +42,7 @@ impl Download<'_> {
         let begun = bar.position();
         loop {
             let mut partial =
-                Partial::open(part, self.bytes, bar).map_err(|why| disk(part, why))?;
+                HubPartial::open(part, self.bytes, bar).map_err(|why| disk(part, why))?;
             if let Err(error) = self.complete(client, &mut partial, part, bar) {
                 if matches!(error, HubError::TooLong { .. }) {
                     partial.forget();
@@ -72,7 +72,7 @@ impl Download<'_> {
     fn complete(
         &self,
         client: &HubClient,
-        partial: &mut Partial,
+        partial: &mut HubPartial,
         part: &Path,
         bar: &ProgressBar,
     ) -> Result<(), HubError> {
@@ -118,7 +118,7 @@ impl Download<'_> {
     fn receive(
         &self,
         client: &HubClient,
-        partial: &mut Partial,
+        partial: &mut HubPartial,
         part: &Path,
         bar: &ProgressBar,
     ) -> Result<(), HubError> {

@@ -13,7 +13,7 @@ pub const PIECE: usize = 256 << 10;
 /// A file that is arriving.
 ///
 /// Invariant: `hash` is that of the `length` bytes of the file, and the file's position is its end.
-pub struct Partial {
+pub struct HubPartial {
     path: PathBuf,
     file: File,
     hash: Sha256,
@@ -21,7 +21,7 @@ pub struct Partial {
     earlier: u64,
 }
 
-impl Partial {
+impl HubPartial {
     /// Opens the file, or begins it. What is there already is read, for its hash, and shown by the
     /// bar; a file that is longer than `bytes` begins anew.
     ///
@@ -34,7 +34,7 @@ impl Partial {
             .read(true)
             .write(true)
             .open(path)?;
-        let mut partial = Partial {
+        let mut partial = HubPartial {
             path: path.to_owned(),
             file,
             hash: Sha256::new(),
@@ -129,11 +129,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("part");
         let bar = ProgressBar::hidden();
-        let mut part = Partial::open(&path, 3, &bar).unwrap();
+        let mut part = HubPartial::open(&path, 3, &bar).unwrap();
         assert!(!part.goes_on());
         part.add(b"ab").unwrap();
         drop(part);
-        let mut part = Partial::open(&path, 3, &bar).unwrap();
+        let mut part = HubPartial::open(&path, 3, &bar).unwrap();
         assert!(part.goes_on() && part.length() == 2);
         part.add(b"c").unwrap();
         assert_eq!(part.sum(), ABC);
@@ -144,7 +144,7 @@ mod tests {
         part.keep().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"abc");
         // No beginning of a file of two bytes.
-        let part = Partial::open(&path, 2, &bar).unwrap();
+        let part = HubPartial::open(&path, 2, &bar).unwrap();
         assert_eq!(part.length(), 0);
         part.forget();
         assert!(!path.exists());

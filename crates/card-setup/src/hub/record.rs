@@ -12,14 +12,14 @@ const LONGEST: u64 = 16 << 20;
 
 /// The record: a file with one SHA-256 a line.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct HubRecord {
     file: PathBuf,
 }
 
-impl Record {
+impl HubRecord {
     /// The record in this file, which need not exist.
     pub fn at(file: PathBuf) -> Self {
-        Record { file }
+        HubRecord { file }
     }
 
     /// Whether card fetched what has this checksum.
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn what_was_fetched_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
-        let record = Record::at(dir.path().join("card/hub-files"));
+        let record = HubRecord::at(dir.path().join("card/hub-files"));
         let (one, two) = ("1".repeat(64), "2".repeat(64));
         assert!(!record.has(&one));
         record.add(&one);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::inventory::{self, Keeper, LocalModel};
+use super::inventory::{self, LocalModel, ModelKeeper};
 use super::locate::Models;
 use crate::hub::is_model;
 use crate::local::header::{self, Header};
@@ -35,7 +35,7 @@ pub struct DraftCandidate {
 
 /// What is known of drafters for a target.
 #[derive(Debug, Default)]
-pub struct DraftPlan {
+pub struct DrafterSearch {
     /// Models here that could draft, the likeliest first; at most [`MOST_CANDIDATES`].
     pub candidates: Vec<DraftCandidate>,
     /// What to fetch, if none is here and the target's family is known: the family, and the name
@@ -43,7 +43,7 @@ pub struct DraftPlan {
     pub fetch: Option<(String, String)>,
 }
 
-impl DraftPlan {
+impl DrafterSearch {
     /// The candidate that takes the most memory.
     pub fn largest(&self) -> Option<&DraftCandidate> {
         let candidates = self.candidates.iter();
@@ -76,7 +76,7 @@ impl Heads {
 
 /// Looks for drafters of the model in `target`: in the catalogue, the hub's cache, what other tools
 /// keep, and beside the file.
-pub fn plan(target: &Path, models: &Models) -> DraftPlan {
+pub fn plan(target: &Path, models: &Models) -> DrafterSearch {
     let here = inventory::models(models);
     plan_among(target, models, &here, &mut Heads::default())
 }
@@ -87,10 +87,10 @@ pub fn plan_among(
     models: &Models,
     here: &[LocalModel],
     heads: &mut Heads,
-) -> DraftPlan {
+) -> DrafterSearch {
     let Some(head) = heads.of(target) else {
         // Loading it says why.
-        return DraftPlan::default();
+        return DrafterSearch::default();
     };
     let beside = beside(target);
     let all = here.iter().chain(&beside);
@@ -136,7 +136,7 @@ pub fn plan_among(
         // One that is here, or is the target itself, was looked at.
         candidates.is_empty() && models.here(entry).is_none()
     });
-    DraftPlan {
+    DrafterSearch {
         candidates,
         fetch: fetch.map(|(family, entry)| (family.name.clone(), entry.name.clone())),
     }
@@ -179,7 +179,7 @@ fn beside(file: &Path) -> Vec<LocalModel> {
                 bytes: header::bytes(&path),
                 name: path.display().to_string(),
                 file: path,
-                keeper: Keeper::Card,
+                keeper: ModelKeeper::Card,
             });
         }
     }
@@ -206,7 +206,7 @@ mod tests {
         dir
     }
 
-    fn planned(dir: &tempfile::TempDir, target: &str) -> DraftPlan {
+    fn planned(dir: &tempfile::TempDir, target: &str) -> DrafterSearch {
         let catalogue = Catalogue::load(None).unwrap();
         let store = Store::open().unwrap();
         let models = Models::new(&catalogue, &store, true).unwrap();
@@ -218,7 +218,7 @@ mod tests {
         )
     }
 
-    fn names(plan: &DraftPlan) -> Vec<String> {
+    fn names(plan: &DrafterSearch) -> Vec<String> {
         let files = plan.candidates.iter().map(|c| c.file.file_name().unwrap());
         files.map(|n| n.to_string_lossy().into_owned()).collect()
     }

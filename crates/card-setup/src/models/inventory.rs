@@ -10,7 +10,7 @@ use crate::local::{header, lmstudio, ollama};
 
 /// Who keeps a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Keeper {
+pub enum ModelKeeper {
     /// card, by the catalogue.
     Card,
     /// The hub's cache, in which card put it.
@@ -23,21 +23,21 @@ pub enum Keeper {
     LmStudio,
 }
 
-impl Keeper {
+impl ModelKeeper {
     /// Whether card put it there.
     pub fn is_card(self) -> bool {
-        matches!(self, Keeper::Card | Keeper::Hub)
+        matches!(self, ModelKeeper::Card | ModelKeeper::Hub)
     }
 }
 
-impl fmt::Display for Keeper {
+impl fmt::Display for ModelKeeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Keeper::Card => "card",
-            Keeper::Hub => "hub's cache",
-            Keeper::HubOther => "hub's cache, fetched by another tool",
-            Keeper::Ollama => "Ollama",
-            Keeper::LmStudio => "LM Studio",
+            ModelKeeper::Card => "card",
+            ModelKeeper::Hub => "hub's cache",
+            ModelKeeper::HubOther => "hub's cache, fetched by another tool",
+            ModelKeeper::Ollama => "Ollama",
+            ModelKeeper::LmStudio => "LM Studio",
         })
     }
 }
@@ -52,7 +52,7 @@ pub struct LocalModel {
     /// Its bytes, in all parts.
     pub bytes: u64,
     /// Who keeps it.
-    pub keeper: Keeper,
+    pub keeper: ModelKeeper,
 }
 
 /// The models that are here, by keeper and name. Each file is there once: a model of the catalogue
@@ -64,7 +64,7 @@ pub fn models(models: &Models) -> Vec<LocalModel> {
             continue;
         };
         let keeper = if entry.known().is_some() {
-            Keeper::Card
+            ModelKeeper::Card
         } else {
             hub_keeper(models, &file)
         };
@@ -77,11 +77,11 @@ pub fn models(models: &Models) -> Vec<LocalModel> {
     for kept in ollama::models(&ollama::folders()) {
         // One that is not whole, or in another format, is nothing to run.
         if let Ok(file) = kept.file() {
-            found.push(model(kept.card_name(), file, Keeper::Ollama));
+            found.push(model(kept.card_name(), file, ModelKeeper::Ollama));
         }
     }
     for kept in lmstudio::models(&lmstudio::folders()) {
-        found.push(model(kept.card_name(), kept.file, Keeper::LmStudio));
+        found.push(model(kept.card_name(), kept.file, ModelKeeper::LmStudio));
     }
     let mut seen = BTreeSet::new();
     found.retain(|model| {
@@ -111,15 +111,15 @@ fn of_repo(models: &Models, cache: &HubCache, repo: &RepoId) -> Vec<LocalModel> 
     found
 }
 
-fn hub_keeper(models: &Models, file: &Path) -> Keeper {
+fn hub_keeper(models: &Models, file: &Path) -> ModelKeeper {
     if models.hub.fetched(file) {
-        Keeper::Hub
+        ModelKeeper::Hub
     } else {
-        Keeper::HubOther
+        ModelKeeper::HubOther
     }
 }
 
-fn model(name: String, file: PathBuf, keeper: Keeper) -> LocalModel {
+fn model(name: String, file: PathBuf, keeper: ModelKeeper) -> LocalModel {
     LocalModel {
         bytes: header::bytes(&file),
         name,

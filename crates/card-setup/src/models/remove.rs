@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use super::inventory::{Keeper, LocalModel, models};
+use super::inventory::{LocalModel, ModelKeeper, models};
 use super::locate::{ModelName, Models};
 use crate::hub::{HubCache, HubName, RepoId, Split, Wanted};
 use crate::local::{header, lmstudio, ollama};
@@ -40,7 +40,7 @@ pub fn named(text: &str, all: &Models) -> Result<Vec<LocalModel>> {
                 name: kept.card_name(),
                 file: kept.file().unwrap_or_default(),
                 bytes: kept.file().map_or(0, |file| header::bytes(&file)),
-                keeper: Keeper::Ollama,
+                keeper: ModelKeeper::Ollama,
             }]
         }
         ModelName::LmStudio(name) => {
@@ -49,7 +49,7 @@ pub fn named(text: &str, all: &Models) -> Result<Vec<LocalModel>> {
                 name: kept.card_name(),
                 bytes: header::bytes(&kept.file),
                 file: kept.file,
-                keeper: Keeper::LmStudio,
+                keeper: ModelKeeper::LmStudio,
             }]
         }
     };
@@ -92,22 +92,22 @@ fn place(model: &LocalModel, all: &Models) -> Option<(RepoId, String)> {
 /// If it cannot be removed.
 pub fn remove(model: &LocalModel, all: &Models) -> Result<u64> {
     match model.keeper {
-        Keeper::Card => remove_own(model, all),
-        Keeper::Hub | Keeper::HubOther => {
+        ModelKeeper::Card => remove_own(model, all),
+        ModelKeeper::Hub | ModelKeeper::HubOther => {
             let (repo, path) = place(model, all).context("it is not in the hub's cache")?;
             Ok(all
                 .hub
                 .cache()
                 .remove(&repo, &all_parts(all.hub.cache(), &repo, &path))?)
         }
-        Keeper::Ollama => {
+        ModelKeeper::Ollama => {
             let name = model
                 .name
                 .strip_prefix(ollama::PREFIX)
                 .unwrap_or(&model.name);
             ollama::find(name, &ollama::folders())?.remove()
         }
-        Keeper::LmStudio => {
+        ModelKeeper::LmStudio => {
             let mut free = 0;
             for part in header::parts(&model.file) {
                 let bytes = fs::metadata(&part).map_or(0, |m| m.len());

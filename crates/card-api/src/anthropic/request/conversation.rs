@@ -25,13 +25,13 @@ fields! {
 
 /// A conversation as it is written down for a chat template.
 #[derive(Default)]
-pub(super) struct Conversation {
+pub(super) struct MessagesConversation {
     messages: Vec<Map<String, Value>>,
     /// The tool of each call, by the call's name.
     called: HashMap<String, String>,
 }
 
-impl Conversation {
+impl MessagesConversation {
     /// The instructions before the first message, without what is no instruction.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::content::ContentParam;
 use super::context::ContextParam;
-use super::conversation::{Conversation, MessageParam};
+use super::conversation::{MessageParam, MessagesConversation};
 use super::output::{OutputConfigParam, SCHEMA_PATH};
 use super::thinking::{ThinkingParam, ThinkingWish};
 use super::tool::{ToolParam, check_tool};
@@ -231,7 +231,7 @@ fn conversation(
         let why = "`messages` must hold a message";
         return Err(ApiError::field("messages", why));
     }
-    let mut conversation = Conversation::default();
+    let mut conversation = MessagesConversation::default();
     if let Some(system) = system {
         conversation.system(system)?;
     }

@@ -2,7 +2,7 @@
 
 /// A grammar: rules by their numbers.
 #[derive(Debug, PartialEq)]
-pub(super) struct Grammar {
+pub(super) struct GbnfGrammar {
     pub(super) rules: Vec<Rule>,
     /// The number of the rule `root`.
     pub(super) root: usize,

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::grammar::{CharClass, Grammar, Item, Rule, What};
+use super::grammar::{CharClass, GbnfGrammar, Item, Rule, What};
 
 /// Writes a grammar down: a line for each rule, then one for each terminal.
-pub(super) fn written(grammar: &Grammar) -> String {
-    let mut writer = Writer::default();
+pub(super) fn written(grammar: &GbnfGrammar) -> String {
+    let mut writer = LarkWriter::default();
     let mut rules = format!("start: r{}\n", grammar.root);
     for (number, rule) in grammar.rules.iter().enumerate() {
         rules += &format!("r{number}: ");
@@ -22,14 +22,14 @@ pub(super) fn written(grammar: &Grammar) -> String {
 
 /// Writes rules, and keeps the terminals they use.
 #[derive(Default)]
-struct Writer {
+struct LarkWriter {
     /// The classes of characters so far, as regular expressions.
     classes: Vec<String>,
     /// Their numbers.
     numbers: HashMap<String, usize>,
 }
 
-impl Writer {
+impl LarkWriter {
     fn rule(&mut self, rule: &Rule, out: &mut String) {
         for (i, sequence) in rule.iter().enumerate() {
             if i > 0 {

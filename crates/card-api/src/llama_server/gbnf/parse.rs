@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::grammar::{CharClass, Grammar, Item, Rule, What};
+use super::grammar::{CharClass, GbnfGrammar, Item, Rule, What};
 
 /// Most repetitions of an item.
 const MOST_TIMES: u32 = 2000;
@@ -17,7 +17,7 @@ const DEEPEST: usize = 64;
 ///
 /// # Errors
 /// Says what is wrong, with the number of the line.
-pub(super) fn parse(text: &str) -> Result<Grammar, String> {
+pub(super) fn parse(text: &str) -> Result<GbnfGrammar, String> {
     let mut parser = Parser::new(text);
     parser.space(true);
     while parser.peek().is_some() {
@@ -352,7 +352,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The whole grammar. Every rule that was named is there.
-    fn finish(self) -> Result<Grammar, String> {
+    fn finish(self) -> Result<GbnfGrammar, String> {
         let root = self.names.get("root").copied();
         let missing = |name: &str| format!("there is no rule `{name}`");
         let undefined = self
@@ -364,7 +364,7 @@ impl<'a> Parser<'a> {
             return Err(missing(name));
         }
         let root = root.ok_or_else(|| missing("root"))?;
-        Ok(Grammar {
+        Ok(GbnfGrammar {
             rules: self.rules.into_iter().flatten().collect(),
             root,
         })

@@ -6,15 +6,15 @@ use super::super::file::Value;
 
 /// Keys with their values; a key is there once.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Keys {
+pub(crate) struct ZooKeys {
     architecture: &'static str,
     values: BTreeMap<String, Value>,
 }
 
-impl Keys {
+impl ZooKeys {
     /// No keys but the one that names the architecture.
     pub(super) fn of(architecture: &'static str) -> Self {
-        let mut keys = Keys {
+        let mut keys = ZooKeys {
             architecture,
             values: BTreeMap::new(),
         };

@@ -25,7 +25,7 @@ mod weights;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use self::keys::Keys;
+use self::keys::ZooKeys;
 use super::file::Tiny;
 use crate::backend::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;
@@ -86,7 +86,7 @@ pub fn write(architecture: &Architecture, seed: u64) -> Result<PathBuf, LlamaErr
 }
 
 /// A file with these keys and no tensor.
-fn with_keys(name: &str, keys: &Keys) -> Tiny {
+fn with_keys(name: &str, keys: &ZooKeys) -> Tiny {
     // Tests of one process may make the same model at the same time.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);

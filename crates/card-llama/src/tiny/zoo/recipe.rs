@@ -3,7 +3,7 @@
 //! llama.cpp reads of the keys those that an architecture has, so the common ones are set for
 //! all. The numbers are as small as the code of the architectures allows.
 
-use super::keys::Keys;
+use super::keys::ZooKeys;
 
 /// Tokens of the vocabulary.
 pub const TOKENS: u32 = 128;
@@ -150,9 +150,9 @@ impl Sizes {
 }
 
 /// The metadata of a made-up model of an architecture, with experts or without.
-pub(super) fn recipe(architecture: &'static str, experts: bool) -> Keys {
+pub(super) fn recipe(architecture: &'static str, experts: bool) -> ZooKeys {
     let sizes = Sizes::of(architecture);
-    let mut keys = Keys::of(architecture);
+    let mut keys = ZooKeys::of(architecture);
     vocabulary(&mut keys, sizes.tokens);
     body(&mut keys, sizes);
     attention(&mut keys, sizes);
@@ -171,7 +171,7 @@ pub(super) fn recipe(architecture: &'static str, experts: bool) -> Keys {
 }
 
 /// A tokenizer of llama.cpp for tests, which makes tokens of any text. Token [`END`] ends one.
-fn vocabulary(keys: &mut Keys, tokens: u32) {
+fn vocabulary(keys: &mut ZooKeys, tokens: u32) {
     let texts: Vec<String> = (0..tokens).map(|i| format!("tok_{i}")).collect();
     keys.common("tokenizer.ggml.model", "test");
     keys.common("tokenizer.ggml.tokens", texts);
@@ -181,7 +181,7 @@ fn vocabulary(keys: &mut Keys, tokens: u32) {
 }
 
 /// Layers and what is in them.
-fn body(keys: &mut Keys, sizes: Sizes) {
+fn body(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("context_length", CONTEXT);
     keys.set("embedding_length", sizes.width);
     keys.set("features_length", sizes.width);
@@ -196,7 +196,7 @@ fn body(keys: &mut Keys, sizes: Sizes) {
     }
 }
 
-fn attention(keys: &mut Keys, sizes: Sizes) {
+fn attention(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("attention.head_count", sizes.heads);
     keys.set("attention.head_count_kv", sizes.shared_heads);
     keys.set("attention.max_alibi_bias", 8.0);
@@ -217,7 +217,7 @@ fn attention(keys: &mut Keys, sizes: Sizes) {
 }
 
 /// Windows that slide, and indexers that choose what a token looks at.
-fn windows_and_indexes(keys: &mut Keys) {
+fn windows_and_indexes(keys: &mut ZooKeys) {
     keys.set("attention.sliding_window", WINDOW);
     keys.set("attention.sliding_window_pattern", 2);
     keys.set("attention.indexer.head_count", 4);
@@ -232,7 +232,7 @@ fn windows_and_indexes(keys: &mut Keys) {
 }
 
 /// Layers with a state: Mamba, delta nets, short convolutions, RWKV.
-fn recurrence(keys: &mut Keys, sizes: Sizes) {
+fn recurrence(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("ssm.inner_size", 2 * sizes.width);
     keys.set("ssm.conv_kernel", 4);
     keys.set("ssm.state_size", 128);
@@ -250,7 +250,7 @@ fn recurrence(keys: &mut Keys, sizes: Sizes) {
     }
 }
 
-fn scales(keys: &mut Keys) {
+fn scales(keys: &mut ZooKeys) {
     keys.set("logit_scale", 1.0);
     keys.set("residual_scale", 1.5);
     keys.set("attn_res.block_size", 12);
@@ -263,7 +263,7 @@ fn scales(keys: &mut Keys) {
 }
 
 /// Two of four experts for a token, and one for all tokens.
-fn experts(keys: &mut Keys, sizes: Sizes) {
+fn experts(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("expert_count", 4);
     keys.set("expert_used_count", 2);
     keys.set("expert_shared_count", 1);
@@ -280,7 +280,7 @@ fn experts(keys: &mut Keys, sizes: Sizes) {
 }
 
 /// What some architectures list layer by layer.
-fn by_layers(keys: &mut Keys, architecture: &str, sizes: Sizes) {
+fn by_layers(keys: &mut ZooKeys, architecture: &str, sizes: Sizes) {
     if HEADS_BY_LAYER.contains(&architecture) {
         let heads = sizes.by_layer(|layer| if layer == 1 { 0 } else { sizes.heads });
         keys.set("attention.head_count_kv", heads.clone());
@@ -298,7 +298,7 @@ fn by_layers(keys: &mut Keys, architecture: &str, sizes: Sizes) {
 }
 
 /// Attention over a compressed latent: what is kept of a token, and the heads made of it.
-fn latent(keys: &mut Keys, architecture: &str) {
+fn latent(keys: &mut ZooKeys, architecture: &str) {
     // This one's has no part that turns with the position.
     let turning = if architecture == "glm5-next" { 0 } else { 64 };
     keys.set("attention.q_lora_rank", 512);
@@ -310,7 +310,7 @@ fn latent(keys: &mut Keys, architecture: &str) {
 }
 
 /// What single architectures want.
-fn own(keys: &mut Keys, architecture: &str, sizes: Sizes) {
+fn own(keys: &mut ZooKeys, architecture: &str, sizes: Sizes) {
     match architecture {
         "gemma4" => gemma4(keys, sizes),
         "deepseek4" => deepseek4(keys, sizes),
@@ -351,7 +351,7 @@ fn own(keys: &mut Keys, architecture: &str, sizes: Sizes) {
     }
 }
 
-fn gemma4(keys: &mut Keys, sizes: Sizes) {
+fn gemma4(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("embedding_length_per_layer_input", sizes.width / 2);
     keys.set("attention.shared_kv_layers", 0);
     keys.set("attention.key_length_swa", sizes.head());
@@ -361,7 +361,7 @@ fn gemma4(keys: &mut Keys, sizes: Sizes) {
     keys.set("attention.sliding_window_pattern", windows);
 }
 
-fn deepseek4(keys: &mut Keys, sizes: Sizes) {
+fn deepseek4(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("attention.head_count_kv", 1);
     keys.set("attention.key_length", sizes.head());
     keys.set("attention.value_length", sizes.head());
@@ -380,7 +380,7 @@ fn deepseek4(keys: &mut Keys, sizes: Sizes) {
     keys.set("expert_gating_func", 4);
 }
 
-fn dots3note(keys: &mut Keys, sizes: Sizes) {
+fn dots3note(keys: &mut ZooKeys, sizes: Sizes) {
     keys.set("attention.kv_lora_rank_swa", 512);
     keys.set("attention.key_length_swa", 576);
     keys.set("attention.value_length_swa", 512);
@@ -392,7 +392,7 @@ fn dots3note(keys: &mut Keys, sizes: Sizes) {
     keys.set("attention.indexer.types", indexers);
 }
 
-fn hy_v4(keys: &mut Keys, sizes: Sizes) {
+fn hy_v4(keys: &mut ZooKeys, sizes: Sizes) {
     hyper_connections(keys);
     keys.set("hyper_connection.magnitude", 2.0);
     keys.set("swiglu_clamp_exp", 10.0);
@@ -403,13 +403,13 @@ fn hy_v4(keys: &mut Keys, sizes: Sizes) {
     keys.set("attention.indexer.types", indexers);
 }
 
-fn hyper_connections(keys: &mut Keys) {
+fn hyper_connections(keys: &mut ZooKeys) {
     keys.set("hyper_connection.count", 4);
     keys.set("hyper_connection.epsilon", 1e-6);
 }
 
 /// Embeddings of the last tokens together, which are part of the recurrent state.
-fn ngrams(keys: &mut Keys, architecture: &str, sizes: Sizes) {
+fn ngrams(keys: &mut ZooKeys, architecture: &str, sizes: Sizes) {
     const LONGEST: u32 = 3;
     const HEADS: u32 = 2;
     // For n-grams of two tokens and of three.
@@ -441,7 +441,7 @@ fn ngrams(keys: &mut Keys, architecture: &str, sizes: Sizes) {
     }
 }
 
-fn bailingmoe3(keys: &mut Keys) {
+fn bailingmoe3(keys: &mut ZooKeys) {
     keys.set("rope.dimension_sections", vec![8u32, 12, 12, 0]);
     keys.set("swiglu_clamp_exp", vec![0.0f32, 4.0]);
     keys.set("swiglu_clamp_shexp", vec![0.0f32, 5.0]);
@@ -449,7 +449,7 @@ fn bailingmoe3(keys: &mut Keys) {
 }
 
 /// Adapters that a token of the text switches on.
-fn adapters(keys: &mut Keys) {
+fn adapters(keys: &mut ZooKeys) {
     keys.set("adapters.count", 2);
     keys.set("adapters.lora_rank", 8);
     keys.set("adapters.token_ids_activate", vec![5u32, 6]);

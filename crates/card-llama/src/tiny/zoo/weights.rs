@@ -33,7 +33,7 @@ impl Random {
 
 /// Where the weights of a tensor lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Spread {
+enum WeightSpread {
     /// Normal about a middle.
     About { middle: f32, width: f32 },
     /// Below zero, about `-least` to `-most` evenly: a state decays by these.
@@ -43,12 +43,12 @@ enum Spread {
 /// A matrix keeps the size of what goes through; norms, scales and the factors of rotary
 /// embeddings are about one; logits get a spread of a few units, so that at temperature 1 the text
 /// follows the model and not the noise alone.
-fn spread(name: &str, row: u64, rows: u64) -> Spread {
-    let about = |middle, width| Spread::About { middle, width };
+fn spread(name: &str, row: u64, rows: u64) -> WeightSpread {
+    let about = |middle, width| WeightSpread::About { middle, width };
     let has = |part: &str| name.contains(part);
     let fan = |gain: f32| about(0.0, gain / (row.max(1) as f32).sqrt());
     if has("ssm_a") && !has("ssm_alpha") {
-        Spread::Decay {
+        WeightSpread::Decay {
             least: 0.02,
             most: 0.5,
         }
@@ -92,8 +92,8 @@ pub(crate) fn weights(seed: u64, name: &str, shape: &[u64]) -> Vec<f32> {
     let spread = spread(name, row, all / row.max(1));
     let mut random = Random::of(seed, name);
     let weight = |_| match spread {
-        Spread::About { middle, width } => middle + width * random.normal(),
-        Spread::Decay { least, most } => -(least + (most - least) * random.uniform()),
+        WeightSpread::About { middle, width } => middle + width * random.normal(),
+        WeightSpread::Decay { least, most } => -(least + (most - least) * random.uniform()),
     };
     (0..all).map(weight).collect()
 }

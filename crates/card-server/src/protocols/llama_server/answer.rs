@@ -7,7 +7,7 @@ use card_api::ApiError;
 use futures_util::StreamExt;
 
 use super::choice::{CommonParts, FinalAnswer, NativeChoice};
-use super::error::LlamaError;
+use super::error::NativeError;
 use super::native_job::NativeJob;
 use super::stream::NativeStream;
 use crate::app::App;
@@ -61,8 +61,8 @@ impl RunningAnswer {
                         done[index] = Some(self.choices[index].finish(Some(&end)));
                     }
                 }
-                Some((_, News::Failed(error))) => return LlamaError(error).into_response(),
-                None => return LlamaError(broke_off()).into_response(),
+                Some((_, News::Failed(error))) => return NativeError(error).into_response(),
+                None => return NativeError(broke_off()).into_response(),
             }
         }
         // Generations that are still at work have nothing more to say.
@@ -78,17 +78,17 @@ impl RunningAnswer {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        LlamaError(ApiError::internal(why)).into_response()
+        NativeError(ApiError::internal(why)).into_response()
     }
 
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
     /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
         let first = match self.running.first_news().await {
-            FirstNews::Came(_, News::Failed(error)) => return LlamaError(error).into_response(),
+            FirstNews::Came(_, News::Failed(error)) => return NativeError(error).into_response(),
             FirstNews::Came(index, news) => Some((index, news)),
             FirstNews::Later => None,
-            FirstNews::BrokenOff => return LlamaError(broke_off()).into_response(),
+            FirstNews::BrokenOff => return NativeError(broke_off()).into_response(),
         };
         let RunningAnswer { choices, running } = self;
         let streamed = NativeStream::new(choices, running.news, first);

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::fields::WantedFields;
-use super::lines::Lines;
+use super::lines::AnswerLines;
 use super::native_job::{NativeJob, PROMPT, SETTINGS};
 use super::probabilities::{Probabilities, ShownProbabilities};
 use crate::generation::{EndCause, GenerationEnd, GenerationTimings, Piece, PieceLogprob};
@@ -78,7 +78,7 @@ pub(super) struct NativeChoice {
     tokens: Vec<Token>,
     /// The probabilities so far, of an answer that is sent as a whole.
     logprobs: Vec<PieceLogprob>,
-    lines: Lines,
+    lines: AnswerLines,
     /// Times and counts so far.
     taken: GenerationTimings,
     /// Whether it ended with one of its lines; what comes after is nobody's.
@@ -94,7 +94,7 @@ impl NativeChoice {
             text: String::new(),
             tokens: Vec::new(),
             logprobs: Vec::new(),
-            lines: Lines::new(options.indent, options.time_limit),
+            lines: AnswerLines::new(options.indent, options.time_limit),
             taken: GenerationTimings::default(),
             over: false,
             common,

@@ -9,7 +9,7 @@ use card_api::{ApiError, GenerationJob, parse_native};
 use card_core::types::Token;
 
 use super::answer::RunningAnswer;
-use super::error::LlamaError;
+use super::error::NativeError;
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
@@ -42,7 +42,7 @@ pub(super) async fn answer(app: Arc<App>, mut incoming: Incoming, read: ReadNati
         }
         Err(error) => {
             incoming.refuse(&app, &id, &error).await;
-            LlamaError(error).into_response()
+            NativeError(error).into_response()
         }
     }
 }

@@ -7,17 +7,17 @@ use card_api::ApiError;
 use card_api::llama_server::error::NativeErrorAnswer;
 
 /// An error that answers a request at one of llama-server's own paths.
-pub(super) struct LlamaError(pub(super) ApiError);
+pub(super) struct NativeError(pub(super) ApiError);
 
-impl From<ApiError> for LlamaError {
+impl From<ApiError> for NativeError {
     fn from(error: ApiError) -> Self {
-        LlamaError(error)
+        NativeError(error)
     }
 }
 
-impl IntoResponse for LlamaError {
+impl IntoResponse for NativeError {
     fn into_response(self) -> Response {
-        let LlamaError(error) = self;
+        let NativeError(error) = self;
         let body = Json(NativeErrorAnswer::from(&error));
         let mut response = (error.status, body).into_response();
         if let Some(seconds) = error.retry_after() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Watches the lines of an answer.
-pub(super) struct Lines {
+pub(super) struct AnswerLines {
     /// Lines after the first are indented by at least this.
     indent: usize,
     /// How long after the first token the answer ends with its line.
@@ -16,10 +16,10 @@ pub(super) struct Lines {
     ended_one: bool,
 }
 
-impl Lines {
+impl AnswerLines {
     /// Nothing is written yet.
     pub(super) fn new(indent: usize, limit: Option<Duration>) -> Self {
-        Lines {
+        AnswerLines {
             indent,
             limit,
             first: None,
@@ -67,12 +67,12 @@ mod tests {
     #[test]
     fn a_line_that_is_indented_less_ends_the_answer_before_its_text() {
         let now = Instant::now();
-        let mut lines = Lines::new(4, None);
+        let mut lines = AnswerLines::new(4, None);
         assert_eq!(lines.push("a\n    b\n  ", now), None);
         assert_eq!(lines.push("  c\n  d", now), Some(6));
-        let mut lines = Lines::new(4, None);
+        let mut lines = AnswerLines::new(4, None);
         assert_eq!(lines.push("    a\n\n", now), Some(6));
-        let mut lines = Lines::new(0, None);
+        let mut lines = AnswerLines::new(0, None);
         assert_eq!(lines.push("a\n\nb\nc", now), None);
         assert!(lines.ended_one());
     }
@@ -81,7 +81,7 @@ mod tests {
     fn after_its_time_an_answer_ends_with_its_line() {
         let now = Instant::now();
         let later = now + Duration::from_secs(2);
-        let mut lines = Lines::new(0, Some(Duration::from_secs(1)));
+        let mut lines = AnswerLines::new(0, Some(Duration::from_secs(1)));
         assert_eq!(lines.push("a\nb", now), None);
         assert_eq!(lines.push("c", later), None);
         assert_eq!(lines.push("d\ne", later), Some(2));

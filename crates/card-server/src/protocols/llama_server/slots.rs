@@ -11,14 +11,14 @@ use axum::extract::{Request, State};
 use card_api::ApiError;
 use card_api::llama_server::response::Slot;
 
-use super::error::LlamaError;
+use super::error::NativeError;
 use crate::app::App;
 
 /// The slots. With `fail_on_no_slot` in the query there has to be a free one.
 pub(super) async fn slots(
     State(app): State<Arc<App>>,
     request: Request,
-) -> Result<Json<Vec<Slot>>, LlamaError> {
+) -> Result<Json<Vec<Slot>>, NativeError> {
     if !app.config.llama_server.slots {
         let why = "this server does not list its slots; start it with them on";
         return Err(ApiError::not_supported(why).into());
@@ -39,11 +39,11 @@ pub(super) async fn slots(
 }
 
 /// Saves, restores or erases a slot: none of these can be done.
-pub(super) async fn action(State(app): State<Arc<App>>, request: Request) -> LlamaError {
+pub(super) async fn action(State(app): State<Arc<App>>, request: Request) -> NativeError {
     let number = request.uri().path().rsplit('/').next().unwrap_or_default();
     let number = number.parse::<usize>().ok();
     if number.is_none_or(|n| n >= app.config.parallel) {
-        return LlamaError(ApiError::field("id_slot", "there is no such slot"));
+        return NativeError(ApiError::field("id_slot", "there is no such slot"));
     }
     match value_of(request.uri().query(), "action") {
         Some(action @ ("save" | "restore" | "erase")) => {
@@ -51,9 +51,9 @@ pub(super) async fn action(State(app): State<Arc<App>>, request: Request) -> Lla
                 "`{action}` of a slot is not supported: slots have no cache of their own, and a \
                  prompt finds what is cached of it by itself"
             );
-            LlamaError(ApiError::not_supported(why))
+            NativeError(ApiError::not_supported(why))
         }
-        _ => LlamaError(ApiError::field(
+        _ => NativeError(ApiError::field(
             "action",
             "`action` must be save, restore or erase",
         )),

@@ -7,7 +7,7 @@ use axum::response::Response;
 use card_api::llama_server::response::{AppliedTemplate, InputTokens};
 use card_api::{ApiError, PromptInput, TemplateOptions, parse_chat};
 
-use super::error::LlamaError;
+use super::error::NativeError;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::request::{self, Incoming, chat_text, small};
@@ -17,7 +17,7 @@ pub(super) async fn apply_template(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Response, LlamaError> {
+) -> Result<Response, NativeError> {
     let incoming = Incoming::new(caller, request);
     Ok(small(app, incoming, applied).await?)
 }
@@ -27,7 +27,7 @@ pub(super) async fn count_tokens(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Response, LlamaError> {
+) -> Result<Response, NativeError> {
     let incoming = Incoming::new(caller, request);
     Ok(small(app, incoming, counted).await?)
 }

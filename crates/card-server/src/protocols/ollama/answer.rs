@@ -10,9 +10,9 @@ use card_api::answer_parts::AnswerReader;
 use futures_util::StreamExt;
 
 use super::error;
-use super::lines::{LineWriter, Said};
+use super::lines::{LineWriter, OllamaSaid};
 use super::logprobs::logprobs;
-use super::stream::{StreamedLines, StreamedParts};
+use super::stream::{OllamaParts, StreamedLines};
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
 use crate::request::{FirstNews, RunningRequest};
@@ -43,7 +43,7 @@ impl OllamaAnswer {
 
     /// The answer as a whole.
     pub(super) async fn whole(mut self) -> Response {
-        let mut said = Said::default();
+        let mut said = OllamaSaid::default();
         let end = match self.collect(&mut said).await {
             Ok(end) => end,
             Err(error) => return error::response(&error),
@@ -68,7 +68,7 @@ impl OllamaAnswer {
     ///
     /// # Errors
     /// If it fails or breaks off.
-    async fn collect(&mut self, said: &mut Said) -> Result<GenerationEnd, ApiError> {
+    async fn collect(&mut self, said: &mut OllamaSaid) -> Result<GenerationEnd, ApiError> {
         loop {
             let news = self.running.news.recv().await;
             self.timing.news();
@@ -108,7 +108,7 @@ impl OllamaAnswer {
             timing,
             running,
         } = self;
-        let streamed = StreamedLines::new(StreamedParts {
+        let streamed = StreamedLines::new(OllamaParts {
             lines,
             reader,
             timing,

@@ -12,7 +12,7 @@ use card_core::sampler::SamplingParams;
 
 use super::answer::{LINES, OllamaAnswer};
 use super::error;
-use super::lines::{Asked, LineWriter, Said};
+use super::lines::{LineWriter, OllamaAsked, OllamaSaid};
 use super::timing::{AnswerTiming, loaded};
 use crate::app::App;
 use crate::caller::Caller;
@@ -24,7 +24,7 @@ pub(super) async fn chat(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), Asked::Chat).await
+    answer(app, Incoming::new(caller, request), OllamaAsked::Chat).await
 }
 
 /// Answers a prompt.
@@ -33,7 +33,7 @@ pub(super) async fn generate(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), Asked::Generate).await
+    answer(app, Incoming::new(caller, request), OllamaAsked::Generate).await
 }
 
 /// A request for which the model has only to be there.
@@ -44,7 +44,7 @@ struct LoadOnly {
 }
 
 /// Runs what a request asks for and answers it, whole or line by line.
-async fn answer(app: Arc<App>, mut incoming: Incoming, asked: Asked) -> Response {
+async fn answer(app: Arc<App>, mut incoming: Incoming, asked: OllamaAsked) -> Response {
     let id = app.numbers.name();
     let came = incoming.caller.came;
     let load = Arc::new(OnceLock::new());
@@ -70,7 +70,7 @@ async fn answer(app: Arc<App>, mut incoming: Incoming, asked: Asked) -> Response
                 let model = load.model.clone();
                 let model = model.unwrap_or_else(|| app.model.name.clone());
                 let lines = LineWriter::new(asked, model, id);
-                let line = lines.line(Said::default(), Some(loaded(came)));
+                let line = lines.line(OllamaSaid::default(), Some(loaded(came)));
                 let kind = if load.stream {
                     LINES
                 } else {
@@ -99,14 +99,14 @@ fn defaults(app: &App) -> SamplingParams {
 /// says so.
 fn parse(
     app: &App,
-    asked: Asked,
+    asked: OllamaAsked,
     body: &[u8],
     load: &OnceLock<LoadOnly>,
 ) -> Result<GenerationJob, ApiError> {
     let defaults = defaults(app);
     let request = match asked {
-        Asked::Chat => parse_ollama_chat_with(body, &defaults)?,
-        Asked::Generate => parse_generate_with(body, &defaults)?,
+        OllamaAsked::Chat => parse_ollama_chat_with(body, &defaults)?,
+        OllamaAsked::Generate => parse_generate_with(body, &defaults)?,
     };
     let OllamaRequest { job, loads_only } = request;
     if loads_only {

@@ -12,7 +12,7 @@ use card_api::ollama::response::rfc3339;
 
 /// What was asked for, which says what a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum OllamaAsked {
     /// To go on with a conversation.
     Chat,
     /// To answer a prompt.
@@ -21,14 +21,14 @@ pub(super) enum Asked {
 
 /// What a line says.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct OllamaSaid {
     text: String,
     thoughts: String,
     calls: Vec<OllamaToolCall>,
     logprobs: Vec<OllamaLogprob>,
 }
 
-impl Said {
+impl OllamaSaid {
     /// Whether nothing is said.
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
@@ -45,7 +45,7 @@ impl Said {
 
 /// Makes lines of an answer.
 pub(super) struct LineWriter {
-    asked: Asked,
+    asked: OllamaAsked,
     /// The name of the model.
     model: String,
     /// The name of the request, of which names of calls are made.
@@ -56,7 +56,7 @@ pub(super) struct LineWriter {
 
 impl LineWriter {
     /// Lines of the answer of `model` to `request`.
-    pub(super) fn new(asked: Asked, model: String, request: String) -> Self {
+    pub(super) fn new(asked: OllamaAsked, model: String, request: String) -> Self {
         LineWriter {
             asked,
             model,
@@ -66,7 +66,7 @@ impl LineWriter {
     }
 
     /// Adds a part of the answer to what a line says.
-    pub(super) fn add(&mut self, said: &mut Said, part: SpokenPart) {
+    pub(super) fn add(&mut self, said: &mut OllamaSaid, part: SpokenPart) {
         match part {
             SpokenPart::Text(text) => said.text.push_str(&text),
             SpokenPart::Thought(text) => said.thoughts.push_str(&text),
@@ -88,14 +88,14 @@ impl LineWriter {
     }
 
     /// A line as JSON with a line break; the last one with how the answer ended.
-    pub(super) fn line(&self, said: Said, end: Option<OllamaEnd>) -> Vec<u8> {
+    pub(super) fn line(&self, said: OllamaSaid, end: Option<OllamaEnd>) -> Vec<u8> {
         let done = end.is_some();
         let end = end.unwrap_or_default();
         let model = self.model.clone();
         let created_at = rfc3339(SystemTime::now());
         let logprobs = Some(said.logprobs).filter(|tokens| !tokens.is_empty());
         let line = match self.asked {
-            Asked::Chat => serde_json::to_vec(&OllamaChatAnswer {
+            OllamaAsked::Chat => serde_json::to_vec(&OllamaChatAnswer {
                 model,
                 created_at,
                 message: OllamaAnswerMessage {
@@ -108,7 +108,7 @@ impl LineWriter {
                 end,
                 logprobs,
             }),
-            Asked::Generate => serde_json::to_vec(&OllamaGenerateAnswer {
+            OllamaAsked::Generate => serde_json::to_vec(&OllamaGenerateAnswer {
                 model,
                 created_at,
                 response: said.text,
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_line_says_what_was_added_to_it() {
-        let mut writer = LineWriter::new(Asked::Chat, "m".to_owned(), "7".to_owned());
-        let mut said = Said::default();
+        let mut writer = LineWriter::new(OllamaAsked::Chat, "m".to_owned(), "7".to_owned());
+        let mut said = OllamaSaid::default();
         let call = |name: &str| SpokenPart::Call {
             name: name.to_owned(),
             arguments: "{\"a\":1}".to_owned(),
@@ -160,6 +160,6 @@ mod tests {
         });
         assert_eq!(line["message"], message);
         assert_eq!(line["done"], false);
-        assert!(Said::default().is_empty());
+        assert!(OllamaSaid::default().is_empty());
     }
 }

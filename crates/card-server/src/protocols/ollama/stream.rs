@@ -5,14 +5,14 @@ use card_api::answer_parts::{AnswerReader, SpokenPart};
 use tokio::sync::mpsc::Receiver;
 
 use super::error;
-use super::lines::{LineWriter, Said};
+use super::lines::{LineWriter, OllamaSaid};
 use super::logprobs::logprobs;
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
 use crate::request::TokenUsage;
 
 /// What an answer line by line is made of.
-pub(super) struct StreamedParts {
+pub(super) struct OllamaParts {
     pub(super) lines: LineWriter,
     pub(super) reader: AnswerReader,
     pub(super) timing: AnswerTiming,
@@ -37,7 +37,7 @@ pub(super) struct StreamedLines {
 
 impl StreamedLines {
     /// The answer to a request.
-    pub(super) fn new(parts: StreamedParts) -> Self {
+    pub(super) fn new(parts: OllamaParts) -> Self {
         StreamedLines {
             lines: parts.lines,
             reader: parts.reader,
@@ -59,7 +59,7 @@ impl StreamedLines {
             self.timing.news();
             let lines = match news {
                 Some(News::Piece(piece)) => {
-                    let mut said = Said::default();
+                    let mut said = OllamaSaid::default();
                     said.add_logprobs(logprobs(piece.logprobs));
                     let parts = self.reader.push(piece.text);
                     self.line(said, parts)
@@ -76,7 +76,7 @@ impl StreamedLines {
     }
 
     /// A line with these parts, if it says something.
-    fn line(&mut self, mut said: Said, parts: Vec<SpokenPart>) -> Vec<u8> {
+    fn line(&mut self, mut said: OllamaSaid, parts: Vec<SpokenPart>) -> Vec<u8> {
         for part in parts {
             self.lines.add(&mut said, part);
         }
@@ -91,9 +91,9 @@ impl StreamedLines {
         self.over = true;
         self.usage.add(end, 0, 1);
         let rest = self.reader.finish();
-        let mut lines = self.line(Said::default(), rest);
+        let mut lines = self.line(OllamaSaid::default(), rest);
         let end = self.timing.end(end, &self.usage);
-        lines.extend(self.lines.line(Said::default(), Some(end)));
+        lines.extend(self.lines.line(OllamaSaid::default(), Some(end)));
         lines
     }
 

@@ -84,7 +84,7 @@ impl ResponseInput {
         instructions: Option<&str>,
         recall: &Recall<'_>,
     ) -> Result<Value, ApiError> {
-        let mut talk = Conversation {
+        let mut talk = InputConversation {
             messages: Vec::new(),
             thought: String::new(),
             room: RECALLED_BYTES,
@@ -119,7 +119,7 @@ impl ResponseInput {
 
 /// A conversation as it is put together. What the system says at the beginning is one message,
 /// since many templates take no more; a call belongs to the assistant's message before it.
-struct Conversation<'a> {
+struct InputConversation<'a> {
     messages: Vec<Map<String, Value>>,
     /// Thoughts that belong to the next message of the assistant.
     thought: String,
@@ -128,7 +128,7 @@ struct Conversation<'a> {
     recall: &'a Recall<'a>,
 }
 
-impl Conversation<'_> {
+impl InputConversation<'_> {
     /// Adds an item. One that was remembered refers to no other.
     fn add(&mut self, item: Value, path: &str, remembered: bool) -> Result<(), ApiError> {
         let wrong = |field: &str, why: String| ApiError::field(format!("{path}.{field}"), why);
