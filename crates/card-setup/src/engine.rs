@@ -93,7 +93,7 @@ impl Setup {
             mode: run.mode,
             lanes: plan.lanes,
             draft_len: run.draft_len,
-            shapes: self.shapes,
+            shapes: self.rules.shapes,
             cache_bytes: run.cache_bytes,
             lookup: run.lookup,
             learned: run.learned.clone(),
@@ -103,7 +103,7 @@ impl Setup {
                 0
             },
             trace: run.trace,
-            near_tie: run.near_tie.unwrap_or(self.near_tie),
+            near_tie: run.near_tie.unwrap_or(self.rules.near_tie),
             ..Options::default()
         };
         if let Some(p) = plan.placement {

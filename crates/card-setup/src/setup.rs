@@ -56,16 +56,22 @@ pub struct Setup {
     pub learned: Learned,
     /// Where that is kept; `None` where nothing shall be.
     learned_store: Option<LearnedStore>,
-    /// Forwards that the target may run.
-    pub(crate) shapes: Shapes,
-    /// Margin below which a decision is a near-tie.
-    pub(crate) near_tie: f32,
+    /// Which forwards the target may run, and which of its decisions are near-ties.
+    pub(crate) rules: ForwardRules,
     /// What holds of the text, and by what.
     pub holds: Holds,
     /// Whether drafters on other machines may connect by themselves.
     pub accepts_drafters: bool,
     /// The settings by which the models are where they are.
     pub(crate) settings: Settings,
+}
+
+/// What the self-test says of the target's forwards.
+pub(crate) struct ForwardRules {
+    /// Forwards that the target may run.
+    pub(crate) shapes: Shapes,
+    /// Margin below which a decision is a near-tie, in logits.
+    pub(crate) near_tie: f32,
 }
 
 impl Setup {
@@ -131,11 +137,13 @@ impl Setup {
     ) -> Result<Self> {
         let template = chat_template(settings, &target.model)?;
         let holds = Holds::of(settings, target);
-        let mut shapes = Shapes::FREE;
-        let mut near_tie = Options::default().near_tie;
+        let mut rules = ForwardRules {
+            shapes: Shapes::FREE,
+            near_tie: Options::default().near_tie,
+        };
         if let Some(report) = &target.report {
-            shapes = report.shapes(holds.level);
-            near_tie = report.margin_bound().max(near_tie);
+            rules.shapes = report.shapes(holds.level);
+            rules.near_tie = report.margin_bound().max(rules.near_tie);
         }
         tracing::info!("{holds}");
         let draft = draft.map(|d| d.model.clone());
@@ -155,8 +163,7 @@ impl Setup {
             placements: Vec::new(),
             learned: learned.unwrap_or_default(),
             learned_store,
-            shapes,
-            near_tie,
+            rules,
             holds,
             accepts_drafters: false,
             settings: settings.clone(),

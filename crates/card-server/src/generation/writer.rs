@@ -44,12 +44,8 @@ pub(super) struct Writer<'a> {
     text: TextStream,
     /// Log probabilities of tokens that are still to come.
     logprobs: Vec<Logprob>,
-    /// The first token of a prompt whose tokens get log probabilities, until it was told.
-    first: Option<Token>,
-    /// Tokens of that prompt that are still to come.
-    of_prompt: usize,
-    /// Whether the prompt's tokens come as if they were written.
-    scores: bool,
+    /// The prompt's own tokens, if they get log probabilities.
+    prompt: PromptScore,
     /// Tokens of the answer that may still be shown.
     shown: usize,
     /// Tokens whose text was held back so far.
@@ -66,6 +62,17 @@ pub(super) struct Writer<'a> {
     pub(super) end: GenerationEnd,
 }
 
+/// How far a prompt is told whose own tokens get log probabilities: they come as if they were
+/// written.
+struct PromptScore {
+    /// The first token, until it was told.
+    first: Option<Token>,
+    /// Tokens of the prompt that are still to come.
+    left: usize,
+    /// Whether the tokens get log probabilities at all.
+    scores: bool,
+}
+
 impl<'a> Writer<'a> {
     /// Nothing is written yet. The text ends before the first of `stops`.
     pub(super) fn new(model: &'a ModelText, stops: &'a [String], parts: WriterParts) -> Self {
@@ -73,9 +80,11 @@ impl<'a> Writer<'a> {
             model,
             text: TextStream::new(stops.to_vec()),
             logprobs: Vec::new(),
-            first: parts.scored.as_ref().map(|s| s.first),
-            of_prompt: parts.scored.as_ref().map_or(0, |s| s.rest.len()),
-            scores: parts.scored.is_some(),
+            prompt: PromptScore {
+                first: parts.scored.as_ref().map(|s| s.first),
+                left: parts.scored.as_ref().map_or(0, |s| s.rest.len()),
+                scores: parts.scored.is_some(),
+            },
             shown: parts.shown,
             untold: 0,
             prompt_read: parts.prompt_read,
@@ -102,7 +111,7 @@ impl<'a> Writer<'a> {
     pub(super) fn take(&mut self, event: Event, stream: &Stream, sink: &EventSink) -> Option<News> {
         match event {
             Event::Round(round) => {
-                if !self.scores {
+                if !self.prompt.scores {
                     self.count_prediction(&round);
                 }
                 self.end.speculation += SpeculationFigures::of(&round);
@@ -132,7 +141,7 @@ impl<'a> Writer<'a> {
         if let Some(recheck) = &mut self.recheck {
             recheck.wrote(tokens);
         }
-        let of_answer = tokens.len() - tokens.len().min(self.of_prompt);
+        let of_answer = tokens.len() - tokens.len().min(self.prompt.left);
         let mut piece = self.write(tokens);
         if of_answer > 0 {
             self.watched.wrote(of_answer);
@@ -176,7 +185,7 @@ impl<'a> Writer<'a> {
         let bytes = |token| tokenizer.piece(token, true);
         piece
             .logprobs
-            .extend(self.first.take().map(|first| PieceLogprob {
+            .extend(self.prompt.first.take().map(|first| PieceLogprob {
                 token: first,
                 bytes: bytes(first),
                 logprob: None,
@@ -187,8 +196,8 @@ impl<'a> Writer<'a> {
         let mut logprobs = self.logprobs.drain(..);
         for &token in tokens {
             let known = logprobs.next();
-            if self.of_prompt > 0 {
-                self.of_prompt -= 1;
+            if self.prompt.left > 0 {
+                self.prompt.left -= 1;
             } else if self.text.stopped() || self.shown == 0 {
                 continue;
             } else {
