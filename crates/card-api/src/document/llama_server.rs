@@ -53,11 +53,27 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     }
 }
 
+/// Says what the operation refuses, in llama-server's shape.
+fn refused_natively(mut operation: Operation, error: &Value) -> Operation {
+    for (status, meaning) in NATIVE_REFUSALS {
+        operation = operation.other(
+            status,
+            json!({
+                "description": meaning,
+                "content": { "application/json": { "schema": error } },
+            }),
+        );
+    }
+    operation
+}
+
 /// Paths that generate text. Their errors have llama-server's shape.
 fn completions(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     let error = schemas.told::<NativeErrorAnswer>();
     let whole = schemas.told::<NativeAnswer>();
-    let whole = json!({ "anyOf": [whole, { "type": "array", "items": whole }] });
+    let fields =
+        json!({ "type": "object", "description": "The fields that `response_fields` names." });
+    let whole = json!({ "anyOf": [whole, { "type": "array", "items": whole }, fields] });
     let stream =
         json!({ "anyOf": [schemas.told::<NativeChunk>(), schemas.told::<NativeAnswer>()] });
     let native = |operation: Operation| {
@@ -65,15 +81,7 @@ fn completions(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
             .takes_drafter()
             .answer("application/json", whole.clone())
             .answer("text/event-stream", events(&stream, &error));
-        for (status, meaning) in NATIVE_REFUSALS {
-            operation = operation.other(
-                status,
-                json!({
-                    "description": meaning,
-                    "content": { "application/json": { "schema": error } },
-                }),
-            );
-        }
+        operation = refused_natively(operation, &error);
         json!({ "post": operation.value() })
     };
     let body = schemas.asked::<NativeCompletion>();
@@ -92,14 +100,15 @@ fn completions(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     paths.insert("/infill".into(), native(infill));
 }
 
-/// Paths that say how a conversation is read.
+/// Paths that say how a conversation is read. Their errors have llama-server's shape.
 fn prompts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
     let example = json!({ "messages": [{ "role": "user", "content": "Name three fruits." }] });
     let body = schemas.asked::<ChatRequest>();
     let template = Operation::new("applyTemplate", "A conversation as the model reads it")
         .body(body.clone(), example.clone())
-        .answer("application/json", schemas.told::<AppliedTemplate>())
-        .refusals(&[404, 504]);
+        .answer("application/json", schemas.told::<AppliedTemplate>());
+    let template = refused_natively(template, &error);
     paths.insert(
         "/apply-template".into(),
         json!({ "post": template.value() }),
@@ -110,8 +119,8 @@ fn prompts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     ] {
         let count = Operation::new(id, "How many tokens a conversation has")
             .body(body.clone(), example.clone())
-            .answer("application/json", schemas.told::<InputTokens>())
-            .refusals(&[404, 504]);
+            .answer("application/json", schemas.told::<InputTokens>());
+        let count = refused_natively(count, &error);
         paths.insert(path.into(), json!({ "post": count.value() }));
     }
 }
