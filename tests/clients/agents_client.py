@@ -50,9 +50,10 @@ async def main():
     whole = await client.responses.create(model=model, input="Name a fruit.", text=short, temperature=0)
     assert json.loads(whole.output_text) in ("apple", "pear") and whole.status == "completed"
     async with client.responses.stream(model=model, input="Name a fruit.", max_output_tokens=5, temperature=0) as stream:
-        async for _ in stream:
-            pass
-        final = await stream.get_final_response()
+        # Its helper for the final response knows complete ones only.
+        async for event in stream:
+            last = event
+    final = last.response
     assert final.status in ("incomplete", "completed") and final.usage.output_tokens <= 5
     try:
         await client.responses.retrieve(whole.id)

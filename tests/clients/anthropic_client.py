@@ -9,7 +9,7 @@ import anthropic
 client = anthropic.Anthropic(base_url=sys.argv[1], api_key="test-key", max_retries=0)
 with_tools = "--tools" in sys.argv
 model = client.models.list().data[0].id
-ask = dict(model=model, messages=[{"role": "user", "content": "Name three fruits."}], temperature=0, max_tokens=24)
+ask = dict(model=model, messages=[{"role": "user", "content": "Name three fruits."}], extra_body={"temperature": 0}, max_tokens=24)
 
 # Whole and streamed answers agree; usage comes with both.
 whole = client.messages.create(**ask)
@@ -50,7 +50,7 @@ assert client.messages.create(**ask, thinking={"type": "disabled"}).content
 # Errors are the client's own classes.
 image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
 for broken, kind in [
-    (dict(temperature=-1), anthropic.BadRequestError),
+    (dict(extra_body={"temperature": -1}), anthropic.BadRequestError),
     (dict(messages=[]), anthropic.BadRequestError),
     (dict(messages=[{"role": "user", "content": "x " * 9000}]), anthropic.BadRequestError),
     (dict(messages=[{"role": "user", "content": [image]}]), anthropic.BadRequestError),
@@ -75,7 +75,7 @@ if with_tools:
     tool = {"name": "get_weather", "description": "Weather of a city",
             "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}
     question = [{"role": "user", "content": "What is the weather in Paris?"}]
-    forced = dict(model=model, messages=question, tools=[tool], tool_choice={"type": "any"}, temperature=0, max_tokens=60)
+    forced = dict(model=model, messages=question, tools=[tool], tool_choice={"type": "any"}, extra_body={"temperature": 0}, max_tokens=60)
     called = client.messages.create(**forced)
     call = next(block for block in called.content if block.type == "tool_use")
     assert called.stop_reason == "tool_use" and call.name == "get_weather" and "city" in call.input
@@ -86,6 +86,6 @@ if with_tools:
         {"role": "assistant", "content": called.content},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.id, "content": "18 degrees, rain"}]},
     ]
-    told = client.messages.create(model=model, messages=question, tools=[tool], temperature=0, max_tokens=40)
+    told = client.messages.create(model=model, messages=question, tools=[tool], extra_body={"temperature": 0}, max_tokens=40)
     assert told.content
 print("anthropic client: ok")
