@@ -37,7 +37,8 @@ mod sys;
 #[cfg(any(test, feature = "tiny"))]
 pub mod tiny;
 
-pub use backend::context::{ContextOptions, LlamaContext};
+pub use backend::context::LlamaContext;
+pub use backend::context_options::ContextOptions;
 pub use backend::cores::{Cores, on_own_thread};
 pub use backend::model::{LlamaModel, LoadOptions};
 pub use backend::trim::trim;

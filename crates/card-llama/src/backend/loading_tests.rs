@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use card_core::forward::{Forward, Logits, Model};
 use card_core::types::SequenceId;
 
-use super::context::{ContextOptions, LlamaContext};
+use super::context::LlamaContext;
+use super::context_options::ContextOptions;
 use super::cores::{Cores, on_own_thread};
 use super::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;

@@ -1,6 +1,7 @@
 //! The core's model on top of llama.cpp.
 
 pub(crate) mod context;
+pub(crate) mod context_options;
 pub(crate) mod cores;
 mod kv;
 #[cfg(test)]
