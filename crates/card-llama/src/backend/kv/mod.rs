@@ -8,11 +8,13 @@
 //! | `parts` | which rows of such a model go together |
 //! | `books` | either of the books |
 //! | `cache` | llama.cpp's memory kept in step with them |
+//! | `ids` | llama.cpp's sequence ids that are free |
 //! | `error` | why books refuse something |
 
 pub(crate) mod books;
 pub(crate) mod cache;
 mod error;
+mod ids;
 mod parts;
 mod states;
 #[cfg(test)]

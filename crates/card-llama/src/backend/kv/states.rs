@@ -21,6 +21,7 @@ use card_core::forward::{KvCell, KvOp, Row};
 use card_core::types::SequenceId;
 
 use super::error::KvError;
+use super::ids;
 use crate::sys::memory::{MemoryOp, SeqId};
 
 /// The states of every sequence. See the [module](self) documentation.
@@ -102,7 +103,7 @@ impl KvStates {
     pub(crate) fn new(ids: usize, snapshots: u32) -> Self {
         KvStates {
             sequences: HashMap::new(),
-            free: (0..ids as SeqId).rev().collect(),
+            free: ids::all(ids),
             snapshots,
         }
     }
@@ -181,7 +182,7 @@ impl KvStates {
         let id = match from {
             Some(stem) if in_place => stem,
             from => {
-                let id = self.free.pop().ok_or(KvError::NoIds(row.sequence))?;
+                let id = ids::take(&mut self.free, row.sequence)?;
                 before.extend(from.map(|from| MemoryOp::CopyAll { from, to: id }));
                 id
             }
@@ -293,7 +294,7 @@ impl KvStates {
             drop_chain(&earlier, &mut self.free, out);
         }
         if let Some(stem) = known.stem.filter(|_| !chain.in_place) {
-            drop_id(stem, &mut self.free, out);
+            ids::drop_id(stem, &mut self.free, out);
         }
         let stem_len = chain.start + place as u32 + 1;
         if left_out > 0 {
@@ -342,8 +343,8 @@ impl KvStates {
             return Err(KvError::Gone(from));
         }
         let from = owner.stem.ok_or(KvError::Unknown(from))?;
-        self.begins(sequence)?;
-        let to = self.free.pop().ok_or(KvError::NoIds(sequence))?;
+        ids::refuse_known(&self.sequences, sequence)?;
+        let to = ids::take(&mut self.free, sequence)?;
         out.push(MemoryOp::CopyAll { from, to });
         let shared = StateSequence {
             stem: Some(to),
@@ -361,7 +362,7 @@ impl KvStates {
             return Err(KvError::Unknown(from));
         }
         if from != sequence {
-            self.begins(sequence)?;
+            ids::refuse_known(&self.sequences, sequence)?;
         }
         let stem = self.sequences.remove(&from).ok_or(KvError::Unknown(from))?;
         self.sequences.insert(sequence, stem);
@@ -377,17 +378,7 @@ impl KvStates {
             drop_chain(chain, &mut self.free, out);
         }
         if let Some(stem) = known.stem {
-            drop_id(stem, &mut self.free, out);
-        }
-    }
-
-    /// Refuses a sequence that is there already: a second one would hide the first, and its ids
-    /// would never be free again.
-    fn begins(&self, sequence: SequenceId) -> Result<(), KvError> {
-        if self.sequences.contains_key(&sequence) {
-            Err(KvError::Unknown(sequence))
-        } else {
-            Ok(())
+            ids::drop_id(stem, &mut self.free, out);
         }
     }
 }
@@ -395,12 +386,6 @@ impl KvStates {
 /// Frees the id of a chain, unless it is the stem's.
 fn drop_chain(chain: &StateChain, free: &mut Vec<SeqId>, out: &mut Vec<MemoryOp>) {
     if !chain.in_place {
-        drop_id(chain.id, free, out);
+        ids::drop_id(chain.id, free, out);
     }
-}
-
-/// Frees an id, with all that it holds.
-fn drop_id(id: SeqId, free: &mut Vec<SeqId>, out: &mut Vec<MemoryOp>) {
-    out.push(MemoryOp::Remove { id, start: 0 });
-    free.push(id);
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use card_core::forward::KvCell;
 
+use super::ids;
 use crate::sys::memory::{MemoryOp, SeqId};
 
 /// Where a cell is.
@@ -62,9 +63,8 @@ impl KvTree {
         ids.dedup();
         for id in ids {
             if !keep.contains(&id) {
-                out.push(MemoryOp::Remove { id, start: 0 });
                 self.tips.remove(&id);
-                free.push(id);
+                ids::drop_id(id, free, out);
             }
         }
     }

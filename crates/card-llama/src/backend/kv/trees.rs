@@ -14,6 +14,7 @@ use card_core::forward::{KvCell, KvOp, Row};
 use card_core::types::SequenceId;
 
 use super::error::KvError;
+use super::ids;
 use super::tree::{KvTree, Placed};
 use crate::sys::memory::{MemoryOp, SeqId};
 
@@ -31,7 +32,7 @@ impl KvTrees {
     pub(crate) fn new(ids: usize) -> Self {
         KvTrees {
             trees: HashMap::new(),
-            free: (0..ids as SeqId).rev().collect(),
+            free: ids::all(ids),
         }
     }
 
@@ -85,8 +86,7 @@ impl KvTrees {
                 .filter(|p| tree.cells.get(p).is_some_and(|p| p.id == id));
             if before.iter().any(fresh) && parent.is_none() {
                 tree.tips.remove(&id);
-                out.push(MemoryOp::Remove { id, start: 0 });
-                self.free.push(id);
+                ids::drop_id(id, &mut self.free, out);
             } else {
                 match row.parent {
                     Some(parent) => tree.tips.insert(id, parent),
@@ -111,9 +111,9 @@ impl KvTrees {
     ) -> Result<(), KvError> {
         let mut row_of: HashMap<KvCell, usize> = HashMap::new();
         for (i, row) in rows.iter().enumerate() {
-            let (no_ids, unknown) = (KvError::NoIds(row.sequence), KvError::Unknown(row.sequence));
+            let unknown = KvError::Unknown(row.sequence);
             if !self.trees.contains_key(&row.sequence) {
-                let stem = self.free.pop().ok_or(no_ids)?;
+                let stem = ids::take(&mut self.free, row.sequence)?;
                 self.trees.insert(row.sequence, KvTree::new(stem));
             }
             let tree = self.trees.get_mut(&row.sequence).ok_or(unknown)?;
@@ -130,7 +130,7 @@ impl KvTrees {
             let id = if tree.tips.get(&from).copied() == row.parent {
                 from
             } else {
-                let id = self.free.pop().ok_or(no_ids)?;
+                let id = ids::take(&mut self.free, row.sequence)?;
                 // Cells from before are copied now; rows of this forward on the path get
                 // the new id as well.
                 let mut end = length;
@@ -214,8 +214,8 @@ impl KvTrees {
     ) -> Result<(), KvError> {
         let owner = self.trees.get(&from).filter(|o| keep <= o.stem_len);
         let from = owner.ok_or(KvError::Unknown(from))?.stem;
-        self.begins(sequence)?;
-        let to = self.free.pop().ok_or(KvError::NoIds(sequence))?;
+        ids::refuse_known(&self.trees, sequence)?;
+        let to = ids::take(&mut self.free, sequence)?;
         let mut tree = KvTree::new(to);
         tree.stem_len = keep;
         out.push(MemoryOp::Copy {
@@ -240,7 +240,7 @@ impl KvTrees {
             return Err(KvError::Unknown(from));
         }
         if from != sequence {
-            self.begins(sequence)?;
+            ids::refuse_known(&self.trees, sequence)?;
         }
         let mut tree = self.trees.remove(&from).ok_or(KvError::Unknown(from))?;
         tree.stem_len = keep;
@@ -250,16 +250,6 @@ impl KvTrees {
         });
         self.trees.insert(sequence, tree);
         Ok(())
-    }
-
-    /// Refuses a sequence that is there already: a second tree would hide the first, and its
-    /// ids would never be free again.
-    fn begins(&self, sequence: SequenceId) -> Result<(), KvError> {
-        if self.trees.contains_key(&sequence) {
-            Err(KvError::Unknown(sequence))
-        } else {
-            Ok(())
-        }
     }
 
     fn commit(
