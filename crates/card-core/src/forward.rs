@@ -9,6 +9,8 @@
 //! A model with a recurrent state has no KV cells to drop: [`Rollback`] says what such a model can
 //! take back, and what a caller may ask of it.
 
+use std::ops::Range;
+
 use crate::types::{SequenceId, Token};
 
 /// Names one decoded token of a sequence. The same caller never uses a name twice; 0 is no
@@ -33,6 +35,31 @@ impl CellNames {
         self.next += 1;
         cell
     }
+}
+
+/// Adds the tokens `range` of a text as a chain behind its stem; the logits of the text's last
+/// token are asked for. Returns the cell of the last row.
+pub(crate) fn push_text(
+    rows: &mut Vec<Row>,
+    names: &mut CellNames,
+    sequence: SequenceId,
+    text: &[Token],
+    range: Range<usize>,
+) -> Option<KvCell> {
+    let mut parent = None;
+    for position in range {
+        let cell = names.take();
+        rows.push(Row {
+            sequence,
+            token: text[position],
+            position: position as u32,
+            cell,
+            parent,
+            logits: position + 1 == text.len(),
+        });
+        parent = Some(cell);
+    }
+    parent
 }
 
 /// One token to decode.

@@ -3,7 +3,7 @@
 use super::config::DrafterConfig;
 use super::sequence::DraftSequence;
 use super::step::{CaughtUp, DraftStep};
-use crate::forward::{CellNames, Row};
+use crate::forward::{CellNames, push_text};
 use crate::types::SequenceId;
 
 /// Adds rows for committed tokens that are not decoded yet, as many as fit one forward. If a
@@ -20,24 +20,12 @@ pub(super) fn catch_up<'a>(
         }
         let room = config.limits.rows.saturating_sub(step.rows.len());
         let count = draft.pending().min(room);
-        let mut parent = None;
-        for position in draft.decoded..draft.decoded + count {
-            let last = position + 1 == draft.tokens.len();
-            let cell = names.take();
-            step.rows.push(Row {
-                sequence,
-                token: draft.tokens[position],
-                position: position as u32,
-                cell,
-                parent,
-                logits: last,
-            });
-            parent = Some(cell);
-            if last {
+        let end = draft.decoded + count;
+        let (tokens, range) = (&draft.tokens, draft.decoded..end);
+        if let Some(tip) = push_text(&mut step.rows, names, sequence, tokens, range) {
+            if end == tokens.len() {
                 step.expand_last(sequence, draft.replica.root());
             }
-        }
-        if let Some(tip) = parent {
             step.caught_up.push(CaughtUp {
                 sequence,
                 tip,

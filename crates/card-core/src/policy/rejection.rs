@@ -48,8 +48,12 @@ pub(super) struct Rejections<'a> {
     policy: &'a Policy,
     /// Sequences that decode.
     sequences: u32,
+    /// What the next forward decodes again after a rejection.
+    repair: Repair,
     /// Tokens per millisecond.
-    rate: f64,
+    pub(super) rate: f64,
+    /// Milliseconds of a forward without candidates.
+    plain_ms: f64,
     chains: Vec<CountedChain>,
     /// Expected tokens that all of them lose.
     loss: f64,
@@ -58,10 +62,13 @@ pub(super) struct Rejections<'a> {
 impl<'a> Rejections<'a> {
     /// None are counted yet, of a forward that decodes `base` anyway.
     pub(super) fn new(policy: &'a Policy, base: Base) -> Self {
+        let sequences = base.sequences.max(1);
         Rejections {
             policy,
-            sequences: base.sequences.max(1),
+            sequences,
+            repair: policy.repair(),
             rate: policy.rate(base),
+            plain_ms: policy.forward_ms(sequences),
             chains: Vec::new(),
             loss: 0.0,
         }
@@ -70,8 +77,7 @@ impl<'a> Rejections<'a> {
     /// Counts one more candidate; returns the expected tokens that rejections among all of them
     /// lose.
     pub(super) fn count(&mut self, candidate: &Candidate) -> f64 {
-        let repair = self.policy.repair();
-        if repair == Repair::Nothing {
+        if self.repair == Repair::Nothing {
             return 0.0;
         }
         let sequence = candidate.sequence;
@@ -94,23 +100,29 @@ impl<'a> Rejections<'a> {
         let rejected = 1.0 - chain.last;
         let accepted = accepted_before_rejection(chain.length, chain.sum, chain.last);
         let before = chain.loss;
-        let plain = self.policy.forward_ms(self.sequences);
-        let (more_rows, carries_candidates) = match repair {
-            Repair::Everything => (1 + accepted.ceil() as u32, false),
-            Repair::OneRow => (1, true),
-            Repair::Nothing => (0, true),
+        let tokens = match self.repair {
+            Repair::Nothing => 0.0,
+            Repair::OneRow => self.longer_by(1),
+            Repair::Everything => {
+                self.without_candidates() + self.longer_by(1 + accepted.ceil() as u32)
+            }
         };
-        let longer = self.policy.forward_ms(self.sequences + more_rows);
-        let share = self.rate / f64::from(self.sequences);
-        let missed = if carries_candidates {
-            0.0
-        } else {
-            (share * plain - 1.0).max(0.0)
-        };
-        let tokens = missed + self.rate * (longer - plain).max(0.0);
-        chain.loss = rejected * tokens;
-        self.loss += chain.loss - before;
+        let loss = rejected * tokens;
+        self.chains[at].loss = loss;
+        self.loss += loss - before;
         self.loss
+    }
+
+    /// Tokens that a forward without a sequence's candidates brings it less than the average.
+    fn without_candidates(&self) -> f64 {
+        let share = self.rate / f64::from(self.sequences);
+        (share * self.plain_ms - 1.0).max(0.0)
+    }
+
+    /// Tokens' worth of the time that so many rows more take.
+    fn longer_by(&self, rows: u32) -> f64 {
+        let longer = self.policy.forward_ms(self.sequences + rows);
+        self.rate * (longer - self.plain_ms).max(0.0)
     }
 }
 

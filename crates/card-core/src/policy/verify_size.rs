@@ -47,10 +47,10 @@ impl Policy {
         candidates: &[Candidate],
         least: usize,
     ) -> (usize, f64) {
-        let rate = self.rate(base);
+        let mut rejections = Rejections::new(self, base);
+        let rate = rejections.rate;
         let net = |value: f64, n: usize| value - rate * self.forward_ms(base.rows + n as u32);
         let mut value: f64 = candidates[..least].iter().map(Candidate::value).sum();
-        let mut rejections = Rejections::new(self, base);
         let least_ones = candidates[..least].iter();
         let lost = least_ones.fold(0.0, |_, candidate| rejections.count(candidate));
         let mut best = (least, net(value, least) - lost);

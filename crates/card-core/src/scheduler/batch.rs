@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::config::SchedulerConfig;
 use super::members::Members;
-use super::sequence::{Sequence, SequenceText};
+use super::sequence::Sequence;
 use super::tree::{VerifyNode, VerifyTree};
 use crate::cache::{CandidateCache, NodeId};
-use crate::forward::{CellNames, Forward, KvCell, Row};
+use crate::forward::{CellNames, Forward, KvCell, Row, push_text};
 use crate::policy::{Base, DecisionTrace};
 use crate::types::SequenceId;
 
@@ -124,7 +124,10 @@ impl<'a> BatchBuilder<'a> {
             // What does not fit is decoded first, and decided on in the next forward.
             pending.min(room)
         };
-        let tip = self.add_chain(sequence, &seq.text, chain);
+        let text = &seq.text;
+        let range = text.decoded..text.decoded + chain;
+        let rows = &mut self.forward.rows;
+        let tip = push_text(rows, self.names, sequence, &text.tokens, range);
         let decides = chain == pending;
         let fitting = if decides {
             chosen.len().min(room.saturating_sub(chain))
@@ -144,29 +147,6 @@ impl<'a> BatchBuilder<'a> {
                 nodes,
             },
         });
-    }
-
-    /// Adds rows for the next `count` committed tokens; returns the cell of the last one.
-    fn add_chain(
-        &mut self,
-        sequence: SequenceId,
-        text: &SequenceText,
-        count: usize,
-    ) -> Option<KvCell> {
-        let mut parent = None;
-        for position in text.decoded..text.decoded + count {
-            let cell = self.names.take();
-            self.forward.rows.push(Row {
-                sequence,
-                token: text.tokens[position],
-                position: position as u32,
-                cell,
-                parent,
-                logits: position + 1 == text.tokens.len(),
-            });
-            parent = Some(cell);
-        }
-        parent
     }
 
     /// Adds rows for these candidates behind the cell `tip`, and pins them: what is drafted

@@ -113,7 +113,7 @@ impl Committer<'_> {
         &mut self,
         seq: &mut Sequence,
         part: &BatchPart,
-        verdict: &Verdict,
+        verdict: &mut Verdict,
         round: &mut Round,
     ) -> KvOp {
         let (wanted, deferred) = (verdict.stem_rows(part.chain), verdict.is_deferred());
@@ -167,8 +167,8 @@ impl Committer<'_> {
     }
 }
 
-/// Adds to the report what was decided.
-fn report_verdict(round: &mut Round, seq: &Sequence, part: &BatchPart, verdict: &Verdict) {
+/// Adds to the report what was decided; what only the report has, the verdict gives away.
+fn report_verdict(round: &mut Round, seq: &Sequence, part: &BatchPart, verdict: &mut Verdict) {
     let accepted = verdict.accepted.iter().filter_map(|&i| {
         let candidate = seq.candidates.cache.get(part.tree.nodes[i].node);
         candidate.map(|c| c.sources)
@@ -180,7 +180,7 @@ fn report_verdict(round: &mut Round, seq: &Sequence, part: &BatchPart, verdict: 
         }
     }
     round.tokens = verdict.tokens.clone();
-    round.logprobs = verdict.logprobs.clone();
-    round.near_ties = verdict.near_ties.clone();
+    round.logprobs = std::mem::take(&mut verdict.logprobs);
+    round.near_ties = std::mem::take(&mut verdict.near_ties);
     round.deferred = verdict.is_deferred();
 }

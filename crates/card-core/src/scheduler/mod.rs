@@ -232,7 +232,7 @@ impl Scheduler {
             self.ops.push(change);
             return None;
         }
-        let verdict = verify(&self.config, &mut self.sampler, seq, part, landed);
+        let mut verdict = verify(&self.config, &mut self.sampler, seq, part, landed);
         let mut committer = Committer {
             forward: landed.forward,
             learned: &mut self.learned,
@@ -240,7 +240,7 @@ impl Scheduler {
             rules: StemRules::of(&self.config),
             now: landed.now,
         };
-        let change = committer.apply(seq, part, &verdict, round);
+        let change = committer.apply(seq, part, &mut verdict, round);
         self.ops.push(change);
         Some(verdict)
     }
