@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::{Body, Bytes};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
 use hyper::body::{Frame, SizeHint};
 use tokio::task::AbortHandle;
 
@@ -29,6 +30,22 @@ pub(crate) struct AnswerHold {
 }
 
 impl AnswerHold {
+    /// A whole answer of JSON, which `write` writes off the threads that speak HTTP: it may be
+    /// large.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) async fn write<F>(self, write: F) -> Result<Response, ApiError>
+    where
+        F: FnOnce() -> serde_json::Result<Vec<u8>> + Send + 'static,
+    {
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(json)) => Ok(self.json(json)),
+            Ok(Err(error)) => Err(ApiError::internal(error.to_string())),
+            Err(error) => Err(ApiError::internal(error.to_string())),
+        }
+    }
+
     /// A whole answer of JSON.
     pub(crate) fn json(self, json: Vec<u8>) -> Response {
         let until = self.deadline.at + TAKING;

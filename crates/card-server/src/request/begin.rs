@@ -148,6 +148,11 @@ fn start(
 /// failure within that time is still an answer of its own, with its status.
 const SOON: Duration = Duration::from_millis(250);
 
+/// The error of a generation that ended without news of its end.
+pub(crate) fn broke_off() -> ApiError {
+    ApiError::internal("the generation broke off")
+}
+
 /// What is known when a stream shall begin.
 pub(crate) enum FirstNews {
     /// The first news, of the answer of this number.

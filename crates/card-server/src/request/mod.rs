@@ -12,7 +12,7 @@ mod prompt;
 mod small;
 mod usage;
 
-pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with};
+pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with, broke_off};
 pub(crate) use incoming::Incoming;
 pub(crate) use mixed::{begin_tokens, prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};

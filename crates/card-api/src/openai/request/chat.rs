@@ -4,17 +4,18 @@ use std::borrow::Cow;
 
 use card_core::sampler::SamplingParams;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
 use super::template::{TemplateVariables, template_options};
-use super::tool::{CheckedFunction, Function, Tool};
+use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
 use crate::error::ApiError;
-use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput};
+use crate::job::{CallForm, GenerationJob, PromptInput};
 use crate::limits;
+use crate::offered_tool::{OfferedTool, call_of, for_template, offer};
 use crate::reading::bounded::{Bounded, Name};
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::number::{Int, LogprobCount};
@@ -119,7 +120,7 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
 
 /// What a model may call, and whether it has to.
 pub(super) struct Calling {
-    pub(super) functions: Vec<CheckedFunction>,
+    pub(super) functions: Vec<OfferedTool>,
     pub(super) choice: ToolChoice,
     /// The field of the choice, for errors.
     pub(super) choice_field: &'static str,
@@ -199,17 +200,15 @@ impl Calling {
         if choice.is_none() {
             functions.clear();
         }
-        job.tools = !functions.is_empty();
+        offer(job, &functions);
         job.call_form = form;
-        job.offered = functions.iter().map(CheckedFunction::offered).collect();
         let one = !parallel || form == CallForm::Function;
         if job.tools && one {
             // The first call is the last: the text ends where it does.
             let stops = job.stop.iter().cloned();
             job.stop = stops.chain([CALL_END.to_owned()]).collect();
         }
-        let tools: Value = functions.into_iter().map(CheckedFunction::value).collect();
-        Ok(job.tools.then_some(tools))
+        Ok(for_template(functions))
     }
 }
 
@@ -225,14 +224,4 @@ fn checked_messages(messages: Vec<Message>) -> Result<Value, ApiError> {
     messages
         .map(|(i, message)| message.check(i))
         .collect::<Result<Value, ApiError>>()
-}
-
-/// The shape of a call of one of these functions. A function without a schema takes any object.
-fn call_of(functions: &[CheckedFunction]) -> AnswerShape {
-    let call = |f: &CheckedFunction| {
-        let parameters = f.parameters.clone();
-        let parameters = parameters.unwrap_or_else(|| json!({ "type": "object" }));
-        (f.name.clone(), parameters)
-    };
-    AnswerShape::Call(functions.iter().map(call).collect())
 }

@@ -1,9 +1,7 @@
 //! `tools`: the functions that a model may call.
 
-use serde_json::{Map, Value};
-
 use crate::error::ApiError;
-use crate::job::OfferedFunction;
+use crate::offered_tool::OfferedTool;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
 use crate::reading::loose::Loose;
@@ -31,22 +29,12 @@ fields! {
     }
 }
 
-/// A function that can be called. Its name is not empty.
-pub(super) struct CheckedFunction {
-    /// The name by which it is called.
-    pub(super) name: String,
-    /// The schema of its arguments, if the client gave one.
-    pub(super) parameters: Option<Value>,
-    /// What it does, in the client's words.
-    pub(super) description: Option<String>,
-}
-
 impl Tool {
     /// Tool number `i`, if it is a function.
     ///
     /// # Errors
     /// If it is no function, or has no name.
-    pub(super) fn check(self, i: usize) -> Result<CheckedFunction, ApiError> {
+    pub(super) fn check(self, i: usize) -> Result<OfferedTool, ApiError> {
         let field = |name: &str| format!("tools[{i}].{name}");
         let kind = self.kind.map(|k| k.0).unwrap_or_default();
         if kind != "function" {
@@ -68,42 +56,16 @@ impl Function {
     ///
     /// # Errors
     /// If it has no name.
-    pub(super) fn check(self, path: &str) -> Result<CheckedFunction, ApiError> {
+    pub(super) fn check(self, path: &str) -> Result<OfferedTool, ApiError> {
         let name = self.name.map(|n| n.0).unwrap_or_default();
         if name.is_empty() {
             let why = "every function needs a name";
             return Err(ApiError::field(format!("{path}.name"), why));
         }
-        Ok(CheckedFunction {
+        Ok(OfferedTool {
             name,
             description: self.description,
             parameters: self.parameters.map(|p| p.0),
         })
-    }
-}
-
-impl CheckedFunction {
-    /// What is known of the function when its calls are looked for.
-    pub(super) fn offered(&self) -> OfferedFunction {
-        OfferedFunction {
-            name: self.name.clone(),
-            parameters: self.parameters.clone(),
-        }
-    }
-
-    /// The tool as templates take it.
-    pub(super) fn value(self) -> Value {
-        let mut function = Map::new();
-        function.insert("name".into(), self.name.into());
-        if let Some(description) = self.description {
-            function.insert("description".into(), description.into());
-        }
-        if let Some(parameters) = self.parameters {
-            function.insert("parameters".into(), parameters);
-        }
-        let mut tool = Map::new();
-        tool.insert("type".into(), "function".into());
-        tool.insert("function".into(), Value::Object(function));
-        Value::Object(tool)
     }
 }

@@ -8,9 +8,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::tool::CheckedFunction;
 use crate::error::ApiError;
 use crate::limits::NAME_BYTES;
+use crate::offered_tool::OfferedTool;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
 
@@ -40,9 +40,9 @@ impl ToolChoice {
     /// If there is no such tool, or no such choice.
     pub(super) fn forces<'a>(
         &self,
-        tools: &'a [CheckedFunction],
+        tools: &'a [OfferedTool],
         field: &str,
-    ) -> Result<&'a [CheckedFunction], ApiError> {
+    ) -> Result<&'a [OfferedTool], ApiError> {
         let wrong = |why: &str| Err(ApiError::field(field, why));
         match self {
             ToolChoice::Word(word) => match word.as_str() {

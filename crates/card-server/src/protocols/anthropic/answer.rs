@@ -14,6 +14,7 @@ use super::stream::{StreamedMessage, StreamedParts};
 use crate::app::ModelFacts;
 use crate::generation::{GenerationEnd, News};
 use crate::protocols::sse::{SseEvent, respond};
+use crate::request::broke_off;
 use crate::request::{FirstNews, RunningRequest};
 
 /// The answer to a request that runs.
@@ -54,14 +55,9 @@ impl AnthropicAnswer {
         message.stop_reason = Some(told.stop_reason);
         message.stop_sequence = told.stop_sequence;
         message.usage = message_usage(&running.usage);
-        // A large answer is written off the threads that speak HTTP.
         let write = move || serde_json::to_vec(&message);
-        let why = match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(json)) => return running.hold.json(json),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        error::response(&ApiError::internal(why), &running.id)
+        let written = running.hold.write(write).await;
+        written.unwrap_or_else(|error| error::response(&error, &running.id))
     }
 
     /// Follows the generation to its end.
@@ -127,9 +123,4 @@ fn sent(event: &StreamEvent) -> SseEvent {
         name: Some(event.name()),
         data: event.json(),
     }
-}
-
-/// The generation ended without news of its end.
-fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
 }

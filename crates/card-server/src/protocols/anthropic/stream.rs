@@ -12,6 +12,7 @@ use super::end::{message_end, message_usage};
 use super::parts::WishedParts;
 use crate::generation::{GenerationEnd, News};
 use crate::request::TokenUsage;
+use crate::request::broke_off;
 
 /// What a stream is made of.
 pub(super) struct StreamedParts {
@@ -71,7 +72,7 @@ impl StreamedMessage {
             }
             Some(News::Done(end)) => self.last_events(&end),
             Some(News::Failed(error)) => self.failure(&error),
-            None => self.failure(&ApiError::internal("the generation broke off")),
+            None => self.failure(&broke_off()),
         })
     }
 

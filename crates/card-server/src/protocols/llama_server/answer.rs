@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use card_api::ApiError;
 use futures_util::StreamExt;
 
 use super::choice::{CommonParts, FinalAnswer, NativeChoice};
@@ -13,6 +12,7 @@ use super::stream::NativeStream;
 use crate::app::App;
 use crate::generation::News;
 use crate::protocols::sse;
+use crate::request::broke_off;
 use crate::request::{FirstNews, RunningRequest};
 
 /// The answer to a request that runs.
@@ -68,17 +68,12 @@ impl RunningAnswer {
         // Generations that are still at work have nothing more to say.
         self.running.news.close();
         let answers: Vec<FinalAnswer> = done.into_iter().flatten().collect();
-        // A large answer is written off the threads that speak HTTP.
         let write = move || match &answers[..] {
             [one] => serde_json::to_vec(one),
             many => serde_json::to_vec(many),
         };
-        let why = match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(json)) => return self.running.hold.json(json),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        NativeError(ApiError::internal(why)).into_response()
+        let written = self.running.hold.write(write).await;
+        written.unwrap_or_else(|error| NativeError(error).into_response())
     }
 
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
@@ -100,9 +95,4 @@ impl RunningAnswer {
             .map(sse::SseEvent::unnamed);
         running.hold.stream(sse::respond(events))
     }
-}
-
-/// The generation ended without news of its end.
-fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
 }

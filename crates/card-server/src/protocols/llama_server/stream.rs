@@ -8,6 +8,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::choice::{FinalAnswer, NativeChoice};
 use crate::generation::News;
+use crate::request::broke_off;
 
 /// A stream as it is written.
 pub(super) struct NativeStream {
@@ -64,7 +65,7 @@ impl NativeStream {
             }
             Some((_, News::Done(_))) => Vec::new(),
             Some((_, News::Failed(error))) => self.failure(&error),
-            None => self.failure(&ApiError::internal("the generation broke off")),
+            None => self.failure(&broke_off()),
         };
         Some(events)
     }

@@ -15,6 +15,7 @@ use super::logprobs::logprobs;
 use super::stream::{OllamaParts, StreamedLines};
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
+use crate::request::broke_off;
 use crate::request::{FirstNews, RunningRequest};
 
 /// The media type of an answer line by line.
@@ -56,12 +57,9 @@ impl OllamaAnswer {
         } = self;
         running.usage.add(&end, 0, 1);
         let end = timing.end(&end, &running.usage);
-        // A large answer is written off the threads that speak HTTP.
-        let write = move || lines.line(said, Some(end));
-        match tokio::task::spawn_blocking(write).await {
-            Ok(line) => running.hold.json(line),
-            Err(error) => error::response(&ApiError::internal(error.to_string())),
-        }
+        let write = move || Ok(lines.line(said, Some(end)));
+        let written = running.hold.write(write).await;
+        written.unwrap_or_else(|error| error::response(&error))
     }
 
     /// Follows the generation to its end.
@@ -123,9 +121,4 @@ impl OllamaAnswer {
         let response = ([(header::CONTENT_TYPE, LINES)], body).into_response();
         running.hold.stream(response)
     }
-}
-
-/// The generation ended without news of its end.
-fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
 }

@@ -10,6 +10,7 @@ use super::logprobs::logprobs;
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
 use crate::request::TokenUsage;
+use crate::request::broke_off;
 
 /// What an answer line by line is made of.
 pub(super) struct OllamaParts {
@@ -66,7 +67,7 @@ impl StreamedLines {
                 }
                 Some(News::Done(end)) => self.last_lines(&end),
                 Some(News::Failed(error)) => self.failure(&error),
-                None => self.failure(&ApiError::internal("the generation broke off")),
+                None => self.failure(&broke_off()),
             };
             if !lines.is_empty() {
                 return Some(lines);

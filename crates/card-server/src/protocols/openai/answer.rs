@@ -1,7 +1,6 @@
 //! A running request as OpenAI's clients follow it: whole, or as a stream.
 
 use axum::response::{IntoResponse, Response};
-use card_api::ApiError;
 use futures_util::StreamExt;
 
 use super::choice::AnswerChoice;
@@ -12,6 +11,7 @@ use crate::app::ModelFacts;
 use crate::clock::unix_seconds;
 use crate::generation::News;
 use crate::protocols::sse;
+use crate::request::broke_off;
 use crate::request::{FirstNews, RunningRequest};
 
 /// The answer to a request that runs.
@@ -65,16 +65,11 @@ impl OpenAiAnswer {
             }
         }
         let choices = done.into_iter().flatten().collect();
-        // A large answer is written off the threads that speak HTTP.
         let (frame, usage) = (self.frame, self.running.usage);
         let report = self.running.job.report;
         let write = move || serde_json::to_vec(&frame.whole(choices, usage, report));
-        let why = match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(json)) => return self.running.hold.json(json),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        OpenAiError(ApiError::internal(why)).into_response()
+        let written = self.running.hold.write(write).await;
+        written.unwrap_or_else(|error| OpenAiError(error).into_response())
     }
 
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
@@ -111,9 +106,4 @@ impl OpenAiAnswer {
             .map(sse::SseEvent::unnamed);
         running.hold.stream(sse::respond(events))
     }
-}
-
-/// The generation ended without news of its end.
-fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
 }

@@ -10,6 +10,7 @@ use super::frame::AnswerFrame;
 use crate::generation::{GenerationTimings, News, PromptRead};
 use crate::protocols::timings::{progress, timings};
 use crate::request::TokenUsage;
+use crate::request::broke_off;
 
 /// What a stream is made of.
 pub(super) struct StreamParts {
@@ -94,7 +95,7 @@ impl StreamedAnswer {
                 self.chunk_events(chunks, &end.timings)
             }
             Some((_, News::Failed(error))) => self.failure(&error),
-            None => self.failure(&ApiError::internal("the generation broke off")),
+            None => self.failure(&broke_off()),
         };
         if self.open == 0 {
             if self.with_usage || self.with_report {

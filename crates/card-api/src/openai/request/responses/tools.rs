@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::super::tool::CheckedFunction;
 use super::super::tool_choice::ToolChoice;
 use crate::error::ApiError;
 use crate::limits;
+use crate::offered_tool::OfferedTool;
 use crate::reading::loose::Loose;
 
 /// Tools that OpenAI runs and clients offer by default. A model that is not told of them answers
@@ -15,7 +15,7 @@ const LEFT_OUT: [&str; 3] = ["web_search", "web_search_preview", "web_search_202
 /// The tools of a response.
 pub(super) struct ResponseTools {
     /// What the model may call.
-    pub(super) functions: Vec<CheckedFunction>,
+    pub(super) functions: Vec<OfferedTool>,
     /// The functions that stand in a namespace, with its name.
     pub(super) namespaces: Vec<(String, String)>,
     /// Those of the tools that the model is told of, as the client sent them.
@@ -87,7 +87,7 @@ impl ResponseTools {
 }
 
 /// The function that a tool is.
-fn function(tool: &Value, path: &str) -> Result<CheckedFunction, ApiError> {
+fn function(tool: &Value, path: &str) -> Result<OfferedTool, ApiError> {
     let wrong = |field: &str, why: &str| Err(ApiError::field(format!("{path}.{field}"), why));
     let description = match tool.get("description") {
         None | Some(Value::Null) => None,
@@ -99,7 +99,7 @@ fn function(tool: &Value, path: &str) -> Result<CheckedFunction, ApiError> {
         Some(schema @ (Value::Object(_) | Value::Bool(_))) => Some(schema.clone()),
         Some(_) => return wrong("parameters", "it must be a schema, which is an object"),
     };
-    Ok(CheckedFunction {
+    Ok(OfferedTool {
         name: name(tool, path)?,
         parameters,
         description,

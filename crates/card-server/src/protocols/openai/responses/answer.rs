@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use card_api::{ApiError, ResponseEcho};
+use card_api::ResponseEcho;
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
@@ -14,6 +14,7 @@ use crate::app::{ItemMemory, ModelFacts};
 use crate::clock::unix_seconds;
 use crate::generation::News;
 use crate::protocols::sse::{self, SseEvent};
+use crate::request::broke_off;
 use crate::request::{FirstNews, RunningRequest, TokenUsage};
 
 /// Where items are remembered, and for whom.
@@ -60,12 +61,9 @@ impl RunningResponse {
                     self.running.usage.add(&end, index, 1);
                     let (_, response) = self.writer.finish(&end, &self.running.usage);
                     remember(&self.memory, &self.writer);
-                    return match serde_json::to_vec(&response) {
-                        Ok(json) => self.running.hold.json(json),
-                        Err(error) => {
-                            OpenAiError(ApiError::internal(error.to_string())).into_response()
-                        }
-                    };
+                    let write = move || serde_json::to_vec(&response);
+                    let written = self.running.hold.write(write).await;
+                    return written.unwrap_or_else(|error| OpenAiError(error).into_response());
                 }
                 Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
                 None => return OpenAiError(broke_off()).into_response(),
@@ -149,9 +147,4 @@ fn remember(memory: &Remembering, writer: &ResponseWriter) {
     if let Some((memory, owner)) = memory {
         memory.remember(owner, writer.output());
     }
-}
-
-/// The generation ended without news of its end.
-fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
 }
