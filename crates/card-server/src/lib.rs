@@ -18,6 +18,7 @@
 //! | `request/` | from a body to the tasks it asks for |
 //! | `generation/` | one generation: from the engine's events to text |
 //! | `text/`, `grammar/` | what turns text into tokens, and what text has to be |
+//! | `no_text.rs` | the engine of a server that only makes vectors |
 //! | `app/` | what all requests share |
 //! | `metrics/`, `rollout.rs` | what is counted; a staged rollout |
 //! | `explain.rs`, `web/` | the pages |
@@ -41,6 +42,7 @@ mod grammar;
 mod guard;
 mod headers;
 mod metrics;
+mod no_text;
 mod protocols;
 mod request;
 mod rollout;
@@ -58,6 +60,7 @@ pub use config::{DefaultSampling, LlamaServerConfig, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;
 pub use headers::DRAFTER_HEADER;
+pub use no_text::engine_without_text;
 pub use serve::serve;
 pub use served::ServedModel;
-pub use text::{Template, Tokenizer};
+pub use text::{Embedder, Template, Tokenizer, VectorKind};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use card_api::health::ExactnessAnswer;
 use card_engine::Engine;
 
-use crate::text::{Template, Tokenizer};
+use crate::text::{Embedder, Template, Tokenizer};
 
 /// A model that is served.
 pub struct ServedModel {
@@ -23,4 +23,7 @@ pub struct ServedModel {
     pub note: Option<String>,
     /// How close the model's text is to plain decoding's.
     pub exactness: ExactnessAnswer,
+    /// What makes vectors of texts. A server that has it writes no text: its engine is that of
+    /// [`engine_without_text`](crate::engine_without_text), or one that nobody may ask.
+    pub embedder: Option<Arc<dyn Embedder>>,
 }

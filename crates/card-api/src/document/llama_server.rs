@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 use super::operation::{Operation, events};
 use super::schemas::Schemas;
 use crate::llama_server::completion::NativeCompletion;
+use crate::llama_server::embedding::{EmbeddingFields, Embeddings, NativeEmbedding};
 use crate::llama_server::error::NativeErrorAnswer;
 use crate::llama_server::infill::InfillBody;
+use crate::llama_server::rerank::{RerankFields, Reranked, ScoredText};
 use crate::llama_server::response::{
     AppliedTemplate, InputTokens, NativeAnswer, NativeChunk, Props, Slot,
 };
@@ -44,6 +46,7 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     completions(paths, schemas);
     prompts(paths, schemas);
     facts(paths, schemas);
+    vectors(paths, schemas);
     for (alias, path) in ALIASES {
         let pointer = path.replace('~', "~0").replace('/', "~1");
         paths.insert(
@@ -122,6 +125,45 @@ fn prompts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
             .answer("application/json", schemas.told::<InputTokens>());
         let count = refused_natively(count, &error);
         paths.insert(path.into(), json!({ "post": count.value() }));
+    }
+}
+
+/// Paths that give vectors and scores, where the server has a model for that.
+fn vectors(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    let body = schemas.asked::<EmbeddingFields>();
+    let example = json!({ "input": ["A text.", "Another."] });
+    let openai = Operation::new("createEmbedding", "Vectors of texts")
+        .body(body.clone(), example.clone())
+        .answer("application/json", schemas.told::<Embeddings>())
+        .refusals(&[404, 501, 504]);
+    paths.insert("/v1/embeddings".into(), json!({ "post": openai.value() }));
+    let told = json!({ "type": "array", "items": schemas.told::<NativeEmbedding>() });
+    for (path, id) in [
+        ("/embeddings", "createNativeEmbeddings"),
+        ("/embedding", "createNativeEmbedding"),
+    ] {
+        let native = Operation::new(id, "Vectors of texts, as llama-server tells them")
+            .body(body.clone(), example.clone())
+            .answer("application/json", told.clone());
+        let native = refused_natively(native, &error);
+        paths.insert(path.into(), json!({ "post": native.value() }));
+    }
+    let body = schemas.asked::<RerankFields>();
+    let scores = json!({ "type": "array", "items": schemas.told::<ScoredText>() });
+    let told = json!({ "anyOf": [schemas.told::<Reranked>(), scores] });
+    let example = json!({ "query": "What is it?", "documents": ["It is this.", "No."] });
+    for (path, id) in [
+        ("/rerank", "rerank"),
+        ("/reranking", "reranking"),
+        ("/v1/rerank", "rerankV1"),
+        ("/v1/reranking", "rerankingV1"),
+    ] {
+        let rank = Operation::new(id, "Orders documents by how well they answer a question")
+            .body(body.clone(), example.clone())
+            .answer("application/json", told.clone());
+        let rank = refused_natively(rank, &error);
+        paths.insert(path.into(), json!({ "post": rank.value() }));
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Refusals of every path.
-const ALWAYS: [u16; 8] = [400, 401, 403, 405, 408, 431, 500, 503];
+const ALWAYS: [u16; 9] = [400, 401, 403, 405, 408, 431, 500, 501, 503];
 /// Refusals of paths that read a body.
 const OF_BODY: [u16; 3] = [413, 415, 429];
 

@@ -6,11 +6,13 @@
 
 mod bias;
 pub mod completion;
+pub mod embedding;
 pub mod error;
 pub mod gbnf;
 pub mod infill;
 mod neutral;
 pub mod prompt;
+pub mod rerank;
 pub mod response;
 pub mod samplers;
 mod stop;

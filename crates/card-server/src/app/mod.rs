@@ -30,6 +30,7 @@ use crate::error::ServeError;
 use crate::metrics::{Levels, Metrics};
 use crate::rollout::Rollout;
 use crate::served::ServedModel;
+use crate::text::Embedder;
 
 /// What all requests share.
 pub(crate) struct App {
@@ -39,6 +40,8 @@ pub(crate) struct App {
     pub(crate) model: ModelFacts,
     /// Turns text into tokens and tokens into text.
     pub(crate) text: ModelText,
+    /// Makes vectors of texts, where the server does that in place of writing.
+    pub(crate) embedder: Option<Arc<dyn Embedder>>,
     /// Who may ask, if not everybody may.
     pub(crate) keys: Keyring,
     /// Bounds what requests hold.
@@ -100,6 +103,7 @@ impl App {
                 fingerprint,
             },
             text: ModelText::new(served.tokenizer, served.template),
+            embedder: served.embedder,
             keys: Keyring::new(&config.keys, &config.tenant_secret, config.share_caches),
             admission: Admission::new(
                 config.parallel,

@@ -83,6 +83,11 @@ pub(crate) async fn begin_with<X: Send + 'static>(
     if let Some(why) = app.dead() {
         return Err(ApiError::engine_gone(why));
     }
+    if app.embedder.is_some() {
+        let why =
+            "This server makes embeddings and writes no text. Start it without `--embeddings`";
+        return Err(ApiError::not_supported(why));
+    }
     let place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
     let drafter = incoming.drafter();

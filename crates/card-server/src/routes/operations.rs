@@ -42,6 +42,10 @@ pub(super) async fn openapi(State(app): State<Arc<App>>) -> Json<Value> {
 
 /// What Prometheus reads.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, OpenAiError> {
+    if !app.config.llama_server.metrics {
+        let why = "This server does not support metrics endpoint. Start it without `--no-metrics`";
+        return Err(ApiError::not_supported(why).into());
+    }
     let levels = app.levels();
     let started = unix_seconds().saturating_sub(levels.uptime_s as u64);
     let text = app.metrics.text(&levels);

@@ -10,13 +10,14 @@ use card_core::protocol::Lanes;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_engine::{Draft, Engine, Options};
 
+use super::embedder::ByteEmbedder;
 use super::model::PacedModel;
 use super::template::Turns;
 use super::tokenizer::{ByteTokenizer, FILL_TOKENS, FillTokenizer, TOKENS};
 use crate::caller::keys::Key;
 use crate::config::ServerConfig;
 use crate::served::ServedModel;
-use crate::text::Tokenizer;
+use crate::text::{Embedder, Tokenizer, VectorKind};
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct TestSetup {
     pub break_after: Option<u64>,
     /// Whether the vocabulary has tokens to fill in the middle of a text with.
     pub fills: bool,
+    /// What the server makes of texts, if it makes vectors and writes none.
+    pub vectors: Option<VectorKind>,
     /// The rest of the settings.
     pub config: ServerConfig,
 }
@@ -49,6 +52,7 @@ impl Default for TestSetup {
             forward: Duration::ZERO,
             break_after: None,
             fills: false,
+            vectors: None,
             config: ServerConfig::default(),
         }
     }
@@ -96,8 +100,13 @@ pub fn served(setup: &TestSetup) -> std::io::Result<(ServedModel, ServerConfig)>
         context: setup.context,
         note: Some("a synthetic model".into()),
         exactness: exactness(),
+        embedder: setup.vectors.map(|kind| embedder(kind, setup.context)),
     };
     Ok((served, config))
+}
+
+fn embedder(kind: VectorKind, context: u32) -> Arc<dyn Embedder> {
+    Arc::new(ByteEmbedder { kind, context })
 }
 
 /// A synthetic model; a draft model has noise, so that it errs.

@@ -19,4 +19,5 @@ mod responses;
 mod streams;
 mod users;
 mod values;
+mod vectors;
 mod work;

@@ -22,7 +22,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/chat/completions", post(same_with_v1))
         .route("/models", get(same_with_v1))
         .route("/responses", any(same_with_v1))
-        .route("/embeddings", any(same_with_v1))
 }
 
 /// Answers as the path with `/v1` before it does.

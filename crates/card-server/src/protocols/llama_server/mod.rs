@@ -8,6 +8,7 @@
 //! | `answer.rs`, `stream.rs`, `choice.rs` | a running request as its clients follow it |
 //! | `lines.rs`, `probabilities.rs`, `fields.rs` | parts of an answer |
 //! | `template.rs`, `tokenize.rs` | how text and conversations are read |
+//! | `embedding.rs`, `rerank.rs` | vectors of texts, and scores |
 //! | `props.rs`, `slots.rs` | what the server is and does |
 //! | `error.rs` | errors |
 
@@ -15,6 +16,7 @@ mod alias;
 mod answer;
 mod choice;
 mod completion;
+mod embedding;
 mod error;
 mod fields;
 mod fim;
@@ -23,6 +25,7 @@ mod lines;
 mod native_job;
 mod probabilities;
 mod props;
+mod rerank;
 mod settings;
 mod slots;
 mod stream;
@@ -34,11 +37,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+pub(super) use embedding::check_dimensions;
+
 use crate::app::App;
 
 /// The paths whose errors have llama-server's shape. `/tokenize` and `/detokenize` are not among
 /// them: they are vLLM's paths, too, and clients of both read errors in OpenAI's shape.
-const OWN: [&str; 8] = [
+const OWN: [&str; 14] = [
     "/completion",
     "/completions",
     "/infill",
@@ -47,6 +52,12 @@ const OWN: [&str; 8] = [
     "/apply-template",
     "/chat/completions/input_tokens",
     "/v1/chat/completions/input_tokens",
+    "/embedding",
+    "/embeddings",
+    "/rerank",
+    "/reranking",
+    "/v1/rerank",
+    "/v1/reranking",
 ];
 /// What the paths of single slots begin with.
 const SLOTS: &str = "/slots/";
@@ -59,6 +70,7 @@ pub(super) fn is_own(path: &str) -> bool {
 /// The paths at which it is spoken.
 pub(crate) fn routes() -> Router<Arc<App>> {
     let count = post(template::count_tokens);
+    let (vectors, rank) = (post(embedding::native), post(rerank::rerank));
     Router::new()
         .merge(alias::routes())
         .route("/completion", post(completion::completion))
@@ -70,6 +82,13 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/props", get(props::props).post(props::change))
         .route("/slots", get(slots::slots))
         .route("/slots/{id}", post(slots::action))
+        .route("/v1/embeddings", post(embedding::openai))
+        .route("/embeddings", vectors.clone())
+        .route("/embedding", vectors)
+        .route("/rerank", rank.clone())
+        .route("/reranking", rank.clone())
+        .route("/v1/rerank", rank.clone())
+        .route("/v1/reranking", rank)
         .route("/tokenize", post(tokenize::tokenize))
         .route("/detokenize", post(tokenize::detokenize))
 }
