@@ -80,6 +80,7 @@ use crate::types::{SequenceId, Token};
 ///     logprobs: None,
 ///     constraint: None,
 ///     plain: false,
+///     most_candidates: None,
 /// };
 /// scheduler.open(request, Duration::ZERO)?;
 /// let mut now = Duration::ZERO;

@@ -278,6 +278,7 @@ impl<'a> World<'a> {
             prediction: setup.prediction.clone(),
             logprobs: None,
             plain: setup.plain,
+            most_candidates: None,
             constraint,
         };
         self.driver.scheduler.open(request, self.now).unwrap();

@@ -271,6 +271,10 @@ impl TaskMaker<'_> {
             None => self.prediction.clone(),
         };
         let off = job.speculation == Speculation::Off;
+        let most_candidates = match job.speculation {
+            Speculation::Most(most) => Some(most),
+            Speculation::Auto | Speculation::Off => None,
+        };
         GenerationTask {
             watched: Watched::new(app, self.request, choice, self.caller),
             settings: json!({
@@ -294,6 +298,7 @@ impl TaskMaker<'_> {
                 constraint: None,
                 drafter: job.drafter.clone(),
                 plain: off || app.rollout.next_is_plain(),
+                most_candidates,
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),

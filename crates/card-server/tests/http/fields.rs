@@ -56,7 +56,7 @@ async fn what_would_be_answered_wrongly_is_refused() {
         (
             CHAT,
             hello(),
-            json!({ "speculation": { "max_rows": 2 } }),
+            json!({ "speculation": { "rows": 2 } }),
             "speculation",
         ),
         (COMPLETIONS, a(), json!({ "best_of": 3 }), "best_of"),
