@@ -39,6 +39,8 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
+    /// Each prompt as the model read it, where that is told.
+    pub(crate) told_prompts: Vec<String>,
     /// Whether the answers begin with thoughts.
     pub(crate) thinking: Thinking,
     /// Whether a grammar makes each answer a call.
@@ -108,6 +110,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         tasks,
         usage,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
     } = prepared;
@@ -119,6 +122,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         job,
         answers,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
         usage,

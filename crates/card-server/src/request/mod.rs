@@ -10,6 +10,7 @@ mod mixed;
 mod prepare;
 mod prompt;
 mod small;
+mod tools_in_text;
 mod usage;
 mod vectors;
 

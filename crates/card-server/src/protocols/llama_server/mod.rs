@@ -38,6 +38,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub(super) use embedding::check_dimensions;
+pub(super) use settings::sampling;
 
 use crate::app::App;
 
