@@ -144,6 +144,23 @@ impl Vocab {
         Ok(tokens)
     }
 
+    /// Tokens of a text in parts, each with whether names of control tokens in it are those tokens.
+    /// Nothing is put around them.
+    ///
+    /// # Errors
+    /// As [`Vocab::tokenize`].
+    pub fn of_parts(&self, parts: &[(&str, bool)]) -> Result<Vec<Token>, LlamaError> {
+        if !self.has_texts() {
+            return Err(LlamaError::Text("this model has no vocabulary".into()));
+        }
+        let mut tokens = Vec::new();
+        for &(text, special) in parts {
+            let work = || self.tokenize_here(text, false, special);
+            tokens.extend(stack::for_text(text, work).map_err(LlamaError::Text)??);
+        }
+        Ok(tokens)
+    }
+
     /// Tokens of a text; with `whole`, what begins and ends texts of the model is among them.
     fn tokenize_here(
         &self,

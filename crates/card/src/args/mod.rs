@@ -19,7 +19,9 @@ mod sampling;
 mod serve;
 mod sim;
 mod template;
+mod told;
 mod values;
+mod vectors;
 
 use std::path::PathBuf;
 

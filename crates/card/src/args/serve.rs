@@ -9,7 +9,9 @@ use clap::{Args, value_parser};
 use super::link::GuestArgs;
 use super::model::ModelArgs;
 use super::sampling::DefaultSamplingArgs;
+use super::told::ToldArgs;
 use super::values::{host_name, origin, seconds, secret, share, sizes};
+use super::vectors::VectorArgs;
 
 pub const SERVE_HELP: &str = "\
 Settings come from flags, then the environment, then the file that --config FILE names. Its keys
@@ -89,10 +91,12 @@ pub struct ServeArgs {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// Web pages of this origin may use the server; * for all [default: none]
-    #[arg(long, env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
+    /// Web pages of this origin may use the server; localhost for all of this machine, * for all
+    /// there are [default: none]
+    #[arg(long, visible_alias = "cors-origins", env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub cors: Vec<String>,
-    /// Name of the model in answers [default: as for --model]
+    /// Name of the model in answers [default: as for --model]. Of several, with commas, the first
+    /// in alphabetical order is the name, and /v1/models tells the others too
     #[arg(
         short = 'a',
         long,
@@ -155,6 +159,10 @@ pub struct ServeArgs {
     pub print_config: bool,
     #[command(flatten)]
     pub sampling: DefaultSamplingArgs,
+    #[command(flatten)]
+    pub vectors: VectorArgs,
+    #[command(flatten)]
+    pub told: ToldArgs,
     #[command(flatten)]
     pub guests: GuestArgs,
     #[command(flatten)]

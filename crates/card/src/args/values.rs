@@ -2,6 +2,7 @@
 
 use card_llama::{CacheType, LoraFile, TensorPlace};
 use card_setup::secret::SecretText;
+use card_setup::{is_template_name, template_names};
 use clap::builder::{
     NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser,
     TypedValueParser,
@@ -63,14 +64,19 @@ pub fn scaled_adapter(text: &str) -> Result<String, String> {
     LoraFile::parse(text).map(|_| text.to_owned())
 }
 
-/// A chat template: a program in Jinja, not the name of one.
+/// A chat template: a program in Jinja, or the name of one that llama-server has.
 pub fn template(text: &str) -> Result<String, String> {
-    if text.contains("{{") || text.contains("{%") {
+    let program = text.contains("{{") || text.contains("{%");
+    // What has spaces is no name with a mistake in it.
+    if program || text.contains(' ') || is_template_name(text) {
         return Ok(text.to_owned());
     }
-    let why = "it has no {{ and no {%, so it is no template in Jinja; templates are not known by \
-               name: give the template itself, or --chat-template-file FILE";
-    Err(why.to_owned())
+    let names: Vec<&str> = template_names().collect();
+    Err(format!(
+        "it is neither a template in Jinja, which has {{{{ or {{%, nor one of these: {}; give \
+         the template itself, or --chat-template-file FILE",
+        names.join(", ")
+    ))
 }
 
 /// An object as JSON.
@@ -96,10 +102,11 @@ pub fn amount(text: &str) -> Result<f64, String> {
 /// the port that goes without saying. One that never matches would be a silent mistake.
 pub fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text == "*" {
+    if text == "*" || text == "localhost" {
         return Ok(text.into());
     }
-    let wrong = "an origin is like https://example.org or http://localhost:3000, or * for all";
+    let wrong = "an origin is like https://example.org or http://localhost:3000; localhost is for \
+                 all of this machine, * for all there are";
     let (scheme, rest) = text.split_once("://").ok_or(wrong)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let letter = scheme.starts_with(|c: char| c.is_ascii_alphabetic());

@@ -21,3 +21,4 @@ pub mod rpc_worker;
 pub mod selftest;
 pub mod serve;
 pub mod sim;
+mod vectors;

@@ -1,5 +1,7 @@
 //! `card serve`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use card_server::{
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{RunConfig, SamplingSettings, Settings, Setup, link, tenant_secret};
 
+use super::vectors;
 use crate::access::Access;
 use crate::args::ServeArgs;
 use crate::interrupt::{Listener, stopped};
@@ -39,6 +42,9 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         parallel: args.parallel,
         ..args.model.settings()
     };
+    if args.vectors.wanted() {
+        return vectors::serve(args, config, &settings, catalogue);
+    }
     let accepting = match args.accept_drafters {
         Some(address) => {
             let security = settings.link.server(address, &args.guests.settings())?;
@@ -48,6 +54,7 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     };
     let mut setup = Setup::load(&settings, catalogue)?;
     config.sampling = sampling(args.sampling.settings().or(setup.sampling))?;
+    config.llama_server.model_path = file_name(setup.target.path());
     setup.accepts_drafters = args.accept_drafters.is_some();
     let run = RunConfig {
         trace: true,
@@ -149,13 +156,11 @@ fn served_model(args: &ServeArgs, setup: &Setup, engine: Arc<Engine>) -> ServedM
         engine,
         tokenizer: Arc::new(ServedVocab(setup.vocab.clone())),
         template: template.map(|t| Arc::new(ServedTemplate(t)) as _),
-        name: args
-            .name
-            .clone()
-            .unwrap_or_else(|| name_of(&args.model.model)),
+        name: served_name(args),
         context: setup.context,
         note: emulation.map(|e| format!("emulated devices: {}", e.profile.title)),
         exactness: served_exactness(&setup.holds),
+        embedder: None,
     }
 }
 
@@ -231,8 +236,45 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         page: !args.no_page,
         audit: audit.transpose()?,
         sampling: DefaultSampling::default(),
-        llama_server: LlamaServerConfig::default(),
+        llama_server: llama_server(args),
     })
+}
+
+/// What llama-server's paths do and tell.
+fn llama_server(args: &ServeArgs) -> LlamaServerConfig {
+    let told = &args.told;
+    LlamaServerConfig {
+        n_predict: told.most_tokens(),
+        slots: !told.no_slots,
+        slot_save_path: told.slot_save_path.clone(),
+        metrics: !told.no_metrics,
+        embd_normalize: args.vectors.embd_normalize,
+        aliases: names(args),
+        tags: told.tags.clone(),
+        thinking: told.reasoning,
+        verbose: told.verbose_answers,
+        ..LlamaServerConfig::default()
+    }
+}
+
+/// The names of the model that flags give, in alphabetical order, each once.
+fn names(args: &ServeArgs) -> Vec<String> {
+    let names = args.name.iter().flat_map(|names| names.split(','));
+    let names = names.map(str::trim).filter(|name| !name.is_empty());
+    let names: BTreeSet<&str> = names.collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The name of the model in answers.
+pub(super) fn served_name(args: &ServeArgs) -> String {
+    let mut names = names(args).into_iter();
+    names.next().unwrap_or_else(|| name_of(&args.model.model))
+}
+
+/// The name of the file, without the folders that it is in, which are nobody's business.
+pub(super) fn file_name(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    name.map(|name| name.into_owned()).unwrap_or_default()
 }
 
 fn key(key: &NamedKey) -> Key {

@@ -23,7 +23,7 @@ pub(super) async fn model(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, OpenAiError> {
     let Path(name) = name.map_err(|e| ApiError::invalid(e.body_text()))?;
-    if name == app.model.name {
+    if name == app.model.name || app.config.llama_server.aliases.contains(&name) {
         return Ok(Json(entry(&app)));
     }
     let own = &app.model.name;
@@ -33,11 +33,14 @@ pub(super) async fn model(
 
 fn entry(app: &App) -> Value {
     let model = &app.model;
+    let told = &app.config.llama_server;
     json!({
         "id": model.name,
         "object": "model",
         "created": unix_seconds().saturating_sub(app.levels().uptime_s as u64),
         "owned_by": "card",
+        "aliases": told.aliases,
+        "tags": told.tags,
         "meta": {
             "context": model.context,
             "vocabulary": app.text.tokenizer.len(),
