@@ -15,6 +15,7 @@ pub mod prompt;
 pub mod rerank;
 pub mod response;
 pub mod samplers;
+pub mod slot;
 mod stop;
 pub mod tokenize;
 

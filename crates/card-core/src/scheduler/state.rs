@@ -19,7 +19,7 @@ use crate::policy::{DecisionTrace, Policy};
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
 use crate::sampler::Sampler;
-use crate::types::{SequenceId, Token};
+use crate::types::{SequenceId, Tenant, Token};
 
 /// The scheduler: a state machine without clock or thread. See the [module](super) documentation.
 ///
@@ -198,6 +198,12 @@ impl Scheduler {
         self.prefilled = false;
         let ran = std::mem::take(&mut self.sequences);
         ran.into_keys().collect()
+    }
+
+    /// Forgets a text of a tenant: what is kept for prompts to come and has more than half of it.
+    /// Sequences that run go on.
+    pub fn forget_text(&mut self, tenant: Tenant, text: &[Token]) {
+        self.prefixes.release_text(tenant, text, &mut self.ops);
     }
 
     /// Ends a sequence, if it runs, for this reason.

@@ -5,6 +5,7 @@ mod item_memory;
 mod live;
 mod model_text;
 mod request_numbers;
+mod slot_texts;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 pub(crate) use item_memory::ItemMemory;
 pub(crate) use live::{LiveRounds, LiveSeat};
 pub(crate) use model_text::ModelText;
+pub(crate) use slot_texts::SlotTexts;
 
 use audit_trail::AuditTrail;
 use request_numbers::RequestNumbers;
@@ -54,6 +56,8 @@ pub(crate) struct App {
     pub(crate) live: LiveRounds,
     /// Items of earlier answers of `/v1/responses`, at whatever path it was asked for.
     pub(crate) remembered: Arc<ItemMemory>,
+    /// What slots hold, for llama-server's clients.
+    pub(crate) slots: Arc<SlotTexts>,
     /// Names and seeds of requests.
     pub(crate) numbers: RequestNumbers,
     pub(crate) config: ServerConfig,
@@ -116,6 +120,7 @@ impl App {
             metrics,
             live: LiveRounds::new(),
             remembered: Arc::new(ItemMemory::new()),
+            slots: Arc::default(),
             numbers: RequestNumbers::new(),
             draining: watch::Sender::new(false),
             connections,

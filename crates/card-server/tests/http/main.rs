@@ -16,6 +16,7 @@ mod llama_server_texts;
 mod ollama;
 mod pages;
 mod responses;
+mod slots;
 mod streams;
 mod users;
 mod values;

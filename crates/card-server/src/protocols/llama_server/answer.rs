@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use card_core::types::Tenant;
 use futures_util::StreamExt;
 
-use super::choice::{CommonParts, FinalAnswer, NativeChoice};
+use super::choice::{CommonParts, FinalAnswer, HeldSlot, NativeChoice};
 use super::error::NativeError;
 use super::native_job::NativeJob;
 use super::stream::NativeStream;
@@ -23,8 +24,18 @@ pub(super) struct RunningAnswer {
 
 impl RunningAnswer {
     /// The answer of this server to this request. Nothing is written yet.
-    pub(super) fn new(app: &App, running: RunningRequest, native: NativeJob) -> Self {
+    pub(super) fn new(
+        app: &App,
+        tenant: Tenant,
+        running: RunningRequest,
+        mut native: NativeJob,
+    ) -> Self {
         let job = &running.job;
+        let slot = native.slot.take().map(|slot| HeldSlot {
+            texts: app.slots.clone(),
+            tenant,
+            slot,
+        });
         let common = Arc::new(CommonParts {
             model: app.model.name.clone(),
             job: native,
@@ -34,6 +45,7 @@ impl RunningAnswer {
             timings_per_token: job.llama.timings_per_token,
             answers_per_prompt: job.n as usize,
             tell_cached: running.usage.tell_cached,
+            slot,
         });
         let choices = 0..running.answers;
         RunningAnswer {

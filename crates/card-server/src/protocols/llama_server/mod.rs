@@ -10,6 +10,7 @@
 //! | `template.rs`, `tokenize.rs` | how text and conversations are read |
 //! | `embedding.rs`, `rerank.rs` | vectors of texts, and scores |
 //! | `props.rs`, `slots.rs` | what the server is and does |
+//! | `slot_actions.rs`, `slot_file.rs` | what slots hold: saved, restored, forgotten |
 //! | `error.rs` | errors |
 
 mod alias;
@@ -27,6 +28,8 @@ mod probabilities;
 mod props;
 mod rerank;
 mod settings;
+mod slot_actions;
+mod slot_file;
 mod slots;
 mod stream;
 mod template;
@@ -82,7 +85,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/v1/chat/completions/input_tokens", count)
         .route("/props", get(props::props).post(props::change))
         .route("/slots", get(slots::slots))
-        .route("/slots/{id}", post(slots::action))
+        .route("/slots/{id}", post(slot_actions::action))
         .route("/v1/embeddings", post(embedding::openai))
         .route("/embeddings", vectors.clone())
         .route("/embedding", vectors)
