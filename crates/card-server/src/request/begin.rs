@@ -13,7 +13,7 @@ use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::clock::RequestDeadline;
-use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
+use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
@@ -49,6 +49,8 @@ pub(crate) struct RunningRequest {
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
     pub(crate) news: Receiver<(usize, News)>,
+    /// Answers that have all that they are to have, so that their generations end.
+    pub(crate) full: FullAnswers,
     /// Given up when the answer was taken.
     pub(crate) hold: AnswerHold,
 }
@@ -115,7 +117,8 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         forced_call,
     } = prepared;
     let answers = tasks.len();
-    let news = start(app, tasks, ahead(&job), deadline);
+    let full = FullAnswers::none_of(answers);
+    let news = start(app, tasks, &full, ahead(&job), deadline);
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
     let running = RunningRequest {
         id: id.to_owned(),
@@ -127,6 +130,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         forced_call,
         usage,
         news,
+        full,
         hold: AnswerHold {
             place,
             deadline,
@@ -141,13 +145,14 @@ pub(crate) async fn begin_with<X: Send + 'static>(
 fn start(
     app: &Arc<App>,
     tasks: Vec<GenerationTask>,
+    full: &FullAnswers,
     ahead: usize,
     deadline: RequestDeadline,
 ) -> Receiver<(usize, News)> {
     let (sender, news) = channel(ahead);
     let patience = app.config.connections.stalled;
     for (index, task) in tasks.into_iter().enumerate() {
-        let sink = EventSink::new(index, sender.clone(), deadline, patience);
+        let sink = EventSink::new(index, sender.clone(), full.clone(), deadline, patience);
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
     news

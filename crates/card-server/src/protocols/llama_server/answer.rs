@@ -65,6 +65,7 @@ impl RunningAnswer {
                     let choice = &mut self.choices[index];
                     choice.take(piece);
                     if choice.is_over() && done[index].is_none() {
+                        self.running.full.add(index);
                         done[index] = Some(choice.finish(None));
                     }
                 }
@@ -98,7 +99,7 @@ impl RunningAnswer {
             FirstNews::BrokenOff => return NativeError(broke_off()).into_response(),
         };
         let RunningAnswer { choices, running } = self;
-        let streamed = NativeStream::new(choices, running.news, first);
+        let streamed = NativeStream::new(choices, running.news, running.full, first);
         let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
             Some((streamed.next_events().await?, streamed))
         });
