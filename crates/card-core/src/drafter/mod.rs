@@ -197,8 +197,9 @@ impl Drafter {
     pub fn poll(&mut self, now: Duration) -> Option<Forward> {
         self.step = DraftStep::begin(now);
         catch_up::catch_up(
-            self.sequences.iter(),
+            &self.sequences,
             &self.config,
+            &self.cost,
             &mut self.names,
             &mut self.step,
         );
