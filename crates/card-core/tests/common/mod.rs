@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
-use card_core::constraint::Constraint;
+use card_core::constraint::{Constraint, Grammar, Scout, TextGrammar};
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafter, DrafterConfig};
 use card_core::driver::{Driver, NextStep, SharedLane};
@@ -60,6 +61,23 @@ pub struct Setup {
     pub dies: Option<Duration>,
     /// Only these tokens may be written, the others in turn with them.
     pub allowed: Option<Vec<Token>>,
+    /// How those who propose tokens look ahead under that grammar; `None` if they do not.
+    pub scouts: Option<ScoutKind>,
+    /// The drafter is on another machine, and hears of no grammar.
+    pub far: bool,
+}
+
+/// What a scout is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoutKind {
+    /// It is right.
+    Sound,
+    /// It refuses everything.
+    Refuses,
+    /// It allows everything, and forces what is not allowed.
+    Lies,
+    /// It is lost with the third token.
+    Fails,
 }
 
 /// Allows some tokens at every other position and all of them in between.
@@ -67,6 +85,55 @@ struct Alternate {
     only: Vec<Token>,
     mask: [u32; 1],
     written: usize,
+    scouts: Option<ScoutKind>,
+}
+
+impl Alternate {
+    fn new(only: &[Token], scouts: Option<ScoutKind>) -> Self {
+        Alternate {
+            only: only.to_vec(),
+            mask: [0],
+            written: 0,
+            scouts,
+        }
+    }
+}
+
+/// The grammar of [`Alternate`].
+struct Alternating {
+    only: Vec<Token>,
+    kind: ScoutKind,
+}
+
+impl Grammar for Alternating {
+    fn scout(&self) -> Box<dyn Scout> {
+        Box::new(Alternate::new(&self.only, Some(self.kind)))
+    }
+}
+
+impl Scout for Alternate {
+    fn wrote(&mut self, token: Token) -> Result<(), String> {
+        if self.scouts == Some(ScoutKind::Fails) && self.written == 2 {
+            return Err("lost".to_owned());
+        }
+        Constraint::wrote(self, token)
+    }
+
+    fn allows(&mut self, path: &[Token], token: Token) -> bool {
+        match self.scouts {
+            Some(ScoutKind::Refuses) => false,
+            Some(ScoutKind::Lies) => true,
+            _ => (self.written + path.len()) % 2 == 1 || self.only.contains(&token),
+        }
+    }
+
+    fn forced(&mut self) -> Vec<(Token, Prob)> {
+        match (self.scouts, &self.only[..]) {
+            (Some(ScoutKind::Lies), _) => vec![(VOCAB as Token + 7, Prob::ONE), (3, Prob::ONE)],
+            (_, [one]) if self.written.is_multiple_of(2) => vec![(*one, Prob::ONE)],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Constraint for Alternate {
@@ -88,6 +155,12 @@ impl Constraint for Alternate {
         } else {
             Err(format!("{token} is not allowed"))
         }
+    }
+
+    fn grammar(&self) -> Option<Arc<dyn Grammar>> {
+        let kind = self.scouts?;
+        let only = self.only.clone();
+        Some(Arc::new(Alternating { only, kind }))
     }
 }
 
@@ -115,6 +188,8 @@ impl Default for Setup {
             plain: false,
             dies: None,
             allowed: None,
+            scouts: None,
+            far: false,
         }
     }
 }
@@ -261,12 +336,12 @@ impl<'a> World<'a> {
 
     fn open(&mut self, sequence: SequenceId, prompt: &[Token]) {
         let setup = self.setup;
-        let constraint = setup.allowed.clone().map(|only| {
-            Box::new(Alternate {
-                only,
-                mask: [0],
-                written: 0,
-            }) as _
+        let constraint = setup.allowed.as_ref();
+        let constraint = constraint.map(|only| Alternate::new(only, setup.scouts));
+        let grammar = constraint.as_ref().and_then(Constraint::grammar);
+        let grammar = grammar.filter(|_| !setup.far).map(|grammar| TextGrammar {
+            grammar,
+            begins: prompt.len() as u32,
         });
         let request = Request {
             sequence,
@@ -278,7 +353,7 @@ impl<'a> World<'a> {
             prediction: setup.prediction.clone(),
             logprobs: None,
             plain: setup.plain,
-            constraint,
+            constraint: constraint.map(|c| Box::new(c) as _),
         };
         self.driver.scheduler.open(request, self.now).unwrap();
         self.lane.drafter.handle(DraftInput::Open {
@@ -287,6 +362,7 @@ impl<'a> World<'a> {
             tokens: prompt.to_vec(),
             params: setup.params.clone(),
             end: LIMITS.context,
+            grammar,
         });
     }
 
