@@ -1,11 +1,12 @@
 //! Runs scheduler and drafter on made-up models in virtual time.
 
+mod alternate;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
-use card_core::constraint::{Constraint, Grammar, Scout, TextGrammar};
+use card_core::constraint::{Constraint, TextGrammar};
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafter, DrafterConfig};
 use card_core::driver::{Driver, NextStep, SharedLane};
@@ -19,6 +20,9 @@ use card_core::scheduler::{
 use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
+
+use alternate::Alternate;
+pub use alternate::ScoutKind;
 
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
@@ -65,103 +69,6 @@ pub struct Setup {
     pub scouts: Option<ScoutKind>,
     /// The drafter is on another machine, and hears of no grammar.
     pub far: bool,
-}
-
-/// What a scout is like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScoutKind {
-    /// It is right.
-    Sound,
-    /// It refuses everything.
-    Refuses,
-    /// It allows everything, and forces what is not allowed.
-    Lies,
-    /// It is lost with the third token.
-    Fails,
-}
-
-/// Allows some tokens at every other position and all of them in between.
-struct Alternate {
-    only: Vec<Token>,
-    mask: [u32; 1],
-    written: usize,
-    scouts: Option<ScoutKind>,
-}
-
-impl Alternate {
-    fn new(only: &[Token], scouts: Option<ScoutKind>) -> Self {
-        Alternate {
-            only: only.to_vec(),
-            mask: [0],
-            written: 0,
-            scouts,
-        }
-    }
-}
-
-/// The grammar of [`Alternate`].
-struct Alternating {
-    only: Vec<Token>,
-    kind: ScoutKind,
-}
-
-impl Grammar for Alternating {
-    fn scout(&self) -> Box<dyn Scout> {
-        Box::new(Alternate::new(&self.only, Some(self.kind)))
-    }
-}
-
-impl Scout for Alternate {
-    fn wrote(&mut self, token: Token) -> Result<(), String> {
-        if self.scouts == Some(ScoutKind::Fails) && self.written == 2 {
-            return Err("lost".to_owned());
-        }
-        Constraint::wrote(self, token)
-    }
-
-    fn allows(&mut self, path: &[Token], token: Token) -> bool {
-        match self.scouts {
-            Some(ScoutKind::Refuses) => false,
-            Some(ScoutKind::Lies) => true,
-            _ => (self.written + path.len()) % 2 == 1 || self.only.contains(&token),
-        }
-    }
-
-    fn forced(&mut self) -> Vec<(Token, Prob)> {
-        match (self.scouts, &self.only[..]) {
-            (Some(ScoutKind::Lies), _) => vec![(VOCAB as Token + 7, Prob::ONE), (3, Prob::ONE)],
-            (_, [one]) if self.written.is_multiple_of(2) => vec![(*one, Prob::ONE)],
-            _ => Vec::new(),
-        }
-    }
-}
-
-impl Constraint for Alternate {
-    fn allowed(&mut self) -> Result<&[u32], String> {
-        let some = self.only.iter().fold(0, |mask, t| mask | 1 << t);
-        self.mask[0] = if self.written.is_multiple_of(2) {
-            some
-        } else {
-            u32::MAX
-        };
-        Ok(&self.mask)
-    }
-
-    fn wrote(&mut self, token: Token) -> Result<(), String> {
-        let odd = self.written % 2 == 1;
-        self.written += 1;
-        if odd || self.only.contains(&token) {
-            Ok(())
-        } else {
-            Err(format!("{token} is not allowed"))
-        }
-    }
-
-    fn grammar(&self) -> Option<Arc<dyn Grammar>> {
-        let kind = self.scouts?;
-        let only = self.only.clone();
-        Some(Arc::new(Alternating { only, kind }))
-    }
 }
 
 impl Default for Setup {
