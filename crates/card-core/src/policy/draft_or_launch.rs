@@ -17,11 +17,6 @@ const PREFILL_ROWS: u32 = 24;
 pub(super) const EARLY: u32 = 8;
 
 impl Policy {
-    /// Whether a drafter's next step reads a prompt.
-    pub(crate) fn reads(outlook: &Outlook) -> bool {
-        outlook.rows >= PREFILL_ROWS
-    }
-
     /// Milliseconds of a drafter's next step on a lane that several sequences use. A prompt is
     /// read in pieces there ([`Lanes::reading_ms`]).
     pub(crate) fn step_ms(&self, outlook: &Outlook) -> f64 {

@@ -61,7 +61,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::forward::{Forward, Logits};
-use crate::policy::{Base, DecisionTrace, Mode, Observation, Policy};
+use crate::policy::{Base, DecisionTrace, Mode, Observation};
 use crate::protocol::Outlook;
 use crate::sampler::Sampler;
 use crate::types::SequenceId;
@@ -168,11 +168,10 @@ impl Scheduler {
     }
 
     /// Whether the sequences of a forward that decodes `base` can wait for a step of a drafter on
-    /// their lane. While a prompt is read, by the target or by a drafter, none waits for long.
+    /// their lane. Where there are several, none waits for long: a drafter may have the prompt of
+    /// another to read.
     fn leaves_time(&self, now: Duration, base: Base, outlooks: &[Outlook]) -> bool {
-        let mut running = self.sequences.values();
-        let reads = running.any(|s| s.text.prefilling()) || outlooks.iter().any(Policy::reads);
-        if self.sequences.len() < 2 || !reads {
+        if self.sequences.len() < 2 || outlooks.is_empty() {
             return true;
         }
         let steps = outlooks.iter().map(|o| self.policy.step_ms(o));
