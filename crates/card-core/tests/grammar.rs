@@ -9,7 +9,6 @@ mod common;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
-use card_core::scheduler::Round;
 use card_core::types::{Source, Token};
 use common::{Outcome, ScoutKind, Setup, run};
 
@@ -67,7 +66,7 @@ fn refused(out: &Outcome) -> usize {
 }
 
 fn accepted_of(out: &Outcome, source: Source) -> usize {
-    let accepted = out.rounds.iter().flat_map(|r: &Round| &r.accepted);
+    let accepted = out.rounds.iter().flat_map(|r| &r.accepted);
     accepted.filter(|sources| sources.contains(source)).count()
 }
 
