@@ -1,7 +1,7 @@
 // Draws rounds: the candidate tree, the lanes' timeline, the text by source.
 // Used by the live page and by the pages of `card explain`; text goes in as textContent only.
 "use strict";
-const SOURCES = ["draft", "draft2", "prompt_lookup", "correction", "prediction"];
+const SOURCES = ["draft", "draft2", "prompt_lookup", "correction", "prediction", "grammar"];
 const SVG = "http://www.w3.org/2000/svg";
 
 function el(name, attributes = {}, ...children) {
