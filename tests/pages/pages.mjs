@@ -23,7 +23,7 @@ async function look(name, { width, colorScheme, locale = "en-GB" }, open) {
   const problem = (text) => problems.push(`${view}: ${text}`);
   page.on("pageerror", (error) => problem(`error: ${error}`));
   page.on("console", (message) => { if (message.type() === "error") problem(`console: ${message.text()}`); });
-  page.on("request", (r) => { const there = r.url(); if (!/^(file|data):/.test(there) && !(server && there.startsWith(server))) problem(`asks elsewhere: ${there}`); });
+  page.on("request", (r) => { const there = r.url(); if (!/^(file|data|blob):/.test(there) && !(server && there.startsWith(server))) problem(`asks elsewhere: ${there}`); });
   await open(page);
   const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   if (sideways > 0) problem(`the page is ${sideways} px wider than the screen`);
@@ -60,7 +60,7 @@ async function ask(page) {
   await page.goto(server);
   await page.locator("#prompt").fill("Name three rivers.");
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => document.querySelectorAll(".turn.assistant .token").length > 5, null, { timeout: 60000 });
+  await page.waitForFunction(() => !document.body.classList.contains("writing") && document.querySelectorAll(".turn.assistant .token").length > 5, null, { timeout: 60000 });
 }
 
 const pages = readdirSync(folder).filter((name) => name.endsWith(".html")).sort();

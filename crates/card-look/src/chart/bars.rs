@@ -67,7 +67,7 @@ impl BarChart {
     pub fn html(&self) -> String {
         let mut shown = self.clone();
         for group in &mut shown.groups {
-            group.bars.retain(|b| b.value.is_finite());
+            group.bars.retain(|b| b.value.is_drawable());
         }
         shown.groups.retain(|g| !g.bars.is_empty());
         if shown.groups.is_empty() {
@@ -142,7 +142,7 @@ impl BarChart {
     fn draw_bar(&self, drawing: &mut Drawing, place: &BarArea, colour: usize, bar: &Bar, y: f64) {
         let (from, to) = (place.left, place.x(bar.value));
         drawing.bar(colour, from, y + 2.0, (to - from).max(1.0), 15.0);
-        if let Some((least, most)) = finite(bar.spread) {
+        if let Some((least, most)) = drawable(bar.spread) {
             let (least, most, y) = (place.x(least), place.x(most), y + 9.5);
             let d = format!(
                 "M{least:.1} {y:.1}H{most:.1}m0 -3.5v7M{least:.1} {:.1}v7",
@@ -171,7 +171,7 @@ impl BarChart {
     /// What stands behind a bar.
     fn number(&self, bar: &Bar, slim: bool) -> String {
         let number = self.unit.value(bar.value);
-        match finite(bar.spread) {
+        match drawable(bar.spread) {
             Some((least, most)) if !slim => {
                 let [least, most] = [least, most].map(|v| self.unit.value(v));
                 let least = least.trim_end_matches(['×', '%', ' ']);
@@ -184,7 +184,7 @@ impl BarChart {
     fn ticks(&self, about: f64) -> Vec<f64> {
         let ends = self
             .bars()
-            .map(|b| finite(b.spread).map_or(b.value, |s| s.1.max(b.value)));
+            .map(|b| drawable(b.spread).map_or(b.value, |s| s.1.max(b.value)));
         let reference = self.reference.iter().map(|r| r.0);
         let most = ends.chain(reference).fold(0.0, f64::max);
         linear_ticks(self.most.unwrap_or(most), about)
@@ -207,9 +207,9 @@ fn widest(texts: impl Iterator<Item = String>) -> f64 {
     texts.map(|t| width_of(&t)).fold(0.0, f64::max)
 }
 
-/// A spread whose ends are numbers.
-fn finite(spread: Option<(f64, f64)>) -> Option<(f64, f64)> {
-    spread.filter(|s| s.0.is_finite() && s.1.is_finite())
+/// A spread worth drawing: its ends are numbers, and differ.
+fn drawable(spread: Option<(f64, f64)>) -> Option<(f64, f64)> {
+    spread.filter(|s| s.0.is_drawable() && s.1.is_drawable() && s.0 < s.1)
 }
 
 #[cfg(test)]
