@@ -67,7 +67,7 @@ impl BarChart {
     pub fn html(&self) -> String {
         let mut shown = self.clone();
         for group in &mut shown.groups {
-            group.bars.retain(|b| b.value.is_drawable());
+            group.bars.retain(|b| b.value.is_finite());
         }
         shown.groups.retain(|g| !g.bars.is_empty());
         if shown.groups.is_empty() {
@@ -209,7 +209,7 @@ fn widest(texts: impl Iterator<Item = String>) -> f64 {
 
 /// A spread worth drawing: its ends are numbers, and differ.
 fn drawable(spread: Option<(f64, f64)>) -> Option<(f64, f64)> {
-    spread.filter(|s| s.0.is_drawable() && s.1.is_drawable() && s.0 < s.1)
+    spread.filter(|s| s.0.is_finite() && s.1.is_finite() && s.0 < s.1)
 }
 
 #[cfg(test)]
