@@ -1,20 +1,24 @@
 //! Pages: the live one, and one that explains a request from the audit log.
 
+use card_look::STYLE;
 use serde_json::Value;
 
-const STYLE: &str = include_str!("../web/style.css");
+/// Where the parts of the chat page stand.
+const CHAT: &str = include_str!("../web/chat.css");
+/// What draws rounds, on both pages.
 const VIEW: &str = include_str!("../web/view.js");
 
 /// The live page.
 pub(crate) fn live_page() -> String {
-    fill(include_str!("../web/index.html"))
+    let style = format!("{STYLE}{CHAT}");
+    fill(include_str!("../web/index.html"), &style)
 }
 
 /// A page that explains a request by its records (see [`card_audit::read`]):
 /// every token by source, the candidates that stood there, both lanes over time.
 pub fn page(records: &[Value]) -> String {
     let records = embedded(&Value::from(records.to_vec()));
-    fill(include_str!("../web/explain.html")).replace("/*RECORDS*/", &records)
+    fill(include_str!("../web/explain.html"), STYLE).replace("/*RECORDS*/", &records)
 }
 
 /// A value as part of a script in a page. Nothing in it can end the script (`</script>`),
@@ -28,8 +32,9 @@ fn embedded(value: &Value) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
-fn fill(page: &str) -> String {
-    page.replace("/*STYLE*/", STYLE).replace("/*VIEW*/", VIEW)
+/// A page with its style sheet and with what draws rounds in their places.
+fn fill(page: &str, style: &str) -> String {
+    page.replace("/*STYLE*/", style).replace("/*VIEW*/", VIEW)
 }
 
 #[cfg(test)]
@@ -51,6 +56,14 @@ mod tests {
         "\"};alert(1);//\\",
         "/*RECORDS*//*STYLE*//*VIEW*/",
     ];
+
+    #[test]
+    fn both_pages_have_the_look_of_all_pages() {
+        for page in [live_page(), page(&[])] {
+            assert!(page.contains(STYLE));
+            assert!(!page.contains("/*STYLE*/") && !page.contains("/*VIEW*/"));
+        }
+    }
 
     #[test]
     fn no_text_in_a_record_means_anything_to_the_page() {
