@@ -1,0 +1,113 @@
+// The panel that shows speculation: figures, the reason, the last forward that had candidates, lanes.
+import { lastWithCandidates, summary, why } from "./rounds.js";
+import { SOURCES, drawTimeline, drawTree, el } from "./view.js";
+
+const LANE_MS = 3000;
+
+/** @param {string} id @returns {HTMLElement} */
+const part = (id) => document.getElementById(id);
+
+/** The panel, about one answer at a time. */
+export class Panel {
+  constructor() {
+    this.words = null;
+    /** @type {any[]} */
+    this.rounds = [];
+    /** The round that was chosen; null to follow the latest. @type {number | null} */
+    this.chosen = null;
+    part("before").addEventListener("click", () => this.step(-1));
+    part("after").addEventListener("click", () => this.step(1));
+    part("follow").addEventListener("click", () => this.choose(null));
+    part("tree").addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
+      if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+        event.preventDefault();
+        this.step(event.key === "ArrowLeft" ? -1 : 1);
+      }
+    });
+  }
+
+  /** @param {any} words */
+  speak(words) {
+    this.words = words;
+    const kinds = [...SOURCES, "target"];
+    part("legend").replaceChildren(...kinds.map((kind) => el("li", {}, el("span", { class: `token s-${kind}` }, words.sources[kind]))));
+    this.draw();
+  }
+
+  /** Shows these rounds from now on; `known` is false where an answer's rounds were not kept. */
+  show(rounds, known = true) {
+    if (rounds !== this.rounds) this.chosen = null;
+    this.rounds = rounds;
+    this.known = known;
+    this.draw();
+  }
+
+  /** @param {number | null} place */
+  choose(place) {
+    this.chosen = place;
+    this.draw();
+  }
+
+  /** The nearest forward with candidates before or after the one that is shown. */
+  step(by) {
+    let place = this.shown();
+    do place += by; while (this.rounds[place] && !this.rounds[place].nodes.length);
+    if (this.rounds[place]) this.choose(place);
+  }
+
+  /** The place of the round that is shown. */
+  shown() { return this.chosen ?? lastWithCandidates(this.rounds); }
+
+  draw() {
+    if (!this.words) return;
+    this.drawFigures();
+    this.drawReason();
+    this.drawRound();
+    drawTimeline(part("timeline"), this.rounds.slice(-200), LANE_MS, this.words);
+  }
+
+  drawFigures() {
+    const { words } = this, found = summary(this.rounds);
+    const figure = (value, name, note = "") => el("div", { class: "figure" },
+      el("b", {}, value), el("span", {}, name), ...(note ? [el("em", {}, note)] : []));
+    if (!found) {
+      part("figures").replaceChildren(el("p", { class: "hint" }, this.known === false ? words.noRounds : words.nothingYet));
+      part("disturbed").hidden = true;
+      return;
+    }
+    const note = [found.few ? words.soFar : "", found.noisy ? words.noisy(found.spread) : ""].filter(Boolean).join(" · ");
+    part("figures").replaceChildren(
+      figure(found.rate.toFixed(1), words.rate, found.few ? words.soFar : ""),
+      figure(found.speedup.toFixed(2), words.speedup, note),
+      figure(found.perForward.toFixed(2), words.perForward),
+      figure(String(found.forwards), words.forwards),
+    );
+    part("disturbed").textContent = words.disturbed;
+    part("disturbed").hidden = !found.disturbed;
+  }
+
+  drawReason() {
+    const found = why(this.rounds);
+    part("why").textContent = found ? this.words.why[found.kind](found.numbers) : "";
+  }
+
+  drawRound() {
+    const { words } = this, place = this.shown(), round = this.rounds[place];
+    part("follow").hidden = this.chosen === null;
+    const other = (by) => this.rounds.some((r, i) => r.nodes.length && (by < 0 ? i < place : i > place));
+    part("before").disabled = !round || !other(-1);
+    part("after").disabled = !round || !other(1);
+    if (!round) {
+      part("caption").textContent = "";
+      const why = this.rounds.length ? words.noCandidates : words.nothingYet;
+      part("tree").replaceChildren(el("p", { class: "hint" }, why));
+      return;
+    }
+    const accepted = round.nodes.filter((node) => node.accepted).length;
+    part("caption").textContent = words.caption({
+      round: round.round, ms: round.forward_ms, candidates: round.nodes.length, accepted, rejected: round.nodes.length - accepted,
+    });
+    drawTree(part("tree"), round);
+  }
+}
