@@ -3,7 +3,7 @@ import { align, pack, unpack } from "./marks.js";
 import { summary, tokensOf } from "./rounds.js";
 import { requestBody } from "./settings.js";
 import { answer } from "./stream.js";
-import { AnswerTurn, questionTurn } from "./turn.js";
+import { AnswerTurn, button, questionTurn } from "./turn.js";
 import { describe, el, sourceClass } from "./view.js";
 
 /** An answer is drawn so often at most: the page must not take the processor from the model. */
@@ -25,13 +25,14 @@ export class Chat {
    * @param {() => any} around.words
    * @param {() => string} around.model the model where the settings name none
    * @param {() => void} around.changed the list of conversations, or whether one is written
+   * @param {(text: string) => void} around.giveBack a question that got no answer
    * @param {(error: any) => void} around.failed
    */
   constructor(around) {
     this.around = around;
     /** @type {import("./conversations.js").Conversation} */
     this.conversation = around.conversations.begin({});
-    /** @type {{conversation: any, message: any, request: string | null, control: AbortController} | null} */
+    /** @type {{conversation: any, message: any, request: string | null, control: AbortController, dropped: boolean} | null} */
     this.running = null;
     /** What is shown of each answer. @type {Map<any, AnswerTurn>} */
     this.turns = new Map();
@@ -56,11 +57,18 @@ export class Chat {
       if (message.role === "user") return questionTurn(message.content, words(), (text) => this.edit(place, text));
       return this.turnOf(message, place).node;
     });
-    part("talk").replaceChildren(...(nodes.length ? nodes : [el("p", { class: "hint", id: "hint" }, words().hint)]));
+    part("talk").replaceChildren(...(nodes.length ? nodes : this.greeting()));
     for (const message of this.turns.keys()) this.draw(message);
     part("talk").scrollTop = part("talk").scrollHeight;
     const last = messages.findLast((message) => message.role === "assistant");
-    panel.show(this.rounds.get(last) ?? [], !last || this.rounds.has(last));
+    panel.show(this.rounds.get(last) ?? [], last?.figures ?? null);
+  }
+
+  /** What an empty conversation shows. */
+  greeting() {
+    const { hint, ideas } = this.around.words();
+    const buttons = ideas.map((idea) => button(idea, () => this.send(idea), "idea"));
+    return [el("p", { class: "hint", id: "hint" }, hint), el("div", { class: "ideas" }, ...buttons)];
   }
 
   /** What is shown of an answer, made anew. */
@@ -80,36 +88,47 @@ export class Chat {
   }
 
   /** Asks something. */
-  async send(text) {
-    if (this.running) return;
-    this.conversation.messages.push({ role: "user", content: text });
-    await this.write();
-  }
+  async send(text) { await this.edit(this.conversation.messages.length, text); }
 
   /** Writes an answer again. */
   async again(place) {
-    if (this.running) return;
-    this.conversation.messages.length = place;
-    await this.write();
+    await this.halt();
+    await this.write(this.conversation.messages.slice(0, place), "");
   }
 
   /** Goes on from another question. */
   async edit(place, text) {
-    if (this.running) return;
-    this.conversation.messages.length = place;
-    await this.send(text);
+    await this.halt();
+    await this.write([...this.conversation.messages.slice(0, place), { role: "user", content: text }], text);
   }
 
   stop() { this.running?.control.abort(); }
 
-  /** Lets the model write the next answer. */
-  async write() {
-    const { conversations, watch, headers, model, changed, failed } = this.around;
-    const conversation = this.conversation;
-    const body = requestBody(conversation.settings, conversation.messages, model());
+  /** Stops, and waits until that is so. */
+  async halt() {
+    this.stop();
+    while (this.running) await new Promise((done) => setTimeout(done, 20));
+  }
+
+  /** A conversation was deleted: what is being written for it is dropped. */
+  forget(id) {
+    if (this.running?.conversation.id !== id) return;
+    this.running.dropped = true;
+    this.stop();
+  }
+
+  /**
+   * Lets the model write the next answer. If nothing comes of it, all is as before.
+   * @param {import("./conversations.js").Message[]} messages the conversation up to the question
+   * @param {string} typed the question, if it is a new one
+   */
+  async write(messages, typed) {
+    const { watch, headers, model, changed, failed } = this.around;
+    const conversation = this.conversation, before = conversation.messages;
+    const body = requestBody(conversation.settings, messages, model());
     const message = { role: "assistant", content: "" };
-    conversation.messages.push(message);
-    const running = { conversation, message, request: null, control: new AbortController() };
+    conversation.messages = [...messages, message];
+    const running = { conversation, message, request: null, control: new AbortController(), dropped: false };
     this.running = running;
     this.rounds.set(message, []);
     this.show();
@@ -124,10 +143,22 @@ export class Chat {
     }
     this.running = null;
     watch.busy = false;
-    if (!message.content && !message.thinking) conversation.messages.pop();
+    await this.end(running, before, typed);
+    changed();
+  }
+
+  /** Keeps an answer that has ended; without any answer, all is as before. */
+  async end(running, before, typed) {
+    const { conversations, giveBack, failed } = this.around, { conversation, message } = running;
+    if (running.dropped) return;
+    if (!message.content && !message.thinking) {
+      conversation.messages = before;
+      giveBack(typed);
+      if (conversation === this.conversation) this.show();
+      return;
+    }
     if (!conversations.keep(conversation)) failed(null);
     await this.settle(running);
-    changed();
   }
 
   /** A piece of the answer that is being written. */
@@ -165,15 +196,13 @@ export class Chat {
   /** The answer has ended: waits for its last rounds, and keeps what they said. */
   async settle(running) {
     const { conversation, message } = running, { conversations, words } = this.around;
-    if (conversation === this.conversation) {
-      if (conversation.messages.includes(message)) this.draw(message);
-      else this.show();
-    }
+    this.draw(message);
+    this.around.changed();
     await new Promise((done) => setTimeout(done, ROUNDS_MS));
     this.hearRounds(running);
     if (!conversation.messages.includes(message)) return;
-    const rounds = this.rounds.get(message), found = summary(rounds);
-    if (found) message.figures = { tokens: found.tokens, forwards: found.forwards, rate: found.rate };
+    const found = summary(this.rounds.get(message));
+    if (found) message.figures = found;
     message.marks = pack(this.tokens(message).map(({ from, to, source }) => ({ from, to, source })));
     conversations.keep(conversation);
     if (!this.turns.has(message)) return;
@@ -217,8 +246,7 @@ export class Chat {
   line(message) {
     const words = this.around.words(), parts = [];
     if (message.figures) {
-      const { tokens, forwards, rate } = message.figures;
-      parts.push(words.line({ tokens, rate, perForward: tokens / Math.max(1, forwards) }));
+      parts.push(words.line(message.figures));
     }
     if (message.stopped) parts.push(words.stopped);
     if (message.cut) parts.push(words.cut);

@@ -7,8 +7,9 @@ import { readSettings } from "./settings.js";
  * @property {string} content
  * @property {string} [thinking] what the model thought before it answered
  * @property {import("./marks.js").PackedMarks} [marks] who proposed each token
- * @property {{tokens: number, forwards: number, rate: number}} [figures]
+ * @property {import("./rounds.js").Summary} [figures]
  * @property {boolean} [stopped] the answer was stopped before its end
+ * @property {boolean} [cut] the answer has the most tokens that were allowed
  *
  * @typedef {object} Conversation
  * @property {string} id
@@ -20,6 +21,7 @@ import { readSettings } from "./settings.js";
 
 const PREFIX = "card.conversation.";
 const MOST_TITLE = 48;
+const NUMBERS = ["tokens", "forwards", "rate", "perForward", "speedup", "spread"];
 
 /** The title of a conversation: the beginning of its first question. */
 export function titleOf(text) {
@@ -35,9 +37,8 @@ function readMessage(given) {
   if (given.role === "user") return message;
   if (typeof given.thinking === "string") message.thinking = given.thinking;
   if (given.marks && Array.isArray(given.marks.runs) && Array.isArray(given.marks.names)) message.marks = given.marks;
-  const figures = given.figures;
-  if (figures && ["tokens", "forwards", "rate"].every((name) => Number.isFinite(figures[name]))) message.figures = figures;
-  if (given.stopped === true) message.stopped = true;
+  if (NUMBERS.every((name) => Number.isFinite(given.figures?.[name]))) message.figures = given.figures;
+  for (const name of ["stopped", "cut"]) if (given[name] === true) message[name] = true;
   return message;
 }
 

@@ -31,7 +31,7 @@ for (const [name, grammar] of Object.entries(LANGUAGES)) hljs.registerLanguage(n
 const MOST_CODE = 60000;
 const TAGS = ["a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "input", "li",
   "ol", "p", "pre", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"];
-const ATTRIBUTES = ["align", "checked", "class", "data-language", "disabled", "href", "start", "title", "type"];
+const ATTRIBUTES = ["align", "checked", "class", "disabled", "href", "start", "title", "type"];
 
 /** @param {string} text */
 export function escapeHtml(text) {
@@ -60,7 +60,7 @@ const marked = new Marked({
   renderer: {
     code({ text, lang }) {
       const language = (lang ?? "").trim().split(/\s/)[0].toLowerCase();
-      return `<pre data-language="${escapeHtml(language)}"><code>${highlighted(text, language)}\n</code></pre>\n`;
+      return `<pre class="language-${escapeHtml(language)}"><code>${highlighted(text, language)}\n</code></pre>\n`;
     },
     html({ text, block }) {
       if (/^<br\s*\/?>$/i.test(text.trim())) return "<br>";

@@ -62,6 +62,7 @@ const chat = new Chat({
   conversations, rounds, panel, watch, headers, words,
   model: () => served[0] ?? "",
   changed: () => { drawList(); drawSend(); },
+  giveBack: (text) => { if (!part("prompt").value) part("prompt").value = text; },
   failed: (error) => {
     if (error?.status === 401) askKey();
     notice(error ? words().failed(error.message) : words().full);
@@ -82,7 +83,7 @@ function drawModel() {
   const name = served.length > 1 ? (served.includes(model) ? model : served[0]) : about?.model ?? "";
   part("model").textContent = about?.note && served.length < 2 ? `${name}, ${about.note}` : name;
   const exact = about?.exactness;
-  part("exactness").textContent = exact ? `${words().exact[exact.means ?? exact.level] ?? exact.words} (${exact.kernels})` : "";
+  part("exactness").textContent = exact ? words().exactBy(words().exact[exact.means ?? exact.level] ?? exact.words, exact.kernels) : "";
 }
 
 function drawSend() {
@@ -97,7 +98,7 @@ function drawList() {
       if (found) go(found);
     },
     remove: (id) => {
-      if (chat.running?.conversation.id === id) chat.stop();
+      chat.forget(id);
       conversations.remove(id);
       if (id === chat.conversation.id) go(conversations.begin(chat.conversation.settings));
       else drawList();
@@ -113,7 +114,7 @@ function go(conversation) {
   drawList();
   drawModel();
   if (NARROW.matches) toggle("chats", "sidebar", false);
-  part("prompt").focus();
+  else part("prompt").focus();
 }
 
 function speak(next) {
@@ -206,6 +207,7 @@ part("show-chats").addEventListener("click", () => toggle("chats", "sidebar", pa
 part("show-details").addEventListener("click", () => toggle("details", "details", part("details").hidden));
 part("show-settings").addEventListener("click", () => dialog.open(chat.conversation.settings, served));
 NARROW.addEventListener("change", columns);
+window.addEventListener("pagehide", () => { if (chat.running) conversations.keep(chat.running.conversation); });
 window.addEventListener("storage", (event) => { if (Conversations.concerns(event.key)) drawList(); });
 
 part("key").value = session.getItem("card.key") ?? "";

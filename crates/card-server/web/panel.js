@@ -13,6 +13,7 @@ export class Panel {
     this.words = null;
     /** @type {any[]} */
     this.rounds = [];
+    this.kept = null;
     /** The round that was chosen; null to follow the latest. @type {number | null} */
     this.chosen = null;
     part("before").addEventListener("click", () => this.step(-1));
@@ -35,11 +36,15 @@ export class Panel {
     this.draw();
   }
 
-  /** Shows these rounds from now on; `known` is false where an answer's rounds were not kept. */
-  show(rounds, known = true) {
+  /**
+   * Shows these rounds from now on.
+   * @param {any[]} rounds
+   * @param {import("./rounds.js").Summary | null} kept the figures of an answer whose rounds were not kept
+   */
+  show(rounds, kept = null) {
     if (rounds !== this.rounds) this.chosen = null;
     this.rounds = rounds;
-    this.known = known;
+    this.kept = kept;
     this.draw();
   }
 
@@ -61,6 +66,7 @@ export class Panel {
 
   draw() {
     if (!this.words) return;
+    for (const id of ["forward", "lanes"]) part(id).hidden = !this.rounds.length;
     this.drawFigures();
     this.drawReason();
     this.drawRound();
@@ -68,11 +74,11 @@ export class Panel {
   }
 
   drawFigures() {
-    const { words } = this, found = summary(this.rounds);
+    const { words } = this, found = summary(this.rounds) ?? this.kept;
     const figure = (value, name, note = "") => el("div", { class: "figure" },
       el("b", {}, value), el("span", {}, name), ...(note ? [el("em", {}, note)] : []));
     if (!found) {
-      part("figures").replaceChildren(el("p", { class: "hint" }, this.known === false ? words.noRounds : words.nothingYet));
+      part("figures").replaceChildren(el("p", { class: "hint" }, words.nothingYet));
       part("disturbed").hidden = true;
       return;
     }
@@ -89,7 +95,8 @@ export class Panel {
 
   drawReason() {
     const found = why(this.rounds);
-    part("why").textContent = found ? this.words.why[found.kind](found.numbers) : "";
+    const words = this.kept && !this.rounds.length ? this.words.noRounds : "";
+    part("why").textContent = found ? this.words.why[found.kind](found.numbers) : words;
   }
 
   drawRound() {
@@ -100,8 +107,7 @@ export class Panel {
     part("after").disabled = !round || !other(1);
     if (!round) {
       part("caption").textContent = "";
-      const why = this.rounds.length ? words.noCandidates : words.nothingYet;
-      part("tree").replaceChildren(el("p", { class: "hint" }, why));
+      part("tree").replaceChildren(el("p", { class: "hint" }, words.noCandidates));
       return;
     }
     const accepted = round.nodes.filter((node) => node.accepted).length;

@@ -43,8 +43,10 @@ export function lastWithCandidates(rounds) {
  * Figures of an answer. The speed-up is an estimate: what plain decoding would have taken for these
  * tokens, through what they took. By speculation alone it cannot be more than the mean number of
  * tokens per forward, so an estimate above that is cut there and called disturbed.
- * @returns {{tokens: number, forwards: number, rate: number, perForward: number, speedup: number,
- *   spread: number, few: boolean, noisy: boolean, disturbed: boolean} | null} null without any round
+ *
+ * @typedef {{tokens: number, forwards: number, rate: number, perForward: number, speedup: number,
+ *   spread: number, few: boolean, noisy: boolean, disturbed: boolean}} Summary
+ * @returns {Summary | null} null without any round
  */
 export function summary(rounds) {
   const timed = rounds.filter((round) => round.plain_ms !== null && round.elapsed_ms > 0);

@@ -136,7 +136,7 @@ export class AnswerTurn {
   /** Code with its language and a button that copies it. */
   frame(pre) {
     const { words } = this;
-    const head = el("div", { class: "code-head" }, el("span", {}, pre.dataset.language || ""),
+    const head = el("div", { class: "code-head" }, el("span", {}, pre.className.replace("language-", "")),
       copyButton(words.copyCode, words, () => pre.textContent.replace(/\n$/, "")));
     pre.tabIndex = 0;
     const frame = el("div", { class: "code" });

@@ -73,7 +73,7 @@ export function treeText(round) {
 
 // The verified tree of a round, from left to right: ✓ accepted, ✗ rejected, → the target's own.
 export function drawTree(target, round, label = treeText(round)) {
-  const column = 104, box = 88, row = 24, nodes = round.nodes;
+  const column = 94, box = 80, row = 24, nodes = round.nodes;
   const children = new Map();
   nodes.forEach((n, i) => {
     const key = n.parent === null ? -1 : n.parent;
@@ -92,10 +92,10 @@ export function drawTree(target, round, label = treeText(round)) {
   })(-1, 0);
   // A row of its own for what the target wrote after the last accepted candidate.
   const taken = round.accepted.length, own = round.tokens.length > taken ? next : -1;
-  const width = (depth + 2) * column, height = (next + (own >= 0 ? 1 : 0)) * row + 12;
+  const width = 38 + (depth + 1) * column, height = (next + (own >= 0 ? 1 : 0)) * row + 12;
   const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
-  const x = (d) => 8 + d * column, y = (v) => 14 + v * row;
-  const short = (t) => { const s = [...visible(t)]; return s.length > 9 ? s.slice(0, 8).join("") + "…" : s.join(""); };
+  const x = (d) => (d ? 38 + (d - 1) * column : 0), y = (v) => 14 + v * row;
+  const short = (t) => { const s = [...visible(t)]; return s.length > 8 ? s.slice(0, 7).join("") + "…" : s.join(""); };
   nodes.forEach((n, i) => {
     const to = place[i + 1], from = place[(n.parent === null ? -1 : n.parent) + 1];
     if (!to || !from) return;
