@@ -164,7 +164,10 @@ export class Chat {
   /** A piece of the answer that is being written. */
   take(piece) {
     const { message } = this.running;
-    if (piece.request && !this.running.request) this.running.request = piece.request;
+    if (piece.request && !this.running.request) {
+      this.running.request = piece.request;
+      this.around.rounds.claim(piece.request);
+    }
     if (piece.thinking) message.thinking = (message.thinking ?? "") + piece.thinking;
     if (piece.text) message.content += piece.text;
     if (piece.finish === "length") message.cut = true;

@@ -1,5 +1,5 @@
 // The panel that shows speculation: figures, the reason, the last forward that had candidates, lanes.
-import { lastWithCandidates, summary, why } from "./rounds.js";
+import { TOO_FEW, lastWithCandidates, summary, why } from "./rounds.js";
 import { SOURCES, drawTimeline, drawTree, el } from "./view.js";
 
 const LANE_MS = 3000;
@@ -82,10 +82,11 @@ export class Panel {
       part("disturbed").hidden = true;
       return;
     }
-    const note = [found.few ? words.soFar : "", found.noisy ? words.noisy(found.spread) : ""].filter(Boolean).join(" · ");
+    const said = found.forwards >= TOO_FEW;
+    const note = !said ? words.tooFew : [found.few ? words.soFar : "", found.noisy ? words.noisy(found.spread) : ""].filter(Boolean).join(" · ");
     part("figures").replaceChildren(
       figure(found.rate.toFixed(1), words.rate, found.few ? words.soFar : ""),
-      figure(found.speedup.toFixed(2), words.speedup, note),
+      figure(said ? found.speedup.toFixed(2) : "–", words.speedup, note),
       figure(found.perForward.toFixed(2), words.perForward),
       figure(String(found.forwards), words.forwards),
     );

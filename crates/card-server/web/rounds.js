@@ -3,26 +3,39 @@ import { decisions } from "./view.js";
 
 /** Fewer forwards than these say little: the figures are "so far". */
 export const FEW = 30;
+/** Fewer forwards than these say nothing of a speed-up. */
+export const TOO_FEW = 5;
 /** A spread beyond this share of the speed-up is called noisy. */
 const NOISY = 0.1;
 /** Rounds that are looked at to say why the policy does what it does. */
 const RECENT = 16;
-const MOST_REQUESTS = 8;
+/** Without keys, requests of others are told too; so many are held until they turn out to be. */
+const MOST_REQUESTS = 64;
+/** Rounds that are held of a request which is not known to be one's own. */
+const MOST_STRANGE = 500;
 const MOST_ROUNDS = 20000;
 
 /** Rounds by request. Those of an answer come before its first piece of text names its request. */
 export class Rounds {
-  constructor() { this.heard = new Map(); }
+  constructor() {
+    this.heard = new Map();
+    /** The request of the answer that is being written here. @type {string | null} */
+    this.mine = null;
+  }
+
+  /** A request turned out to be one's own. */
+  claim(request) { this.mine = request; }
 
   /** @param {any} record of /live */
   hear(record) {
     if (record.kind !== "round" || (record.choice ?? 0) !== 0) return;
     if (!this.heard.has(record.request)) {
       this.heard.set(record.request, []);
-      if (this.heard.size > MOST_REQUESTS) this.heard.delete(this.heard.keys().next().value);
+      const strange = [...this.heard.keys()].filter((request) => request !== this.mine);
+      if (strange.length > MOST_REQUESTS) this.heard.delete(strange[0]);
     }
     const rounds = this.heard.get(record.request);
-    if (rounds.length < MOST_ROUNDS) rounds.push(record);
+    if (rounds.length < (record.request === this.mine ? MOST_ROUNDS : MOST_STRANGE)) rounds.push(record);
   }
 
   /** @param {string | null} request */

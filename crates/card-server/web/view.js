@@ -147,9 +147,10 @@ export function drawTimeline(target, rounds, span, words) {
       bar(r.start_ms, r.forward_ms, 8, "lane-target", `${words.target}: ${r.rows} ${words.rows}, ${r.forward_ms.toFixed(1)} ms, +${r.tokens.length}`);
       for (const d of r.drafts) bar(d.start_ms, d.ms, 36, "lane-" + d.source, `${d.source}: ${d.rows} ${words.rows}, ${d.ms.toFixed(1)} ms`);
     }
-    for (let i = 0; i <= 4; i++) {
-      const t = start + (span * i) / 4;
-      picture.append(svg("text", { x: x(t) - (i === 4 ? 52 : 0), y: 70, class: "axis" }, `${Math.round(t - end)} ms`));
+    const marks = width < 420 ? 2 : 4;
+    for (let i = 0; i <= marks; i++) {
+      const t = start + (span * i) / marks;
+      picture.append(svg("text", { x: x(t) - (i === marks ? 52 : 0), y: 70, class: "axis" }, `${Math.round(t - end)} ms`));
     }
   }
   picture.append(svg("text", { x: 2, y: 22, class: "axis" }, words.target));
