@@ -37,6 +37,8 @@ const local = storage("localStorage"), session = storage("sessionStorage");
 const conversations = new Conversations(local), rounds = new Rounds(), panel = new Panel();
 let language = chooseLanguage(local.getItem("card.language"), navigator.languages);
 let served = [], about = null;
+/** The notice says that the server is not there yet. */
+let away = false;
 const words = () => WORDS[language];
 
 function headers() {
@@ -56,7 +58,12 @@ const watch = new Watch(headers, (record) => {
   if (record.kind === "about") meet(record);
   rounds.hear(record);
   if (chat.running && record.request === chat.running.request) chat.redraw();
-}, (status) => { if (status === 401) askKey(); });
+}, (status) => {
+  if (status === 401) askKey();
+  if (status === 503) notice(words().loading);
+  if (status === 0) notice(words().away);
+  away = status === 503 || status === 0;
+});
 
 const chat = new Chat({
   conversations, rounds, panel, watch, headers, words,
@@ -72,6 +79,8 @@ const chat = new Chat({
 /** The server says what it is. */
 async function meet(record) {
   about = record;
+  if (away) notice("");
+  away = false;
   part("key-form").hidden = true;
   session.setItem("card.key", part("key").value.trim());
   try { served = await models(headers()); } catch { served = []; }

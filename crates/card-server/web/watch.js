@@ -7,7 +7,7 @@ export class Watch {
   /**
    * @param {() => Record<string, string>} headers
    * @param {(record: any) => void} hear
-   * @param {(status: number) => void} refused
+   * @param {(status: number) => void} refused 0 where there was no answer
    */
   constructor(headers, hear, refused) {
     this.headers = headers;
@@ -18,6 +18,8 @@ export class Watch {
     /** The server said what it is, on the connection that is open now. */
     this.open = false;
     this.control = new AbortController();
+    /** The headers of the connection that is open or being opened. @type {string | null} */
+    this.trying = null;
     /** Ends the pause between two tries. */
     this.wake = () => {};
     document.addEventListener("visibilitychange", () => {
@@ -26,8 +28,9 @@ export class Watch {
     });
   }
 
-  /** Tries again at once, with other headers. */
+  /** Tries again at once, if the headers are others than those that are tried. */
   again() {
+    if (JSON.stringify(this.headers()) === this.trying) return;
     this.control.abort();
     this.wake();
   }
@@ -47,6 +50,7 @@ export class Watch {
       // A key that was refused is not tried again.
       if ((!document.hidden || this.busy) && key !== refusedWith) {
         this.control = new AbortController();
+        this.trying = key;
         try {
           for await (const record of live(headers, this.control.signal)) {
             this.open = true;
@@ -54,9 +58,10 @@ export class Watch {
           }
         } catch (error) {
           if (error.status === 401) refusedWith = key;
-          if (error.status) this.refused(error.status);
+          if (error.name !== "AbortError") this.refused(error.status ?? 0);
         }
         this.open = false;
+        this.trying = null;
       }
       await this.pause();
     }
