@@ -126,6 +126,7 @@ export class Chat {
     const { watch, headers, model, changed, failed } = this.around;
     const conversation = this.conversation, before = conversation.messages;
     const body = requestBody(conversation.settings, messages, model());
+    /** @type {import("./conversations.js").Message} */
     const message = { role: "assistant", content: "" };
     conversation.messages = [...messages, message];
     const running = { conversation, message, request: null, control: new AbortController(), dropped: false };

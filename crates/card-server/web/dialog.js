@@ -33,6 +33,7 @@ export class SettingsDialog {
 
   take() {
     const words = this.words();
+    /** @type {any} */
     const settings = { system: part("set-system").value, plain: part("set-plain").checked, model: this.models.length > 1 ? part("set-model").value : "" };
     for (const name of Object.keys(BOUNDS)) {
       const field = part(`set-${name}`);

@@ -14,8 +14,10 @@ const NARROW = matchMedia("(max-width: 1000px)");
 const root = document.documentElement;
 /** @param {string} id */
 const part = (id) => /** @type {any} */ (document.getElementById(id));
+/** @param {string} selector @returns {any[]} */
+const every = (selector) => [...document.querySelectorAll(selector)];
 
-/** Where browsers allow no storage, things are kept until the page is closed. */
+/** Where browsers allow no storage, things are kept until the page is closed. @returns {any} */
 function storage(name) {
   try {
     window[name].setItem("card.try", "1");
@@ -129,9 +131,9 @@ function go(conversation) {
 function speak(next) {
   language = next;
   root.lang = next;
-  for (const node of document.querySelectorAll("[data-word]")) node.textContent = words()[node.dataset.word];
-  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", words()[node.dataset.label]);
-  for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = words()[node.dataset.placeholder];
+  for (const node of every("[data-word]")) node.textContent = words()[node.dataset.word];
+  for (const node of every("[data-label]")) node.setAttribute("aria-label", words()[node.dataset.label]);
+  for (const node of every("[data-placeholder]")) node.placeholder = words()[node.dataset.placeholder];
   part("language").textContent = words().other;
   part("language").lang = words().otherCode;
   paintTheme(root.dataset.theme);
