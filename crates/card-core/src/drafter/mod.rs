@@ -348,9 +348,9 @@ impl Drafter {
             let written = tokens.get(g.begins as usize..).unwrap_or_default();
             ScoutedText::new(g.grammar, written)
         });
-        let draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
-        self.sequences
-            .insert(sequence, DraftSequence { scouted, ..draft });
+        let mut draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
+        draft.scouted = scouted;
+        self.sequences.insert(sequence, draft);
     }
 
     fn commit(&mut self, sequence: SequenceId, from: u32, tokens: &[Token]) {
