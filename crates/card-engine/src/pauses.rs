@@ -47,8 +47,7 @@ impl Pauses {
     /// ([`Pauses::end`]).
     pub fn wait(&self, quiet: Duration) -> bool {
         loop {
-            let ended = matches!(self.watch.health(self.meters.now()), Health::Ended(_));
-            if ended || self.ended.load(Ordering::Relaxed) {
+            if self.is_over() {
                 return false;
             }
             if self.lasts().is_some_and(|lasts| lasts >= quiet) {
@@ -56,6 +55,12 @@ impl Pauses {
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// Whether the engine has ended, or the work in its pauses has.
+    pub fn is_over(&self) -> bool {
+        let health = self.watch.health(self.meters.now());
+        matches!(health, Health::Ended(_)) || self.ended.load(Ordering::Relaxed)
     }
 
     /// Ends the work in pauses: whoever waits, in this clone or another, waits no more.

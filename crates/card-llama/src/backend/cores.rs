@@ -108,6 +108,11 @@ impl Cores {
         self.threads
     }
 
+    /// Whether these are the cores of the same lane: contexts of both take turns.
+    pub fn is_lane_of(&self, other: &Cores) -> bool {
+        Arc::ptr_eq(&self.lane, &other.lane)
+    }
+
     /// Lets all contexts of this lane compute with fewer threads while other programs take its
     /// cores. Only for models whose logits do not depend on the number of threads, or whose text
     /// may.
@@ -294,6 +299,8 @@ mod tests {
         force(2);
         assert_eq!(size(&cores, &mut pools), 2);
         // A clone is the same lane.
+        assert!(cores.clone().is_lane_of(&cores));
+        assert!(!Cores::unpinned(2).is_lane_of(&cores));
         force(1);
         assert_eq!(size(&cores.clone(), &mut pools), 1);
     }
