@@ -399,3 +399,50 @@ pub fn load_model(file: &Path, options: &LoadOptions, role: &str) -> Result<Llam
     bar.finish_and_clear();
     Ok(model?)
 }
+
+#[cfg(test)]
+mod tests {
+    use card_engine::selftest::{Exactness, Means};
+    use card_llama::tiny::zoo;
+
+    use super::*;
+
+    /// What loaders of a start that waits, or does not, find of a target.
+    fn report(store: &Store, file: &Path, kernels: Kernels, waits: bool) -> (SelfTestReport, bool) {
+        let settings = Settings {
+            threads: Some(1),
+            ..Settings::default()
+        };
+        let budget = (!waits).then(CoarseBudget::whole);
+        let loader = Loader::new(&settings, store).coarsely(budget);
+        let target = loader
+            .target(file, kernels, Some(Look::Everything))
+            .unwrap();
+        let left_out = loader.coarse.is_some_and(|b| b.unmeasured().target);
+        (target.report.unwrap(), left_out)
+    }
+
+    #[test]
+    fn a_start_that_does_not_wait_times_coarsely_until_there_is_a_whole_self_test() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let file = zoo::write(zoo::find("llama").unwrap(), 7).unwrap();
+        let (coarse, left_out) = report(&store, &file, Kernels::Ggml, false);
+        assert!(coarse.coarse && left_out && coarse.sizes.len() <= 2);
+        assert_eq!(coarse.means(), Means::PlainOnly);
+        assert!(coarse.shapes(Exactness::Exact).alone);
+        // It is not mistaken for a whole one, which counts from then on.
+        let (whole, _) = report(&store, &file, Kernels::Ggml, true);
+        assert!(!whole.coarse && whole.sizes.len() > 2);
+        let (again, left_out) = report(&store, &file, Kernels::Ggml, false);
+        assert!(!again.coarse && !left_out);
+        assert_eq!(again.sizes.len(), whole.sizes.len());
+        // The own kernels give the same logits for every shape by the way they are made.
+        if kernels::own().is_some() && devices::target_on_cpu(&Settings::default()) {
+            let (own, _) = report(&store, &file, Kernels::Card, false);
+            assert!(own.coarse);
+            assert_eq!(own.means(), Means::AnyShape);
+        }
+        let _ = std::fs::remove_file(file);
+    }
+}

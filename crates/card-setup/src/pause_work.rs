@@ -1,5 +1,6 @@
 //! Measuring in the pauses of an engine what its start left out, and again what turns out to be wrong.
 
+use std::cell::Cell;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ use crate::setup::{Setup, kernels_of};
 const MOST_AGAIN: u32 = 3;
 /// How often to look whether forwards contradict what was measured.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a machine is watched before something is measured on it.
+const WATCHED: Duration = Duration::from_secs(1);
+/// Times that the first measurements wait for a machine to be quiet before they are made all the
+/// same.
+const PATIENCE: u32 = 30;
 
 /// Work in the pauses of an engine. It ends when this is dropped, after the forward that it is at;
 /// what forwards took is kept for the next start then.
@@ -77,6 +83,29 @@ impl Setup {
     }
 }
 
+/// Waits for a pause in which other programs leave the cores alone, watching so many of them at the
+/// most. `false` if the engine ends meanwhile.
+fn wait_until_quiet(pauses: &Pauses, most: u32) -> bool {
+    for _ in 0..most {
+        if !pauses.wait(WATCHED) {
+            return false;
+        }
+        let watch = QuietWatch::begin(&SystemFiles);
+        let looks = WATCHED.as_millis() / LOOK.as_millis();
+        for _ in 0..looks {
+            std::thread::sleep(LOOK);
+            if pauses.is_over() {
+                return false;
+            }
+        }
+        let quiet = watch.so_far(&SystemFiles);
+        if !quiet.is_some_and(|q| q.is_busy()) {
+            return true;
+        }
+    }
+    pauses.wait(WATCHED)
+}
+
 /// What is done in pauses, and all that it takes.
 struct Chores {
     settings: Settings,
@@ -88,8 +117,8 @@ struct Chores {
     /// Probability that a draft is right.
     top: f64,
     level: Exactness,
-    /// The forwards that the engine was started with.
-    shapes: Shapes,
+    /// The forwards that the engine runs, as far as it was told.
+    shapes: Cell<Shapes>,
     /// Whether the engine runs the models in turns.
     in_turns: bool,
     unmeasured: Unmeasured,
@@ -109,7 +138,7 @@ impl Chores {
             draft: setup.draft.clone(),
             top: setup.draft_top(),
             level: setup.holds.level,
-            shapes: setup.rules.shapes,
+            shapes: Cell::new(setup.rules.shapes),
             in_turns: placement.is_none_or(|p| p.lanes == Lanes::Shared),
             unmeasured: setup.unmeasured,
             seen: setup.seen_key(),
@@ -120,14 +149,15 @@ impl Chores {
 
     /// The thread's whole life.
     fn run(mut self, pauses: &Pauses) {
-        if self.unmeasured.has_chores() {
+        if self.unmeasured.has_chores() && wait_until_quiet(pauses, PATIENCE) {
             self.try_measure(pauses, false);
         }
         for _ in 0..MOST_AGAIN {
             while pauses.deviation().is_none() && !pauses.is_over() {
                 std::thread::sleep(LOOK);
             }
-            if pauses.is_over() {
+            // On a busy machine forwards take longer, and to measure them there is of no use.
+            if !wait_until_quiet(pauses, u32::MAX) {
                 break;
             }
             self.unmeasured = Unmeasured {
@@ -250,7 +280,7 @@ impl Chores {
             plain: false,
             reuses: self.level == Exactness::Fast || report.means() == Means::AnyShape,
         };
-        let changed = shapes != self.shapes;
+        let changed = shapes != self.shapes.replace(shapes);
         if changed {
             let means = report.means();
             tracing::info!("the self-test has run: from the next text on, {means}");

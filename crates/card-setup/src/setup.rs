@@ -70,6 +70,8 @@ pub struct Setup {
     pub holds: Holds,
     /// What was not measured, since the start did not wait for it.
     pub(crate) unmeasured: Unmeasured,
+    /// How far the times of like forwards of the target lay apart when they were measured.
+    spread: Option<f64>,
     /// How quiet the machine is while the setup is in use.
     watch: QuietWatch,
     /// Where findings are kept.
@@ -276,6 +278,7 @@ impl Setup {
             rules,
             holds,
             unmeasured: Unmeasured::default(),
+            spread: target.report.as_ref().and_then(|r| r.spread),
             watch: QuietWatch::begin(&SystemFiles),
             store: store.clone(),
             accepts_drafters: false,
@@ -366,6 +369,12 @@ impl Setup {
     /// If the target's file is not there any more.
     pub fn noise(&self) -> Result<Option<Quiet>> {
         findings::noise_about(&self.store, self.target.path())
+    }
+
+    /// How far the times of like forwards of the target lay apart when they were measured: the middle
+    /// half of them, as a share of the median.
+    pub fn spread(&self) -> Option<f64> {
+        self.spread
     }
 
     /// Forgets all that was measured of the models that `settings` ask for, alone and beside
