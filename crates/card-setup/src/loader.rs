@@ -191,13 +191,8 @@ impl<'a> Loader<'a> {
                 return Ok(known);
             }
             budget.leave_out(|u| u.target = true);
-            return budget.spend(TARGET_SHARE, |deadline| {
-                let here =
-                    devices::target_on_cpu(self.settings) && !devices::partly_here(self.settings);
-                let any_shape = here && model.is_all_card();
-                let mut context = coarse_context(model, "target", cores)?;
-                self_test::coarse(&passage()?, &mut context, any_shape, deadline)
-            });
+            let measure = || self.coarse_target(model, budget);
+            return self_test::coarse_report(self.store, model, &setup, look, measure);
         }
         let context = || -> Result<Box<dyn Model + Send>> {
             self.scratch(Box::new(test_context(model, "target", cores)?))
