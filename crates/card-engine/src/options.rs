@@ -23,7 +23,7 @@ pub struct Options {
     /// [`EngineUpdate`](crate::EngineUpdate) says otherwise: for a target of which nobody knows yet
     /// which shapes of forward give the same logits.
     pub plain_at_first: bool,
-    /// Prompt tokens per forward.
+    /// Prompt tokens per forward at most; fewer where other generations wait for it.
     pub prefill_rows: usize,
     /// Bytes of candidates per sequence.
     pub cache_bytes: usize,

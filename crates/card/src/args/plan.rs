@@ -41,7 +41,7 @@ pub struct CalibrateArgs {
     /// busy then
     #[arg(long)]
     pub again: bool,
-    /// Write a page with plots
+    /// Write a page: which way is best, and charts of what forwards cost
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
