@@ -233,7 +233,12 @@ impl Setup {
             "costs get finer with each forward and in pauses; `card calibrate` measures all at once"
                 .to_owned()
         };
-        eprintln!("these models were not measured here yet: timed in {seconds:.1} s; {later}");
+        if spent.is_zero() && !plain {
+            // Nothing was waited for: earlier runs know what forwards take.
+            tracing::info!("these models were not measured in full here: {later}");
+        } else {
+            eprintln!("these models were not measured here yet: timed in {seconds:.1} s; {later}");
+        }
     }
 
     /// A setup of a target and its drafter, without placements yet.
