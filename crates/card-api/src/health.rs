@@ -27,7 +27,7 @@ pub struct HealthAnswer {
 pub struct ExactnessAnswer {
     /// `exact`, or `fast`, which promises nothing about near-ties.
     pub level: String,
-    /// `any-shape`, `one-class` or `near-ties` (docs/exactness.md); `null` where nothing is
+    /// `any-shape`, `one-class`, `near-ties` or `plain-only` (docs/exactness.md); `null` where nothing is
     /// promised.
     pub means: Option<String>,
     /// Whose matrix kernels compute, like `own kernels, AVX-512 VNNI`.

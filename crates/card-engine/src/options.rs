@@ -19,6 +19,10 @@ pub struct Options {
     pub draft_len: u32,
     /// Which shapes of forward the target may run.
     pub shapes: Shapes,
+    /// Decode every generation plainly, whatever the mode, until an
+    /// [`EngineUpdate`](crate::EngineUpdate) says otherwise: for a target of which nobody knows yet
+    /// which shapes of forward give the same logits.
+    pub plain_at_first: bool,
     /// Prompt tokens per forward at most; fewer where other generations wait for it.
     pub prefill_rows: usize,
     /// Bytes of candidates per sequence.
@@ -66,6 +70,7 @@ impl Default for Options {
             lanes: Lanes::Shared,
             draft_len: 4,
             shapes: Shapes::FREE,
+            plain_at_first: false,
             prefill_rows: 256,
             cache_bytes: 256 * card_core::cache::BYTES_PER_NODE,
             branch: 4,

@@ -83,7 +83,7 @@ fn sweep(
     let vocab = model.vocab();
     // Where logits are plain decoding's, no margin excuses another text.
     let bound = match (level, report.means()) {
-        (Exactness::Exact, Means::AnyShape | Means::OneClass) => 0.0,
+        (Exactness::Exact, Means::AnyShape | Means::OneClass | Means::PlainOnly) => 0.0,
         (Exactness::Exact, Means::NearTies) | (Exactness::Fast, _) => report.margin_bound(),
     };
     // The level fixes plain decoding's forwards as well (one class may pad them).

@@ -9,6 +9,8 @@ const ROWS: u32 = 256;
 /// Context of the self-tests, in tokens: room for their longest passage, whatever `--ctx` says,
 /// since what they find is remembered for any.
 const TEST_CONTEXT: u32 = 1280;
+/// Context of coarse measurements, in tokens.
+const COARSE_CONTEXT: u32 = 64;
 
 /// A context of a model for one sequence.
 ///
@@ -97,6 +99,23 @@ pub fn test_context(
 ) -> Result<LlamaContext, LlamaError> {
     let trained = model.info().trained_context.max(64);
     llama_contexts(model, role, TEST_CONTEXT.min(trained), 2, cores)
+}
+
+/// KV cells of a context for a self-test, at the most.
+pub fn test_cells() -> u64 {
+    u64::from(2 * TEST_CONTEXT + SPARE_CELLS)
+}
+
+/// A small context for the few forwards of a coarse measurement.
+///
+/// # Errors
+/// If llama.cpp cannot make it, for want of memory say.
+pub fn coarse_context(
+    model: &LlamaModel,
+    role: &'static str,
+    cores: &Cores,
+) -> Result<LlamaContext, LlamaError> {
+    llama_context(model, role, COARSE_CONTEXT, cores)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_engine::placement::Placement;
-use card_engine::selftest::Exactness;
+use card_engine::selftest::{Exactness, Means};
 use card_engine::{Draft, Engine, MakeModel, Options};
 use card_link::Terms;
 use card_llama::Cores;
@@ -79,6 +79,7 @@ impl Setup {
             }
             _ => devices::cores(&self.settings),
         };
+        self.let_threads_change(&target_cores, &draft_cores);
         LanePlan {
             placement,
             lanes,
@@ -88,12 +89,25 @@ impl Setup {
         }
     }
 
+    /// Lets lanes compute with fewer threads while other programs take their cores, where that
+    /// changes no text.
+    fn let_threads_change(&self, target: &Cores, draft: &Cores) {
+        if self.threads_may_change() {
+            target.adapt();
+        }
+        // Drafts may be rounded in any way.
+        if self.emulation.is_none() && !draft.is_lane_of(target) {
+            draft.adapt();
+        }
+    }
+
     fn options(&self, run: &RunConfig, plan: &LanePlan) -> Options {
         let mut options = Options {
             mode: run.mode,
             lanes: plan.lanes,
             draft_len: run.draft_len,
             shapes: self.rules.shapes,
+            plain_at_first: self.holds.means == Some(Means::PlainOnly),
             cache_bytes: run.cache_bytes,
             lookup: run.lookup,
             learned: run.learned.clone(),

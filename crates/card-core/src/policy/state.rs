@@ -139,6 +139,13 @@ impl Policy {
         self
     }
 
+    /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
+    /// target and of the first drafter. No points change nothing.
+    pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
+        self.target.give(target.iter().copied());
+        self.drafts[0].give(draft.iter().copied());
+    }
+
     /// Whether drafters on lanes of their own shall take no step for now.
     pub fn drafters_gated(&self) -> bool {
         self.gate.as_ref().is_some_and(DrafterGate::is_closed)

@@ -154,6 +154,12 @@ impl Scheduler {
         }
     }
 
+    /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
+    /// target and of the first drafter. No points change nothing.
+    pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
+        self.policy.give_costs(target, draft);
+    }
+
     /// Starts a generation. Not to be called while a forward runs; the same holds for
     /// the other methods that change something.
     ///

@@ -152,7 +152,7 @@ pub fn compare(architecture: &Architecture, short: bool) -> Result<Report, Strin
     let plain = setup.talk(None, None)?;
     // Where logits are plain decoding's, no margin excuses another text.
     let bound = match report.means() {
-        Means::AnyShape | Means::OneClass => 0.0,
+        Means::AnyShape | Means::OneClass | Means::PlainOnly => 0.0,
         Means::NearTies => report.margin_bound(),
     };
     let run = |(mode, lanes, drafter): Schedule| {

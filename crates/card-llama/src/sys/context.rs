@@ -63,6 +63,10 @@ pub(crate) struct Context {
     rows: usize,
     ids: usize,
     sizes: ModelSizes,
+    /// Threads that compute where there is no pool.
+    threads: usize,
+    /// Threads that llama.cpp was told of.
+    told_threads: usize,
     /// The pools that the CPU backend may look at.
     pools: UsedPools,
     /// When forwards are given up, if ever.
@@ -116,6 +120,8 @@ impl Context {
             rows: settings.rows as usize,
             ids: settings.ids,
             sizes: ModelSizes::of(model),
+            threads: settings.threads,
+            told_threads: settings.threads,
             pools: UsedPools::default(),
             deadline: None,
             model: model.clone(),
@@ -185,6 +191,7 @@ impl Context {
         if let Some(deadline) = &self.deadline {
             deadline.begin();
         }
+        self.tell_threads(pool.map_or(self.threads, |pool| pool.threads()));
         let threads = pool.map_or(std::ptr::null_mut(), |pool| pool.raw());
         let raw = self.raw.as_ptr();
         // SAFETY: the batch is written as far as it says, the context is alive and used by
@@ -208,6 +215,16 @@ impl Context {
                 why: log::reason(),
             },
         })
+    }
+
+    /// Has the next forwards computed by so many threads: a pool may have fewer than the one before.
+    fn tell_threads(&mut self, threads: usize) {
+        if threads != self.told_threads {
+            let count = threads as i32;
+            // SAFETY: the context is alive and used by nobody else.
+            unsafe { cpp::llama_set_n_threads(self.raw.as_ptr(), count, count) }
+            self.told_threads = threads;
+        }
     }
 
     /// The logits of row `i` of the last forward; none for a row without.

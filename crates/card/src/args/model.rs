@@ -63,7 +63,7 @@ pub struct ModelArgs {
     /// Whether the models run at the same time
     #[arg(long, value_parser = one_of(LANES), default_value = "auto")]
     pub lanes: LaneChoice,
-    /// Threads in all [default: all cores]
+    /// Threads in all, at most as many as this process has cores for [default: all of them]
     #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Threads of the drafter when both run on one CPU at the same time [default: a share]

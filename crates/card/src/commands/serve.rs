@@ -46,7 +46,7 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         }
         None => None,
     };
-    let mut setup = Setup::load(&settings, catalogue)?;
+    let mut setup = Setup::start(&settings, catalogue)?;
     config.sampling = sampling(args.sampling.settings().or(setup.sampling))?;
     setup.accepts_drafters = args.accept_drafters.is_some();
     let run = RunConfig {
@@ -66,7 +66,10 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
              them share forwards"
         );
     }
-    serve(args, config, setup, engine)
+    let measuring = setup.measure_in_pauses(&engine);
+    let served = serve(args, config, setup, engine);
+    drop(measuring);
+    served
 }
 
 /// Serves what was set up.
