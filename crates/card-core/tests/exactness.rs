@@ -86,14 +86,16 @@ fn setups() -> impl Strategy<Value = Setup> {
         any::<bool>(),
         prop::collection::vec(0u32..23, 0..40),
         proptest::option::weighted(0.3, prop::collection::vec(0u32..23, 1..4)),
+        (proptest::option::weighted(0.5, 0.0f32..3.0), 0.1f64..10.0),
     );
     (schedule, drafting, world).prop_map(
         |(
             (mode, lanes, shapes, params),
             drafting,
-            (prompts, steps, garbage, dies, stop_tokens, lookup, prediction, allowed),
+            (prompts, steps, garbage, dies, stop_tokens, lookup, prediction, allowed, head),
         )| {
             let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
+            let (head_noise, head_ms) = head;
             let mut ms = 5.0;
             let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
             let target_ms = target_ms.map(|(rows, step)| {
@@ -107,6 +109,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 shapes,
                 params,
                 draft_noise,
+                head_noise,
+                head_ms,
                 rollback,
                 draft_len,
                 branch,

@@ -29,7 +29,7 @@ pub(super) struct DraftSequence {
     /// What this drafter's words are worth in this sequence.
     pub(super) counts: Counts,
     /// The target has written something since the sequence was opened here.
-    begun: bool,
+    pub(super) begun: bool,
     /// The root was decoded and looked past.
     pub(super) rooted: bool,
     /// Leaves of the decoded part of the replica.

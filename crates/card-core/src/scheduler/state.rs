@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::admission;
 use super::batch::InFlight;
 use super::config::SchedulerConfig;
+use super::hidden::HiddenRows;
 use super::learned::Learned;
 use super::output::{Finish, Output};
 use super::request::{Request, RequestError};
@@ -115,6 +116,7 @@ pub struct Scheduler {
     pub(super) clock: RoundClock,
     /// Draft steps that were heard of since the last round.
     pub(super) spans: Vec<DraftSpan>,
+    pub(super) hidden: HiddenRows,
 }
 
 /// When the last round ended, and how long its forward took.
@@ -151,6 +153,7 @@ impl Scheduler {
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
             spans: Vec::new(),
+            hidden: HiddenRows::default(),
         }
     }
 
