@@ -7,7 +7,6 @@
 
 use super::batch::BatchPart;
 use super::sequence::Sequence;
-use super::state::Scheduler;
 use super::verify::Verdict;
 use crate::forward::{Forward, HiddenRow};
 
@@ -21,6 +20,16 @@ pub(super) struct HiddenRows {
 }
 
 impl HiddenRows {
+    /// Says whether there is a head; at first there is none.
+    pub(super) fn want(&mut self, head: bool) {
+        self.wanted = head;
+    }
+
+    /// Moves what was noted since the last call to `out`.
+    pub(super) fn take(&mut self, out: &mut Vec<HiddenRow>) {
+        out.append(&mut self.rows);
+    }
+
     /// Notes the rows of one part of a forward behind which a token is committed by now; with a
     /// `verdict` also those of the candidates that it accepted.
     pub(super) fn note(
@@ -46,21 +55,5 @@ impl HiddenRows {
             position: forward.rows[row].position,
             row,
         }));
-    }
-}
-
-/// The head of the target.
-impl Scheduler {
-    /// Says whether the target has a head; at first it has none.
-    pub fn set_head(&mut self, head: bool) {
-        self.hidden.wanted = head;
-    }
-
-    /// Hidden states that the head will need, of the forward that was [completed] last; empty if
-    /// there is no head.
-    ///
-    /// [completed]: Scheduler::complete
-    pub fn take_hidden(&mut self, out: &mut Vec<HiddenRow>) {
-        out.append(&mut self.hidden.rows);
     }
 }

@@ -15,7 +15,7 @@ use super::sequence::Sequence;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
-use crate::forward::{CellNames, KvOp};
+use crate::forward::{CellNames, HiddenRow, KvOp};
 use crate::policy::{DecisionTrace, Policy};
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
@@ -248,6 +248,19 @@ impl Scheduler {
     /// KV changes to apply to the target before the next forward, in order.
     pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
         out.append(&mut self.ops);
+    }
+
+    /// Says whether the target has a head; at first it has none.
+    pub fn set_head(&mut self, head: bool) {
+        self.hidden.want(head);
+    }
+
+    /// Hidden states that the head will need, of the forward that was [completed] last, sequence by
+    /// sequence in the order of their positions; none if there is no head.
+    ///
+    /// [completed]: Scheduler::complete
+    pub fn take_hidden(&mut self, out: &mut Vec<HiddenRow>) {
+        self.hidden.take(out);
     }
 
     /// What happened since the last call.

@@ -3,9 +3,14 @@
 pub(crate) mod context;
 pub(crate) mod context_options;
 pub(crate) mod cores;
+mod head;
+#[cfg(test)]
+mod head_tests;
+pub(crate) mod hidden_store;
 mod kv;
 #[cfg(test)]
 mod loading_tests;
 pub(crate) mod model;
+mod state_keeper;
 mod template;
 pub(crate) mod trim;
