@@ -7,10 +7,11 @@ use card_core::forward::Model;
 use card_engine::selftest::SelfTestReport;
 use card_llama::{Cores, Kernels, KvShape, LlamaModel, LoadOptions};
 
-use crate::contexts::test_context;
+use crate::contexts::{test_context, test_head};
 use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::files::{self, ModelFiles};
+use crate::head;
 use crate::kernels;
 use crate::models::catalogue::Catalogue;
 use crate::models::locate::Models;
@@ -101,6 +102,7 @@ impl<'a> Loader<'a> {
             cache: self.settings.target_cache(),
             adapters: self.settings.adapters().map_err(Error::msg)?,
             places: self.settings.places().map_err(Error::msg)?,
+            head: head::may_draft(self.settings),
         };
         let model = load_model(file, &options, "target")?;
         let trained = model.info().trained_context;
@@ -224,6 +226,22 @@ impl<'a> Loader<'a> {
             || model.tokenize(&vocab, self_test::PASSAGE),
             context,
             &format!("{}{}", self.draft_key(kernels), model.key(&vocab)),
+            Look::Costs,
+        )
+    }
+
+    /// What the forwards of the target's head cost.
+    ///
+    /// # Errors
+    /// If they cannot be measured.
+    pub fn head_report(&self, target: &LoadedTarget) -> Result<SelfTestReport> {
+        let model = &target.model;
+        self_test::report(
+            self.store,
+            model,
+            || model.vocab().tokenize(self_test::PASSAGE, false),
+            || Ok(Box::new(test_head(model, &self.target_cores)?)),
+            &format!("{}, its head", self.target_key(target.kernels)),
             Look::Costs,
         )
     }

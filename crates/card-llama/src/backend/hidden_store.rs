@@ -23,6 +23,11 @@ impl HiddenStore {
         HiddenStore(Arc::new(Mutex::new(HiddenStates::new(width, most))))
     }
 
+    /// One that stays empty: a head reads zeros then, and can be measured by itself.
+    pub fn none() -> Self {
+        HiddenStore::new(0)
+    }
+
     /// The states. A thread that panicked while it held them left states behind, nothing worse.
     pub(super) fn states(&self) -> MutexGuard<'_, HiddenStates> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,7 +72,7 @@ impl HiddenStates {
     /// Keeps the state behind the token at `position`. One that does not follow those that are
     /// there takes their place.
     pub(super) fn keep(&mut self, sequence: SequenceId, position: u32, state: &[f32]) {
-        if state.len() != self.width {
+        if state.is_empty() || state.len() != self.width {
             return;
         }
         let of = self.sequences.entry(sequence).or_default();
