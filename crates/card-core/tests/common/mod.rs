@@ -1,17 +1,19 @@
 //! Runs scheduler and drafter on made-up models in virtual time.
 
+mod lanes;
+mod models;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use card_core::constraint::Constraint;
 use card_core::cost::CostCurve;
-use card_core::drafter::{Drafter, DrafterConfig};
-use card_core::driver::{Driver, NextStep, SharedLane};
-use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelError, Rollback};
+use card_core::drafter::DrafterConfig;
+use card_core::driver::{Driver, NextStep};
+use card_core::forward::{Forward, Limits, Model, Rollback};
 use card_core::policy::{Mode, Policy, PolicyConfig};
-use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes, Outlook};
+use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes};
 use card_core::sampler::Sampling;
 use card_core::scheduler::{
     Finish, Learned, Output, Request, Round, Scheduler, SchedulerConfig, Shapes,
@@ -19,6 +21,9 @@ use card_core::scheduler::{
 use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
+
+use lanes::{DraftLane, OnTheLane};
+use models::{Checked, HeadModel, KeptStates};
 
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
@@ -484,203 +489,6 @@ fn drafter_config(setup: &Setup) -> DrafterConfig {
 
 fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
-}
-
-/// A drafter with its model.
-struct DraftLane {
-    drafter: Drafter,
-    /// `None` if there is no drafter, or it died.
-    model: Option<Box<dyn Model>>,
-    cost: CostCurve,
-    /// Whether it takes turns with the target.
-    shared: bool,
-    /// Its forward that runs, and when it ends.
-    drafting: Option<(Forward, Duration)>,
-    /// What it will hear after its forward.
-    news: Vec<DraftInput>,
-}
-
-impl DraftLane {
-    fn new(config: DrafterConfig, model: Option<Box<dyn Model>>, cost: CostCurve) -> Self {
-        DraftLane {
-            shared: config.lanes == Lanes::Shared,
-            drafter: Drafter::new(config, cost.clone()),
-            model,
-            cost,
-            drafting: None,
-            news: Vec::new(),
-        }
-    }
-
-    /// Hears the news, unless a forward runs.
-    fn listen(&mut self) {
-        if self.drafting.is_none() {
-            for message in self.news.drain(..) {
-                self.drafter.handle(message);
-            }
-        }
-    }
-
-    /// Begins a step; `false` if there is nothing to draft.
-    fn begin(&mut self, now: Duration) -> bool {
-        let Some(model) = &mut self.model else {
-            return false;
-        };
-        let Some(forward) = self.drafter.poll(now) else {
-            return false;
-        };
-        let mut ops = Vec::new();
-        self.drafter.take_ops(&mut ops);
-        for op in ops {
-            model.apply(op).unwrap();
-        }
-        model.forward(&forward).unwrap();
-        self.drafting = Some((forward, now + ms(self.cost.ms(1))));
-        true
-    }
-
-    /// What the step drafted, if it is over.
-    fn end(&mut self, now: Duration) -> Option<Drafted> {
-        let (forward, _) = self.drafting.take_if(|d| d.1 <= now)?;
-        let model = self.model.as_deref().unwrap();
-        Some(self.drafter.complete(&forward, model, now))
-    }
-}
-
-/// Those of the drafters that take turns with the target.
-struct OnTheLane<'a>([&'a mut DraftLane; 2]);
-
-impl SharedLane for OnTheLane<'_> {
-    fn outlooks(&mut self) -> Vec<Outlook> {
-        let lanes = self.0.iter_mut();
-        let here = lanes.filter(|lane| lane.shared && lane.model.is_some());
-        here.filter_map(|lane| lane.drafter.outlook()).collect()
-    }
-
-    fn draft(&mut self, source: Source, now: Duration, _scheduler: &mut Scheduler) -> bool {
-        let mut lanes = self.0.iter_mut();
-        let lane = lanes.find(|lane| lane.drafter.source() == source);
-        lane.is_some_and(|lane| lane.begin(now))
-    }
-}
-
-/// Positions of the hidden states that the target kept, by sequence.
-type KeptStates = Arc<Mutex<BTreeMap<u64, BTreeSet<u32>>>>;
-
-/// A head that checks that the target kept what it reads. What it proposes comes of the text, as the
-/// target's hidden states do.
-struct HeadModel {
-    inner: Synthetic,
-    kept: KeptStates,
-    /// The target reads every token of every sequence itself.
-    knows_all: bool,
-}
-
-impl Logits for HeadModel {
-    fn row(&self, i: usize) -> &[f32] {
-        self.inner.row(i)
-    }
-}
-
-impl Model for HeadModel {
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-
-    fn vocab(&self) -> usize {
-        self.inner.vocab()
-    }
-
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        self.inner.apply(op)
-    }
-
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        let kept = self.kept.lock().unwrap();
-        for row in forward.rows.iter().filter(|r| r.position > 0) {
-            let kept = kept.get(&row.sequence.0);
-            let last = kept.and_then(|k| k.last().copied()).unwrap_or(0);
-            let committed = row.position <= last + 1;
-            if self.knows_all && committed {
-                let there = kept.is_some_and(|k| k.contains(&(row.position - 1)));
-                assert!(there, "no state behind {}", row.position - 1);
-            }
-        }
-        drop(kept);
-        self.inner.forward(forward)
-    }
-}
-
-/// A target that checks what it is asked for.
-struct Checked {
-    inner: Synthetic,
-    /// Most rows of a forward that only decodes.
-    max_rows: usize,
-    /// The last forward.
-    last: Forward,
-    /// Whether it has a head.
-    head: bool,
-    kept: KeptStates,
-}
-
-impl Logits for Checked {
-    fn row(&self, i: usize) -> &[f32] {
-        self.inner.row(i)
-    }
-}
-
-impl Model for Checked {
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-
-    fn vocab(&self) -> usize {
-        self.inner.vocab()
-    }
-
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        joins_in_order(&op, &self.last);
-        self.inner.apply(op)
-    }
-
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        assert!(forward.rows.len().max(forward.pad_to) <= LIMITS.rows);
-        let decodes = forward.rows.iter().all(|r| r.logits);
-        assert!(!decodes || forward.rows.len() <= self.max_rows);
-        self.last = forward.clone();
-        self.inner.forward(forward)
-    }
-
-    fn keeps_hidden(&self) -> bool {
-        self.head
-    }
-
-    fn keep_hidden(&mut self, rows: &[HiddenRow]) {
-        assert!(self.head, "there is nobody to keep them for");
-        let mut kept = self.kept.lock().unwrap();
-        for hidden in rows {
-            let row = &self.last.rows[hidden.row];
-            let named = (hidden.sequence, hidden.position);
-            assert_eq!((row.sequence, row.position), named);
-            let states = kept.entry(hidden.sequence.0).or_default();
-            states.insert(hidden.position);
-        }
-    }
-}
-
-/// The rows that join the target's stem lie side by side in the order of their positions:
-/// so do their KV cells, and attention sums in the order of plain decoding.
-fn joins_in_order(op: &KvOp, last: &Forward) {
-    let KvOp::Commit { sequence, tip, .. } = *op else {
-        return;
-    };
-    let mut rows = last.rows.iter().filter(|r| r.sequence == sequence);
-    let mut previous = None;
-    while previous != Some(tip) {
-        let row = rows.next().expect("the tip is a row of the forward before");
-        assert_eq!(row.parent, previous, "a side branch joins the stem");
-        previous = Some(row.cell);
-    }
 }
 
 fn throw_garbage(scheduler: &mut Scheduler, seed: &mut u64, now: Duration) {

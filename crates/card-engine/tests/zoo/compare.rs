@@ -233,7 +233,7 @@ fn check_gain(report: &Report) -> Result<(), String> {
 }
 
 /// Compares these schedules with plain decoding's texts.
-fn compared(setup: &Setup, plain: &Talk, schedules: Vec<Schedule>) -> Report {
+fn compared(setup: &Setup<'_>, plain: &Talk, schedules: Vec<Schedule>) -> Report {
     let report = setup.report;
     // Where logits are plain decoding's, no margin excuses another text.
     let bound = match report.means() {
