@@ -104,12 +104,10 @@ impl LlamaContext {
                 options.rows
             )));
         }
-        let (part, states) = match &reader {
-            // A head has attention only, whatever the other layers have.
-            Some(_) => (ModelPart::Head, false),
-            None => (ModelPart::Trunk, model.keeps_states()),
-        };
-        let kind = options.memory(states, model.is_hybrid());
+        let part = reader.as_ref().map_or(ModelPart::Trunk, |_| ModelPart::Head);
+        let head = part == ModelPart::Head;
+        // A head has attention only, whatever the other layers have.
+        let kind = options.memory(!head && model.keeps_states(), model.is_hybrid());
         if model.keeps_states() && model.trimmed().is_some() {
             return Err(fail(
                 "a recurrent model with a part of its vocabulary".into(),
@@ -130,8 +128,8 @@ impl LlamaContext {
             cache: model.cache(),
         };
         let mut llama = Context::new(model.handle(), &settings).map_err(fail)?;
-        if part == ModelPart::Head || model.always_gives_states() {
-            let given = llama.give_head_states(part == ModelPart::Head);
+        if head || model.always_gives_states() {
+            let given = llama.give_head_states(head);
             given.map_err(|thrown| fail(thrown.to_string()))?;
         }
         if let Some(adapters) = model.adapters() {
