@@ -104,7 +104,9 @@ impl LlamaContext {
                 options.rows
             )));
         }
-        let part = reader.as_ref().map_or(ModelPart::Trunk, |_| ModelPart::Head);
+        let part = reader
+            .as_ref()
+            .map_or(ModelPart::Trunk, |_| ModelPart::Head);
         let head = part == ModelPart::Head;
         // A head has attention only, whatever the other layers have.
         let kind = options.memory(!head && model.keeps_states(), model.is_hybrid());
