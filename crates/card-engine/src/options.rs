@@ -61,6 +61,8 @@ pub struct Options {
     pub target_cost_alone: Option<CostCurve>,
     /// Milliseconds of the draft models' forwards by rows, as far as they are known.
     pub draft_costs: [CostCurve; DRAFTERS],
+    /// Milliseconds of the forwards of the target's head by rows, as far as they are known.
+    pub head_cost: CostCurve,
 }
 
 impl Default for Options {
@@ -87,6 +89,7 @@ impl Default for Options {
             target_cost: CostCurve::default(),
             target_cost_alone: None,
             draft_costs: Default::default(),
+            head_cost: CostCurve::default(),
         }
     }
 }

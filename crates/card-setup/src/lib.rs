@@ -26,6 +26,7 @@ mod engine;
 mod files;
 mod findings;
 mod fit;
+pub mod head;
 pub mod holds;
 pub mod hub;
 pub mod kernels;

@@ -11,10 +11,11 @@ use card_engine::{Patient, Pauses};
 use card_llama::{Cores, Kernels, KvShape, LlamaModel, LoadOptions};
 
 use crate::coarse::{CoarseBudget, Deadline};
-use crate::contexts::{coarse_context, test_context};
+use crate::contexts::{coarse_context, test_context, test_head};
 use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::files::{self, ModelFiles};
+use crate::head;
 use crate::kernels;
 use crate::models::catalogue::Catalogue;
 use crate::models::locate::Models;
@@ -155,6 +156,7 @@ impl<'a> Loader<'a> {
             cache: self.settings.target_cache(),
             adapters: self.settings.adapters().map_err(Error::msg)?,
             places: self.settings.places().map_err(Error::msg)?,
+            head: head::may_draft(self.settings),
         };
         let model = load_model(file, &options, "target")?;
         let trained = model.info().trained_context;
@@ -327,6 +329,31 @@ impl<'a> Loader<'a> {
         let mut context = model.translated(Box::new(made))?;
         // How drafts are rounded changes no text.
         self_test::coarse(passage, &mut *context, false, deadline)
+    }
+
+    /// What the forwards of the target's head cost.
+    ///
+    /// # Errors
+    /// If they cannot be measured.
+    pub fn head_report(&self, target: &LoadedTarget) -> Result<SelfTestReport> {
+        let model = &target.model;
+        let (store, look) = (self.store, Look::Costs);
+        let setup = format!("{}, its head", self.target_key(target.kernels));
+        let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
+        let context = || test_head(model, &self.target_cores);
+        if let Some(budget) = &self.coarse {
+            if let Some(known) = self_test::remembered(store, model, &setup, look)? {
+                return Ok(known);
+            }
+            let spend = |deadline: Deadline| -> Result<SelfTestReport> {
+                self_test::coarse(&passage()?, &mut context()?, false, deadline)
+            };
+            let measure = || budget.spend(1.0, spend);
+            return self_test::coarse_report(store, model, &setup, look, measure);
+        }
+        let context = || -> Result<Box<dyn Model + Send>> { Ok(Box::new(context()?)) };
+        let manner = self.manner();
+        self_test::report(store, model, passage, context, &setup, look, manner)
     }
 
     /// What measurements of the target depend on beside the model.

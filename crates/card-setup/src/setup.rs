@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use card_core::cost::CostCurve;
 use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
@@ -24,6 +25,7 @@ use crate::emulation::Emulation;
 use crate::files;
 use crate::findings;
 use crate::fit;
+use crate::head;
 use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
@@ -56,6 +58,8 @@ pub struct Setup {
     pub draft: Option<DraftModel>,
     /// The second draft model.
     pub(crate) draft2: Option<LoadedDraft>,
+    /// What forwards of the target's head cost, if that drafts.
+    pub(crate) head_cost: Option<CostCurve>,
     /// The devices that are emulated, if some are.
     pub emulation: Option<Emulation>,
     /// Ways to run the pair, best first. There is at least one.
@@ -129,7 +133,7 @@ impl Setup {
         let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
-        let nobody = files.draft.is_none() && !files.finds_draft;
+        let nobody = files.draft.is_none() && !files.finds_draft && !files.head;
         if nobody && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
@@ -150,6 +154,10 @@ impl Setup {
         let mut setup = Setup::of_models(settings, &store, &target, first.as_ref())?;
         setup.emulation = emulation;
         setup.draft2 = second;
+        if files.head {
+            eprintln!("{}", head::told(first.is_none()));
+            setup.head_cost = Some(loader.head_report(&target)?.cost());
+        }
         setup.placements = setup.placements_with(&loader, &target, first.as_ref())?;
         let beside = devices::with_draft_beside(settings).zip(files.draft.as_deref());
         if let Some((settings, file)) = beside {
@@ -276,6 +284,7 @@ impl Setup {
             kernels: target.kernels,
             draft,
             draft2: None,
+            head_cost: None,
             emulation: None,
             placements: Vec::new(),
             learned: learned.unwrap_or_default(),
@@ -420,6 +429,11 @@ impl Setup {
     pub fn placement(&self, lanes: Option<Lanes>) -> Option<&Placement> {
         let fits = |p: &&Placement| lanes.is_none_or(|l| l == p.lanes);
         self.placements.iter().find(fits)
+    }
+
+    /// Whether the target's own head drafts.
+    pub fn has_head(&self) -> bool {
+        self.head_cost.is_some()
     }
 
     /// Probability that a draft is right, as far as is known of the pair.

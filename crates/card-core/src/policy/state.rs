@@ -65,6 +65,8 @@ pub struct Policy {
     pub(super) gate: Option<DrafterGate>,
     /// Milliseconds of the draft models' forwards by rows.
     pub(super) drafts: [CostCurve; DRAFTERS],
+    /// The same of the target's head.
+    pub(super) head: CostCurve,
     /// Tokens per millisecond of all rounds.
     pub(super) overall: TokenRate,
     /// The same of rounds in which no lookup chain led and no drafter was gated.
@@ -90,6 +92,7 @@ impl Policy {
             target,
             gate: None,
             drafts,
+            head: CostCurve::default(),
             overall: TokenRate::default(),
             unled: TokenRate::default(),
             led: false,
@@ -216,8 +219,12 @@ impl Policy {
         rows.max(self.pad_to)
     }
 
-    /// The cost curve of a drafter; that of the first one for a source that is none.
+    /// The cost curve of a drafter, or of the target's head; that of the first drafter for a
+    /// source that is none of them.
     pub(crate) fn draft_cost(&self, source: Source) -> &CostCurve {
-        &self.drafts[source.drafter().unwrap_or(0)]
+        match source {
+            Source::Head => &self.head,
+            other => &self.drafts[other.drafter().unwrap_or(0)],
+        }
     }
 }

@@ -426,7 +426,8 @@ fn scheduler(options: &Options, limits: Limits, vocab: usize, learned: Learned) 
         near_tie: options.near_tie,
     };
     let target_cost = options.target_cost.clone();
-    let mut policy = Policy::new(options.policy(), target_cost, options.draft_costs.clone());
+    let policy = Policy::new(options.policy(), target_cost, options.draft_costs.clone());
+    let mut policy = policy.with_head(options.head_cost.clone());
     if let Some(alone) = &options.target_cost_alone {
         policy = policy.slowed_from(alone.clone());
     }
