@@ -24,6 +24,7 @@ mod engine;
 mod files;
 mod findings;
 mod fit;
+mod footprint;
 pub mod holds;
 pub mod hub;
 pub mod kernels;
@@ -46,6 +47,7 @@ mod setup;
 mod tenant;
 
 pub use draft_model::DraftModel;
+pub use footprint::room_for;
 pub use holds::Holds;
 pub use link::{GuestSettings, LinkSettings};
 pub use run::RunConfig;
