@@ -39,7 +39,8 @@ impl ReadBody {
             let received = admission.receive(&mut body, length, deadline).await?;
             Ok::<_, ApiError>((place, received))
         };
-        match came.await {
+        let came = came.await;
+        match came {
             Ok((place, received)) => Ok(ReadBody {
                 parts,
                 received,

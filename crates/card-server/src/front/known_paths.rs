@@ -42,10 +42,13 @@ impl KnownPaths {
             .is_some_and(|known| known.methods.iter().any(|m| m == method))
     }
 
+    /// The path of the document; one without `/v1` may be there with it.
     fn find(&self, path: &str) -> Option<&KnownPath> {
-        let same = |pattern: &str| pattern == path;
-        let exact = self.0.iter().find(|known| same(&known.pattern));
-        exact.or_else(|| self.0.iter().find(|known| fits(&known.pattern, path)))
+        let listed = |path: &str| {
+            let exact = self.0.iter().find(|known| known.pattern == path);
+            exact.or_else(|| self.0.iter().find(|known| fits(&known.pattern, path)))
+        };
+        listed(path).or_else(|| listed(&format!("/v1{path}")))
     }
 }
 
@@ -74,6 +77,7 @@ mod tests {
         assert!(!known.takes("POST", "/v1/nothing"));
         assert_eq!(known.pattern("/v1/models/a"), Some("/v1/models/{name}"));
         assert_eq!(known.pattern("/v1/models"), Some("/v1/models"));
+        assert!(known.takes("POST", "/responses"));
         for unknown in ["/v1/models/a/b", "/v1/models/", "/nothing", ""] {
             assert_eq!(known.pattern(unknown), None, "{unknown}");
         }
