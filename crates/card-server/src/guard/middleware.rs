@@ -18,8 +18,10 @@ use crate::front::Front;
 use crate::protocols::Protocol;
 use crate::protocols::openai::error::OpenAiError;
 
+/// The path of what the page is made of.
+pub(crate) const PAGE_FILES: &str = "/web/{*file}";
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
-const OPEN: [&str; 3] = ["/health", "/v1/health", "/"];
+const OPEN: [&str; 4] = ["/health", "/v1/health", "/", PAGE_FILES];
 /// The path that a key of its own opens.
 const METRICS: &str = "/metrics";
 
@@ -32,7 +34,8 @@ pub(crate) async fn guard(
     let first = request.extensions().get::<FirstByte>();
     let came = first.map_or_else(Instant::now, |f| f.0);
     let matched = request.extensions().get::<MatchedPath>();
-    // The path of a model is matched later; until then it is as the document has it.
+    let open = matched.is_some_and(|m| OPEN.contains(&m.as_str()));
+    // The path of a model is matched later; until then it is called as in the document.
     let known = || front.paths.pattern(request.uri().path());
     let path = matched.map(MatchedPath::as_str).or_else(known);
     let path = path.unwrap_or("other").to_owned();
@@ -42,7 +45,7 @@ pub(crate) async fn guard(
     let caller = if request.headers().get_all(header::HOST).iter().count() > 1 {
         // RFC 9112, 3.2: what one part reads need not be what another reads.
         Err(ApiError::invalid("there is more than one Host header"))
-    } else if OPEN.contains(&path.as_str()) {
+    } else if open {
         Ok(anybody.clone())
     } else {
         check(&front, &path, &request, anybody.clone())

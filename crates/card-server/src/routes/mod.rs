@@ -1,6 +1,7 @@
 //! The paths of the server. Those that need no model are answered by its front; the others are
 //! passed on to the model that a request is for.
 
+mod assets;
 mod cors;
 mod dispatch;
 mod live;
@@ -17,7 +18,7 @@ use dispatch::{dispatch, no_method};
 
 use crate::error::ServeError;
 use crate::front::Front;
-use crate::guard::guard;
+use crate::guard::{PAGE_FILES, guard};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{ollama, openai};
 
@@ -35,7 +36,8 @@ pub(crate) fn router(front: Arc<Front>) -> Result<Router, ServeError> {
         .route("/metrics", get(operations::metrics));
     if front.config.page {
         router = router
-            .route("/", get(live::page))
+            .route("/", get(assets::page))
+            .route(PAGE_FILES, get(assets::file))
             .route("/live", get(live::live));
     }
     let router = router
