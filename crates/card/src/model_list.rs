@@ -233,7 +233,6 @@ pub fn name_of(model: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::TableModel;
 
     fn folder(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ fn decoded(text: &str) -> String {
             (b'+', _) => bytes.push(b' '),
             (b'%', [high, low, ..]) => match (digit(*high), digit(*low)) {
                 (Some(high), Some(low)) => {
-                    bytes.push(high << 4 | low);
+                    bytes.push((high << 4) | low);
                     rest = &behind[2..];
                 }
                 _ => bytes.push(byte),
