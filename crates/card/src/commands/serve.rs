@@ -89,7 +89,7 @@ fn serve(config: ServerConfig, models: ServedModels) -> Result<ExitCode> {
     let listening = |address: SocketAddr| {
         if let Some(model) = loading {
             eprintln!(
-                "listening at {scheme}://{address}; loading {model}, and /health says 503 until it \
+                "listening on {scheme}://{address}; loading {model}, and /health says 503 until it \
                  is loaded"
             );
         }

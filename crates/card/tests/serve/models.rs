@@ -47,7 +47,7 @@ fn it_listens_before_its_model_is_loaded() {
     command.env("CARD_NO_MEMORY", "true");
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let said = lines.find_map(|line| line.ok().filter(|l| l.contains("listening at ")));
+    let said = lines.find_map(|line| line.ok().filter(|l| l.contains("listening on ")));
     let said = said.expect("the server ended");
     let address = said.split("://").nth(1).unwrap().split(';').next().unwrap();
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
