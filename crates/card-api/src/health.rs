@@ -17,8 +17,9 @@ pub struct HealthAnswer {
     pub waiting: usize,
     /// Draft models at work.
     pub drafters: usize,
-    /// How close the text is to plain decoding's.
-    pub exactness: ExactnessAnswer,
+    /// How close the text is to plain decoding's: that of the default model, else of the first one
+    /// that is loaded; `null` where no model was loaded yet.
+    pub exactness: Option<ExactnessAnswer>,
 }
 
 /// How close the text is to plain decoding's, and by what.

@@ -26,6 +26,7 @@ mod engine;
 mod files;
 mod findings;
 mod fit;
+mod footprint;
 pub mod head;
 pub mod holds;
 pub mod hub;
@@ -52,6 +53,7 @@ mod setup;
 mod tenant;
 
 pub use draft_model::DraftModel;
+pub use footprint::room_for;
 pub use holds::Holds;
 pub use link::{GuestSettings, LinkSettings};
 pub use pause_work::PauseWork;
