@@ -1,8 +1,12 @@
 //! What is logged, and where traces go.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::filter::Targets;
@@ -12,6 +16,11 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// Where the spans of generations are made.
 const TRACED: &str = "card_server::generation";
+
+/// Most time for a collector to take a batch of spans.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of the longest answer of a collector.
+const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// Sends the last traces when it goes.
 pub struct Telemetry(Option<SdkTracerProvider>);
@@ -41,13 +50,40 @@ fn provider(url: &str) -> Result<SdkTracerProvider> {
     } else {
         format!("{}/v1/traces", url.trim_end_matches('/'))
     };
-    let exporter = SpanExporter::builder().with_http().with_endpoint(endpoint);
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Collector::new())
+        .with_endpoint(endpoint);
     let exporter = exporter.build().with_context(|| {
         format!("cannot send traces to {url}; --otlp is a collector's URL, like http://host:4318")
     })?;
     let resource = Resource::builder().with_service_name("card").build();
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);
     Ok(provider.with_resource(resource).build())
+}
+
+/// Sends spans with the HTTP client that this program has anyway. It blocks: the exporter of batches
+/// calls it on a thread of its own.
+#[derive(Debug)]
+struct Collector(ureq::Agent);
+
+impl Collector {
+    fn new() -> Self {
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE));
+        Collector(config.build().into())
+    }
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answer = self.0.run(request.map(Vec::<u8>::from))?;
+        let (parts, body) = answer.into_parts();
+        let body = body.into_with_config().limit(LONGEST_ANSWER);
+        Ok(Response::from_parts(parts, body.read_to_vec()?.into()))
+    }
 }
 
 impl Drop for Telemetry {
