@@ -45,7 +45,7 @@ def make(stage: Stage, home: str) -> Path:
     """Writes the archive and returns its path."""
     base = DIST / "image-base.tar"
     system(base)
-    layers = [base.read_bytes(), card_layer(stage)]
+    layers = [base.read_bytes(), card_layer(stage, base)]
     path = DIST / f"card-{version()}-linux-{MACHINES[stage.machine]}.oci.tar"
     archive(path, layers, settings(stage, home, layers))
     return path
@@ -65,7 +65,6 @@ def system(target: Path) -> None:
         f"--include={PACKAGES}",
         *paths,
         "--aptopt=APT::Install-Recommends \"false\"",
-        "--customize-hook=rm -rf \"$1\"/var/lib/apt/lists/* \"$1\"/var/cache/apt/*.bin",
         release(),
         target,
         *sources,
@@ -92,8 +91,8 @@ def release() -> str:
     return name
 
 
-def card_layer(stage: Stage) -> bytes:
-    """The program, its user, and the folder of models, as a tar file."""
+def card_layer(stage: Stage, base: Path) -> bytes:
+    """The program, its user, and the folder of models, as a tar file that lies over a base."""
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w") as tar:
         add(tar, "usr/local/bin/card", stage.program.read_bytes(), 0o755)
@@ -106,21 +105,30 @@ def card_layer(stage: Stage) -> bytes:
         for path in (home, f"{home}/.cache", f"{home}/.cache/card", f"{home}/.cache/huggingface"):
             folder(tar, path, 0o755, USER)
         # A name for the number, for programs that ask for one.
-        add(tar, "etc/passwd", account("root:x:0:0:root:/root:/bin/sh\n", f":{HOME}:/usr/sbin/nologin"))
-        add(tar, "etc/group", f"root:x:0:\ncard:x:{USER}:\n".encode())
+        account = f"card:x:{USER}:{USER}:card:{HOME}:/usr/sbin/nologin\n"
+        add(tar, "etc/passwd", content(base, "etc/passwd") + account.encode())
+        add(tar, "etc/group", content(base, "etc/group") + f"card:x:{USER}:\n".encode())
     return written.getvalue()
 
 
-def account(others: str, end: str) -> bytes:
-    """The accounts of the image: root owns files, card runs."""
-    return f"{others}card:x:{USER}:{USER}:card{end}\n".encode()
+def content(base: Path, name: str) -> bytes:
+    """A file of the base."""
+    with tarfile.open(base) as tar:
+        for path in (f"./{name}", name):
+            try:
+                found = tar.extractfile(path)
+            except KeyError:
+                continue
+            if found is not None:
+                return found.read()
+    raise PackageError(f"{base} has no /{name}")
 
 
-def add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+def add(tar: tarfile.TarFile, name: str, data: bytes, mode: int = 0o644) -> None:
     """Adds a file."""
     entry = tarfile.TarInfo(name)
-    entry.size, entry.mode, entry.mtime = len(content), mode, made_at()
-    tar.addfile(entry, io.BytesIO(content))
+    entry.size, entry.mode, entry.mtime = len(data), mode, made_at()
+    tar.addfile(entry, io.BytesIO(data))
 
 
 def folder(tar: tarfile.TarFile, name: str, mode: int, owner: int = 0) -> None:

@@ -9,10 +9,10 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 /// Where the spans of generations are made.
 const TRACED: &str = "card_server::generation";
@@ -28,7 +28,8 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 /// Logs to standard error as `CARD_LOG` says, else `level`; traces go to the OpenTelemetry
 /// collector at `otlp` (`http://host:4318`), if one is given.
 pub fn install(level: &str, otlp: Option<&str>) -> Result<Telemetry> {
-    let filter = EnvFilter::try_from_env("CARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let named = std::env::var("CARD_LOG").ok();
+    let filter = log_filter(named.as_deref(), level);
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .without_time()
@@ -42,6 +43,15 @@ pub fn install(level: &str, otlp: Option<&str>) -> Result<Telemetry> {
     });
     tracing_subscriber::registry().with(log).with(traces).init();
     Ok(Telemetry(provider))
+}
+
+/// Which lines are shown: what `named` says, like `info` or `warn,card_server=debug`, else what
+/// `level` says.
+fn log_filter(named: Option<&str>, level: &str) -> Targets {
+    let named = named.filter(|text| !text.trim().is_empty());
+    let said = named.and_then(|text| text.parse().ok());
+    let said = said.or_else(|| level.parse().ok());
+    said.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN))
 }
 
 fn provider(url: &str) -> Result<SdkTracerProvider> {
@@ -93,5 +103,27 @@ impl Drop for Telemetry {
         {
             tracing::warn!("the last traces were not sent: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_by_level_and_part_of_the_program() {
+        let usual = log_filter(None, "warn");
+        assert!(usual.would_enable("card", &Level::WARN));
+        assert!(!usual.would_enable("card", &Level::INFO));
+        for unset in ["", " ", "a=b=c"] {
+            assert_eq!(log_filter(Some(unset), "warn"), usual, "{unset:?}");
+        }
+        let named = log_filter(Some("info,card_server=debug,llama.cpp=trace"), "warn");
+        assert!(named.would_enable("card_server::generation", &Level::DEBUG));
+        assert!(named.would_enable("llama.cpp", &Level::TRACE));
+        assert!(named.would_enable("card", &Level::INFO));
+        assert!(!named.would_enable("card", &Level::DEBUG));
     }
 }
