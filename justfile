@@ -65,6 +65,10 @@ api *ARGUMENTS:
 clients *FOLDER:
     scripts/test-clients {{FOLDER}}
 
+# Look at every page in a browser: two widths, light and dark; --keep renews those in docs/images.
+pages *KEEP:
+    scripts/test-pages {{KEEP}}
+
 # Measure the parts that run between forwards: cache, scheduler, sampler, messages, texts.
 bench *ARGUMENTS:
     cargo bench --locked -p card-core -p card-wire -p card-link -p card-server --bench "*" -- {{ARGUMENTS}}

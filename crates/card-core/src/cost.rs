@@ -149,6 +149,23 @@ impl CostCurve {
         most.fold(self.between(rows), f64::min)
     }
 
+    /// The most rows, at least one and at most `most`, whose forward takes no longer than `ms`
+    /// milliseconds with `beside` other rows in it. Multiples of 16 are tried, below 32 those of
+    /// 4, and below 8 every number: a forward of a size that is new costs some devices time.
+    ///
+    /// ```
+    /// use card_core::cost::CostCurve;
+    ///
+    /// let curve = CostCurve::from_points([(1, 10.0), (101, 110.0)]);
+    /// assert_eq!(curve.rows_within(60.0, 1, 256), 48);
+    /// assert_eq!(curve.rows_within(60.0, 1, 40), 40);
+    /// assert_eq!(curve.rows_within(5.0, 1, 256), 1, "nothing fits");
+    /// ```
+    pub fn rows_within(&self, ms: f64, beside: u32, most: usize) -> usize {
+        let fits = |&rows: &usize| self.ms(beside.saturating_add(rows as u32)) <= ms;
+        sizes(most).find(fits).unwrap_or(1)
+    }
+
     /// Expected milliseconds by the points next to `rows` alone.
     fn between(&self, rows: u32) -> f64 {
         let below = self.points.range(..=rows).next_back();
@@ -174,9 +191,31 @@ impl CostCurve {
     }
 }
 
+/// Numbers of rows that are tried, the largest first.
+fn sizes(most: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(most.max(1)), |&rows| {
+        let step = match rows {
+            0..=8 => 1,
+            9..=32 => 4,
+            _ => 16,
+        };
+        let next = (rows - 1) / step * step;
+        (next > 0).then_some(next)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_sizes_are_tried_and_the_smallest_is_one_row() {
+        let tried: Vec<usize> = sizes(70).collect();
+        let expected = [70, 64, 48, 32, 28, 24, 20, 16, 12, 8, 7, 6, 5, 4, 3, 2, 1];
+        assert_eq!(tried, expected);
+        assert_eq!(sizes(0).collect::<Vec<_>>(), [1]);
+        assert_eq!(CostCurve::default().rows_within(10.0, 4, 256), 6);
+    }
 
     #[test]
     fn interpolates_and_prolongs() {

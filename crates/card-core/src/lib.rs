@@ -24,6 +24,7 @@ mod prefix_cache;
 pub mod protocol;
 pub mod sampler;
 pub mod scheduler;
+mod scouted_text;
 pub mod sources;
 pub mod synthetic;
 pub mod translation;

@@ -13,7 +13,7 @@ use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::scheduler::{Finish, Round, Shapes};
 use card_core::types::SequenceId;
-use common::{Setup, run};
+use common::{ScoutKind, Setup, run};
 use proptest::prelude::*;
 
 fn params() -> impl Strategy<Value = Sampling> {
@@ -32,6 +32,15 @@ fn params() -> impl Strategy<Value = Sampling> {
             params.checked().unwrap()
         },
     )
+}
+
+fn scout_kinds() -> impl Strategy<Value = ScoutKind> {
+    prop_oneof![
+        4 => Just(ScoutKind::Sound),
+        1 => Just(ScoutKind::Refuses),
+        1 => Just(ScoutKind::Lies),
+        1 => Just(ScoutKind::Fails),
+    ]
 }
 
 fn setups() -> impl Strategy<Value = Setup> {
@@ -85,13 +94,27 @@ fn setups() -> impl Strategy<Value = Setup> {
         prop_oneof![Just(vec![]), Just(vec![0])],
         any::<bool>(),
         prop::collection::vec(0u32..23, 0..40),
-        proptest::option::weighted(0.3, prop::collection::vec(0u32..23, 1..4)),
+        proptest::option::weighted(0.4, prop::collection::vec(0u32..23, 1..4)),
+        (
+            proptest::option::weighted(0.7, scout_kinds()),
+            any::<bool>(),
+        ),
     );
     (schedule, drafting, world).prop_map(
         |(
             (mode, lanes, shapes, params),
             drafting,
-            (prompts, steps, garbage, dies, stop_tokens, lookup, prediction, allowed),
+            (
+                prompts,
+                steps,
+                garbage,
+                dies,
+                stop_tokens,
+                lookup,
+                prediction,
+                allowed,
+                (scouts, far),
+            ),
         )| {
             let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
             let mut ms = 5.0;
@@ -122,6 +145,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 prediction,
                 dies: dies.map(Duration::from_millis),
                 allowed,
+                scouts,
+                far,
             }
         },
     )

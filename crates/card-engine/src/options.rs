@@ -19,7 +19,7 @@ pub struct Options {
     pub draft_len: u32,
     /// Which shapes of forward the target may run.
     pub shapes: Shapes,
-    /// Prompt tokens per forward.
+    /// Prompt tokens per forward at most; fewer where other generations wait for it.
     pub prefill_rows: usize,
     /// Bytes of candidates per sequence.
     pub cache_bytes: usize,

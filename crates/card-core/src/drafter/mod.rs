@@ -16,6 +16,7 @@
 mod catch_up;
 mod config;
 mod expand;
+mod proposals;
 mod sequence;
 mod step;
 
@@ -24,11 +25,13 @@ use std::time::Duration;
 
 use crate::acceptance::Acceptance;
 use crate::cache::NodeId;
+use crate::constraint::TextGrammar;
 use crate::cost::CostCurve;
 use crate::forward::{CellNames, Forward, KvOp, Logits};
 use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
 use crate::protocol::{DraftInput, DraftShare, Drafted, Expansion, Outlook};
 use crate::sampler::{Sampler, Sampling};
+use crate::scouted_text::ScoutedText;
 use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 use sequence::{DraftSequence, is_possible};
 use step::{DraftStep, ExpandRow};
@@ -87,6 +90,7 @@ const MOST_SEQUENCES: usize = 64;
 ///     tokens: vec![3, 1, 4],
 ///     params: Sampling::default(),
 ///     end: 50,
+///     grammar: None,
 /// });
 /// // Read the prompt, and propose what may follow its last token.
 /// let now = Duration::ZERO;
@@ -160,7 +164,8 @@ impl Drafter {
                 tokens,
                 params,
                 end,
-            } => self.open(sequence, tenant, tokens, params, end),
+                grammar,
+            } => self.open(sequence, tenant, tokens, params, end, grammar),
             DraftInput::Commit {
                 sequence,
                 from,
@@ -197,8 +202,9 @@ impl Drafter {
     pub fn poll(&mut self, now: Duration) -> Option<Forward> {
         self.step = DraftStep::begin(now);
         catch_up::catch_up(
-            self.sequences.iter(),
+            &self.sequences,
             &self.config,
+            &self.cost,
             &mut self.names,
             &mut self.step,
         );
@@ -257,17 +263,8 @@ impl Drafter {
         let draft = self.sequences.get_mut(&row.sequence)?;
         let path = draft.replica.path(row.node);
         let at = draft.tokens.len();
-        // Penalties count the drafted path as well, as they will for the target.
-        draft.tokens.extend_from_slice(&path);
-        self.sampler.propose(
-            &draft.params,
-            logits,
-            &draft.tokens,
-            draft.tokens.len() as u32,
-            self.config.branch,
-            &mut self.children,
-        );
-        draft.tokens.truncate(at);
+        let (branch, children) = (self.config.branch, &mut self.children);
+        proposals::propose(&mut self.sampler, draft, &path, logits, branch, children);
         let source = self.config.source;
         let replica = &mut draft.replica;
         replica.mark_expanded(row.node);
@@ -323,6 +320,7 @@ impl Drafter {
         tokens: Vec<Token>,
         params: Sampling,
         end: u32,
+        grammar: Option<TextGrammar>,
     ) {
         let config = self.config;
         let most = config.prefix_slots.max(MOST_SEQUENCES);
@@ -346,8 +344,13 @@ impl Drafter {
         };
         let cells = config.limits.cells;
         let reused = self.prefixes.admit(new, running, cells, &mut self.ops);
+        let scouted = grammar.map(|g| {
+            let written = tokens.get(g.begins as usize..).unwrap_or_default();
+            ScoutedText::new(g.grammar, written)
+        });
         let draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
-        self.sequences.insert(sequence, draft);
+        self.sequences
+            .insert(sequence, DraftSequence { scouted, ..draft });
     }
 
     fn commit(&mut self, sequence: SequenceId, from: u32, tokens: &[Token]) {

@@ -149,6 +149,11 @@ impl Policy {
         self.config
     }
 
+    /// What the target's forwards take, by rows, with the drafters as they are now.
+    pub fn target_cost(&self) -> &CostCurve {
+        &self.target
+    }
+
     /// Whether no drafter is ever used.
     pub fn is_plain(&self) -> bool {
         self.config.mode == Mode::Plain
@@ -205,7 +210,7 @@ impl Policy {
     }
 
     /// The cost curve of a drafter; that of the first one for a source that is none.
-    pub(super) fn draft_cost(&self, source: Source) -> &CostCurve {
+    pub(crate) fn draft_cost(&self, source: Source) -> &CostCurve {
         &self.drafts[source.drafter().unwrap_or(0)]
     }
 }

@@ -8,6 +8,7 @@ use super::batch::InFlight;
 use super::config::SchedulerConfig;
 use super::learned::Learned;
 use super::output::{Finish, Output};
+use super::pace::PromptPace;
 use super::request::{Request, RequestError};
 use super::round::DraftSpan;
 use super::sequence::Sequence;
@@ -109,8 +110,7 @@ pub struct Scheduler {
     pub(super) ops: Vec<KvOp>,
     pub(super) outputs: Vec<Output>,
     pub(super) in_flight: Option<InFlight>,
-    /// The last forward read a prompt.
-    pub(super) prefilled: bool,
+    pub(super) pace: PromptPace,
     pub(super) wait: DrafterWait,
     pub(super) clock: RoundClock,
     /// Draft steps that were heard of since the last round.
@@ -147,7 +147,7 @@ impl Scheduler {
             ops: Vec::new(),
             outputs: Vec::new(),
             in_flight: None,
-            prefilled: false,
+            pace: PromptPace::default(),
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
             spans: Vec::new(),
@@ -163,6 +163,7 @@ impl Scheduler {
         admission::check(&request, &self.config, &self.sequences)?;
         if self.sequences.is_empty() {
             self.clock.ended = now;
+            self.pace.begin(now);
         }
         let (sequence, nothing) = (request.sequence, request.max_tokens == 0);
         let seq = admission::admit(
@@ -194,9 +195,17 @@ impl Scheduler {
         self.ops.clear();
         self.prefixes = prefixes(&self.config);
         self.wait.end();
-        self.prefilled = false;
+        self.pace.forget();
         let ran = std::mem::take(&mut self.sequences);
         ran.into_keys().collect()
+    }
+
+    /// Rows of the next forward that are no prompt and no candidates: what the sequences that
+    /// decode have to decode.
+    pub(super) fn decoding_rows(&self) -> u32 {
+        let running = self.sequences.values();
+        let decoding = running.filter(|s| !s.text.prefilling());
+        decoding.map(|s| s.text.pending() as u32).sum()
     }
 
     /// Ends a sequence, if it runs, for this reason.

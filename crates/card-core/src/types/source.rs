@@ -26,6 +26,8 @@ pub enum Source {
     Correction,
     /// Text the user expects back.
     Prediction,
+    /// The grammar of the text leaves no choice.
+    Grammar,
 }
 
 /// Most draft models of one scheduler.
@@ -36,12 +38,13 @@ pub const SOURCES: usize = Source::ALL.len();
 
 impl Source {
     /// Every source, in the order of [`Source::index`].
-    pub const ALL: [Source; 5] = [
+    pub const ALL: [Source; 6] = [
         Source::Draft,
         Source::Draft2,
         Source::PromptLookup,
         Source::Correction,
         Source::Prediction,
+        Source::Grammar,
     ];
 
     /// Position in [`Source::ALL`].
@@ -66,6 +69,7 @@ impl Source {
             Source::PromptLookup => "prompt_lookup",
             Source::Correction => "correction",
             Source::Prediction => "prediction",
+            Source::Grammar => "grammar",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Runs scheduler and drafter on made-up models in virtual time.
 
+mod alternate;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use card_core::constraint::Constraint;
+use card_core::constraint::{Constraint, TextGrammar};
 use card_core::cost::CostCurve;
 use card_core::drafter::{Drafter, DrafterConfig};
 use card_core::driver::{Driver, NextStep, SharedLane};
@@ -18,6 +20,9 @@ use card_core::scheduler::{
 use card_core::sources::Corrections;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
+
+use alternate::Alternate;
+pub use alternate::ScoutKind;
 
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
@@ -60,35 +65,10 @@ pub struct Setup {
     pub dies: Option<Duration>,
     /// Only these tokens may be written, the others in turn with them.
     pub allowed: Option<Vec<Token>>,
-}
-
-/// Allows some tokens at every other position and all of them in between.
-struct Alternate {
-    only: Vec<Token>,
-    mask: [u32; 1],
-    written: usize,
-}
-
-impl Constraint for Alternate {
-    fn allowed(&mut self) -> Result<&[u32], String> {
-        let some = self.only.iter().fold(0, |mask, t| mask | 1 << t);
-        self.mask[0] = if self.written.is_multiple_of(2) {
-            some
-        } else {
-            u32::MAX
-        };
-        Ok(&self.mask)
-    }
-
-    fn wrote(&mut self, token: Token) -> Result<(), String> {
-        let odd = self.written % 2 == 1;
-        self.written += 1;
-        if odd || self.only.contains(&token) {
-            Ok(())
-        } else {
-            Err(format!("{token} is not allowed"))
-        }
-    }
+    /// How those who propose tokens look ahead under that grammar; `None` if they do not.
+    pub scouts: Option<ScoutKind>,
+    /// The drafter is on another machine, and hears of no grammar.
+    pub far: bool,
 }
 
 impl Default for Setup {
@@ -115,6 +95,8 @@ impl Default for Setup {
             plain: false,
             dies: None,
             allowed: None,
+            scouts: None,
+            far: false,
         }
     }
 }
@@ -261,12 +243,12 @@ impl<'a> World<'a> {
 
     fn open(&mut self, sequence: SequenceId, prompt: &[Token]) {
         let setup = self.setup;
-        let constraint = setup.allowed.clone().map(|only| {
-            Box::new(Alternate {
-                only,
-                mask: [0],
-                written: 0,
-            }) as _
+        let constraint = setup.allowed.as_ref();
+        let constraint = constraint.map(|only| Alternate::new(only, setup.scouts));
+        let grammar = constraint.as_ref().and_then(Constraint::grammar);
+        let grammar = grammar.filter(|_| !setup.far).map(|grammar| TextGrammar {
+            grammar,
+            begins: prompt.len() as u32,
         });
         let request = Request {
             sequence,
@@ -278,7 +260,7 @@ impl<'a> World<'a> {
             prediction: setup.prediction.clone(),
             logprobs: None,
             plain: setup.plain,
-            constraint,
+            constraint: constraint.map(|c| Box::new(c) as _),
         };
         self.driver.scheduler.open(request, self.now).unwrap();
         self.lane.drafter.handle(DraftInput::Open {
@@ -287,6 +269,7 @@ impl<'a> World<'a> {
             tokens: prompt.to_vec(),
             params: setup.params.clone(),
             end: LIMITS.context,
+            grammar,
         });
     }
 

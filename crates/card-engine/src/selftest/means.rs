@@ -92,6 +92,7 @@ impl SelfTestReport {
                 // with whoever's tokens.
                 redecide_rows: 2,
                 prefill_alone: true,
+                whole_pieces: !self.prompts,
                 chain_only: !self.trees,
                 ..Shapes::FREE
             },
@@ -205,6 +206,10 @@ mod tests {
         assert_eq!(shapes.redecide_below, Some(3.0));
         assert_eq!(shapes.redecide_rows, 2);
         assert!(shapes.prefill_alone && !shapes.alone && !shapes.chain_only);
+        // Pieces of a prompt may have any size where that changes no bit.
+        assert!(!shapes.whole_pieces);
+        report.prompts = false;
+        assert!(report.shapes(Exactness::Exact).whole_pieces);
     }
 
     #[test]

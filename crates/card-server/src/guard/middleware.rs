@@ -18,8 +18,10 @@ use crate::connections::{Busy, FirstByte, PeerAddress};
 use crate::protocols::Protocol;
 use crate::protocols::openai::error::OpenAiError;
 
+/// The path of what the page is made of.
+pub(crate) const PAGE_FILES: &str = "/web/{*file}";
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
-const OPEN: [&str; 3] = ["/health", "/v1/health", "/"];
+const OPEN: [&str; 4] = ["/health", "/v1/health", "/", PAGE_FILES];
 /// The path that a key of its own opens.
 const METRICS: &str = "/metrics";
 

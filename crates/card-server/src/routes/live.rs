@@ -1,12 +1,10 @@
-//! The page, and the rounds that it shows.
+//! The rounds that the page shows.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
-use axum::http::header;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{Html, IntoResponse, Response};
 use card_api::ApiError;
 use futures_util::Stream;
 use serde_json::json;
@@ -15,20 +13,10 @@ use tokio::sync::watch;
 
 use crate::app::{App, LiveSeat};
 use crate::caller::Caller;
-use crate::explain::live_page;
 use crate::protocols::openai::error::OpenAiError;
 
 /// Seconds after which a page may ask again to look on.
 const RETRY_S: u32 = 10;
-
-/// The page.
-pub(super) async fn page() -> Response {
-    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                  img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                  frame-ancestors 'none'";
-    let headers = [(header::CONTENT_SECURITY_POLICY, policy)];
-    (headers, Html(live_page())).into_response()
-}
 
 /// What the caller's own generations do, as it happens.
 pub(super) async fn live(

@@ -1,5 +1,6 @@
 //! The paths of the server.
 
+mod assets;
 mod cors;
 mod live;
 mod operations;
@@ -13,7 +14,7 @@ use card_api::ApiError;
 
 use crate::app::App;
 use crate::error::ServeError;
-use crate::guard::guard;
+use crate::guard::{PAGE_FILES, guard};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
 
@@ -33,7 +34,8 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .route("/metrics", get(operations::metrics));
     if app.config.page {
         router = router
-            .route("/", get(live::page))
+            .route("/", get(assets::page))
+            .route(PAGE_FILES, get(assets::file))
             .route("/live", get(live::live));
     }
     let router = router

@@ -37,7 +37,7 @@ pub struct PlanArgs {
 pub struct CalibrateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Write a page with plots
+    /// Write a page: which way is best, and charts of what forwards cost
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }

@@ -3,10 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use card_bench::page::{PAGE_HEAD, escape};
-use card_bench::plot::{self, Series};
-use card_core::protocol::Lanes;
-use card_engine::placement::Placement;
+use card_bench::calibrate;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{LaneChoice, Settings, Setup};
 
@@ -44,7 +41,7 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         println!("\nbest: {best}");
     }
     if let Some(file) = &args.html {
-        let page = page(&setup.placements);
+        let page = calibrate::html(&setup.placements, top);
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("written: {}", file.display());
     }
@@ -58,25 +55,4 @@ fn curve(name: &str, points: &[(u32, f64)]) {
         let bar = "▇".repeat((BAR * ms / most).round().max(1.0) as usize);
         println!("  {name:6} {rows:3} rows {ms:9.2} ms  {bar}");
     }
-}
-
-fn page(placements: &[Placement]) -> String {
-    let mut page = format!("{PAGE_HEAD}<title>card calibrate</title><h1>card calibrate</h1>");
-    for p in placements {
-        let series = [("target", &p.target), ("draft", &p.draft)];
-        let series: Vec<Series> = series
-            .into_iter()
-            .map(|(name, points)| Series {
-                name: name.to_owned(),
-                points: points.iter().map(|&(n, ms)| (f64::from(n), ms)).collect(),
-            })
-            .collect();
-        let title = match p.lanes {
-            Lanes::Shared => "in turns",
-            Lanes::Disjoint => "together",
-        };
-        page.push_str(&format!("<h2>{}</h2>", escape(&p.to_string())));
-        page.push_str(&plot::lines(title, "rows", "ms per forward", &series));
-    }
-    page
 }
