@@ -35,6 +35,7 @@ mod caller;
 mod clock;
 mod config;
 mod connections;
+mod cryptography;
 pub mod edge;
 mod error;
 pub mod explain;
