@@ -20,6 +20,7 @@ pub struct Summary {
     accepted: [usize; Source::ALL.len()],
     accepted_in_all: usize,
     deferred: usize,
+    refused: usize,
     near_ties: Vec<(u32, f32)>,
     pub first_token: Option<Duration>,
     pub total: Duration,
@@ -47,6 +48,7 @@ impl Summary {
         self.decode_tokens += round.tokens.len();
         self.offered += round.offered;
         self.deferred += usize::from(round.deferred);
+        self.refused += round.refused;
         match round.hit {
             Some(true) => self.hits += 1,
             Some(false) => self.misses += 1,
@@ -104,6 +106,12 @@ impl Summary {
             "accepted {} of {}{by_source}",
             self.accepted_in_all, self.offered
         );
+        if self.refused > 0 {
+            eprintln!(
+                "{} proposals were left out: the grammar refuses them",
+                self.refused
+            );
+        }
     }
 
     /// How busy the lanes were.

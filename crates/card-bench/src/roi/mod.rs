@@ -3,6 +3,7 @@
 
 mod advice;
 mod evidence;
+mod html;
 mod page;
 mod prices;
 #[cfg(test)]
@@ -10,5 +11,6 @@ mod tests;
 
 pub use advice::{Advice, advise, overall};
 pub use evidence::{RoiEvidence, from_bench, from_metrics};
+pub use html::html;
 pub use page::{Language, markdown};
 pub use prices::Prices;

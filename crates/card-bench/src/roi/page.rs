@@ -1,4 +1,5 @@
-//! The page, in English or Japanese, as Markdown.
+//! What the page says, in English or Japanese; and the page as Markdown. Lines may have **bold**
+//! words and `code`.
 
 use std::fmt::Write;
 
@@ -16,7 +17,8 @@ pub enum Language {
 }
 
 impl Language {
-    fn pick(self, english: &'static str, japanese: &'static str) -> &'static str {
+    /// The words in this language.
+    pub(super) fn pick(self, english: &'static str, japanese: &'static str) -> &'static str {
         match self {
             Language::English => english,
             Language::Japanese => japanese,
@@ -26,153 +28,183 @@ impl Language {
 
 /// What a million tokens cost, in the currency of the prices.
 #[derive(Clone, Copy)]
-struct MillionTokens {
+pub(super) struct MillionTokens {
     /// The cost of a million tokens with plain decoding.
     before: f64,
     /// The cost of a million tokens with speculation.
     after: f64,
 }
 
+impl MillionTokens {
+    /// What the evidence says at these prices.
+    pub(super) fn of(evidence: &[RoiEvidence], prices: &Prices) -> Self {
+        let (plain, fast) = (mean(evidence, |e| e.plain), mean(evidence, |e| e.fast));
+        MillionTokens {
+            before: prices.per_million(plain, false),
+            after: prices.per_million(fast, true),
+        }
+    }
+}
+
 /// The page, as Markdown.
 pub fn markdown(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
-    let (plain, fast) = (mean(evidence, |e| e.plain), mean(evidence, |e| e.fast));
-    let million = MillionTokens {
-        before: prices.per_million(plain, false),
-        after: prices.per_million(fast, true),
-    };
-    let mut page = String::new();
-    summary(&mut page, overall(evidence), million, prices, language);
-    measurements(&mut page, evidence, language);
-    cost(&mut page, million, prices, language);
-    risks(&mut page, language);
-    next_stage(&mut page, advise(evidence, prices), language);
+    let million = MillionTokens::of(evidence, prices);
+    let mut page = format!("# {}\n\n", title(language));
+    let _ = writeln!(
+        page,
+        "{}\n",
+        summary(overall(evidence), million, prices, language)
+    );
+    let [measured, costs, risky, next] = headings(language);
+    let _ = writeln!(page, "## {measured}\n");
+    let _ = writeln!(
+        page,
+        "| {} |\n|---|---|---|---|---|---|",
+        measured_heads(language).join(" | ")
+    );
+    for e in evidence {
+        let _ = writeln!(page, "| {} |", measurement(e, language).join(" | "));
+    }
+    for (heading, lines) in [
+        (costs, cost(million, prices, language)),
+        (risky, risks(language).map(str::to_owned).to_vec()),
+    ] {
+        let _ = writeln!(page, "\n## {heading}\n");
+        for line in lines {
+            let _ = writeln!(page, "- {line}");
+        }
+    }
+    let _ = writeln!(page, "\n## {next}\n");
+    let _ = writeln!(page, "{}", next_stage(advise(evidence, prices), language));
     page
 }
 
-fn summary(
-    page: &mut String,
+/// The title of the page.
+pub(super) fn title(language: Language) -> &'static str {
+    language.pick("CARD: what the rollout pays", "CARD:導入効果レポート")
+}
+
+/// The headings of what was measured, of costs, of risks and of the next stage.
+pub(super) fn headings(language: Language) -> [&'static str; 4] {
+    [
+        language.pick("What was measured", "測定結果"),
+        language.pick("Cost", "コスト"),
+        language.pick("Risks", "リスク"),
+        language.pick("Recommended next stage", "推奨する次の段階"),
+    ]
+}
+
+/// What the page comes to, in a sentence.
+pub(super) fn summary(
     speed: f64,
     million: MillionTokens,
     prices: &Prices,
     language: Language,
-) {
-    let t = |english, japanese| language.pick(english, japanese);
+) -> String {
     let MillionTokens { before, after } = million;
     let currency = &prices.currency;
-    let _ = writeln!(
-        page,
-        "# {}\n",
-        t("CARD: what the rollout pays", "CARD:導入効果レポート")
-    );
-    let _ = writeln!(
-        page,
-        "{} **{speed:.2}×**, {} **{before:.2} → {after:.2} {currency}**.\n",
-        t(
+    format!(
+        "{} **{speed:.2}×**, {} **{before:.2} → {after:.2} {currency}**.",
+        language.pick(
             "Answers are written faster by a factor of",
             "回答の生成速度は通常デコード比"
         ),
-        t("a million tokens cost", "100万トークンあたりのコストは"),
-    );
+        language.pick("a million tokens cost", "100万トークンあたりのコストは"),
+    )
 }
 
-fn measurements(page: &mut String, evidence: &[RoiEvidence], language: Language) {
-    let t = |english, japanese| language.pick(english, japanese);
-    let _ = writeln!(page, "## {}\n", t("What was measured", "測定結果"));
-    let _ = writeln!(
-        page,
-        "| {} | {} | {} | {} | {} | {} |\n|---|---|---|---|---|---|",
-        t("prompts", "対象"),
-        t("plain, tokens/s", "通常 (トークン/秒)"),
-        t("CARD, tokens/s", "CARD (トークン/秒)"),
-        t("speed-up (least–most)", "高速化率 (最小–最大)"),
-        t("same text as plain", "通常と同一の出力"),
-        t("cache, KiB", "キャッシュ (KiB)"),
-    );
-    for e in evidence {
-        measurement(page, e, language);
-    }
+/// The heads of the table of what was measured.
+pub(super) fn measured_heads(language: Language) -> [&'static str; 6] {
+    [
+        language.pick("prompts", "対象"),
+        language.pick("plain, tokens/s", "通常 (トークン/秒)"),
+        language.pick("CARD, tokens/s", "CARD (トークン/秒)"),
+        language.pick("speed-up (least–most)", "高速化率 (最小–最大)"),
+        language.pick("same text as plain", "通常と同一の出力"),
+        language.pick("cache, KiB", "キャッシュ (KiB)"),
+    ]
 }
 
-fn measurement(page: &mut String, e: &RoiEvidence, language: Language) {
-    let t = |english, japanese| language.pick(english, japanese);
+/// The cells of one measurement, one for each of [`measured_heads`].
+pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
     let spread = match e.spread {
         Some((m, l, h)) => format!("{m:.2} ({l:.2}–{h:.2})"),
         None => format!("{:.2}", e.speed_up()),
     };
     let note = if e.estimate {
-        t(" (estimated from measured costs)", "(測定コストからの推定)")
+        language.pick(" (estimated from measured costs)", "(測定コストからの推定)")
     } else {
         ""
     };
     let exact = match e.exact {
-        (0, _) => t("not checked", "未確認").to_owned(),
+        (0, _) => language.pick("not checked", "未確認").to_owned(),
         (of, same) => format!("{same}/{of}"),
     };
-    let cache = e.cache_kib.map_or("–".to_owned(), |k| format!("{k:.1}"));
-    let _ = writeln!(
-        page,
-        "| {}{note} | {:.1} | {:.1} | {spread} | {exact} | {cache} |",
-        e.label, e.plain, e.fast
-    );
+    [
+        format!("{}{note}", e.label),
+        format!("{:.1}", e.plain),
+        format!("{:.1}", e.fast),
+        spread,
+        exact,
+        e.cache_kib.map_or("–".to_owned(), |k| format!("{k:.1}")),
+    ]
 }
 
-fn cost(page: &mut String, million: MillionTokens, prices: &Prices, language: Language) {
+/// What it costs, a line for each point.
+pub(super) fn cost(million: MillionTokens, prices: &Prices, language: Language) -> Vec<String> {
     let t = |english, japanese| language.pick(english, japanese);
     let MillionTokens { before, after } = million;
     let currency = &prices.currency;
-    let _ = writeln!(page, "\n## {}\n", t("Cost", "コスト"));
-    let _ = writeln!(
-        page,
-        "- {}: {:.2} {currency}{}",
-        t("price of the machine per hour", "サーバー単価(1時間)"),
-        prices.per_hour,
-        if prices.draft_per_hour > 0.0 {
-            format!(
-                ", {} {:.2} {currency}",
-                t("drafting adds", "ドラフト用の追加費用"),
-                prices.draft_per_hour
-            )
-        } else {
-            String::new()
-        }
-    );
-    let _ = writeln!(
-        page,
-        "- {}: {before:.2} → {after:.2} {currency} ({:+.0} %)",
-        t(
-            "a million tokens, before and after",
-            "100万トークン(導入前→導入後)"
+    let drafting = if prices.draft_per_hour > 0.0 {
+        format!(
+            ", {} {:.2} {currency}",
+            t("drafting adds", "ドラフト用の追加費用"),
+            prices.draft_per_hour
+        )
+    } else {
+        String::new()
+    };
+    let mut lines = vec![
+        format!(
+            "{}: {:.2} {currency}{drafting}",
+            t("price of the machine per hour", "サーバー単価(1時間)"),
+            prices.per_hour,
         ),
-        100.0 * (after / before - 1.0)
-    );
-    let _ = writeln!(
-        page,
-        "- {}: {:.2}×",
-        t("drafting pays from a speed-up of", "損益分岐となる高速化率"),
-        prices.break_even()
-    );
+        format!(
+            "{}: {before:.2} → {after:.2} {currency} ({:+.0} %)",
+            t(
+                "a million tokens, before and after",
+                "100万トークン(導入前→導入後)"
+            ),
+            100.0 * (after / before - 1.0)
+        ),
+        format!(
+            "{}: {:.2}×",
+            t("drafting pays from a speed-up of", "損益分岐となる高速化率"),
+            prices.break_even()
+        ),
+    ];
     if let Some(tokens) = prices.tokens_per_month {
-        let _ = writeln!(
-            page,
-            "- {}: {:.2} {currency}",
+        lines.push(format!(
+            "{}: {:.2} {currency}",
             t("saved in a month", "月間削減額"),
             (before - after) * tokens / 1e6
-        );
+        ));
     }
-    let _ = writeln!(
-        page,
-        "- {}",
+    lines.push(
         t(
             "This holds for one answer at a time on a machine that is kept busy: an idle machine costs the same, and with many answers at a time the speed-up is smaller (`card sim --vary load`).",
-            "単一ストリームで稼働率の高いサーバーを前提とする。遊休時の費用は変わらず、同時リクエストが多いほど高速化率は下がる(`card sim --vary load`)。"
+            "単一ストリームで稼働率の高いサーバーを前提とする。遊休時の費用は変わらず、同時リクエストが多いほど高速化率は下がる(`card sim --vary load`)。",
         )
+        .to_owned(),
     );
+    lines
 }
 
-fn risks(page: &mut String, language: Language) {
+/// What may go wrong, a line for each risk.
+pub(super) fn risks(language: Language) -> [&'static str; 4] {
     let t = |english, japanese| language.pick(english, japanese);
-    let _ = writeln!(page, "\n## {}\n", t("Risks", "リスク"));
-    for risk in [
+    [
         t(
             "Near-ties: with `--exactness fast` a rounding difference may decide between two equally good tokens; `exact`, the default, rules that out or decides them again, whichever is cheaper here.",
             "僅差のトークン:`--exactness fast` では丸め誤差で選択が変わることがある。既定の `exact` は、環境に応じてそれを排除するか再判定する。",
@@ -189,40 +221,30 @@ fn risks(page: &mut String, language: Language) {
             "Prompts that differ from those measured gain more or less.",
             "測定と異なる種類のプロンプトでは効果が増減する。",
         ),
-    ] {
-        let _ = writeln!(page, "- {risk}");
-    }
+    ]
 }
 
-fn next_stage(page: &mut String, advice: Advice, language: Language) {
+/// The next step, in words.
+pub(super) fn next_stage(advice: Advice, language: Language) -> &'static str {
     let t = |english, japanese| language.pick(english, japanese);
-    let _ = writeln!(
-        page,
-        "\n## {}\n",
-        t("Recommended next stage", "推奨する次の段階")
-    );
-    let _ = writeln!(
-        page,
-        "{}",
-        match advice {
-            Advice::Stop => t(
-                "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
-                "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、`--exactness fast` で僅差であれば想定内なので `exact` で継続し、`exact` での相違は不具合として報告する。"
-            ),
-            Advice::Plain => t(
-                "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",
-                "**通常デコードを継続**(`--mode plain`、または `--mode auto` に任せる)。この環境では投機的デコードは割に合わない。"
-            ),
-            Advice::Wait => t(
-                "**Stay at this stage** until at least 50 answers were speculated and some of them checked: `card serve --canary 5%`.",
-                "**現段階を維持。** 50件以上の投機的回答と一致確認が得られるまで `card serve --canary 5%` を続ける。"
-            ),
-            Advice::Widen => t(
-                "**Widen**: 5 % → 25 % → 50 % → 100 %, each for at least a day and 50 answers, and look at this page again before each.",
-                "**拡大**:5 % → 25 % → 50 % → 100 %。各段階を1日以上かつ50件以上続け、次に進む前に本レポートを再確認する。"
-            ),
-        }
-    );
+    match advice {
+        Advice::Stop => t(
+            "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
+            "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、`--exactness fast` で僅差であれば想定内なので `exact` で継続し、`exact` での相違は不具合として報告する。",
+        ),
+        Advice::Plain => t(
+            "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",
+            "**通常デコードを継続**(`--mode plain`、または `--mode auto` に任せる)。この環境では投機的デコードは割に合わない。",
+        ),
+        Advice::Wait => t(
+            "**Stay at this stage** until at least 50 answers were speculated and some of them checked: `card serve --canary 5%`.",
+            "**現段階を維持。** 50件以上の投機的回答と一致確認が得られるまで `card serve --canary 5%` を続ける。",
+        ),
+        Advice::Widen => t(
+            "**Widen**: 5 % → 25 % → 50 % → 100 %, each for at least a day and 50 answers, and look at this page again before each.",
+            "**拡大**:5 % → 25 % → 50 % → 100 %。各段階を1日以上かつ50件以上続け、次に進む前に本レポートを再確認する。",
+        ),
+    }
 }
 
 /// Geometric mean of a value.

@@ -6,9 +6,16 @@ pub(crate) mod cores;
 pub(crate) mod embedder;
 #[cfg(test)]
 mod embedder_tests;
+mod head;
+#[cfg(test)]
+mod head_tests;
+pub(crate) mod hidden_store;
 mod kv;
+mod lane_load;
 #[cfg(test)]
 mod loading_tests;
 pub(crate) mod model;
+mod own_kernels;
+mod state_keeper;
 mod template;
 pub(crate) mod trim;

@@ -18,6 +18,7 @@
 //! | `pooling`, `embedding` | what a text's embedding needs |
 //! | `gguf`, `layer_sizes`, `quantize` | model files that are read and written |
 //! | `arch_keys`, `state_shape`, `kv_shape` | what a model keeps of its tokens, by its file |
+//! | `draft_head` | the head that a model's file may have |
 //! | `shapes` | the tensors that made-up models of tests have |
 
 mod abort;
@@ -27,6 +28,7 @@ pub(crate) mod cache_type;
 pub(crate) mod context;
 mod deadline;
 pub(crate) mod device;
+pub(crate) mod draft_head;
 pub(crate) mod embedding;
 mod ffi;
 pub(crate) mod file;

@@ -6,4 +6,4 @@ mod middleware;
 pub(crate) mod site;
 
 pub(crate) use host::{LOCALHOST, is_local_origin};
-pub(crate) use middleware::guard;
+pub(crate) use middleware::{PAGE_FILES, guard};

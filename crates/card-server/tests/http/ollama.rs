@@ -247,10 +247,7 @@ async fn errors_have_ollama_s_form_wherever_they_come_from() {
         assert_eq!(reply.status, 501, "{reply:?}");
         assert!(error(&reply).contains("--embeddings"), "{reply:?}");
     }
-    for (method, path) in [
-        ("POST", "/api/pull"),
-        ("DELETE", "/api/delete"),
-    ] {
+    for (method, path) in [("POST", "/api/pull"), ("DELETE", "/api/delete")] {
         let reply = ask(method, path, json!({})).await;
         assert_eq!(reply.status, 400, "{reply:?}");
         error(&reply);

@@ -1,5 +1,6 @@
 //! Flags of `card serve`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use card_setup::secret::SecretText;
@@ -9,6 +10,7 @@ use clap::{Args, value_parser};
 use super::link::GuestArgs;
 use super::model::ModelArgs;
 use super::sampling::DefaultSamplingArgs;
+use super::several::SeveralArgs;
 use super::told::ToldArgs;
 use super::values::{host_name, origin, seconds, secret, share, sizes};
 use super::vectors::VectorArgs;
@@ -18,6 +20,10 @@ Settings come from flags, then the environment, then the file that --config FILE
 are the long flags without dashes in front:
   model = \"qwen-coder\"
   parallel = 8
+Several models are a folder of GGUF files (--models FOLDER), or names in that file:
+  [models]
+  small = \"qwen2.5-coder-1.5b\"
+  large = { model = \"large.gguf\", draft = \"small.gguf\", context = 8192 }
 Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/serving.md).";
 
 #[derive(Args, Debug)]
@@ -158,6 +164,8 @@ pub struct ServeArgs {
     #[arg(long)]
     pub print_config: bool,
     #[command(flatten)]
+    pub several: SeveralArgs,
+    #[command(flatten)]
     pub sampling: DefaultSamplingArgs,
     #[command(flatten)]
     pub vectors: VectorArgs,
@@ -167,4 +175,19 @@ pub struct ServeArgs {
     pub guests: GuestArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+impl ServeArgs {
+    /// The names that flags give the model, in alphabetical order, each once.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.name.iter().flat_map(|names| names.split(','));
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The first of them: that of answers.
+    pub fn first_name(&self) -> Option<String> {
+        self.names().into_iter().next()
+    }
 }

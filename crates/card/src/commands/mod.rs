@@ -18,6 +18,7 @@ mod remote;
 pub mod remove;
 pub mod report;
 pub mod rpc_worker;
+mod run_server;
 pub mod selftest;
 pub mod serve;
 pub mod sim;

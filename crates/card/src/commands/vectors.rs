@@ -2,75 +2,94 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use card_core::scheduler::Learned;
-use card_server::{ExactnessAnswer, ServedModel, ServerConfig, engine_without_text};
+use card_llama::{LlamaEmbedder, Pooling};
+use card_server::{
+    ExactnessAnswer, ListedModel, ModelSource, ServedModel, ServerConfig, engine_without_text,
+};
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{Settings, embedder};
 
-use super::serve::{file_name, served_name};
+use super::run_server::run_server;
 use crate::args::ServeArgs;
-use crate::interrupt::{Listener, stopped};
+use crate::model_list::name_of;
+use crate::model_source::file_name;
 use crate::served::{ServedEmbedder, ServedVocab};
 
 /// Serves until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// If the model cannot be loaded, or the server fails.
-pub fn serve(
+pub fn run(
     args: &ServeArgs,
-    mut config: ServerConfig,
-    settings: &Settings,
-    catalogue: &Catalogue,
+    config: ServerConfig,
+    settings: Settings,
+    catalogue: Catalogue,
 ) -> Result<ExitCode> {
     ensure!(
         args.accept_drafters.is_none() && args.canary.is_none(),
         "--embeddings writes no text, so there is nothing to draft; leave --accept-drafters and \
          --canary out"
     );
-    let model = embedder::load(settings, catalogue, args.vectors.pooling())?;
-    config.llama_server.model_path = file_name(&model.path());
-    let served = served_model(args, model)?;
-    let scheme = if config.tls.is_some() {
-        "https"
-    } else {
-        "http"
+    ensure!(
+        !args.several.asked(),
+        "--embeddings is for one model; name it with --model, and leave --models and [models] out"
+    );
+    let name = args
+        .first_name()
+        .unwrap_or_else(|| name_of(&settings.model));
+    let model = VectorModel {
+        name: name.clone(),
+        settings,
+        catalogue,
+        pooling: args.vectors.pooling(),
     };
-    let listener = Listener::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(2)
-        .max_blocking_threads(args.parallel as usize + 16)
-        .thread_name("card-http")
-        .build()
-        .context("cannot start the server's threads")?;
-    let ended = runtime.block_on(card_server::serve(
-        served,
-        config,
-        stopped("finishing what runs; interrupt again to end at once"),
-        |address| {
-            let model = &args.model.model;
-            eprintln!("vectors of {model} at {scheme}://{address}/v1/embeddings");
-        },
-        |_: &Learned| {},
-    ));
-    drop(listener);
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    ended?;
-    Ok(ExitCode::SUCCESS)
+    run_server(config, Arc::new(model), Some(&name), 1)
+}
+
+/// The one model of such a server.
+struct VectorModel {
+    /// The name by which requests ask for it.
+    name: String,
+    /// What to load, and where.
+    settings: Settings,
+    /// Models by name.
+    catalogue: Catalogue,
+    /// How a text gets its vector; `None` for what the model's file says.
+    pooling: Option<Pooling>,
+}
+
+impl ModelSource for VectorModel {
+    fn list(&self) -> Vec<ListedModel> {
+        vec![ListedModel {
+            name: self.name.clone(),
+            context: self.settings.ctx,
+            drafter: None,
+        }]
+    }
+
+    fn default_model(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn load(&self, name: &str) -> Result<ServedModel, String> {
+        let loaded = embedder::load(&self.settings, &self.catalogue, self.pooling);
+        let served = loaded.and_then(|model| served_model(name, model));
+        served.map_err(|error| format!("{error:#}"))
+    }
 }
 
 /// The model as the server knows it.
-fn served_model(args: &ServeArgs, model: card_llama::LlamaEmbedder) -> Result<ServedModel> {
+fn served_model(name: &str, model: LlamaEmbedder) -> Result<ServedModel> {
     let (vocab, context) = (model.vocab(), model.context());
     let engine = engine_without_text(vocab.len(), context);
     Ok(ServedModel {
         engine: Arc::new(engine.context("cannot start a thread")?),
         tokenizer: Arc::new(ServedVocab(vocab)),
         template: None,
-        name: served_name(args),
+        name: name.to_owned(),
+        file: Some(file_name(&model.path())),
         context,
         note: None,
         exactness: ExactnessAnswer {
@@ -81,5 +100,8 @@ fn served_model(args: &ServeArgs, model: card_llama::LlamaEmbedder) -> Result<Se
                 .to_owned(),
         },
         embedder: Some(Arc::new(ServedEmbedder::new(model))),
+        drafter: None,
+        sampling: None,
+        keep: Arc::new(|_| {}),
     })
 }
