@@ -100,6 +100,8 @@ pub struct LlamaServerConfig {
     pub aliases: Vec<String>,
     /// What the model is good for, in the operator's words, for `/v1/models`.
     pub tags: Vec<String>,
+    /// Whether a request loads the model that it names, if that is not loaded.
+    pub autoload: bool,
     /// Whether the model thinks before it answers, where a request does not say; `None` for what
     /// its template does.
     pub thinking: Option<bool>,
@@ -119,6 +121,7 @@ impl Default for LlamaServerConfig {
             embd_normalize: 2,
             aliases: Vec::new(),
             tags: Vec::new(),
+            autoload: true,
             thinking: None,
             verbose: false,
         }

@@ -8,10 +8,12 @@ use crate::llama_server::completion::NativeCompletion;
 use crate::llama_server::embedding::{EmbeddingFields, Embeddings, NativeEmbedding};
 use crate::llama_server::error::NativeErrorAnswer;
 use crate::llama_server::infill::InfillBody;
+use crate::llama_server::models::{ModelMoved, ModelNameFields, RouterProps};
 use crate::llama_server::rerank::{RerankFields, Reranked, ScoredText};
 use crate::llama_server::response::{
     AppliedTemplate, InputTokens, NativeAnswer, NativeChunk, Props, Slot,
 };
+use crate::llama_server::slot::{ErasedSlot, RestoredSlot, SavedSlot, SlotFileFields};
 use crate::openai::request::chat::ChatRequest;
 
 /// Paths that llama-server has with and without `/v1`.
@@ -47,6 +49,8 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     prompts(paths, schemas);
     facts(paths, schemas);
     vectors(paths, schemas);
+    slot_actions(paths, schemas);
+    models(paths, schemas);
     for (alias, path) in ALIASES {
         let pointer = path.replace('~', "~0").replace('/', "~1");
         paths.insert(
@@ -169,12 +173,66 @@ fn vectors(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
 
 /// Paths that say what the server is and does.
 fn facts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
-    let props = Operation::new("getProps", "What the server is, as llama-server says it")
-        .answer("application/json", schemas.told::<Props>());
+    let props = Operation::new("getProps", "What the server is, as llama-server says it").answer(
+        "application/json",
+        json!({ "anyOf": [schemas.told::<Props>(), schemas.told::<RouterProps>()] }),
+    );
     paths.insert("/props".into(), json!({ "get": props.value() }));
     let slots = json!({ "type": "array", "items": schemas.told::<Slot>() });
     let slots = Operation::new("getSlots", "Which slots are busy")
         .answer("application/json", slots)
         .refusals(&[501]);
     paths.insert("/slots".into(), json!({ "get": slots.value() }));
+}
+
+/// What a slot holds is saved, restored or forgotten.
+fn slot_actions(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    let told = [
+        schemas.told::<SavedSlot>(),
+        schemas.told::<RestoredSlot>(),
+        schemas.told::<ErasedSlot>(),
+    ];
+    let action = Operation::new("actOnSlot", "Saves, restores or forgets what a slot holds")
+        .parameters(json!([
+            {
+                "name": "id", "in": "path", "required": true,
+                "description": "The number of the slot.",
+                "schema": { "type": "integer", "minimum": 0 },
+            },
+            {
+                "name": "action", "in": "query", "required": true,
+                "description": "What is to be done.",
+                "schema": { "enum": ["save", "restore", "erase"] },
+            },
+        ]))
+        .body(
+            schemas.asked::<SlotFileFields>(),
+            json!({ "filename": "slot.bin" }),
+        )
+        .answer("application/json", json!({ "anyOf": told }));
+    let action = refused_natively(action, &error);
+    paths.insert("/slots/{id}".into(), json!({ "post": action.value() }));
+}
+
+/// Models are loaded and unloaded.
+fn models(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    for (path, id, summary) in [
+        ("/models/load", "loadModel", "Loads a model"),
+        (
+            "/models/unload",
+            "unloadModel",
+            "Unloads a model that nobody uses",
+        ),
+    ] {
+        let moved = Operation::new(id, summary)
+            .body(
+                schemas.asked::<ModelNameFields>(),
+                json!({ "model": "qwen" }),
+            )
+            .answer("application/json", schemas.told::<ModelMoved>());
+        let moved = refused_natively(moved, &error);
+        paths.insert(path.into(), json!({ "post": moved.value() }));
+    }
 }

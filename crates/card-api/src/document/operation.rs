@@ -32,8 +32,13 @@ impl Operation {
     }
 
     /// A parameter it takes.
-    pub(super) fn parameter(mut self, parameter: Value) -> Self {
-        self.0.insert("parameters".into(), json!([parameter]));
+    pub(super) fn parameter(self, parameter: Value) -> Self {
+        self.parameters(json!([parameter]))
+    }
+
+    /// The parameters it takes, a list.
+    pub(super) fn parameters(mut self, parameters: Value) -> Self {
+        self.0.insert("parameters".into(), parameters);
         self
     }
 

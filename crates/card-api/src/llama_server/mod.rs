@@ -10,6 +10,7 @@ pub mod embedding;
 pub mod error;
 pub mod gbnf;
 pub mod infill;
+pub mod models;
 mod neutral;
 pub mod prompt;
 pub mod rerank;

@@ -44,6 +44,9 @@ pub struct ToldArgs {
     /// /metrics tells nothing
     #[arg(long, env = "CARD_NO_METRICS", value_parser = BoolishValueParser::new())]
     pub no_metrics: bool,
+    /// A request does not load the model that it names; POST /models/load does
+    #[arg(long, env = "CARD_NO_MODELS_AUTOLOAD", value_parser = BoolishValueParser::new())]
+    pub no_models_autoload: bool,
     /// What the model is good for, in words of your own, for /v1/models
     #[arg(long, env = "CARD_TAGS", value_delimiter = ',', value_name = "WORD")]
     pub tags: Vec<String>,

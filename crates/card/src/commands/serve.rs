@@ -129,6 +129,7 @@ fn llama_server(args: &ServeArgs) -> LlamaServerConfig {
         embd_normalize: args.vectors.embd_normalize,
         aliases: args.names(),
         tags: told.tags.clone(),
+        autoload: !told.no_models_autoload,
         thinking: told.reasoning,
         verbose: told.verbose_answers,
         ..LlamaServerConfig::default()
