@@ -32,7 +32,10 @@ through just form much great think say help low line before turn cause same mean
 boy old too does tell sentence set three want air well also play small end put home read hand port
 large spell add even land here must big high such follow act why ask men change went light kind off
 need house picture try us again animal point mother world near build self earth father machine
-learning test hello life meaning believe joke model city""".split()
+learning test hello life meaning believe joke model city
+This What Hello The Once You Write Book Image""".split()
+# Marks of chat templates, which would be long without a token of their own.
+MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 
 
 def text(value):
@@ -102,11 +105,12 @@ def text_vocabulary():
     """Tokens like SentencePiece's, with their types."""
     tokens = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
     tokens += [(f"<0x{byte:02X}>", BYTE) for byte in range(256)]
-    marks = ("im_start", "im_end", "fim_prefix", "fim_suffix", "fim_middle")
-    tokens += [(f"<|{mark}|>", CONTROL) for mark in marks]
+    control = ("im_start", "im_end", "fim_prefix", "fim_suffix", "fim_middle")
+    tokens += [(f"<|{name}|>", CONTROL) for name in control]
     # A word comes together letter by letter, so all that it begins with are tokens too.
     plain = ["\u2581"] + [chr(letter) for letter in range(ord("!"), ord("~") + 1)]
-    plain += [("\u2581" + word)[:end] for word in WORDS for end in range(2, len(word) + 2)]
+    long = ["\u2581" + word for word in WORDS] + list(MARKS)
+    plain += [word[:end] for word in long for end in range(2, len(word) + 1)]
     return tokens + [(token, NORMAL) for token in dict.fromkeys(plain)]
 
 
@@ -149,7 +153,7 @@ def write_text_model(path):
     # feed is one of them.
     rows = array("f")
     for token, kind in tokens:
-        said = kind == NORMAL or token == "<0x0A>"
+        said = (kind == NORMAL and not token.startswith("<|")) or token == "<0x0A>"
         rows.extend(file.random.gauss(0.0, 0.27) if said else 0.0 for _ in range(width))
     file.weights("output.weight", [width, len(tokens)], rows)
     for layer in range(layers):
