@@ -81,6 +81,10 @@ forwards MODEL *ARGUMENTS:
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
 
+# Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
+ja:
+    scripts/test-ja
+
 # Draw docs/architecture.md from the code.
 draw:
     scripts/draw-architecture
