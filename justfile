@@ -85,6 +85,18 @@ bare MODEL *ARGUMENTS:
 ja:
     scripts/test-ja
 
+# Make packages: wheel, npm, deb, image, sbom (default: all).
+package *WHAT:
+    scripts/package {{WHAT}}
+
+# Install the packages afresh and run them.
+try-packages *WHAT:
+    scripts/test-package {{WHAT}}
+
+# Lint workflows and scripts.
+workflows:
+    scripts/test-workflows
+
 # Draw docs/architecture.md from the code.
 draw:
     scripts/draw-architecture
