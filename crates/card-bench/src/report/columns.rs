@@ -1,6 +1,6 @@
 //! The columns of a table, which Markdown and HTML share.
 
-use super::doubts::{Doubt, doubts};
+use super::doubts::{Doubt, doubts, words_against};
 use super::table::{BenchRow, TableCell};
 use crate::stats::Spread;
 
@@ -88,12 +88,9 @@ pub(super) fn name(cell: &TableCell, r: &BenchRow) -> String {
     }
 }
 
-/// A row's speed-up, with what speaks against it in a word each. That there are few prompts is
-/// said once for the whole table.
+/// A row's speed-up, with what speaks against it in a word each.
 fn speed_up(cell: &TableCell, r: &BenchRow) -> String {
-    let against = doubts(cell, r).into_iter();
-    let words = against.filter(|d| *d != Doubt::FewPrompts).map(Doubt::word);
-    let words: Vec<&str> = words.collect();
+    let words = words_against(cell, r);
     match words.is_empty() {
         true => r.speed_up.to_string(),
         false => format!("{}, {}", r.speed_up, words.join(", ")),

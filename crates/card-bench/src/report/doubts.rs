@@ -62,6 +62,14 @@ pub fn doubts(cell: &TableCell, row: &BenchRow) -> Vec<Doubt> {
     found
 }
 
+/// What speaks against a row, in a word each; that there are few prompts holds for the whole table,
+/// and is not among them.
+pub fn words_against(cell: &TableCell, row: &BenchRow) -> Vec<&'static str> {
+    let found = doubts(cell, row).into_iter();
+    let of_row = found.filter(|d| *d != Doubt::FewPrompts);
+    of_row.map(Doubt::word).collect()
+}
+
 /// Plain decoding takes about as long for each token of each prompt of a kind: where it does not,
 /// the machine was not quiet. Speculation may well differ from prompt to prompt, but a row that is
 /// faster on one and slower on another does not say whether it gains.

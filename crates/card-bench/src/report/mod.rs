@@ -11,7 +11,7 @@ mod table;
 
 pub use bounds::BoundInputs;
 pub use columns::LEGEND;
-pub use doubts::{Doubt, FEWEST_PROMPTS, doubts, is_impossible};
+pub use doubts::{Doubt, FEWEST_PROMPTS, doubts, is_impossible, words_against};
 pub use reading::reading;
 pub use summary::{LEAST_TOKENS, cells};
 pub use table::{BenchReport, BenchRow, Sweep, TableCell};

@@ -41,8 +41,8 @@ pub fn record(out: &Path, tasks: &[BenchTask], proposed: Vec<Witness>) -> Result
     std::fs::write(&file, lines).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What was measured, on what.
-pub fn facts(args: &BenchArgs, setup: &Setup) -> Vec<(String, String)> {
+/// What was measured, on what, and the name of what all are compared with.
+pub fn facts(args: &BenchArgs, setup: &Setup, baseline: Option<&str>) -> Vec<(String, String)> {
     let mut facts = vec![
         ("target".into(), setup.target.info().description),
         (
@@ -58,6 +58,10 @@ pub fn facts(args: &BenchArgs, setup: &Setup) -> Vec<(String, String)> {
             setup.placement(None).map_or("–".into(), |p| p.to_string()),
         ),
         ("exactness".into(), setup.holds.to_string()),
+        (
+            "compared with".into(),
+            baseline.unwrap_or("nothing").to_owned(),
+        ),
         ("tokens per answer".into(), args.tokens.to_string()),
         (
             "command".into(),
