@@ -10,7 +10,7 @@ mod prices;
 mod tests;
 
 pub use advice::{Advice, advise, overall};
-pub use evidence::{RoiEvidence, from_bench, from_metrics};
+pub use evidence::{RoiEvidence, from_bench, from_metrics, sound};
 pub use html::html;
 pub use page::{Language, markdown};
 pub use prices::Prices;

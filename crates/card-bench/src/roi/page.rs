@@ -4,8 +4,9 @@
 use std::fmt::Write;
 
 use super::advice::{Advice, advise, overall};
-use super::evidence::RoiEvidence;
+use super::evidence::{RoiEvidence, sound};
 use super::prices::Prices;
+use crate::report::{Doubt, FEWEST_PROMPTS};
 
 /// Language of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +37,14 @@ pub(super) struct MillionTokens {
 }
 
 impl MillionTokens {
-    /// What the evidence says at these prices.
-    pub(super) fn of(evidence: &[RoiEvidence], prices: &Prices) -> Self {
-        let (plain, fast) = (mean(evidence, |e| e.plain), mean(evidence, |e| e.fast));
-        MillionTokens {
+    /// What the evidence that can be relied on says at these prices; `None` where there is none.
+    pub(super) fn of(evidence: &[RoiEvidence], prices: &Prices) -> Option<Self> {
+        let sound = sound(evidence);
+        let (plain, fast) = (mean(&sound, |e| e.plain), mean(&sound, |e| e.fast));
+        (!sound.is_empty()).then(|| MillionTokens {
             before: prices.per_million(plain, false),
             after: prices.per_million(fast, true),
-        }
+        })
     }
 }
 
@@ -50,11 +52,9 @@ impl MillionTokens {
 pub fn markdown(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
     let million = MillionTokens::of(evidence, prices);
     let mut page = format!("# {}\n\n", title(language));
-    let _ = writeln!(
-        page,
-        "{}\n",
-        summary(overall(evidence), million, prices, language)
-    );
+    for line in summary(evidence, million, prices, language) {
+        let _ = writeln!(page, "{line}\n");
+    }
     let [measured, costs, risky, next] = headings(language);
     let _ = writeln!(page, "## {measured}\n");
     let _ = writeln!(
@@ -94,23 +94,60 @@ pub(super) fn headings(language: Language) -> [&'static str; 4] {
     ]
 }
 
-/// What the page comes to, in a sentence.
+/// What the page comes to: a sentence with the figures, unless none can be relied on, and one for
+/// those that cannot.
 pub(super) fn summary(
-    speed: f64,
-    million: MillionTokens,
+    evidence: &[RoiEvidence],
+    million: Option<MillionTokens>,
     prices: &Prices,
     language: Language,
-) -> String {
-    let MillionTokens { before, after } = million;
+) -> Vec<String> {
     let currency = &prices.currency;
-    format!(
-        "{} **{speed:.2}×**, {} **{before:.2} → {after:.2} {currency}**.",
-        language.pick(
-            "Answers are written faster by a factor of",
-            "回答の生成速度は通常デコード比"
+    let headline = million.map(|MillionTokens { before, after }| {
+        format!(
+            "{} **{:.2}×**, {} **{before:.2} → {after:.2} {currency}**.",
+            language.pick(
+                "Answers are written faster by a factor of",
+                "回答の生成速度は通常デコード比"
+            ),
+            overall(&sound(evidence)),
+            language.pick("a million tokens cost", "100万トークンあたりのコストは"),
+        )
+    });
+    let mut lines: Vec<String> = headline.into_iter().collect();
+    for doubt in [Doubt::Disturbed, Doubt::FewPrompts] {
+        let kinds: Vec<&str> = evidence
+            .iter()
+            .filter(|e| e.doubt() == Some(doubt))
+            .map(|e| &e.label[..])
+            .collect();
+        if !kinds.is_empty() {
+            let kinds = kinds.join(language.pick(", ", "、"));
+            lines.push(left_out(doubt, &kinds, language));
+        }
+    }
+    lines
+}
+
+/// Why the figures of some measurements are no part of the headline, and what to do.
+fn left_out(doubt: Doubt, kinds: &str, language: Language) -> String {
+    let few = FEWEST_PROMPTS;
+    match (doubt, language) {
+        (Doubt::FewPrompts, Language::English) => format!(
+            "**Left out: {kinds}**, of which fewer than {few} prompts were measured. Run `card \
+             bench` with more (`--prompts`)."
         ),
-        language.pick("a million tokens cost", "100万トークンあたりのコストは"),
-    )
+        (Doubt::FewPrompts, Language::Japanese) => format!(
+            "**集計から除外：{kinds}**。測定したプロンプトが{few}件未満のため。`card bench --prompts` で件数を増やして再測定する。"
+        ),
+        (_, Language::English) => format!(
+            "**Left out: {kinds}**, whose speed-up is above the tokens per forward, so it is not \
+             from speculation: something disturbed plain decoding. Measure again on a quiet machine."
+        ),
+        (_, Language::Japanese) => format!(
+            "**集計から除外：{kinds}**。高速化率が1推論あたりのトークン数を上回っており、投機的デコードの効果ではない（通常デコードの測定が他の負荷で乱れた）。負荷のない環境で再測定する。"
+        ),
+    }
 }
 
 /// The heads of the table of what was measured.
@@ -127,10 +164,15 @@ pub(super) fn measured_heads(language: Language) -> [&'static str; 6] {
 
 /// The cells of one measurement, one for each of [`measured_heads`].
 pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
-    let spread = match e.spread {
+    let mut spread = match e.spread {
         Some((m, l, h)) => format!("{m:.2} ({l:.2}–{h:.2})"),
         None => format!("{:.2}", e.speed_up()),
     };
+    match e.doubt() {
+        None => {}
+        Some(Doubt::FewPrompts) => spread += language.pick(", few prompts", "、件数不足"),
+        Some(_) => spread += language.pick(", disturbed", "、測定の乱れ"),
+    }
     let note = if e.estimate {
         language.pick(" (estimated from measured costs)", "(測定コストからの推定)")
     } else {
@@ -151,9 +193,12 @@ pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
 }
 
 /// What it costs, a line for each point.
-pub(super) fn cost(million: MillionTokens, prices: &Prices, language: Language) -> Vec<String> {
+pub(super) fn cost(
+    million: Option<MillionTokens>,
+    prices: &Prices,
+    language: Language,
+) -> Vec<String> {
     let t = |english, japanese| language.pick(english, japanese);
-    let MillionTokens { before, after } = million;
     let currency = &prices.currency;
     let drafting = if prices.draft_per_hour > 0.0 {
         format!(
@@ -164,33 +209,27 @@ pub(super) fn cost(million: MillionTokens, prices: &Prices, language: Language) 
     } else {
         String::new()
     };
-    let mut lines = vec![
-        format!(
-            "{}: {:.2} {currency}{drafting}",
-            t("price of the machine per hour", "サーバー単価(1時間)"),
-            prices.per_hour,
-        ),
-        format!(
+    let mut lines = vec![format!(
+        "{}: {:.2} {currency}{drafting}",
+        t("price of the machine per hour", "サーバー単価(1時間)"),
+        prices.per_hour,
+    )];
+    if let Some(MillionTokens { before, after }) = million {
+        lines.push(format!(
             "{}: {before:.2} → {after:.2} {currency} ({:+.0} %)",
             t(
                 "a million tokens, before and after",
                 "100万トークン(導入前→導入後)"
             ),
             100.0 * (after / before - 1.0)
-        ),
-        format!(
-            "{}: {:.2}×",
-            t("drafting pays from a speed-up of", "損益分岐となる高速化率"),
-            prices.break_even()
-        ),
-    ];
-    if let Some(tokens) = prices.tokens_per_month {
-        lines.push(format!(
-            "{}: {:.2} {currency}",
-            t("saved in a month", "月間削減額"),
-            (before - after) * tokens / 1e6
         ));
     }
+    lines.push(format!(
+        "{}: {:.2}×",
+        t("drafting pays from a speed-up of", "損益分岐となる高速化率"),
+        prices.break_even()
+    ));
+    lines.extend(in_a_month(million, prices, language));
     lines.push(
         t(
             "This holds for one answer at a time on a machine that is kept busy: an idle machine costs the same, and with many answers at a time the speed-up is smaller (`card sim --vary load`).",
@@ -199,6 +238,21 @@ pub(super) fn cost(million: MillionTokens, prices: &Prices, language: Language) 
         .to_owned(),
     );
     lines
+}
+
+/// What is saved in a month, or spent more.
+fn in_a_month(
+    million: Option<MillionTokens>,
+    prices: &Prices,
+    language: Language,
+) -> Option<String> {
+    let (MillionTokens { before, after }, tokens) = million.zip(prices.tokens_per_month)?;
+    let saved = (before - after) * tokens / 1e6;
+    let what = match saved < 0.0 {
+        true => language.pick("more in a month", "月間増加額"),
+        false => language.pick("saved in a month", "月間削減額"),
+    };
+    Some(format!("{what}: {:.2} {}", saved.abs(), prices.currency))
 }
 
 /// What may go wrong, a line for each risk.
@@ -231,6 +285,10 @@ pub(super) fn next_stage(advice: Advice, language: Language) -> &'static str {
         Advice::Stop => t(
             "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
             "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、`--exactness fast` で僅差であれば想定内なので `exact` で継続し、`exact` での相違は不具合として報告する。",
+        ),
+        Advice::Measure => t(
+            "**Measure again**, on a machine that does nothing else, with at least three prompts of each kind: nothing here can be relied on.",
+            "**再測定。** 他の負荷のない環境で、種類ごとに3件以上のプロンプトを用いて測定し直す。現在の値からは判断できない。",
         ),
         Advice::Plain => t(
             "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",
