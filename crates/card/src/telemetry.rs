@@ -1,5 +1,6 @@
 //! What is logged, and where traces go.
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -9,6 +10,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::log_writer::LogWriter;
 
 /// Where the spans of generations are made.
 const TRACED: &str = "card_server::generation";
@@ -20,8 +23,11 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 /// collector at `otlp` (`http://host:4318`), if one is given.
 pub fn install(level: &str, otlp: Option<&str>) -> Result<Telemetry> {
     let filter = EnvFilter::try_from_env("CARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // Files, NO_COLOR and TERM=dumb get no colour codes; CLICOLOR_FORCE gets them anywhere.
+    let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let log = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogWriter)
+        .with_ansi(colours)
         .without_time()
         .with_filter(filter);
     let provider = otlp.map(provider).transpose()?;
