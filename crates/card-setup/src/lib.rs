@@ -48,6 +48,7 @@ mod tenant;
 pub use draft_model::DraftModel;
 pub use holds::Holds;
 pub use link::{GuestSettings, LinkSettings};
+pub use room::free_here;
 pub use run::RunConfig;
 pub use sampling::SamplingSettings;
 pub use settings::{DraftWeights, DrafterSettings, KernelChoice, LaneChoice, Settings};

@@ -34,7 +34,12 @@ pub fn run(args: &QuantizeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         pure: args.pure,
         vocabulary: args.vocabulary,
     };
-    rewrite(&input, output, weights)?;
+    if let Some(tensors) = rewrite(&input, output, weights)? {
+        eprintln!(
+            "{tensors} tensors have a finer type than {}: their rows are no multiple of its blocks",
+            args.r#type
+        );
+    }
     let size = std::fs::metadata(output)
         .context("the output is gone")?
         .len();

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use card_bench::bound::Witness;
 use card_bench::report::BenchReport;
 use card_bench::sample::BenchTask;
+use card_core::words::counted;
 use card_setup::Setup;
 use card_sim::recording::Recorded;
 
@@ -83,5 +84,6 @@ fn machine() -> String {
         .and_then(|l| l.split(':').nth(1))
         .map_or("processor", str::trim);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{name}, {cores} cores, {}", std::env::consts::ARCH)
+    let cores = counted(cores, "core");
+    format!("{name}, {cores}, {}", std::env::consts::ARCH)
 }
