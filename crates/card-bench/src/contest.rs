@@ -19,7 +19,7 @@ pub enum Runner {
 pub struct Contestant {
     /// The name of the contestant in the report.
     pub name: String,
-    /// Whether the contestant only decodes plainly; the others are compared with it.
+    /// Whether the contestant only decodes plainly; all are compared with the fastest of these.
     pub plain: bool,
     /// The engine or server that answers.
     pub runner: Runner,
@@ -88,7 +88,7 @@ pub fn baseline(contestants: &[Contestant], results: &Results) -> usize {
 fn fastest(of: impl Iterator<Item = usize>, results: &Results) -> Option<usize> {
     let ms_per_token = |k: usize| {
         let samples = results.iter().filter_map(|samples| samples.get(k));
-        let (ms, tokens) = samples.fold((0.0, 0), |(ms, tokens), s| {
+        let (ms, tokens) = samples.fold((0.0_f64, 0_usize), |(ms, tokens), s| {
             (ms + s.decode_ms, tokens + s.decoded)
         });
         ms / tokens.max(1) as f64

@@ -36,7 +36,10 @@ pub struct LogsHeld(());
 
 impl LogsHeld {
     pub fn hold() -> Self {
-        held().get_or_insert_default();
+        let mut kept = held();
+        if kept.is_none() {
+            *kept = Some(Vec::new());
+        }
         LogsHeld(())
     }
 }

@@ -23,7 +23,9 @@ pub fn cells(
     if let Some(first) = order.get_mut(..=plain) {
         first.rotate_right(1);
     }
-    let bounds = known.map(|k| bounds(k, results, tasks.len()));
+    let others = (0..contestants.len()).filter(|&k| contestants[k].plain && k != plain);
+    let others: Vec<usize> = others.collect();
+    let bounds = known.map(|k| bounds(k, results, &others, tasks.len()));
     let mut cells = Vec::new();
     for category in categories(tasks) {
         let of: Vec<usize> = (0..results.len())
@@ -41,7 +43,7 @@ pub fn cells(
                 .collect();
             let mut row = row(&contestant.name, &samples);
             let peer = samples.iter().any(|s| s.0.tokens.is_empty());
-            if let Some(bounds) = bounds.as_ref().filter(|_| !peer && k != plain) {
+            if let Some(bounds) = bounds.as_ref().filter(|_| !peer && !contestant.plain) {
                 let each = of.iter().map(|&i| (&bounds[i], results[i][k].decode_ms));
                 note_bounds(&mut row, &each.collect::<Vec<_>>());
             }
