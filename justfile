@@ -81,6 +81,18 @@ forwards MODEL *ARGUMENTS:
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
 
+# Make packages: wheel, npm, deb, image, sbom (default: all).
+package *WHAT:
+    scripts/package {{WHAT}}
+
+# Install the packages afresh and run them.
+try-packages *WHAT:
+    scripts/test-package {{WHAT}}
+
+# Lint workflows and scripts.
+workflows:
+    scripts/test-workflows
+
 # Draw docs/architecture.md from the code.
 draw:
     scripts/draw-architecture

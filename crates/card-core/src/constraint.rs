@@ -1,6 +1,14 @@
 //! Tokens that may come next: a grammar or a JSON schema, as far as the core sees it.
+//!
+//! A [`Constraint`] decides what may be written. A [`Scout`] of the same [`Grammar`] looks ahead:
+//! drafters and other sources leave out what it refuses, so that no candidate is verified that
+//! cannot be accepted. Both follow the same text, each with a state of its own. So what scouts do
+//! never changes what is written.
 
-use crate::types::Token;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::types::{Prob, Token};
 
 /// Follows the text of one sequence and says which tokens may come next. A constraint is asked
 /// at every position the target decides, and told what the target wrote, so it needs no
@@ -18,6 +26,54 @@ pub trait Constraint: Send {
     /// # Errors
     /// If the grammar does not allow it.
     fn wrote(&mut self, token: Token) -> Result<(), String>;
+
+    /// The grammar that the constraint follows from the first token written on, for those who
+    /// propose tokens; `None` if they shall propose what they like.
+    fn grammar(&self) -> Option<Arc<dyn Grammar>> {
+        None
+    }
+}
+
+/// A grammar of texts. Scouts of it are made on any thread.
+pub trait Grammar: Send + Sync {
+    /// A scout at the beginning of a text.
+    fn scout(&self) -> Box<dyn Scout>;
+}
+
+/// Looks ahead in one text: along candidates, and where the grammar leaves no choice. What a
+/// scout says costs or saves time, and no more, so it may be wrong where being right is costly.
+/// It shares no state with the constraint of the text that could make that fail.
+pub trait Scout: Send {
+    /// The target wrote this token.
+    ///
+    /// # Errors
+    /// If the scout is lost, and of no use any more.
+    fn wrote(&mut self, token: Token) -> Result<(), String>;
+
+    /// Whether the grammar allows `token` behind what was written and `path`, which it allows.
+    fn allows(&mut self, path: &[Token], token: Token) -> bool;
+
+    /// The tokens that come next because the grammar leaves no choice, each with the probability
+    /// that it does: the same text may be written with other tokens. None where there is one.
+    fn forced(&mut self) -> Vec<(Token, Prob)>;
+}
+
+/// The grammar of a text, as a drafter in the same process is told of it.
+#[derive(Clone)]
+pub struct TextGrammar {
+    /// The grammar.
+    pub grammar: Arc<dyn Grammar>,
+    /// Index of the first token of the text that the grammar speaks of: what stands before is the
+    /// prompt.
+    pub begins: u32,
+}
+
+impl fmt::Debug for TextGrammar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextGrammar")
+            .field("begins", &self.begins)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether a mask of [`Constraint::allowed`] has a token.

@@ -52,6 +52,8 @@ const GAIN: f64 = 0.1;
 const SOUND: u32 = 3;
 /// What was given at the start counts like so many measurements.
 const GIVEN: f64 = 1.0;
+/// What was seen before points are given anew counts like so many forwards at the most.
+const FEW: u32 = 2;
 /// The least and the most milliseconds that a measured forward takes. Nothing takes no time, and
 /// what takes longer than a minute is as good as never done.
 const MEASURED: (f64, f64) = (1e-3, 60_000.0);
@@ -84,6 +86,33 @@ impl CostCurve {
             points: points.map(|(rows, ms)| (rows, given(ms))).collect(),
             drift: 1.0,
         }
+    }
+
+    /// Takes in `(rows, milliseconds)` points that were measured anew, in place of those that were
+    /// given at the start; what was seen of forwards since then stays, with little weight. A point
+    /// whose time is negative or no number is left out.
+    ///
+    /// ```
+    /// use card_core::cost::CostCurve;
+    ///
+    /// let mut curve = CostCurve::from_points([(1, 10.0), (8, 80.0)]);
+    /// curve.give([(1, 10.0), (4, 12.0), (8, 14.0)]);
+    /// assert_eq!(curve.ms(4), 12.0);
+    /// ```
+    pub fn give(&mut self, points: impl IntoIterator<Item = (u32, f64)>) {
+        let given = CostCurve::from_points(points);
+        if given.is_empty() {
+            return;
+        }
+        self.points.retain(|_, p| p.seen > 0);
+        for point in self.points.values_mut() {
+            point.given = None;
+            point.seen = point.seen.min(FEW);
+        }
+        for (rows, new) in given.points {
+            self.points.entry(rows).or_default().given = new.given;
+        }
+        self.drift = 1.0;
     }
 
     /// Whether nothing was measured yet.
@@ -149,6 +178,23 @@ impl CostCurve {
         most.fold(self.between(rows), f64::min)
     }
 
+    /// The most rows, at least one and at most `most`, whose forward takes no longer than `ms`
+    /// milliseconds with `beside` other rows in it. Multiples of 16 are tried, below 32 those of
+    /// 4, and below 8 every number: a forward of a size that is new costs some devices time.
+    ///
+    /// ```
+    /// use card_core::cost::CostCurve;
+    ///
+    /// let curve = CostCurve::from_points([(1, 10.0), (101, 110.0)]);
+    /// assert_eq!(curve.rows_within(60.0, 1, 256), 48);
+    /// assert_eq!(curve.rows_within(60.0, 1, 40), 40);
+    /// assert_eq!(curve.rows_within(5.0, 1, 256), 1, "nothing fits");
+    /// ```
+    pub fn rows_within(&self, ms: f64, beside: u32, most: usize) -> usize {
+        let fits = |&rows: &usize| self.ms(beside.saturating_add(rows as u32)) <= ms;
+        sizes(most).find(fits).unwrap_or(1)
+    }
+
     /// Expected milliseconds by the points next to `rows` alone.
     fn between(&self, rows: u32) -> f64 {
         let below = self.points.range(..=rows).next_back();
@@ -174,9 +220,31 @@ impl CostCurve {
     }
 }
 
+/// Numbers of rows that are tried, the largest first.
+fn sizes(most: usize) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(most.max(1)), |&rows| {
+        let step = match rows {
+            0..=8 => 1,
+            9..=32 => 4,
+            _ => 16,
+        };
+        let next = (rows - 1) / step * step;
+        (next > 0).then_some(next)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_sizes_are_tried_and_the_smallest_is_one_row() {
+        let tried: Vec<usize> = sizes(70).collect();
+        let expected = [70, 64, 48, 32, 28, 24, 20, 16, 12, 8, 7, 6, 5, 4, 3, 2, 1];
+        assert_eq!(tried, expected);
+        assert_eq!(sizes(0).collect::<Vec<_>>(), [1]);
+        assert_eq!(CostCurve::default().rows_within(10.0, 4, 256), 6);
+    }
 
     #[test]
     fn interpolates_and_prolongs() {
@@ -220,6 +288,26 @@ mod tests {
         }
         assert!((c.ms(1) - 20.0).abs() < 1.0);
         assert!((c.ms(8) - 80.0).abs() < 4.0, "{}", c.ms(8));
+    }
+
+    #[test]
+    fn what_is_measured_anew_takes_the_place_of_what_was_given() {
+        let mut c = CostCurve::from_points([(1, 10.0), (8, 100.0)]);
+        for _ in 0..100 {
+            c.observe(1, Duration::from_millis(20));
+        }
+        c.give([(1, 10.0), (2, 11.0), (4, 12.0), (8, 14.0), (16, -1.0)]);
+        assert_eq!(c.points().count(), 4);
+        assert_eq!((c.ms(2), c.ms(8)), (11.0, 14.0));
+        // What was seen before does not outweigh it for long.
+        assert!(c.ms(1) < 17.0, "{}", c.ms(1));
+        for _ in 0..20 {
+            c.observe(1, Duration::from_millis(10));
+        }
+        assert!((c.ms(1) - 10.0).abs() < 1.0, "{}", c.ms(1));
+        let before = c.ms(8);
+        c.give([]);
+        assert_eq!(c.ms(8), before);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 pub mod acceptance;
 pub mod backoff;
+pub mod busy;
 pub mod cache;
 pub mod constraint;
 pub mod cost;
@@ -24,6 +25,7 @@ mod prefix_cache;
 pub mod protocol;
 pub mod sampler;
 pub mod scheduler;
+mod scouted_text;
 pub mod sources;
 pub mod synthetic;
 pub mod translation;

@@ -76,6 +76,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             tokens,
             params: params.checked().unwrap(),
             end,
+            grammar: None,
         }
     });
     let commit =
@@ -170,6 +171,7 @@ fn open(sequence: u64, tokens: &[Token]) -> DraftInput {
         tokens: tokens.to_vec(),
         params: Sampling::default(),
         end: 40,
+        grammar: None,
     }
 }
 

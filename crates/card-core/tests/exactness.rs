@@ -13,7 +13,7 @@ use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::scheduler::{Finish, Round, Shapes};
 use card_core::types::SequenceId;
-use common::{Setup, run};
+use common::{ScoutKind, Setup, run};
 use proptest::prelude::*;
 
 fn params() -> impl Strategy<Value = Sampling> {
@@ -32,6 +32,15 @@ fn params() -> impl Strategy<Value = Sampling> {
             params.checked().unwrap()
         },
     )
+}
+
+fn scout_kinds() -> impl Strategy<Value = ScoutKind> {
+    prop_oneof![
+        4 => Just(ScoutKind::Sound),
+        1 => Just(ScoutKind::Refuses),
+        1 => Just(ScoutKind::Lies),
+        1 => Just(ScoutKind::Fails),
+    ]
 }
 
 fn setups() -> impl Strategy<Value = Setup> {
@@ -85,15 +94,31 @@ fn setups() -> impl Strategy<Value = Setup> {
         prop_oneof![Just(vec![]), Just(vec![0])],
         any::<bool>(),
         prop::collection::vec(0u32..23, 0..40),
-        proptest::option::weighted(0.3, prop::collection::vec(0u32..23, 1..4)),
+        proptest::option::weighted(0.4, prop::collection::vec(0u32..23, 1..4)),
+        (
+            proptest::option::weighted(0.7, scout_kinds()),
+            any::<bool>(),
+            (proptest::option::weighted(0.5, 0.0f32..3.0), 0.1f64..10.0),
+        ),
     );
     (schedule, drafting, world).prop_map(
         |(
             (mode, lanes, shapes, params),
             drafting,
-            (prompts, steps, garbage, dies, stop_tokens, lookup, prediction, allowed),
+            (
+                prompts,
+                steps,
+                garbage,
+                dies,
+                stop_tokens,
+                lookup,
+                prediction,
+                allowed,
+                (scouts, far, head),
+            ),
         )| {
             let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
+            let (head_noise, head_ms) = head;
             let mut ms = 5.0;
             let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
             let target_ms = target_ms.map(|(rows, step)| {
@@ -107,6 +132,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 shapes,
                 params,
                 draft_noise,
+                head_noise,
+                head_ms,
                 rollback,
                 draft_len,
                 branch,
@@ -122,6 +149,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 prediction,
                 dies: dies.map(Duration::from_millis),
                 allowed,
+                scouts,
+                far,
             }
         },
     )

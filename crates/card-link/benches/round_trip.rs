@@ -105,6 +105,7 @@ fn bench(c: &mut Criterion) {
             tokens: (0..512).collect(),
             params: Sampling::default(),
             end: CONTEXT,
+            grammar: None,
         });
         assert!(opened && link.from.recv().is_some());
         group.bench_function(BenchmarkId::new("commit and draft back, rows", rows), |b| {

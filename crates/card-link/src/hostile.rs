@@ -112,6 +112,7 @@ fn open(sequence: u64, tokens: Vec<u32>) -> ToDrafter {
         tokens,
         params: Sampling::default(),
         end: 40,
+        grammar: None,
     })
 }
 

@@ -46,6 +46,7 @@ fn open(tokens: u32) -> DraftInput {
         tokens: (0..tokens).collect(),
         params: Sampling::default(),
         end: CONTEXT,
+        grammar: None,
     }
 }
 

@@ -36,6 +36,8 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
             tokens,
             params,
             end,
+            // Grammars stay in the process: a drafter elsewhere goes without.
+            grammar: _,
         } => What::Open(proto::Open {
             sequence: sequence.0,
             tokens,
@@ -136,6 +138,7 @@ impl Intake {
             tokens: open.tokens,
             params,
             end: open.end,
+            grammar: None,
         })
     }
 

@@ -42,6 +42,7 @@ fn open_of(params: Sampling) -> DraftInput {
         tokens: vec![1, 2, 3],
         params,
         end: 40,
+        grammar: None,
     }
 }
 
@@ -249,6 +250,7 @@ fn odd_open(change: impl FnOnce(&mut proto::Open)) -> proto::ToDrafter {
         tokens: vec![1],
         params: Sampling::default(),
         end: 4,
+        grammar: None,
     });
     let Some(to_drafter::What::Open(mut open)) = message.what else {
         panic!("not an open");
@@ -403,6 +405,7 @@ fn the_largest_legal_messages_are_below_the_limits_of_both_sides() {
         tokens: vec![u32::MAX; MOST_CONTEXT as usize],
         params: params.checked().unwrap(),
         end: u32::MAX,
+        grammar: None,
     });
     assert!(open.encoded_len() <= MOST_BYTES_TO_DRAFTER);
     let deep = Expansion {

@@ -33,6 +33,7 @@ pub struct Summary {
     misses: usize,
     offered: usize,
     deferred: usize,
+    refused: usize,
     near_ties: Vec<(u32, f32)>,
     pub first_token: Option<Duration>,
     pub total: Duration,
@@ -62,6 +63,7 @@ impl Summary {
         self.decode += round.elapsed;
         self.offered += round.offered;
         self.deferred += usize::from(round.deferred);
+        self.refused += round.refused;
         match round.hit {
             Some(true) => self.hits += 1,
             Some(false) => self.misses += 1,
@@ -162,13 +164,20 @@ impl Summary {
             let share = 100.0 * self.hits as f64 / decisions as f64;
             length += &format!("; {} of {decisions} a hit ({share:.0} %)", self.hits);
         }
-        vec![
+        let mut lines = vec![
             format!(
                 "{accepted}{from} + {} of the target's own; {verified}",
                 counts.own()
             ),
             length,
-        ]
+        ];
+        if self.refused > 0 {
+            let refused = counted(self.refused, "proposal");
+            lines.push(format!(
+                "{refused} left out: the grammar refuses what they propose"
+            ));
+        }
+        lines
     }
 
     /// How busy the lanes were.

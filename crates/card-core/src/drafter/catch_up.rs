@@ -1,24 +1,31 @@
 //! Catching up: decoding what was committed and is not in the draft model's stem.
 
+use std::collections::BTreeMap;
+
 use super::config::DrafterConfig;
 use super::sequence::DraftSequence;
 use super::step::{CaughtUp, DraftStep};
+use crate::cost::CostCurve;
 use crate::forward::{CellNames, push_text};
+use crate::protocol::Lanes;
 use crate::types::SequenceId;
 
-/// Adds rows for committed tokens that are not decoded yet, as many as fit one forward. If a
-/// sequence's last token is among them, its logits are looked past.
-pub(super) fn catch_up<'a>(
-    sequences: impl Iterator<Item = (&'a SequenceId, &'a DraftSequence)>,
+/// Adds rows for committed tokens that are not decoded yet, as many as one step takes. If a
+/// sequence's last token is among them, its logits are looked past. `cost` is what is known of
+/// the model's forwards.
+pub(super) fn catch_up(
+    sequences: &BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
+    cost: &CostCurve,
     names: &mut CellNames,
     step: &mut DraftStep,
 ) {
+    let most = most_rows(config, cost, sequences.len());
     for (&sequence, draft) in sequences {
         if draft.rooted || !draft.is_wanted(config) || !draft.fits(config) {
             continue;
         }
-        let room = config.limits.rows.saturating_sub(step.rows.len());
+        let room = most.saturating_sub(step.rows.len());
         let count = draft.pending().min(room);
         let end = draft.decoded + count;
         let (tokens, range) = (&draft.tokens, draft.decoded..end);
@@ -32,5 +39,54 @@ pub(super) fn catch_up<'a>(
                 count,
             });
         }
+    }
+}
+
+/// Rows that one step catches up with at most. On a lane that it shares with several sequences, a
+/// step in which a drafter reads a prompt is a short one: the others wait for it.
+fn most_rows(config: &DrafterConfig, cost: &CostCurve, sequences: usize) -> usize {
+    let most = config.limits.rows;
+    if config.lanes == Lanes::Disjoint || sequences < 2 {
+        return most;
+    }
+    cost.rows_within(Lanes::reading_ms(cost.ms(1)), 0, most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::{Limits, Rollback};
+    use crate::protocol::DraftPlan;
+    use crate::types::Source;
+
+    #[test]
+    fn a_prompt_is_read_in_pieces_only_where_others_wait_for_it() {
+        let limits = Limits {
+            context: 8192,
+            cells: 1 << 14,
+            rows: 512,
+            leaves: 8,
+            rollback: Rollback::Free,
+        };
+        let plan = DraftPlan {
+            chain: None,
+            branch: 4,
+            max_depth: 24,
+            cache_bytes: 1 << 16,
+            prefix_slots: 1,
+            lanes: Lanes::Shared,
+        };
+        let shared = plan.config(Source::Draft, limits, 100);
+        let apart = DrafterConfig {
+            lanes: Lanes::Disjoint,
+            ..shared
+        };
+        let cost = CostCurve::from_points([(1, 11.0), (101, 111.0)]);
+        assert_eq!(most_rows(&shared, &cost, 1), 512);
+        assert_eq!(most_rows(&apart, &cost, 4), 512);
+        assert_eq!(most_rows(&shared, &cost, 2), 48);
+        // Of a model whose single rows take longer, more than one is read at a time.
+        let slow = CostCurve::from_points([(1, 100.0), (11, 200.0)]);
+        assert_eq!(most_rows(&shared, &slow, 2), 8);
     }
 }

@@ -4,6 +4,9 @@
 //! target corrects the cache, so what it drafted past a hit survives here too, KV cells
 //! included. A slow or remote drafter needs no lock and no round trip.
 //!
+//! A head of the target is drafted with in the same way, on the target's lane; it drafts anew after
+//! each commit (`anew`).
+//!
 //! One step is [`Drafter::poll`] (first catch up with what was committed, else expand the best
 //! nodes), a forward of the draft model, and [`Drafter::complete`] (logits become candidates).
 //!
@@ -13,9 +16,11 @@
 //! commits, the model goes on from there. Of the candidates that the chain leaves aside, and of the
 //! one at its end when no state is left, it says so, with an [`Expansion`] that is empty.
 
+mod anew;
 mod catch_up;
 mod config;
 mod expand;
+mod proposals;
 mod sequence;
 mod step;
 
@@ -24,11 +29,13 @@ use std::time::Duration;
 
 use crate::acceptance::Acceptance;
 use crate::cache::NodeId;
+use crate::constraint::TextGrammar;
 use crate::cost::CostCurve;
 use crate::forward::{CellNames, Forward, KvOp, Logits};
 use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
 use crate::protocol::{DraftInput, DraftShare, Drafted, Expansion, Outlook};
 use crate::sampler::{Sampler, Sampling};
+use crate::scouted_text::ScoutedText;
 use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 use sequence::{DraftSequence, is_possible};
 use step::{DraftStep, ExpandRow};
@@ -87,6 +94,7 @@ const MOST_SEQUENCES: usize = 64;
 ///     tokens: vec![3, 1, 4],
 ///     params: Sampling::default(),
 ///     end: 50,
+///     grammar: None,
 /// });
 /// // Read the prompt, and propose what may follow its last token.
 /// let now = Duration::ZERO;
@@ -160,7 +168,8 @@ impl Drafter {
                 tokens,
                 params,
                 end,
-            } => self.open(sequence, tenant, tokens, params, end),
+                grammar,
+            } => self.open(sequence, tenant, tokens, params, end, grammar),
             DraftInput::Commit {
                 sequence,
                 from,
@@ -197,8 +206,9 @@ impl Drafter {
     pub fn poll(&mut self, now: Duration) -> Option<Forward> {
         self.step = DraftStep::begin(now);
         catch_up::catch_up(
-            self.sequences.iter(),
+            &self.sequences,
             &self.config,
+            &self.cost,
             &mut self.names,
             &mut self.step,
         );
@@ -257,17 +267,8 @@ impl Drafter {
         let draft = self.sequences.get_mut(&row.sequence)?;
         let path = draft.replica.path(row.node);
         let at = draft.tokens.len();
-        // Penalties count the drafted path as well, as they will for the target.
-        draft.tokens.extend_from_slice(&path);
-        self.sampler.propose(
-            &draft.params,
-            logits,
-            &draft.tokens,
-            draft.tokens.len() as u32,
-            self.config.branch,
-            &mut self.children,
-        );
-        draft.tokens.truncate(at);
+        let (branch, children) = (self.config.branch, &mut self.children);
+        proposals::propose(&mut self.sampler, draft, &path, logits, branch, children);
         let source = self.config.source;
         let replica = &mut draft.replica;
         replica.mark_expanded(row.node);
@@ -323,6 +324,7 @@ impl Drafter {
         tokens: Vec<Token>,
         params: Sampling,
         end: u32,
+        grammar: Option<TextGrammar>,
     ) {
         let config = self.config;
         let most = config.prefix_slots.max(MOST_SEQUENCES);
@@ -346,7 +348,12 @@ impl Drafter {
         };
         let cells = config.limits.cells;
         let reused = self.prefixes.admit(new, running, cells, &mut self.ops);
-        let draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
+        let scouted = grammar.map(|g| {
+            let written = tokens.get(g.begins as usize..).unwrap_or_default();
+            ScoutedText::new(g.grammar, written)
+        });
+        let mut draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
+        draft.scouted = scouted;
         self.sequences.insert(sequence, draft);
     }
 
@@ -363,7 +370,12 @@ impl Drafter {
         };
         let length = draft.tokens.len().saturating_add(tokens.len());
         if is_possible(&self.config, length, tokens) {
-            let change = draft.commit(sequence, tokens, &mut self.acceptance);
+            let acceptance = &mut self.acceptance;
+            let change = if self.config.drafts_anew() {
+                draft.commit_anew(sequence, tokens, acceptance, &self.config)
+            } else {
+                draft.commit(sequence, tokens, acceptance)
+            };
             self.ops.extend(change);
         } else {
             // The text has outgrown this model, or was never one of its: there is nothing to

@@ -6,6 +6,7 @@ use crate::cache::{CandidateCache, NodeId};
 use crate::forward::{KvCell, KvOp};
 use crate::protocol::Lanes;
 use crate::sampler::Sampling;
+use crate::scouted_text::ScoutedText;
 use crate::types::{SequenceId, Tenant, Token};
 
 /// A sequence that is drafted for: its text, and a replica of its candidate cache.
@@ -28,8 +29,10 @@ pub(super) struct DraftSequence {
     pub(super) replica: CandidateCache,
     /// What this drafter's words are worth in this sequence.
     pub(super) counts: Counts,
+    /// The text, if a grammar says what it has to be and the drafter was told.
+    pub(super) scouted: Option<ScoutedText>,
     /// The target has written something since the sequence was opened here.
-    begun: bool,
+    pub(super) begun: bool,
     /// The root was decoded and looked past.
     pub(super) rooted: bool,
     /// Leaves of the decoded part of the replica.
@@ -57,6 +60,7 @@ impl DraftSequence {
             decoded,
             replica: CandidateCache::new(last as u32, config.cache_bytes),
             counts: Counts::default(),
+            scouted: None,
             begun: false,
             rooted: false,
             leaves: 0,
@@ -116,6 +120,9 @@ impl DraftSequence {
             self.decoded = self.tokens.len() + depth;
         }
         self.tokens.extend_from_slice(tokens);
+        if let Some(scouted) = &mut self.scouted {
+            scouted.wrote(tokens);
+        }
         self.replica.correct(tokens);
         self.rooted = self.rooted && whole;
         (self.grown, self.leaves) = decoded_size(&self.replica);

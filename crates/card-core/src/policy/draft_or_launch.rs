@@ -5,7 +5,7 @@ use super::lookahead::Lookahead;
 use super::situation::{DraftOption, Situation};
 use super::state::Policy;
 use super::trace::DraftDecision;
-use crate::protocol::Outlook;
+use crate::protocol::{Lanes, Outlook};
 use crate::types::Source;
 
 /// A drafter with at least so many rows to decode has a prompt to read. That is paid back over
@@ -17,6 +17,13 @@ const PREFILL_ROWS: u32 = 24;
 pub(super) const EARLY: u32 = 8;
 
 impl Policy {
+    /// Milliseconds of a drafter's next step on a lane that several sequences use. A prompt is
+    /// read in pieces there ([`Lanes::reading_ms`]).
+    pub(crate) fn step_ms(&self, outlook: &Outlook) -> f64 {
+        let cost = self.draft_cost(outlook.source);
+        cost.ms(outlook.rows).min(Lanes::reading_ms(cost.ms(1)))
+    }
+
     /// Which drafter takes a step on the shared lane before the target launches its forward, if
     /// any.
     pub fn draft_first(&self, situation: &Situation, options: &[DraftOption]) -> DraftDecision {

@@ -65,6 +65,8 @@ pub struct Policy {
     pub(super) gate: Option<DrafterGate>,
     /// Milliseconds of the draft models' forwards by rows.
     pub(super) drafts: [CostCurve; DRAFTERS],
+    /// The same of the target's head.
+    pub(super) head: CostCurve,
     /// Tokens per millisecond of all rounds.
     pub(super) overall: TokenRate,
     /// The same of rounds in which no lookup chain led and no drafter was gated.
@@ -90,6 +92,7 @@ impl Policy {
             target,
             gate: None,
             drafts,
+            head: CostCurve::default(),
             overall: TokenRate::default(),
             unled: TokenRate::default(),
             led: false,
@@ -139,6 +142,13 @@ impl Policy {
         self
     }
 
+    /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
+    /// target and of the first drafter. No points change nothing.
+    pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
+        self.target.give(target.iter().copied());
+        self.drafts[0].give(draft.iter().copied());
+    }
+
     /// Whether drafters on lanes of their own shall take no step for now.
     pub fn drafters_gated(&self) -> bool {
         self.gate.as_ref().is_some_and(DrafterGate::is_closed)
@@ -147,6 +157,11 @@ impl Policy {
     /// The settings.
     pub fn config(&self) -> PolicyConfig {
         self.config
+    }
+
+    /// What the target's forwards take, by rows, with the drafters as they are now.
+    pub fn target_cost(&self) -> &CostCurve {
+        &self.target
     }
 
     /// Whether no drafter is ever used.
@@ -204,8 +219,12 @@ impl Policy {
         rows.max(self.pad_to)
     }
 
-    /// The cost curve of a drafter; that of the first one for a source that is none.
-    pub(super) fn draft_cost(&self, source: Source) -> &CostCurve {
-        &self.drafts[source.drafter().unwrap_or(0)]
+    /// The cost curve of a drafter, or of the target's head; that of the first drafter for a
+    /// source that is none of them.
+    pub(crate) fn draft_cost(&self, source: Source) -> &CostCurve {
+        match source {
+            Source::Head => &self.head,
+            other => &self.drafts[other.drafter().unwrap_or(0)],
+        }
     }
 }

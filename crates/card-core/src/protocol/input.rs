@@ -1,5 +1,6 @@
 //! What a drafter is told.
 
+use crate::constraint::TextGrammar;
 use crate::sampler::Sampling;
 use crate::types::{SequenceId, Tenant, Token};
 
@@ -18,6 +19,7 @@ use crate::types::{SequenceId, Tenant, Token};
 ///         tokens: vec![3, 1, 4],
 ///         params: Sampling::default(),
 ///         end: 100,
+///         grammar: None,
 ///     },
 ///     // The token of index 3 was written.
 ///     DraftInput::Commit { sequence, from: 3, tokens: vec![1] },
@@ -39,6 +41,9 @@ pub enum DraftInput {
         params: Sampling,
         /// Most tokens the sequence can come to have, prompt included.
         end: u32,
+        /// What the text has to be, for a drafter in the same process; one on another machine
+        /// goes without.
+        grammar: Option<TextGrammar>,
     },
     /// The target wrote these.
     Commit {

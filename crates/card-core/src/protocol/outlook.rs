@@ -14,6 +14,22 @@ pub enum Lanes {
     Disjoint,
 }
 
+impl Lanes {
+    /// Milliseconds that a step may take in which a drafter reads a prompt on a shared lane that
+    /// several sequences use: those that decode wait for it. `row_ms` is what a step of one row
+    /// takes.
+    ///
+    /// ```
+    /// use card_core::protocol::Lanes;
+    ///
+    /// assert_eq!(Lanes::reading_ms(5.0), 60.0);
+    /// assert_eq!(Lanes::reading_ms(50.0), 100.0, "less would read a row at a time");
+    /// ```
+    pub fn reading_ms(row_ms: f64) -> f64 {
+        (2.0 * row_ms).max(60.0)
+    }
+}
+
 /// What a drafter could do next.
 ///
 /// ```

@@ -70,6 +70,19 @@ impl Default for SamplingParams {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sampling(SamplingParams);
 
+impl Sampling {
+    /// The same without `top_k`, `top_p` and `min_p`.
+    #[must_use]
+    pub fn unfiltered(&self) -> Sampling {
+        Sampling(SamplingParams {
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            ..self.0.clone()
+        })
+    }
+}
+
 impl Deref for Sampling {
     type Target = SamplingParams;
 

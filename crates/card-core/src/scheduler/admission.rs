@@ -11,6 +11,7 @@ use super::request::{Request, RequestError};
 use super::sequence::{Decision, Sequence, SequenceSpeculation, SequenceText};
 use crate::forward::KvOp;
 use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
+use crate::scouted_text::ScoutedText;
 use crate::types::SequenceId;
 
 /// Checks a request against the settings and the sequences that run.
@@ -81,10 +82,13 @@ pub(super) fn admit(
         vocab: config.vocab,
         end: end.min(context),
     };
+    let proposed = request.constraint.as_ref().filter(|_| !request.plain);
+    let scouted = proposed.and_then(|c| Some(ScoutedText::new(c.grammar()?, &[])));
+    let root = prompt.len() as u32 - 1;
     Sequence {
         tenant: request.tenant,
         params: request.params,
-        candidates: Candidates::new(prompt.len() as u32 - 1, config.cache_bytes, bounds),
+        candidates: Candidates::new(root, config.cache_bytes, bounds, scouted),
         text: SequenceText {
             prompt: prompt.len(),
             decoded: reused.tokens,

@@ -80,23 +80,18 @@ pub(super) struct BatchBuilder<'a> {
 }
 
 impl<'a> BatchBuilder<'a> {
-    /// An empty forward for these members.
+    /// An empty forward for these members, which reads at most `piece` tokens of a prompt.
     pub(super) fn new(
         config: &'a SchedulerConfig,
         members: &Members,
+        piece: usize,
         names: &'a mut CellNames,
     ) -> Self {
-        let prompt_rows = if members.sequences.len() > 1 {
-            // Those that decode beside the prompt wait for this forward.
-            config.prefill_rows.div_ceil(4)
-        } else {
-            config.prefill_rows
-        };
         BatchBuilder {
             config,
             names,
             solo: members.solo,
-            prompt_rows: prompt_rows.max(1),
+            prompt_rows: piece.max(1),
             forward: Forward::default(),
             parts: Vec::new(),
         }

@@ -1,21 +1,29 @@
 //! The candidates of one sequence, whoever proposes them.
 
+use std::borrow::Cow;
+
 use super::lookup::is_model_free;
 use crate::acceptance::{Acceptance, Counts};
-use crate::cache::{CandidateCache, NodeId};
-use crate::sources::Chain;
+use crate::cache::{CandidateCache, Correction, NodeId};
+use crate::scouted_text::ScoutedText;
+use crate::sources::{Chain, LONGEST};
 use crate::types::{Prob, Source, Token};
 
 /// The candidate cache of a sequence, and what the sources' words are worth in it.
 ///
 /// Invariants: the root of `cache` is the sequence's last token; every candidate is a token of
 /// the target's vocabulary at a place before the sequence's end, since each of them comes
-/// through [`Candidates::insert`].
+/// through [`Candidates::insert`]. If the sequence has a grammar whose scout is not lost, every
+/// candidate is allowed where it is.
 pub(super) struct Candidates {
     pub(super) cache: CandidateCache,
     /// What the sources' words are worth here.
     pub(super) counts: Counts,
     bounds: Bounds,
+    /// The text, if a grammar says what it has to be.
+    scouted: Option<ScoutedText>,
+    /// Proposals that the grammar refused and that were not reported.
+    refused: usize,
     /// Evictions that were reported.
     evictions: u64,
 }
@@ -40,17 +48,26 @@ struct Proposal {
 }
 
 impl Candidates {
-    /// None yet, behind the token at index `root`; they take `bytes` at most.
-    pub(super) fn new(root: u32, bytes: usize, bounds: Bounds) -> Self {
+    /// None yet, behind the token at index `root`; they take `bytes` at most. `scouted` is the
+    /// text behind that token, if it has a grammar.
+    pub(super) fn new(
+        root: u32,
+        bytes: usize,
+        bounds: Bounds,
+        scouted: Option<ScoutedText>,
+    ) -> Self {
         Candidates {
             cache: CandidateCache::new(root, bytes),
             counts: Counts::default(),
             bounds,
+            scouted,
+            refused: 0,
             evictions: 0,
         }
     }
 
-    /// Adds `children` behind the node at the end of `path`, which begins behind the root.
+    /// Adds those of `children` that the grammar allows behind the node at the end of `path`,
+    /// which begins behind the root.
     pub(super) fn propose(
         &mut self,
         known: &Acceptance,
@@ -64,8 +81,8 @@ impl Candidates {
         }
         self.cache.mark_expanded(at);
         let mut added = false;
-        let children = children.iter().take(CandidateCache::MOST_CHILDREN);
-        for (rank, &(token, prob)) in (0..).zip(children) {
+        let children = self.sift(path, children);
+        for (rank, &(token, prob)) in (0..).zip(children.iter()) {
             let proposal = Proposal {
                 source,
                 token,
@@ -79,10 +96,28 @@ impl Candidates {
         }
     }
 
-    /// Adds a chain of candidates behind the last token.
+    /// Those of `children` that may be candidates behind `path`: not too many, and none that the
+    /// grammar refuses.
+    fn sift<'a>(
+        &mut self,
+        path: &[Token],
+        children: &'a [(Token, Prob)],
+    ) -> Cow<'a, [(Token, Prob)]> {
+        const MOST: usize = CandidateCache::MOST_CHILDREN;
+        let looked_at = &children[..children.len().min(MOST)];
+        let Some(scouted) = &mut self.scouted else {
+            return Cow::Borrowed(looked_at);
+        };
+        let mut allowed = looked_at.to_vec();
+        self.refused += scouted.sift(path, MOST, &mut allowed);
+        Cow::Owned(allowed)
+    }
+
+    /// Adds a chain of candidates behind the last token, as far as the grammar allows.
     pub(super) fn insert_chain(&mut self, known: &Acceptance, chain: &Chain, source: Source) {
         let mut at = self.cache.root();
-        for &(token, prob) in chain {
+        let length = self.allowed_of(chain);
+        for &(token, prob) in &chain[..length] {
             let proposal = Proposal {
                 source,
                 token,
@@ -95,6 +130,32 @@ impl Candidates {
             known.rejudge(&self.counts, &mut self.cache, at);
             at = next;
         }
+    }
+
+    /// How many tokens of a chain behind the last token the grammar allows.
+    fn allowed_of(&mut self, chain: &Chain) -> usize {
+        let Some(scouted) = self.scouted.as_mut().filter(|_| !chain.is_empty()) else {
+            return chain.len();
+        };
+        let tokens: Vec<Token> = chain.iter().map(|c| c.0).collect();
+        let allowed = scouted.allowed_of(&tokens);
+        self.refused += usize::from(allowed < tokens.len());
+        allowed
+    }
+
+    /// The tokens that come next because the grammar leaves no choice.
+    pub(super) fn forced(&mut self) -> Chain {
+        let forced = self.scouted.as_mut().map(ScoutedText::forced);
+        let forced = forced.unwrap_or_default().into_iter().take(LONGEST);
+        forced.map(|(token, prob)| (token, prob.get())).collect()
+    }
+
+    /// The target wrote these tokens: the last of them is the new root.
+    pub(super) fn correct(&mut self, written: &[Token]) -> Correction {
+        if let Some(scouted) = &mut self.scouted {
+            scouted.wrote(written);
+        }
+        self.cache.correct(written)
     }
 
     /// Takes a candidate behind `at`, whoever proposes it. Every one comes this way: a token
@@ -130,6 +191,11 @@ impl Candidates {
     /// Length of the chain of best candidates.
     pub(super) fn ahead(&self) -> u32 {
         self.cache.best_path(self.cache.root()).count() as u32
+    }
+
+    /// Proposals that the grammar refused since the last call.
+    pub(super) fn take_refused(&mut self) -> usize {
+        std::mem::take(&mut self.refused)
     }
 
     /// Candidates dropped for want of room since the last call.

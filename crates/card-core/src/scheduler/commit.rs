@@ -30,6 +30,7 @@ pub(super) fn report(
         hit: None,
         cached_bytes: 0,
         evicted: 0,
+        refused: 0,
         launched: flight.launched,
         drafts: Vec::new(),
         logprobs: Vec::new(),
@@ -55,6 +56,7 @@ pub(super) fn report_candidates(
     round.reused = seq.reused;
     round.cached_bytes = seq.candidates.cache.bytes();
     round.evicted = seq.candidates.take_evictions();
+    round.refused = seq.candidates.take_refused();
     if trace {
         round.nodes = verified_nodes(seq, part);
     }
@@ -132,7 +134,7 @@ impl Committer<'_> {
         self.learn(seq, verdict, &round.accepted, start);
         if !verdict.written().is_empty() {
             seq.view.commit(self.now, part.prefill);
-            let correction = seq.candidates.cache.correct(verdict.written());
+            let correction = seq.candidates.correct(verdict.written());
             round.survivors = correction.survivors;
             let decided_past = matches!(verdict.end, WalkEnd::Left | WalkEnd::Failed(_));
             if !part.prefill && decided_past {

@@ -30,6 +30,10 @@ pub struct Shapes {
     pub redecide_rows: usize,
     /// A prompt is read in forwards of its own, taking turns with what decodes.
     pub prefill_alone: bool,
+    /// A prompt is read in the same pieces whoever decodes beside it, since what it leaves in
+    /// the KV cache depends on them.
+    #[serde(default)]
+    pub whole_pieces: bool,
 }
 
 impl Shapes {
@@ -42,6 +46,7 @@ impl Shapes {
         redecide_below: None,
         redecide_rows: 1,
         prefill_alone: false,
+        whole_pieces: false,
     };
 }
 
@@ -54,7 +59,7 @@ pub struct SchedulerConfig {
     pub vocab: usize,
     /// Which forwards are allowed.
     pub shapes: Shapes,
-    /// Prompt tokens decoded per forward.
+    /// Prompt tokens decoded per forward at most; fewer where others wait for it.
     pub prefill_rows: usize,
     /// Bytes of candidates per sequence.
     pub cache_bytes: usize,

@@ -18,11 +18,12 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Chooses among the sequences that run. `prefilled` if the last forward read a prompt.
+    /// Chooses among the sequences that run. With `others_first`, those that decode come before
+    /// a prompt that is read in a forward of its own.
     pub(super) fn choose(
         running: &BTreeMap<SequenceId, Sequence>,
         config: &SchedulerConfig,
-        prefilled: bool,
+        others_first: bool,
     ) -> Self {
         let shapes = config.shapes;
         // Sequences that must not share a forward are done one after the other, so that
@@ -39,7 +40,7 @@ impl Members {
         };
         let solo = first(|s| s.decision == Decision::Solo);
         // Taking turns with what decodes.
-        let waits = shapes.prefill_alone && prefilled && decoding().next().is_some();
+        let waits = shapes.prefill_alone && others_first && decoding().next().is_some();
         let prefill = first(|s| s.text.prefilling()).filter(|_| !waits);
         let sequences = match (solo, prefill) {
             (Some(id), _) => vec![id],

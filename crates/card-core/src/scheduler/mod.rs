@@ -24,6 +24,10 @@
 //! sequences begin and end (`admission`). A sequence that ends leaves its KV cells to the prefix
 //! cache.
 //!
+//! A target may have a head: a part of its own file that proposes from the hidden states of the
+//! target. Which of these the head needs is said after each forward (`hidden`); the rest of a head
+//! is a drafter on the target's lane.
+//!
 //! A target that cannot take back any token (a recurrent model, [`Rollback`]) verifies chains, and
 //! what it has to take back is decoded again with the next forward (`stem_rules`).
 //!
@@ -38,12 +42,14 @@ mod candidates;
 mod commit;
 mod config;
 mod drafter_view;
+mod hidden;
 mod hold;
 mod learned;
 mod listen;
 mod lookup;
 mod members;
 mod output;
+mod pace;
 mod request;
 mod round;
 mod sequence;
@@ -96,7 +102,8 @@ impl Scheduler {
         if self.in_flight.is_some() || self.sequences.is_empty() {
             return Action::Idle;
         }
-        let members = Members::choose(&self.sequences, &self.config, self.prefilled);
+        let others_first = self.are_others_due(now);
+        let members = Members::choose(&self.sequences, &self.config, others_first);
         let prospect = self.prospect(&members);
         if let Some(prospect) = &prospect
             && let Some(action) = self.hold(now, prospect, outlooks)
@@ -158,12 +165,34 @@ impl Scheduler {
         Some(Prospect::of(members, &mut self.sequences, config, policy))
     }
 
-    /// Whether to draft or wait before the next launch.
+    /// Whether sequences that decode have the next forward, before more of a prompt is read.
+    fn are_others_due(&self, now: Duration) -> bool {
+        let beside = self.decoding_rows();
+        let (config, policy) = (&self.config, &self.policy);
+        self.pace.are_others_due(config, policy, beside, now)
+    }
+
+    /// Whether the sequences of a forward that decodes `base` can wait for a step of a drafter on
+    /// their lane. Where there are several, none waits for long: a drafter may have the prompt of
+    /// another to read.
+    fn leaves_time(&self, now: Duration, base: Base, outlooks: &[Outlook]) -> bool {
+        if self.sequences.len() < 2 || outlooks.is_empty() {
+            return true;
+        }
+        let steps = outlooks.iter().map(|o| self.policy.step_ms(o));
+        let longest = steps.fold(0.0, f64::max);
+        self.pace.leaves_time(&self.policy, base.rows, longest, now)
+    }
+
+    /// Whether to draft or wait before the next launch. The target's head needs no drafter beside
+    /// it.
     fn hold(&mut self, now: Duration, prospect: &Prospect, outlooks: &[Outlook]) -> Option<Action> {
-        if self.wait.is_lost() || self.drafters_gated() {
+        if !self.leaves_time(now, prospect.base, outlooks) {
             return None;
         }
+        let drafters = !self.wait.is_lost() && !self.drafters_gated();
         let hold = Hold {
+            drafters,
             running: &mut self.sequences,
             policy: &mut self.policy,
             trace: &mut self.trace,
@@ -183,7 +212,9 @@ impl Scheduler {
             self.trace.note_size(&size);
             chosen = prospect.best(size.size);
         }
-        let mut batch = BatchBuilder::new(&self.config, members, &mut self.names);
+        let beside = self.decoding_rows();
+        let piece = self.pace.piece(&self.config, &self.policy, beside);
+        let mut batch = BatchBuilder::new(&self.config, members, piece, &mut self.names);
         for id in &members.sequences {
             if batch.room() == 0 {
                 break;
@@ -194,7 +225,7 @@ impl Scheduler {
             }
         }
         let (forward, parts) = batch.finish();
-        self.prefilled = parts.iter().any(|p| p.prefill);
+        self.pace.launch(parts.iter().any(|p| p.prefill));
         let base = Base {
             sequences: parts.len() as u32,
             rows: parts.iter().map(|p| p.chain as u32).sum(),
@@ -230,6 +261,7 @@ impl Scheduler {
         if !part.decides {
             let change = commit::extend_stem(seq, part, landed.forward);
             self.ops.push(change);
+            self.hidden.note(seq, part, landed.forward, None);
             return None;
         }
         let mut verdict = verify(&self.config, &mut self.sampler, seq, part, landed);
@@ -242,6 +274,7 @@ impl Scheduler {
         };
         let change = committer.apply(seq, part, &mut verdict, round);
         self.ops.push(change);
+        self.hidden.note(seq, part, landed.forward, Some(&verdict));
         Some(verdict)
     }
 
@@ -267,6 +300,12 @@ impl Scheduler {
         let (flight, now) = (landed.flight, landed.now);
         let elapsed = now.saturating_sub(flight.launched);
         let decodes = flight.parts.iter().all(|p| !p.prefill);
+        if !decodes {
+            let expected_ms = self.policy.target_cost().ms(flight.rows as u32);
+            self.pace.observe(expected_ms, elapsed);
+        }
+        let decoded = flight.parts.iter().any(|p| !p.prefill);
+        self.pace.landed(decoded, now);
         self.policy.observe(if decodes {
             Observation::Round {
                 base: flight.base,

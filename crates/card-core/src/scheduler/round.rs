@@ -31,6 +31,9 @@ pub struct Round {
     pub logprobs: Vec<Logprob>,
     /// Candidates dropped for want of room since the round before.
     pub evicted: usize,
+    /// Proposals that the grammar of the text refused since the round before, so that they became
+    /// no candidates. Of a chain only the first such token counts.
+    pub refused: usize,
     /// Candidates cached after the correction.
     pub survivors: usize,
     /// Decisions closer than the near-tie bound: index in the sequence, margin in logits.

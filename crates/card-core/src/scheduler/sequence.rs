@@ -4,10 +4,9 @@ use super::candidates::Candidates;
 use super::drafter_view::DrafterView;
 use super::learned::Learned;
 use super::lookup::Lookup;
-use crate::constraint::Constraint;
+use crate::constraint::{Constraint, TextGrammar};
 use crate::protocol::DraftInput;
 use crate::sampler::Sampling;
-use crate::sources::Chain;
 use crate::types::{Prob, SequenceId, Source, Tenant, Token};
 
 /// A sequence that runs.
@@ -121,7 +120,8 @@ impl Sequence {
         let known = &learned.acceptance;
         let candidates = &mut self.candidates;
         let tokens = &self.text.tokens;
-        let mut chain = Chain::new();
+        let mut chain = candidates.forced();
+        candidates.insert_chain(known, &chain, Source::Grammar);
         self.lookup.text.continue_itself(&mut chain);
         candidates.insert_chain(known, &chain, Source::PromptLookup);
         self.lookup.prediction.propose(tokens, written, &mut chain);
@@ -130,6 +130,11 @@ impl Sequence {
             corrections.propose(self.tenant, tokens, &mut chain);
             candidates.insert_chain(known, &chain, Source::Correction);
         }
+    }
+
+    /// Whether anybody proposes candidates for it.
+    pub(super) fn speculates(&self) -> bool {
+        self.speculation != SequenceSpeculation::Off
     }
 
     /// Whether drafters hear of it.
@@ -146,6 +151,14 @@ impl Sequence {
         };
     }
 
+    /// What the text has to be, for those who propose tokens.
+    fn grammar(&self) -> Option<TextGrammar> {
+        Some(TextGrammar {
+            grammar: self.constraint.as_ref()?.grammar()?,
+            begins: self.text.prompt as u32,
+        })
+    }
+
     /// What a drafter is to be told of it; nothing if it is decoded plainly.
     pub(super) fn introduction(&self, sequence: SequenceId) -> Option<DraftInput> {
         if self.speculation == SequenceSpeculation::Off {
@@ -157,6 +170,7 @@ impl Sequence {
             tokens: self.text.tokens.clone(),
             params: self.params.clone(),
             end: self.text.end.min(u32::MAX as usize) as u32,
+            grammar: self.grammar(),
         })
     }
 }

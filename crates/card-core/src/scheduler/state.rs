@@ -6,15 +6,17 @@ use std::time::Duration;
 use super::admission;
 use super::batch::InFlight;
 use super::config::SchedulerConfig;
+use super::hidden::HiddenRows;
 use super::learned::Learned;
 use super::output::{Finish, Output};
+use super::pace::PromptPace;
 use super::request::{Request, RequestError};
 use super::round::DraftSpan;
 use super::sequence::Sequence;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
-use crate::forward::{CellNames, KvOp};
+use crate::forward::{CellNames, HiddenRow, KvOp};
 use crate::policy::{DecisionTrace, Policy};
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
@@ -109,12 +111,12 @@ pub struct Scheduler {
     pub(super) ops: Vec<KvOp>,
     pub(super) outputs: Vec<Output>,
     pub(super) in_flight: Option<InFlight>,
-    /// The last forward read a prompt.
-    pub(super) prefilled: bool,
+    pub(super) pace: PromptPace,
     pub(super) wait: DrafterWait,
     pub(super) clock: RoundClock,
     /// Draft steps that were heard of since the last round.
     pub(super) spans: Vec<DraftSpan>,
+    pub(super) hidden: HiddenRows,
 }
 
 /// When the last round ended, and how long its forward took.
@@ -147,11 +149,18 @@ impl Scheduler {
             ops: Vec::new(),
             outputs: Vec::new(),
             in_flight: None,
-            prefilled: false,
+            pace: PromptPace::default(),
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
             spans: Vec::new(),
+            hidden: HiddenRows::default(),
         }
+    }
+
+    /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
+    /// target and of the first drafter. No points change nothing.
+    pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
+        self.policy.give_costs(target, draft);
     }
 
     /// Starts a generation. Not to be called while a forward runs; the same holds for
@@ -163,6 +172,7 @@ impl Scheduler {
         admission::check(&request, &self.config, &self.sequences)?;
         if self.sequences.is_empty() {
             self.clock.ended = now;
+            self.pace.begin(now);
         }
         let (sequence, nothing) = (request.sequence, request.max_tokens == 0);
         let seq = admission::admit(
@@ -194,9 +204,17 @@ impl Scheduler {
         self.ops.clear();
         self.prefixes = prefixes(&self.config);
         self.wait.end();
-        self.prefilled = false;
+        self.pace.forget();
         let ran = std::mem::take(&mut self.sequences);
         ran.into_keys().collect()
+    }
+
+    /// Rows of the next forward that are no prompt and no candidates: what the sequences that
+    /// decode have to decode.
+    pub(super) fn decoding_rows(&self) -> u32 {
+        let running = self.sequences.values();
+        let decoding = running.filter(|s| !s.text.prefilling());
+        decoding.map(|s| s.text.pending() as u32).sum()
     }
 
     /// Ends a sequence, if it runs, for this reason.
@@ -245,6 +263,19 @@ impl Scheduler {
     /// KV changes to apply to the target before the next forward, in order.
     pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
         out.append(&mut self.ops);
+    }
+
+    /// Says whether the target has a head; at first it has none.
+    pub fn set_head(&mut self, head: bool) {
+        self.hidden.want(head);
+    }
+
+    /// Hidden states that the head will need, of the forward that was [completed] last, sequence by
+    /// sequence in the order of their positions; none if there is no head.
+    ///
+    /// [completed]: Scheduler::complete
+    pub fn take_hidden(&mut self, out: &mut Vec<HiddenRow>) {
+        self.hidden.take(out);
     }
 
     /// What happened since the last call.

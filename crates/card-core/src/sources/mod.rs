@@ -1,6 +1,6 @@
-//! Model-free sources: prompt lookup, corrections, and the prediction.
+//! Model-free sources: prompt lookup, corrections, the prediction, and the grammar.
 //!
-//! They propose what text that is known already says next. The scheduler asks all of them once
+//! They propose what text that is known already says next, or what a grammar leaves no choice of. The scheduler asks all of them once
 //! per commit, which takes microseconds, and they write to the same candidate cache as a draft
 //! model. Whether one of their candidates is verified is the policy's business: their
 //! probabilities are calibrated like everyone else's.
@@ -10,6 +10,7 @@
 //! | [`PromptLookup`](crate::types::Source::PromptLookup) | prompt and output of the sequence | `text_index` |
 //! | [`Correction`](crate::types::Source::Correction) | what the target wrote in earlier requests | `corrections` |
 //! | [`Prediction`](crate::types::Source::Prediction) | what the user expects back | `prediction` |
+//! | [`Grammar`](crate::types::Source::Grammar) | what the text has to be | [`Scout`](crate::constraint::Scout) |
 
 mod chain;
 mod corrections;

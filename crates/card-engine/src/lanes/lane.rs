@@ -42,6 +42,8 @@ pub(super) struct DraftLane {
     model: Box<dyn Model + Send>,
     drafter: Drafter,
     meters: Arc<Meters>,
+    /// Whether this is the first draft model, whose forwards are remembered.
+    first: bool,
     /// Room for the KV changes of one forward; empty between two steps.
     ops: Vec<KvOp>,
 }
@@ -61,6 +63,7 @@ impl DraftLane {
             drafter: Drafter::new(config, cost.clone()),
             model,
             meters,
+            first: source == Source::Draft,
             ops: Vec::new(),
         }
     }
@@ -95,7 +98,11 @@ impl DraftLane {
         }
         let end = self.meters.now();
         let drafted = self.drafter.complete(&forward, &*self.model, end);
-        self.meters.draft(end.saturating_sub(start));
+        let time = end.saturating_sub(start);
+        self.meters.draft(time);
+        if self.first {
+            self.meters.draft_forward(&forward, time);
+        }
         Ok(Some(drafted))
     }
 

@@ -285,6 +285,7 @@ mod tests {
             tokens: vec![1, 2, 3],
             params: Sampling::default(),
             end: 1000,
+            grammar: None,
         }
     }
 

@@ -142,6 +142,7 @@ mod tests {
             tokens,
             params: Sampling::default(),
             end: 1000,
+            grammar: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Runs a generation from its slot to its end.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use card_api::ApiError;
 use card_engine::Stream;
@@ -31,7 +31,6 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
     let span = span.entered();
     task.watched.began(&task.generate.prompt, &task.settings);
     if let Some(grammar) = task.grammar.take() {
-        let grammar = grammar.lock().unwrap_or_else(PoisonError::into_inner);
         task.generate.constraint = Some(grammar.constraint());
     }
     if let Some(scored) = &task.scored {

@@ -1,6 +1,6 @@
 //! What one generation runs on.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use card_api::LlamaOptions;
 use card_engine::Generate;
@@ -19,7 +19,7 @@ pub(crate) struct GenerationTask {
     /// What the engine is asked for.
     pub(crate) generate: Generate,
     /// What the text has to be. A constraint is made of it when there is a slot to use it in.
-    pub(crate) grammar: Option<Arc<Mutex<Compiled>>>,
+    pub(crate) grammar: Option<Compiled>,
     /// Most tokens of the answer that are shown.
     pub(crate) shown: usize,
     /// The prompt, where its own tokens get log probabilities.

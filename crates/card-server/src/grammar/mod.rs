@@ -1,11 +1,14 @@
 //! JSON schemas and grammars as constraints of a generation (llguidance).
 
 mod bounds;
+mod scout;
+#[cfg(test)]
+mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use card_api::{AnswerShape, ApiError};
-use card_core::constraint::Constraint;
+use card_core::constraint::{Constraint, Grammar, Scout};
 use card_core::types::Token;
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
@@ -13,8 +16,10 @@ use serde_json::{Value, json};
 use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
 
 use crate::text::Tokenizer;
+use scout::MatcherScout;
 
-/// Lexer states of a grammar: about 32 MiB.
+/// Lexer states of a grammar, for a constraint and for each scout: about 32 MiB. Scouts come
+/// across far fewer.
 const MOST_STATES: usize = 20_000;
 /// Symbols in the productions of a grammar.
 const LARGEST_GRAMMAR: usize = 200_000;
@@ -34,15 +39,40 @@ pub(crate) struct Grammars {
 }
 
 /// A grammar that was compiled; each generation has a constraint of its own.
-pub(crate) struct Compiled(Matcher);
+#[derive(Clone)]
+pub(crate) struct Compiled(Arc<CompiledGrammar>);
 
 impl Compiled {
     /// A constraint for one generation.
     pub(crate) fn constraint(&self) -> Box<dyn Constraint> {
-        Box::new(Grammar {
-            matcher: self.0.deep_clone(),
+        Box::new(MatcherConstraint {
+            matcher: self.0.matcher(),
             mask: SimpleVob::new(),
+            grammar: self.0.clone(),
         })
+    }
+}
+
+/// What constraints and scouts are made of.
+struct CompiledGrammar {
+    /// At the beginning of a text.
+    matcher: Mutex<Matcher>,
+    tokenizer: Arc<dyn Tokenizer>,
+}
+
+impl CompiledGrammar {
+    /// A matcher at the beginning of a text, with lexer states of its own.
+    fn matcher(&self) -> Matcher {
+        let matcher = self.matcher.lock();
+        let matcher = matcher.unwrap_or_else(PoisonError::into_inner);
+        matcher.deep_clone()
+    }
+}
+
+impl Grammar for CompiledGrammar {
+    fn scout(&self) -> Box<dyn Scout> {
+        let scout = MatcherScout::new(self.matcher(), self.tokenizer.clone());
+        Box::new(scout)
     }
 }
 
@@ -81,7 +111,10 @@ impl Grammars {
         let matcher = matcher.map_err(wrong)?;
         match matcher.get_error() {
             Some(why) => Err(wrong(told(&why))),
-            None => Ok(Compiled(matcher)),
+            None => Ok(Compiled(Arc::new(CompiledGrammar {
+                matcher: Mutex::new(matcher),
+                tokenizer: self.tokenizer.clone(),
+            }))),
         }
     }
 }
@@ -170,12 +203,13 @@ fn told(why: &str) -> String {
 }
 
 /// A grammar at one place of a text.
-struct Grammar {
+struct MatcherConstraint {
     matcher: Matcher,
     mask: SimpleVob,
+    grammar: Arc<CompiledGrammar>,
 }
 
-impl Constraint for Grammar {
+impl Constraint for MatcherConstraint {
     fn allowed(&mut self) -> Result<&[u32], String> {
         self.mask = self
             .matcher
@@ -187,5 +221,9 @@ impl Constraint for Grammar {
     fn wrote(&mut self, token: Token) -> Result<(), String> {
         let consumed = self.matcher.consume_token(token);
         consumed.map_err(|e| told(&e.to_string()))
+    }
+
+    fn grammar(&self) -> Option<Arc<dyn Grammar>> {
+        Some(self.grammar.clone())
     }
 }

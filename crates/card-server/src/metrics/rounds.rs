@@ -15,6 +15,7 @@ pub(super) struct RoundMetrics {
     offered: IntCounterVec,
     accepted: IntCounterVec,
     evicted: IntCounter,
+    refused: IntCounter,
     cache_bytes: IntGauge,
     near_ties: IntCounter,
     plain_seconds: Counter,
@@ -52,6 +53,10 @@ impl RoundMetrics {
             evicted: r.count(
                 "card_cache_evictions_total",
                 "Candidates dropped for want of room",
+            )?,
+            refused: r.count(
+                "card_candidates_refused_total",
+                "Proposals that were no candidates, since the grammar of the text refuses them",
             )?,
             cache_bytes: r.level(
                 "card_cache_bytes",
@@ -96,6 +101,7 @@ impl RoundMetrics {
         }
         self.cache_bytes.set(round.cached_bytes as i64);
         self.evicted.inc_by(round.evicted as u64);
+        self.refused.inc_by(round.refused as u64);
         self.near_ties.inc_by(round.near_ties.len() as u64);
         self.decode_seconds.inc_by(round.elapsed.as_secs_f64());
         if round.why.plain > 0.0 {

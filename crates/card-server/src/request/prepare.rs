@@ -1,6 +1,6 @@
 //! A job becomes tasks: one generation for each of its answers.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use card_api::answer_parts::Thinking;
 use card_api::{AnswerShape, ApiError, GenerationJob, Speculation};
@@ -58,7 +58,7 @@ struct TaskMaker<'a> {
     /// The seed of the first answer; each of the others has the next one.
     seed: u64,
     prediction: Arc<[Token]>,
-    grammar: Option<Arc<Mutex<Compiled>>>,
+    grammar: Option<Compiled>,
 }
 
 /// Prepares a job. Everything that needs time or memory is done here, in a workshop.
@@ -83,7 +83,7 @@ pub(super) fn prepare(
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
     let compile = |shape| app.text.grammars.compile(shape, job.shape_field);
     let grammar = job.shape.as_ref().map(compile);
-    let grammar = grammar.transpose()?.map(|g| Arc::new(Mutex::new(g)));
+    let grammar = grammar.transpose()?;
     let ReadPrompts {
         prompts,
         usage,

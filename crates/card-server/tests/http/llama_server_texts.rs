@@ -188,6 +188,21 @@ async fn a_grammar_holds_from_the_first_character_to_the_last() {
 }
 
 #[tokio::test]
+async fn what_a_grammar_leaves_no_choice_of_needs_no_drafter() {
+    let client = Client::start(&setup());
+    let all = "the schema gives all of this text away";
+    let asked = json!({ "prompt": "abc", "n_predict": 64, "json_schema": { "const": all } });
+    let answer = client.post("/completion", &asked).await.json();
+    assert_eq!(answer["content"], format!("\"{all}\""));
+    let metrics = client.get("/metrics").await.text;
+    let accepted = "card_candidates_accepted_total{source=\"grammar\"} ";
+    let mut values = metrics.lines().filter_map(|l| l.strip_prefix(accepted));
+    let value: f64 = values.next().unwrap().parse().unwrap();
+    assert!(value > 5.0, "{value}");
+    assert!(metrics.contains("\ncard_candidates_refused_total "));
+}
+
+#[tokio::test]
 async fn chats_take_grammars_and_schemas_too() {
     let client = Client::start(&setup());
     for (more, content) in [

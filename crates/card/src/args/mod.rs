@@ -19,6 +19,7 @@ mod quantize;
 mod report;
 mod sampling;
 mod serve;
+mod several;
 mod sim;
 mod template;
 mod values;
@@ -38,6 +39,7 @@ pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
 pub use quantize::QuantizeArgs;
 pub use report::ReportArgs;
 pub use serve::ServeArgs;
+pub use several::{SeveralArgs, TableModel};
 pub use sim::SimArgs;
 
 /// Lossless LLM acceleration by cache-assisted parallel speculative decoding.
@@ -67,7 +69,7 @@ pub enum CliCommand {
     Generate(GenerateArgs),
     /// Talk with a model
     Chat(ChatArgs),
-    /// Serve a model to others: an OpenAI-compatible server, with a page at `/`
+    /// Serve models to others: an OpenAI-compatible server, with a page at `/`
     #[command(after_help = serve::SERVE_HELP)]
     Serve(Box<ServeArgs>),
     /// Draft for targets on other machines

@@ -10,6 +10,8 @@ use card_setup::{LaneChoice, Settings, Setup};
 
 use crate::args::CalibrateArgs;
 
+/// Spread of the times of like forwards, as a share of their median, that is worth a word.
+const NOISY: f64 = 0.3;
 /// Width of a bar of the terminal's plot.
 const BAR: f64 = 40.0;
 
@@ -19,6 +21,10 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         lanes: LaneChoice::Auto,
         ..args.model.settings()
     };
+    if args.again {
+        let forgotten = Setup::forget_measurements(&settings, catalogue)?;
+        eprintln!("forgotten: {forgotten} earlier measurements; all is measured anew");
+    }
     let setup = Setup::load(&settings, catalogue)?;
     if let Some(e) = &setup.emulation {
         println!("emulated devices: {}", e.profile.title);
@@ -42,12 +48,31 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     if let Some(best) = setup.placements.first() {
         println!("\nbest: {best}");
     }
+    if let Some(said) = noise(&setup)? {
+        println!("{said}");
+    }
     if let Some(file) = &args.html {
         let page = calibrate::html(&setup.placements, top);
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("written: {}", file.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What speaks against the figures: other work on the machine while they were measured.
+fn noise(setup: &Setup) -> Result<Option<String>> {
+    let busy = setup.noise()?.filter(|quiet| quiet.is_busy());
+    let spread = setup.spread().filter(|spread| *spread > NOISY);
+    let mut why = Vec::new();
+    why.extend(busy.map(|quiet| quiet.to_string()));
+    why.extend(spread.map(|s| {
+        let percent = 100.0 * s;
+        format!("the middle half of like forwards lies {percent:.0} % apart")
+    }));
+    Ok((!why.is_empty()).then(|| {
+        let why = why.join("; ");
+        format!("noisy: {why}. `card calibrate --again` measures anew, when the machine is quiet")
+    }))
 }
 
 /// A cost curve as a table and as bars.
