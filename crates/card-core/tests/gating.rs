@@ -48,6 +48,42 @@ fn one_that_pays_is_not() {
     assert!(rounds.iter().all(|r| !r.why.gated));
 }
 
+/// A head of the target, and beside it a drafter on another lane that slows the target down.
+fn beside_a_head(head_noise: f32, draft_noise: f32) -> Setup {
+    Setup {
+        mode: Mode::Auto,
+        lanes: Lanes::Disjoint,
+        head_noise: Some(head_noise),
+        draft_noise: Some(draft_noise),
+        alone: 0.8,
+        max_tokens: 380,
+        ..Setup::default()
+    }
+}
+
+#[test]
+fn one_that_brings_nothing_is_gated_however_good_the_head_beside_it_is() {
+    let both = run(&beside_a_head(0.0, 60.0));
+    let gated = both.rounds.iter().filter(|r| r.why.gated).count();
+    let all = both.rounds.len();
+    assert!(2 * gated > all, "{gated} of {all} rounds");
+    assert!(both.mean_accepted() > 2.0, "{}", both.mean_accepted());
+    let alone = run(&Setup {
+        draft_noise: None,
+        ..beside_a_head(0.0, 0.0)
+    });
+    assert_eq!(both.text, alone.text);
+    // Its trials cost a part of the time in which they are made.
+    let ratio = alone.time.as_secs_f64() / both.time.as_secs_f64();
+    assert!(ratio > 0.85, "{ratio:.3} of the head's speed");
+}
+
+#[test]
+fn one_that_pays_is_not_gated_beside_a_head_that_brings_nothing() {
+    let rounds = run(&beside_a_head(60.0, 0.0)).rounds;
+    assert!(rounds.iter().all(|r| !r.why.gated));
+}
+
 #[test]
 fn texts_are_the_same() {
     for noise in [0.2, 1.0, 60.0] {

@@ -3,8 +3,9 @@
 //! Lanes that share something, a GPU or a memory bus, slow each other down. A drafter that
 //! works all the time then costs the target time whether its drafts are used or not. The gate
 //! is one with hysteresis: it closes when an account of tokens is empty and opens when the
-//! account is full. A round with drafters at work pays in what it brought against plain
-//! decoding alone, and takes out what it lost. While the gate is closed, a small share of the
+//! account is full. A round with drafters at work pays in what it brought against the round
+//! without them (plain decoding alone, or with what the target's head and text at hand proposed),
+//! and takes out what it lost. While the gate is closed, a small share of the
 //! tokens that are written goes to the account, and when it is full the drafters get another
 //! trial. What drafters can cost is bounded by that share, and by the full account at first.
 
@@ -48,8 +49,8 @@ impl DrafterGate {
         self.other.ms(rows)
     }
 
-    /// Settles a round. `gain` is what the drafters brought in it, in tokens against plain
-    /// decoding alone (0 while the gate is closed), and `earned` the tokens that may go to
+    /// Settles a round. `gain` is what the drafters brought in it, in tokens against the round
+    /// without them (0 while the gate is closed), and `earned` the tokens that may go to
     /// trials because of it. The gate closes only if what was learned over many rounds says too
     /// that the drafters `lose`. `target` is the cost curve of the state that holds; when the
     /// gate changes its state, it is exchanged for that of the other one.

@@ -41,7 +41,28 @@ pub enum Observation {
         round: Duration,
         /// Tokens that were committed, of all sequences.
         tokens: u32,
+        /// Those of them that would have come without draft models too: other sources proposed them,
+        /// or the target wrote them itself.
+        without_drafters: u32,
     },
+}
+
+/// What a round would have been without draft models.
+#[derive(Clone, Copy)]
+struct WithoutDrafters {
+    tokens: f64,
+    ms: f64,
+}
+
+impl WithoutDrafters {
+    /// Tokens per millisecond.
+    fn rate(self) -> f64 {
+        if self.ms > 0.0 {
+            self.tokens / self.ms
+        } else {
+            0.0
+        }
+    }
 }
 
 impl Policy {
@@ -67,9 +88,14 @@ impl Policy {
                 forward,
                 round,
                 tokens,
+                without_drafters,
             } => {
-                self.target.observe(rows, forward);
                 let ms = round.as_secs_f64() * 1e3;
+                let without = WithoutDrafters {
+                    tokens: f64::from(without_drafters),
+                    ms: self.ms_without_drafters(rows, forward, ms),
+                };
+                self.target.observe(rows, forward);
                 // A round that decodes what was taken back is speculation's doing, and measures
                 // nothing of plain decoding.
                 let repairs = !self.rollback.is_free() && base.rows > base.sequences;
@@ -77,30 +103,56 @@ impl Policy {
                 // near-tie again.
                 let wider = rows > self.padded(base.rows);
                 let speculated = candidates > 0 || repairs || wider;
-                self.observe_round(base, speculated, ms, tokens);
+                self.observe_round(base, speculated, ms, f64::from(tokens), without);
             }
         }
     }
 
+    /// Milliseconds that a round of `ms` would have taken if no drafter on another lane had slowed
+    /// its forward of so many rows down.
+    fn ms_without_drafters(&self, rows: u32, forward: Duration, ms: f64) -> f64 {
+        /// No drafter makes a forward take ten times as long; where it seems so, the curves are off.
+        const LEAST: f64 = 0.1;
+        let Some(gate) = self.gate.as_ref().filter(|gate| !gate.is_closed()) else {
+            return ms;
+        };
+        let share = gate.other_ms(rows) / self.target.ms(rows);
+        let share = if share.is_finite() {
+            share.clamp(LEAST, 1.0)
+        } else {
+            1.0
+        };
+        let forward_ms = (forward.as_secs_f64() * 1e3).min(ms);
+        ms - forward_ms * (1.0 - share)
+    }
+
     /// Learns from a round of `ms` milliseconds; `speculated` says whether the forward differed
     /// from one of plain decoding.
-    fn observe_round(&mut self, base: Base, speculated: bool, ms: f64, tokens: u32) {
-        let tokens = f64::from(tokens);
+    fn observe_round(
+        &mut self,
+        base: Base,
+        speculated: bool,
+        ms: f64,
+        tokens: f64,
+        without: WithoutDrafters,
+    ) {
         self.overall.add(tokens, ms);
         let drafters_count = !self.led && !self.drafters_gated();
         if drafters_count {
             self.unled.add(tokens, ms);
+            self.undrafted.add(without.tokens, without.ms);
         }
         let plain_rate = self.plain_rate(base.sequences);
         let plain_ms = tokens / plain_rate;
         if let Some(gate) = &mut self.gate {
-            // What a lookup chain brought is not the drafters' doing.
+            // What a lookup chain brought is not the drafters' doing, nor what a head brings beside
+            // them.
             let gain = if drafters_count {
-                (plain_ms - ms) * plain_rate
+                tokens - ms * without.rate().max(plain_rate)
             } else {
                 0.0
             };
-            let lose = self.unled.get() < plain_rate;
+            let lose = self.unled.get() < self.undrafted.get().max(plain_rate);
             gate.settle(gain, EXPLORE * tokens, lose, &mut self.target);
         }
         let could_be_plain = self.config.mode == Mode::Auto;
@@ -127,6 +179,7 @@ mod tests {
                 forward: ms,
                 round: ms,
                 tokens: 1,
+                without_drafters: 1,
             });
             p.exploration.since_plain_ms
         };

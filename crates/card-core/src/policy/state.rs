@@ -50,6 +50,7 @@ use crate::types::{DRAFTERS, Source};
 ///     forward: Duration::from_millis(10),
 ///     round: Duration::from_millis(10),
 ///     tokens: 1,
+///     without_drafters: 1,
 /// });
 /// // Rows are nearly free, so even a doubtful candidate joins.
 /// assert_eq!(policy.verify_size(base, &candidates).size, 3);
@@ -71,6 +72,8 @@ pub struct Policy {
     pub(super) overall: TokenRate,
     /// The same of rounds in which no lookup chain led and no drafter was gated.
     pub(super) unled: TokenRate,
+    /// What the same rounds would have reached without draft models.
+    pub(super) undrafted: TokenRate,
     /// Whether a lookup chain leads in the round that was sized last.
     pub(super) led: bool,
     pub(super) exploration: ExplorationBudget,
@@ -95,6 +98,7 @@ impl Policy {
             head: CostCurve::default(),
             overall: TokenRate::default(),
             unled: TokenRate::default(),
+            undrafted: TokenRate::default(),
             led: false,
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,

@@ -88,7 +88,8 @@ pub(super) fn drafts(
     policy.draft_first(situation, &[option]).source.is_some()
 }
 
-/// A round of one sequence; all of its rows but one are candidates.
+/// A round of one sequence; all of its rows but one are candidates, and draft models proposed what
+/// was accepted.
 pub(super) fn round(rows: u32, forward: Duration, round: Duration, tokens: u32) -> Observation {
     Observation::Round {
         base: ONE,
@@ -97,5 +98,6 @@ pub(super) fn round(rows: u32, forward: Duration, round: Duration, tokens: u32) 
         forward,
         round,
         tokens,
+        without_drafters: 1,
     }
 }

@@ -129,18 +129,19 @@ impl Scheduler {
             logits,
             now,
         };
-        let mut tokens = 0;
+        let (mut tokens, mut without_drafters) = (0, 0);
         for part in &flight.parts {
             let mut round = commit::report(part, &flight, self.clock.ended, now);
             round.drafts = std::mem::take(&mut self.spans);
             let verdict = self.settle(part, &landed, &mut round);
             tokens += round.tokens.len() as u32;
+            without_drafters += round.without_drafters() as u32;
             self.outputs.push(Output::Round(Box::new(round)));
             if let Some(verdict) = verdict {
                 self.tell(part.sequence, verdict);
             }
         }
-        self.observe(&landed, tokens);
+        self.observe(&landed, tokens, without_drafters);
     }
 
     /// The forward could not be done. Nothing was committed; the sequences go on as if
@@ -295,8 +296,8 @@ impl Scheduler {
         }
     }
 
-    /// Learns from a forward's time and what it brought.
-    fn observe(&mut self, landed: &Landed, tokens: u32) {
+    /// Learns from a forward's time and what it brought, and would have brought without draft models.
+    fn observe(&mut self, landed: &Landed, tokens: u32, without_drafters: u32) {
         let (flight, now) = (landed.flight, landed.now);
         let elapsed = now.saturating_sub(flight.launched);
         let decodes = flight.parts.iter().all(|p| !p.prefill);
@@ -315,6 +316,7 @@ impl Scheduler {
                 forward: elapsed,
                 round: now.saturating_sub(self.clock.ended),
                 tokens,
+                without_drafters,
             }
         } else {
             Observation::Prefill {

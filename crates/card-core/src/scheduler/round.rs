@@ -56,6 +56,17 @@ pub struct Round {
     pub drafts: Vec<DraftSpan>,
 }
 
+impl Round {
+    /// Tokens that would have been decided on without draft models too: those that other sources
+    /// proposed, up to the first that only draft models did, and the target's own behind them.
+    pub(super) fn without_drafters(&self) -> usize {
+        let drafters = SourceSet::of(Source::Draft).union(SourceSet::of(Source::Draft2));
+        let by_others = |set: &&SourceSet| !set.without(drafters).is_empty();
+        let accepted = self.accepted.iter().take_while(by_others).count();
+        (accepted + 1).min(self.tokens.len())
+    }
+}
+
 /// A step of a drafter.
 #[derive(Clone, Copy, Debug)]
 pub struct DraftSpan {
