@@ -100,9 +100,12 @@ fn kernels() -> Result<PathBuf, String> {
 /// Checks that llama.cpp declares what src/sys/shim.cpp declares after it: the functions that give
 /// hidden states are not in its installed headers.
 fn hidden_states() -> Result<(), String> {
-    const DECLARED: [&str; 2] = [
+    const DECLARED: [&str; 4] = [
         "LLAMA_APIvoidllama_set_embeddings_nextn(structllama_context*ctx,boolvalue,boolmasked);",
         "LLAMA_APIfloat*llama_get_embeddings_nextn_ith(structllama_context*ctx,int32_ti);",
+        "LLAMA_APIvoidllama_set_embeddings_layer_inp(structllama_context*ctx,uint32_tlid,\
+         boolvalue);",
+        "LLAMA_APIfloat*llama_get_embeddings_layer_inp(structllama_context*ctx,uint32_tlid);",
     ];
     declares(&home()?.join("src/llama-ext.h"), &DECLARED)
 }

@@ -8,12 +8,14 @@ use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelE
 
 use super::context_options::{ContextOptions, MOST_ROWS};
 use super::cores::{Cores, on_own_thread};
+use super::feature_encoder::FeatureEncoder;
 use super::head::HeadReader;
+use super::head_model::HeadModel;
 use super::hidden_store::HiddenStore;
 use super::kv::books::MemoryKind;
 use super::kv::cache::{KvCache, PlacedRows, thrown};
 use super::model::LlamaModel;
-use super::state_keeper::StateKeeper;
+use super::state_keeper::{ReadStates, StateKeeper};
 use super::trim::widen::Widener;
 use crate::error::LlamaError;
 use crate::kernels::AttentionGuard;
@@ -49,7 +51,7 @@ impl LlamaContext {
     /// # Errors
     /// If there is no memory for it, or a forward of so many rows cannot be.
     pub fn new(model: &LlamaModel, options: &ContextOptions) -> Result<Self, LlamaError> {
-        Self::of_part(model, options, None)
+        Self::of_part(model, options, ModelPart::Trunk, None)
     }
 
     /// A context for the head of `model`, warmed up. It drafts for a target context of the same model
@@ -69,7 +71,30 @@ impl LlamaContext {
                 why: "it was loaded without a head".into(),
             });
         }
-        Self::of_part(model, options, Some(HeadReader::new(states)))
+        let mut context = Self::of_part(model, options, ModelPart::Head, None)?;
+        context.reader = Some(HeadReader::new(states));
+        Ok(context)
+    }
+
+    /// A context for a head in a file of its own, warmed up. It drafts for a target context that keeps
+    /// the states of the layers it reads in `states` ([`LlamaContext::keep_layers`]).
+    ///
+    /// # Errors
+    /// If there is no memory, or a forward of so many rows cannot be.
+    pub fn of_head_file(
+        head: &HeadModel,
+        options: &ContextOptions,
+        states: HiddenStore,
+    ) -> Result<Self, LlamaError> {
+        let lender = head.lender();
+        let lender = lender.map_err(|why| no_context(options.context, why))?;
+        let mut context = Self::of_part(head.model(), options, ModelPart::HeadFile, lender)?;
+        let encoder = FeatureEncoder::new(&context.llama, head.features());
+        let encoder = encoder.ok_or_else(|| no_context(options.context, NO_BATCH.into()))?;
+        let reader = HeadReader::encoding(states, encoder);
+        context.llama.skip(reader.skipped());
+        context.reader = Some(reader);
+        Ok(context)
     }
 
     /// Has the context keep the hidden states that a head of its model reads. Returns where they
@@ -79,35 +104,49 @@ impl LlamaContext {
     /// If this build of llama.cpp gives no hidden states.
     pub fn keep_states(&mut self) -> Result<HiddenStore, LlamaError> {
         let given = self.llama.give_head_states(false);
-        given.map_err(|thrown| LlamaError::Context {
-            context: self.limits.context,
-            why: thrown.to_string(),
-        })?;
+        given.map_err(|thrown| no_context(self.limits.context, thrown.to_string()))?;
         let store = HiddenStore::new(self.llama.hidden_width());
-        self.keeper = Some(StateKeeper::new(store.clone()));
+        self.keeper = Some(StateKeeper::new(store.clone(), ReadStates::Last));
         Ok(store)
     }
 
-    /// A context for the text of `model`, or for its head if that is what reads.
+    /// Has the context keep the states that a head in a file of its own reads: the inputs of some
+    /// layers. Returns where they are kept.
+    ///
+    /// # Errors
+    /// If the head was loaded for another target, or this build of llama.cpp gives no hidden states.
+    pub fn keep_layers(&mut self, head: &HeadModel) -> Result<HiddenStore, LlamaError> {
+        if !self.llama.is_of(head.target().handle()) {
+            return Err(LlamaError::Unsupported {
+                path: head.file().path().display().to_string(),
+                why: "it was loaded for another target".into(),
+            });
+        }
+        let tapped = self.llama.tap(head.layers());
+        tapped.map_err(|thrown| no_context(self.limits.context, thrown.to_string()))?;
+        let layers = head.layers().len();
+        let store = HiddenStore::of_layers(head.features() / layers.max(1), layers);
+        self.keeper = Some(StateKeeper::new(store.clone(), ReadStates::Inputs));
+        // llama.cpp plans its graphs anew, which shall not be a measurement.
+        self.warm_up()?;
+        Ok(store)
+    }
+
+    /// A context for a part of `model`, which may borrow tensors.
     fn of_part(
         model: &LlamaModel,
         options: &ContextOptions,
-        reader: Option<HeadReader>,
+        part: ModelPart,
+        lender: Option<Context>,
     ) -> Result<Self, LlamaError> {
-        let fail = |why: String| LlamaError::Context {
-            context: options.context,
-            why,
-        };
+        let fail = |why: String| no_context(options.context, why);
         if !(1..=MOST_ROWS).contains(&options.rows) {
             return Err(fail(format!(
                 "a forward has 1 to {MOST_ROWS} rows, not {}",
                 options.rows
             )));
         }
-        let part = reader
-            .as_ref()
-            .map_or(ModelPart::Trunk, |_| ModelPart::Head);
-        let head = part == ModelPart::Head;
+        let head = part.is_head();
         // A head has attention only, whatever the other layers have.
         let kind = options.memory(!head && model.keeps_states(), model.is_hybrid());
         if model.keeps_states() && model.trimmed().is_some() {
@@ -129,7 +168,8 @@ impl LlamaContext {
             threads: options.cores.threads(),
             cache: model.cache(),
         };
-        let mut llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        let made = Context::borrowing(model.handle(), &settings, lender);
+        let mut llama = made.map_err(fail)?;
         if head || model.always_gives_states() {
             let given = llama.give_head_states(head);
             given.map_err(|thrown| fail(thrown.to_string()))?;
@@ -148,7 +188,7 @@ impl LlamaContext {
         let widener = model.trimmed().cloned().map(Widener::new);
         let batch = llama
             .batch(widener.is_some())
-            .ok_or_else(|| fail("there is no memory for a batch".into()))?;
+            .ok_or_else(|| fail(NO_BATCH.into()))?;
         let cells = settings.cells as usize;
         let mut context = LlamaContext {
             llama,
@@ -158,16 +198,22 @@ impl LlamaContext {
             widener,
             apart: None,
             keeper: None,
-            reader,
+            reader: None,
             cores: options.cores.clone(),
             role: options.role,
             limits: options.limits(kind),
             vocab: model.vocab().len(),
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
-        let nothing = PlacedRows::none();
-        on_own_thread(|| context.run(&[], &nothing, 1)).map_err(|e| fail(e.to_string()))?;
+        context.warm_up()?;
         Ok(context)
+    }
+
+    /// Decodes a row of padding.
+    fn warm_up(&mut self) -> Result<(), LlamaError> {
+        let nothing = PlacedRows::none();
+        let done = on_own_thread(|| self.run(&[], &nothing, 1));
+        done.map_err(|e| no_context(self.limits.context, e.to_string()))
     }
 
     /// Empties the KV cache: every sequence begins anew.
@@ -194,9 +240,14 @@ impl LlamaContext {
         if let Some(keeper) = &mut self.keeper {
             keeper.begin();
         }
-        let of_head = self.reader.as_ref().map(|_| HeadReader::parts(rows));
+        let of_head = self.reader.as_ref().map(|reader| reader.parts(rows));
         let parts = of_head.as_ref().unwrap_or(&placed.parts);
-        let several = parts.len() > 1;
+        let all: usize = parts.iter().map(Vec::len).sum();
+        // Rows that are left out give the others other places.
+        let several = parts.len() > 1 || all < rows.len();
+        if several {
+            self.apart = Some(HashMap::new());
+        }
         let mut padding = pad_to.saturating_sub(rows.len());
         for (n, part) in parts.iter().enumerate() {
             match self.run_part(rows, &placed.ids, part, padding) {
@@ -212,6 +263,9 @@ impl LlamaContext {
                 self.set_apart(rows, part);
             }
         }
+        if let Some(reader) = &mut self.reader {
+            reader.note_skipped(rows);
+        }
         Ok(())
     }
 
@@ -223,6 +277,7 @@ impl LlamaContext {
         part: &[usize],
         padding: usize,
     ) -> Result<(), ModelError> {
+        self.encode(rows, part)?;
         let hidden = self.fill(rows, ids, part, padding)?;
         let decoded = self.decode()?;
         if padding > 0 {
@@ -232,6 +287,26 @@ impl LlamaContext {
         self.widen(rows, part, hidden);
         if let Some(reader) = &mut self.reader {
             reader.note_part(rows, part, &self.llama);
+        }
+        Ok(())
+    }
+
+    /// Has a head's encoder make the states that the rows of a part are read with, where it has one.
+    fn encode(&mut self, rows: &[Row], part: &[usize]) -> Result<(), ModelError> {
+        let scratch = self.kv.scratch();
+        let Some(reader) = &mut self.reader else {
+            return Ok(());
+        };
+        let Some(batch) = reader.to_encode(rows, part, scratch) else {
+            return Ok(());
+        };
+        let turn = self.cores.take();
+        let encoded = self.llama.encode(batch, turn.pool());
+        drop(turn);
+        let encoded = encoded.map_err(|e| thrown(self.role, &e))?;
+        self.check(encoded)?;
+        if let Some(reader) = &mut self.reader {
+            reader.take_encoded(&self.llama);
         }
         Ok(())
     }
@@ -275,7 +350,8 @@ impl LlamaContext {
         for (place, &i) in part.iter().enumerate() {
             let row = &rows[i];
             let logits = row.logits || all;
-            self.batch.push(row.token, row.position, &ids[i], logits);
+            let position = self.llama.position(row.position);
+            self.batch.push(row.token, position, &ids[i], logits);
             if let Some(reader) = &self.reader {
                 reader.read(row, self.batch.state_mut(place));
             }
@@ -329,6 +405,14 @@ impl LlamaContext {
             widener.put(row, self.llama.logits(i), state);
         }
     }
+}
+
+/// Why there is no batch.
+const NO_BATCH: &str = "there is no memory for a batch";
+
+/// The error where a context cannot be had.
+fn no_context(context: u32, why: String) -> LlamaError {
+    LlamaError::Context { context, why }
 }
 
 impl Logits for LlamaContext {
@@ -396,194 +480,4 @@ impl Model for LlamaContext {
 }
 
 #[cfg(test)]
-mod tests {
-    use card_core::types::SequenceId;
-
-    use super::*;
-    use crate::backend::model::LoadOptions;
-    use crate::tiny::Tiny;
-
-    fn model(name: &str) -> LlamaModel {
-        let file = Tiny::model(name, 64).write();
-        let model = LlamaModel::load(&file, &LoadOptions::default(), &mut |_| {}).unwrap();
-        let _ = std::fs::remove_file(file);
-        model
-    }
-
-    fn options(sequences: u32, in_order: bool) -> ContextOptions {
-        ContextOptions {
-            role: "target",
-            context: 256,
-            sequences,
-            spare_cells: 0,
-            rows: 32,
-            in_order,
-            cores: Cores::one_lane(2),
-        }
-    }
-
-    /// Tokens from `at` on, which then belong to the stem. Returns the last logits.
-    fn read(
-        context: &mut LlamaContext,
-        sequence: u64,
-        at: usize,
-        tokens: &[u32],
-    ) -> Result<Vec<f32>, ModelError> {
-        let sequence = SequenceId(sequence);
-        context.forward(&Forward::chain(sequence, at, tokens, 0))?;
-        let logits = context.row(tokens.len() - 1).to_vec();
-        context.apply(KvOp::Commit {
-            sequence,
-            tip: (at + tokens.len()) as u64,
-            keep_descendants: false,
-        })?;
-        Ok(logits)
-    }
-
-    /// Sums over cells in another order differ in the last bits.
-    fn near(a: &[f32], b: &[f32]) -> bool {
-        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3)
-    }
-
-    #[test]
-    fn a_context_of_few_rows_has_ids_all_the_same() {
-        let model = model("rows");
-        for rows in [1, 2, 32] {
-            let options = ContextOptions {
-                rows,
-                ..options(1, false)
-            };
-            let mut context = LlamaContext::new(&model, &options).unwrap();
-            let logits = read(&mut context, 1, 0, &[1]).unwrap();
-            assert_eq!(logits.len(), model.vocab().len());
-        }
-        for rows in [0, MOST_ROWS + 1] {
-            let options = ContextOptions {
-                rows,
-                ..options(1, false)
-            };
-            assert!(LlamaContext::new(&model, &options).is_err());
-        }
-    }
-
-    #[test]
-    fn as_many_sequences_run_and_are_kept_as_were_asked_for() {
-        let model = model("many");
-        let mut context = LlamaContext::new(&model, &options(64, false)).unwrap();
-        for sequence in 0..2 * 64 {
-            read(&mut context, sequence, 0, &[1, 2]).unwrap();
-        }
-        // And a tree of as many leaves as there may be.
-        let row = |cell: u64| Row {
-            sequence: SequenceId(0),
-            token: 3,
-            position: 2,
-            cell: 100 + cell,
-            parent: None,
-            logits: true,
-        };
-        for part in 0..2 {
-            let rows = (0..32).map(|i| row(32 * part + i)).collect();
-            context.forward(&Forward { rows, pad_to: 0 }).unwrap();
-        }
-    }
-
-    #[test]
-    fn who_runs_goes_on_when_ids_run_out() {
-        let model = model("out-of-ids");
-        let mut context = LlamaContext::new(&model, &options(1, false)).unwrap();
-        let mut last = 0;
-        let error = loop {
-            match read(&mut context, last, 0, &[1]) {
-                Ok(_) => last += 1,
-                Err(e) => break e,
-            }
-        };
-        let wanted = SequenceId(last);
-        assert!(
-            matches!(error, ModelError::Ids { sequence, .. } if sequence == wanted),
-            "{error}"
-        );
-        read(&mut context, 0, 1, &[2]).unwrap();
-        let release = KvOp::Release {
-            sequence: SequenceId(1),
-        };
-        context.apply(release).unwrap();
-        read(&mut context, last, 0, &[1]).unwrap();
-    }
-
-    #[test]
-    fn a_cache_that_was_emptied_answers_as_a_new_one() {
-        let model = model("reset");
-        let mut context = LlamaContext::new(&model, &options(2, true)).unwrap();
-        let first = read(&mut context, 1, 0, &[5, 6, 7]).unwrap();
-        read(&mut context, 2, 0, &[8, 9]).unwrap();
-        context.reset_cache().unwrap();
-        // What was there is not believed any more.
-        assert!(read(&mut context, 1, 3, &[8]).is_err());
-        assert!(read(&mut context, 2, 2, &[8]).is_err());
-        let again = read(&mut context, 1, 0, &[5, 6, 7]).unwrap();
-        assert!(near(&first, &again));
-    }
-
-    #[test]
-    fn stems_that_are_moved_keep_their_text_and_what_is_lost_is_not_believed() {
-        let model = model("moved");
-        let mut alone = LlamaContext::new(&model, &options(2, true)).unwrap();
-        read(&mut alone, 1, 0, &[5, 6, 7]).unwrap();
-        let expected = read(&mut alone, 1, 3, &[8]).unwrap();
-
-        let mut context = LlamaContext::new(&model, &options(2, true)).unwrap();
-        read(&mut context, 1, 0, &[5, 6, 7]).unwrap();
-        for other in 2..40 {
-            let tokens: Vec<u32> = (1..30).collect();
-            read(&mut context, other, 0, &tokens).unwrap();
-            let sequence = SequenceId(other);
-            context.apply(KvOp::Release { sequence }).unwrap();
-        }
-        let moved = read(&mut context, 1, 3, &[8]).unwrap();
-        assert!(near(&expected, &moved));
-
-        assert!(context.llama.restore(0, b"no state at all").is_err());
-        let lost = context.kv.lost(&mut context.llama, "a test").to_string();
-        assert!(lost.contains("ask again"), "{lost}");
-        assert!(read(&mut context, 1, 4, &[9]).is_err());
-        read(&mut context, 1, 0, &[5]).unwrap();
-    }
-
-    #[test]
-    fn rows_that_cannot_be_are_errors() {
-        let model = model("wrong-rows");
-        let mut context = LlamaContext::new(&model, &options(1, false)).unwrap();
-        for token in [97, 1 << 20, u32::MAX] {
-            assert!(read(&mut context, 1, 0, &[token]).is_err(), "{token}");
-        }
-        assert!(read(&mut context, 1, 5, &[1]).is_err());
-        assert!(read(&mut context, 1, 0, &[1; 33]).is_err());
-        assert!(context.forward(&Forward::default()).is_err());
-        // None of them left anything behind.
-        read(&mut context, 1, 0, &[1, 2]).unwrap();
-    }
-
-    #[test]
-    fn contexts_that_come_and_go_leave_no_threads_behind() {
-        let model = model("threads");
-        let options = options(1, false);
-        let threads = || {
-            let status = std::fs::read_to_string("/proc/self/status").ok()?;
-            let line = status.lines().find_map(|l| l.strip_prefix("Threads:"))?;
-            line.trim().parse::<usize>().ok()
-        };
-        let before = threads();
-        for _ in 0..200 {
-            // Made on one thread, used on another, as for each connection of a drafter.
-            let mut context = LlamaContext::new(&model, &options).unwrap();
-            on_own_thread(|| read(&mut context, 1, 0, &[1, 2]).map(|_| ())).unwrap();
-            on_own_thread(|| read(&mut context, 1, 2, &[3]).map(|_| ())).unwrap();
-        }
-        // Tests beside this one have threads too, but not hundreds.
-        if let (Some(before), Some(after)) = (before, threads()) {
-            assert!(after < before + 100, "{before} threads, then {after}");
-        }
-    }
-}
+mod tests;

@@ -2,16 +2,24 @@
 //!
 //! A head decodes the token at index p with the state behind the token at p − 1: the target's own if
 //! that is kept ([`HiddenStore`]), which it is for committed tokens; else the head's state behind the
-//! token before, as llama-server's `draft-mtp` prolongs a draft (`common/speculative.cpp`). Where
-//! there is neither, and for the first token of a text, it reads zeros, as llama-server does.
+//! token before, as llama-server's `draft-mtp` and `draft-eagle3` prolong a draft
+//! (`common/speculative.cpp`). Where there is neither it reads zeros, as llama-server does.
+//!
+//! Two kinds of heads differ in two things. A head in the target's file reads the target's state as it
+//! is, and the first token of a text with zeros. An EAGLE-3 head reads what its encoder makes of the
+//! states of three layers ([`FeatureEncoder`]), and does not decode the first token of a text at all:
+//! its positions count from the second.
 
 use std::collections::HashMap;
 
 use card_core::forward::{KvCell, KvOp, Row};
 use card_core::types::SequenceId;
 
+use super::feature_encoder::FeatureEncoder;
 use super::hidden_store::HiddenStore;
+use crate::sys::batch::Batch;
 use crate::sys::context::Context;
+use crate::sys::memory::SeqId;
 
 /// Rows without logits that are decoded in one go with those that have some. With more, computing
 /// logits that nobody wants would take longer than a forward more.
@@ -21,6 +29,8 @@ const FEW: usize = 8;
 pub(super) struct HeadReader {
     store: HiddenStore,
     own: HashMap<SequenceId, OwnStates>,
+    /// What makes the target's states into those that are read, if they are not read as they are.
+    encoder: Option<FeatureEncoder>,
 }
 
 /// The head's own states for one sequence.
@@ -43,20 +53,40 @@ impl HeadReader {
         HeadReader {
             store,
             own: HashMap::new(),
+            encoder: None,
         }
+    }
+
+    /// One that reads what an encoder makes of the target's states in this store.
+    pub(super) fn encoding(store: HiddenStore, encoder: FeatureEncoder) -> Self {
+        HeadReader {
+            encoder: Some(encoder),
+            ..HeadReader::new(store)
+        }
+    }
+
+    /// Tokens at the beginning of each text that are not decoded. Where there are no states at all,
+    /// forwards are measured, and none is left out.
+    pub(super) fn skipped(&self) -> u32 {
+        u32::from(self.encoder.is_some() && !self.store.is_none())
     }
 
     /// The rows that are decoded in one go, by their indices. llama.cpp's heads give the right
     /// states only if all rows of a forward have logits, or none has.
-    pub(super) fn parts(rows: &[Row]) -> Vec<Vec<usize>> {
-        let (loud, silent): (Vec<usize>, Vec<usize>) =
-            (0..rows.len()).partition(|&i| rows[i].logits);
-        // Rows without logits come before those with: they are what a text's last token follows.
-        if silent.len() <= FEW || loud.is_empty() {
-            vec![(0..rows.len()).collect()]
-        } else {
-            vec![silent, loud]
+    pub(super) fn parts(&self, rows: &[Row]) -> Vec<Vec<usize>> {
+        let skipped = self.skipped();
+        let read = (0..rows.len()).filter(|&i| rows[i].position >= skipped);
+        let (loud, silent): (Vec<usize>, Vec<usize>) = read.partition(|&i| rows[i].logits);
+        if loud.len() + silent.len() == 0 && !rows.is_empty() {
+            return Vec::new();
         }
+        // Rows without logits come before those with: they are what a text's last token follows.
+        if silent.len() > FEW && !loud.is_empty() {
+            return vec![silent, loud];
+        }
+        let mut all = [silent, loud].concat();
+        all.sort_unstable();
+        vec![all]
     }
 
     /// Whether all rows of a part get logits, wanted or not.
@@ -72,7 +102,11 @@ impl HeadReader {
         };
         let states = self.store.states();
         let own = self.own.get(&row.sequence);
-        let state = states.get(row.sequence, before).or_else(|| {
+        let targets = match &self.encoder {
+            None => states.get(row.sequence, before),
+            Some(encoder) => encoder.state(row.sequence, before),
+        };
+        let state = targets.or_else(|| {
             let own = own?;
             match row.parent {
                 Some(parent) => own.cells.get(&parent)?.1.as_deref(),
@@ -81,6 +115,33 @@ impl HeadReader {
         });
         if let Some(state) = state.filter(|s| s.len() == into.len()) {
             into.copy_from_slice(state);
+        }
+    }
+
+    /// The target's states that an encoder must make others of before a part is read
+    /// ([`Context::encode`]); `None` if there is nothing to do. `scratch` is an id that holds nothing.
+    pub(super) fn to_encode(
+        &mut self,
+        rows: &[Row],
+        part: &[usize],
+        scratch: SeqId,
+    ) -> Option<&Batch> {
+        let encoder = self.encoder.as_mut()?;
+        encoder.gather(rows, part, &self.store.states(), scratch)
+    }
+
+    /// That was done, in this context.
+    pub(super) fn take_encoded(&mut self, context: &Context) {
+        if let Some(encoder) = &mut self.encoder {
+            encoder.take(context);
+        }
+    }
+
+    /// A forward was decoded; of its rows those at the beginning of a text were left out.
+    pub(super) fn note_skipped(&mut self, rows: &[Row]) {
+        let skipped = self.skipped();
+        for row in rows.iter().filter(|row| row.position < skipped) {
+            self.note(row, None);
         }
     }
 
@@ -271,12 +332,13 @@ mod tests {
             };
             (0..silent + loud).map(row).collect()
         };
-        assert_eq!(HeadReader::parts(&[]), [Vec::<usize>::new()]);
-        assert_eq!(HeadReader::parts(&rows(0, 3)).len(), 1);
-        assert_eq!(HeadReader::parts(&rows(8, 1)).len(), 1);
-        assert_eq!(HeadReader::parts(&rows(200, 0)).len(), 1);
+        let reader = HeadReader::new(HiddenStore::new(2));
+        assert_eq!(reader.parts(&[]), [Vec::<usize>::new()]);
+        assert_eq!(reader.parts(&rows(0, 3)).len(), 1);
+        assert_eq!(reader.parts(&rows(8, 1)), [(0..9).collect::<Vec<_>>()]);
+        assert_eq!(reader.parts(&rows(200, 0)).len(), 1);
         let long = rows(9, 2);
-        let parts = HeadReader::parts(&long);
+        let parts = reader.parts(&long);
         assert_eq!(parts, [(0..9).collect::<Vec<_>>(), vec![9, 10]]);
         assert!(!HeadReader::has_logits(&long, &parts[0]));
         assert!(HeadReader::has_logits(&long, &parts[1]));

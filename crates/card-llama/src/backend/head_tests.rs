@@ -19,7 +19,12 @@ const DRAFTED: usize = 3;
 const ROWS: u32 = 64;
 
 fn load(architecture: &Architecture, head: bool) -> LlamaModel {
-    let file = zoo::with_head(architecture, 1).unwrap();
+    load_with(architecture, head, 1)
+}
+
+/// A model whose head has so many layers.
+fn load_with(architecture: &Architecture, head: bool, layers: u32) -> LlamaModel {
+    let file = zoo::with_head_of(architecture, 1, layers).unwrap();
     let options = LoadOptions {
         head,
         ..LoadOptions::default()
@@ -170,9 +175,12 @@ fn by_contexts(model: &LlamaModel, prompt: &[Token]) -> (Token, Draft) {
 
 #[test]
 fn a_head_proposes_what_plain_calls_of_llama_cpp_propose() {
-    for architecture in zoo::heads() {
-        let what = architecture.name();
-        let model = load(architecture, true);
+    // Of a head of several layers the first drafts every token.
+    let several = zoo::find("hy_v3").map(|architecture| (architecture, 2));
+    let all = zoo::heads().map(|architecture| (architecture, 1));
+    for (architecture, layers) in all.chain(several) {
+        let what = format!("{}, {layers} layers", architecture.name());
+        let model = load_with(architecture, true, layers);
         assert!(model.has_head(), "{what}");
         let prompt = prompt();
         let (plain, own) = on_own_thread(|| {

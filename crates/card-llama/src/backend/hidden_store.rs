@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use card_core::types::SequenceId;
 
-/// Bytes of states that are held at most: of 4096 numbers each, 16,384 tokens. What goes beyond is
-/// forgotten from the oldest token of the longest sequence on, and costs drafts only.
+/// Bytes of states of one layer that are held at most: of 4096 numbers each, 16,384 tokens. What goes
+/// beyond is forgotten from the oldest token of the longest sequence on, and costs drafts only.
 const MOST_BYTES: usize = 256 << 20;
 
 /// The states that a target and its head share. Cheap to clone.
@@ -19,13 +19,24 @@ pub struct HiddenStore(Arc<Mutex<HiddenStates>>);
 impl HiddenStore {
     /// An empty one, for states of `width` numbers.
     pub(super) fn new(width: usize) -> Self {
+        Self::of_layers(width, 1)
+    }
+
+    /// An empty one, for states of so many layers with `width` numbers each.
+    pub(super) fn of_layers(width: usize, layers: usize) -> Self {
         let most = MOST_BYTES / size_of::<f32>() / width.max(1);
-        HiddenStore(Arc::new(Mutex::new(HiddenStates::new(width, most))))
+        let states = HiddenStates::new(width * layers, most);
+        HiddenStore(Arc::new(Mutex::new(states)))
     }
 
     /// One that stays empty: a head reads zeros then, and can be measured by itself.
     pub fn none() -> Self {
         HiddenStore::new(0)
+    }
+
+    /// Whether it stays empty.
+    pub(super) fn is_none(&self) -> bool {
+        self.states().width == 0
     }
 
     /// The states. A thread that panicked while it held them left states behind, nothing worse.
@@ -195,5 +206,8 @@ mod tests {
         assert_eq!(at(&states, B, 0), Some(0.0));
         let store = HiddenStore::new(4096);
         assert_eq!(store.states().most, 16_384);
+        let of_three = HiddenStore::of_layers(4096, 3);
+        assert_eq!(of_three.states().most, 16_384);
+        assert!(HiddenStore::none().is_none() && !of_three.is_none());
     }
 }

@@ -6,7 +6,11 @@ pub(crate) mod cores;
 pub(crate) mod embedder;
 #[cfg(test)]
 mod embedder_tests;
+mod feature_encoder;
 mod head;
+pub(crate) mod head_model;
+#[cfg(test)]
+mod head_model_tests;
 #[cfg(test)]
 mod head_tests;
 pub(crate) mod hidden_store;

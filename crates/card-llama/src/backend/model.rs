@@ -83,6 +83,28 @@ impl LlamaModel {
         options: &LoadOptions,
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, LlamaError> {
+        Self::load_as(path, options, false, progress)
+    }
+
+    /// Loads a head that has a file of its own.
+    ///
+    /// # Errors
+    /// As [`LlamaModel::load`].
+    pub(super) fn load_head(
+        path: &Path,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, LlamaError> {
+        Self::load_as(path, options, true, progress)
+    }
+
+    /// Loads a file, as a head by itself or as another model.
+    fn load_as(
+        path: &Path,
+        options: &LoadOptions,
+        is_head: bool,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, LlamaError> {
         start();
         // Before the first model: ggml copies its list of kernels then.
         let _ = card_kernels();
@@ -100,6 +122,7 @@ impl LlamaModel {
             places: options.places.clone(),
             adapters: options.adapters.clone(),
             head: options.head && head.is_some(),
+            is_head,
         };
         let card = options.kernels == Kernels::Card && use_card();
         let _offered = OfferedKernels::new(card);

@@ -1,5 +1,6 @@
 //! The target's side of a head: takes the hidden states that the head will read out of a forward.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use card_core::forward::{HiddenRow, KvOp};
@@ -7,18 +8,32 @@ use card_core::forward::{HiddenRow, KvOp};
 use super::hidden_store::HiddenStore;
 use crate::sys::context::Context;
 
+/// Which hidden states a head reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadStates {
+    /// Those behind the last layer, as heads in the target's file do.
+    Last,
+    /// The inputs of the layers that the context was told of ([`Context::tap`]).
+    Inputs,
+}
+
 /// Keeps hidden states of a target's forwards in a [`HiddenStore`].
 pub(super) struct StateKeeper {
     store: HiddenStore,
+    read: ReadStates,
     /// States by row of the last forward, if that was decoded in several parts. Of any other they
     /// are still in the context.
     apart: Option<HashMap<usize, Box<[f32]>>>,
 }
 
 impl StateKeeper {
-    /// One that keeps states there.
-    pub(super) fn new(store: HiddenStore) -> Self {
-        StateKeeper { store, apart: None }
+    /// One that keeps these states there.
+    pub(super) fn new(store: HiddenStore, read: ReadStates) -> Self {
+        StateKeeper {
+            store,
+            read,
+            apart: None,
+        }
     }
 
     /// A forward begins.
@@ -28,9 +43,10 @@ impl StateKeeper {
 
     /// Copies the states of the rows of a part, which the next part takes the place of.
     pub(super) fn set_apart(&mut self, part: &[usize], context: &Context) {
+        let read = self.read;
         let apart = self.apart.get_or_insert_default();
         for (i, &row) in part.iter().enumerate() {
-            if let Some(state) = context.head_state(i) {
+            if let Some(state) = read.state(i, context) {
                 apart.insert(row, state.into());
             }
         }
@@ -41,11 +57,11 @@ impl StateKeeper {
         let mut states = self.store.states();
         for hidden in rows {
             let state = match &self.apart {
-                Some(apart) => apart.get(&hidden.row).map(|state| &**state),
-                None => context.head_state(hidden.row),
+                Some(apart) => apart.get(&hidden.row).map(|state| Cow::Borrowed(&**state)),
+                None => self.read.state(hidden.row, context),
             };
             if let Some(state) = state {
-                states.keep(hidden.sequence, hidden.position, state);
+                states.keep(hidden.sequence, hidden.position, &state);
             }
         }
     }
@@ -54,6 +70,16 @@ impl StateKeeper {
     pub(super) fn apply(&self, op: KvOp) {
         if let KvOp::Release { sequence: over } | KvOp::Adopt { from: over, .. } = op {
             self.store.states().forget(over);
+        }
+    }
+}
+
+impl ReadStates {
+    /// Row `i` of the last forward, if it gave one.
+    fn state(self, i: usize, context: &Context) -> Option<Cow<'_, [f32]>> {
+        match self {
+            ReadStates::Last => context.head_state(i).map(Cow::Borrowed),
+            ReadStates::Inputs => context.layer_inputs(i).map(Cow::Owned),
         }
     }
 }

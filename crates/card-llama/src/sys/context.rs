@@ -25,6 +25,24 @@ pub(crate) enum ModelPart {
     /// The layers of its head, which read the trunk's hidden states beside the tokens. llama.cpp
     /// ends the process if the model has no head that it can run, or it was not loaded.
     Head,
+    /// All of a model that is a head by itself, and reads hidden states beside the tokens.
+    HeadFile,
+}
+
+impl ModelPart {
+    /// Whether it reads hidden states beside the tokens.
+    pub(crate) fn is_head(self) -> bool {
+        self != ModelPart::Trunk
+    }
+}
+
+/// What a context has a batch computed by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// The model, which puts keys and values into the cache.
+    Decode,
+    /// What a head makes the target's states into the states that it reads by.
+    Encode,
 }
 
 /// How large a context is.
@@ -68,8 +86,9 @@ pub(crate) fn most_ids() -> usize {
 
 /// Owns a `llama_context`, and all that it looks at.
 ///
-/// Invariants: the model, the pools of threads and the deadline live until the context is freed
-/// (`drop` frees it, and fields are dropped after that).
+/// Invariants: the model, the pools of threads, the deadline and the context it borrows from live
+/// until the context is freed (`drop` frees it, and fields are dropped after that). `tapped` says
+/// that the last thing that was done is a forward which gave the inputs of all layers of `taps`.
 pub(crate) struct Context {
     raw: NonNull<cpp::llama_context>,
     rows: usize,
@@ -84,6 +103,13 @@ pub(crate) struct Context {
     pools: UsedPools,
     /// When forwards are given up, if ever.
     deadline: Option<Box<Deadline>>,
+    /// Layers whose inputs forwards give ([`Context::tap`]).
+    taps: Vec<u32>,
+    tapped: bool,
+    /// Tokens at the beginning of each text that are not decoded here ([`Context::skip`]).
+    skipped: u32,
+    /// A context of the model whose tensors this one borrows.
+    _lender: Option<Box<Context>>,
     model: Arc<Handle>,
 }
 
@@ -97,6 +123,19 @@ impl Context {
     /// # Errors
     /// If there is no memory for it; the words are llama.cpp's.
     pub(crate) fn new(model: &Arc<Handle>, settings: &ContextSettings) -> Result<Self, String> {
+        Self::borrowing(model, settings, None)
+    }
+
+    /// A context for a model that may lack embeddings or the output layer: it borrows them from the
+    /// model of the lender. Where a model lacks them and there is no lender, that is an error.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub(crate) fn borrowing(
+        model: &Arc<Handle>,
+        settings: &ContextSettings,
+        lender: Option<Context>,
+    ) -> Result<Self, String> {
         // llama.cpp ends the process over this.
         if settings.snapshots > 0 && settings.rows < settings.snapshots + 2 {
             return Err(format!(
@@ -109,6 +148,10 @@ impl Context {
         params.n_ctx = settings.cells;
         if settings.part == ModelPart::Head {
             params.ctx_type = cpp::LLAMA_CONTEXT_TYPE_MTP;
+        }
+        let lender = lender.map(Box::new);
+        if let Some(lender) = &lender {
+            params.ctx_other = lender.raw.as_ptr();
         }
         // llama.cpp gives up if a batch cannot have a row for each sequence id.
         params.n_batch = settings.rows.max(settings.ids as u32);
@@ -128,7 +171,8 @@ impl Context {
         // size; plain attention is a matrix product, whose kernels depend on the number of rows.
         params.flash_attn_type = cpp::LLAMA_FLASH_ATTN_TYPE_AUTO;
         log::forget();
-        // SAFETY: the model is loaded and kept alive by the Arc; params points to nothing.
+        // SAFETY: the model is loaded and kept alive by the Arc; params points to the lender at most,
+        // which is kept as long as the context, and which llama.cpp asks for its model only.
         let raw = unsafe { shim::llama_init_from_model(model.raw(), params) };
         let raw = raw.map_err(|thrown| thrown.to_string())?;
         Ok(Context {
@@ -141,8 +185,68 @@ impl Context {
             told_threads: settings.threads,
             pools: UsedPools::default(),
             deadline: None,
+            taps: Vec::new(),
+            tapped: false,
+            skipped: 0,
+            _lender: lender,
             model: model.clone(),
         })
+    }
+
+    /// Whether it is a context of this model.
+    pub(crate) fn is_of(&self, model: &Arc<Handle>) -> bool {
+        Arc::ptr_eq(&self.model, model)
+    }
+
+    /// Has the next forwards give the inputs of these layers, of all their rows. The model must be of
+    /// an architecture whose graph names them ([`TAPPED`](super::head_file::TAPPED)); of another,
+    /// llama.cpp ends the process.
+    ///
+    /// # Errors
+    /// If the model has no such layer, or this build of llama.cpp cannot do it.
+    pub(crate) fn tap(&mut self, layers: &[u32]) -> Result<(), Thrown> {
+        // SAFETY: the model is loaded.
+        let all = unsafe { cpp::llama_model_n_layer(self.model.raw()) };
+        if let Some(layer) = layers.iter().find(|&&l| i64::from(l) >= i64::from(all)) {
+            return Err(Thrown(format!("there is no layer {layer} of {all}")));
+        }
+        for &layer in layers {
+            // SAFETY: the context is alive and used by nobody else, and the layer is there.
+            unsafe { shim::llama_set_embeddings_layer_inp(self.raw.as_ptr(), layer, true) }?;
+        }
+        self.taps = layers.to_vec();
+        self.tapped = false;
+        Ok(())
+    }
+
+    /// The inputs of the tapped layers at row `i` of the last forward, one behind the other; `None`
+    /// if it gave none.
+    pub(crate) fn layer_inputs(&self, i: usize) -> Option<Vec<f32>> {
+        if !self.tapped || i >= self.rows {
+            return None;
+        }
+        let width = self.sizes.width;
+        let mut inputs = Vec::with_capacity(self.taps.len() * width);
+        for &layer in &self.taps {
+            // SAFETY: the context is alive, and the last forward gave the inputs of this layer.
+            let p = unsafe { shim::llama_get_embeddings_layer_inp(self.raw.as_ptr(), layer) };
+            let p = p.ok().filter(|p| !p.is_null())?;
+            // SAFETY: there is a state of so many numbers for each row that a forward may have.
+            let state = unsafe { std::slice::from_raw_parts(p.add(i * width), width) };
+            inputs.extend_from_slice(state);
+        }
+        Some(inputs)
+    }
+
+    /// The first tokens of each text, so many, are not decoded here: positions count from the token
+    /// behind them. To be said before anything is decoded.
+    pub(crate) fn skip(&mut self, tokens: u32) {
+        self.skipped = tokens;
+    }
+
+    /// The position of the token at this index of its text.
+    pub(crate) fn position(&self, token: u32) -> u32 {
+        token.saturating_sub(self.skipped)
     }
 
     /// Rows of a forward that can be left out of it, of a model that keeps a state per id: each
@@ -167,11 +271,16 @@ impl Context {
     /// A batch of as many rows as a forward may have: of tokens, or of embeddings in their place;
     /// that of a head has a hidden state beside each token. `None` if there is no memory.
     pub(crate) fn batch(&self, embeddings: bool) -> Option<Batch> {
-        if self.part == ModelPart::Head {
-            return Batch::with_states(self.rows, self.ids, self.sizes.hidden);
+        let beside = match self.part {
+            ModelPart::Trunk => None,
+            ModelPart::Head => Some(self.sizes.hidden),
+            ModelPart::HeadFile => Some(self.sizes.width),
+        };
+        match beside {
+            Some(width) => Batch::with_states(self.rows, self.ids, width),
+            None if embeddings => Batch::new(self.rows, self.ids, self.sizes.input),
+            None => Batch::new(self.rows, self.ids, 0),
         }
-        let width = if embeddings { self.sizes.input } else { 0 };
-        Batch::new(self.rows, self.ids, width)
     }
 
     /// Ends a forward that takes longer than this as a failure. What runs on the CPU is
@@ -201,6 +310,12 @@ impl Context {
     pub(crate) fn give_head_states(&mut self, outputs: bool) -> Result<(), Thrown> {
         // SAFETY: the context is alive and used by nobody else.
         unsafe { shim::llama_set_embeddings_nextn(self.raw.as_ptr(), true, outputs) }
+    }
+
+    /// A batch of as many rows as a forward may have, of states of `width` numbers each, for
+    /// [`Context::encode`]. `None` if there is no memory.
+    pub(crate) fn states_batch(&self, width: usize) -> Option<Batch> {
+        Batch::new(self.rows, 1, width)
     }
 
     /// Numbers of a hidden state.
@@ -233,8 +348,35 @@ impl Context {
         batch: &Batch,
         pool: Option<&Arc<ThreadPool>>,
     ) -> Result<Decoded, Thrown> {
+        self.compute(Pass::Decode, batch, pool)
+    }
+
+    /// Has the encoder of a head make states of those of a batch, whose rows are as long as the
+    /// encoder takes them, at positions from 0 on of an id that holds nothing. They are then where
+    /// hidden states are ([`Context::head_state`]). The cache stays as it is.
+    ///
+    /// # Errors
+    /// If llama.cpp threw something.
+    ///
+    /// # Panics
+    /// If the batch has more rows than a forward of this context.
+    pub(crate) fn encode(
+        &mut self,
+        batch: &Batch,
+        pool: Option<&Arc<ThreadPool>>,
+    ) -> Result<Decoded, Thrown> {
+        self.compute(Pass::Encode, batch, pool)
+    }
+
+    fn compute(
+        &mut self,
+        pass: Pass,
+        batch: &Batch,
+        pool: Option<&Arc<ThreadPool>>,
+    ) -> Result<Decoded, Thrown> {
         assert!(batch.len() <= self.rows, "a batch of another context");
         log::forget();
+        self.tapped = false;
         self.pools.change(pool);
         if let Some(deadline) = &self.deadline {
             deadline.begin();
@@ -246,7 +388,10 @@ impl Context {
         // nobody else; the pool stays in `pools` as long as the context may look at it.
         let code = unsafe {
             cpp::llama_attach_threadpool(raw, threads, threads);
-            let code = shim::llama_decode(raw, batch.raw())?;
+            let code = match pass {
+                Pass::Decode => shim::llama_decode(raw, batch.raw())?,
+                Pass::Encode => shim::llama_encode(raw, batch.raw())?,
+            };
             // A device may still be at work; the CPU's part is done with the logits.
             shim::llama_synchronize(raw)?;
             code
@@ -254,6 +399,7 @@ impl Context {
         Ok(match code {
             0 => {
                 self.pools.changed();
+                self.tapped = pass == Pass::Decode && !self.taps.is_empty();
                 Decoded::Whole
             }
             1 => Decoded::Full,
@@ -340,8 +486,10 @@ impl Context {
     ) -> Result<(), Thrown> {
         self.check_id(from);
         self.check_id(to);
+        let start = self.position(start) as i32;
+        let end = u32::try_from(end).map_or(end, |end| self.position(end) as i32);
         // SAFETY: the memory is the context's own; ids are below n_seq_max, as was checked.
-        unsafe { shim::llama_memory_seq_cp(self.memory(), from, to, start as i32, end) }
+        unsafe { shim::llama_memory_seq_cp(self.memory(), from, to, start, end) }
     }
 
     /// Cells of `id` from position `start` on no longer belong to it. `false` if llama.cpp cannot
@@ -351,8 +499,9 @@ impl Context {
     /// If there is no such id.
     pub(crate) fn remove(&mut self, id: SeqId, start: u32) -> Result<bool, Thrown> {
         self.check_id(id);
+        let start = self.position(start) as i32;
         // SAFETY: as above.
-        unsafe { shim::llama_memory_seq_rm(self.memory(), id, start as i32, -1) }
+        unsafe { shim::llama_memory_seq_rm(self.memory(), id, start, -1) }
     }
 
     /// Carries out a change; `false` if llama.cpp cannot remove these cells.

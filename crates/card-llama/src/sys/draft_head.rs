@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::arch_keys::ArchKeys;
 use super::gguf::Gguf;
+use super::layer_sizes::parts;
 use super::shim::gives_hidden_states;
 use crate::error::LlamaError;
 
@@ -16,6 +17,9 @@ struct HeadKind {
     /// for. A target of such a model is always asked for them, so that plain decoding has the same
     /// forwards.
     changes_target: bool,
+    /// llama.cpp's graph takes a head of several layers, and computes the first of them unless it is
+    /// told otherwise. Of another architecture such a head ends the process.
+    takes_several: bool,
 }
 
 /// The architectures whose heads card runs: llama.cpp (0.1.161 of the bindings) has a graph for each,
@@ -25,22 +29,27 @@ const KINDS: [HeadKind; 5] = [
     HeadKind {
         name: "glm4moe",
         changes_target: true,
+        takes_several: false,
     },
     HeadKind {
         name: "hy_v3",
         changes_target: false,
+        takes_several: true,
     },
     HeadKind {
         name: "qwen35",
         changes_target: false,
+        takes_several: false,
     },
     HeadKind {
         name: "qwen35moe",
         changes_target: false,
+        takes_several: false,
     },
     HeadKind {
         name: "qwen3next",
         changes_target: false,
+        takes_several: false,
     },
 ];
 /// Tensors that make a layer a head.
@@ -58,15 +67,22 @@ pub struct DraftHead {
 }
 
 impl DraftHead {
-    /// The head of a model file; `None` if the file has none.
+    /// The head of a model file; `None` if the file has none. Of a model that is split, the head may
+    /// be in any part.
     ///
     /// # Errors
-    /// If the file is missing, no GGUF, or damaged.
+    /// If the file is missing, no GGUF, or damaged; or another part of a model that has a head.
     pub fn of_file(path: &Path) -> Result<Option<Self>, LlamaError> {
         let file = Gguf::open(path, false)?;
-        let names = file.tensors().into_iter();
-        let names = names.map(|tensor| tensor.name.to_string_lossy().into_owned());
-        Ok(found(&ArchKeys::of(&file), &names.collect()))
+        let keys = ArchKeys::of(&file);
+        if named_layers(&keys).is_none() {
+            return Ok(None);
+        }
+        let mut names = names_in(&file);
+        for part in parts(path).iter().skip(1) {
+            names.extend(names_in(&Gguf::open(part, false)?));
+        }
+        Ok(found(&keys, &names))
     }
 
     /// Whether it can draft here.
@@ -81,9 +97,21 @@ pub(crate) fn head_architectures() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
+/// Layers of a head that a file names, if it names any.
+fn named_layers(keys: &ArchKeys) -> Option<u64> {
+    keys.number("nextn_predict_layers").filter(|n| *n > 0)
+}
+
+/// The names of a file's tensors.
+fn names_in(file: &Gguf) -> HashSet<String> {
+    let tensors = file.tensors().into_iter();
+    let names = tensors.map(|tensor| tensor.name.to_string_lossy().into_owned());
+    names.collect()
+}
+
 /// The head of a file with these keys and tensors.
 fn found(keys: &ArchKeys, tensors: &HashSet<String>) -> Option<DraftHead> {
-    let layers = keys.number("nextn_predict_layers").filter(|n| *n > 0)?;
+    let layers = named_layers(keys)?;
     let kind = KINDS.iter().find(|k| k.name == keys.architecture());
     let first = keys.number("block_count").unwrap_or(0).checked_sub(layers);
     let whole = first.is_some_and(|layer| {
@@ -91,16 +119,16 @@ fn found(keys: &ArchKeys, tensors: &HashSet<String>) -> Option<DraftHead> {
         TENSORS.iter().all(named)
     });
     let why = if !whole {
-        // Converted without, or in another part of a file that was split.
+        // Converted without.
         Some("the file names its layers and does not have them".to_owned())
     } else if kind.is_none() {
         let architecture = keys.architecture();
         Some(format!(
             "heads of the architecture {architecture} are not tested here"
         ))
-    } else if layers > 1 {
+    } else if layers > 1 && !kind.is_some_and(|k| k.takes_several) {
         Some(format!(
-            "it has {layers} layers, and heads of one are run here"
+            "it has {layers} layers, and llama.cpp runs heads of one for this architecture"
         ))
     } else if !gives_hidden_states() {
         Some("this build of llama.cpp gives no hidden states".to_owned())
@@ -166,10 +194,39 @@ mod tests {
         assert!(elsewhere.contains("does not have them"), "{elsewhere}");
         let unknown = why(whole(named("unknown", "exaone-moe", 1), 2));
         assert!(unknown.contains("exaone-moe"), "{unknown}");
-        let several = why(whole(named("several", "hy_v3", 2), 1));
+        let several = why(whole(named("several", "qwen35", 2), 1));
         assert!(several.contains("2 layers"), "{several}");
         let damaged = why(named("damaged", "qwen35", 9));
         assert!(damaged.contains("does not have them"), "{damaged}");
+    }
+
+    #[test]
+    fn of_several_layers_the_first_drafts_where_llama_cpp_lets_it() {
+        let head = of(whole(named("first-of-two", "hy_v3", 2), 1)).unwrap();
+        assert!(head.is_usable() && head.layers == 2);
+        let without = of(whole(named("second-of-two", "hy_v3", 2), 2)).unwrap();
+        assert!(!without.is_usable(), "the first one is missing");
+    }
+
+    #[test]
+    fn the_head_of_a_model_that_is_split_may_be_in_any_part() {
+        let first = named("split-00001-of-00002", "qwen35", 1).write();
+        // Without its other part the model is damaged.
+        assert!(DraftHead::of_file(&first).is_err());
+        let second = whole(Tiny::new("split-00002-of-00002"), 2).write();
+        let head = DraftHead::of_file(&first).unwrap().unwrap();
+        assert!(head.is_usable(), "{head:?}");
+        for file in [first, second] {
+            let _ = std::fs::remove_file(file);
+        }
+        // Where no part has it, it is not there.
+        let first = named("bare-00001-of-00002", "qwen35", 1).write();
+        let second = Tiny::new("bare-00002-of-00002").write();
+        let head = DraftHead::of_file(&first).unwrap().unwrap();
+        assert!(!head.is_usable());
+        for file in [first, second] {
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     #[test]

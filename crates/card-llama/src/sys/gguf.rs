@@ -170,6 +170,13 @@ impl Gguf {
         }
     }
 
+    /// Length of a list of the metadata, of whatever type its elements are.
+    pub(crate) fn length(&self, key: &CStr) -> Option<u64> {
+        let id = self.find(key, cpp::GGUF_TYPE_ARRAY)?;
+        // SAFETY: the key is there and an array.
+        Some(unsafe { cpp::gguf_get_arr_n(self.raw.as_ptr(), id) } as u64)
+    }
+
     /// A list of numbers of the metadata, signed ones too; `None` if one is below 0.
     pub(crate) fn counts(&self, key: &CStr) -> Option<Vec<u64>> {
         if let Some(numbers) = self.numbers(key) {

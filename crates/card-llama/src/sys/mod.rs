@@ -18,7 +18,7 @@
 //! | `pooling`, `embedding` | what a text's embedding needs |
 //! | `gguf`, `layer_sizes`, `quantize` | model files that are read and written |
 //! | `arch_keys`, `state_shape`, `kv_shape` | what a model keeps of its tokens, by its file |
-//! | `draft_head` | the head that a model's file may have |
+//! | `draft_head`, `head_file` | the head that a model's file may have, and heads in files of their own |
 //! | `shapes` | the tensors that made-up models of tests have |
 
 mod abort;
@@ -34,6 +34,9 @@ mod ffi;
 pub(crate) mod file;
 pub(crate) mod gguf;
 pub(crate) mod handle;
+pub(crate) mod head_file;
+#[cfg(test)]
+mod head_file_tests;
 pub(crate) mod kv_shape;
 pub(crate) mod layer_sizes;
 mod log;

@@ -9,6 +9,7 @@ use llama_cpp_sys_2 as cpp;
 use super::device::DeviceHandle;
 use super::ffi::{text, text_in};
 use super::handle::Handle;
+use super::head_file::HeadFile;
 use super::lora::{Adapters, LoraFile};
 use super::shim;
 use super::start::start;
@@ -35,6 +36,8 @@ pub(crate) struct LoadSettings {
     pub(crate) adapters: Vec<LoraFile>,
     /// Whether the layers of the file's head are loaded too.
     pub(crate) head: bool,
+    /// Whether the file is a head by itself ([`HeadFile`](super::head_file::HeadFile)).
+    pub(crate) is_head: bool,
 }
 
 /// Facts about a model.
@@ -59,6 +62,8 @@ pub struct ModelInfo {
 pub(crate) struct ModelSizes {
     /// Numbers of an embedding that goes in.
     pub(crate) input: usize,
+    /// Numbers of what goes from layer to layer.
+    pub(crate) width: usize,
     /// Numbers of a hidden state that comes out.
     pub(crate) hidden: usize,
     /// Logits of a row, which is the number of tokens of the model's own vocabulary.
@@ -70,15 +75,17 @@ impl ModelSizes {
     pub(crate) fn of(handle: &Handle) -> Self {
         let m = handle.raw();
         // SAFETY: the model is loaded.
-        let (input, hidden, logits) = unsafe {
+        let (input, width, hidden, logits) = unsafe {
             (
                 cpp::llama_model_n_embd_inp(m),
+                cpp::llama_model_n_embd(m),
                 cpp::llama_model_n_embd_out(m),
                 cpp::llama_vocab_n_tokens(cpp::llama_model_get_vocab(m)),
             )
         };
         ModelSizes {
             input: input.max(0) as usize,
+            width: width.max(0) as usize,
             hidden: hidden.max(0) as usize,
             logits: logits.max(0) as usize,
         }
@@ -127,7 +134,9 @@ impl LoadedModel {
         params.progress_callback_user_data = (&raw mut report).cast();
         // SAFETY: the lists of devices and of places and the callback outlive the call.
         let handle = unsafe { Handle::load(path, params) }?;
-        check_kind(&handle, path)?;
+        if !settings.is_head {
+            check_kind(&handle, path)?;
+        }
         if settings.adapters.is_empty() {
             return Ok(LoadedModel {
                 handle: Arc::new(handle),
@@ -258,13 +267,21 @@ fn check_kind(handle: &Handle, path: &Path) -> Result<(), LlamaError> {
             cpp::llama_model_is_diffusion(m),
         )
     };
-    if encoder || !decoder || diffusion {
-        return Err(LlamaError::Unsupported {
-            path: path.display().to_string(),
-            why: "it does not generate text token by token".into(),
-        });
+    if !encoder && decoder && !diffusion {
+        return Ok(());
     }
-    Ok(())
+    let why = match HeadFile::of_file(path) {
+        Ok(Some(head)) => format!(
+            "it is an {} head, which drafts for the model that it was made for: name that model, and \
+             this file with --draft",
+            head.kind()
+        ),
+        _ => "it does not generate text token by token".into(),
+    };
+    Err(LlamaError::Unsupported {
+        path: path.display().to_string(),
+        why,
+    })
 }
 
 /// What llama.cpp calls while it loads; `false` ends the loading.

@@ -128,6 +128,8 @@ CARD_GUARDED(llama_context *, llama_init_from_model,
              (llama_model * model, llama_context_params params), (model, params))
 CARD_GUARDED(std::int32_t, llama_decode, (llama_context * context, llama_batch batch),
              (context, batch))
+CARD_GUARDED(std::int32_t, llama_encode, (llama_context * context, llama_batch batch),
+             (context, batch))
 CARD_GUARDED_VOID(llama_synchronize, (llama_context * context), (context))
 CARD_GUARDED_VOID(llama_set_embeddings, (llama_context * context, bool embeddings),
                   (context, embeddings))
@@ -162,11 +164,20 @@ CARD_GUARDED(std::size_t, llama_state_seq_set_data,
 #ifdef CARD_HIDDEN_STATES
 LLAMA_API void llama_set_embeddings_nextn(struct llama_context * ctx, bool value, bool masked);
 LLAMA_API float * llama_get_embeddings_nextn_ith(struct llama_context * ctx, int32_t i);
+LLAMA_API void llama_set_embeddings_layer_inp(struct llama_context * ctx, uint32_t lid,
+                                              bool value);
+LLAMA_API float * llama_get_embeddings_layer_inp(struct llama_context * ctx, uint32_t lid);
 #else
 static void llama_set_embeddings_nextn(struct llama_context *, bool, bool) {
     throw std::runtime_error("this build of llama.cpp gives no hidden states");
 }
 static float * llama_get_embeddings_nextn_ith(struct llama_context *, int32_t) {
+    return nullptr;
+}
+static void llama_set_embeddings_layer_inp(struct llama_context *, uint32_t, bool) {
+    throw std::runtime_error("this build of llama.cpp gives no hidden states");
+}
+static float * llama_get_embeddings_layer_inp(struct llama_context *, uint32_t) {
     return nullptr;
 }
 #endif
@@ -183,6 +194,11 @@ CARD_GUARDED_VOID(llama_set_embeddings_nextn, (llama_context * context, bool val
                   (context, value, masked))
 CARD_GUARDED(float *, llama_get_embeddings_nextn_ith, (llama_context * context, std::int32_t row),
              (context, row))
+CARD_GUARDED_VOID(llama_set_embeddings_layer_inp,
+                  (llama_context * context, std::uint32_t layer, bool value),
+                  (context, layer, value))
+CARD_GUARDED(float *, llama_get_embeddings_layer_inp,
+             (llama_context * context, std::uint32_t layer), (context, layer))
 
 // Files.
 

@@ -122,6 +122,8 @@ guarded! {
         count: usize, scales: *mut f32) -> i32;
     card_llama_decode: fn llama_decode(
         context: *mut cpp::llama_context, batch: cpp::llama_batch) -> i32;
+    card_llama_encode: fn llama_encode(
+        context: *mut cpp::llama_context, batch: cpp::llama_batch) -> i32;
     card_llama_get_logits_ith: fn llama_get_logits_ith(
         context: *mut cpp::llama_context, row: i32) -> *mut f32;
     card_llama_get_embeddings_ith: fn llama_get_embeddings_ith(
@@ -208,6 +210,18 @@ unsafe extern "C" {
         context: *mut cpp::llama_context,
         row: i32,
     ) -> i32;
+    fn card_llama_set_embeddings_layer_inp(
+        error: *mut ShimError,
+        context: *mut cpp::llama_context,
+        layer: u32,
+        value: bool,
+    ) -> i32;
+    fn card_llama_get_embeddings_layer_inp(
+        out: *mut *mut f32,
+        error: *mut ShimError,
+        context: *mut cpp::llama_context,
+        layer: u32,
+    ) -> i32;
     fn card_rpc_add_server(
         out: *mut cpp::ggml_backend_reg_t,
         error: *mut ShimError,
@@ -253,6 +267,31 @@ pub(crate) unsafe fn llama_get_embeddings_nextn_ith(
     let mut error = ShimError::new();
     // SAFETY: the caller vouches for the context; `out` and `error` are ours.
     let code = unsafe { card_llama_get_embeddings_nextn_ith(&mut out, &mut error, context, row) };
+    error.check(code)?;
+    Ok(out)
+}
+
+/// The same of this one.
+pub(crate) unsafe fn llama_set_embeddings_layer_inp(
+    context: *mut cpp::llama_context,
+    layer: u32,
+    value: bool,
+) -> Result<(), Thrown> {
+    let mut error = ShimError::new();
+    // SAFETY: the caller vouches for the context and the layer; `error` is ours.
+    let code = unsafe { card_llama_set_embeddings_layer_inp(&mut error, context, layer, value) };
+    error.check(code)
+}
+
+/// The same of this one.
+pub(crate) unsafe fn llama_get_embeddings_layer_inp(
+    context: *mut cpp::llama_context,
+    layer: u32,
+) -> Result<*mut f32, Thrown> {
+    let mut out: *mut f32 = std::ptr::null_mut();
+    let mut error = ShimError::new();
+    // SAFETY: the caller vouches for the context and the layer; `out` and `error` are ours.
+    let code = unsafe { card_llama_get_embeddings_layer_inp(&mut out, &mut error, context, layer) };
     error.check(code)?;
     Ok(out)
 }

@@ -11,6 +11,9 @@ const FLAG: u32 = 7;
 const TEXT: u32 = 8;
 const LIST: u32 = 9;
 const LONG: u32 = 10;
+/// Types of tensors.
+const F32: u32 = 0;
+const I64: u32 = 27;
 
 /// A value of the metadata, in the type that the file has it in.
 #[derive(Clone, Debug, PartialEq)]
@@ -184,20 +187,38 @@ impl Tiny {
         for weight in weights {
             self.data.extend(weight.to_le_bytes());
         }
-        self.data
-            .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
+        self.aligned()
+    }
+
+    /// Adds a tensor of whole numbers (I64) in one row.
+    pub(crate) fn whole_numbers(mut self, name: &str, numbers: &[i64]) -> Self {
+        self = self.described(name, &[numbers.len() as u64], I64);
+        for number in numbers {
+            self.data.extend(number.to_le_bytes());
+        }
+        self.aligned()
+    }
+
+    /// The data up to a place where the next tensor may begin.
+    fn aligned(mut self) -> Self {
+        let end = self.data.len().next_multiple_of(ALIGNMENT);
+        self.data.resize(end, 0);
         self
     }
 
     /// Adds a tensor (F32) without its weights: they are not in the file if it is the last one.
-    pub(crate) fn missing_tensor(mut self, name: &str, shape: &[u64]) -> Self {
+    pub(crate) fn missing_tensor(self, name: &str, shape: &[u64]) -> Self {
+        self.described(name, shape, F32)
+    }
+
+    /// Adds the description of a tensor whose data comes next.
+    fn described(mut self, name: &str, shape: &[u64], kind: u32) -> Self {
         put(&mut self.tensors, name);
         self.tensors.extend((shape.len() as u32).to_le_bytes());
         for n in shape {
             self.tensors.extend(n.to_le_bytes());
         }
-        // F32.
-        self.tensors.extend(0u32.to_le_bytes());
+        self.tensors.extend(kind.to_le_bytes());
         self.tensors.extend((self.data.len() as u64).to_le_bytes());
         self.tensor_count += 1;
         self

@@ -26,7 +26,19 @@ pub fn heads() -> impl Iterator<Item = &'static Architecture> {
 /// # Errors
 /// If the file cannot be written, or llama.cpp does not take it.
 pub fn with_head(architecture: &Architecture, seed: u64) -> Result<PathBuf, LlamaError> {
-    write(architecture, |tensor, shape| {
+    with_head_of(architecture, seed, 1)
+}
+
+/// The same, with so many layers of a head.
+///
+/// # Errors
+/// As [`with_head`].
+pub fn with_head_of(
+    architecture: &Architecture,
+    seed: u64,
+    layers: u32,
+) -> Result<PathBuf, LlamaError> {
+    write(architecture, layers, |tensor, shape| {
         weights::weights(seed, tensor, shape)
     })
 }
@@ -38,23 +50,30 @@ pub fn with_head(architecture: &Architecture, seed: u64) -> Result<PathBuf, Llam
 /// # Errors
 /// As [`with_head`].
 pub fn with_right_head(architecture: &Architecture, seed: u64) -> Result<PathBuf, LlamaError> {
-    const SMALL: f32 = 1e-4;
-    write(architecture, |tensor, shape| {
+    write(architecture, 1, |tensor, shape| {
         if tensor.contains("nextn.eh_proj") {
             return takes_the_token(shape);
         }
-        let mut made = weights::weights(seed, tensor, shape);
+        let mut made = hardly_adding(seed, tensor, shape);
         if tensor.contains("nextn.enorm") {
             made.fill(1.0);
-        } else if ADDING.iter().any(|part| tensor.contains(part)) {
-            made.iter_mut().for_each(|weight| *weight *= SMALL);
         }
         made
     })
 }
 
+/// The weights of a model whose layers add next to nothing to a token's embedding.
+pub(super) fn hardly_adding(seed: u64, tensor: &str, shape: &[u64]) -> Vec<f32> {
+    const SMALL: f32 = 1e-4;
+    let mut made = weights::weights(seed, tensor, shape);
+    if ADDING.iter().any(|part| tensor.contains(part)) {
+        made.iter_mut().for_each(|weight| *weight *= SMALL);
+    }
+    made
+}
+
 /// A projection of an embedding and a hidden state, one behind the other, to the embedding.
-fn takes_the_token(shape: &[u64]) -> Vec<f32> {
+pub(super) fn takes_the_token(shape: &[u64]) -> Vec<f32> {
     let both = shape.first().copied().unwrap_or(1) as usize;
     let all = shape.iter().product::<u64>() as usize;
     let mut made = vec![0.0; all];
@@ -66,12 +85,13 @@ fn takes_the_token(shape: &[u64]) -> Vec<f32> {
 
 fn write(
     architecture: &Architecture,
+    layers: u32,
     weights: impl Fn(&str, &[u64]) -> Vec<f32>,
 ) -> Result<PathBuf, LlamaError> {
     let name = architecture.name();
     // Before the first model: ggml copies its list of kernels then.
     let _ = card_kernels();
-    let keys = recipe::with_head(name, architecture.experts());
+    let keys = recipe::with_head(name, architecture.experts(), layers);
     write_model(name, &keys, |tensor, shape| {
         let shared = SHARED.iter().any(|part| tensor.contains(part));
         (!shared).then(|| weights(tensor, shape))

@@ -17,8 +17,9 @@
 //! | `keys` | metadata |
 //! | `weights` | the numbers in the tensors |
 //! | `model_file` | the file |
-//! | `heads` | the same models with a head that drafts |
+//! | `heads`, `head_files` | the same models with a head that drafts, and heads in files of their own |
 
+mod head_files;
 mod heads;
 mod keys;
 mod model_file;
@@ -33,7 +34,8 @@ use crate::backend::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;
 use crate::kernels::card_kernels;
 
-pub use heads::{heads, with_head, with_right_head};
+pub use head_files::{FEW, forgetful, head_file, head_targets, right_head_file};
+pub use heads::{heads, with_head, with_head_of, with_right_head};
 pub use recipe::{CONTEXT, END, TOKENS, WINDOW};
 pub use table::{Architecture, Memory, architectures, find};
 

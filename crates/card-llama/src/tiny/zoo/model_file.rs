@@ -16,6 +16,18 @@ pub(super) fn write_model(
     keys: &ZooKeys,
     weights: impl Fn(&str, &[u64]) -> Option<Vec<f32>>,
 ) -> Result<PathBuf, LlamaError> {
+    let make = |tensor: &str, shape: &[u64]| Some((shape.to_vec(), weights(tensor, shape)?));
+    write_model_with(name, keys, make, |file| file)
+}
+
+/// The same, where `make` may give a tensor another shape, and `more` adds tensors that llama.cpp
+/// asks for only if they are there.
+pub(super) fn write_model_with(
+    name: &str,
+    keys: &ZooKeys,
+    make: impl Fn(&str, &[u64]) -> Option<(Vec<u64>, Vec<f32>)>,
+    more: impl FnOnce(Tiny) -> Tiny,
+) -> Result<PathBuf, LlamaError> {
     let head = written(with_keys(name, keys), name)?;
     let shapes = tensor_shapes(&head);
     remove(&head);
@@ -28,11 +40,11 @@ pub(super) fn write_model(
         if recipe::left_out(name, &tensor) {
             continue;
         }
-        if let Some(weights) = weights(&tensor, &shape) {
+        if let Some((shape, weights)) = make(&tensor, &shape) {
             whole = whole.weights(&tensor, &shape, weights);
         }
     }
-    written(whole, name)
+    written(more(whole), name)
 }
 
 /// A file with these keys and no tensor.

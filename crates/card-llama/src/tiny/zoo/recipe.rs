@@ -14,6 +14,8 @@ pub const CONTEXT: u32 = 256;
 /// Positions that layers with a sliding window look back: fewer than a test's text has tokens.
 pub const WINDOW: u32 = 32;
 
+/// Numbers of a hidden state of most models.
+pub(super) const WIDTH: u32 = 256;
 /// Width of a head of RWKV's state.
 const STATE_HEAD: u32 = 64;
 
@@ -76,7 +78,7 @@ impl Sizes {
     /// The sizes that most architectures can have, with the differences of some.
     fn of(architecture: &str) -> Self {
         let usual = Sizes {
-            width: 256,
+            width: WIDTH,
             heads: 2,
             shared_heads: 2,
             feed: 384,
@@ -170,11 +172,22 @@ pub(super) fn recipe(architecture: &'static str, experts: bool) -> ZooKeys {
     keys
 }
 
-/// The metadata of the same model with one layer more, which is a head.
-pub(super) fn with_head(architecture: &'static str, experts: bool) -> ZooKeys {
+/// The metadata of the same model with some layers more, which are a head.
+pub(super) fn with_head(architecture: &'static str, experts: bool, layers: u32) -> ZooKeys {
     let mut keys = recipe(architecture, experts);
-    keys.set("block_count", Sizes::of(architecture).layers + 1);
-    keys.set("nextn_predict_layers", 1);
+    keys.set("block_count", Sizes::of(architecture).layers + layers);
+    keys.set("nextn_predict_layers", layers);
+    keys
+}
+
+/// The metadata of an EAGLE-3 head for the model of an architecture, whose first, middle and last
+/// layer it reads.
+pub(super) fn eagle3(target: &str) -> ZooKeys {
+    let Sizes { width, layers, .. } = Sizes::of(target);
+    let mut keys = recipe("eagle3", false);
+    keys.set("block_count", 1);
+    keys.set("target_hidden_size", width);
+    keys.set("target_layers", vec![0, layers / 2, layers - 1]);
     keys
 }
 

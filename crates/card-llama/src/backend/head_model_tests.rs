@@ -1,0 +1,345 @@
+//! A head in a file of its own against plain calls of llama.cpp, made as llama-server's
+//! `draft-eagle3` makes them.
+
+use std::path::{Path, PathBuf};
+
+use card_core::forward::{Forward, HiddenRow, KvOp, Logits, Model, Row};
+use card_core::types::{SequenceId, Token};
+
+use super::context::LlamaContext;
+use super::context_options::ContextOptions;
+use super::cores::{Cores, on_own_thread};
+use super::head_model::HeadModel;
+use super::hidden_store::HiddenStore;
+use super::model::{LlamaModel, LoadOptions};
+use crate::sys::batch::Batch;
+use crate::sys::cache_type::CacheTypes;
+use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
+use crate::tiny::zoo::{self, Architecture, FEW, TOKENS};
+
+const SEQUENCE: SequenceId = SequenceId(1);
+/// Tokens that a draft has.
+const DRAFTED: usize = 3;
+/// Rows of a forward.
+const ROWS: u32 = 64;
+
+fn removed<T>(file: PathBuf, use_it: impl FnOnce(&Path) -> T) -> T {
+    let found = use_it(&file);
+    let _ = std::fs::remove_file(file);
+    found
+}
+
+fn target(architecture: &Architecture) -> LlamaModel {
+    removed(zoo::write(architecture, 1).unwrap(), |file| {
+        LlamaModel::load(file, &LoadOptions::default(), &mut |_| {}).unwrap()
+    })
+}
+
+fn head(architecture: &Architecture, target: &LlamaModel, right: bool) -> HeadModel {
+    let file = if right {
+        zoo::right_head_file(architecture, 1)
+    } else {
+        zoo::head_file(architecture, 2)
+    };
+    removed(file.unwrap(), |file| {
+        HeadModel::load(file, target, &LoadOptions::default(), &mut |_| {}).unwrap()
+    })
+}
+
+fn prompt() -> Vec<Token> {
+    (0..20).map(|i| (i * 37 + 11) % (TOKENS - 1) + 1).collect()
+}
+
+fn options(role: &'static str) -> ContextOptions {
+    ContextOptions {
+        role,
+        context: 128,
+        sequences: 1,
+        spare_cells: 64,
+        rows: ROWS,
+        in_order: false,
+        cores: Cores::one_lane(1),
+    }
+}
+
+fn favourite(logits: &[f32]) -> Token {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    best.map_or(0, |(token, _)| token as Token)
+}
+
+/// The logits of a draft and the token that follows from each.
+type Draft = Vec<(Vec<f32>, Token)>;
+
+fn settings(part: ModelPart) -> ContextSettings {
+    ContextSettings {
+        part,
+        cells: 256,
+        rows: ROWS,
+        ids: 4,
+        snapshots: 0,
+        threads: 1,
+        cache: CacheTypes::default(),
+    }
+}
+
+/// Decodes tokens from the position `at` on, with these states beside them if there are any.
+fn decode(
+    (context, batch): (&mut Context, &mut Batch),
+    at: usize,
+    tokens: &[Token],
+    states: &[Vec<f32>],
+    logits: bool,
+) {
+    batch.clear();
+    for (i, &token) in tokens.iter().enumerate() {
+        batch.push(token, (at + i) as u32, &[0], logits);
+        if let Some(state) = states.get(i) {
+            batch.state_mut(i).copy_from_slice(state);
+        }
+    }
+    assert_eq!(context.decode(batch, None).unwrap(), Decoded::Whole);
+}
+
+/// What llama-server does: the target reads the prompt; the head's encoder makes a state of three
+/// layers' inputs behind each token; the head reads each state with the token that comes next, at the
+/// position of the state; and a draft is prolonged with the head's own states.
+fn by_plain_calls(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (Token, Draft) {
+    let length = prompt.len();
+    let mut of_target = Context::new(target.handle(), &settings(ModelPart::Trunk)).unwrap();
+    of_target.tap(head.layers()).unwrap();
+    let mut batch = of_target.batch(false).unwrap();
+    decode((&mut of_target, &mut batch), 0, prompt, &[], true);
+    let first = favourite(of_target.logits(length - 1));
+
+    let lender = head.lender().unwrap();
+    let part = settings(ModelPart::HeadFile);
+    let mut of_head = Context::borrowing(head.model().handle(), &part, lender).unwrap();
+    of_head.give_head_states(true).unwrap();
+    let mut features = of_head.states_batch(head.features()).unwrap();
+    let width = head.features();
+    for (i, into) in features
+        .embeddings_mut(length)
+        .chunks_mut(width)
+        .enumerate()
+    {
+        into.copy_from_slice(&of_target.layer_inputs(i).unwrap());
+    }
+    for i in 0..length {
+        features.push(0, i as u32, &[3], true);
+    }
+    assert_eq!(of_head.encode(&features, None).unwrap(), Decoded::Whole);
+    let encoded = |i| of_head.head_state(i).unwrap().to_vec();
+    let states: Vec<Vec<f32>> = (0..length).map(encoded).collect();
+
+    let mut batch = of_head.batch(false).unwrap();
+    let (shifted, seed) = states.split_at(length - 1);
+    decode((&mut of_head, &mut batch), 0, &prompt[1..], shifted, false);
+    let (mut token, mut state) = (first, seed[0].clone());
+    let mut draft = Draft::new();
+    for step in 0..DRAFTED {
+        let at = length - 1 + step;
+        decode((&mut of_head, &mut batch), at, &[token], &[state], true);
+        let logits = of_head.logits(0).to_vec();
+        token = favourite(&logits);
+        state = of_head.head_state(0).unwrap().to_vec();
+        draft.push((logits, token));
+    }
+    (first, draft)
+}
+
+/// A target that has read the prompt and kept the states, and a context of its head.
+fn contexts(
+    target: &LlamaModel,
+    head: &HeadModel,
+    prompt: &[Token],
+) -> (Token, LlamaContext, LlamaContext) {
+    let mut of_target = LlamaContext::new(target, &options("target")).unwrap();
+    let states = of_target.keep_layers(head).unwrap();
+    let of_head = LlamaContext::of_head_file(head, &options("head"), states).unwrap();
+    assert!(of_target.keeps_hidden() && !of_head.keeps_hidden());
+    let read = Forward::chain(SEQUENCE, 0, prompt, 0);
+    of_target.forward(&read).unwrap();
+    let first = favourite(of_target.row(prompt.len() - 1));
+    let kept: Vec<HiddenRow> = (0..prompt.len())
+        .map(|row| HiddenRow {
+            sequence: SEQUENCE,
+            position: row as u32,
+            row,
+        })
+        .collect();
+    of_target.keep_hidden(&kept);
+    (first, of_target, of_head)
+}
+
+/// Has a head read a text of which the last token's logits are wanted.
+fn read_by(of_head: &mut LlamaContext, at: usize, text: &[Token]) -> Vec<f32> {
+    let mut forward = Forward::chain(SEQUENCE, at, text, 0);
+    for row in &mut forward.rows[..text.len() - 1] {
+        row.logits = false;
+    }
+    of_head.forward(&forward).unwrap();
+    let logits = of_head.row(text.len() - 1).to_vec();
+    of_head
+        .apply(KvOp::Commit {
+            sequence: SEQUENCE,
+            tip: (at + text.len()) as u64,
+            keep_descendants: false,
+        })
+        .unwrap();
+    logits
+}
+
+/// The same by the contexts that an engine has.
+fn by_contexts(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (Token, Draft) {
+    let (first, _target, mut of_head) = contexts(target, head, prompt);
+    let mut text = prompt.to_vec();
+    text.push(first);
+    let logits = read_by(&mut of_head, 0, &text);
+    let mut token = favourite(&logits);
+    let mut draft = vec![(logits, token)];
+    for step in 1..DRAFTED {
+        let cell = 1000 + step as u64;
+        let row = Row {
+            sequence: SEQUENCE,
+            token,
+            position: (prompt.len() + step) as u32,
+            cell,
+            parent: (step > 1).then_some(cell - 1),
+            logits: true,
+        };
+        let rows = vec![row];
+        of_head.forward(&Forward { rows, pad_to: 0 }).unwrap();
+        let logits = of_head.row(0).to_vec();
+        token = favourite(&logits);
+        draft.push((logits, token));
+    }
+    (first, draft)
+}
+
+#[test]
+fn a_head_proposes_what_plain_calls_of_llama_cpp_propose() {
+    assert!(zoo::head_targets().count() > 5);
+    for architecture in zoo::head_targets() {
+        let what = architecture.name();
+        let target = target(architecture);
+        let prompt = prompt();
+        // One with tokens of its own, and one that borrows the target's embeddings where it is as
+        // wide.
+        for right in [false, what != "gemma4"] {
+            let head = head(architecture, &target, right);
+            let (plain, own) = on_own_thread(|| {
+                (
+                    by_plain_calls(&target, &head, &prompt),
+                    by_contexts(&target, &head, &prompt),
+                )
+            });
+            assert_eq!(plain.0, own.0, "{what}: the target");
+            assert_eq!(plain.1.len(), DRAFTED);
+            for (step, (plain, own)) in plain.1.iter().zip(&own.1).enumerate() {
+                let finite = plain.0.iter().filter(|l| l.is_finite()).count();
+                let tokens = if right { TOKENS } else { FEW };
+                assert_eq!(finite, tokens as usize, "{what}");
+                let pairs = plain.0.iter().zip(&own.0);
+                let apart = pairs.filter(|(a, b)| a != b).map(|(a, b)| (a - b).abs());
+                let apart = apart.fold(0.0, f32::max);
+                assert!(apart < 1e-3, "{what}, step {step}: {apart}");
+                assert_eq!(plain.1, own.1, "{what}, step {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_reads_on_where_it_stopped_and_a_text_from_its_second_token() {
+    let architecture = zoo::find("llama").unwrap();
+    let target = target(architecture);
+    let head = head(architecture, &target, false);
+    let prompt = prompt();
+    on_own_thread(|| {
+        let (first, _target, mut at_once) = contexts(&target, &head, &prompt);
+        let mut text = prompt.clone();
+        text.push(first);
+        let expected = read_by(&mut at_once, 0, &text);
+        for split in [1, 2, 12] {
+            let (_, _target, mut in_two) = contexts(&target, &head, &prompt);
+            let before = read_by(&mut in_two, 0, &text[..split]);
+            // Nothing can be said from a first token alone.
+            assert_eq!(before.is_empty(), split == 1);
+            let logits = read_by(&mut in_two, split, &text[split..]);
+            let pairs = expected.iter().zip(&logits).filter(|(a, b)| a != b);
+            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-3, "split at {split}: {apart}");
+        }
+        // Where forwards are only measured, the first token is a row like others.
+        let none = HiddenStore::none();
+        let mut measured = LlamaContext::of_head_file(&head, &options("head"), none).unwrap();
+        let first = Forward::chain(SEQUENCE, 0, &prompt[..1], 0);
+        measured.forward(&first).unwrap();
+        assert_eq!(measured.row(0).len(), TOKENS as usize);
+    });
+}
+
+#[test]
+fn a_target_whose_layers_are_read_computes_what_it_did() {
+    for architecture in zoo::head_targets() {
+        let what = architecture.name();
+        let prompt = prompt();
+        let target = target(architecture);
+        let head = head(architecture, &target, false);
+        let logits = |keeps: bool| {
+            on_own_thread(|| {
+                let mut target = LlamaContext::new(&target, &options("target")).unwrap();
+                if keeps {
+                    target.keep_layers(&head).unwrap();
+                }
+                // The logits of the last token only, as where a prompt is read.
+                let mut forward = Forward::chain(SEQUENCE, 0, &prompt, 0);
+                for row in &mut forward.rows[..prompt.len() - 1] {
+                    row.logits = false;
+                }
+                target.forward(&forward).unwrap();
+                target.row(prompt.len() - 1).to_vec()
+            })
+        };
+        assert_eq!(logits(false), logits(true), "{what}");
+    }
+}
+
+#[test]
+fn a_head_for_another_target_is_refused_by_name() {
+    let (llama, gemma) = (zoo::find("llama").unwrap(), zoo::find("gemma4").unwrap());
+    let wide = target(llama);
+    let narrow = target(gemma);
+    let load = |file: &Path, target: &LlamaModel| {
+        let loaded = HeadModel::load(file, target, &LoadOptions::default(), &mut |_| {});
+        loaded.map(|_| ()).map_err(|e| e.to_string())
+    };
+    removed(zoo::head_file(llama, 1).unwrap(), |file| {
+        assert_eq!(load(file, &wide), Ok(()));
+        let error = load(file, &narrow).unwrap_err();
+        assert!(
+            error.contains("256 numbers") && error.contains("--draft"),
+            "{error}"
+        );
+        // It is no model by itself.
+        let alone = LlamaModel::load(file, &LoadOptions::default(), &mut |_| {});
+        let error = alone.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            error.contains("EAGLE-3") && error.contains("--draft"),
+            "{error}"
+        );
+    });
+    removed(zoo::write(llama, 1).unwrap(), |file| {
+        let error = load(file, &wide).unwrap_err();
+        assert!(error.contains("no head"), "{error}");
+    });
+    // Nor does a context keep states for a head of another model.
+    let head = head(llama, &wide, false);
+    let other = target(zoo::find("qwen3").unwrap());
+    let error = on_own_thread(|| {
+        let mut target = LlamaContext::new(&other, &options("target")).unwrap();
+        target.keep_layers(&head).map(|_| ())
+    });
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("another target"), "{error}");
+}
