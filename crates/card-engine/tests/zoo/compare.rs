@@ -11,7 +11,9 @@ use card_core::types::Token;
 use card_engine::selftest::{self, Exactness, Means, SelfTestReport};
 use card_engine::{Draft, Engine, Event, Generate, MakeModel, Options};
 use card_llama::tiny::zoo::{self, Architecture, CONTEXT, TOKENS};
-use card_llama::{ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, on_own_thread};
+use card_llama::{
+    ContextOptions, Cores, HeadModel, LlamaContext, LlamaModel, LoadOptions, on_own_thread,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::spoilt::Spoilt;
@@ -36,7 +38,7 @@ enum Drafter {
     Another,
     /// No model, but a prediction that is wrong here and there, and the text itself.
     Sources,
-    /// The head in the target's file.
+    /// The head in the target's file, or the one in a file of its own.
     Head,
     /// The head, and the target whose logits are noise at a quarter of the positions.
     HeadAndSpoilt,
@@ -162,6 +164,7 @@ pub fn compare(architecture: &Architecture, short: bool) -> Result<Report, Strin
     let setup = Setup {
         model: &model,
         other: &other,
+        head: None,
         shapes: report.shapes(Exactness::Exact),
         report: &report,
     };
@@ -183,6 +186,7 @@ pub fn compare_heads(architecture: &Architecture) -> Result<Report, String> {
         let setup = |model| Setup {
             model,
             other: &without,
+            head: None,
             shapes: report.shapes(Exactness::Exact),
             report: &report,
         };
@@ -197,6 +201,69 @@ pub fn compare_heads(architecture: &Architecture) -> Result<Report, String> {
         }
     }
     all.ok_or_else(|| "nothing was compared".into())
+}
+
+/// Compares every schedule with a head in a file of its own with plain decoding of the same model. A
+/// head that is mostly wrong comes first, then one that is nearly always right, if there is one.
+///
+/// # Errors
+/// As [`compare_heads`].
+pub fn compare_head_files(architecture: &Architecture) -> Result<Report, String> {
+    let mut all: Option<Report> = None;
+    // The layers of this one add to a token's embedding whatever their weights are.
+    let kinds: &[bool] = match architecture.name() {
+        "gemma4" => &[false],
+        _ => &[false, true],
+    };
+    for &right in kinds {
+        let (model, head) = with_head_file(architecture, right)?;
+        let report = self_test(&model)?;
+        let setup = Setup {
+            model: &model,
+            other: &model,
+            head: Some(&head),
+            shapes: report.shapes(Exactness::Exact),
+            report: &report,
+        };
+        let plain = setup.talk(None, None)?;
+        let found = compared(&setup, &plain, head_schedules());
+        if right {
+            check_gain(&found)?;
+        }
+        match &mut all {
+            Some(all) => all.runs.extend(found.runs),
+            None => all = Some(found),
+        }
+    }
+    all.ok_or_else(|| "nothing was compared".into())
+}
+
+/// A model, and a head in a file of its own.
+fn with_head_file(
+    architecture: &Architecture,
+    right: bool,
+) -> Result<(LlamaModel, HeadModel), String> {
+    let (target, head) = if right {
+        let head = zoo::right_head_file(architecture, SEEDS.0);
+        (zoo::forgetful(architecture, SEEDS.0), head)
+    } else {
+        let head = zoo::head_file(architecture, SEEDS.1);
+        (zoo::write(architecture, SEEDS.0), head)
+    };
+    let (target, head) = (
+        target.map_err(|e| e.to_string())?,
+        head.map_err(|e| e.to_string())?,
+    );
+    let options = LoadOptions::default();
+    let model = LlamaModel::load(&target, &options, &mut |_| {});
+    let both = model.and_then(|model| {
+        let head = HeadModel::load(&head, &model, &options, &mut |_| {})?;
+        Ok((model, head))
+    });
+    for file in [target, head] {
+        let _ = std::fs::remove_file(file);
+    }
+    both.map_err(|e| e.to_string())
 }
 
 /// A model with a head, loaded without the head and with it.
@@ -293,10 +360,18 @@ fn context(model: &LlamaModel, role: &'static str, cores: &Cores) -> Result<Llam
     LlamaContext::new(model, &options(role, cores)).map_err(|e| e.to_string())
 }
 
-/// The head of this model, for a target whose context this is.
-fn head(model: &LlamaModel, target: &mut LlamaContext, cores: &Cores) -> Result<Draft, String> {
-    let states = target.keep_states().map_err(|e| e.to_string())?;
-    let context = LlamaContext::of_head(model, &options("head", cores), states);
+/// The head of the setup, for a target whose context this is: the one in a file of its own, or that of
+/// the target's file.
+fn head(setup: &Setup<'_>, target: &mut LlamaContext, cores: &Cores) -> Result<Draft, String> {
+    let options = options("head", cores);
+    let context = match setup.head {
+        None => target
+            .keep_states()
+            .and_then(|states| LlamaContext::of_head(setup.model, &options, states)),
+        Some(head) => target
+            .keep_layers(head)
+            .and_then(|states| LlamaContext::of_head_file(head, &options, states)),
+    };
     let context = Box::new(context.map_err(|e| e.to_string())?);
     let again: MakeModel = Box::new(|| -> Result<Box<dyn Model + Send>, String> {
         Err("a head that fails stays away".into())
@@ -315,6 +390,8 @@ fn self_test(model: &LlamaModel) -> Result<SelfTestReport, String> {
 struct Setup<'a> {
     model: &'a LlamaModel,
     other: &'a LlamaModel,
+    /// The head in a file of its own, if it is not in the target's.
+    head: Option<&'a HeadModel>,
     shapes: Shapes,
     report: &'a SelfTestReport,
 }
@@ -339,10 +416,10 @@ impl Setup<'_> {
             Drafter::Spoilt => vec![beside(Box::new(Spoilt::new(draft(self.model)?, 0.25)))],
             Drafter::Another => vec![beside(Box::new(draft(self.other)?))],
             Drafter::Sources => Vec::new(),
-            Drafter::Head => vec![head(self.model, &mut target, &cores)?],
+            Drafter::Head => vec![head(self, &mut target, &cores)?],
             Drafter::HeadAndSpoilt => vec![
                 beside(Box::new(Spoilt::new(draft(self.model)?, 0.25))),
-                head(self.model, &mut target, &cores)?,
+                head(self, &mut target, &cores)?,
             ],
         };
         let options = Options {

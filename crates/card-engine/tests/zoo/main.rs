@@ -31,6 +31,7 @@ use compare::{Report, Verdict};
 /// The tests that run in a process of their own.
 const ONE: &str = "one_architecture";
 const ONE_HEAD: &str = "one_head";
+const ONE_HEAD_FILE: &str = "one_head_file";
 
 /// Every kind of memory, and architectures with something of their own: experts, convolutions,
 /// delta nets, states that llama.cpp can take back some tokens of and states that it cannot.
@@ -50,6 +51,10 @@ const SAMPLE: [&str; 13] = [
     "qwen4exp",
 ];
 
+/// Targets of heads in files of their own: with attention, with windows and experts, with states, and
+/// one whose width the head does not share.
+const HEAD_TARGETS: [&str; 4] = ["llama", "gpt-oss", "qwen35", "gemma4"];
+
 #[test]
 fn every_kind_of_memory_writes_what_plain_decoding_writes() {
     let sample: Vec<&Architecture> = SAMPLE.map(|label| zoo::find(label).unwrap()).to_vec();
@@ -63,6 +68,14 @@ fn every_head_leaves_the_text_as_plain_decoding_writes_it() {
     let heads: Vec<&Architecture> = zoo::heads().collect();
     assert!(!heads.is_empty());
     check(ONE_HEAD, &heads, true);
+}
+
+#[test]
+fn heads_in_files_of_their_own_leave_the_text_as_plain_decoding_writes_it() {
+    let targets = HEAD_TARGETS.map(|label| zoo::find(label).unwrap()).to_vec();
+    let known: Vec<&Architecture> = zoo::head_targets().collect();
+    assert!(targets.iter().all(|target| known.contains(target)));
+    check(ONE_HEAD_FILE, &targets, true);
 }
 
 #[test]
@@ -102,6 +115,19 @@ fn one_head() {
     };
     let architecture = zoo::find(&label).unwrap_or_else(|| panic!("there is no {label:?}"));
     child::tell(&compare::compare_heads(architecture));
+}
+
+/// Compares a head in a file of its own for one architecture, and says what was found to whoever
+/// started this process.
+#[test]
+#[ignore = "is started by the others"]
+fn one_head_file() {
+    let Ok(label) = std::env::var(child::LABEL) else {
+        println!("{} names no architecture", child::LABEL);
+        return;
+    };
+    let architecture = zoo::find(&label).unwrap_or_else(|| panic!("there is no {label:?}"));
+    child::tell(&compare::compare_head_files(architecture));
 }
 
 /// Compares these by the test of this name, prints a table, and fails unless all of them pass.
