@@ -1,8 +1,6 @@
 //! Contexts of loaded models: how many cells and rows each kind of work gets.
 
-use card_llama::{
-    ContextOptions, Cores, HiddenStore, KvShape, LlamaContext, LlamaError, LlamaModel,
-};
+use card_llama::{ContextOptions, Cores, KvShape, LlamaContext, LlamaError, LlamaModel};
 
 /// KV cells for candidates, beside those of the context.
 pub const SPARE_CELLS: u32 = 512;
@@ -61,20 +59,9 @@ pub fn target_contexts(
     )
 }
 
-/// A context of a target's head for several sequences of full length. It reads the hidden states
-/// that the target's context keeps in `states`.
-///
-/// # Errors
-/// If llama.cpp cannot make it, for want of memory say.
-pub fn head_contexts(
-    model: &LlamaModel,
-    context: u32,
-    sequences: u32,
-    cores: &Cores,
-    states: HiddenStore,
-) -> Result<LlamaContext, LlamaError> {
-    let options = options("head", context, sequences, false, cores);
-    LlamaContext::of_head(model, &options, states)
+/// How a context of a head is set up, for several sequences of full length.
+pub fn head_options(context: u32, sequences: u32, cores: &Cores) -> ContextOptions {
+    options("head", context, sequences, false, cores)
 }
 
 /// Bytes of the recurrent states that an engine's context for so many sequences has; 0 for a model
@@ -118,16 +105,8 @@ pub fn test_context(
     llama_contexts(model, role, test_length(model), 2, cores)
 }
 
-/// The same of a target's head, by itself: it has no states to read, which takes as long.
-///
-/// # Errors
-/// As [`test_context`].
-pub fn test_head(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, LlamaError> {
-    head_contexts(model, test_length(model), 2, cores, HiddenStore::none())
-}
-
 /// Tokens of context of a self-test.
-fn test_length(model: &LlamaModel) -> u32 {
+pub fn test_length(model: &LlamaModel) -> u32 {
     TEST_CONTEXT.min(model.info().trained_context.max(64))
 }
 

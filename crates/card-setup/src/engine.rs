@@ -13,9 +13,10 @@ use card_engine::{Draft, Engine, MakeModel, Options};
 use card_link::Terms;
 use card_llama::{Cores, HiddenStore};
 
-use crate::contexts::{head_contexts, target_contexts};
+use crate::contexts::target_contexts;
 use crate::devices;
 use crate::draft_model::DraftModel;
+use crate::drafting_head::DraftingHead;
 use crate::link;
 use crate::run::RunConfig;
 use crate::settings::Settings;
@@ -43,7 +44,7 @@ impl Setup {
     pub fn engine(&self, run: &RunConfig) -> Result<Engine> {
         let plan = self.lane_plan(run);
         let options = self.options(run, &plan);
-        let (target, states) = self.target_model(run, &plan)?;
+        let (target, head) = self.target_model(run, &plan)?;
         let mut drafters = Vec::new();
         if plan.drafts_here {
             let second = self.draft2.iter().map(|d| &d.model);
@@ -51,8 +52,9 @@ impl Setup {
                 drafters.push(self.drafter_here(model, run, &plan, options.drafter_hang)?);
             }
         }
-        if let Some(states) = states {
-            drafters.push(self.head_here(states, run, &plan, options.drafter_hang)?);
+        if let Some((head, states)) = head {
+            let made = self.head_here(head, states, run, &plan, options.drafter_hang);
+            drafters.push(made?);
         }
         let stand_in = run.drafter.iter().filter(|_| speculates(run));
         for url in self.settings.drafter.iter().chain(stand_in) {
@@ -162,38 +164,41 @@ impl Setup {
         same.then(|| CostCurve::from_points(alone.target.iter().copied()))
     }
 
-    /// The target on its cores, paced if its device is emulated; and the hidden states that it keeps
-    /// for its head, if that drafts in this run.
+    /// The target on its cores, paced if its device is emulated; and its head with the hidden states
+    /// that it keeps for it, if that drafts in this run.
     fn target_model(
         &self,
         run: &RunConfig,
         plan: &LanePlan,
-    ) -> Result<(Box<dyn Model + Send>, Option<HiddenStore>)> {
+    ) -> Result<(Box<dyn Model + Send>, Option<(&DraftingHead, HiddenStore)>)> {
         // Kept prefixes leave cells free when they go, before those of the sequences that run.
         let keeps = self.holds.reuses() && self.holds.level == Exactness::Exact;
         let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);
         let mut target = target_contexts(&self.target, context, sequences, keeps, cores)?;
-        let head_drafts = self.head_cost.is_some() && speculates(run) && run.drafter.is_none();
-        let states = head_drafts.then(|| target.keep_states()).transpose()?;
+        let drafts = speculates(run) && run.drafter.is_none();
+        let head = self.head.as_ref().filter(|_| drafts);
+        let head = head.map(|head| Ok::<_, anyhow::Error>((head, head.keep(&mut target)?)));
+        let head = head.transpose()?;
         let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
             Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
         };
-        Ok((target, states))
+        Ok((target, head))
     }
 
     /// The target's head on the target's cores, and how it is made anew after a failure.
     fn head_here(
         &self,
+        head: &DraftingHead,
         states: HiddenStore,
         run: &RunConfig,
         plan: &LanePlan,
         hang: Duration,
     ) -> Result<Draft> {
-        let (target, cores) = (self.target.clone(), plan.target_cores.clone());
+        let (head, cores) = (head.clone(), plan.target_cores.clone());
         let (context, sequences) = (self.context, run.sequences);
         let mut make: MakeModel = Box::new(move || {
-            let made = head_contexts(&target, context, sequences, &cores, states.clone());
+            let made = head.contexts(context, sequences, &cores, states.clone());
             let mut made = made.map_err(|e| e.to_string())?;
             // Nobody else could end a forward that hangs.
             made.give_up_after(hang);

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use card_core::policy::Mode;
 
 use crate::head::{self, HEAD};
+use crate::head_file;
 use crate::models::drafters::DrafterSearch;
 use crate::models::locate::Models;
 use crate::settings::Settings;
@@ -22,6 +23,8 @@ pub struct ModelFiles {
     pub draft2: Option<PathBuf>,
     /// Whether the target drafts with the head in its own file.
     pub head: bool,
+    /// The file of the head that drafts for it, if that is one of its own.
+    pub head_file: Option<PathBuf>,
     /// Whether a drafter is to be looked for, since neither the settings nor a pair names one.
     pub finds_draft: bool,
 }
@@ -36,6 +39,29 @@ impl ModelFiles {
         }
         files
     }
+
+    /// Takes a file that was named as the second drafter, or as the first: it is a draft model, or a
+    /// head that has a file of its own.
+    fn take(&mut self, file: PathBuf, second: bool) -> Result<()> {
+        if !head_file::is_head(&file) {
+            let place = if second {
+                &mut self.draft2
+            } else {
+                &mut self.draft
+            };
+            *place = Some(file);
+            return Ok(());
+        }
+        head_file::check(&file, &self.target)?;
+        match self.head_file.replace(file) {
+            None => Ok(()),
+            Some(other) => bail!(
+                "a target drafts with one head, and {} is another; leave out one of --draft and \
+                 --draft2",
+                other.display()
+            ),
+        }
+    }
 }
 
 /// Finds the files, fetching those that are not here.
@@ -45,34 +71,54 @@ impl ModelFiles {
 pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
     let speculates = settings.mode != Mode::Plain;
     let located = models.locate(&settings.model)?;
-    let head = head::drafts(settings, &located.file)?;
-    let second = settings.draft2.as_deref();
-    let draft2 = match second.filter(|name| speculates && *name != HEAD) {
-        Some(name) => Some(models.locate(name)?.file),
-        None => None,
-    };
     let mut files = ModelFiles {
+        head: head::drafts(settings, &located.file)?,
         target: located.file,
         draft: None,
-        draft2,
-        head,
+        draft2: None,
+        head_file: None,
         finds_draft: false,
     };
+    let second = settings.draft2.as_deref();
+    if let Some(name) = second.filter(|name| speculates && *name != HEAD) {
+        files.take(models.locate(name)?.file, true)?;
+    }
+    // One that was named goes before the one that the target brings.
+    files.head &= files.head_file.is_none() || head::is_demanded(settings);
     match settings.draft.as_deref() {
         _ if !speculates => {}
         Some("none" | HEAD) => {}
         // The target brings its own.
-        None | Some("auto") if head => {}
+        None | Some("auto") if files.head => {}
         None | Some("auto") => {
             if settings.drafter.is_empty() {
                 let own = located.draft.map(|entry| models.fetch(entry));
-                files.draft = own.transpose()?;
-                files.finds_draft = files.draft.is_none();
+                find_drafter(&mut files, own.transpose()?)?;
             }
         }
-        Some(name) => files.draft = Some(models.locate(name)?.file),
+        Some(name) => files.take(models.locate(name)?.file, false)?,
+    }
+    if files.head && files.head_file.is_some() {
+        bail!("a target drafts with one head: leave out `head`, or the file of another");
+    }
+    if files.draft.is_none() && (files.head || files.head_file.is_some()) {
+        // Beside a head the second drafter is the only model.
+        files.draft = files.draft2.take();
     }
     Ok(files)
+}
+
+/// The drafter of a target for which nobody named one: that of its pair, else the head that lies beside
+/// it, else one that is looked for.
+fn find_drafter(files: &mut ModelFiles, own: Option<PathBuf>) -> Result<()> {
+    if let Some(own) = own {
+        return files.take(own, false);
+    }
+    if files.head_file.is_none() {
+        files.head_file = head_file::beside(&files.target);
+    }
+    files.finds_draft = files.head_file.is_none();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -100,6 +146,7 @@ mod tests {
             draft: None,
             draft2: Some("second".into()),
             head: false,
+            head_file: None,
             finds_draft: true,
         };
         let likely = looks.with_likely_draft(&plan);

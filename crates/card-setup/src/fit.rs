@@ -70,7 +70,8 @@ fn plan(settings: &Settings, files: &ModelFiles, free: u64) -> Result<Fit> {
     let of_layer = of_layer.min(MOST_OF_LAYER);
     let mut room = free.saturating_sub(LEFT_FREE);
     if !devices::draft_on_cpu(settings) {
-        for file in files.draft.iter().chain(&files.draft2) {
+        let drafts = files.draft.iter().chain(&files.draft2);
+        for file in drafts.chain(&files.head_file) {
             let shape = match KvShape::of_file(file) {
                 Ok(shape) => shape,
                 // Another candidate may turn out to be the drafter.

@@ -36,7 +36,8 @@ pub fn room_for(settings: &Settings, catalogue: &Catalogue) -> Result<bool> {
         settings.gpu_layers,
         on_cpu,
     )];
-    for file in found.draft.iter().chain(&found.draft2) {
+    let drafts = found.draft.iter().chain(&found.draft2);
+    for file in drafts.chain(&found.head_file) {
         let shape = KvShape::of_file(file)?;
         let on_cpu = devices::draft_on_cpu(settings);
         let cache = settings.draft_cache();

@@ -34,6 +34,11 @@ impl HeadWish {
     }
 }
 
+/// Whether the settings name the head in the target's file.
+pub(crate) fn is_demanded(settings: &Settings) -> bool {
+    HeadWish::of(settings) == HeadWish::Demanded
+}
+
 /// Whether the settings let the head of a target draft, if the target has one.
 pub(crate) fn may_draft(settings: &Settings) -> bool {
     HeadWish::of(settings) != HeadWish::Unwanted
@@ -71,16 +76,6 @@ pub(crate) fn drafts(settings: &Settings, file: &Path) -> Result<bool> {
 pub fn listed(file: &Path) -> Option<&'static str> {
     let head = DraftHead::of_file(file).ok().flatten()?;
     head.is_usable().then_some(HEAD)
-}
-
-/// What is said where the head drafts, alone or beside a draft model.
-pub(crate) fn told(alone: bool) -> &'static str {
-    if alone {
-        "drafting with the head in the target's file: it was trained to (--draft NAME for a draft \
-         model, --draft none for no drafter)"
-    } else {
-        "drafting with the head in the target's file beside the draft model"
-    }
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use card_core::forward::Model;
 use card_core::types::Token;
 use card_engine::selftest::SelfTestReport;
 use card_engine::{Patient, Pauses};
-use card_llama::{Cores, Kernels, KvShape, LlamaModel, LoadOptions};
+use card_llama::{Cores, HeadModel, Kernels, KvShape, LlamaError, LlamaModel, LoadOptions};
 
 use crate::coarse::{CoarseBudget, Deadline};
-use crate::contexts::{coarse_context, test_context, test_head};
+use crate::contexts::{coarse_context, test_context};
 use crate::devices;
 use crate::draft_model::DraftModel;
+use crate::drafting_head::DraftingHead;
 use crate::files::{self, ModelFiles};
 use crate::head;
 use crate::kernels;
@@ -133,7 +134,8 @@ impl<'a> Loader<'a> {
         } else {
             (None, files.draft.as_ref())
         };
-        self.drafts = named.into_iter().chain(&files.draft2).cloned().collect();
+        let others = files.draft2.iter().chain(&files.head_file);
+        self.drafts = named.into_iter().chain(others).cloned().collect();
         self.likely_draft = likely;
         self
     }
@@ -149,14 +151,10 @@ impl<'a> Loader<'a> {
         look: Option<Look>,
     ) -> Result<LoadedTarget> {
         let options = LoadOptions {
-            gpu_layers: self.settings.gpu_layers,
-            devices: self.settings.device.clone(),
-            workers: self.settings.rpc.clone(),
-            kernels,
-            cache: self.settings.target_cache(),
             adapters: self.settings.adapters().map_err(Error::msg)?,
             places: self.settings.places().map_err(Error::msg)?,
             head: head::may_draft(self.settings),
+            ..self.where_target_is(kernels)
         };
         let model = load_model(file, &options, "target")?;
         let trained = model.info().trained_context;
@@ -171,6 +169,32 @@ impl<'a> Loader<'a> {
             context,
             kernels,
             report,
+        })
+    }
+
+    /// The devices and kernels of the target.
+    fn where_target_is(&self, kernels: Kernels) -> LoadOptions {
+        LoadOptions {
+            gpu_layers: self.settings.gpu_layers,
+            devices: self.settings.device.clone(),
+            workers: self.settings.rpc.clone(),
+            kernels,
+            cache: self.settings.target_cache(),
+            ..LoadOptions::default()
+        }
+    }
+
+    /// The head in a file of its own, for this target and where it is.
+    ///
+    /// # Errors
+    /// If it was made for another model, or cannot be loaded.
+    pub fn head(&self, file: &Path, target: &LoadedTarget) -> Result<HeadModel> {
+        let options = LoadOptions {
+            cache: self.settings.draft_cache(),
+            ..self.where_target_is(target.kernels)
+        };
+        with_bar("head", |progress| {
+            HeadModel::load(file, &target.model, &options, progress)
         })
     }
 
@@ -335,12 +359,16 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// If they cannot be measured.
-    pub fn head_report(&self, target: &LoadedTarget) -> Result<SelfTestReport> {
-        let model = &target.model;
+    pub fn head_report(
+        &self,
+        head: &DraftingHead,
+        target: &LoadedTarget,
+    ) -> Result<SelfTestReport> {
+        let model = head.model();
         let (store, look) = (self.store, Look::Costs);
         let setup = format!("{}, its head", self.target_key(target.kernels));
         let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
-        let context = || test_head(model, &self.target_cores);
+        let context = || head.test_context(&self.target_cores);
         if let Some(budget) = &self.coarse {
             if let Some(known) = self_test::remembered(store, model, &setup, look)? {
                 return Ok(known);
@@ -413,13 +441,19 @@ pub fn tested_target(
 /// # Errors
 /// If it cannot be loaded.
 pub fn load_model(file: &Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
+    with_bar(role, |progress| LlamaModel::load(file, options, progress))
+}
+
+/// What `load` loads, with a progress bar.
+fn with_bar<T>(
+    role: &str,
+    load: impl FnOnce(&mut dyn FnMut(f32)) -> Result<T, LlamaError>,
+) -> Result<T> {
     let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
     bar.set_message(format!("loading the {role} model"));
-    let model = LlamaModel::load(file, options, &mut |part| {
-        bar.set_position((part * 100.0) as u64);
-    });
+    let loaded = load(&mut |part: f32| bar.set_position((part * 100.0) as u64));
     bar.finish_and_clear();
-    Ok(model?)
+    Ok(loaded?)
 }
 
 #[cfg(test)]

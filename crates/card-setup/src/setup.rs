@@ -21,11 +21,11 @@ use crate::coarse::{CoarseBudget, Unmeasured};
 use crate::devices;
 use crate::draft_choice;
 use crate::draft_model::DraftModel;
+use crate::drafting_head::DraftingHead;
 use crate::emulation::Emulation;
 use crate::files;
 use crate::findings;
 use crate::fit;
-use crate::head;
 use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
@@ -58,7 +58,9 @@ pub struct Setup {
     pub draft: Option<DraftModel>,
     /// The second draft model.
     pub(crate) draft2: Option<LoadedDraft>,
-    /// What forwards of the target's head cost, if that drafts.
+    /// The head that drafts, if one does.
+    pub(crate) head: Option<DraftingHead>,
+    /// What its forwards cost.
     pub(crate) head_cost: Option<CostCurve>,
     /// The devices that are emulated, if some are.
     pub emulation: Option<Emulation>,
@@ -133,7 +135,8 @@ impl Setup {
         let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
-        let nobody = files.draft.is_none() && !files.finds_draft && !files.head;
+        let has_head = files.head || files.head_file.is_some();
+        let nobody = files.draft.is_none() && !files.finds_draft && !has_head;
         if nobody && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
@@ -151,13 +154,18 @@ impl Setup {
             files.draft.as_deref().map(draft).transpose()?
         };
         let second = files.draft2.as_deref().map(draft).transpose()?;
-        let mut setup = Setup::of_models(settings, &store, &target, first.as_ref())?;
+        let head = match &files.head_file {
+            Some(file) => Some(DraftingHead::File(loader.head(file, &target)?)),
+            None => files.head.then(|| DraftingHead::Own(target.model.clone())),
+        };
+        let mut setup = Setup::of_models(settings, &store, &target, first.as_ref(), head.as_ref())?;
         setup.emulation = emulation;
         setup.draft2 = second;
-        if files.head {
-            eprintln!("{}", head::told(first.is_none()));
-            setup.head_cost = Some(loader.head_report(&target)?.cost());
+        if let Some(head) = &head {
+            eprintln!("{}", head.told(first.is_none()));
+            setup.head_cost = Some(loader.head_report(head, &target)?.cost());
         }
+        setup.head = head;
         setup.placements = setup.placements_with(&loader, &target, first.as_ref())?;
         let beside = devices::with_draft_beside(settings).zip(files.draft.as_deref());
         if let Some((settings, file)) = beside {
@@ -258,6 +266,7 @@ impl Setup {
         store: &Store,
         target: &LoadedTarget,
         draft: Option<&LoadedDraft>,
+        head: Option<&DraftingHead>,
     ) -> Result<Self> {
         let template = chat_template(settings, &target.model)?;
         let holds = Holds::of(settings, target);
@@ -273,6 +282,7 @@ impl Setup {
         let draft = draft.map(|d| d.model.clone());
         let learns = !settings.no_memory && settings.mode != Mode::Plain;
         let drafter = draft.as_ref().map(|d| &d.llama);
+        let drafter = drafter.or_else(|| head.and_then(DraftingHead::own_file));
         let learned_store = learns.then(|| LearnedStore::of(store, &target.model, drafter));
         let learned = learned_store.as_ref().map(LearnedStore::load);
         Ok(Setup {
@@ -284,6 +294,7 @@ impl Setup {
             kernels: target.kernels,
             draft,
             draft2: None,
+            head: None,
             head_cost: None,
             emulation: None,
             placements: Vec::new(),
@@ -401,6 +412,7 @@ impl Setup {
         let models = Models::new(catalogue, &store, settings.offline)?;
         let files = files::find(settings, &models)?;
         let drafts = files.draft.iter().chain(&files.draft2);
+        let drafts = drafts.chain(&files.head_file);
         let mut forgotten = 0;
         for file in std::iter::once(&files.target).chain(drafts) {
             forgotten += findings::forget_about(&store, file)?;
@@ -431,7 +443,7 @@ impl Setup {
         self.placements.iter().find(fits)
     }
 
-    /// Whether the target's own head drafts.
+    /// Whether a head of the target drafts.
     pub fn has_head(&self) -> bool {
         self.head_cost.is_some()
     }

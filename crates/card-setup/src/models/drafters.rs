@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use card_llama::HeadFileKind;
+
 use super::inventory::{self, LocalModel, ModelKeeper};
 use super::locate::Models;
 use crate::hub::is_model;
@@ -110,7 +112,9 @@ pub fn plan_among(
         let Some(other) = heads.of(&model.file) else {
             continue;
         };
-        if !other.speaks_as(&head) {
+        // A head that has a file of its own is no model that drafts by itself.
+        let is_head = HeadFileKind::of_architecture(&other.architecture).is_some();
+        if is_head || !other.speaks_as(&head) {
             continue;
         }
         let smaller = target_bytes as f64 / model.bytes as f64;
@@ -231,6 +235,7 @@ mod tests {
             ("foreign.gguf", "qwen2", "u", 100_000),
             ("large.gguf", "qwen2", "t", 700_000),
             ("mmproj.gguf", "qwen2", "t", 50_000),
+            ("head.gguf", "eagle3", "t", 100_000),
         ]);
         let plan = planned(&dir, "target.gguf");
         assert_eq!(names(&plan), ["small.gguf"]);

@@ -26,9 +26,10 @@ pub struct ModelArgs {
     pub model: String,
     #[command(flatten)]
     pub hub: HubArgs,
-    /// Draft model, named like the target; `none` for none, `head` for the head in the target's own
-    /// file, `auto` for that head if there is one, else the pair's, else the best of those here that
-    /// speak the target's vocabulary [default: auto]
+    /// Draft model, named like the target, or the file of an EAGLE-3 head that was made for it; `none`
+    /// for none, `head` for the head in the target's own file, `auto` for that head if there is one,
+    /// else the pair's, else a file `eagle3-….gguf` beside the target, else the best of those here
+    /// that speak the target's vocabulary [default: auto]
     #[arg(short, long, env = "CARD_DRAFT")]
     pub draft: Option<String>,
     /// A model of the hub in place of --draft, as -hfd of llama-server
@@ -37,7 +38,8 @@ pub struct ModelArgs {
     /// Fetch nothing: models that are here only (or HF_HUB_OFFLINE=1)
     #[arg(long, env = "CARD_OFFLINE", value_parser = BoolishValueParser::new())]
     pub offline: bool,
-    /// A second draft model, or `head`; each step goes to the one that promises more
+    /// A second draft model, `head`, or the file of a head; each step goes to the one that promises
+    /// more
     #[arg(long, value_name = "MODEL")]
     pub draft2: Option<String>,
     /// Draft models on other machines (`card draft`), in place of one here

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use card_setup::head;
+use card_setup::head_file;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::models::drafters::{Heads, plan_among};
 use card_setup::models::inventory::{LocalModel, models};
@@ -31,16 +32,19 @@ pub fn run(args: &ListArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The drafter of each model: the head in its own file, its pair's, else what would be found for it.
+/// The drafter of each model: the head in its own file, its pair's, the head beside it, else what would
+/// be found for it. Of a head, that it is one.
 fn drafters(here: &[LocalModel], all: &Models) -> Vec<String> {
     let mut heads = Heads::default();
     let drafter = |model: &LocalModel| {
-        let own = head::listed(&model.file);
-        match (own, all.catalogue.draft_of(&model.name)) {
-            (Some(own), _) => own.to_owned(),
-            (None, Some(draft)) => draft.name.clone(),
-            (None, None) => plan_among(&model.file, all, here, &mut heads).words(),
+        if let Some(own) = head::listed(&model.file) {
+            return own.to_owned();
         }
+        if let Some(draft) = all.catalogue.draft_of(&model.name) {
+            return draft.name.clone();
+        }
+        let found = || plan_among(&model.file, all, here, &mut heads).words();
+        head_file::listed(&model.file).unwrap_or_else(found)
     };
     here.iter().map(drafter).collect()
 }
