@@ -41,6 +41,7 @@ pub use backend::context::LlamaContext;
 pub use backend::context_options::ContextOptions;
 pub use backend::cores::{Cores, on_own_thread};
 pub use backend::embedder::{EmbedderOptions, LlamaEmbedder};
+pub use backend::head_context::head_context;
 pub use backend::head_model::HeadModel;
 pub use backend::hidden_store::HiddenStore;
 pub use backend::model::{LlamaModel, LoadOptions};

@@ -1,7 +1,12 @@
 //! The head that drafts for a target, in the target's file or in one of its own: its contexts, and what
 //! is said of it.
 
-use card_llama::{Cores, HeadModel, HiddenStore, LlamaContext, LlamaError, LlamaModel};
+use std::time::Duration;
+
+use card_core::forward::Model;
+use card_llama::{
+    Cores, HeadModel, HiddenStore, LlamaContext, LlamaError, LlamaModel, head_context,
+};
 
 use crate::contexts::{head_options, test_length};
 
@@ -62,7 +67,7 @@ impl DraftingHead {
     }
 
     /// A context of the head for several sequences of full length. It reads the hidden states that the
-    /// target's context keeps in `states`.
+    /// target's context keeps in `states`, and ends a forward that takes longer than `patience`.
     ///
     /// # Errors
     /// If llama.cpp cannot make it, for want of memory say.
@@ -72,20 +77,26 @@ impl DraftingHead {
         sequences: u32,
         cores: &Cores,
         states: HiddenStore,
-    ) -> Result<LlamaContext, LlamaError> {
+        patience: Option<Duration>,
+    ) -> Result<Box<dyn Model + Send>, LlamaError> {
         let options = head_options(context, sequences, cores);
-        match self {
-            DraftingHead::Own(target) => LlamaContext::of_head(target, &options, states),
-            DraftingHead::File(head) => LlamaContext::of_head_file(head, &options, states),
+        let target = match self {
+            DraftingHead::Own(target) => target,
+            DraftingHead::File(head) => return head_context(head, &options, states, patience),
+        };
+        let mut made = LlamaContext::of_head(target, &options, states)?;
+        if let Some(patience) = patience {
+            made.give_up_after(patience);
         }
+        Ok(Box::new(made))
     }
 
     /// A context for a self-test of the head by itself: it has no states to read, which takes as long.
     ///
     /// # Errors
     /// If llama.cpp cannot make it, for want of memory say.
-    pub fn test_context(&self, cores: &Cores) -> Result<LlamaContext, LlamaError> {
+    pub fn test_context(&self, cores: &Cores) -> Result<Box<dyn Model + Send>, LlamaError> {
         let length = test_length(self.model());
-        self.contexts(length, 2, cores, HiddenStore::none())
+        self.contexts(length, 2, cores, HiddenStore::none(), None)
     }
 }

@@ -198,11 +198,10 @@ impl Setup {
         let (head, cores) = (head.clone(), plan.target_cores.clone());
         let (context, sequences) = (self.context, run.sequences);
         let mut make: MakeModel = Box::new(move || {
-            let made = head.contexts(context, sequences, &cores, states.clone());
-            let mut made = made.map_err(|e| e.to_string())?;
             // Nobody else could end a forward that hangs.
-            made.give_up_after(hang);
-            Ok(Box::new(made) as Box<dyn Model + Send>)
+            let patience = Some(hang);
+            let made = head.contexts(context, sequences, &cores, states.clone(), patience);
+            made.map_err(|e| e.to_string())
         });
         Ok(Draft::head(make().map_err(anyhow::Error::msg)?, make))
     }

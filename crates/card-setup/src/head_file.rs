@@ -8,7 +8,7 @@ use card_llama::HeadFile;
 
 /// How the names of such files begin where they lie beside their target, as llama-server looks for
 /// them.
-const PREFIX: &str = "eagle3-";
+const PREFIXES: [&str; 3] = ["eagle3-", "dflash-", "dspark-"];
 
 /// Whether a file is a head, not a model that drafts by itself.
 pub(crate) fn is_head(file: &Path) -> bool {
@@ -47,7 +47,7 @@ pub(crate) fn beside(target: &Path) -> Option<PathBuf> {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| {
             let name = name.to_ascii_lowercase();
-            name.starts_with(PREFIX) && name.ends_with(".gguf")
+            PREFIXES.iter().any(|p| name.starts_with(p)) && name.ends_with(".gguf")
         })
     };
     let entries = std::fs::read_dir(folder).ok()?;

@@ -374,12 +374,12 @@ impl<'a> Loader<'a> {
                 return Ok(known);
             }
             let spend = |deadline: Deadline| -> Result<SelfTestReport> {
-                self_test::coarse(&passage()?, &mut context()?, false, deadline)
+                self_test::coarse(&passage()?, &mut *context()?, false, deadline)
             };
             let measure = || budget.spend(1.0, spend);
             return self_test::coarse_report(store, model, &setup, look, measure);
         }
-        let context = || -> Result<Box<dyn Model + Send>> { Ok(Box::new(context()?)) };
+        let context = || -> Result<Box<dyn Model + Send>> { Ok(context()?) };
         let manner = self.manner();
         self_test::report(store, model, passage, context, &setup, look, manner)
     }

@@ -12,7 +12,8 @@ use card_engine::selftest::{self, Exactness, Means, SelfTestReport};
 use card_engine::{Draft, Engine, Event, Generate, MakeModel, Options};
 use card_llama::tiny::zoo::{self, Architecture, CONTEXT, TOKENS};
 use card_llama::{
-    ContextOptions, Cores, HeadModel, LlamaContext, LlamaModel, LoadOptions, on_own_thread,
+    ContextOptions, Cores, HeadModel, LlamaContext, LlamaModel, LoadOptions, head_context,
+    on_own_thread,
 };
 use serde::{Deserialize, Serialize};
 
@@ -203,20 +204,37 @@ pub fn compare_heads(architecture: &Architecture) -> Result<Report, String> {
     all.ok_or_else(|| "nothing was compared".into())
 }
 
-/// Compares every schedule with a head in a file of its own with plain decoding of the same model. A
-/// head that is mostly wrong comes first, then one that is nearly always right, if there is one.
+/// What a head in a file of its own is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HeadForm {
+    /// EAGLE-3, mostly wrong.
+    Wrong,
+    /// EAGLE-3, nearly always right.
+    Right,
+    /// A block drafter, mostly wrong; with a Markov head or without.
+    Block { markov: bool },
+}
+
+/// Compares every schedule with heads in files of their own with plain decoding of the same model.
 ///
 /// # Errors
 /// As [`compare_heads`].
 pub fn compare_head_files(architecture: &Architecture) -> Result<Report, String> {
-    let mut all: Option<Report> = None;
-    // The layers of this one add to a token's embedding whatever their weights are.
-    let kinds: &[bool] = match architecture.name() {
-        "gemma4" => &[false],
-        _ => &[false, true],
+    use HeadForm::{Block, Right, Wrong};
+    let forms: &[HeadForm] = match architecture.name() {
+        // It is narrow, and its layers add to a token's embedding whatever their weights are.
+        "gemma4" => &[Wrong],
+        "llama" => &[
+            Wrong,
+            Right,
+            Block { markov: false },
+            Block { markov: true },
+        ],
+        _ => &[Wrong, Right],
     };
-    for &right in kinds {
-        let (model, head) = with_head_file(architecture, right)?;
+    let mut all: Option<Report> = None;
+    for &form in forms {
+        let (model, head) = with_head_file(architecture, form)?;
         let report = self_test(&model)?;
         let setup = Setup {
             model: &model,
@@ -227,7 +245,7 @@ pub fn compare_head_files(architecture: &Architecture) -> Result<Report, String>
         };
         let plain = setup.talk(None, None)?;
         let found = compared(&setup, &plain, head_schedules());
-        if right {
+        if form == Right {
             check_gain(&found)?;
         }
         match &mut all {
@@ -241,14 +259,22 @@ pub fn compare_head_files(architecture: &Architecture) -> Result<Report, String>
 /// A model, and a head in a file of its own.
 fn with_head_file(
     architecture: &Architecture,
-    right: bool,
+    form: HeadForm,
 ) -> Result<(LlamaModel, HeadModel), String> {
-    let (target, head) = if right {
-        let head = zoo::right_head_file(architecture, SEEDS.0);
-        (zoo::forgetful(architecture, SEEDS.0), head)
-    } else {
-        let head = zoo::head_file(architecture, SEEDS.1);
-        (zoo::write(architecture, SEEDS.0), head)
+    let (of_target, of_head) = SEEDS;
+    let (target, head) = match form {
+        HeadForm::Right => (
+            zoo::forgetful(architecture, of_target),
+            zoo::right_head_file(architecture, of_target),
+        ),
+        HeadForm::Wrong => (
+            zoo::write(architecture, of_target),
+            zoo::head_file(architecture, of_head),
+        ),
+        HeadForm::Block { markov } => (
+            zoo::write(architecture, of_target),
+            zoo::block_head_file(architecture, of_head, markov),
+        ),
     };
     let (target, head) = (
         target.map_err(|e| e.to_string())?,
@@ -367,12 +393,13 @@ fn head(setup: &Setup<'_>, target: &mut LlamaContext, cores: &Cores) -> Result<D
     let context = match setup.head {
         None => target
             .keep_states()
-            .and_then(|states| LlamaContext::of_head(setup.model, &options, states)),
+            .and_then(|states| LlamaContext::of_head(setup.model, &options, states))
+            .map(|made| Box::new(made) as Box<dyn Model + Send>),
         Some(head) => target
             .keep_layers(head)
-            .and_then(|states| LlamaContext::of_head_file(head, &options, states)),
+            .and_then(|states| head_context(head, &options, states, None)),
     };
-    let context = Box::new(context.map_err(|e| e.to_string())?);
+    let context = context.map_err(|e| e.to_string())?;
     let again: MakeModel = Box::new(|| -> Result<Box<dyn Model + Send>, String> {
         Err("a head that fails stays away".into())
     });

@@ -1,5 +1,8 @@
 //! The core's model on top of llama.cpp.
 
+pub(crate) mod block_head;
+#[cfg(test)]
+mod block_head_tests;
 pub(crate) mod context;
 pub(crate) mod context_options;
 pub(crate) mod cores;
@@ -8,6 +11,7 @@ pub(crate) mod embedder;
 mod embedder_tests;
 mod feature_encoder;
 mod head;
+pub(crate) mod head_context;
 pub(crate) mod head_model;
 #[cfg(test)]
 mod head_model_tests;

@@ -238,6 +238,12 @@ impl Context {
         Some(inputs)
     }
 
+    /// Has each row attend to all rows of its forward, those behind it too.
+    pub(crate) fn attend_both_ways(&mut self) {
+        // SAFETY: the context is alive and used by nobody else; this sets a field.
+        unsafe { cpp::llama_set_causal_attn(self.raw.as_ptr(), false) }
+    }
+
     /// The first tokens of each text, so many, are not decoded here: positions count from the token
     /// behind them. To be said before anything is decoded.
     pub(crate) fn skip(&mut self, tokens: u32) {

@@ -170,6 +170,13 @@ impl Gguf {
         }
     }
 
+    /// A yes or no of the metadata.
+    pub(crate) fn flag(&self, key: &CStr) -> Option<bool> {
+        let id = self.find(key, cpp::GGUF_TYPE_BOOL)?;
+        // SAFETY: the key is there and of that type.
+        Some(unsafe { cpp::gguf_get_val_bool(self.raw.as_ptr(), id) })
+    }
+
     /// Length of a list of the metadata, of whatever type its elements are.
     pub(crate) fn length(&self, key: &CStr) -> Option<u64> {
         let id = self.find(key, cpp::GGUF_TYPE_ARRAY)?;

@@ -1,8 +1,10 @@
 //! Heads in files of their own: a small model that drafts for one target, from what that target's
 //! layers hand on.
 //!
-//! EAGLE-3 (arXiv 2503.01840) is the kind that card runs: an encoder makes one state of the inputs of
-//! three of the target's layers, and one layer of attention reads it beside the next token.
+//! card runs two kinds. EAGLE-3 (arXiv 2503.01840): an encoder makes one state of the inputs of three of
+//! the target's layers, and one layer of attention reads it beside the next token. Block drafters
+//! (DFlash, and DSpark, which adds a Markov head): keys and values are made of the inputs of some layers,
+//! and a block of masks behind them becomes a draft at once.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -32,13 +34,19 @@ pub(crate) const TAPPED: [&str; 9] = [
 ];
 /// Layers of its target that an EAGLE-3 head reads; llama.cpp takes no other number.
 const READ_LAYERS: usize = 3;
+/// Layers that a block drafter reads at most. More is a damaged file.
+const MOST_READ: usize = 64;
+/// Tokens of a block where the file does not say, as llama-server takes it, and at most.
+const BLOCK: u64 = 16;
+const MOST_BLOCK: u64 = 64;
 
 /// What kind of head a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadFileKind {
     /// Reads three layers of the target, and drafts token by token.
     Eagle3,
-    /// Drafts a block of tokens at once (DFlash, DSpark).
+    /// Makes keys and values of layers of the target, and drafts a block of tokens at once (DFlash,
+    /// DSpark).
     Block,
     /// Reads the target's own keys and values (Gemma 4's assistant).
     Assistant,
@@ -66,6 +74,20 @@ impl std::fmt::Display for HeadFileKind {
     }
 }
 
+/// How a block drafter drafts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockShape {
+    /// Rows of a block: the last committed token, and masks.
+    pub(crate) rows: u32,
+    /// The row whose logits say what comes after the last committed token: its own, or the first
+    /// mask's.
+    pub(crate) first: u32,
+    /// Whether rows attend only to those before them.
+    pub(crate) causal: bool,
+    /// The token that is a mask.
+    pub(crate) mask: u32,
+}
+
 /// A head in a file of its own, by what the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeadFile {
@@ -79,6 +101,8 @@ pub struct HeadFile {
     pub(crate) layers: Vec<u32>,
     /// Whether it takes embeddings or the output layer from its target.
     pub(crate) borrows: bool,
+    /// How it drafts, if it drafts blocks.
+    pub(crate) block: Option<BlockShape>,
     unusable: Option<String>,
 }
 
@@ -102,16 +126,26 @@ impl HeadFile {
             tokens: file.length(c"tokenizer.ggml.tokens").unwrap_or(0),
         };
         let layers = keys.by_layer("target_layers").unwrap_or_default();
+        let width = keys.number("embedding_length").unwrap_or(0);
+        let (own, output) = (parts.has("token_embd.weight"), parts.has("output.weight"));
+        let blocks = kind == HeadFileKind::Block;
         Ok(Some(HeadFile {
             path: path.to_owned(),
             kind,
-            width: keys.number("embedding_length").unwrap_or(0),
-            target_width: keys.number("target_hidden_size").unwrap_or(0),
+            width,
+            target_width: if blocks {
+                width
+            } else {
+                keys.number("target_hidden_size").unwrap_or(0)
+            },
             layers: layers.iter().map(|&l| l as u32).collect(),
-            borrows: !parts.has("token_embd.weight") || !parts.has("output.weight"),
+            // A block drafter takes its own embeddings for an output layer that it lacks.
+            borrows: !own || !output && !blocks,
+            block: blocks.then(|| block_shape(&file, &parts)),
             unusable: match kind {
                 HeadFileKind::Eagle3 => parts.fault(layers.len()),
-                HeadFileKind::Block | HeadFileKind::Assistant => Some(format!(
+                HeadFileKind::Block => parts.fault_of_blocks(&file, layers.len()),
+                HeadFileKind::Assistant => Some(format!(
                     "{kind} heads are not run here (docs/heads.md says why)"
                 )),
             },
@@ -185,6 +219,28 @@ impl HeadFile {
     }
 }
 
+/// How a block drafter drafts. The keys are those that llama-server reads
+/// (`common/speculative.cpp`, `common_speculative_impl_draft_dflash`).
+fn block_shape(file: &Gguf, parts: &HeadParts) -> BlockShape {
+    let rows = parts.keys.number("block_size").unwrap_or(BLOCK);
+    // With a Markov head the last committed token's own row is the first that drafts.
+    let anchored = parts.has(MARKOV) && file.flag(c"dflash.sample_from_anchor").unwrap_or(true);
+    BlockShape {
+        rows: rows.min(MOST_BLOCK) as u32,
+        first: u32::from(!anchored),
+        causal: file.flag(c"dflash.attention.causal").unwrap_or(false),
+        mask: mask_token(file).unwrap_or(u64::from(u32::MAX)) as u32,
+    }
+}
+
+/// The token that is a mask, if the file names one.
+fn mask_token(file: &Gguf) -> Option<u64> {
+    file.number(c"tokenizer.ggml.mask_token_id")
+}
+
+/// The tensor that a block drafter with a Markov head (DSpark) has.
+const MARKOV: &str = "markov_w1.weight";
+
 /// What is looked at in a file, before llama.cpp ends the process over it.
 struct HeadParts<'a> {
     path: &'a Path,
@@ -217,6 +273,39 @@ impl HeadParts<'_> {
             Some("it has no vocabulary".into())
         } else if embeddings.is_some_and(|t| t.shape[1].unsigned_abs() < self.tokens) {
             Some("it has fewer embeddings than tokens".into())
+        } else {
+            self.fault_of_map()
+        }
+    }
+
+    /// Why a block drafter that reads so many layers cannot draft; `None` if it can.
+    fn fault_of_blocks(&self, file: &Gguf, read: usize) -> Option<String> {
+        let rows = self.keys.number("block_size");
+        let sections = self.keys.by_layer("rope.dimension_sections");
+        let sections = sections.unwrap_or_default();
+        if !gives_hidden_states() {
+            Some("this build of llama.cpp gives no hidden states".into())
+        } else if self.has("selector_hidden.weight") {
+            Some("its tokens are chosen by a selector (DFlash 2), which is not tested here".into())
+        } else if self.keys.number("hyper_connection.count").unwrap_or(0) > 0 {
+            Some("its layers are DeepSeek 4's, which are not tested here".into())
+        } else if sections.iter().any(|&section| section > 0) {
+            Some("its positions have sections (M-RoPE), which is not tested here".into())
+        } else if self.keys.number("attention.sliding_window").unwrap_or(0) > 0 {
+            Some("some of its layers have a window, which is not tested here".into())
+        } else if !(1..=MOST_READ).contains(&read) {
+            Some(format!("it names {read} layers of its target"))
+        } else if rows.is_none() && self.has(MARKOV) {
+            Some("it does not say how long its blocks are".into())
+        } else if !(2..=MOST_BLOCK).contains(&rows.unwrap_or(BLOCK)) {
+            Some(format!(
+                "its blocks have {} tokens; 2 to {MOST_BLOCK} can be",
+                rows.unwrap_or(BLOCK)
+            ))
+        } else if self.keys.key_length() != self.keys.value_length() {
+            Some("its keys are not as long as its values".into())
+        } else if mask_token(file).is_none_or(|mask| mask >= self.tokens) {
+            Some("it names no token of its vocabulary for a mask".into())
         } else {
             self.fault_of_map()
         }

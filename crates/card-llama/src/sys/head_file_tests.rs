@@ -51,18 +51,10 @@ fn a_head_is_known_by_its_architecture() {
         (eagle.layers.as_slice(), eagle.features()),
         (&[0, 1, 2][..], 3 * 64)
     );
-    for (architecture, kind) in [
-        ("dflash", HeadFileKind::Block),
-        ("gemma4-assistant", HeadFileKind::Assistant),
-    ] {
-        let other = of(head(architecture, architecture)).unwrap();
-        assert_eq!(other.kind(), kind);
-        let why = other.unusable().unwrap();
-        assert!(
-            why.contains(&kind.to_string()) && why.contains("heads.md"),
-            "{why}"
-        );
-    }
+    let assistant = of(head("assistant", "gemma4-assistant")).unwrap();
+    assert_eq!(assistant.kind(), HeadFileKind::Assistant);
+    let why = assistant.unusable().unwrap();
+    assert!(why.contains("Gemma 4") && why.contains("heads.md"), "{why}");
     assert!(HeadFile::of_file(Path::new("/nowhere/head.gguf")).is_err());
 }
 
@@ -107,6 +99,71 @@ fn what_llama_cpp_would_end_the_process_over_is_said_before() {
         .number("eagle3.attention.value_length", 32);
     let uneven = why(uneven);
     assert!(uneven.contains("as long as its values"), "{uneven}");
+}
+
+/// A block drafter without tensors.
+fn blocks(name: &str) -> Tiny {
+    head(name, "dflash")
+        .numbers("dflash.target_layers", &[0, 2])
+        .number("tokenizer.ggml.mask_token_id", 5)
+}
+
+#[test]
+fn how_a_block_drafter_drafts_is_in_its_file() {
+    let shape = |tiny| of(tiny).unwrap().block.unwrap();
+    let plain = of(blocks("blocks")).unwrap();
+    assert_eq!(
+        (plain.kind(), plain.unusable()),
+        (HeadFileKind::Block, None)
+    );
+    assert_eq!(plain.features(), 2 * 64);
+    let usual = plain.block.unwrap();
+    assert_eq!((usual.rows, usual.first, usual.mask), (16, 1, 5));
+    assert!(!usual.causal && plain.borrows);
+    let eight = || blocks("eight").number("dflash.block_size", 8);
+    let markov = |tiny| tensor(tiny, "markov_w1.weight", &[4, 8]);
+    let anchored = shape(markov(eight()));
+    assert_eq!((anchored.rows, anchored.first), (8, 0));
+    let bonus = markov(eight()).value("dflash.sample_from_anchor", &false.into());
+    assert_eq!(shape(bonus).first, 1);
+    let causal = eight().value("dflash.attention.causal", &true.into());
+    assert!(shape(causal).causal);
+}
+
+#[test]
+fn a_block_drafter_that_is_not_tested_says_so() {
+    let cases = [
+        (
+            tensor(blocks("selector"), "selector_hidden.weight", &[4]),
+            "DFlash 2",
+        ),
+        (
+            blocks("hyper").number("dflash.hyper_connection.count", 4),
+            "DeepSeek 4",
+        ),
+        (
+            blocks("window").number("dflash.attention.sliding_window", 64),
+            "a window",
+        ),
+        (
+            blocks("sections").numbers("dflash.rope.dimension_sections", &[8, 0, 0, 0]),
+            "M-RoPE",
+        ),
+        (blocks("short").number("dflash.block_size", 1), "1 tokens"),
+        (
+            tensor(blocks("unsaid"), "markov_w1.weight", &[4, 8]),
+            "how long",
+        ),
+        (
+            head("no-mask", "dflash").numbers("dflash.target_layers", &[0]),
+            "mask",
+        ),
+        (head("no-layers", "dflash"), "names 0 layers"),
+    ];
+    for (tiny, word) in cases {
+        let why = why(tiny);
+        assert!(why.contains(word), "{word}: {why}");
+    }
 }
 
 fn target(name: &str, architecture: &str, width: u32, layers: u32) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Heads in files of their own (EAGLE-3), and targets for which such a head is right.
+//! Heads in files of their own (EAGLE-3, DFlash, DSpark), and targets for which such a head is right.
 
 use std::path::PathBuf;
 
@@ -43,6 +43,36 @@ pub fn head_file(target: &Architecture, seed: u64) -> Result<PathBuf, LlamaError
         let embeddings = weights::weights(seed, "token_embd.weight", &shape);
         file.whole_numbers("d2t", &proposed())
             .weights("token_embd.weight", &shape, embeddings)
+    })
+}
+
+/// Writes a block drafter for the model of an architecture, with a Markov head (DSpark) or without
+/// (DFlash). It borrows the target's embeddings and output layer, so both have to be as wide as most
+/// models; its weights are those of the seed, so that it is mostly wrong.
+///
+/// # Errors
+/// As [`head_file`].
+pub fn block_head_file(
+    target: &Architecture,
+    seed: u64,
+    markov: bool,
+) -> Result<PathBuf, LlamaError> {
+    const RANK: u64 = 4;
+    let _ = card_kernels();
+    let keys = recipe::dflash(target.name());
+    let make = |tensor: &str, shape: &[u64]| {
+        let borrowed = ["token_embd.weight", "output.weight"].contains(&tensor);
+        let made = || (shape.to_vec(), weights::weights(seed, tensor, shape));
+        (!borrowed).then(made)
+    };
+    write_model_with("dflash", &keys, make, |mut file| {
+        if markov {
+            for name in ["markov_w1.weight", "markov_w2.weight"] {
+                let shape = [RANK, u64::from(recipe::TOKENS)];
+                file = file.weights(name, &shape, weights::weights(seed, name, &shape));
+            }
+        }
+        file
     })
 }
 

@@ -34,9 +34,9 @@ use crate::backend::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;
 use crate::kernels::card_kernels;
 
-pub use head_files::{FEW, forgetful, head_file, head_targets, right_head_file};
+pub use head_files::{FEW, block_head_file, forgetful, head_file, head_targets, right_head_file};
 pub use heads::{heads, with_head, with_head_of, with_right_head};
-pub use recipe::{CONTEXT, END, TOKENS, WINDOW};
+pub use recipe::{BLOCK, CONTEXT, END, MASK, TOKENS, WINDOW};
 pub use table::{Architecture, Memory, architectures, find};
 
 /// A model of an architecture. Its weights are those of the seed. The file it comes from is

@@ -14,6 +14,9 @@ pub const CONTEXT: u32 = 256;
 /// Positions that layers with a sliding window look back: fewer than a test's text has tokens.
 pub const WINDOW: u32 = 32;
 
+/// Rows of a block of a block drafter, and the token that is a mask.
+pub const BLOCK: u32 = 6;
+pub const MASK: u32 = 1;
 /// Numbers of a hidden state of most models.
 pub(super) const WIDTH: u32 = 256;
 /// Width of a head of RWKV's state.
@@ -188,6 +191,23 @@ pub(super) fn eagle3(target: &str) -> ZooKeys {
     keys.set("block_count", 1);
     keys.set("target_hidden_size", width);
     keys.set("target_layers", vec![0, layers / 2, layers - 1]);
+    keys
+}
+
+/// The metadata of a block drafter for the model of an architecture, whose first and last layer it
+/// reads. It is as wide as most models.
+pub(super) fn dflash(target: &str) -> ZooKeys {
+    let mut keys = recipe("dflash", false);
+    keys.set("target_layers", vec![0, Sizes::of(target).layers - 1]);
+    keys.set("block_size", BLOCK);
+    keys.common("tokenizer.ggml.mask_token_id", MASK);
+    for other in [
+        "attention.sliding_window",
+        "attention.sliding_window_pattern",
+        "rope.dimension_sections",
+    ] {
+        keys.unset(other);
+    }
     keys
 }
 
