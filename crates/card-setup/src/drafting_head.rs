@@ -16,7 +16,7 @@ pub enum DraftingHead {
     /// The one in the file of this target.
     Own(LlamaModel),
     /// One in a file of its own.
-    File(HeadModel),
+    File(Box<HeadModel>),
 }
 
 impl DraftingHead {

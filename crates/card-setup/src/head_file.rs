@@ -63,8 +63,8 @@ pub fn listed(file: &Path) -> Option<String> {
     if let Ok(Some(head)) = HeadFile::of_file(file) {
         let kind = head.kind();
         return Some(match head.unusable() {
-            None => format!("none: it is an {kind} head (--draft)"),
-            Some(_) => format!("none: it is a {kind} head, which card does not run"),
+            None => format!("none: it is a head itself ({kind}; --draft)"),
+            Some(_) => format!("none: it is a head itself ({kind}), which card does not run"),
         });
     }
     let head = beside(file)?;
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(beside(&target), Some(head.clone()));
         assert_eq!(listed(&target).as_deref(), Some("eagle3-target.gguf"));
         let said = listed(&head).unwrap();
-        assert!(said.contains("EAGLE-3 head"), "{said}");
+        assert!(said.contains("a head itself (EAGLE-3"), "{said}");
     }
 
     #[test]

@@ -155,7 +155,10 @@ impl Setup {
         };
         let second = files.draft2.as_deref().map(draft).transpose()?;
         let head = match &files.head_file {
-            Some(file) => Some(DraftingHead::File(loader.head(file, &target)?)),
+            Some(file) => {
+                let head = loader.head(file, &target)?;
+                Some(DraftingHead::File(Box::new(head)))
+            }
             None => files.head.then(|| DraftingHead::Own(target.model.clone())),
         };
         let mut setup = Setup::of_models(settings, &store, &target, first.as_ref(), head.as_ref())?;

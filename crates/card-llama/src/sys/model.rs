@@ -272,7 +272,7 @@ fn check_kind(handle: &Handle, path: &Path) -> Result<(), LlamaError> {
     }
     let why = match HeadFile::of_file(path) {
         Ok(Some(head)) => format!(
-            "it is an {} head, which drafts for the model that it was made for: name that model, and \
+            "it is a head ({}), which drafts for the model that it was made for: name that model, and \
              this file with --draft",
             head.kind()
         ),
