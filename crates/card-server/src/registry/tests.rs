@@ -252,6 +252,19 @@ async fn a_load_that_nobody_waits_for_any_more_is_not_lost() {
     assert!(registry.states()[A].idle.is_some());
 }
 
+#[tokio::test]
+async fn a_load_is_waited_for_no_longer_than_was_said() {
+    let (toys, open) = Toys::gated();
+    let registry = registry(&toys, 3);
+    let soon = Instant::now() + Duration::from_millis(20);
+    let late = registry.lend(A, soon).await;
+    assert_eq!(late.err(), Some(NotLent::Late));
+    // It is loaded all the same.
+    open.send(()).unwrap();
+    use_once(&registry, A).await;
+    assert_eq!(toys.done(), ["load a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_model_that_cannot_be_loaded_is_tried_again_later() {
     let toys = Toys::default();
