@@ -90,6 +90,9 @@ async fn to_answer(
     let in_query = query_value(request.uri().query(), "model");
     if method != Method::POST {
         let index = front.model_of(in_query.as_deref())?;
+        // Who waits for a model has a place in the line, whatever the request.
+        let loaded = front.models.is_loaded(index);
+        let _place = (!loaded).then(|| front.admission.enter()).transpose()?;
         let lease = front.lend_named(index, deadline).await?;
         return Ok((request, Answerer::Named(lease)));
     }
