@@ -103,6 +103,13 @@ impl Driver {
         }
     }
 
+    /// Goes on with another scheduler, on which nothing runs yet. Nothing may run on the one before,
+    /// and the target's KV cache must have been emptied ([`Driver::reset_model`]).
+    pub fn replace_scheduler(&mut self, mut scheduler: Scheduler) {
+        scheduler.set_head(self.model.keeps_hidden());
+        self.scheduler = scheduler;
+    }
+
     /// Decides what the lane does next, and lets a drafter of the lane take its step if that
     /// is it. `clock` tells the time since the engine started.
     pub fn next_step(

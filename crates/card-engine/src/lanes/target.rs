@@ -289,7 +289,8 @@ impl TargetLane {
             self.options.prefix_slots = 0;
         }
         let learned = self.driver.scheduler.learned().clone();
-        self.driver.scheduler = scheduler(&self.options, self.limits, self.vocab, learned);
+        let anew = scheduler(&self.options, self.limits, self.vocab, learned);
+        self.driver.replace_scheduler(anew);
     }
 
     /// Takes a drafter that came by itself.
