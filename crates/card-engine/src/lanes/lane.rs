@@ -14,6 +14,10 @@ use super::link::{DraftEnd, TargetEnd, ends};
 use crate::meters::Meters;
 use crate::pulse::Pulse;
 
+/// Stack of a thread that may look into a grammar, in bytes: what that takes recurses as deep as
+/// the grammar's patterns nest. The system commits only what is used.
+pub(crate) const LANE_STACK: usize = 32 << 20;
+
 /// Starts a drafter on a thread of its own, for a target on another machine. The drafters of
 /// one machine take `turns`. The thread ends when the other end of the channels is dropped.
 ///
