@@ -18,7 +18,7 @@ use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
 use crate::text::Tokenizer;
 use scout::MatcherScout;
 
-/// Lexer states of a grammar, for a constraint and for each scout: about 32 MiB. Scouts come
+/// Lexer states of a grammar, for a constraint and for each scout: about 32 MiB. Most scouts come
 /// across far fewer.
 const MOST_STATES: usize = 20_000;
 /// Symbols in the productions of a grammar.
@@ -46,7 +46,7 @@ impl Compiled {
     /// A constraint for one generation.
     pub(crate) fn constraint(&self) -> Box<dyn Constraint> {
         Box::new(MatcherConstraint {
-            matcher: self.0.matcher(),
+            matcher: another(&self.0.matcher),
             mask: SimpleVob::new(),
             grammar: self.0.clone(),
         })
@@ -57,21 +57,21 @@ impl Compiled {
 struct CompiledGrammar {
     /// At the beginning of a text.
     matcher: Mutex<Matcher>,
+    /// The same for scouts, with their limits.
+    scouts: Mutex<Matcher>,
     tokenizer: Arc<dyn Tokenizer>,
 }
 
-impl CompiledGrammar {
-    /// A matcher at the beginning of a text, with lexer states of its own.
-    fn matcher(&self) -> Matcher {
-        let matcher = self.matcher.lock();
-        let matcher = matcher.unwrap_or_else(PoisonError::into_inner);
-        matcher.deep_clone()
-    }
+/// A matcher like this one, with lexer states of its own.
+fn another(matcher: &Mutex<Matcher>) -> Matcher {
+    let matcher = matcher.lock();
+    let matcher = matcher.unwrap_or_else(PoisonError::into_inner);
+    matcher.deep_clone()
 }
 
 impl Grammar for CompiledGrammar {
     fn scout(&self) -> Box<dyn Scout> {
-        let scout = MatcherScout::new(self.matcher(), self.tokenizer.clone());
+        let scout = MatcherScout::new(another(&self.scouts), self.tokenizer.clone());
         Box::new(scout)
     }
 }
@@ -98,9 +98,12 @@ impl Grammars {
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
         // It goes as deep as the schema does.
-        let matcher = std::thread::scope(|scope| {
+        let matchers = std::thread::scope(|scope| {
             let deep = std::thread::Builder::new().stack_size(STACK);
-            let compile = || Matcher::new(factory.create_parser(grammar(shape)));
+            let compile = || {
+                let matcher = Matcher::new(factory.create_parser(grammar(shape)));
+                (matcher, scout::matcher(factory, grammar(shape)))
+            };
             let compiling = deep
                 .spawn_scoped(scope, compile)
                 .map_err(|e| e.to_string())?;
@@ -108,11 +111,12 @@ impl Grammars {
                 .join()
                 .map_err(|_| "its compiler broke down".to_owned())
         });
-        let matcher = matcher.map_err(wrong)?;
+        let (matcher, scouts) = matchers.map_err(wrong)?;
         match matcher.get_error() {
             Some(why) => Err(wrong(told(&why))),
             None => Ok(Compiled(Arc::new(CompiledGrammar {
                 matcher: Mutex::new(matcher),
+                scouts: Mutex::new(scouts),
                 tokenizer: self.tokenizer.clone(),
             }))),
         }

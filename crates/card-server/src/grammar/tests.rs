@@ -63,6 +63,26 @@ fn a_scout_allows_what_the_mask_does_wherever_it_looks_from() -> Result<(), Stri
 }
 
 #[test]
+fn a_scout_follows_forced_text_no_further_than_it_may() -> Result<(), String> {
+    // A long word is one for the lexer; many short ones are as many for the parser.
+    let word = format!("start: \"{}\"", "a".repeat(30_000));
+    let mut words = "start: twice15\ntwice0: \"a\" \"b\"\n".to_owned();
+    for i in 0..15 {
+        words += &format!("twice{}: twice{i} twice{i}\n", i + 1);
+    }
+    for lark in [word, words] {
+        let (mut constraint, mut scout) = both(&AnswerShape::Lark(lark));
+        assert!(scout.forced().len() <= 128);
+        assert!(scout.wrote(b'a'.into()).is_err(), "it is lost");
+        assert!(scout.allows(&[], 3), "and refuses nothing");
+        // What is written goes on.
+        assert!(allows(constraint.allowed()?, b'a'.into()));
+        constraint.wrote(b'a'.into())?;
+    }
+    Ok(())
+}
+
+#[test]
 fn what_has_to_come_is_known_before_it_is_written() -> Result<(), String> {
     let lark = "start: \"abc\" (\"de\" | \"df\") \"ghi\"".to_owned();
     let (_, mut scout) = both(&AnswerShape::Lark(lark));
