@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::shelf::SharedShelf;
 use super::{Library, ListedModel, LoadState, ModelRegistry, NotLent, NotUnloaded, Resident};
 use crate::config::ModelLimits;
 
@@ -282,6 +283,20 @@ async fn a_model_that_cannot_be_loaded_is_tried_again_later() {
     assert!(registry.lend(PANICS, in_seconds(5)).await.is_err());
     use_once(&registry, A).await;
     assert_eq!(registry.loaded().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_fails_late_is_left_alone_as_long_as_that_took() {
+    let shelf = SharedShelf::<Toy>::new(1);
+    for (took, pause) in [(1, 10), (60, 60)] {
+        shelf.lock().begin_loading(A);
+        tokio::time::advance(Duration::from_secs(took)).await;
+        shelf.lock().failed(A, "it is broken".into());
+        tokio::time::advance(Duration::from_secs(pause - 1)).await;
+        assert!(shelf.lock().failed_just_now(A).is_some(), "after {took} s");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(shelf.lock().failed_just_now(A), None, "after {took} s");
+    }
 }
 
 #[tokio::test]
