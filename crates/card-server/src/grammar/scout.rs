@@ -20,8 +20,9 @@ use crate::text::Tokenizer;
 
 /// Bytes of forced text that are made tokens of at a time.
 const MOST_FORCED: usize = 128;
-/// Items of the parser while forced text is looked for: about a millisecond.
-const FORCED_ITEMS: usize = 20_000;
+/// Items of the parser while forced text is looked for, as many as llguidance allows by itself: a few
+/// milliseconds.
+const FORCED_ITEMS: usize = 50_000;
 /// What the states of a scout's lexer may cost in all, in llguidance's unit: below a tenth of a
 /// second. How many there may be is the same for all matchers.
 const LEXER_FUEL: u64 = 1_000_000;
