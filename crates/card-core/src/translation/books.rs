@@ -235,9 +235,10 @@ impl Books {
                     keep,
                 }))
             }
-            KvOp::Save { sequence, .. } | KvOp::Resume { sequence, .. } => {
-                Err(wrong(sequence, "asks for a saved state, and there are none"))
-            }
+            KvOp::Save { sequence, .. } | KvOp::Resume { sequence, .. } => Err(wrong(
+                sequence,
+                "asks for a saved state, and there are none",
+            )),
             KvOp::Forget { .. } => Ok(None),
         }
     }
