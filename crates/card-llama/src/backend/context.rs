@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Row};
+use card_core::types::SequenceId;
 
 use super::context_options::{ContextOptions, MOST_ROWS};
 use super::cores::{Cores, on_own_thread};
@@ -34,6 +35,8 @@ pub struct LlamaContext {
     limits: Limits,
     /// Logits of a row, as the core sees them.
     vocab: usize,
+    /// Bytes of a saved state, if states can be saved.
+    state_bytes: Option<usize>,
 }
 
 impl LlamaContext {
@@ -99,10 +102,17 @@ impl LlamaContext {
             role: options.role,
             limits: options.limits(kind),
             vocab: model.vocab().len(),
+            state_bytes: None,
         };
         // The first forward pays for page faults and buffers; it shall not be a measurement.
         let nothing = PlacedRows::none();
         on_own_thread(|| context.run(&[], &nothing, 1)).map_err(|e| fail(e.to_string()))?;
+        // Nobody asks a draft model to save a state.
+        let keeps_states = matches!(kind, MemoryKind::States { .. });
+        if keeps_states && model.saves_states() && !options.drafts() {
+            let weighed = on_own_thread(|| context.weigh_state());
+            context.state_bytes = Some(weighed.map_err(|e| fail(e.to_string()))?);
+        }
         Ok(context)
     }
 
@@ -112,6 +122,20 @@ impl LlamaContext {
     /// If llama.cpp cannot even do that; the context is of no use then.
     pub fn reset_cache(&mut self) -> Result<(), ModelError> {
         self.kv.reset(&mut self.llama)
+    }
+
+    /// Bytes of a saved state: a token is read for it, and the cache is empty afterwards.
+    fn weigh_state(&mut self) -> Result<usize, ModelError> {
+        let sequence = SequenceId(0);
+        self.forward(&Forward::chain(sequence, 0, &[0], 0))?;
+        self.apply(KvOp::Commit {
+            sequence,
+            tip: 1,
+            keep_descendants: false,
+        })?;
+        let bytes = self.kv.weigh_state(&mut self.llama, sequence)?;
+        self.reset_cache()?;
+        Ok(bytes)
     }
 
     /// Ends a forward that takes longer than this as a failure. What runs on the CPU is
@@ -267,6 +291,10 @@ impl Model for LlamaContext {
         self.vocab
     }
 
+    fn state_bytes(&self) -> Option<usize> {
+        self.state_bytes
+    }
+
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         self.kv.apply(&mut self.llama, op)
     }
@@ -298,8 +326,6 @@ impl Model for LlamaContext {
 
 #[cfg(test)]
 mod tests {
-    use card_core::types::SequenceId;
-
     use super::*;
     use crate::backend::model::LoadOptions;
     use crate::tiny::Tiny;

@@ -7,5 +7,7 @@ mod kv;
 #[cfg(test)]
 mod loading_tests;
 pub(crate) mod model;
+#[cfg(test)]
+mod saved_state_tests;
 mod template;
 pub(crate) mod trim;

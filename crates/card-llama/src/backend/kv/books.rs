@@ -1,6 +1,7 @@
 //! The books of either kind of memory.
 
 use card_core::forward::{KvOp, Row};
+use card_core::types::SequenceId;
 
 use super::error::KvError;
 use super::parts::parts;
@@ -75,6 +76,14 @@ impl KvBooks {
         match self {
             KvBooks::Trees(trees) => trees.apply(op, out),
             KvBooks::States(states) => states.apply(op, out),
+        }
+    }
+
+    /// The id that holds the state behind the stem of a sequence, of a model that keeps states.
+    pub(super) fn state_id(&self, sequence: SequenceId) -> Option<SeqId> {
+        match self {
+            KvBooks::Trees(_) => None,
+            KvBooks::States(states) => states.stem_id(sequence),
         }
     }
 
