@@ -250,10 +250,13 @@ impl TargetLane {
     /// If the model is of no use any more, for this reason.
     fn forward(&mut self, forward: &Forward) -> Result<(), String> {
         let start = self.meters.now();
-        match self.driver.decode(forward) {
+        let meters = &self.meters;
+        let decoded = self.driver.decode_timed(forward, &|| meters.now());
+        match decoded {
             Ok(()) => {
                 let end = self.meters.now();
                 self.meters.target(end.saturating_sub(start));
+                self.meters.set_states(self.driver.scheduler.saved_states());
                 // What was drafted meanwhile may hold the correction.
                 self.roster.hear(&mut self.driver.scheduler);
                 self.driver.complete(forward, end);
@@ -365,7 +368,9 @@ fn scheduler(options: &Options, model: &dyn Model) -> Scheduler {
     if let Some(alone) = &options.target_cost_alone {
         policy = policy.slowed_from(alone.clone());
     }
-    Scheduler::new(config, policy, options.learned.clone())
+    let mut scheduler = Scheduler::new(config, policy, options.learned.clone());
+    scheduler.set_state_room(options.state_bytes);
+    scheduler
 }
 
 /// What drafters are told of the sequences that run.

@@ -76,7 +76,7 @@ fn resume(sequence: u64, from: u64, keep: usize, state: StateName) -> KvOp {
 /// Attention sums over cells that lie elsewhere, so its last bits may differ; a state is the same
 /// to the last bit.
 fn assert_same(label: &str, a: &[Vec<f32>], b: &[Vec<f32>]) {
-    let limit = if label == "mamba2" { 0.0 } else { 1e-3 };
+    let limit = if label == "mamba2" { 0.0 } else { 5e-3 };
     assert_eq!(a.len(), b.len());
     let pairs = a.iter().flatten().zip(b.iter().flatten());
     let most = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

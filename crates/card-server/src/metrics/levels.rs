@@ -28,6 +28,11 @@ pub(super) struct LevelMetrics {
     connections: IntGauge,
     drafters: IntGauge,
     drafter_failures: Counter,
+    states: IntGauge,
+    state_bytes: IntGauge,
+    states_saved: Counter,
+    states_resumed: Counter,
+    states_forgotten: Counter,
     target_busy: Counter,
     draft_busy: Counter,
     engine_busy: Counter,
@@ -48,6 +53,17 @@ impl LevelMetrics {
             drafters: r.level("card_drafters", "Draft models at work")?,
             drafter_failures: r
                 .amount("card_drafter_failures_total", "Times a draft model failed")?,
+            states: r.level("card_saved_states", "States of the target that are saved")?,
+            state_bytes: r.level("card_saved_state_bytes", "Bytes of these")?,
+            states_saved: r.amount("card_states_saved_total", "States that were saved")?,
+            states_resumed: r.amount(
+                "card_states_resumed_total",
+                "Prompts that went on from a saved state",
+            )?,
+            states_forgotten: r.amount(
+                "card_states_forgotten_total",
+                "Saved states that were given up",
+            )?,
             target_busy: r.amount("card_target_busy_seconds_total", "Time in target forwards")?,
             draft_busy: r.amount("card_draft_busy_seconds_total", "Time in draft forwards")?,
             engine_busy: r.amount(
@@ -66,9 +82,14 @@ impl LevelMetrics {
         self.connections.set(levels.connections as i64);
         let lanes = &levels.lanes;
         self.drafters.set(lanes.drafters as i64);
+        self.states.set(lanes.states.kept as i64);
+        self.state_bytes.set(lanes.states.bytes as i64);
         let following = self.following.lock();
         for (counter, now) in [
             (&self.drafter_failures, lanes.drafter_failures as f64),
+            (&self.states_saved, lanes.states.saved as f64),
+            (&self.states_resumed, lanes.states.resumed as f64),
+            (&self.states_forgotten, lanes.states.forgotten as f64),
             (&self.target_busy, lanes.target.as_secs_f64()),
             (&self.draft_busy, lanes.draft.as_secs_f64()),
             (&self.engine_busy, lanes.overhead.as_secs_f64()),
