@@ -65,6 +65,10 @@ api *ARGUMENTS:
 clients *FOLDER:
     scripts/test-clients {{FOLDER}}
 
+# Look at every page in a browser: two widths, light and dark; --keep renews those in docs/images.
+pages *KEEP:
+    scripts/test-pages {{KEEP}}
+
 # Measure the parts that run between forwards: cache, scheduler, sampler, messages, texts.
 bench *ARGUMENTS:
     cargo bench --locked -p card-core -p card-wire -p card-link -p card-server --bench "*" -- {{ARGUMENTS}}
@@ -76,6 +80,22 @@ forwards MODEL *ARGUMENTS:
 # Compare card's plain mode with a bare loop around llama.cpp.
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
+
+# Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
+ja:
+    scripts/test-ja
+
+# Make packages: wheel, npm, deb, image, sbom (default: all).
+package *WHAT:
+    scripts/package {{WHAT}}
+
+# Install the packages afresh and run them.
+try-packages *WHAT:
+    scripts/test-package {{WHAT}}
+
+# Lint workflows and scripts.
+workflows:
+    scripts/test-workflows
 
 # Draw docs/architecture.md from the code.
 draw:

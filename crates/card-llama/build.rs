@@ -39,6 +39,12 @@ fn main() -> Result<(), String> {
         }
         Err(why) => println!("cargo:warning=card's kernels are left out: {why}"),
     }
+    match hidden_states() {
+        Ok(()) => {
+            build.define("CARD_HIDDEN_STATES", None);
+        }
+        Err(why) => println!("cargo:warning=heads of models cannot draft: {why}"),
+    }
     // Without exceptions `catch` would not compile, whatever CXXFLAGS say.
     match env::var("CARGO_CFG_TARGET_ENV").as_deref() {
         Ok("msvc") => build.flag("/EHsc"),
@@ -86,14 +92,30 @@ fn kernels() -> Result<PathBuf, String> {
     ];
     let source = home()?.join("ggml/src");
     for (file, texts) in DECLARED {
-        let text = fs::read_to_string(source.join(file)).map_err(|e| format!("{file}: {e}"))?;
-        let code = text.lines().map(|l| l.split("//").next().unwrap_or(""));
-        let code: String = code.flat_map(|l| l.split_whitespace()).collect();
-        if let Some(missing) = texts.iter().find(|t| !code.contains(**t)) {
-            return Err(format!("{file} does not declare: {missing}"));
-        }
+        declares(&source.join(file), texts)?;
     }
     Ok(source)
+}
+
+/// Checks that llama.cpp declares what src/sys/shim.cpp declares after it: the functions that give
+/// hidden states are not in its installed headers.
+fn hidden_states() -> Result<(), String> {
+    const DECLARED: [&str; 2] = [
+        "LLAMA_APIvoidllama_set_embeddings_nextn(structllama_context*ctx,boolvalue,boolmasked);",
+        "LLAMA_APIfloat*llama_get_embeddings_nextn_ith(structllama_context*ctx,int32_ti);",
+    ];
+    declares(&home()?.join("src/llama-ext.h"), &DECLARED)
+}
+
+/// Checks that a header has these declarations, which are written without spaces.
+fn declares(file: &Path, declarations: &[&str]) -> Result<(), String> {
+    let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let code = text.lines().map(|l| l.split("//").next().unwrap_or(""));
+    let code: String = code.flat_map(|l| l.split_whitespace()).collect();
+    match declarations.iter().find(|t| !code.contains(**t)) {
+        None => Ok(()),
+        Some(missing) => Err(format!("{} does not declare: {missing}", file.display())),
+    }
 }
 
 /// Where the sources of the llama.cpp are that this links against.

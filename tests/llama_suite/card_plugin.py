@@ -63,7 +63,7 @@ LEFT_OUT = {
     "test_vision_api": "images are refused by name",
     "test_lora": "LoRA adapters are refused by name",
     "test_slot_save": "slots have no cache of their own; save, restore and erase are refused by name",
-    "test_router": "one model for each address",
+    "test_router": "models are loaded by naming them, not by hand (/models/load)",
     "test_stream": "a stream cannot be resumed",
 }
 # What names another model's text, or another server's build: (file, what, in its place).

@@ -12,6 +12,8 @@ const MESSAGE: usize = 1000;
 const PARAM: usize = 200;
 /// Longest reason that another library gives.
 const REASON: usize = 300;
+/// Seconds after which a client may ask again for a model that is not loaded.
+const LOADING_S: u32 = 5;
 
 /// What went wrong, for the client.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,6 +106,76 @@ impl ApiError {
             "unavailable_error",
             message,
         )
+    }
+
+    /// The first model is still being loaded, which takes some seconds or minutes. The message is
+    /// llama-server's, which clients look for.
+    pub fn loading() -> Self {
+        ApiError {
+            retry_after: Some(LOADING_S),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable_error",
+                "Loading model",
+            )
+        }
+    }
+
+    /// There is no model of this name; `known` are those there are.
+    pub fn model_not_found(name: &str, known: &[String]) -> Self {
+        let name = one_line(name, PARAM);
+        let known = known.join(", ");
+        ApiError {
+            code: Some("model_not_found"),
+            ..Self::model_field(
+                StatusCode::NOT_FOUND,
+                format!("there is no model {name:?}; there are {known}"),
+            )
+        }
+    }
+
+    /// The request names no model, and the server has no default; `known` are those there are.
+    pub fn no_model_named(known: &[String]) -> Self {
+        let known = known.join(", ");
+        let message = format!("the request has to name one of these models: {known}");
+        Self::model_field(StatusCode::BAD_REQUEST, message)
+    }
+
+    fn model_field(status: StatusCode, message: String) -> Self {
+        ApiError {
+            param: Some("model".into()),
+            ..Self::new(status, "invalid_request_error", message)
+        }
+    }
+
+    /// The model of this name is here and could not be loaded; `cause` is for the log.
+    pub fn model_not_loaded(name: &str, cause: String) -> Self {
+        let name = one_line(name, PARAM);
+        ApiError {
+            retry_after: Some(LOADING_S),
+            ..Self::incident(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("the model {name:?} could not be loaded; ask for another one"),
+                cause,
+            )
+        }
+    }
+
+    /// There is no room for the model of this name beside those that are at work.
+    pub fn no_room_for_model(name: &str) -> Self {
+        let name = one_line(name, PARAM);
+        let message = format!(
+            "there is no room for the model {name:?} beside those that are at work; try again, \
+             or start the server with a larger --models-max, a smaller --ctx, or more memory"
+        );
+        ApiError {
+            retry_after: Some(LOADING_S),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable_error",
+                message,
+            )
+        }
     }
 
     /// The body is larger than allowed.
@@ -328,6 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_is_not_there_yet_may_be_asked_for_again() {
+        let cause = "a secret path".to_owned();
+        for error in [
+            ApiError::loading(),
+            ApiError::no_room_for_model("a"),
+            ApiError::model_not_loaded("a", cause),
+        ] {
+            assert_eq!(error.status, 503);
+            assert!(error.retry_after().is_some(), "{}", error.message());
+            assert!(!error.message().contains("secret"), "{}", error.message());
+        }
+        let unknown = ApiError::model_not_found("a", &[]);
+        assert_eq!(unknown.code(), Some("model_not_found"));
+        assert_eq!(unknown.param(), Some("model"));
+    }
+
+    #[test]
     fn who_is_refused_hears_the_remedy() {
         let remedies = [
             (ApiError::foreign_host("card"), "--allow-host card"),
@@ -340,6 +429,12 @@ mod tests {
             (ApiError::unauthorized(), "Authorization: Bearer"),
             (ApiError::timeout(1), "--request-timeout"),
             (ApiError::slow_body(), "--request-timeout"),
+            (ApiError::no_room_for_model("a"), "--models-max"),
+            (
+                ApiError::model_not_found("a", &["b".to_owned()]),
+                "there are b",
+            ),
+            (ApiError::no_model_named(&["b".to_owned()]), "models: b"),
         ];
         for (error, remedy) in remedies {
             assert!(error.message().contains(remedy), "{}", error.message());

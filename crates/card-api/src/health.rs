@@ -17,8 +17,9 @@ pub struct HealthAnswer {
     pub waiting: usize,
     /// Draft models at work.
     pub drafters: usize,
-    /// How close the text is to plain decoding's.
-    pub exactness: ExactnessAnswer,
+    /// How close the text is to plain decoding's: that of the default model, else of the first one
+    /// that is loaded; `null` where no model was loaded yet.
+    pub exactness: Option<ExactnessAnswer>,
 }
 
 /// How close the text is to plain decoding's, and by what.
@@ -27,7 +28,7 @@ pub struct HealthAnswer {
 pub struct ExactnessAnswer {
     /// `exact`, or `fast`, which promises nothing about near-ties.
     pub level: String,
-    /// `any-shape`, `one-class` or `near-ties` (docs/exactness.md); `null` where nothing is
+    /// `any-shape`, `one-class`, `near-ties` or `plain-only` (docs/exactness.md); `null` where nothing is
     /// promised.
     pub means: Option<String>,
     /// Whose matrix kernels compute, like `own kernels, AVX-512 VNNI`.

@@ -7,12 +7,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bound;
+pub mod calibrate;
 pub mod contest;
 pub mod lookup;
 pub mod measure;
-pub mod page;
 pub mod peer;
-pub mod plot;
 pub mod prompts;
 pub mod report;
 pub mod roi;

@@ -37,9 +37,11 @@ impl Peer {
     /// The server at `url`, like `http://127.0.0.1:8080` (with or without `/v1`).
     pub fn new(url: &str, key: Option<String>) -> Self {
         let url = url.trim_end_matches('/').trim_end_matches("/v1");
+        // Packed answers would be waited for and unpacked, and both would be measured.
+        let plain = ureq::Agent::config_builder().accept_encoding("identity");
         Peer {
             url: format!("{url}/v1/chat/completions"),
-            agent: ureq::Agent::new_with_defaults(),
+            agent: plain.build().into(),
             key,
         }
     }

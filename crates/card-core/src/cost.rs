@@ -52,6 +52,8 @@ const GAIN: f64 = 0.1;
 const SOUND: u32 = 3;
 /// What was given at the start counts like so many measurements.
 const GIVEN: f64 = 1.0;
+/// What was seen before points are given anew counts like so many forwards at the most.
+const FEW: u32 = 2;
 /// The least and the most milliseconds that a measured forward takes. Nothing takes no time, and
 /// what takes longer than a minute is as good as never done.
 const MEASURED: (f64, f64) = (1e-3, 60_000.0);
@@ -84,6 +86,33 @@ impl CostCurve {
             points: points.map(|(rows, ms)| (rows, given(ms))).collect(),
             drift: 1.0,
         }
+    }
+
+    /// Takes in `(rows, milliseconds)` points that were measured anew, in place of those that were
+    /// given at the start; what was seen of forwards since then stays, with little weight. A point
+    /// whose time is negative or no number is left out.
+    ///
+    /// ```
+    /// use card_core::cost::CostCurve;
+    ///
+    /// let mut curve = CostCurve::from_points([(1, 10.0), (8, 80.0)]);
+    /// curve.give([(1, 10.0), (4, 12.0), (8, 14.0)]);
+    /// assert_eq!(curve.ms(4), 12.0);
+    /// ```
+    pub fn give(&mut self, points: impl IntoIterator<Item = (u32, f64)>) {
+        let given = CostCurve::from_points(points);
+        if given.is_empty() {
+            return;
+        }
+        self.points.retain(|_, p| p.seen > 0);
+        for point in self.points.values_mut() {
+            point.given = None;
+            point.seen = point.seen.min(FEW);
+        }
+        for (rows, new) in given.points {
+            self.points.entry(rows).or_default().given = new.given;
+        }
+        self.drift = 1.0;
     }
 
     /// Whether nothing was measured yet.
@@ -259,6 +288,26 @@ mod tests {
         }
         assert!((c.ms(1) - 20.0).abs() < 1.0);
         assert!((c.ms(8) - 80.0).abs() < 4.0, "{}", c.ms(8));
+    }
+
+    #[test]
+    fn what_is_measured_anew_takes_the_place_of_what_was_given() {
+        let mut c = CostCurve::from_points([(1, 10.0), (8, 100.0)]);
+        for _ in 0..100 {
+            c.observe(1, Duration::from_millis(20));
+        }
+        c.give([(1, 10.0), (2, 11.0), (4, 12.0), (8, 14.0), (16, -1.0)]);
+        assert_eq!(c.points().count(), 4);
+        assert_eq!((c.ms(2), c.ms(8)), (11.0, 14.0));
+        // What was seen before does not outweigh it for long.
+        assert!(c.ms(1) < 17.0, "{}", c.ms(1));
+        for _ in 0..20 {
+            c.observe(1, Duration::from_millis(10));
+        }
+        assert!((c.ms(1) - 10.0).abs() < 1.0, "{}", c.ms(1));
+        let before = c.ms(8);
+        c.give([]);
+        assert_eq!(c.ms(8), before);
     }
 
     #[test]

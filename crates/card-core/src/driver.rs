@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::forward::{Forward, KvOp, Model, ModelError};
+use crate::forward::{Forward, HiddenRow, KvOp, Model, ModelError};
 use crate::protocol::Outlook;
 use crate::scheduler::{Action, Scheduler};
 use crate::types::{SequenceId, Source};
@@ -84,20 +84,37 @@ pub struct Driver {
     model: Box<dyn Model + Send>,
     /// Room for the KV changes of one forward; empty between two calls.
     ops: Vec<KvOp>,
+    /// Room for the hidden states of one forward; empty between two calls.
+    hidden: Vec<HiddenRow>,
     /// The sequence for which the model had no id in the forward that was decoded last.
     refused: Option<SequenceId>,
 }
 
 impl Driver {
     /// Drives `model` as `scheduler` says. The scheduler's limits must be the model's.
-    pub fn new(mut scheduler: Scheduler, model: Box<dyn Model + Send>) -> Self {
-        scheduler.set_state_bytes(model.state_bytes());
-        Driver {
+    pub fn new(scheduler: Scheduler, model: Box<dyn Model + Send>) -> Self {
+        let mut driver = Driver {
             scheduler,
             model,
             ops: Vec::new(),
+            hidden: Vec::new(),
             refused: None,
-        }
+        };
+        driver.introduce_model();
+        driver
+    }
+
+    /// Goes on with another scheduler, of which no sequence runs. The model was
+    /// [emptied](Driver::reset_model).
+    pub fn set_scheduler(&mut self, scheduler: Scheduler) {
+        self.scheduler = scheduler;
+        self.introduce_model();
+    }
+
+    /// Tells the scheduler what else the model can do.
+    fn introduce_model(&mut self) {
+        self.scheduler.set_state_bytes(self.model.state_bytes());
+        self.scheduler.set_head(self.model.keeps_hidden());
     }
 
     /// Decides what the lane does next, and lets a drafter of the lane take its step if that
@@ -164,9 +181,15 @@ impl Driver {
         })
     }
 
-    /// The forward is decoded, and `now` it is over: verify, commit, correct.
+    /// The forward is decoded, and `now` it is over: verify, commit, correct. The target keeps the
+    /// hidden states that its head will read, if it has one.
     pub fn complete(&mut self, forward: &Forward, now: Duration) {
         self.scheduler.complete(forward, &*self.model, now);
+        self.scheduler.take_hidden(&mut self.hidden);
+        if !self.hidden.is_empty() {
+            self.model.keep_hidden(&self.hidden);
+            self.hidden.clear();
+        }
     }
 
     /// The forward found no room ([`DecodeError::NoRoom`]): cancels every sequence that has a

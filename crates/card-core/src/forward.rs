@@ -192,6 +192,33 @@ pub enum KvOp {
     },
 }
 
+/// Names the hidden state that the target has behind one token: what a head of the target reads
+/// together with the token that follows (docs/heads.md). The numbers stay with the model; the core
+/// says only which row of the last forward gave them.
+///
+/// ```
+/// use card_core::forward::HiddenRow;
+/// use card_core::types::SequenceId;
+///
+/// // The last forward's row 3 decoded the token of index 41, and the target decided from it what
+/// // the token of index 42 is.
+/// let behind = HiddenRow {
+///     sequence: SequenceId(1),
+///     position: 41,
+///     row: 3,
+/// };
+/// assert_eq!(behind.position, 41);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HiddenRow {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// Index in the sequence of the token that the row decoded.
+    pub position: u32,
+    /// Row of the last forward.
+    pub row: usize,
+}
+
 /// Logits of the last forward.
 pub trait Logits {
     /// Logits (length: vocabulary) of row `i` of the forward, which had `logits` set.
@@ -248,6 +275,18 @@ pub trait Model: Logits {
     /// forward needs an id and none is left; the KV cache is as before then. Anything else
     /// leaves a KV cache that nobody may read: [`Model::reset`] it.
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError>;
+    /// Whether the model keeps hidden states for a head, and wants to be told which
+    /// ([`Model::keep_hidden`]).
+    fn keeps_hidden(&self) -> bool {
+        false
+    }
+    /// These rows of the last forward decoded tokens that are committed, and behind each of them
+    /// another token is: keep their hidden states until the head has read them. `rows` are in the
+    /// order of their positions, sequence by sequence. A state that cannot be kept costs drafts,
+    /// never more.
+    fn keep_hidden(&mut self, rows: &[HiddenRow]) {
+        let _ = rows;
+    }
     /// Empties the KV cache of every sequence, as if the model had just been made. It is
     /// called after a failure, so it must not rely on the books it keeps of the cache.
     ///

@@ -12,6 +12,7 @@
 
 pub mod acceptance;
 pub mod backoff;
+pub mod busy;
 pub mod cache;
 pub mod constraint;
 pub mod cost;

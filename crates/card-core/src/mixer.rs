@@ -131,7 +131,7 @@ fn index(opinions: &Opinions) -> usize {
 }
 
 fn is_model(source: &Source) -> bool {
-    source.drafter().is_some()
+    source.is_model()
 }
 
 /// The logit of a probability, which is kept off 0 and 1.

@@ -98,6 +98,7 @@ fn setups() -> impl Strategy<Value = Setup> {
         (
             proptest::option::weighted(0.7, scout_kinds()),
             any::<bool>(),
+            (proptest::option::weighted(0.5, 0.0f32..3.0), 0.1f64..10.0),
         ),
     );
     (schedule, drafting, world).prop_map(
@@ -113,10 +114,11 @@ fn setups() -> impl Strategy<Value = Setup> {
                 lookup,
                 prediction,
                 allowed,
-                (scouts, far),
+                (scouts, far, head),
             ),
         )| {
             let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
+            let (head_noise, head_ms) = head;
             let mut ms = 5.0;
             let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
             let target_ms = target_ms.map(|(rows, step)| {
@@ -130,6 +132,8 @@ fn setups() -> impl Strategy<Value = Setup> {
                 shapes,
                 params,
                 draft_noise,
+                head_noise,
+                head_ms,
                 rollback,
                 draft_len,
                 branch,

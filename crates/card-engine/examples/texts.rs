@@ -113,6 +113,7 @@ impl Setup {
             Means::AnyShape => "every shape of forward gives the same logits",
             Means::OneClass => "forwards keep to one class of row counts",
             Means::NearTies => "near-ties are decided again",
+            Means::PlainOnly => "plain decoding only",
         };
         let exact = args.exactness == Exactness::Exact;
         println!("- target: {}", target.info().description);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelError};
 use serde::Deserialize;
 
 /// What is emulated: figures somebody measured, and where they are from.
@@ -165,6 +165,14 @@ impl<M: Model> Model for Emulated<M> {
         self.overruns.add(paced, took);
         std::thread::sleep(paced.saturating_sub(took));
         Ok(())
+    }
+
+    fn keeps_hidden(&self) -> bool {
+        self.inner.keeps_hidden()
+    }
+
+    fn keep_hidden(&mut self, rows: &[HiddenRow]) {
+        self.inner.keep_hidden(rows);
     }
 
     fn reset(&mut self) -> Result<(), ModelError> {

@@ -19,6 +19,7 @@ use crate::lanes::{
 };
 use crate::meters::{LaneTimes, Meters};
 use crate::options::Options;
+use crate::pauses::Pauses;
 use crate::pulse::join_unless;
 use crate::request::Generate;
 use crate::stream::Stream;
@@ -158,6 +159,11 @@ impl Engine {
     /// What the lanes did so far.
     pub fn lane_times(&self) -> LaneTimes {
         self.meters.lane_times()
+    }
+
+    /// The engine as those see it who measure in its pauses.
+    pub fn pauses(&self) -> Pauses {
+        Pauses::new(self.watch.clone(), self.meters.clone())
     }
 
     /// Ends what runs, and returns what this run and those before it learned. `None` if the

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::event::Failure;
 use crate::pulse::Pulse;
 use crate::readers::Readers;
+use crate::update::Updates;
 
 /// Whether an engine works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) struct Watch {
     pub(crate) pulse: Pulse,
     /// The readers, who are told if the thread does not work.
     pub(crate) readers: Readers,
+    /// What was found out, for the thread to take up.
+    pub(crate) updates: Updates,
     ended: OnceLock<String>,
     /// A step that takes longer than this hangs.
     hang: Duration,
@@ -51,6 +54,7 @@ impl Watch {
         Watch {
             pulse: Pulse::default(),
             readers: Readers::default(),
+            updates: Updates::default(),
             ended: OnceLock::new(),
             hang,
         }

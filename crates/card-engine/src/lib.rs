@@ -12,10 +12,12 @@
 pub mod emulate;
 mod engine;
 mod event;
+mod forward_times;
 mod health;
 mod lanes;
 mod meters;
 mod options;
+mod pauses;
 pub mod placement;
 mod pulse;
 mod readers;
@@ -24,14 +26,18 @@ pub mod selftest;
 mod stream;
 pub mod teacher_forcing;
 pub mod text;
+mod update;
 
 pub use engine::Engine;
 pub use event::{Event, Failure};
+pub use forward_times::{CostDeviation, ForwardTimes};
 pub use health::Health;
 pub use lanes::{
     Dial, Draft, DraftEnd, MakeModel, PipeReceiver, PipeSender, TargetEnd, ends, start_lane,
 };
 pub use meters::LaneTimes;
 pub use options::Options;
+pub use pauses::{Patient, Pauses};
 pub use request::Generate;
 pub use stream::Stream;
+pub use update::{DecodingRules, EngineUpdate};

@@ -1,10 +1,14 @@
 //! The engine's clock, and the time its lanes have worked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use card_core::cost::CostCurve;
+use card_core::forward::Forward;
 use card_core::scheduler::SavedStateCounts;
+
+use crate::forward_times::{CostDeviation, ForwardTimes};
 
 /// Time a lane has worked since the engine started.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +43,15 @@ pub(crate) struct Meters {
     drafters: AtomicU64,
     failures: AtomicU64,
     states: Mutex<SavedStateCounts>,
+    costs: Mutex<SeenCosts>,
+}
+
+/// What forwards took, and what that says of what was measured before.
+#[derive(Debug, Default)]
+struct SeenCosts {
+    target: ForwardTimes,
+    draft: ForwardTimes,
+    deviation: Option<CostDeviation>,
 }
 
 impl Meters {
@@ -54,7 +67,52 @@ impl Meters {
             drafters: AtomicU64::default(),
             failures: AtomicU64::default(),
             states: Mutex::default(),
+            costs: Mutex::default(),
         }
+    }
+
+    fn costs(&self) -> MutexGuard<'_, SeenCosts> {
+        self.costs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a forward of the target took, against what was `measured` before. Returns how they
+    /// contradict each other, the first time they do.
+    pub(crate) fn target_forward(
+        &self,
+        forward: &Forward,
+        time: Duration,
+        measured: &CostCurve,
+    ) -> Option<CostDeviation> {
+        let mut costs = self.costs();
+        let rows = costs.target.record(forward, time)?;
+        if costs.deviation.is_some() {
+            return None;
+        }
+        costs.deviation = costs.target.contradicts(rows, measured);
+        costs.deviation
+    }
+
+    /// What a forward of the first draft model took.
+    pub(crate) fn draft_forward(&self, forward: &Forward, time: Duration) {
+        self.costs().draft.record(forward, time);
+    }
+
+    /// The target was measured anew: earlier forwards say nothing against that.
+    pub(crate) fn measured_anew(&self) {
+        let mut costs = self.costs();
+        costs.target = ForwardTimes::default();
+        costs.deviation = None;
+    }
+
+    /// What the latest forwards of the target and of the first draft model took.
+    pub(crate) fn forward_times(&self) -> [ForwardTimes; 2] {
+        let costs = self.costs();
+        [costs.target.clone(), costs.draft.clone()]
+    }
+
+    /// How forwards contradicted what was measured, if they did.
+    pub(crate) fn deviation(&self) -> Option<CostDeviation> {
+        self.costs().deviation
     }
 
     /// Time since the engine started.

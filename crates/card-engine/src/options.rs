@@ -19,6 +19,10 @@ pub struct Options {
     pub draft_len: u32,
     /// Which shapes of forward the target may run.
     pub shapes: Shapes,
+    /// Decode every generation plainly, whatever the mode, until an
+    /// [`EngineUpdate`](crate::EngineUpdate) says otherwise: for a target of which nobody knows yet
+    /// which shapes of forward give the same logits.
+    pub plain_at_first: bool,
     /// Prompt tokens per forward at most; fewer where other generations wait for it.
     pub prefill_rows: usize,
     /// Bytes of candidates per sequence.
@@ -59,6 +63,8 @@ pub struct Options {
     pub target_cost_alone: Option<CostCurve>,
     /// Milliseconds of the draft models' forwards by rows, as far as they are known.
     pub draft_costs: [CostCurve; DRAFTERS],
+    /// Milliseconds of the forwards of the target's head by rows, as far as they are known.
+    pub head_cost: CostCurve,
 }
 
 impl Default for Options {
@@ -68,6 +74,7 @@ impl Default for Options {
             lanes: Lanes::Shared,
             draft_len: 4,
             shapes: Shapes::FREE,
+            plain_at_first: false,
             prefill_rows: 256,
             cache_bytes: 256 * card_core::cache::BYTES_PER_NODE,
             branch: 4,
@@ -85,6 +92,7 @@ impl Default for Options {
             target_cost: CostCurve::default(),
             target_cost_alone: None,
             draft_costs: Default::default(),
+            head_cost: CostCurve::default(),
         }
     }
 }

@@ -13,6 +13,9 @@ pub(crate) struct Pulse {
     /// Whether the thread shall take no step until it hears something: the drafters' gate is
     /// shut.
     gated: AtomicBool,
+    /// Since when the thread has nothing to do at all, in milliseconds since the engine started; 0
+    /// while it has.
+    paused: AtomicU64,
 }
 
 impl Pulse {
@@ -36,6 +39,25 @@ impl Pulse {
     /// Whether the thread shall take no step until it hears something.
     pub(crate) fn is_gated(&self) -> bool {
         self.gated.load(Ordering::Relaxed)
+    }
+
+    /// From now on, `now` after the engine started, the thread has nothing to do.
+    pub(crate) fn pause(&self, now: Duration) {
+        self.paused
+            .store((now.as_millis() as u64).max(1), Ordering::Relaxed);
+    }
+
+    /// The thread has something to do.
+    pub(crate) fn resume(&self) {
+        self.paused.store(0, Ordering::Relaxed);
+    }
+
+    /// How long the thread has had nothing to do; `None` while it has.
+    pub(crate) fn paused_for(&self, now: Duration) -> Option<Duration> {
+        match self.paused.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(now.saturating_sub(Duration::from_millis(since))),
+        }
     }
 
     /// How long the thread has been in its present step; zero if it is in none.
@@ -86,6 +108,20 @@ mod tests {
         // A step that begins with the clock is a step too.
         pulse.begin(Duration::ZERO);
         assert!(pulse.busy_for(at(1)) > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_pause_lasts_from_when_there_is_nothing_to_do_until_there_is() {
+        let at = Duration::from_secs;
+        let pulse = Pulse::default();
+        assert_eq!(pulse.paused_for(at(9)), None);
+        pulse.pause(at(10));
+        assert_eq!(pulse.paused_for(at(13)), Some(at(3)));
+        assert_eq!(pulse.paused_for(at(9)), Some(Duration::ZERO));
+        pulse.resume();
+        assert_eq!(pulse.paused_for(at(14)), None);
+        pulse.pause(Duration::ZERO);
+        assert!(pulse.paused_for(at(1)).is_some());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use card_server::testing::{TestSetup, served};
 const USAGE: &str = "usage: synthetic_server [--key NAME=SECRET]… [--parallel N] [--queue N] \
 [--context N] [--ms-per-forward X] [--request-timeout S] [--body-timeout S] [--idle-timeout S] \
 [--stalled-timeout S] [--max-connections N] [--allow-host NAME]… [--cors ORIGIN]… [--share-caches] \
-[--audit FILE] [--break-engine-after N] [--no-key] [--port N]";
+[--audit FILE] [--break-engine-after N] [--no-key] [--port N] [--another-model NAME]…";
 
 fn main() -> ExitCode {
     match run() {
@@ -26,19 +26,19 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let setup = setup(std::env::args().skip(1))?;
-    let (served, config) = served(&setup).map_err(|e| e.to_string())?;
+    let (source, config) = served(&setup);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
-        .max_blocking_threads(setup.parallel + 16)
+        .max_blocking_threads(setup.parallel * (setup.others.len() + 1) + 16)
         .build()
         .map_err(|e| e.to_string())?;
     let serving = card_server::serve(
-        served,
+        source,
         config,
         std::future::pending(),
-        |address| println!("http://{address}"),
         |_| {},
+        |address| println!("http://{address}"),
     );
     let ended = runtime.block_on(serving).map_err(|e| e.to_string());
     if let Err(why) = &ended {
@@ -90,6 +90,7 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<TestSetup, String> {
             "--max-connections" => config.connections.most = number()? as usize,
             "--allow-host" => config.allow_hosts.push(value),
             "--cors" => config.cors.push(value),
+            "--another-model" => setup.others.push(value),
             "--port" => config.port = number()? as u16,
             "--break-engine-after" => setup.break_after = Some(number()?),
             "--audit" => {

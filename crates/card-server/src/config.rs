@@ -52,10 +52,32 @@ pub struct ServerConfig {
     pub page: bool,
     /// The audit log, if there shall be one.
     pub audit: Option<AuditConfig>,
-    /// How to sample where a request does not say.
+    /// How to sample where a request does not say, and the model says nothing.
     pub sampling: DefaultSampling,
     /// What llama-server's own paths do and tell.
     pub llama_server: LlamaServerConfig,
+    /// How many models are loaded at a time, and for how long.
+    pub models: ModelLimits,
+}
+
+/// How many models of a server are loaded at a time, and for how long. With one model it is loaded
+/// as long as the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Most models that are loaded at a time; at least one.
+    pub most: usize,
+    /// How long a model stays loaded that nobody uses; `None` for as long as the server runs.
+    pub idle: Option<Duration>,
+}
+
+impl Default for ModelLimits {
+    /// Four models, each until nobody has used it for a quarter of an hour.
+    fn default() -> Self {
+        ModelLimits {
+            most: 4,
+            idle: Some(Duration::from_secs(15 * 60)),
+        }
+    }
 }
 
 /// What llama-server's own paths do and tell.
@@ -124,6 +146,7 @@ impl Default for ServerConfig {
             audit: None,
             sampling: DefaultSampling::default(),
             llama_server: LlamaServerConfig::default(),
+            models: ModelLimits::default(),
         }
     }
 }

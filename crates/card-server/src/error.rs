@@ -28,6 +28,9 @@ pub enum ServeError {
     /// An origin of `--cors` is none.
     #[error("{0:?} is no origin, like https://example.org or *")]
     Origin(String),
+    /// The model that is loaded at the start cannot be.
+    #[error("{0}")]
+    Load(String),
     /// The engine has ended, and with it what is served.
     #[error("the engine is dead: {0}")]
     Engine(String),

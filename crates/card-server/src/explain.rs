@@ -1,14 +1,10 @@
-//! Pages: the live one, and one that explains a request from the audit log.
+//! A page that explains a request from the audit log.
 
+pub(crate) use card_look::STYLE;
 use serde_json::Value;
 
-const STYLE: &str = include_str!("../web/style.css");
+/// A module of the chat page that draws rounds.
 const VIEW: &str = include_str!("../web/view.js");
-
-/// The live page.
-pub(crate) fn live_page() -> String {
-    fill(include_str!("../web/index.html"))
-}
 
 /// A page that explains a request by its records (see [`card_audit::read`]):
 /// every token by source, the candidates that stood there, both lanes over time.
@@ -28,8 +24,10 @@ fn embedded(value: &Value) -> String {
         .replace('\u{2029}', "\\u2029")
 }
 
+/// The page with its style and its script. It is one file and no module, so nothing is exported.
 fn fill(page: &str) -> String {
-    page.replace("/*STYLE*/", STYLE).replace("/*VIEW*/", VIEW)
+    let view = VIEW.replace("\nexport ", "\n");
+    page.replace("/*STYLE*/", STYLE).replace("/*VIEW*/", &view)
 }
 
 #[cfg(test)]
@@ -51,6 +49,13 @@ mod tests {
         "\"};alert(1);//\\",
         "/*RECORDS*//*STYLE*//*VIEW*/",
     ];
+
+    #[test]
+    fn the_page_has_the_look_of_all_pages() {
+        let page = page(&[]);
+        assert!(page.contains(STYLE));
+        assert!(!page.contains("/*STYLE*/") && !page.contains("/*VIEW*/"));
+    }
 
     #[test]
     fn no_text_in_a_record_means_anything_to_the_page() {

@@ -13,12 +13,14 @@
 //! | `serve/` | the server's life: it listens, keeps what was learned, ends |
 //! | `connections/` | connections, their number and their time |
 //! | `guard/`, `caller/` | who may ask, and who asks |
+//! | `front/` | which model a request is for; what needs no model |
+//! | `registry/` | several models: which are loaded, and who uses them |
 //! | `routes/`, `protocols/` | the paths; a folder for each protocol |
 //! | `admission/` | what a request has to pass before it costs anything |
 //! | `request/` | from a body to the tasks it asks for |
 //! | `generation/` | one generation: from the engine's events to text |
 //! | `text/`, `grammar/` | what turns text into tokens, and what text has to be |
-//! | `app/` | what all requests share |
+//! | `app/` | what all requests to a model share |
 //! | `metrics/`, `rollout.rs` | what is counted; a staged rollout |
 //! | `explain.rs`, `web/` | the pages |
 //! | `edge/` | an endpoint on a small device that passes requests on |
@@ -33,15 +35,18 @@ mod caller;
 mod clock;
 mod config;
 mod connections;
+mod cryptography;
 pub mod edge;
 mod error;
 pub mod explain;
+mod front;
 mod generation;
 mod grammar;
 mod guard;
 mod headers;
 mod metrics;
 mod protocols;
+mod registry;
 mod request;
 mod rollout;
 mod routes;
@@ -54,10 +59,11 @@ mod text;
 pub use caller::keys::Key;
 pub use card_api::TemplateOptions;
 pub use card_api::health::ExactnessAnswer;
-pub use config::{DefaultSampling, LlamaServerConfig, ServerConfig};
+pub use config::{DefaultSampling, LlamaServerConfig, ModelLimits, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;
 pub use headers::DRAFTER_HEADER;
+pub use registry::{ListedModel, ModelSource};
 pub use serve::serve;
-pub use served::ServedModel;
+pub use served::{KeepLearned, ServedModel};
 pub use text::{Template, Tokenizer};

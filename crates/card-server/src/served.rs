@@ -1,13 +1,18 @@
-//! What a server serves: an engine, and what belongs to its model.
+//! A model that is served: an engine, and what belongs to its model.
 
 use std::sync::Arc;
 
 use card_api::health::ExactnessAnswer;
+use card_core::scheduler::Learned;
 use card_engine::Engine;
 
+use crate::config::DefaultSampling;
 use crate::text::{Template, Tokenizer};
 
-/// A model that is served.
+/// Keeps what an engine learned for the next run.
+pub type KeepLearned = Arc<dyn Fn(&Learned) + Send + Sync>;
+
+/// A model that is served. When it is unloaded, all of this is dropped.
 pub struct ServedModel {
     /// The engine that runs the model; it has to trace rounds, for the page and the audit log.
     pub engine: Arc<Engine>,
@@ -23,4 +28,10 @@ pub struct ServedModel {
     pub note: Option<String>,
     /// How close the model's text is to plain decoding's.
     pub exactness: ExactnessAnswer,
+    /// The draft model that proposes for it, if one does.
+    pub drafter: Option<String>,
+    /// How to sample where a request does not say; `None` for what the server's settings say.
+    pub sampling: Option<DefaultSampling>,
+    /// Is given what the engine learned, now and then and at the end.
+    pub keep: KeepLearned,
 }

@@ -11,7 +11,7 @@ use card_llama::Kernels;
 
 use crate::devices;
 use crate::draft_copy;
-use crate::findings::{identity, remember};
+use crate::findings::{identity, known, remember};
 use crate::kernels;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader, drafts_for_itself};
 use crate::self_test::Look;
@@ -47,6 +47,13 @@ pub fn target(loader: &Loader, file: &Path) -> Result<LoadedTarget> {
         identity(file)?,
         keys.join(" or ")
     );
+    if let Some(budget) = &loader.coarse {
+        let chosen = known(loader.store, &key).unwrap_or_else(|| {
+            budget.leave_out(|u| u.forms = true);
+            first
+        });
+        return loader.target(file, chosen, Some(look));
+    }
     let mut last = None;
     let chosen = remember(loader.store, key, || {
         best(&layouts, |kernels| {
@@ -92,14 +99,21 @@ pub fn draft(loader: &Loader, file: &Path, target: &LoadedTarget) -> Result<Load
             target.kernels,
             loader.draft_key(first)
         );
-        remember(loader.store, key, || {
+        let compare = || {
             best(&layouts, |kernels| {
                 let model = loader.draft(&file, target, kernels)?;
                 Ok(draft_promise(
                     &loader.draft_report(&model, target, kernels)?,
                 ))
             })
-        })?
+        };
+        match &loader.coarse {
+            None => remember(loader.store, key, compare)?,
+            Some(budget) => known(loader.store, &key).unwrap_or_else(|| {
+                budget.leave_out(|u| u.forms = true);
+                first
+            }),
+        }
     };
     let model = loader.draft(&file, target, kernels)?;
     if let Some(told) = model.told() {

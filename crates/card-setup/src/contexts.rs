@@ -1,6 +1,8 @@
 //! Contexts of loaded models: how many cells and rows each kind of work gets.
 
-use card_llama::{ContextOptions, Cores, KvShape, LlamaContext, LlamaError, LlamaModel};
+use card_llama::{
+    ContextOptions, Cores, HiddenStore, KvShape, LlamaContext, LlamaError, LlamaModel,
+};
 
 /// KV cells for candidates, beside those of the context.
 pub const SPARE_CELLS: u32 = 512;
@@ -9,6 +11,8 @@ const ROWS: u32 = 256;
 /// Context of the self-tests, in tokens: room for their longest passage, whatever `--ctx` says,
 /// since what they find is remembered for any.
 const TEST_CONTEXT: u32 = 1280;
+/// Context of coarse measurements, in tokens.
+const COARSE_CONTEXT: u32 = 64;
 
 /// A context of a model for one sequence.
 ///
@@ -57,6 +61,22 @@ pub fn target_contexts(
     )
 }
 
+/// A context of a target's head for several sequences of full length. It reads the hidden states
+/// that the target's context keeps in `states`.
+///
+/// # Errors
+/// If llama.cpp cannot make it, for want of memory say.
+pub fn head_contexts(
+    model: &LlamaModel,
+    context: u32,
+    sequences: u32,
+    cores: &Cores,
+    states: HiddenStore,
+) -> Result<LlamaContext, LlamaError> {
+    let options = options("head", context, sequences, false, cores);
+    LlamaContext::of_head(model, &options, states)
+}
+
 /// Bytes of the recurrent states that an engine's context for so many sequences has; 0 for a model
 /// that keeps none. `role` is "target" or "draft".
 ///
@@ -95,8 +115,37 @@ pub fn test_context(
     role: &'static str,
     cores: &Cores,
 ) -> Result<LlamaContext, LlamaError> {
-    let trained = model.info().trained_context.max(64);
-    llama_contexts(model, role, TEST_CONTEXT.min(trained), 2, cores)
+    llama_contexts(model, role, test_length(model), 2, cores)
+}
+
+/// The same of a target's head, by itself: it has no states to read, which takes as long.
+///
+/// # Errors
+/// As [`test_context`].
+pub fn test_head(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, LlamaError> {
+    head_contexts(model, test_length(model), 2, cores, HiddenStore::none())
+}
+
+/// Tokens of context of a self-test.
+fn test_length(model: &LlamaModel) -> u32 {
+    TEST_CONTEXT.min(model.info().trained_context.max(64))
+}
+
+/// KV cells of a context for a self-test, at the most.
+pub fn test_cells() -> u64 {
+    u64::from(2 * TEST_CONTEXT + SPARE_CELLS)
+}
+
+/// A small context for the few forwards of a coarse measurement.
+///
+/// # Errors
+/// If llama.cpp cannot make it, for want of memory say.
+pub fn coarse_context(
+    model: &LlamaModel,
+    role: &'static str,
+    cores: &Cores,
+) -> Result<LlamaContext, LlamaError> {
+    llama_context(model, role, COARSE_CONTEXT, cores)
 }
 
 #[cfg(test)]

@@ -1,15 +1,26 @@
 //! Which devices the two models are on, and how many threads that takes.
 
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use card_llama::{CacheTypes, Cores, devices};
 
 use crate::settings::{LaneChoice, Settings};
 
-/// Threads in all: what was asked for, else all cores.
+/// Threads in all: as many as there are cores for this process, by its affinity and the quota of
+/// its container, or fewer if fewer were asked for. More would wait for each other.
 pub fn threads(asked: Option<u32>) -> usize {
     let there_are = std::thread::available_parallelism().map_or(1, usize::from);
-    asked.map_or(there_are, |t| t as usize)
+    let Some(asked) = asked.map(|t| t as usize).filter(|t| *t > there_are) else {
+        return asked.map_or(there_are, |t| t.max(1) as usize);
+    };
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            "{asked} threads were asked for, and there are cores for {there_are}, so that many \
+             are taken"
+        );
+    });
+    there_are
 }
 
 /// Cores of the target and of the drafter when they work in turns.
@@ -146,7 +157,7 @@ fn cache_change(cache: CacheTypes) -> String {
 }
 
 /// Whether some of the target's tensors may be on the processor, whatever their layer.
-fn partly_here(settings: &Settings) -> bool {
+pub fn partly_here(settings: &Settings) -> bool {
     let experts = settings.cpu_moe || settings.n_cpu_moe.is_some_and(|n| n > 0);
     experts || !settings.override_tensor.is_empty()
 }
@@ -166,7 +177,7 @@ pub fn named(settings: &Settings) -> Vec<String> {
 }
 
 /// Whether the models compute on different devices, or on partly different ones.
-fn apart(settings: &Settings) -> bool {
+pub fn apart(settings: &Settings) -> bool {
     let on_cpu = target_on_cpu(settings);
     let named = !settings.draft_device.is_empty() && settings.draft_device != settings.device;
     !settings.rpc.is_empty() || on_cpu != draft_on_cpu(settings) || (!on_cpu && named)
@@ -212,6 +223,15 @@ fn gpus() -> &'static [String] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_threads_than_there_are_cores_for() {
+        let there_are = threads(None);
+        assert!(there_are >= 1);
+        assert_eq!(threads(Some(1)), 1);
+        assert_eq!(threads(Some(100_000)), there_are);
+        assert_eq!(threads(Some(0)), 1);
+    }
 
     #[test]
     fn threads_are_divided_on_one_processor() {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice;
 use crate::contexts::llama_context;
-use crate::findings::{identity, remember};
+use crate::findings::{identity, known, remember};
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
 use crate::models::drafters::{DraftCandidate, DrafterSearch};
 use crate::self_test::PASSAGE;
@@ -76,7 +76,7 @@ fn ordered(
     let mut measured = None;
     if candidates.len() > 1 {
         match winner(loader, target, &candidates) {
-            Ok(winner) if winner.index < candidates.len() => {
+            Ok(Some(winner)) if winner.index < candidates.len() => {
                 candidates[..=winner.index].rotate_right(1);
                 measured = Some(format!(
                     "of {} models here that speak the target's vocabulary it promises most, {:.1} \
@@ -107,8 +107,13 @@ struct Winner {
     times: f64,
 }
 
-/// The candidate that promises most: a remembered measurement, or one that is made now.
-fn winner(loader: &Loader, target: &LoadedTarget, candidates: &[DraftCandidate]) -> Result<Winner> {
+/// The candidate that promises most: a remembered measurement, or one that is made now; `None` if
+/// there is no time to make one.
+fn winner(
+    loader: &Loader,
+    target: &LoadedTarget,
+    candidates: &[DraftCandidate],
+) -> Result<Option<Winner>> {
     let report = target
         .report
         .as_ref()
@@ -123,9 +128,15 @@ fn winner(loader: &Loader, target: &LoadedTarget, candidates: &[DraftCandidate])
         key.push_str(" | ");
         key.push_str(&identity(&candidate.file)?);
     }
-    remember(loader.store, key, || {
+    if let Some(budget) = &loader.coarse {
+        let known = known(loader.store, &key);
+        budget.leave_out(|u| u.forms |= known.is_none());
+        return Ok(known);
+    }
+    let measured = remember(loader.store, key, || {
         Trial::new(loader, target, report.cost())?.winner(candidates)
-    })
+    });
+    measured.map(Some)
 }
 
 /// Drafters against each other on one passage.

@@ -8,12 +8,12 @@ use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_engine::placement::Placement;
-use card_engine::selftest::Exactness;
+use card_engine::selftest::{Exactness, Means};
 use card_engine::{Draft, Engine, MakeModel, Options};
 use card_link::Terms;
-use card_llama::Cores;
+use card_llama::{Cores, HiddenStore};
 
-use crate::contexts::target_contexts;
+use crate::contexts::{head_contexts, target_contexts};
 use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::link;
@@ -42,13 +42,16 @@ impl Setup {
     pub fn engine(&self, run: &RunConfig) -> Result<Engine> {
         let plan = self.lane_plan(run);
         let options = self.options(run, &plan);
-        let target = self.target_model(run, &plan)?;
+        let (target, states) = self.target_model(run, &plan)?;
         let mut drafters = Vec::new();
         if plan.drafts_here {
             let second = self.draft2.iter().map(|d| &d.model);
             for model in self.draft.iter().chain(second) {
                 drafters.push(self.drafter_here(model, run, &plan, options.drafter_hang)?);
             }
+        }
+        if let Some(states) = states {
+            drafters.push(self.head_here(states, run, &plan, options.drafter_hang)?);
         }
         let stand_in = run.drafter.iter().filter(|_| speculates(run));
         for url in self.settings.drafter.iter().chain(stand_in) {
@@ -79,6 +82,7 @@ impl Setup {
             }
             _ => devices::cores(&self.settings),
         };
+        self.let_threads_change(&target_cores, &draft_cores);
         LanePlan {
             placement,
             lanes,
@@ -88,12 +92,25 @@ impl Setup {
         }
     }
 
+    /// Lets lanes compute with fewer threads while other programs take their cores, where that
+    /// changes no text.
+    fn let_threads_change(&self, target: &Cores, draft: &Cores) {
+        if self.threads_may_change() {
+            target.adapt();
+        }
+        // Drafts may be rounded in any way.
+        if self.emulation.is_none() && !draft.is_lane_of(target) {
+            draft.adapt();
+        }
+    }
+
     fn options(&self, run: &RunConfig, plan: &LanePlan) -> Options {
         let mut options = Options {
             mode: run.mode,
             lanes: plan.lanes,
             draft_len: run.draft_len,
             shapes: self.rules.shapes,
+            plain_at_first: self.holds.means == Some(Means::PlainOnly),
             cache_bytes: run.cache_bytes,
             lookup: run.lookup,
             learned: run.learned.clone(),
@@ -122,6 +139,9 @@ impl Setup {
         if let Some(draft2) = &self.draft2 {
             options.draft_costs[1] = draft2.report.cost();
         }
+        if let Some(head) = &self.head_cost {
+            options.head_cost = head.clone();
+        }
         if let Some(emulation) = &self.emulation {
             options.latency = emulation.profile.latency(run.latency_ms);
             options.draft_costs[1] = emulation.profile.draft_cost();
@@ -139,16 +159,44 @@ impl Setup {
         same.then(|| CostCurve::from_points(alone.target.iter().copied()))
     }
 
-    /// The target on its cores, paced if its device is emulated.
-    fn target_model(&self, run: &RunConfig, plan: &LanePlan) -> Result<Box<dyn Model + Send>> {
+    /// The target on its cores, paced if its device is emulated; and the hidden states that it keeps
+    /// for its head, if that drafts in this run.
+    fn target_model(
+        &self,
+        run: &RunConfig,
+        plan: &LanePlan,
+    ) -> Result<(Box<dyn Model + Send>, Option<HiddenStore>)> {
         // Kept prefixes leave cells free when they go, before those of the sequences that run.
         let keeps = self.holds.reuses() && self.holds.level == Exactness::Exact;
         let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);
-        let target = target_contexts(&self.target, context, sequences, keeps, cores)?;
-        Ok(match &self.emulation {
+        let mut target = target_contexts(&self.target, context, sequences, keeps, cores)?;
+        let head_drafts = self.head_cost.is_some() && speculates(run) && run.drafter.is_none();
+        let states = head_drafts.then(|| target.keep_states()).transpose()?;
+        let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
             Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
-        })
+        };
+        Ok((target, states))
+    }
+
+    /// The target's head on the target's cores, and how it is made anew after a failure.
+    fn head_here(
+        &self,
+        states: HiddenStore,
+        run: &RunConfig,
+        plan: &LanePlan,
+        hang: Duration,
+    ) -> Result<Draft> {
+        let (target, cores) = (self.target.clone(), plan.target_cores.clone());
+        let (context, sequences) = (self.context, run.sequences);
+        let mut make: MakeModel = Box::new(move || {
+            let made = head_contexts(&target, context, sequences, &cores, states.clone());
+            let mut made = made.map_err(|e| e.to_string())?;
+            // Nobody else could end a forward that hangs.
+            made.give_up_after(hang);
+            Ok(Box::new(made) as Box<dyn Model + Send>)
+        });
+        Ok(Draft::head(make().map_err(anyhow::Error::msg)?, make))
     }
 
     /// A draft model on its cores, and how it is made anew after a failure.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use card_core::policy::Mode;
 
+use crate::head::{self, HEAD};
 use crate::models::drafters::DrafterSearch;
 use crate::models::locate::Models;
 use crate::settings::Settings;
@@ -19,6 +20,8 @@ pub struct ModelFiles {
     pub draft: Option<PathBuf>,
     /// The second drafter's.
     pub draft2: Option<PathBuf>,
+    /// Whether the target drafts with the head in its own file.
+    pub head: bool,
     /// Whether a drafter is to be looked for, since neither the settings nor a pair names one.
     pub finds_draft: bool,
 }
@@ -42,7 +45,9 @@ impl ModelFiles {
 pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
     let speculates = settings.mode != Mode::Plain;
     let located = models.locate(&settings.model)?;
-    let draft2 = match settings.draft2.as_deref().filter(|_| speculates) {
+    let head = head::drafts(settings, &located.file)?;
+    let second = settings.draft2.as_deref();
+    let draft2 = match second.filter(|name| speculates && *name != HEAD) {
         Some(name) => Some(models.locate(name)?.file),
         None => None,
     };
@@ -50,11 +55,14 @@ pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
         target: located.file,
         draft: None,
         draft2,
+        head,
         finds_draft: false,
     };
     match settings.draft.as_deref() {
         _ if !speculates => {}
-        Some("none") => {}
+        Some("none" | HEAD) => {}
+        // The target brings its own.
+        None | Some("auto") if head => {}
         None | Some("auto") => {
             if settings.drafter.is_empty() {
                 let own = located.draft.map(|entry| models.fetch(entry));
@@ -91,6 +99,7 @@ mod tests {
             target: "target".into(),
             draft: None,
             draft2: Some("second".into()),
+            head: false,
             finds_draft: true,
         };
         let likely = looks.with_likely_draft(&plan);

@@ -75,7 +75,7 @@ mod tests {
             "exact: every shape of forward gives the same logits (own kernels, AVX-512 VNNI)"
         );
         assert!(holds.reuses());
-        for means in [Means::OneClass, Means::NearTies] {
+        for means in [Means::OneClass, Means::NearTies, Means::PlainOnly] {
             holds.means = Some(means);
             assert!(!holds.reuses() && holds.to_string().starts_with("exact: "));
         }

@@ -2,8 +2,9 @@
 //!
 //! [`Settings`] say which models to load and where. [`Setup::load`] finds the files (and fetches
 //! those that are not here), loads the models in the form that is fastest here, measures
-//! what forwards cost, and finds the ways to run the pair. [`Setup::engine`] then runs it, as a
-//! [`RunConfig`] says. What was measured or learned is kept in the user's [`Store`].
+//! what forwards cost, and finds the ways to run the pair. [`Setup::start`] does so without waiting
+//! for measurements that nobody made yet. [`Setup::engine`] then runs the pair, as a [`RunConfig`]
+//! says. What was measured or learned is kept in the user's [`Store`].
 //!
 //! Progress of what takes long is shown on standard error, as bars.
 //!
@@ -13,6 +14,7 @@
 
 mod chat_template;
 mod choice;
+mod coarse;
 mod contexts;
 pub mod devices;
 mod draft_choice;
@@ -24,6 +26,8 @@ mod engine;
 mod files;
 mod findings;
 mod fit;
+mod footprint;
+pub mod head;
 pub mod holds;
 pub mod hub;
 pub mod kernels;
@@ -32,14 +36,17 @@ pub mod link;
 pub mod loader;
 pub mod local;
 pub mod models;
+mod pause_work;
 mod placement;
 pub mod progress;
+mod quiet;
 pub mod rewrite;
 mod room;
 mod run;
 mod sampling;
 mod sealed;
 pub mod secret;
+mod seen_costs;
 mod self_test;
 mod settings;
 mod setup;
@@ -47,8 +54,11 @@ mod states;
 mod tenant;
 
 pub use draft_model::DraftModel;
+pub use footprint::room_for;
 pub use holds::Holds;
 pub use link::{GuestSettings, LinkSettings};
+pub use pause_work::PauseWork;
+pub use quiet::Quiet;
 pub use run::RunConfig;
 pub use sampling::SamplingSettings;
 pub use settings::{DraftWeights, DrafterSettings, KernelChoice, LaneChoice, Settings};

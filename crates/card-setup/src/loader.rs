@@ -1,24 +1,34 @@
 //! Loads target and drafter where the settings put them, and measures them there.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Error, Result};
 use card_core::forward::Model;
+use card_core::types::Token;
 use card_engine::selftest::SelfTestReport;
+use card_engine::{Patient, Pauses};
 use card_llama::{Cores, Kernels, KvShape, LlamaModel, LoadOptions};
 
-use crate::contexts::test_context;
+use crate::coarse::{CoarseBudget, Deadline};
+use crate::contexts::{coarse_context, test_context, test_head};
 use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::files::{self, ModelFiles};
+use crate::head;
 use crate::kernels;
 use crate::models::catalogue::Catalogue;
 use crate::models::locate::Models;
 use crate::models::store::Store;
 use crate::progress;
 use crate::room::{self, Occupant, Room, Wish};
-use crate::self_test::{self, Look};
+use crate::self_test::{self, Look, TestManner};
 use crate::settings::Settings;
+
+/// Share of the time for coarse measurements that the target gets.
+const TARGET_SHARE: f64 = 0.65;
+/// How long nothing must have run before something is measured in a pause.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Loads the models of a pair.
 pub struct Loader<'a> {
@@ -34,6 +44,12 @@ pub struct Loader<'a> {
     drafts: Vec<PathBuf>,
     /// The file of one that may be, if there is room for it.
     likely_draft: Option<PathBuf>,
+    /// The time for measurements, if the start does not wait for all of them.
+    pub coarse: Option<CoarseBudget>,
+    /// The engine in whose pauses measurements are made, if there is one.
+    pauses: Option<Pauses>,
+    /// Whether measurements are made anew whatever is remembered.
+    pub again: bool,
 }
 
 /// A target, ready.
@@ -67,6 +83,45 @@ impl<'a> Loader<'a> {
             draft_cores,
             drafts: Vec::new(),
             likely_draft: None,
+            coarse: None,
+            pauses: None,
+            again: false,
+        }
+    }
+
+    /// The same, which measures only coarsely what is not remembered.
+    pub fn coarsely(mut self, budget: Option<CoarseBudget>) -> Self {
+        self.coarse = budget;
+        self
+    }
+
+    /// The same, which measures in the pauses of an engine, and shows nothing of it.
+    pub fn in_pauses(mut self, pauses: Pauses, again: bool) -> Self {
+        (self.pauses, self.again) = (Some(pauses), again);
+        self
+    }
+
+    /// A context to measure on: if that happens in pauses, its forwards wait for them.
+    ///
+    /// # Errors
+    /// If the engine ends meanwhile.
+    pub fn scratch(&self, context: Box<dyn Model + Send>) -> Result<Box<dyn Model + Send>> {
+        let Some(pauses) = self.pauses.clone() else {
+            return Ok(context);
+        };
+        let patient = Patient::new(context, Box::new(move || pauses.wait(QUIET)))?;
+        Ok(Box::new(patient))
+    }
+
+    /// Whether nothing is shown of measurements.
+    pub fn is_silent(&self) -> bool {
+        self.pauses.is_some()
+    }
+
+    fn manner(&self) -> TestManner {
+        TestManner {
+            again: self.again,
+            silent: self.is_silent(),
         }
     }
 
@@ -101,6 +156,7 @@ impl<'a> Loader<'a> {
             cache: self.settings.target_cache(),
             adapters: self.settings.adapters().map_err(Error::msg)?,
             places: self.settings.places().map_err(Error::msg)?,
+            head: head::may_draft(self.settings),
         };
         let model = load_model(file, &options, "target")?;
         let trained = model.info().trained_context;
@@ -108,28 +164,55 @@ impl<'a> Loader<'a> {
         if context > trained {
             tracing::warn!("the model was trained for {trained} tokens of context, not {context}");
         }
-        let report = match look {
-            Some(look) => Some(self_test::report(
-                self.store,
-                &model,
-                || model.vocab().tokenize(self_test::PASSAGE, false),
-                || {
-                    Ok(Box::new(test_context(
-                        &model,
-                        "target",
-                        &self.target_cores,
-                    )?))
-                },
-                &self.target_key(kernels),
-                look,
-            )?),
-            None => None,
-        };
+        let report = look.map(|look| self.target_report(&model, kernels, look));
+        let report = report.transpose()?;
         Ok(LoadedTarget {
             model,
             context,
             kernels,
             report,
+        })
+    }
+
+    /// The self-test of a target, remembered or made now; a coarse one where there is no time for
+    /// more.
+    ///
+    /// # Errors
+    /// If it cannot be tested.
+    pub fn target_report(
+        &self,
+        model: &LlamaModel,
+        kernels: Kernels,
+        look: Look,
+    ) -> Result<SelfTestReport> {
+        let setup = self.target_key(kernels);
+        let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
+        let cores = &self.target_cores;
+        if let Some(budget) = &self.coarse {
+            if let Some(known) = self_test::remembered(self.store, model, &setup, look)? {
+                return Ok(known);
+            }
+            budget.leave_out(|u| u.target = true);
+            let measure = || self.coarse_target(model, budget);
+            return self_test::coarse_report(self.store, model, &setup, look, measure);
+        }
+        let context = || -> Result<Box<dyn Model + Send>> {
+            self.scratch(Box::new(test_context(model, "target", cores)?))
+        };
+        let (store, manner) = (self.store, self.manner());
+        self_test::report(store, model, passage, context, &setup, look, manner)
+    }
+
+    /// What a few forwards of a target say. Where card's kernels compute all of it, every shape of
+    /// forward gives the same logits, unless what is compared here contradicts that.
+    fn coarse_target(&self, model: &LlamaModel, budget: &CoarseBudget) -> Result<SelfTestReport> {
+        let settings = self.settings;
+        let here = devices::target_on_cpu(settings) && !devices::partly_here(settings);
+        budget.spend(TARGET_SHARE, |deadline| {
+            let passage = model.vocab().tokenize(self_test::PASSAGE, false)?;
+            let mut context = coarse_context(model, "target", &self.target_cores)?;
+            let any_shape = here && model.is_all_card();
+            self_test::coarse(&passage, &mut context, any_shape, deadline)
         })
     }
 
@@ -214,18 +297,63 @@ impl<'a> Loader<'a> {
         kernels: Kernels,
     ) -> Result<SelfTestReport> {
         let vocab = target.model.vocab();
+        let (store, look) = (self.store, Look::Costs);
+        let setup = format!("{}{}", self.draft_key(kernels), model.key(&vocab));
+        let passage = || model.tokenize(&vocab, self_test::PASSAGE);
+        if let Some(budget) = &self.coarse {
+            if let Some(known) = self_test::remembered(store, &model.llama, &setup, look)? {
+                return Ok(known);
+            }
+            budget.leave_out(|u| u.draft = true);
+            let spend = |deadline: Deadline| -> Result<SelfTestReport> {
+                self.coarse_draft(model, &passage()?, deadline)
+            };
+            let measure = || budget.spend(1.0, spend);
+            return self_test::coarse_report(store, &model.llama, &setup, look, measure);
+        }
         let context = || -> Result<Box<dyn Model + Send>> {
             let made = test_context(&model.llama, "draft", &self.draft_cores)?;
-            Ok(model.translated(Box::new(made))?)
+            self.scratch(model.translated(Box::new(made))?)
         };
-        self_test::report(
-            self.store,
-            &model.llama,
-            || model.tokenize(&vocab, self_test::PASSAGE),
-            context,
-            &format!("{}{}", self.draft_key(kernels), model.key(&vocab)),
-            Look::Costs,
-        )
+        let manner = self.manner();
+        self_test::report(store, &model.llama, passage, context, &setup, look, manner)
+    }
+
+    fn coarse_draft(
+        &self,
+        model: &DraftModel,
+        passage: &[Token],
+        deadline: Deadline,
+    ) -> Result<SelfTestReport> {
+        let made = coarse_context(&model.llama, "draft", &self.draft_cores)?;
+        let mut context = model.translated(Box::new(made))?;
+        // How drafts are rounded changes no text.
+        self_test::coarse(passage, &mut *context, false, deadline)
+    }
+
+    /// What the forwards of the target's head cost.
+    ///
+    /// # Errors
+    /// If they cannot be measured.
+    pub fn head_report(&self, target: &LoadedTarget) -> Result<SelfTestReport> {
+        let model = &target.model;
+        let (store, look) = (self.store, Look::Costs);
+        let setup = format!("{}, its head", self.target_key(target.kernels));
+        let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
+        let context = || test_head(model, &self.target_cores);
+        if let Some(budget) = &self.coarse {
+            if let Some(known) = self_test::remembered(store, model, &setup, look)? {
+                return Ok(known);
+            }
+            let spend = |deadline: Deadline| -> Result<SelfTestReport> {
+                self_test::coarse(&passage()?, &mut context()?, false, deadline)
+            };
+            let measure = || budget.spend(1.0, spend);
+            return self_test::coarse_report(store, model, &setup, look, measure);
+        }
+        let context = || -> Result<Box<dyn Model + Send>> { Ok(Box::new(context()?)) };
+        let manner = self.manner();
+        self_test::report(store, model, passage, context, &setup, look, manner)
     }
 
     /// What measurements of the target depend on beside the model.
@@ -292,4 +420,51 @@ pub fn load_model(file: &Path, options: &LoadOptions, role: &str) -> Result<Llam
     });
     bar.finish_and_clear();
     Ok(model?)
+}
+
+#[cfg(test)]
+mod tests {
+    use card_engine::selftest::{Exactness, Means};
+    use card_llama::tiny::zoo;
+
+    use super::*;
+
+    /// What loaders of a start that waits, or does not, find of a target.
+    fn report(store: &Store, file: &Path, kernels: Kernels, waits: bool) -> (SelfTestReport, bool) {
+        let settings = Settings {
+            threads: Some(1),
+            ..Settings::default()
+        };
+        let budget = (!waits).then(CoarseBudget::whole);
+        let loader = Loader::new(&settings, store).coarsely(budget);
+        let target = loader
+            .target(file, kernels, Some(Look::Everything))
+            .unwrap();
+        let left_out = loader.coarse.is_some_and(|b| b.unmeasured().target);
+        (target.report.unwrap(), left_out)
+    }
+
+    #[test]
+    fn a_start_that_does_not_wait_times_coarsely_until_there_is_a_whole_self_test() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let file = zoo::write(zoo::find("llama").unwrap(), 7).unwrap();
+        let (coarse, left_out) = report(&store, &file, Kernels::Ggml, false);
+        assert!(coarse.coarse && left_out && coarse.sizes.len() <= 2);
+        assert_eq!(coarse.means(), Means::PlainOnly);
+        assert!(coarse.shapes(Exactness::Exact).alone);
+        // It is not mistaken for a whole one, which counts from then on.
+        let (whole, _) = report(&store, &file, Kernels::Ggml, true);
+        assert!(!whole.coarse && whole.sizes.len() > 2);
+        let (again, left_out) = report(&store, &file, Kernels::Ggml, false);
+        assert!(!again.coarse && !left_out);
+        assert_eq!(again.sizes.len(), whole.sizes.len());
+        // The own kernels give the same logits for every shape by the way they are made.
+        if kernels::own().is_some() && devices::target_on_cpu(&Settings::default()) {
+            let (own, _) = report(&store, &file, Kernels::Card, false);
+            assert!(own.coarse);
+            assert_eq!(own.means(), Means::AnyShape);
+        }
+        let _ = std::fs::remove_file(file);
+    }
 }

@@ -15,6 +15,11 @@ pub fn bar(length: u64, template: &str) -> ProgressBar {
     bar
 }
 
+/// A bar that nobody sees, for work in the background.
+pub fn hidden() -> ProgressBar {
+    ProgressBar::hidden()
+}
+
 /// A bar over the bytes of a file.
 pub fn bytes(length: u64) -> ProgressBar {
     let style = "  {bar:32} {bytes:>10} of {total_bytes} {binary_bytes_per_sec:>14} {eta:>5}";

@@ -1,25 +1,31 @@
 //! Loaded models and what is known of them: engines are made from it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
+use card_core::cost::CostCurve;
 use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::scheduler::{Learned, Shapes};
 use card_core::types::Source;
-use card_engine::Options;
 use card_engine::placement::Placement;
-use card_llama::{ChatTemplate, LlamaModel, Vocab};
+use card_engine::selftest::{Exactness, Means};
+use card_engine::{Options, Pauses};
+use card_llama::{ChatTemplate, Kernels, LlamaModel, Vocab};
 
 use crate::chat_template::chat_template;
 use crate::choice;
+use crate::coarse::{CoarseBudget, Unmeasured};
 use crate::devices;
 use crate::draft_choice;
 use crate::draft_model::DraftModel;
 use crate::emulation::Emulation;
 use crate::files;
+use crate::findings;
 use crate::fit;
+use crate::head;
 use crate::holds::Holds;
 use crate::learned::LearnedStore;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
@@ -28,8 +34,10 @@ use crate::models::drafters;
 use crate::models::locate::Models;
 use crate::models::store::Store;
 use crate::placement::LoadedPair;
+use crate::quiet::{Quiet, QuietWatch, SystemFiles};
 use crate::run::RunConfig;
 use crate::sampling::SamplingSettings;
+use crate::seen_costs::{SeenCosts, SeenKey, pair_key};
 use crate::settings::Settings;
 
 /// Loaded models and what is known of them. [`Setup::engine`] makes engines from it.
@@ -44,10 +52,14 @@ pub struct Setup {
     pub sampling: SamplingSettings,
     /// The target.
     pub target: LlamaModel,
+    /// Whose kernels its weights are laid out for.
+    pub(crate) kernels: Kernels,
     /// The draft model, if there is one here.
     pub draft: Option<DraftModel>,
     /// The second draft model.
     pub(crate) draft2: Option<LoadedDraft>,
+    /// What forwards of the target's head cost, if that drafts.
+    pub(crate) head_cost: Option<CostCurve>,
     /// The devices that are emulated, if some are.
     pub emulation: Option<Emulation>,
     /// Ways to run the pair, best first. There is at least one.
@@ -60,6 +72,14 @@ pub struct Setup {
     pub(crate) rules: ForwardRules,
     /// What holds of the text, and by what.
     pub holds: Holds,
+    /// What was not measured, since the start did not wait for it.
+    pub(crate) unmeasured: Unmeasured,
+    /// How far the times of like forwards of the target lay apart when they were measured.
+    spread: Option<f64>,
+    /// How quiet the machine is while the setup is in use.
+    watch: QuietWatch,
+    /// Where findings are kept.
+    pub(crate) store: Store,
     /// Whether drafters on other machines may connect by themselves.
     pub accepts_drafters: bool,
     /// The settings by which the models are where they are.
@@ -80,6 +100,26 @@ impl Setup {
     /// # Errors
     /// If a model cannot be found, fetched, loaded or measured.
     pub fn load(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
+        Setup::load_with(settings, catalogue, None)
+    }
+
+    /// Loads what `settings` ask for. What is not known yet is timed coarsely, for two seconds at
+    /// the most, and a line on standard error says so: costs get finer with each forward, and in
+    /// the pauses of an engine ([`Setup::measure_in_pauses`]). The text is plain decoding's at
+    /// every moment: where nobody knows yet which shapes of forward give the same logits, the
+    /// engine decodes plainly.
+    ///
+    /// # Errors
+    /// If a model cannot be found, fetched, loaded or run.
+    pub fn start(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
+        Setup::load_with(settings, catalogue, Some(CoarseBudget::whole()))
+    }
+
+    fn load_with(
+        settings: &Settings,
+        catalogue: &Catalogue,
+        budget: Option<CoarseBudget>,
+    ) -> Result<Setup> {
         let store = Store::open()?;
         let models = Models::new(catalogue, &store, settings.offline)?;
         let mut files = files::find(settings, &models)?;
@@ -93,11 +133,12 @@ impl Setup {
         let settings = fitted.as_ref().unwrap_or(settings);
         let emulation = settings.emulate.as_deref().map(Emulation::load);
         let emulation = emulation.transpose()?;
-        let nobody = files.draft.is_none() && !files.finds_draft;
+        let nobody = files.draft.is_none() && !files.finds_draft && !files.head;
         if nobody && settings.mode != Mode::Plain {
             tracing::info!("there is no draft model; only text that is at hand proposes");
         }
         let loader = Loader::new(settings, &store).beside(&expected);
+        let loader = loader.coarsely(budget);
         let target = choice::target(&loader, &files.target)?;
         let draft = |file: &Path| choice::draft(&loader, file, &target);
         let first = if files.finds_draft {
@@ -113,16 +154,99 @@ impl Setup {
         let mut setup = Setup::of_models(settings, &store, &target, first.as_ref())?;
         setup.emulation = emulation;
         setup.draft2 = second;
+        if files.head {
+            eprintln!("{}", head::told(first.is_none()));
+            setup.head_cost = Some(loader.head_report(&target)?.cost());
+        }
         setup.placements = setup.placements_with(&loader, &target, first.as_ref())?;
         let beside = devices::with_draft_beside(settings).zip(files.draft.as_deref());
         if let Some((settings, file)) = beside {
-            let loader = Loader::new(&settings, &store);
-            // Where it cannot be loaded there, it stays where it is, which works too.
-            if let Err(e) = setup.try_draft_at(&loader, file, &target) {
-                tracing::info!("the draft model stays with the target: {e:#}");
-            }
+            setup.look_beside(&settings, file, &target, loader.coarse.as_ref())?;
+        }
+        setup.correct_costs()?;
+        if let Some(budget) = &loader.coarse {
+            setup.unmeasured = budget.unmeasured();
+            setup.tell_of_coarse_start(budget.spent());
         }
         Ok(setup)
+    }
+
+    /// Moves the draft model to where `settings` put it, beside the target's device, if it works
+    /// faster there. At a start that does not wait for measurements what was found before counts.
+    fn look_beside(
+        &mut self,
+        settings: &Settings,
+        file: &Path,
+        target: &LoadedTarget,
+        budget: Option<&CoarseBudget>,
+    ) -> Result<()> {
+        let store = self.store.clone();
+        let key = format!(
+            "{} | {} | the draft model beside it is faster, {}",
+            findings::identity(target.model.path())?,
+            findings::identity(file)?,
+            devices::describe(settings)
+        );
+        if let Some(budget) = budget {
+            let faster = findings::known::<bool>(&store, &key);
+            budget.leave_out(|u| u.forms |= faster.is_none());
+            if faster != Some(true) {
+                return Ok(());
+            }
+        }
+        let loader = Loader::new(settings, &store);
+        let loader = loader.coarsely(budget.map(|_| CoarseBudget::whole()));
+        match self.try_draft_at(&loader, file, target) {
+            Ok(faster) if budget.is_none() => findings::keep(&store, key, faster, None),
+            Ok(_) => {}
+            // Where it cannot be loaded there, it stays where it is, which works too.
+            Err(e) => tracing::info!("the draft model stays with the target: {e:#}"),
+        }
+        Ok(())
+    }
+
+    /// Corrects the costs of the placements by what earlier runs saw.
+    fn correct_costs(&mut self) -> Result<()> {
+        if self.emulation.is_some() {
+            return Ok(());
+        }
+        let pair = self.pair_key()?;
+        for placement in &mut self.placements {
+            SeenKey::new(&pair, placement).correct(&self.store, placement);
+        }
+        Ok(())
+    }
+
+    /// Says what a start left for later.
+    fn tell_of_coarse_start(&self, spent: Duration) {
+        let unmeasured = self.unmeasured;
+        let plain = self.holds.means == Some(Means::PlainOnly);
+        if unmeasured.forms {
+            tracing::info!("`card calibrate` compares kernels, draft copies and drafters");
+        }
+        if !unmeasured.has_chores() {
+            return;
+        }
+        let seconds = spent.as_secs_f64();
+        let later = if plain {
+            // Forwards of a self-test, of which most have few rows.
+            const FORWARDS: f64 = 600.0;
+            let one = self.placements.first().and_then(|p| p.target.first());
+            let time = FORWARDS * one.map_or(0.0, |p| p.1) / 1e3;
+            format!(
+                "it decodes plainly until a self-test of about {time:.0} s has run, in pauses of a \
+                 chat or a server, or at once by `card calibrate`"
+            )
+        } else {
+            "costs get finer with each forward and in pauses; `card calibrate` measures all at once"
+                .to_owned()
+        };
+        if spent.is_zero() && !plain {
+            // Nothing was waited for: earlier runs know what forwards take.
+            tracing::info!("these models were not measured in full here: {later}");
+        } else {
+            eprintln!("these models were not measured here yet: timed in {seconds:.1} s; {later}");
+        }
     }
 
     /// A setup of a target and its drafter, without placements yet.
@@ -157,14 +281,20 @@ impl Setup {
             context: target.context,
             sampling: SamplingSettings::of_model(&target.model),
             target: target.model.clone(),
+            kernels: target.kernels,
             draft,
             draft2: None,
+            head_cost: None,
             emulation: None,
             placements: Vec::new(),
             learned: learned.unwrap_or_default(),
             learned_store,
             rules,
             holds,
+            unmeasured: Unmeasured::default(),
+            spread: target.report.as_ref().and_then(|r| r.spread),
+            watch: QuietWatch::begin(&SystemFiles),
+            store: store.clone(),
             accepts_drafters: false,
             settings: settings.clone(),
         })
@@ -178,8 +308,7 @@ impl Setup {
         draft: Option<&LoadedDraft>,
     ) -> Result<Vec<Placement>> {
         let pair = LoadedPair {
-            settings: loader.settings,
-            store: loader.store,
+            loader,
             target,
             draft,
             top: self.draft_top(),
@@ -187,20 +316,27 @@ impl Setup {
         pair.placements(self.emulation.as_ref().map(|e| &e.profile))
     }
 
-    /// Moves the draft model to where this loader puts it, if that promises more.
-    fn try_draft_at(&mut self, loader: &Loader, file: &Path, target: &LoadedTarget) -> Result<()> {
+    /// Moves the draft model to where this loader puts it, if that promises more. Returns whether
+    /// it does.
+    fn try_draft_at(
+        &mut self,
+        loader: &Loader,
+        file: &Path,
+        target: &LoadedTarget,
+    ) -> Result<bool> {
         let draft = choice::draft(loader, file, target)?;
         let found = self.placements_with(loader, target, Some(&draft))?;
         let top = self.draft_top();
         let promise = |placements: &[Placement]| placements.first().map(|p| p.promise(top).0);
-        if promise(&found) > promise(&self.placements) {
+        let faster = promise(&found) > promise(&self.placements);
+        if faster {
             let devices = loader.settings.draft_device.join(", ");
             tracing::info!("the draft model is on {devices}");
             self.placements = found;
             self.draft = Some(draft.model);
             self.settings = loader.settings.clone();
         }
-        Ok(())
+        Ok(faster)
     }
 
     /// Keeps what an engine learned for the next run, unless the user said not to.
@@ -208,6 +344,80 @@ impl Setup {
         if let Some(store) = &self.learned_store {
             store.save(learned);
         }
+    }
+
+    /// Keeps what the forwards of an engine took, for the costs of the next start.
+    pub fn keep_costs(&self, pauses: &Pauses) {
+        let seen = SeenCosts::of(pauses);
+        let quiet = self.watch.so_far(&SystemFiles);
+        if let Some(key) = self.seen_key() {
+            key.keep(&self.store, seen, quiet);
+        }
+    }
+
+    /// Where that is kept; `None` where nothing shall be.
+    pub(crate) fn seen_key(&self) -> Option<SeenKey> {
+        let keeps = self.emulation.is_none() && self.learned_store.is_some();
+        let placement = self
+            .placement(self.settings.lanes.chosen())
+            .filter(|_| keeps)?;
+        Some(SeenKey::new(&self.pair_key().ok()?, placement))
+    }
+
+    /// The key of all that the costs of the pair depend on.
+    fn pair_key(&self) -> Result<String> {
+        let loader = Loader::new(&self.settings, &self.store);
+        let draft = self.draft.as_ref().map(|d| &d.llama);
+        let draft = draft.map(|llama| {
+            let key = loader.draft_key(kernels_of(llama));
+            (llama.path(), key)
+        });
+        let draft = draft.as_ref().map(|(path, key)| (*path, key.as_str()));
+        pair_key(self.target.path(), &loader.target_key(self.kernels), draft)
+    }
+
+    /// How quiet the machine was while the target was measured, at the worst; `None` if that is not
+    /// known.
+    ///
+    /// # Errors
+    /// If the target's file is not there any more.
+    pub fn noise(&self) -> Result<Option<Quiet>> {
+        findings::noise_about(&self.store, self.target.path())
+    }
+
+    /// How far the times of like forwards of the target lay apart when they were measured: the middle
+    /// half of them, as a share of the median.
+    pub fn spread(&self) -> Option<f64> {
+        self.spread
+    }
+
+    /// Forgets all that was measured of the models that `settings` ask for, alone and beside
+    /// others. Returns how many measurements that were.
+    ///
+    /// # Errors
+    /// If a model cannot be found or fetched.
+    pub fn forget_measurements(settings: &Settings, catalogue: &Catalogue) -> Result<usize> {
+        let store = Store::open()?;
+        let models = Models::new(catalogue, &store, settings.offline)?;
+        let files = files::find(settings, &models)?;
+        let drafts = files.draft.iter().chain(&files.draft2);
+        let mut forgotten = 0;
+        for file in std::iter::once(&files.target).chain(drafts) {
+            forgotten += findings::forget_about(&store, file)?;
+        }
+        // Copies of the draft model are known by their names only, so all of them are meant.
+        let copies = std::fs::read_dir(store.drafters()).into_iter().flatten();
+        for copy in copies.flatten() {
+            forgotten += findings::forget_about(&store, &copy.path())?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Whether the number of threads may change between forwards of the target: if it changes no
+    /// logits, or if those may change.
+    pub(crate) fn threads_may_change(&self) -> bool {
+        let same = self.holds.means == Some(Means::AnyShape) && self.target.has_card_kernels();
+        self.emulation.is_none() && (same || self.holds.level == Exactness::Fast)
     }
 
     /// How to run, by the settings it was loaded with.
@@ -219,6 +429,11 @@ impl Setup {
     pub fn placement(&self, lanes: Option<Lanes>) -> Option<&Placement> {
         let fits = |p: &&Placement| lanes.is_none_or(|l| l == p.lanes);
         self.placements.iter().find(fits)
+    }
+
+    /// Whether the target's own head drafts.
+    pub fn has_head(&self) -> bool {
+        self.head_cost.is_some()
     }
 
     /// Probability that a draft is right, as far as is known of the pair.
@@ -253,5 +468,14 @@ impl Setup {
     /// Proposals of a drafter for one place.
     pub fn branch(&self) -> usize {
         Options::default().branch
+    }
+}
+
+/// Whose kernels a draft model was loaded for.
+pub(crate) fn kernels_of(draft: &LlamaModel) -> Kernels {
+    if draft.has_card_kernels() {
+        Kernels::Card
+    } else {
+        Kernels::Ggml
     }
 }

@@ -18,6 +18,7 @@ mod host;
 pub mod language;
 mod machine;
 pub mod outcome;
+pub mod page;
 pub mod recording;
 mod requests;
 pub mod scenario;

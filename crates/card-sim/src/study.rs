@@ -95,6 +95,24 @@ pub struct StudyEntry {
     pub outcome: Outcome,
 }
 
+/// The results for one value of what is varied.
+#[derive(Clone, Debug)]
+pub struct StudyPoint {
+    /// The value; `None` if nothing is varied.
+    pub x: Option<f64>,
+    /// A result for each schedule, plain decoding first.
+    pub entries: Vec<StudyEntry>,
+}
+
+impl StudyPoint {
+    /// How many times as fast as plain decoding a schedule was; `name` is how its name begins.
+    pub fn speed_up(&self, name: &str) -> Option<f64> {
+        let plain = self.entries.first()?.outcome.speed();
+        let entry = self.entries.iter().find(|e| e.name.starts_with(name))?;
+        (plain > 0.0).then(|| entry.outcome.speed() / plain)
+    }
+}
+
 /// Plain decoding, the best draft-then-verify, card and auto on one scenario, in this order.
 /// `done` hears of each simulation.
 ///

@@ -9,6 +9,8 @@ mod commands;
 mod config;
 mod interrupt;
 mod keys;
+mod model_list;
+mod model_source;
 mod served;
 mod session;
 mod show;
@@ -69,8 +71,8 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
     match cli.command {
         CliCommand::Generate(args) => commands::generate::run(&args, &catalogue),
         CliCommand::Chat(args) => commands::chat::run(&args, &catalogue),
-        CliCommand::Serve(args) if args.print_config => config::print(matches),
-        CliCommand::Serve(args) => commands::serve::run(&args, &catalogue),
+        CliCommand::Serve(args) if args.print_config => config::print(matches, &args.several.table),
+        CliCommand::Serve(args) => commands::serve::run(&args, catalogue),
         CliCommand::Draft(args) => commands::draft::run(&args, &catalogue),
         CliCommand::Edge(args) => commands::edge::run(&args, &catalogue),
         CliCommand::Audit(command) => commands::audit::run(&command),

@@ -494,7 +494,15 @@ fn a_server_open_to_a_network_is_refused_unless_that_is_said() {
     // With a key, or the word, the next thing is to look for the model.
     for more in [["--api-key", "a-good-key"], ["--no-key", "--no-page"]] {
         let mut command = card();
-        command.args(["serve", "-m", "nowhere.gguf", "--host", "0.0.0.0"]);
+        command.args([
+            "serve",
+            "-m",
+            "nowhere.gguf",
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "0",
+        ]);
         command.args(more);
         refuses(command, "Is the path right?");
     }

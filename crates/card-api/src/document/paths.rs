@@ -134,10 +134,16 @@ fn tokens(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
 
 /// Paths for whoever operates the server, or looks on.
 fn operations(paths: &mut Map<String, Value>, schemas: &mut Schemas, error: &Value) {
+    let loading = json!({
+        "description": "While a model is being loaded: llama-server's answer.",
+        "type": "object",
+        "properties": { "error": { "type": "object" } },
+        "required": ["error"],
+    });
     let sick = json!({
         "description": "It takes no requests.",
         "content": { "application/json": { "schema": {
-            "anyOf": [schemas.told::<HealthAnswer>(), error],
+            "anyOf": [schemas.told::<HealthAnswer>(), error, loading],
         } } },
     });
     let health = Operation::new("getHealth", "Whether the server takes requests")

@@ -22,6 +22,50 @@ pub(super) const HEADS: [&str; 15] = [
     "same text",
 ];
 
+/// The columns that matter most, as places in [`HEADS`].
+pub(super) const FIRST: [usize; 7] = [0, 1, 2, 3, 4, 6, 14];
+
+/// What the heads mean, for a reader who sees them for the first time.
+pub(super) const MEANINGS: [(&str, &str); 10] = [
+    (
+        "speed-up",
+        "time per token of plain decoding over the contestant's, on the same prompt, from the first token on",
+    ),
+    (
+        "whole answer",
+        "the same ratio with the time to the first token counted in",
+    ),
+    ("gap", "milliseconds between tokens, as a reader sees them"),
+    (
+        "τ",
+        "mean accepted length: tokens for each forward of the target; plain decoding has 1",
+    ),
+    (
+        "hit rate",
+        "share of the target's own tokens after a wrong guess that were among the cached candidates",
+    ),
+    (
+        "accepted/verified",
+        "candidates that became text, of those that the target looked at; in brackets, who proposed them (a token may have several)",
+    ),
+    (
+        "idle",
+        "share of the time in which a model did nothing, reading the prompt included",
+    ),
+    (
+        "of bound",
+        "share of the speed that perfect information could have reached",
+    ),
+    (
+        "of blind bound",
+        "share of the best speed without knowing which drafts are right: on average, and on these very texts",
+    ),
+    (
+        "same text",
+        "answers that are plain decoding's, token for token, and by how little the first token that differs was decided",
+    ),
+];
+
 /// The cells of a row, one for each of [`HEADS`].
 pub(super) fn columns(r: &BenchRow) -> [String; 15] {
     let per_cent = |x: f64| format!("{:.0} %", 100.0 * x);

@@ -1,115 +1,145 @@
 //! A report as one HTML page that needs nothing else.
 
-use std::fmt::Write;
+use card_look::chart::{Bar, BarChart, BarGroup, LineChart, Series, Unit};
+use card_look::{Page, stacked, terms, wide};
 
-use super::columns::{HEADS, columns};
+use super::columns::{FIRST, HEADS, MEANINGS, columns};
+use super::reading::reading;
 use super::table::{BenchReport, BenchRow, Sweep, TableCell};
-use crate::page::{PAGE_HEAD, escape};
-use crate::plot::{self, Series};
+use crate::stats::Spread;
 
 impl BenchReport {
-    /// The report as one HTML page that needs nothing else.
+    /// The report as one HTML page that needs nothing else: what it means, charts, the columns
+    /// that matter most, and the rest folded away.
     pub fn html(&self) -> String {
-        let mut page = String::from(PAGE_HEAD);
-        let _ = write!(page, "<title>{0}</title><h1>{0}</h1>", escape(&self.title));
-        self.facts_as_html(&mut page);
-        let groups: Vec<String> = self.cells.iter().map(|c| c.category.clone()).collect();
-        page.push_str(&plot::bars(
-            "Speed-up, median",
-            &groups,
-            &self.series(|r| Some(r.speed_up.median)),
-        ));
-        if let Some(sweep) = &self.sweep {
-            page.push_str(&self.sweep_plot(sweep));
+        let mut page = Page::new("en", &self.title);
+        if let Some(emulated) = &self.emulated {
+            let what =
+                format!(" ({emulated}): tokens and acceptance are real, times are the profile's.");
+            page.note("Emulated devices", &what);
         }
-        let bounded = self.series(|r| r.of_bound.map(|b| b.median));
-        if !bounded.is_empty() {
-            page.push_str(&plot::bars(
-                "Share of what perfect information could reach",
-                &groups,
-                &bounded,
-            ));
-            page.push_str(&plot::bars(
-                "Share of the best that is possible without knowing which drafts are right",
-                &groups,
-                &self.series(|r| r.of_blind.map(|b| b.median)),
-            ));
+        for sentence in reading(self) {
+            page.lead(&sentence);
+        }
+        match &self.sweep {
+            Some(sweep) => page.add(&self.sweep_chart(sweep).html()),
+            None => page.add(&self.speed_chart().html()),
         }
         for cell in &self.cells {
-            table(&mut page, cell);
+            page.heading(&cell.category);
+            page.add(&stacked(&FIRST.map(|i| HEADS[i]), &first_columns(cell)));
         }
-        page
+        let bounds = self.bound_charts();
+        if !bounds.is_empty() {
+            page.fold("How much more was possible", &bounds);
+        }
+        page.fold("All columns", &self.all_columns());
+        page.fold("How this was measured", &self.method());
+        page.finish()
     }
 
-    fn facts_as_html(&self, page: &mut String) {
-        if let Some(emulated) = &self.emulated {
-            let _ = write!(
-                page,
-                "<p class=note><b>Emulated devices</b> ({}): tokens and acceptance are real, times are the profile's.</p>",
-                escape(emulated)
-            );
+    /// The speed-up of each contestant but the first, by category.
+    fn speed_chart(&self) -> BarChart {
+        BarChart {
+            title: "Speed-up over plain decoding: median, with the least and the most".into(),
+            axis: "times as fast as plain decoding".into(),
+            unit: Unit::Times,
+            most: None,
+            reference: Some((1.0, "plain decoding".into())),
+            groups: self.groups(|r| Some(r.speed_up)),
         }
-        page.push_str("<dl>");
-        for (name, value) in &self.facts {
-            let _ = write!(page, "<dt>{}<dd>{}", escape(name), escape(value));
-        }
-        page.push_str("</dl>");
     }
 
-    /// A value of each contestant but the first, which the others are compared with, by
-    /// category.
-    fn series(&self, value: impl Fn(&BenchRow) -> Option<f64>) -> Vec<Series> {
-        let contestants: &[BenchRow] = match self.cells.first() {
-            Some(cell) => &cell.rows,
-            None => &[],
+    /// What was reached of both bounds; empty where they are not known.
+    fn bound_charts(&self) -> String {
+        let chart = |title: &str, of: fn(&BenchRow) -> Option<Spread>| BarChart {
+            title: title.into(),
+            axis: "share of the highest possible speed".into(),
+            unit: Unit::Share,
+            most: Some(1.0),
+            reference: None,
+            groups: self.groups(of),
         };
-        let mut all = Vec::new();
-        for (k, contestant) in contestants.iter().enumerate().skip(1) {
-            let points = self.cells.iter().enumerate();
-            let points = points.filter_map(|(i, c)| Some((i as f64, value(&c.rows[k])?)));
-            all.push(Series {
-                name: contestant.name.clone(),
-                points: points.collect(),
-            });
-        }
-        all.retain(|s| !s.points.is_empty());
-        all
+        let seeing = chart("Against perfect information", |r| r.of_bound);
+        let blind = chart(
+            "Against the best schedule that does not know which drafts are right",
+            |r| r.of_blind,
+        );
+        seeing.html() + &blind.html()
+    }
+
+    /// A value of each contestant but the first, which the others are compared with.
+    fn groups(&self, value: impl Fn(&BenchRow) -> Option<Spread>) -> Vec<BarGroup> {
+        let bar = |row: &BenchRow| {
+            let spread = value(row)?;
+            Some(Bar {
+                name: row.name.clone(),
+                value: spread.median,
+                spread: Some((spread.least, spread.most)),
+            })
+        };
+        let group = |cell: &TableCell| BarGroup {
+            name: cell.category.clone(),
+            bars: cell.rows.iter().skip(1).filter_map(bar).collect(),
+        };
+        self.cells.iter().map(group).collect()
     }
 
     /// The speed-ups of each category over what was varied.
-    fn sweep_plot(&self, sweep: &Sweep) -> String {
-        let line = |cell: &TableCell| Series {
-            name: cell.category.clone(),
-            points: cell
-                .rows
-                .iter()
-                .filter_map(|r| {
-                    let point = sweep.points.iter().find(|p| p.0 == r.name)?;
-                    Some((point.1, r.speed_up.median))
-                })
-                .collect(),
+    fn sweep_chart(&self, sweep: &Sweep) -> LineChart {
+        let line = |cell: &TableCell| {
+            let point = |r: &BenchRow| {
+                let at = sweep.points.iter().find(|p| p.0 == r.name)?;
+                Some((at.1, r.speed_up.median))
+            };
+            let mut points: Vec<(f64, f64)> = cell.rows.iter().filter_map(point).collect();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            Series {
+                name: cell.category.clone(),
+                points,
+            }
         };
-        let lines: Vec<Series> = self.cells.iter().map(line).collect();
-        plot::lines("Speed-up, median", &sweep.x, "times plain decoding", &lines)
+        LineChart {
+            title: "Speed-up over plain decoding, median".into(),
+            x: sweep.x.clone(),
+            y: "times as fast as plain decoding".into(),
+            unit: Unit::Times,
+            log: false,
+            reference: Some((1.0, "plain decoding".into())),
+            series: self.cells.iter().map(line).collect(),
+        }
+    }
+
+    /// Every column of every category.
+    fn all_columns(&self) -> String {
+        let table = |cell: &TableCell| {
+            let rows: Vec<Vec<String>> = cell.rows.iter().map(|r| columns(r).to_vec()).collect();
+            let label = format!("{}: all columns", cell.category);
+            let category = card_look::escape(&cell.category);
+            format!("<h3>{category}</h3>{}", wide(&label, &HEADS, &rows))
+        };
+        self.cells.iter().map(table).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What ran, where, and what the columns mean.
+    fn method(&self) -> String {
+        format!(
+            "<p>All contestants answered the same prompts in one run, in turns, so that a slow minute \
+             of the machine hits all of them. Figures are medians over the answers, with the least \
+             and the most.</p>{}{}",
+            terms(&MEANINGS),
+            terms(&self.facts)
+        )
     }
 }
 
-fn table(page: &mut String, cell: &TableCell) {
-    let _ = write!(
-        page,
-        "<h2>{}</h2><div class=wide><table><tr>",
-        escape(&cell.category)
-    );
-    for head in HEADS {
-        let _ = write!(page, "<th>{head}");
-    }
-    for row in &cell.rows {
-        page.push_str("<tr>");
-        for value in columns(row) {
-            let _ = write!(page, "<td>{}", escape(&value));
-        }
-    }
-    page.push_str("</table></div>");
+/// The cells of [`FIRST`] for each row.
+fn first_columns(cell: &TableCell) -> Vec<Vec<String>> {
+    let row = |r: &BenchRow| -> Vec<String> {
+        let all = columns(r);
+        FIRST.iter().map(|&i| all[i].clone()).collect()
+    };
+    cell.rows.iter().map(row).collect()
 }
 
 #[cfg(test)]
@@ -117,9 +147,8 @@ mod tests {
     use super::super::summary::tests::plain_row;
     use super::*;
 
-    #[test]
-    fn pages_say_what_is_emulated() {
-        let report = BenchReport {
+    fn report() -> BenchReport {
+        BenchReport {
             title: "a <b>".into(),
             emulated: Some("two A100s".into()),
             facts: vec![("model".into(), "x".into())],
@@ -128,8 +157,37 @@ mod tests {
                 rows: vec![plain_row("plain"), plain_row("auto")],
             }],
             sweep: None,
-        };
+        }
+    }
+
+    #[test]
+    fn pages_say_what_is_emulated() {
+        let report = report();
         assert!(report.html().contains("Emulated devices") && !report.html().contains("a <b>"));
         assert!(report.markdown().contains("Emulated devices"));
+    }
+
+    #[test]
+    fn what_it_means_comes_first_and_the_method_is_folded_away() {
+        let page = report().html();
+        let at = |what: &str| {
+            page.find(what)
+                .unwrap_or_else(|| panic!("no {what}: {page}"))
+        };
+        assert!(at("class=\"lead\"") < at("<svg"));
+        assert!(at("<svg") < at("class=\"stacked\""));
+        assert!(at("class=\"stacked\"") < at("<details"));
+        assert!(at("<details") < at("<dt>model</dt>"));
+    }
+
+    #[test]
+    fn what_was_varied_is_a_line() {
+        let mut report = report();
+        report.sweep = Some(Sweep {
+            x: "KiB".into(),
+            points: vec![("auto".into(), 8.0)],
+        });
+        let page = report.html();
+        assert!(page.contains("KiB") && page.contains("class=\"stroke c1\""));
     }
 }

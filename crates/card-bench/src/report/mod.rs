@@ -4,9 +4,11 @@ mod bounds;
 mod columns;
 mod html;
 mod markdown;
+mod reading;
 mod summary;
 mod table;
 
 pub use bounds::BoundInputs;
+pub use reading::reading;
 pub use summary::{LEAST_TOKENS, cells};
 pub use table::{BenchReport, BenchRow, Sweep, TableCell};

@@ -2,7 +2,11 @@
 //! tokens cost before and after, where the break-even is, what may go wrong, what to do next.
 
 mod advice;
+mod costs;
 mod evidence;
+mod html;
+mod language;
+mod money;
 mod page;
 mod prices;
 #[cfg(test)]
@@ -10,5 +14,7 @@ mod tests;
 
 pub use advice::{Advice, advise, overall};
 pub use evidence::{RoiEvidence, from_bench, from_metrics};
-pub use page::{Language, markdown};
+pub use html::html;
+pub use language::Language;
+pub use page::markdown;
 pub use prices::Prices;

@@ -41,6 +41,8 @@ pub struct Acceptance {
     mixer: Mixer,
     /// Mean calibrated probability of each drafter's best child.
     tops: [f32; DRAFTERS],
+    /// The same of the target's head.
+    head_top: f32,
     /// Take the surest source's word instead of mixing, to measure what mixing brings.
     #[serde(skip)]
     pub unmixed: bool,
@@ -53,6 +55,8 @@ struct Saved {
     mixer: Mixer,
     #[serde(default = "unknown_tops")]
     tops: [f32; DRAFTERS],
+    #[serde(default = "unknown_top")]
+    head_top: f32,
 }
 
 impl TryFrom<Saved> for Acceptance {
@@ -63,6 +67,7 @@ impl TryFrom<Saved> for Acceptance {
             counts: saved.counts,
             mixer: saved.mixer,
             tops: saved.tops,
+            head_top: saved.head_top,
             unmixed: false,
         };
         if acceptance.fits() {
@@ -79,6 +84,7 @@ impl Default for Acceptance {
             counts: Counts::default(),
             mixer: Mixer::default(),
             tops: unknown_tops(),
+            head_top: unknown_top(),
             unmixed: false,
         }
     }
@@ -88,25 +94,36 @@ fn unknown_tops() -> [f32; DRAFTERS] {
     [UNKNOWN_TOP; DRAFTERS]
 }
 
+fn unknown_top() -> f32 {
+    UNKNOWN_TOP
+}
+
 impl Acceptance {
     /// Probability that the best child of a drafter's next node is right: what to expect of a
     /// draft that was not made yet.
     pub fn top(&self, source: Source) -> f32 {
+        if source == Source::Head {
+            return self.head_top;
+        }
         source.drafter().map_or(UNKNOWN_TOP, |i| self.tops[i])
     }
 
     /// Learns from the calibrated probability of a best child.
     pub fn observe_top(&mut self, source: Source, prob: Prob) {
         const FOLLOW: f32 = 0.04;
-        if let Some(i) = source.drafter() {
-            self.tops[i] += FOLLOW * (prob.get() - self.tops[i]);
-        }
+        let top = match source.drafter() {
+            Some(i) => &mut self.tops[i],
+            None if source == Source::Head => &mut self.head_top,
+            None => return,
+        };
+        *top += FOLLOW * (prob.get() - *top);
     }
 
     /// Whether this version made it, and observations can have led to it. What was read from a
     /// file fits, or it would not have been read.
     pub fn fits(&self) -> bool {
-        let tops = self.tops.iter().all(|t| Prob::new(*t).is_some());
+        let mut tops = self.tops.iter().chain([&self.head_top]);
+        let tops = tops.all(|t| Prob::new(*t).is_some());
         tops && self.counts.are_possible() && self.mixer.fits()
     }
 
@@ -122,9 +139,10 @@ impl Acceptance {
 
     /// The same in a sequence that has counts of its own.
     pub fn expect_in(&self, local: &Counts, source: Source, prob: f32, rank: u8) -> f32 {
-        let weight = match source.drafter() {
-            Some(_) => MODEL_WEIGHT,
-            None => LOOKUP_WEIGHT,
+        let weight = if source.is_model() {
+            MODEL_WEIGHT
+        } else {
+            LOOKUP_WEIGHT
         };
         let prior = self.expect(source, prob, rank);
         local.at(source, prob, rank).expect(prior, weight)
@@ -269,6 +287,29 @@ mod tests {
     }
 
     #[test]
+    fn a_head_has_a_record_of_its_own() {
+        let mut a = Acceptance::default();
+        let before = a.top(Source::Draft);
+        for _ in 0..100 {
+            a.observe_top(Source::Head, Prob::clamped(0.3));
+        }
+        assert!(a.top(Source::Head) < 0.35, "{}", a.top(Source::Head));
+        assert_eq!(a.top(Source::Draft), before);
+        a.observe_top(Source::PromptLookup, Prob::clamped(0.1));
+        assert_eq!(a.top(Source::PromptLookup), UNKNOWN_TOP);
+        // What was kept of an earlier version says nothing of a head.
+        let text = serde_json::to_string(&a).unwrap();
+        let head = format!(
+            ",\"head_top\":{}",
+            serde_json::to_string(&a.head_top).unwrap()
+        );
+        let earlier = text.replacen(&head, "", 1);
+        assert_ne!(earlier, text);
+        let read: Acceptance = serde_json::from_str(&earlier).unwrap();
+        assert_eq!(read.top(Source::Head), UNKNOWN_TOP);
+    }
+
+    #[test]
     fn what_is_no_probability_teaches_nothing_that_is_none() {
         let mut a = Acceptance::default();
         let mut local = Counts::default();
@@ -299,6 +340,7 @@ mod tests {
             ("\"seen\":0.0", "\"seen\":1e39"),
             ("\"seen\":0.0", "\"seen\":null"),
             ("\"tops\":[0.85", "\"tops\":[1.5"),
+            ("\"head_top\":0.85", "\"head_top\":-0.5"),
             ("\"bias\":0.0", "\"bias\":100.0"),
             ("\"sets\":[", "\"sets\":[],\"other\":["),
         ];

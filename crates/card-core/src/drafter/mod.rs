@@ -4,6 +4,9 @@
 //! target corrects the cache, so what it drafted past a hit survives here too, KV cells
 //! included. A slow or remote drafter needs no lock and no round trip.
 //!
+//! A head of the target is drafted with in the same way, on the target's lane; it drafts anew after
+//! each commit (`anew`).
+//!
 //! One step is [`Drafter::poll`] (first catch up with what was committed, else expand the best
 //! nodes), a forward of the draft model, and [`Drafter::complete`] (logits become candidates).
 //!
@@ -13,6 +16,7 @@
 //! commits, the model goes on from there. Of the candidates that the chain leaves aside, and of the
 //! one at its end when no state is left, it says so, with an [`Expansion`] that is empty.
 
+mod anew;
 mod catch_up;
 mod config;
 mod expand;
@@ -349,9 +353,9 @@ impl Drafter {
             let written = tokens.get(g.begins as usize..).unwrap_or_default();
             ScoutedText::new(g.grammar, written)
         });
-        let draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
-        self.sequences
-            .insert(sequence, DraftSequence { scouted, ..draft });
+        let mut draft = DraftSequence::new(tenant, params, tokens, end, reused.tokens, &config);
+        draft.scouted = scouted;
+        self.sequences.insert(sequence, draft);
     }
 
     fn commit(&mut self, sequence: SequenceId, from: u32, tokens: &[Token]) {
@@ -367,7 +371,12 @@ impl Drafter {
         };
         let length = draft.tokens.len().saturating_add(tokens.len());
         if is_possible(&self.config, length, tokens) {
-            let change = draft.commit(sequence, tokens, &mut self.acceptance);
+            let acceptance = &mut self.acceptance;
+            let change = if self.config.drafts_anew() {
+                draft.commit_anew(sequence, tokens, acceptance, &self.config)
+            } else {
+                draft.commit(sequence, tokens, acceptance)
+            };
             self.ops.extend(change);
         } else {
             // The text has outgrown this model, or was never one of its: there is nothing to

@@ -32,7 +32,7 @@ pub(super) struct DraftSequence {
     /// The text, if a grammar says what it has to be and the drafter was told.
     pub(super) scouted: Option<ScoutedText>,
     /// The target has written something since the sequence was opened here.
-    begun: bool,
+    pub(super) begun: bool,
     /// The root was decoded and looked past.
     pub(super) rooted: bool,
     /// Leaves of the decoded part of the replica.

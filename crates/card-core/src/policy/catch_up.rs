@@ -3,7 +3,8 @@
 use super::promise::{LONGEST, expected_rate};
 use super::situation::{DraftOption, Situation, expected_tokens};
 use super::state::Policy;
-use crate::protocol::Outlook;
+use crate::protocol::{Lanes, Outlook};
+use crate::types::Source;
 
 /// Tokens that a sequence is expected to have left at most. What lies further ahead is not
 /// counted on.
@@ -38,8 +39,13 @@ impl Policy {
 
     /// Tokens per millisecond that this drafter alone can be expected to bring about.
     fn promise_of(&self, option: &DraftOption) -> f64 {
-        let draft = self.draft_cost(option.outlook.source);
-        let lanes = self.config.lanes;
+        let source = option.outlook.source;
+        let draft = self.draft_cost(source);
+        // The target's head is on the target's lane, wherever draft models are.
+        let lanes = match source {
+            Source::Head => Lanes::Shared,
+            _ => self.config.lanes,
+        };
         let target_ms = |rows| self.forward_ms(rows);
         let rates = (0..=LONGEST.min(self.longest)).map(|length| {
             let top = f64::from(option.top);

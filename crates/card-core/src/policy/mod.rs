@@ -15,6 +15,7 @@
 //! |---|---|
 //! | how many candidates the next forward verifies | `verify_size` |
 //! | whether a drafter takes a step first (shared lane) | `draft_or_launch`, `catch_up` |
+//! | the same of a head of the target, which is always on its lane | `head` |
 //! | whether the target waits for a drafter (lanes of their own) | `wait` |
 //! | what further draft steps are worth | `lookahead` |
 //! | what a token of a lookup chain is worth | `marginal_value` |
@@ -34,6 +35,7 @@ mod config;
 mod draft_or_launch;
 mod explore;
 mod gate;
+mod head;
 mod lookahead;
 mod marginal_value;
 mod observe;

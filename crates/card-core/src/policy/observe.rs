@@ -69,7 +69,9 @@ impl Policy {
                 rows,
                 elapsed,
             } => {
-                if let Some(i) = source.drafter() {
+                if source == Source::Head {
+                    self.head.observe(rows.get(), elapsed);
+                } else if let Some(i) = source.drafter() {
                     self.drafts[i].observe(rows.get(), elapsed);
                 }
             }

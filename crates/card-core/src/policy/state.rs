@@ -66,6 +66,8 @@ pub struct Policy {
     pub(super) gate: Option<DrafterGate>,
     /// Milliseconds of the draft models' forwards by rows.
     pub(super) drafts: [CostCurve; DRAFTERS],
+    /// The same of the target's head.
+    pub(super) head: CostCurve,
     /// Tokens per millisecond of all rounds.
     pub(super) overall: TokenRate,
     /// The same of rounds in which no lookup chain led and no drafter was gated.
@@ -93,6 +95,7 @@ impl Policy {
             target,
             gate: None,
             drafts,
+            head: CostCurve::default(),
             overall: TokenRate::default(),
             unled: TokenRate::default(),
             led: false,
@@ -141,6 +144,13 @@ impl Policy {
         let gated = apart && self.config.mode == Mode::Auto;
         self.gate = gated.then(|| DrafterGate::new(alone));
         self
+    }
+
+    /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
+    /// target and of the first drafter. No points change nothing.
+    pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
+        self.target.give(target.iter().copied());
+        self.drafts[0].give(draft.iter().copied());
     }
 
     /// Whether drafters on lanes of their own shall take no step for now.
@@ -226,8 +236,12 @@ impl Policy {
         rows.max(self.pad_to)
     }
 
-    /// The cost curve of a drafter; that of the first one for a source that is none.
+    /// The cost curve of a drafter, or of the target's head; that of the first drafter for a
+    /// source that is none of them.
     pub(crate) fn draft_cost(&self, source: Source) -> &CostCurve {
-        &self.drafts[source.drafter().unwrap_or(0)]
+        match source {
+            Source::Head => &self.head,
+            other => &self.drafts[other.drafter().unwrap_or(0)],
+        }
     }
 }

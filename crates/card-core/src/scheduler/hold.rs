@@ -14,6 +14,8 @@ use crate::types::{SequenceId, Source};
 
 /// What the decision depends on beside the [`Prospect`].
 pub(super) struct Hold<'a> {
+    /// Draft models are at work. If not, only the target's head can be asked.
+    pub(super) drafters: bool,
     pub(super) running: &'a mut BTreeMap<SequenceId, Sequence>,
     pub(super) policy: &'a mut Policy,
     /// What the next launch will show.
@@ -36,8 +38,10 @@ impl Hold<'_> {
         outlooks: &[Outlook],
     ) -> Option<Action> {
         let config = self.policy.config();
+        let on_lane = self.draft_first(prospect, outlooks);
         match (config.lanes, config.mode) {
-            (Lanes::Shared, _) => self.draft_first(prospect, outlooks),
+            _ if on_lane.is_some() || !self.drafters => on_lane,
+            (Lanes::Shared, _) => None,
             (Lanes::Disjoint, Mode::DraftThenVerify) => {
                 self.wait_for_chain(now, prospect, config.draft_len)
             }
@@ -45,11 +49,20 @@ impl Hold<'_> {
         }
     }
 
-    /// Whether a drafter that shares the lane takes a step first.
+    /// Whether a drafter that shares the lane, or the target's head, takes a step first.
     fn draft_first(&mut self, prospect: &Prospect, outlooks: &[Outlook]) -> Option<Action> {
+        // What is not asked leaves the trace of what was.
+        let shared = self.drafters && self.policy.config().lanes == Lanes::Shared;
+        let heads = outlooks.iter().any(|o| o.source == Source::Head);
+        if !shared && !heads {
+            return None;
+        }
         let running = &*self.running;
         let mut options: Vec<(&Outlook, Vec<Coverage>)> = Vec::new();
         for outlook in outlooks {
+            if !self.drafters && outlook.source != Source::Head {
+                continue;
+            }
             let sequence = outlook.sequence;
             let Some(seq) = running
                 .get(&sequence)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::round::DraftSpan;
+use super::sequence::Sequence;
 use super::state::Scheduler;
 use crate::policy::Observation;
 use crate::protocol::{Drafted, Expansion};
@@ -22,14 +23,17 @@ impl Scheduler {
     /// left out before anything is learned from it. Which of the sequences *this* drafter hears
     /// of is for the caller to know.
     pub fn drafted(&mut self, drafted: &Drafted, now: Duration) {
-        let expansions = self.sound(&drafted.expansions);
+        let expansions = self.sound(drafted);
         // A message that speaks of nothing the drafter was told of teaches nothing, its times
         // neither. A forward that only reads the prompt has no expansions at all.
         if expansions.is_empty() && !drafted.expansions.is_empty() {
             return;
         }
-        for expansion in &expansions {
-            self.hear(expansion, now);
+        // Nobody waits for the target's head, so its answers are none that were waited for.
+        if drafted.source != Source::Head {
+            for expansion in &expansions {
+                self.hear(expansion, now);
+            }
         }
         if self.config.trace && self.spans.len() < MOST_SPANS {
             self.spans.push(DraftSpan {
@@ -56,13 +60,22 @@ impl Scheduler {
         });
     }
 
-    /// The expansions of a message that are of a place a drafter can know of.
-    fn sound<'a>(&self, expansions: &'a [Expansion]) -> Vec<&'a Expansion> {
+    /// The expansions of a message that are of a place a drafter can know of. The target's head
+    /// knows of every sequence that is not plain.
+    fn sound<'a>(&self, drafted: &'a Drafted) -> Vec<&'a Expansion> {
+        let head = drafted.source == Source::Head;
+        let hears = |s: &Sequence| {
+            if head {
+                s.speculates()
+            } else {
+                s.has_drafters()
+            }
+        };
         let is_sound = |e: &&Expansion| {
             let seq = self.sequences.get(&e.sequence);
-            seq.is_some_and(|s| s.has_drafters() && (e.root as usize) < s.text.tokens.len())
+            seq.is_some_and(|s| hears(s) && (e.root as usize) < s.text.tokens.len())
         };
-        let looked_at = expansions.iter().take(MOST_EXPANSIONS);
+        let looked_at = drafted.expansions.iter().take(MOST_EXPANSIONS);
         looked_at.filter(is_sound).collect()
     }
 

@@ -81,7 +81,7 @@ impl LookupShare {
 
 /// Whether one of these sources needs no model.
 pub(super) fn is_model_free(sources: SourceSet) -> bool {
-    sources.iter().any(|s| s.drafter().is_none())
+    sources.iter().any(|s| !s.is_model())
 }
 
 #[cfg(test)]

@@ -24,6 +24,10 @@
 //! sequences begin and end (`admission`). A sequence that ends leaves its KV cells to the prefix
 //! cache.
 //!
+//! A target may have a head: a part of its own file that proposes from the hidden states of the
+//! target. Which of these the head needs is said after each forward (`hidden`); the rest of a head
+//! is a drafter on the target's lane.
+//!
 //! A target that cannot take back any token (a recurrent model, [`Rollback`]) verifies chains, and
 //! what it has to take back is decoded again with the next forward (`stem_rules`). Its states are
 //! saved where texts may part (`saving`).
@@ -39,6 +43,7 @@ mod candidates;
 mod commit;
 mod config;
 mod drafter_view;
+mod hidden;
 mod hold;
 mod learned;
 mod listen;
@@ -185,15 +190,15 @@ impl Scheduler {
         self.pace.leaves_time(&self.policy, base.rows, longest, now)
     }
 
-    /// Whether to draft or wait before the next launch.
+    /// Whether to draft or wait before the next launch. The target's head needs no drafter beside
+    /// it.
     fn hold(&mut self, now: Duration, prospect: &Prospect, outlooks: &[Outlook]) -> Option<Action> {
-        if self.wait.is_lost() || self.drafters_gated() {
-            return None;
-        }
         if !self.leaves_time(now, prospect.base, outlooks) {
             return None;
         }
+        let drafters = !self.wait.is_lost() && !self.drafters_gated();
         let hold = Hold {
+            drafters,
             running: &mut self.sequences,
             policy: &mut self.policy,
             trace: &mut self.trace,
@@ -262,6 +267,7 @@ impl Scheduler {
         if !part.decides {
             let change = commit::extend_stem(seq, part, landed.forward);
             self.ops.push(change);
+            self.hidden.note(seq, part, landed.forward, None);
             if seq.text.marks.contains(&seq.text.decoded) {
                 self.save_state(part.sequence);
             }
@@ -278,6 +284,7 @@ impl Scheduler {
         };
         let change = committer.apply(seq, part, &mut verdict, round);
         self.ops.push(change);
+        self.hidden.note(seq, part, landed.forward, Some(&verdict));
         let joined = seq.text.decoded - before;
         let rejected = joined < part.rows() && !part.tree.nodes.is_empty();
         if rejected && !self.config.limits.rollback.is_free() {

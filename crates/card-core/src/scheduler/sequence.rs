@@ -147,6 +147,11 @@ impl Sequence {
         }
     }
 
+    /// Whether anybody proposes candidates for it.
+    pub(super) fn speculates(&self) -> bool {
+        self.speculation != SequenceSpeculation::Off
+    }
+
     /// Whether drafters hear of it.
     pub(super) fn has_drafters(&self) -> bool {
         self.speculation == SequenceSpeculation::WithDrafters

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::admission;
 use super::batch::InFlight;
 use super::config::SchedulerConfig;
+use super::hidden::HiddenRows;
 use super::learned::Learned;
 use super::output::{Finish, Output};
 use super::pace::PromptPace;
@@ -16,7 +17,7 @@ use super::state_times::StateTimes;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
-use crate::forward::{CellNames, KvOp};
+use crate::forward::{CellNames, HiddenRow, KvOp};
 use crate::policy::{DecisionTrace, Policy};
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
@@ -117,6 +118,7 @@ pub struct Scheduler {
     pub(super) clock: RoundClock,
     /// Draft steps that were heard of since the last round.
     pub(super) spans: Vec<DraftSpan>,
+    pub(super) hidden: HiddenRows,
 }
 
 /// When the last round ended, and how long its forward took.
@@ -154,7 +156,14 @@ impl Scheduler {
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
             spans: Vec::new(),
+            hidden: HiddenRows::default(),
         }
+    }
+
+    /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
+    /// target and of the first drafter. No points change nothing.
+    pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
+        self.policy.give_costs(target, draft);
     }
 
     /// Starts a generation. Not to be called while a forward runs; the same holds for
@@ -259,6 +268,19 @@ impl Scheduler {
     /// KV changes to apply to the target before the next forward, in order.
     pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
         out.append(&mut self.ops);
+    }
+
+    /// Says whether the target has a head; at first it has none.
+    pub fn set_head(&mut self, head: bool) {
+        self.hidden.want(head);
+    }
+
+    /// Hidden states that the head will need, of the forward that was [completed] last, sequence by
+    /// sequence in the order of their positions; none if there is no head.
+    ///
+    /// [completed]: Scheduler::complete
+    pub fn take_hidden(&mut self, out: &mut Vec<HiddenRow>) {
+        self.hidden.take(out);
     }
 
     /// What happened since the last call.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(Source::Draft2.drafter(), Some(1));
 /// assert_eq!(Source::PromptLookup.drafter(), None, "it needs no model");
 /// assert_eq!(Source::PromptLookup.name(), "prompt_lookup");
+/// assert!(Source::Head.is_model() && Source::Head.drafter().is_none());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,9 +29,12 @@ pub enum Source {
     Prediction,
     /// The grammar of the text leaves no choice.
     Grammar,
+    /// A head of the target: a part of the target's own file that proposes from the target's
+    /// hidden states (docs/heads.md).
+    Head,
 }
 
-/// Most draft models of one scheduler.
+/// Most draft models of one scheduler; a head of the target is none of them.
 pub const DRAFTERS: usize = 2;
 
 /// Number of sources.
@@ -38,13 +42,14 @@ pub const SOURCES: usize = Source::ALL.len();
 
 impl Source {
     /// Every source, in the order of [`Source::index`].
-    pub const ALL: [Source; 6] = [
+    pub const ALL: [Source; 7] = [
         Source::Draft,
         Source::Draft2,
         Source::PromptLookup,
         Source::Correction,
         Source::Prediction,
         Source::Grammar,
+        Source::Head,
     ];
 
     /// Position in [`Source::ALL`].
@@ -52,13 +57,19 @@ impl Source {
         self as usize
     }
 
-    /// Which draft model it is, below [`DRAFTERS`]; `None` if it needs no model.
+    /// Which draft model it is, below [`DRAFTERS`]; `None` if it needs no model of its own.
     pub fn drafter(self) -> Option<usize> {
         match self {
             Source::Draft => Some(0),
             Source::Draft2 => Some(1),
             _ => None,
         }
+    }
+
+    /// Whether its proposals come out of weights (of a draft model, or of a head of the target)
+    /// and not out of text that is known already.
+    pub fn is_model(self) -> bool {
+        self == Source::Head || self.drafter().is_some()
     }
 
     /// The word shown to people.
@@ -70,6 +81,7 @@ impl Source {
             Source::Correction => "correction",
             Source::Prediction => "prediction",
             Source::Grammar => "grammar",
+            Source::Head => "head",
         }
     }
 }

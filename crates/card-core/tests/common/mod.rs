@@ -1,18 +1,20 @@
 //! Runs scheduler and drafter on made-up models in virtual time.
 
 mod alternate;
+mod lanes;
+mod models;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use card_core::constraint::{Constraint, TextGrammar};
 use card_core::cost::CostCurve;
-use card_core::drafter::{Drafter, DrafterConfig};
-use card_core::driver::{Driver, NextStep, SharedLane};
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
+use card_core::drafter::DrafterConfig;
+use card_core::driver::{Driver, NextStep};
+use card_core::forward::{Forward, Limits, Model, Rollback};
 use card_core::policy::{Mode, Policy, PolicyConfig};
-use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes, Outlook};
+use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes};
 use card_core::sampler::Sampling;
 use card_core::scheduler::{
     Finish, Learned, Output, Request, Round, Scheduler, SchedulerConfig, Shapes,
@@ -23,6 +25,8 @@ use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 
 use alternate::Alternate;
 pub use alternate::ScoutKind;
+use lanes::{DraftLane, OnTheLane};
+use models::{Checked, HeadModel, KeptStates};
 
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
@@ -41,6 +45,9 @@ pub struct Setup {
     pub params: Sampling,
     /// Noise of the draft model; `None` is no drafter at all.
     pub draft_noise: Option<f32>,
+    /// Noise of the target's head; `None` is a target without one.
+    pub head_noise: Option<f32>,
+    pub head_ms: f64,
     /// How the target and the draft model take tokens back.
     pub rollback: [Rollback; 2],
     pub draft_len: u32,
@@ -79,6 +86,8 @@ impl Default for Setup {
             shapes: Shapes::FREE,
             params: Sampling::default(),
             draft_noise: Some(0.5),
+            head_noise: None,
+            head_ms: 0.5,
             rollback: [Rollback::Free; 2],
             draft_len: 4,
             branch: 3,
@@ -107,6 +116,8 @@ pub struct Outcome {
     pub finish: BTreeMap<u64, Finish>,
     pub rounds: Vec<Round>,
     pub time: Duration,
+    /// Positions of the hidden states that the target kept, by sequence.
+    pub kept: BTreeMap<u64, BTreeSet<u32>>,
 }
 
 impl Outcome {
@@ -128,12 +139,17 @@ pub fn model(noise: f32) -> Synthetic {
 
 /// A model that takes tokens back like this.
 pub fn model_with(noise: f32, rollback: Rollback) -> Synthetic {
+    made_up(noise, 99, rollback)
+}
+
+/// A model whose noise is another one than that of models of another `noise_seed`.
+fn made_up(noise: f32, noise_seed: u64, rollback: Rollback) -> Synthetic {
     Synthetic::new(SyntheticConfig {
         vocab: VOCAB,
         seed: 5,
         spread: 2.0,
         noise,
-        noise_seed: 99,
+        noise_seed,
         limits: limits(rollback),
     })
 }
@@ -149,8 +165,7 @@ pub fn run(setup: &Setup) -> Outcome {
         world.open(SequenceId(i as u64), prompt);
     }
     world.run();
-    world.out.time = world.now;
-    world.out
+    world.end()
 }
 
 /// Runs the prompts of the setup as turns of one conversation, each a sequence: a prompt is all
@@ -165,8 +180,7 @@ pub fn converse(setup: &Setup) -> Outcome {
         world.run();
         text.extend(world.out.text.get(&i).into_iter().flatten());
     }
-    world.out.time = world.now;
-    world.out
+    world.end()
 }
 
 /// A driver and a drafter, and what they are doing.
@@ -174,12 +188,13 @@ struct World<'a> {
     setup: &'a Setup,
     driver: Driver,
     lane: DraftLane,
+    /// The target's head, which takes turns with the target.
+    head: DraftLane,
+    kept: KeptStates,
     target_cost: CostCurve,
     now: Duration,
     /// The target's forward that runs, and when it ends.
     verifying: Option<(Forward, Duration)>,
-    /// What the drafter will hear after its forward.
-    heard: Vec<DraftInput>,
     garbage: Option<u64>,
     out: Outcome,
 }
@@ -188,33 +203,47 @@ impl<'a> World<'a> {
     fn new(setup: &'a Setup) -> Self {
         let target_cost = CostCurve::from_points(setup.target_ms.iter().copied());
         let draft_cost = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
-        let mut scheduler = scheduler(setup, &target_cost, &draft_cost);
+        let head_cost = CostCurve::from_points([(1, setup.head_ms), (8, setup.head_ms * 1.5)]);
+        let mut scheduler = scheduler(setup, &target_cost, &draft_cost, &head_cost);
         let [target_rollback, draft_rollback] = setup.rollback;
         let draft = setup
             .draft_noise
-            .map(|noise| model_with(noise, draft_rollback));
+            .map(|noise| Box::new(model_with(noise, draft_rollback)) as Box<dyn Model>);
         if draft.is_none() {
             scheduler.drafter_lost();
         }
+        let kept = KeptStates::default();
+        let head = setup.head_noise.map(|noise| {
+            Box::new(HeadModel {
+                inner: made_up(noise, 7, Rollback::Free),
+                kept: kept.clone(),
+                // A prompt that begins like another one is not read by the target again.
+                knows_all: setup.prompts.len() == 1,
+            }) as Box<dyn Model>
+        });
         let target = Checked {
             inner: model_with(0.0, target_rollback),
             max_rows: setup.shapes.max_rows,
             last: Forward::default(),
+            head: head.is_some(),
+            kept: kept.clone(),
+        };
+        let of_draft = drafter_config(setup);
+        let of_head = DrafterConfig {
+            source: Source::Head,
+            limits: LIMITS,
+            lanes: Lanes::Shared,
+            ..of_draft
         };
         World {
             setup,
             driver: Driver::new(scheduler, Box::new(target)),
-            lane: DraftLane {
-                drafter: drafter(setup, &draft_cost),
-                model: draft,
-                cost: draft_cost,
-                shared: setup.lanes == Lanes::Shared,
-                drafting: None,
-            },
+            lane: DraftLane::new(of_draft, draft, draft_cost),
+            head: DraftLane::new(of_head, head, head_cost),
+            kept,
             target_cost,
             now: Duration::ZERO,
             verifying: None,
-            heard: Vec::new(),
             garbage: setup.garbage,
             out: Outcome::default(),
         }
@@ -230,14 +259,28 @@ impl<'a> World<'a> {
         assert_eq!(self.driver.scheduler.running(), 0, "every sequence ends");
     }
 
-    /// Lets the drafter finish its forward and hear all news.
+    /// What came of it.
+    fn end(mut self) -> Outcome {
+        self.out.time = self.now;
+        self.out.kept = self.kept.lock().unwrap().clone();
+        self.out
+    }
+
+    /// Lets drafter and head finish their forwards and hear all news.
     fn rest(&mut self) {
-        if let Some((_, end)) = &self.lane.drafting {
+        let drafting = [&self.lane.drafting, &self.head.drafting];
+        for (_, end) in drafting.into_iter().flatten() {
             self.now = self.now.max(*end);
-            self.end_forwards();
         }
-        for message in self.heard.drain(..) {
-            self.lane.drafter.handle(message);
+        self.end_forwards();
+        self.lane.listen();
+        self.head.listen();
+    }
+
+    /// Tells drafter and head something; they hear it after their forwards.
+    fn inform(&mut self, input: &DraftInput) {
+        for lane in [&mut self.lane, &mut self.head] {
+            lane.news.push(input.clone());
         }
     }
 
@@ -263,28 +306,27 @@ impl<'a> World<'a> {
             constraint: constraint.map(|c| Box::new(c) as _),
         };
         self.driver.scheduler.open(request, self.now).unwrap();
-        self.lane.drafter.handle(DraftInput::Open {
-            sequence,
-            tenant: Tenant::SHARED,
-            tokens: prompt.to_vec(),
-            params: setup.params.clone(),
-            end: LIMITS.context,
-            grammar,
-        });
+        if setup.plain {
+            // As an engine does: nobody hears of it.
+            self.lane
+                .drafter
+                .handle(opening(setup, sequence, prompt, grammar));
+            return;
+        }
+        for lane in [&mut self.lane, &mut self.head] {
+            lane.drafter
+                .handle(opening(setup, sequence, prompt, grammar.clone()));
+        }
     }
 
     /// Begins what can begin now, and ends what ends next. Breaks if there is nothing to do.
     fn step(&mut self) -> ControlFlow<()> {
-        // The drafter hears news between its forwards only.
-        if self.lane.drafting.is_none() {
-            for message in self.heard.drain(..) {
-                self.lane.drafter.handle(message);
-            }
-        }
+        self.lane.listen();
+        self.head.listen();
         let free = self.lane.drafting.is_none();
         let shared = self.lane.shared;
         let mut wait = None;
-        if self.verifying.is_none() && (!shared || free) {
+        if self.verifying.is_none() && (!shared || free) && self.head.drafting.is_none() {
             wait = self.begin_round()?;
         }
         if !shared && free && !self.driver.scheduler.drafters_gated() {
@@ -293,6 +335,7 @@ impl<'a> World<'a> {
         let times = [
             self.verifying.as_ref().map(|v| v.1),
             self.lane.drafting.as_ref().map(|d| d.1),
+            self.head.drafting.as_ref().map(|d| d.1),
             wait,
         ];
         let next = times.into_iter().flatten().min();
@@ -310,7 +353,8 @@ impl<'a> World<'a> {
         if let Some(seed) = &mut self.garbage {
             throw_garbage(&mut self.driver.scheduler, seed, now);
         }
-        match self.driver.next_step(&|| now, &mut self.lane) {
+        let mut lane = OnTheLane([&mut self.lane, &mut self.head]);
+        match self.driver.next_step(&|| now, &mut lane) {
             NextStep::Decode(forward) => self.begin_forward(forward),
             NextStep::Drafting => {}
             NextStep::Wait(until) => return ControlFlow::Continue(Some(until)),
@@ -335,8 +379,10 @@ impl<'a> World<'a> {
     fn end_forwards(&mut self) {
         let now = self.now;
         let scheduler = &mut self.driver.scheduler;
-        if let Some(drafted) = self.lane.end(now) {
-            scheduler.drafted(&drafted, now);
+        for lane in [&mut self.lane, &mut self.head] {
+            if let Some(drafted) = lane.end(now) {
+                scheduler.drafted(&drafted, now);
+            }
         }
         if self.setup.dies.is_some_and(|at| now >= at) && self.lane.model.take().is_some() {
             self.lane.drafting = None;
@@ -353,7 +399,7 @@ impl<'a> World<'a> {
         match output {
             Output::Tokens(sequence, from, tokens) => {
                 out.text.entry(sequence.0).or_default().extend(&tokens);
-                self.heard.push(DraftInput::Commit {
+                self.inform(&DraftInput::Commit {
                     sequence,
                     from,
                     tokens,
@@ -363,20 +409,36 @@ impl<'a> World<'a> {
             Output::Failed(_, why) => panic!("{why}"),
             Output::Finished(sequence, reason) => {
                 out.finish.insert(sequence.0, reason);
-                self.heard.push(DraftInput::Close { sequence });
+                self.inform(&DraftInput::Close { sequence });
             }
         }
     }
 }
 
-fn scheduler(setup: &Setup, target: &CostCurve, draft: &CostCurve) -> Scheduler {
+fn opening(
+    setup: &Setup,
+    sequence: SequenceId,
+    prompt: &[Token],
+    grammar: Option<TextGrammar>,
+) -> DraftInput {
+    DraftInput::Open {
+        sequence,
+        tenant: Tenant::SHARED,
+        tokens: prompt.to_vec(),
+        params: setup.params.clone(),
+        end: LIMITS.context,
+        grammar,
+    }
+}
+
+fn scheduler(setup: &Setup, target: &CostCurve, draft: &CostCurve, head: &CostCurve) -> Scheduler {
     let config = PolicyConfig {
         mode: setup.mode,
         lanes: setup.lanes,
         draft_len: setup.draft_len,
     };
     let drafts = [draft.clone(), CostCurve::default()];
-    let mut policy = Policy::new(config, target.clone(), drafts);
+    let mut policy = Policy::new(config, target.clone(), drafts).with_head(head.clone());
     if setup.alone < 1.0 {
         let alone = setup.target_ms.iter().map(|p| (p.0, setup.alone * p.1));
         policy = policy.slowed_from(CostCurve::from_points(alone));
@@ -399,9 +461,9 @@ fn scheduler(setup: &Setup, target: &CostCurve, draft: &CostCurve) -> Scheduler 
     Scheduler::new(config, policy, learned)
 }
 
-fn drafter(setup: &Setup, cost: &CostCurve) -> Drafter {
+fn drafter_config(setup: &Setup) -> DrafterConfig {
     let chain = setup.mode == Mode::DraftThenVerify;
-    let config = DrafterConfig {
+    DrafterConfig {
         source: Source::Draft,
         branch: if chain { 1 } else { setup.branch },
         max_depth: if chain { setup.draft_len } else { 12 },
@@ -411,118 +473,11 @@ fn drafter(setup: &Setup, cost: &CostCurve) -> Drafter {
         vocab: VOCAB,
         prefix_slots: 1,
         lanes: setup.lanes,
-    };
-    Drafter::new(config, cost.clone())
+    }
 }
 
 fn ms(ms: f64) -> Duration {
     Duration::from_secs_f64(ms / 1e3)
-}
-
-/// A drafter with its model.
-struct DraftLane {
-    drafter: Drafter,
-    /// `None` if there is no drafter, or it died.
-    model: Option<Synthetic>,
-    cost: CostCurve,
-    /// Whether it takes turns with the target.
-    shared: bool,
-    /// Its forward that runs, and when it ends.
-    drafting: Option<(Forward, Duration)>,
-}
-
-impl DraftLane {
-    /// Begins a step; `false` if there is nothing to draft.
-    fn begin(&mut self, now: Duration) -> bool {
-        let Some(model) = &mut self.model else {
-            return false;
-        };
-        let Some(forward) = self.drafter.poll(now) else {
-            return false;
-        };
-        let mut ops = Vec::new();
-        self.drafter.take_ops(&mut ops);
-        for op in ops {
-            model.apply(op).unwrap();
-        }
-        model.forward(&forward).unwrap();
-        self.drafting = Some((forward, now + ms(self.cost.ms(1))));
-        true
-    }
-
-    /// What the step drafted, if it is over.
-    fn end(&mut self, now: Duration) -> Option<Drafted> {
-        let (forward, _) = self.drafting.take_if(|d| d.1 <= now)?;
-        let model = self.model.as_ref().unwrap();
-        Some(self.drafter.complete(&forward, model, now))
-    }
-}
-
-impl SharedLane for DraftLane {
-    fn outlooks(&mut self) -> Vec<Outlook> {
-        if self.shared && self.model.is_some() {
-            self.drafter.outlook().into_iter().collect()
-        } else {
-            Vec::new()
-        }
-    }
-
-    fn draft(&mut self, _source: Source, now: Duration, _scheduler: &mut Scheduler) -> bool {
-        self.begin(now)
-    }
-}
-
-/// A target that checks what it is asked for.
-struct Checked {
-    inner: Synthetic,
-    /// Most rows of a forward that only decodes.
-    max_rows: usize,
-    /// The last forward.
-    last: Forward,
-}
-
-impl Logits for Checked {
-    fn row(&self, i: usize) -> &[f32] {
-        self.inner.row(i)
-    }
-}
-
-impl Model for Checked {
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-
-    fn vocab(&self) -> usize {
-        self.inner.vocab()
-    }
-
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        joins_in_order(&op, &self.last);
-        self.inner.apply(op)
-    }
-
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        assert!(forward.rows.len().max(forward.pad_to) <= LIMITS.rows);
-        let decodes = forward.rows.iter().all(|r| r.logits);
-        assert!(!decodes || forward.rows.len() <= self.max_rows);
-        self.last = forward.clone();
-        self.inner.forward(forward)
-    }
-}
-
-/// The rows that join the target's stem lie side by side in the order of their positions:
-/// so do their KV cells, and attention sums in the order of plain decoding.
-fn joins_in_order(op: &KvOp, last: &Forward) {
-    let KvOp::Commit { sequence, tip, .. } = *op else {
-        return;
-    };
-    let mut rows = last.rows.iter().filter(|r| r.sequence == sequence);
-    let mut previous = None;
-    while previous != Some(tip) {
-        let row = rows.next().expect("the tip is a row of the forward before");
-        assert_eq!(row.parent, previous, "a side branch joins the stem");
-        previous = Some(row.cell);
-    }
 }
 
 fn throw_garbage(scheduler: &mut Scheduler, seed: &mut u64, now: Duration) {

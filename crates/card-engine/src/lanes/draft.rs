@@ -20,6 +20,8 @@ pub struct Draft {
     pub(super) model: Option<Box<dyn Model + Send>>,
     /// How it comes back; `None` if it stays away once it failed.
     pub(super) revival: Option<Revival>,
+    /// It is a head of the target, not a model of its own.
+    pub(super) head: bool,
 }
 
 /// How a drafter comes back.
@@ -48,6 +50,17 @@ impl Draft {
         Draft {
             model: Some(model),
             revival: Some(Revival::Make(again)),
+            head: false,
+        }
+    }
+
+    /// A head of the target, which `again` makes anew after a failure. It is always on the target's
+    /// lane, since it reads hidden states of the target, which has to keep them
+    /// ([`Model::keeps_hidden`]).
+    pub fn head(model: Box<dyn Model + Send>, again: MakeModel) -> Self {
+        Draft {
+            head: true,
+            ..Draft::new(model, again)
         }
     }
 
@@ -56,6 +69,7 @@ impl Draft {
         Draft {
             model: None,
             revival: Some(Revival::Dial(dial)),
+            head: false,
         }
     }
 
@@ -71,6 +85,7 @@ impl From<Box<dyn Model + Send>> for Draft {
         Draft {
             model: Some(model),
             revival: None,
+            head: false,
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct DraftLane {
     model: Box<dyn Model + Send>,
     drafter: Drafter,
     meters: Arc<Meters>,
+    /// Whether this is the first draft model, whose forwards are remembered.
+    first: bool,
     /// Room for the KV changes of one forward; empty between two steps.
     ops: Vec<KvOp>,
 }
@@ -61,6 +63,7 @@ impl DraftLane {
             drafter: Drafter::new(config, cost.clone()),
             model,
             meters,
+            first: source == Source::Draft,
             ops: Vec::new(),
         }
     }
@@ -98,7 +101,11 @@ impl DraftLane {
         // Making proposals of logits is a part of what a step costs: of a large vocabulary, or where a
         // grammar has a say, no small one.
         drafted.elapsed = self.meters.now().saturating_sub(start);
-        self.meters.draft(end.saturating_sub(start));
+        let time = end.saturating_sub(start);
+        self.meters.draft(time);
+        if self.first {
+            self.meters.draft_forward(&forward, time);
+        }
         Ok(Some(drafted))
     }
 

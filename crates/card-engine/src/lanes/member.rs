@@ -52,6 +52,11 @@ impl Member {
         self.scope.is_none() || self.scope.as_deref() == scope
     }
 
+    /// Whether it is a head of the target, not a drafter beside it.
+    pub(super) fn is_head(&self) -> bool {
+        self.source == Source::Head
+    }
+
     /// Whether it has a link to a lane of its own.
     pub(super) fn is_linked(&self) -> bool {
         matches!(self.worker, Worker::Linked(_))

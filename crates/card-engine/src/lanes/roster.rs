@@ -49,6 +49,7 @@ pub(crate) struct Roster {
 struct LaneSettings {
     plan: DraftPlan,
     costs: [CostCurve; DRAFTERS],
+    head_cost: CostCurve,
     latency: Duration,
     hang: Duration,
     pause: Backoff,
@@ -77,6 +78,7 @@ impl Roster {
             settings: LaneSettings {
                 plan: options.draft_plan(),
                 costs: options.draft_costs.clone(),
+                head_cost: options.head_cost.clone(),
                 latency: options.latency,
                 hang: options.drafter_hang,
                 pause: Backoff::DRAFTER.starting(options.drafter_pause),
@@ -87,7 +89,11 @@ impl Roster {
         };
         let sources = Source::ALL.into_iter().filter(|s| s.drafter().is_some());
         let (away, here): (Vec<_>, Vec<_>) = drafts.partition(Draft::is_remote);
-        for (draft, source) in here.into_iter().zip(sources) {
+        let (heads, here): (Vec<_>, Vec<_>) = here.into_iter().partition(|d| d.head);
+        let here = here.into_iter().zip(sources);
+        // A target has one head.
+        let heads = heads.into_iter().take(1).map(|d| (d, Source::Head));
+        for (draft, source) in here.chain(heads) {
             if let Some(model) = draft.model {
                 all.add_local(model, source, draft.revival)?;
             }
@@ -153,18 +159,24 @@ impl Roster {
 
     /// The source that drafters on other machines are.
     fn remote_source(&self) -> Source {
-        if self.members.iter().any(|m| !m.remote) {
+        if self.members.iter().any(|m| !m.remote && !m.is_head()) {
             Source::Draft2
         } else {
             Source::Draft
         }
     }
 
-    /// Puts a model to work: on the target's thread, or on a lane of its own.
+    /// Puts a model to work: on the target's thread, or on a lane of its own. A head is always on
+    /// the target's thread.
     fn employ(&self, model: Box<dyn Model + Send>, source: Source) -> std::io::Result<Worker> {
-        let plan = &self.settings.plan;
-        let cost = &self.settings.costs[source.drafter().unwrap_or(0)];
-        let lane = DraftLane::new(model, source, plan, cost, self.meters.clone());
+        let mut plan = self.settings.plan;
+        let cost = if source == Source::Head {
+            plan.lanes = Lanes::Shared;
+            &self.settings.head_cost
+        } else {
+            &self.settings.costs[source.drafter().unwrap_or(0)]
+        };
+        let lane = DraftLane::new(model, source, &plan, cost, self.meters.clone());
         if plan.lanes == Lanes::Shared {
             return Ok(Worker::Local(Box::new(lane)));
         }
@@ -269,16 +281,21 @@ impl Roster {
         }
     }
 
-    /// Whether a working drafter drafts for requests of this scope.
+    /// Whether a working drafter drafts for requests of this scope. The target's head does for all,
+    /// and is none that the target could wait for.
     pub(crate) fn hears(&self, scope: Option<&str>) -> bool {
-        let mut working = self.members.iter().filter(|m| m.life.is_working());
-        working.any(|m| m.hears(scope))
+        self.working().any(|m| m.hears(scope))
+    }
+
+    /// The drafters that work, beside the target's head.
+    fn working(&self) -> impl Iterator<Item = &Member> {
+        let working = self.members.iter().filter(|m| m.life.is_working());
+        working.filter(|m| !m.is_head())
     }
 
     /// Number of drafters that work, which is metered.
     pub(crate) fn count_working(&self) -> usize {
-        let working = self.members.iter().filter(|m| m.life.is_working());
-        let count = working.count();
+        let count = self.working().count();
         self.meters.set_drafters(count);
         count
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use card_core::driver::{DecodeError, Driver, NextStep};
-use card_core::forward::{Forward, Model, ModelError};
+use card_core::forward::{Forward, Limits, Model, ModelError};
 use card_core::policy::Policy;
 use card_core::protocol::DraftInput;
 use card_core::scheduler::{Finish, Learned, Output, Scheduler, SchedulerConfig};
@@ -27,6 +27,7 @@ use crate::event::{Event, Failure};
 use crate::health::Watch;
 use crate::meters::Meters;
 use crate::options::Options;
+use crate::update::{DecodingRules, EngineUpdate};
 
 /// Why a thread ended that was asked to.
 const ASKED: &str = "it was asked to";
@@ -38,6 +39,10 @@ pub(crate) struct TargetLane {
     clients: Clients,
     meters: Arc<Meters>,
     watch: Arc<Watch>,
+    /// The options, with what was taken up since (but for what was learned).
+    options: Options,
+    limits: Limits,
+    vocab: usize,
 }
 
 /// The whole life of the target's thread. Whoever waits for it hears when it ends, and why.
@@ -70,12 +75,20 @@ impl TargetLane {
         meters: Arc<Meters>,
         watch: Arc<Watch>,
     ) -> Self {
+        let (limits, vocab) = (model.limits(), model.vocab());
+        let learned = options.learned.clone();
         TargetLane {
-            driver: Driver::new(scheduler(options, &*model), model),
+            driver: Driver::new(scheduler(options, limits, vocab, learned), model),
             roster,
             clients: Clients::default(),
             meters,
             watch,
+            options: Options {
+                learned: Learned::default(),
+                ..options.clone()
+            },
+            limits,
+            vocab,
         }
     }
 
@@ -160,7 +173,9 @@ impl TargetLane {
     /// Waits for a command, since there is nothing to do; `false` if there will be none.
     fn idle(&mut self, inbox: &Receiver<Command>) -> bool {
         self.watch.pulse.end();
+        self.watch.pulse.pause(self.meters.now());
         let command = inbox.recv();
+        self.watch.pulse.resume();
         self.beat();
         match command {
             Ok(command) => {
@@ -215,7 +230,7 @@ impl TargetLane {
     /// Begins a generation, unless its reader is gone already.
     fn open(&mut self, opening: Opening) {
         let Opening {
-            request,
+            mut request,
             scope,
             cancelled,
         } = opening;
@@ -225,6 +240,12 @@ impl TargetLane {
             self.watch.readers.end(sequence, last);
             return;
         }
+        if self.driver.scheduler.running() == 0
+            && let Some(found) = self.watch.updates.take()
+        {
+            self.take_up(found);
+        }
+        request.plain |= self.options.plain_at_first;
         let scheduler = &mut self.driver.scheduler;
         if let Err(error) = scheduler.open(request, self.meters.now()) {
             let last = Event::Failed(error.into());
@@ -236,6 +257,39 @@ impl TargetLane {
         }
         scheduler.set_alone(sequence, !self.roster.hears(scope.as_deref()));
         self.clients.insert(sequence, Client { cancelled, scope });
+    }
+
+    /// Takes up what was found out in a pause. Nothing runs now: the rules by which a text is
+    /// decoded never change within it.
+    fn take_up(&mut self, found: EngineUpdate) {
+        if !found.target.is_empty() {
+            self.options.target_cost.give(found.target.iter().copied());
+            self.meters.measured_anew();
+        }
+        self.options.draft_costs[0].give(found.draft.iter().copied());
+        let scheduler = &mut self.driver.scheduler;
+        scheduler.give_costs(&found.target, &found.draft);
+        if let Some(rules) = found.rules {
+            self.decode_by(rules);
+        }
+    }
+
+    /// Begins anew with a scheduler of other rules. What was learned stays; what is kept of earlier
+    /// prompts goes, since it was decoded by the rules before.
+    fn decode_by(&mut self, rules: DecodingRules) {
+        if let Err(error) = self.driver.reset_model() {
+            tracing::warn!("the target goes on as before: its KV cache is not emptied ({error})");
+            return;
+        }
+        self.options.shapes = rules.shapes;
+        self.options.near_tie = rules.near_tie;
+        self.options.plain_at_first = rules.plain;
+        if !rules.reuses {
+            self.options.prefix_slots = 0;
+        }
+        let learned = self.driver.scheduler.learned().clone();
+        let scheduler = scheduler(&self.options, self.limits, self.vocab, learned);
+        self.driver.set_scheduler(scheduler);
     }
 
     /// Takes a drafter that came by itself.
@@ -255,7 +309,7 @@ impl TargetLane {
         match decoded {
             Ok(()) => {
                 let end = self.meters.now();
-                self.meters.target(end.saturating_sub(start));
+                self.meter(forward, end.saturating_sub(start));
                 self.meters.set_states(self.driver.scheduler.saved_states());
                 // What was drafted meanwhile may hold the correction.
                 self.roster.hear(&mut self.driver.scheduler);
@@ -274,6 +328,19 @@ impl TargetLane {
                 Ok(())
             }
             Err(DecodeError::Broken(error)) => self.start_over(&error),
+        }
+    }
+
+    /// Counts a forward, and compares its time with what was measured. A drafter that is gated
+    /// slows nothing down, which is no fault of the measurement.
+    fn meter(&self, forward: &Forward, time: Duration) {
+        self.meters.target(time);
+        if self.driver.scheduler.drafters_gated() {
+            return;
+        }
+        let measured = &self.options.target_cost;
+        if let Some(off) = self.meters.target_forward(forward, time, measured) {
+            tracing::warn!("{off}: costs are measured again, in pauses or at the next start");
         }
     }
 
@@ -350,11 +417,10 @@ impl TargetLane {
 }
 
 /// The scheduler that these options ask for, for this target.
-fn scheduler(options: &Options, model: &dyn Model) -> Scheduler {
-    let limits = model.limits();
+fn scheduler(options: &Options, limits: Limits, vocab: usize, learned: Learned) -> Scheduler {
     let config = SchedulerConfig {
         limits,
-        vocab: model.vocab(),
+        vocab,
         shapes: options.shapes,
         prefill_rows: options.prefill_rows.min(limits.rows),
         cache_bytes: options.cache_bytes,
@@ -364,11 +430,12 @@ fn scheduler(options: &Options, model: &dyn Model) -> Scheduler {
         near_tie: options.near_tie,
     };
     let target_cost = options.target_cost.clone();
-    let mut policy = Policy::new(options.policy(), target_cost, options.draft_costs.clone());
+    let policy = Policy::new(options.policy(), target_cost, options.draft_costs.clone());
+    let mut policy = policy.with_head(options.head_cost.clone());
     if let Some(alone) = &options.target_cost_alone {
         policy = policy.slowed_from(alone.clone());
     }
-    let mut scheduler = Scheduler::new(config, policy, options.learned.clone());
+    let mut scheduler = Scheduler::new(config, policy, learned);
     scheduler.set_state_room(options.state_bytes);
     scheduler
 }

@@ -37,6 +37,9 @@ pub enum Means {
     OneClass,
     /// Decisions closer than a bound are made again by a forward of their own.
     NearTies,
+    /// Nothing speculates, and sequences run one at a time, until a self-test has said which
+    /// shapes give the same logits.
+    PlainOnly,
 }
 
 impl Means {
@@ -46,6 +49,7 @@ impl Means {
             Means::AnyShape => "any-shape",
             Means::OneClass => "one-class",
             Means::NearTies => "near-ties",
+            Means::PlainOnly => "plain-only",
         }
     }
 }
@@ -58,6 +62,7 @@ impl fmt::Display for Means {
                 "forwards keep to row counts that give the same logits, one sequence at a time"
             }
             Means::NearTies => "near-ties are decided again by a forward of their own",
+            Means::PlainOnly => "plain decoding only, until the self-test has run",
         })
     }
 }
@@ -70,6 +75,9 @@ impl SelfTestReport {
         let one = classes.all(|c| Some(c) == first);
         if one && self.trees && self.prompts && (self.others || self.single) {
             return Means::AnyShape;
+        }
+        if self.coarse {
+            return Means::PlainOnly;
         }
         let (least, most) = self.bitwise_range();
         // Padding that costs more than speculation brings is no means.
@@ -86,6 +94,10 @@ impl SelfTestReport {
         match (level, self.means()) {
             (Exactness::Fast, _) | (Exactness::Exact, Means::AnyShape) => Shapes::FREE,
             (Exactness::Exact, Means::OneClass) => self.one_class(),
+            (Exactness::Exact, Means::PlainOnly) => Shapes {
+                alone: true,
+                ..Shapes::FREE
+            },
             (Exactness::Exact, Means::NearTies) => Shapes {
                 redecide_below: Some(self.margin_bound()),
                 // A single row's attention is split over threads where the cache is long,
@@ -139,6 +151,8 @@ mod tests {
             others: true,
             single: false,
             prefill: None,
+            spread: None,
+            coarse: false,
         }
     }
 
@@ -213,11 +227,33 @@ mod tests {
     }
 
     #[test]
+    fn a_few_forwards_allow_any_shape_or_none_but_plain_decodings() {
+        let mut coarse = report(&[(1, 1, 10.0), (8, 1, 20.0)]);
+        coarse.coarse = true;
+        assert_eq!(coarse.means(), Means::AnyShape);
+        coarse.others = false;
+        assert_eq!(coarse.means(), Means::PlainOnly);
+        let shapes = coarse.shapes(Exactness::Exact);
+        assert!(shapes.alone && shapes.pad_to == 0 && shapes.redecide_below.is_none());
+        assert_eq!(coarse.shapes(Exactness::Fast), Shapes::FREE);
+        // However wide its class looks.
+        let mut wide = report(&ONE);
+        (wide.coarse, wide.prompts) = (true, false);
+        assert_eq!(wide.means(), Means::PlainOnly);
+    }
+
+    #[test]
     fn names_stay_what_they_are() {
         let json = |level: Exactness| serde_json::to_string(&level).unwrap();
         assert_eq!(json(Exactness::default()), "\"exact\"");
         assert_eq!(json(Exactness::Fast), "\"fast\"");
-        for means in [Means::AnyShape, Means::OneClass, Means::NearTies] {
+        let all = [
+            Means::AnyShape,
+            Means::OneClass,
+            Means::NearTies,
+            Means::PlainOnly,
+        ];
+        for means in all {
             let name = serde_json::to_value(means).unwrap();
             assert_eq!(name, means.name());
         }

@@ -132,15 +132,43 @@ pub(super) fn commit(sequence: SequenceId, tip: KvCell) -> KvOp {
     }
 }
 
+/// What forwards of one shape took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Times {
+    /// Median milliseconds; 0 if there was none.
+    pub(super) median: f64,
+    /// The middle half of them, as a share of the median; `None` if there were too few.
+    pub(super) spread: Option<f64>,
+}
+
+impl Times {
+    /// Of forwards that took so many milliseconds each.
+    pub(super) fn of(mut times: Vec<f64>) -> Self {
+        /// Forwards that quarters can be made of.
+        const QUARTERS: usize = 4;
+        times.sort_by(f64::total_cmp);
+        let count = times.len();
+        let Some(&median) = times.get(count / 2) else {
+            return Times::default();
+        };
+        let middle = times[(3 * count / QUARTERS).min(count - 1)] - times[count / QUARTERS];
+        let spread = middle / median.max(1e-9);
+        Times {
+            median,
+            spread: (count >= QUARTERS).then_some(spread),
+        }
+    }
+}
+
 /// Decodes the passage behind the head in forwards of one shape; `each` gets the logits of every
-/// position. Returns the median milliseconds of a forward.
+/// position. Returns what the forwards took.
 pub(super) fn decode(
     model: &mut dyn Model,
     text: Behind<'_>,
     shape: Shape,
     step: &mut dyn FnMut(),
     each: &mut dyn FnMut(&[f32]),
-) -> Result<f64, ModelError> {
+) -> Result<Times, ModelError> {
     /// The median of fewer forwards is no better than the first, which may be a slow one.
     const FEW: usize = 3;
     let (body, keep) = (text.passage, text.head.len());
@@ -169,8 +197,7 @@ pub(super) fn decode(
         at += chunk.len();
     }
     end_body(model, keep)?;
-    times.sort_by(f64::total_cmp);
-    Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
+    Ok(Times::of(times))
 }
 
 /// Reads the passage over and over as a prompt: (rows, milliseconds) of the faster of two
@@ -198,4 +225,22 @@ pub(super) fn prefill(
         model.apply(KvOp::Release { sequence: BODY })?;
     }
     Ok(Some((rows, best)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_lie_apart_are_told_from_those_that_do_not() {
+        assert_eq!(Times::of(Vec::new()), Times::default());
+        let few = Times::of(vec![3.0, 1.0, 2.0]);
+        assert_eq!((few.median, few.spread), (2.0, None));
+        let mut calm = vec![10.0; 39];
+        calm.push(500.0);
+        assert_eq!(Times::of(calm).spread, Some(0.0));
+        let busy = (0..40).map(|i| if i % 2 == 0 { 10.0 } else { 30.0 });
+        let busy = Times::of(busy.collect());
+        assert!(busy.spread.is_some_and(|s| s > 0.5), "{busy:?}");
+    }
 }

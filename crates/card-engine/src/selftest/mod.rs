@@ -9,6 +9,7 @@
 //! | module | what it has |
 //! |---|---|
 //! | `run` | which sizes are tried behind which heads |
+//! | `coarse` | a few forwards, where there is no time for more |
 //! | `measure` | forwards of one shape, timed |
 //! | `probes` | trees, other sequences, prompts in pieces, padding |
 //! | `compare` | rows of logits, compared |
@@ -16,6 +17,7 @@
 //! | `report` | what was found |
 //! | `means` | by what means the output is kept exact |
 
+mod coarse;
 mod compare;
 mod means;
 mod measure;
@@ -26,6 +28,7 @@ mod states;
 #[cfg(test)]
 mod tests;
 
+pub use coarse::coarse;
 pub use compare::fingerprint;
 pub use means::{Exactness, Means};
 pub use report::{SelfTestReport, SizeReport};

@@ -64,6 +64,13 @@ pub struct SelfTestReport {
     pub single: bool,
     /// Rows and milliseconds of a forward that reads a prompt; only its last row has logits.
     pub prefill: Option<(usize, f64)>,
+    /// How far the times of forwards of one row lie apart: the middle half of them, as a share of
+    /// the median. `None` if there were too few.
+    #[serde(default)]
+    pub spread: Option<f64>,
+    /// Whether only a few forwards were timed ([`coarse`](super::coarse)).
+    #[serde(default)]
+    pub coarse: bool,
 }
 
 impl SelfTestReport {
@@ -134,6 +141,8 @@ impl SelfTestReport {
             // Behind a shorter head there may be room.
             single: self.single && other.single,
             prefill: self.prefill,
+            spread: self.spread,
+            coarse: self.coarse || other.coarse,
         }
     }
 

@@ -154,6 +154,8 @@ fn behind(
         others: true,
         single: true,
         prefill: None,
+        spread: chains.spread,
+        coarse: false,
     };
     let passes = chains.passes;
     for size in &mut report.sizes {
@@ -193,6 +195,8 @@ struct Chains {
     passes: BTreeMap<usize, Vec<u64>>,
     /// The logits of each position in forwards of one row.
     reference: Vec<Vec<f32>>,
+    /// How far the times of forwards of one row lie apart.
+    spread: Option<f64>,
 }
 
 impl Chains {
@@ -208,19 +212,23 @@ impl Chains {
             sizes: Vec::new(),
             passes: BTreeMap::new(),
             reference: Vec::new(),
+            spread: None,
         };
         for &rows in sizes {
             let mut size = SizeReport::new(rows);
             let mut hashes = Vec::new();
             let reference = &mut chains.reference;
-            let ms = decode(model, text, Shape::chain(rows), step, &mut |logits| {
+            let times = decode(model, text, Shape::chain(rows), step, &mut |logits| {
                 hashes.push(fingerprint(logits));
                 match rows {
                     1 => reference.push(logits.to_vec()),
                     _ => compare(&mut size, &reference[hashes.len() - 1], logits),
                 }
             })?;
-            size.ms = ms;
+            size.ms = times.median;
+            if rows == 1 {
+                chains.spread = times.spread;
+            }
             let mut passes = chains.passes.iter();
             if let Some((&class, _)) = passes.find(|(_, earlier)| agree(earlier, &hashes)) {
                 size.class = class;

@@ -29,8 +29,8 @@ pub fn tell(report: &Result<Report, String>) {
 /// # Errors
 /// Says what the process said, or why it said nothing.
 pub fn ask(test: &str, label: &str, short: bool) -> Result<Report, String> {
-    let said = Output::new(label, "out");
-    let complained = Output::new(label, "err");
+    let said = Output::new(test, label, "out");
+    let complained = Output::new(test, label, "err");
     let mut command = Command::new(std::env::current_exe().map_err(|e| e.to_string())?);
     command
         .args([
@@ -90,8 +90,8 @@ fn last_words(text: &str) -> String {
 struct Output(PathBuf);
 
 impl Output {
-    fn new(label: &str, kind: &str) -> Self {
-        let name: String = label
+    fn new(test: &str, label: &str, kind: &str) -> Self {
+        let name: String = format!("{test}-{label}")
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();

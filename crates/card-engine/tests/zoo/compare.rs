@@ -9,9 +9,9 @@ use card_core::sampler::SamplingParams;
 use card_core::scheduler::Shapes;
 use card_core::types::Token;
 use card_engine::selftest::{self, Exactness, Means, SelfTestReport};
-use card_engine::{Engine, Event, Generate, Options};
+use card_engine::{Draft, Engine, Event, Generate, MakeModel, Options};
 use card_llama::tiny::zoo::{self, Architecture, CONTEXT, TOKENS};
-use card_llama::{ContextOptions, Cores, LlamaContext, LlamaModel, on_own_thread};
+use card_llama::{ContextOptions, Cores, LlamaContext, LlamaModel, LoadOptions, on_own_thread};
 use serde::{Deserialize, Serialize};
 
 use crate::spoilt::Spoilt;
@@ -36,6 +36,10 @@ enum Drafter {
     Another,
     /// No model, but a prediction that is wrong here and there, and the text itself.
     Sources,
+    /// The head in the target's file.
+    Head,
+    /// The head, and the target whose logits are noise at a quarter of the positions.
+    HeadAndSpoilt,
 }
 
 /// A mode, where the drafter runs, and the drafter.
@@ -63,6 +67,18 @@ fn schedules(short: bool) -> Vec<Schedule> {
     // Sources have no lane.
     list.filter(|&(_, lanes, drafter)| lanes == Lanes::Shared || drafter != Sources)
         .collect()
+}
+
+/// The schedules that are tried with a head.
+fn head_schedules() -> Vec<Schedule> {
+    use Drafter::{Head, HeadAndSpoilt};
+    let modes = [Mode::Auto, Mode::Card, Mode::DraftThenVerify];
+    let alone = modes.map(|mode| (mode, Lanes::Shared, Head));
+    let mut list = alone.to_vec();
+    list.push((Mode::Card, Lanes::Disjoint, Head));
+    list.push((Mode::Card, Lanes::Shared, HeadAndSpoilt));
+    list.push((Mode::Card, Lanes::Disjoint, HeadAndSpoilt));
+    list
 }
 
 /// How a schedule's texts compare with plain decoding's.
@@ -150,26 +166,96 @@ pub fn compare(architecture: &Architecture, short: bool) -> Result<Report, Strin
         report: &report,
     };
     let plain = setup.talk(None, None)?;
+    Ok(compared(&setup, &plain, schedules(short)))
+}
+
+/// Compares every schedule with a head with plain decoding of the same model, loaded without its
+/// head. A head that is mostly wrong comes first, then one that is nearly always right.
+///
+/// # Errors
+/// If the models cannot be made, or not even be decoded plainly; if nothing was accepted of a head
+/// that is right.
+pub fn compare_heads(architecture: &Architecture) -> Result<Report, String> {
+    let mut all: Option<Report> = None;
+    for right in [false, true] {
+        let (without, model) = with_head(architecture, right)?;
+        let report = self_test(&without)?;
+        let setup = |model| Setup {
+            model,
+            other: &without,
+            shapes: report.shapes(Exactness::Exact),
+            report: &report,
+        };
+        let plain = setup(&without).talk(None, None)?;
+        let found = compared(&setup(&model), &plain, head_schedules());
+        if right {
+            check_gain(&found)?;
+        }
+        match &mut all {
+            Some(all) => all.runs.extend(found.runs),
+            None => all = Some(found),
+        }
+    }
+    all.ok_or_else(|| "nothing was compared".into())
+}
+
+/// A model with a head, loaded without the head and with it.
+fn with_head(architecture: &Architecture, right: bool) -> Result<(LlamaModel, LlamaModel), String> {
+    let file = if right {
+        zoo::with_right_head(architecture, SEEDS.0)
+    } else {
+        zoo::with_head(architecture, SEEDS.0)
+    };
+    let file = file.map_err(|e| e.to_string())?;
+    let load = |head| {
+        let options = LoadOptions {
+            head,
+            ..LoadOptions::default()
+        };
+        LlamaModel::load(&file, &options, &mut |_| {}).map_err(|e| e.to_string())
+    };
+    let models = load(false).and_then(|without| Ok((without, load(true)?)));
+    let _ = std::fs::remove_file(&file);
+    models
+}
+
+/// Checks that a head that is nearly always right wrote much of the texts where candidates are
+/// verified every round.
+fn check_gain(report: &Report) -> Result<(), String> {
+    let mut always = report.runs.iter().filter(|run| run.must_verify);
+    match always.find(|run| 3 * run.accepted < FIRST + SECOND) {
+        None => Ok(()),
+        Some(run) => Err(format!(
+            "{}: only {} of {} candidates of a head that is right were accepted",
+            run.schedule, run.accepted, run.offered
+        )),
+    }
+}
+
+/// Compares these schedules with plain decoding's texts.
+fn compared(setup: &Setup<'_>, plain: &Talk, schedules: Vec<Schedule>) -> Report {
+    let report = setup.report;
     // Where logits are plain decoding's, no margin excuses another text.
     let bound = match report.means() {
-        Means::AnyShape | Means::OneClass => 0.0,
+        Means::AnyShape | Means::OneClass | Means::PlainOnly => 0.0,
         Means::NearTies => report.margin_bound(),
     };
     let run = |(mode, lanes, drafter): Schedule| {
-        let talk = setup.talk(Some((mode, lanes, drafter)), Some(&plain));
+        let talk = setup.talk(Some((mode, lanes, drafter)), Some(plain));
+        let always = matches!(drafter, Drafter::Itself | Drafter::Head);
         let (offered, accepted) = talk.as_ref().map_or((0, 0), |t| (t.offered, t.accepted));
         Run {
             schedule: format!("{mode:?}, {lanes:?}, {drafter:?}").to_lowercase(),
-            must_verify: drafter == Drafter::Itself && lanes == Lanes::Shared && mode != Mode::Auto,
-            verdict: talk.map_or_else(Verdict::Failed, |talk| verdict(&plain, &talk, bound)),
+            must_verify: always && lanes == Lanes::Shared && mode != Mode::Auto,
+            verdict: talk.map_or_else(Verdict::Failed, |talk| verdict(plain, &talk, bound)),
             offered,
             accepted,
         }
     };
-    Ok(Report {
+    Report {
         means: report.means().name().into(),
-        runs: schedules(short).into_iter().map(run).collect(),
-    })
+        runs: schedules.into_iter().map(run).collect(),
+    }
 }
 
 /// A model of another architecture with as many tokens, if there is one; else one with other
@@ -191,8 +277,8 @@ fn threads() -> usize {
         .min(2)
 }
 
-fn context(model: &LlamaModel, role: &'static str, cores: &Cores) -> Result<LlamaContext, String> {
-    let options = ContextOptions {
+fn options(role: &'static str, cores: &Cores) -> ContextOptions {
+    ContextOptions {
         role,
         context: CONTEXT,
         sequences: 1,
@@ -200,8 +286,22 @@ fn context(model: &LlamaModel, role: &'static str, cores: &Cores) -> Result<Llam
         rows: 64,
         in_order: false,
         cores: cores.clone(),
-    };
-    LlamaContext::new(model, &options).map_err(|e| e.to_string())
+    }
+}
+
+fn context(model: &LlamaModel, role: &'static str, cores: &Cores) -> Result<LlamaContext, String> {
+    LlamaContext::new(model, &options(role, cores)).map_err(|e| e.to_string())
+}
+
+/// The head of this model, for a target whose context this is.
+fn head(model: &LlamaModel, target: &mut LlamaContext, cores: &Cores) -> Result<Draft, String> {
+    let states = target.keep_states().map_err(|e| e.to_string())?;
+    let context = LlamaContext::of_head(model, &options("head", cores), states);
+    let context = Box::new(context.map_err(|e| e.to_string())?);
+    let again: MakeModel = Box::new(|| -> Result<Box<dyn Model + Send>, String> {
+        Err("a head that fails stays away".into())
+    });
+    Ok(Draft::head(context, again))
 }
 
 fn self_test(model: &LlamaModel) -> Result<SelfTestReport, String> {
@@ -231,13 +331,19 @@ impl Setup<'_> {
                 (one.clone(), one)
             }
         };
-        let target = Box::new(context(self.model, "target", &cores)?);
+        let mut target = Box::new(context(self.model, "target", &cores)?);
         let draft = |model| context(model, "draft", &draft_cores);
-        let drafts: Vec<Box<dyn Model + Send>> = match drafter {
-            Drafter::Itself => vec![Box::new(draft(self.model)?)],
-            Drafter::Spoilt => vec![Box::new(Spoilt::new(draft(self.model)?, 0.25))],
-            Drafter::Another => vec![Box::new(draft(self.other)?)],
+        let beside = |model: Box<dyn Model + Send>| Draft::from(model);
+        let drafts: Vec<Draft> = match drafter {
+            Drafter::Itself => vec![beside(Box::new(draft(self.model)?))],
+            Drafter::Spoilt => vec![beside(Box::new(Spoilt::new(draft(self.model)?, 0.25)))],
+            Drafter::Another => vec![beside(Box::new(draft(self.other)?))],
             Drafter::Sources => Vec::new(),
+            Drafter::Head => vec![head(self.model, &mut target, &cores)?],
+            Drafter::HeadAndSpoilt => vec![
+                beside(Box::new(Spoilt::new(draft(self.model)?, 0.25))),
+                head(self.model, &mut target, &cores)?,
+            ],
         };
         let options = Options {
             mode,

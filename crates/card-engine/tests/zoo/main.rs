@@ -28,8 +28,9 @@ use card_llama::tiny::zoo::{self, Architecture, Memory};
 
 use compare::{Report, Verdict};
 
-/// The test that runs in a process of its own.
+/// The tests that run in a process of their own.
 const ONE: &str = "one_architecture";
+const ONE_HEAD: &str = "one_head";
 
 /// Every kind of memory, and architectures with something of their own: experts, convolutions,
 /// delta nets, states that llama.cpp can take back some tokens of and states that it cannot.
@@ -54,7 +55,14 @@ fn every_kind_of_memory_writes_what_plain_decoding_writes() {
     let sample: Vec<&Architecture> = SAMPLE.map(|label| zoo::find(label).unwrap()).to_vec();
     let kinds: HashSet<Memory> = sample.iter().filter_map(|a| a.memory().ok()).collect();
     assert_eq!(kinds.len(), Memory::ALL.len(), "the sample has {kinds:?}");
-    check(&sample, true);
+    check(ONE, &sample, true);
+}
+
+#[test]
+fn every_head_leaves_the_text_as_plain_decoding_writes_it() {
+    let heads: Vec<&Architecture> = zoo::heads().collect();
+    assert!(!heads.is_empty());
+    check(ONE_HEAD, &heads, true);
 }
 
 #[test]
@@ -68,7 +76,7 @@ fn every_architecture() {
         let why = other.memory().unwrap_err();
         println!("| {:<18} | {why} |", other.name());
     }
-    check(&made, false);
+    check(ONE, &made, false);
 }
 
 /// Compares one architecture, and says what was found to whoever started this process.
@@ -84,8 +92,20 @@ fn one_architecture() {
     child::tell(&compare::compare(architecture, short));
 }
 
-/// Compares these, prints a table, and fails unless all of them pass.
-fn check(architectures: &[&Architecture], short: bool) {
+/// Compares the head of one architecture, and says what was found to whoever started this process.
+#[test]
+#[ignore = "is started by the others"]
+fn one_head() {
+    let Ok(label) = std::env::var(child::LABEL) else {
+        println!("{} names no architecture", child::LABEL);
+        return;
+    };
+    let architecture = zoo::find(&label).unwrap_or_else(|| panic!("there is no {label:?}"));
+    child::tell(&compare::compare_heads(architecture));
+}
+
+/// Compares these by the test of this name, prints a table, and fails unless all of them pass.
+fn check(test: &str, architectures: &[&Architecture], short: bool) {
     println!(
         "| {:<22} | {:<15} | {:<9} | result |",
         "architecture", "memory", "exact by"
@@ -95,7 +115,7 @@ fn check(architectures: &[&Architecture], short: bool) {
     for architecture in architectures {
         let label = architecture.label();
         let memory = architecture.memory().unwrap();
-        let found = child::ask(ONE, label, short);
+        let found = child::ask(test, label, short);
         let means = found.as_ref().map_or("", |report| report.means.as_str());
         let result = match found.as_ref().map_err(Clone::clone).and_then(summary) {
             Ok(result) => result,

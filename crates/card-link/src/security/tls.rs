@@ -67,10 +67,11 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// A program may have several of rustls' providers linked in; then one has to be named.
+/// `ring` is the one provider of cryptography in this workspace (deny.toml). A program that uses
+/// this crate may have several linked in; then one has to be named.
 pub(super) fn name_provider() {
     // Another part of the program may have done so already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, LinkError> {

@@ -4,19 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Row};
+use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelError, Row};
 use card_core::types::SequenceId;
 
 use super::context_options::{ContextOptions, MOST_ROWS};
 use super::cores::{Cores, on_own_thread};
+use super::head::HeadReader;
+use super::hidden_store::HiddenStore;
 use super::kv::books::MemoryKind;
 use super::kv::cache::{KvCache, PlacedRows, thrown};
 use super::model::LlamaModel;
+use super::state_keeper::StateKeeper;
 use super::trim::widen::Widener;
 use crate::error::LlamaError;
 use crate::kernels::AttentionGuard;
 use crate::sys::batch::Batch;
-use crate::sys::context::{Context, ContextSettings, Decoded};
+use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
 use crate::sys::memory::SeqId;
 
 /// A model with its KV cache.
@@ -30,6 +33,10 @@ pub struct LlamaContext {
     widener: Option<Widener>,
     /// The logits by row of a forward that was decoded in several parts.
     apart: Option<HashMap<usize, Vec<f32>>>,
+    /// The hidden states that the head of this target reads.
+    keeper: Option<StateKeeper>,
+    /// What this context reads beside tokens, if it is that of a head.
+    reader: Option<HeadReader>,
     cores: Cores,
     role: &'static str,
     limits: Limits,
@@ -45,6 +52,51 @@ impl LlamaContext {
     /// # Errors
     /// If there is no memory for it, or a forward of so many rows cannot be.
     pub fn new(model: &LlamaModel, options: &ContextOptions) -> Result<Self, LlamaError> {
+        Self::of_part(model, options, None)
+    }
+
+    /// A context for the head of `model`, warmed up. It drafts for a target context of the same model
+    /// that keeps hidden states in `states` ([`LlamaContext::keep_states`]).
+    ///
+    /// # Errors
+    /// If the model was loaded without a head, there is no memory, or a forward of so many rows
+    /// cannot be.
+    pub fn of_head(
+        model: &LlamaModel,
+        options: &ContextOptions,
+        states: HiddenStore,
+    ) -> Result<Self, LlamaError> {
+        if !model.has_head() {
+            return Err(LlamaError::Unsupported {
+                path: model.path().display().to_string(),
+                why: "it was loaded without a head".into(),
+            });
+        }
+        Self::of_part(model, options, Some(HeadReader::new(states)))
+    }
+
+    /// Has the context keep the hidden states that a head of its model reads. Returns where they
+    /// are kept.
+    ///
+    /// # Errors
+    /// If this build of llama.cpp gives no hidden states.
+    pub fn keep_states(&mut self) -> Result<HiddenStore, LlamaError> {
+        let given = self.llama.give_head_states(false);
+        given.map_err(|thrown| LlamaError::Context {
+            context: self.limits.context,
+            why: thrown.to_string(),
+        })?;
+        let store = HiddenStore::new(self.llama.hidden_width());
+        self.keeper = Some(StateKeeper::new(store.clone()));
+        Ok(store)
+    }
+
+    /// A context for the text of `model`, or for its head if that is what reads.
+    fn of_part(
+        model: &LlamaModel,
+        options: &ContextOptions,
+        reader: Option<HeadReader>,
+    ) -> Result<Self, LlamaError> {
         let fail = |why: String| LlamaError::Context {
             context: options.context,
             why,
@@ -55,13 +107,19 @@ impl LlamaContext {
                 options.rows
             )));
         }
-        let kind = options.memory(model.keeps_states(), model.is_hybrid());
+        let part = reader
+            .as_ref()
+            .map_or(ModelPart::Trunk, |_| ModelPart::Head);
+        let head = part == ModelPart::Head;
+        // A head has attention only, whatever the other layers have.
+        let kind = options.memory(!head && model.keeps_states(), model.is_hybrid());
         if model.keeps_states() && model.trimmed().is_some() {
             return Err(fail(
                 "a recurrent model with a part of its vocabulary".into(),
             ));
         }
         let settings = ContextSettings {
+            part,
             cells: options
                 .cells()
                 .ok_or_else(|| fail("that many cells cannot be counted".into()))?,
@@ -75,6 +133,10 @@ impl LlamaContext {
             cache: model.cache(),
         };
         let mut llama = Context::new(model.handle(), &settings).map_err(fail)?;
+        if head || model.always_gives_states() {
+            let given = llama.give_head_states(head);
+            given.map_err(|thrown| fail(thrown.to_string()))?;
+        }
         if let Some(adapters) = model.adapters() {
             llama.adapt(adapters).map_err(fail)?;
         }
@@ -98,6 +160,8 @@ impl LlamaContext {
             _kernels: model.kernels().cloned(),
             widener,
             apart: None,
+            keeper: None,
+            reader,
             cores: options.cores.clone(),
             role: options.role,
             limits: options.limits(kind),
@@ -121,6 +185,9 @@ impl LlamaContext {
     /// # Errors
     /// If llama.cpp cannot even do that; the context is of no use then.
     pub fn reset_cache(&mut self) -> Result<(), ModelError> {
+        if let Some(reader) = &mut self.reader {
+            reader.reset();
+        }
         self.kv.reset(&mut self.llama)
     }
 
@@ -148,9 +215,14 @@ impl LlamaContext {
     /// its own, with the first part.
     fn run(&mut self, rows: &[Row], placed: &PlacedRows, pad_to: usize) -> Result<(), ModelError> {
         self.apart = None;
-        let several = placed.parts.len() > 1;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin();
+        }
+        let of_head = self.reader.as_ref().map(|_| HeadReader::parts(rows));
+        let parts = of_head.as_ref().unwrap_or(&placed.parts);
+        let several = parts.len() > 1;
         let mut padding = pad_to.saturating_sub(rows.len());
-        for (n, part) in placed.parts.iter().enumerate() {
+        for (n, part) in parts.iter().enumerate() {
             match self.run_part(rows, &placed.ids, part, padding) {
                 // The rows before are decoded, and what they changed has no copy.
                 Err(ModelError::Full { .. }) if n > 0 && placed.change_a_stem => {
@@ -182,11 +254,18 @@ impl LlamaContext {
         }
         self.check(decoded)?;
         self.widen(rows, part, hidden);
+        if let Some(reader) = &mut self.reader {
+            reader.note_part(rows, part, &self.llama);
+        }
         Ok(())
     }
 
-    /// Copies the logits of a part's rows, which the next part would take the place of.
+    /// Copies the logits of a part's rows, and their hidden states if they may be wanted, which the
+    /// next part would take the place of.
     fn set_apart(&mut self, rows: &[Row], part: &[usize]) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.set_apart(part, &self.llama);
+        }
         let apart = self.apart.get_or_insert_default();
         for (i, &row) in part.iter().enumerate() {
             if rows[row].logits {
@@ -215,11 +294,15 @@ impl LlamaContext {
             let given = self.llama.give_hidden_states(hidden);
             given.map_err(|e| thrown(self.role, &e))?;
         }
-        for &i in part {
+        // A head's states are given for all rows or none, and hidden states too.
+        let all = hidden || self.reader.is_some() && HeadReader::has_logits(rows, part);
+        for (place, &i) in part.iter().enumerate() {
             let row = &rows[i];
-            // Hidden states are given for all rows or none.
-            let logits = row.logits || hidden;
+            let logits = row.logits || all;
             self.batch.push(row.token, row.position, &ids[i], logits);
+            if let Some(reader) = &self.reader {
+                reader.read(row, self.batch.state_mut(place));
+            }
         }
         let scratch = self.kv.scratch();
         for i in 0..padding {
@@ -296,7 +379,23 @@ impl Model for LlamaContext {
     }
 
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        if let Some(reader) = &mut self.reader {
+            reader.apply(op);
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.apply(op);
+        }
         self.kv.apply(&mut self.llama, op)
+    }
+
+    fn keeps_hidden(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    fn keep_hidden(&mut self, rows: &[HiddenRow]) {
+        if let Some(keeper) = &self.keeper {
+            keeper.keep(rows, &self.llama);
+        }
     }
 
     fn reset(&mut self) -> Result<(), ModelError> {

@@ -3,11 +3,16 @@
 //! Not OpenMP: its threads wander, and where the scheduler puts two of them on one core a
 //! small model decodes five times slower (docs/backend.md has the measurement). ggml's
 //! pool can pin its threads, the calling one included.
+//!
+//! Where other programs take cores, a lane may compute with fewer threads for a while
+//! ([`Cores::adapt`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
+use std::time::Instant;
 
-use crate::sys::threadpool::ThreadPool;
+use super::lane_load::{LaneLoad, waited_for_cores};
+use crate::sys::threadpool::{PoolPlace, ThreadPool};
 
 /// Cores that run one forward at a time. Contexts that share it take turns.
 #[derive(Clone)]
@@ -15,20 +20,30 @@ pub struct Cores {
     threads: usize,
     /// Processor numbers to pin to, one thread each; empty for the system's choice.
     pins: Arc<[usize]>,
+    lane: Arc<Mutex<Lane>>,
+}
+
+/// What the contexts of a lane share.
+#[derive(Default)]
+struct Lane {
     /// The pools that were made. A pool goes with the last context that used it.
-    pools: Arc<Mutex<Vec<LanePool>>>,
+    pools: Vec<LanePool>,
+    /// Whether cores are taken; `None` if the number of threads stays what it is.
+    load: Option<LaneLoad>,
 }
 
 /// A pool and the thread that decodes with it, which is one of its workers.
 struct LanePool {
     owner: ThreadId,
+    threads: usize,
     pool: Weak<ThreadPool>,
 }
 
 /// Exclusive use of the cores.
 pub(crate) struct CoreTurn<'a> {
     pool: Option<Arc<ThreadPool>>,
-    _lock: MutexGuard<'a, Vec<LanePool>>,
+    lane: MutexGuard<'a, Lane>,
+    began: Instant,
 }
 
 impl CoreTurn<'_> {
@@ -38,13 +53,22 @@ impl CoreTurn<'_> {
     }
 }
 
+impl Drop for CoreTurn<'_> {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        if let Some(load) = &mut self.lane.load {
+            load.forward(took, &waited_for_cores);
+        }
+    }
+}
+
 impl Cores {
     /// `threads` threads wherever the system puts them.
     fn unpinned(threads: usize) -> Self {
         Cores {
             threads: threads.max(1),
             pins: Arc::from([]),
-            pools: Arc::default(),
+            lane: Arc::default(),
         }
     }
 
@@ -74,33 +98,68 @@ impl Cores {
         let lane = |&threads: &usize| Cores {
             threads,
             pins: ids.by_ref().take(threads).collect(),
-            pools: Arc::default(),
+            lane: Arc::default(),
         };
         Some(lanes.iter().map(lane).collect())
     }
 
-    /// Number of threads.
+    /// Number of threads, while nobody else needs the cores.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// Whether these are the cores of the same lane: contexts of both take turns.
+    pub fn is_lane_of(&self, other: &Cores) -> bool {
+        Arc::ptr_eq(&self.lane, &other.lane)
+    }
+
+    /// Lets all contexts of this lane compute with fewer threads while other programs take its
+    /// cores. Only for models whose logits do not depend on the number of threads, or whose text
+    /// may.
+    pub fn adapt(&self) {
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.load.get_or_insert_with(|| LaneLoad::new(self.threads));
     }
 
     /// Waits for the cores to be free and takes them. Whoever decodes keeps the pool as long as
     /// its backend may look at it (see `UsedPools`).
     pub(crate) fn take(&self) -> CoreTurn<'_> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|made| made.pool.strong_count() > 0);
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = lane.load.as_ref().map_or(self.threads, LaneLoad::threads);
+        lane.pools.retain(|made| made.pool.strong_count() > 0);
         let owner = std::thread::current().id();
-        let mut mine = pools.iter().filter(|made| made.owner == owner);
-        let mut pool = mine.find_map(|made| made.pool.upgrade());
+        let mine = |made: &&LanePool| made.owner == owner && made.threads == threads;
+        let mut pool = lane
+            .pools
+            .iter()
+            .filter(mine)
+            .find_map(|m| m.pool.upgrade());
         if pool.is_none() {
             // Without one ggml makes threads for every forward: slow, but right.
-            pool = ThreadPool::new(self.threads, &self.pins).map(Arc::new);
-            pools.extend(pool.as_ref().map(|made| LanePool {
+            pool = self.pool_of(threads).map(Arc::new);
+            lane.pools.extend(pool.as_ref().map(|made| LanePool {
                 owner,
+                threads,
                 pool: Arc::downgrade(made),
             }));
         }
-        CoreTurn { pool, _lock: pools }
+        CoreTurn {
+            pool,
+            lane,
+            began: Instant::now(),
+        }
+    }
+
+    /// A pool of so many threads. One that has fewer than the lane shares cores with others: its
+    /// threads go where the system finds room, and do not spin for work.
+    fn pool_of(&self, threads: usize) -> Option<ThreadPool> {
+        let pins = &self.pins[..];
+        let (place, poll) = match (pins.is_empty(), threads < self.threads) {
+            (true, few) => (PoolPlace::Anywhere, few.then_some(0)),
+            (false, false) => (PoolPlace::Pinned(pins), None),
+            (false, true) => (PoolPlace::Among(pins), Some(0)),
+        };
+        ThreadPool::new(threads, place, poll)
     }
 }
 
@@ -136,8 +195,11 @@ mod tests {
     }
 
     fn alive(cores: &Cores) -> usize {
-        let pools = cores.pools.lock().unwrap();
-        let alive = pools.iter().filter(|made| made.pool.strong_count() > 0);
+        let lane = cores.lane.lock().unwrap();
+        let alive = lane
+            .pools
+            .iter()
+            .filter(|made| made.pool.strong_count() > 0);
         alive.count()
     }
 
@@ -211,5 +273,35 @@ mod tests {
         assert_eq!(alive(&cores), 1);
         drop(draft);
         assert_eq!(alive(&cores), 0);
+    }
+
+    #[test]
+    fn a_lane_with_fewer_threads_has_a_pool_of_that_size_and_gets_the_whole_back() {
+        let cores = Cores::unpinned(2);
+        cores.adapt();
+        let mut pools = UsedPools::default();
+        let size = |cores: &Cores, pools: &mut UsedPools| {
+            let turn = cores.take();
+            let threads = turn.pool().unwrap().threads();
+            pools.change(turn.pool());
+            drop(turn);
+            pools.changed();
+            threads
+        };
+        assert_eq!(size(&cores, &mut pools), 2);
+        let force = |threads| {
+            let mut lane = cores.lane.lock().unwrap();
+            lane.load = Some(LaneLoad::new(threads));
+        };
+        force(1);
+        assert_eq!(size(&cores, &mut pools), 1);
+        assert_eq!(alive(&cores), 1, "the pool before is gone");
+        force(2);
+        assert_eq!(size(&cores, &mut pools), 2);
+        // A clone is the same lane.
+        assert!(cores.clone().is_lane_of(&cores));
+        assert!(!Cores::unpinned(2).is_lane_of(&cores));
+        force(1);
+        assert_eq!(size(&cores.clone(), &mut pools), 1);
     }
 }

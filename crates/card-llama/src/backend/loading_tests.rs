@@ -12,7 +12,7 @@ use super::cores::{Cores, on_own_thread};
 use super::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;
 use crate::sys::cache_type::{CacheType, CacheTypes};
-use crate::sys::context::{Context, ContextSettings, Decoded};
+use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
 use crate::sys::kv_shape::KvShape;
 use crate::sys::lora::{LoraFile, MOST};
 use crate::sys::tensor_place::{MOST_BYTES, TensorPlace};
@@ -123,6 +123,7 @@ fn a_state_is_as_large_as_the_file_says() {
     // What is saved has a few words about each layer beside its numbers.
     const WORDS: u64 = 4096;
     let settings = ContextSettings {
+        part: ModelPart::Trunk,
         cells: 256,
         rows: 32,
         ids: 1,

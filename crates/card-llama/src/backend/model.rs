@@ -10,6 +10,7 @@ use crate::error::LlamaError;
 use crate::kernels::{AttentionGuard, Kernels, OfferedKernels, card_kernels};
 use crate::sys::cache_type::CacheTypes;
 use crate::sys::device::{self, DeviceHandle};
+use crate::sys::draft_head::DraftHead;
 use crate::sys::file::check_magic;
 use crate::sys::handle::Handle;
 use crate::sys::lora::{Adapters, LoraFile};
@@ -39,6 +40,8 @@ pub struct LoadOptions {
     /// Tensors that are kept on a device of their own, whatever their layer; the first place that
     /// fits a tensor counts.
     pub places: Vec<TensorPlace>,
+    /// Load the file's head too, if it has one that can draft ([`DraftHead`]).
+    pub head: bool,
 }
 
 impl Default for LoadOptions {
@@ -51,6 +54,7 @@ impl Default for LoadOptions {
             cache: CacheTypes::default(),
             adapters: Vec::new(),
             places: Vec::new(),
+            head: false,
         }
     }
 }
@@ -65,6 +69,8 @@ pub struct LlamaModel {
     trimmed: Option<Arc<Trimmed>>,
     cache: CacheTypes,
     path: PathBuf,
+    /// The head of the file that can draft, and whether it was loaded.
+    head: Option<(DraftHead, bool)>,
 }
 
 impl LlamaModel {
@@ -81,12 +87,19 @@ impl LlamaModel {
         // Before the first model: ggml copies its list of kernels then.
         let _ = card_kernels();
         check_magic(path)?;
+        // What is wrong with a file is said when it is loaded.
+        let usable = || {
+            let head = DraftHead::of_file(path).ok().flatten();
+            head.filter(DraftHead::is_usable)
+        };
+        let head = options.head.then(usable).flatten();
         let settings = LoadSettings {
             gpu_layers: options.gpu_layers,
             devices: chosen_devices(options)?,
             repack: options.kernels != Kernels::GgmlPlain,
             places: options.places.clone(),
             adapters: options.adapters.clone(),
+            head: options.head && head.is_some(),
         };
         let card = options.kernels == Kernels::Card && use_card();
         let _offered = OfferedKernels::new(card);
@@ -96,7 +109,11 @@ impl LlamaModel {
             trimmed: None,
             cache: options.cache,
             path: path.to_owned(),
+            head: head.map(|head| (head, true)),
         };
+        if !options.head && model.loaded.head_layers() > 0 {
+            model.head = usable().map(|head| (head, false));
+        }
         if let Some(from) = model.meta(FROM) {
             let from = Path::new(&from);
             let vocab = Vocab::of_file(from)?;
@@ -181,6 +198,19 @@ impl LlamaModel {
     /// Types of the numbers that its KV caches keep.
     pub fn cache(&self) -> CacheTypes {
         self.cache
+    }
+
+    /// Whether the file's head was loaded ([`LoadOptions::head`]), so that contexts of it can be
+    /// made.
+    pub fn has_head(&self) -> bool {
+        self.head.as_ref().is_some_and(|(_, loaded)| *loaded)
+    }
+
+    /// Whether contexts are always asked for hidden states, so that a head which reads them changes
+    /// no forward.
+    pub(super) fn always_gives_states(&self) -> bool {
+        let head = self.head.as_ref();
+        head.is_some_and(|(head, _)| head.changes_target)
     }
 
     /// What a trimmed model needs beside itself.

@@ -8,14 +8,18 @@ use super::memory::SeqId;
 /// Owns a `llama_batch`: room for `rows` rows, each of up to `ids` sequence ids.
 ///
 /// Invariants: the first `raw.n_tokens` rows (at most `rows`) are written in full. A batch has
-/// either tokens or embeddings of `width` numbers, never both; embeddings are numbers from the
-/// start.
+/// either tokens or embeddings of `width` numbers in their place; embeddings are numbers from the
+/// start. A batch of tokens may have a hidden state beside each, `states` in all, which llama.cpp
+/// reads where it reads embeddings; `raw.embd` is null all the same, except in what
+/// [`Batch::raw`] gives.
 pub(crate) struct Batch {
     raw: cpp::llama_batch,
     rows: usize,
     ids: usize,
     /// Numbers of an embedding; 0 if the batch has tokens.
     width: usize,
+    /// Hidden states beside the tokens, row by row; empty if there are none.
+    states: Vec<f32>,
 }
 
 // SAFETY: the batch is memory of its own, which nothing else points to.
@@ -34,6 +38,7 @@ impl Batch {
             rows,
             ids,
             width,
+            states: Vec::new(),
         };
         batch.raw.n_tokens = 0;
         if !batch.is_whole() {
@@ -45,6 +50,24 @@ impl Batch {
             unsafe { batch.raw.embd.write_bytes(0, rows * width) };
         }
         Some(batch)
+    }
+
+    /// Room for so many rows and sequence ids of a row, of tokens that each have a hidden state of
+    /// `width` numbers beside them; the states are zeros at first. `None` if there is no memory.
+    pub(crate) fn with_states(rows: usize, ids: usize, width: usize) -> Option<Self> {
+        let mut batch = Batch::new(rows, ids, 0)?;
+        batch.states = vec![0.0; rows.checked_mul(width)?];
+        Some(batch)
+    }
+
+    /// The hidden state beside the token of row `i`; empty if the batch has none.
+    ///
+    /// # Panics
+    /// If there is no room for the row.
+    pub(crate) fn state_mut(&mut self, i: usize) -> &mut [f32] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        let width = self.states.len() / self.rows;
+        &mut self.states[i * width..(i + 1) * width]
     }
 
     /// Whether llama.cpp had memory for all parts of the batch; it does not say.
@@ -118,7 +141,12 @@ impl Batch {
 
     /// The batch as llama.cpp reads it; valid as long as `self`.
     pub(crate) fn raw(&self) -> cpp::llama_batch {
-        self.raw
+        let mut raw = self.raw;
+        if !self.states.is_empty() {
+            // llama.cpp only reads them.
+            raw.embd = self.states.as_ptr().cast_mut();
+        }
+        raw
     }
 }
 
@@ -158,6 +186,25 @@ mod tests {
         let mut batch = Batch::new(2, 1, 3).unwrap();
         assert_eq!(batch.embeddings_mut(2), [0.0; 6]);
         assert!(Batch::new(1, 1, 0).unwrap().embeddings_mut(1).is_empty());
+    }
+
+    #[test]
+    fn a_token_may_have_a_hidden_state_beside_it() {
+        let mut batch = Batch::with_states(2, 1, 3).unwrap();
+        batch.state_mut(1).fill(0.5);
+        batch.push(7, 0, &[0], false);
+        batch.push(8, 1, &[0], true);
+        let raw = batch.raw();
+        // SAFETY: both rows are written, and there is a state of three numbers beside each.
+        let (tokens, states) = unsafe {
+            (
+                std::slice::from_raw_parts(raw.token, 2),
+                std::slice::from_raw_parts(raw.embd, 6),
+            )
+        };
+        assert_eq!(tokens, [7, 8]);
+        assert_eq!(states, [0.0, 0.0, 0.0, 0.5, 0.5, 0.5]);
+        assert!(Batch::new(1, 1, 0).unwrap().state_mut(0).is_empty());
     }
 
     #[test]

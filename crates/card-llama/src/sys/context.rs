@@ -22,9 +22,21 @@ use super::threadpool::{ThreadPool, UsedPools};
 /// two.
 const RECURRENT_STATE: cpp::llama_state_seq_flags = 1;
 
+/// Which part of a model a context computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ModelPart {
+    /// All layers that make the model's text.
+    Trunk,
+    /// The layers of its head, which read the trunk's hidden states beside the tokens. llama.cpp
+    /// ends the process if the model has no head that it can run, or it was not loaded.
+    Head,
+}
+
 /// How large a context is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ContextSettings {
+    /// Which part of the model.
+    pub(crate) part: ModelPart,
     /// KV cells of all sequences together; a multiple of 256.
     pub(crate) cells: u32,
     /// Most rows of a forward, at least one.
@@ -67,7 +79,12 @@ pub(crate) struct Context {
     raw: NonNull<cpp::llama_context>,
     rows: usize,
     ids: usize,
+    part: ModelPart,
     sizes: ModelSizes,
+    /// Threads that compute where there is no pool.
+    threads: usize,
+    /// Threads that llama.cpp was told of.
+    told_threads: usize,
     /// The pools that the CPU backend may look at.
     pools: UsedPools,
     /// When forwards are given up, if ever.
@@ -95,6 +112,9 @@ impl Context {
         // SAFETY: returns a plain struct.
         let mut params = unsafe { cpp::llama_context_default_params() };
         params.n_ctx = settings.cells;
+        if settings.part == ModelPart::Head {
+            params.ctx_type = cpp::LLAMA_CONTEXT_TYPE_MTP;
+        }
         // llama.cpp gives up if a batch cannot have a row for each sequence id.
         params.n_batch = settings.rows.max(settings.ids as u32);
         params.n_ubatch = settings.rows;
@@ -120,7 +140,10 @@ impl Context {
             raw: NonNull::new(raw).ok_or_else(log::reason)?,
             rows: settings.rows as usize,
             ids: settings.ids,
+            part: settings.part,
             sizes: ModelSizes::of(model),
+            threads: settings.threads,
+            told_threads: settings.threads,
             pools: UsedPools::default(),
             deadline: None,
             model: model.clone(),
@@ -146,9 +169,12 @@ impl Context {
         unsafe { adapters.apply(self.raw.as_ptr()) }
     }
 
-    /// A batch of as many rows as a forward may have: of tokens, or of embeddings in their place.
-    /// `None` if there is no memory.
+    /// A batch of as many rows as a forward may have: of tokens, or of embeddings in their place;
+    /// that of a head has a hidden state beside each token. `None` if there is no memory.
     pub(crate) fn batch(&self, embeddings: bool) -> Option<Batch> {
+        if self.part == ModelPart::Head {
+            return Batch::with_states(self.rows, self.ids, self.sizes.hidden);
+        }
         let width = if embeddings { self.sizes.input } else { 0 };
         Batch::new(self.rows, self.ids, width)
     }
@@ -171,6 +197,34 @@ impl Context {
         unsafe { shim::llama_set_embeddings(self.raw.as_ptr(), give) }
     }
 
+    /// Has the next forwards give the hidden states that a head reads: of all rows, or of rows with
+    /// logits only (`outputs`). Some heads give them rightly only if all rows of a forward have
+    /// logits, and then with `outputs`.
+    ///
+    /// # Errors
+    /// If this build of llama.cpp cannot do it.
+    pub(crate) fn give_head_states(&mut self, outputs: bool) -> Result<(), Thrown> {
+        // SAFETY: the context is alive and used by nobody else.
+        unsafe { shim::llama_set_embeddings_nextn(self.raw.as_ptr(), true, outputs) }
+    }
+
+    /// Numbers of a hidden state.
+    pub(crate) fn hidden_width(&self) -> usize {
+        self.sizes.hidden
+    }
+
+    /// The hidden state for a head behind row `i` of the last forward, if it gave them
+    /// ([`Context::give_head_states`]). A row without logits has none where only rows with logits
+    /// have them, and must not be asked for.
+    pub(crate) fn head_state(&self, i: usize) -> Option<&[f32]> {
+        let row = i32::try_from(i).ok().filter(|_| i < self.rows)?;
+        // SAFETY: the context is alive; llama.cpp gives null where there is no state.
+        let p = unsafe { shim::llama_get_embeddings_nextn_ith(self.raw.as_ptr(), row) };
+        let p = p.ok().filter(|p| !p.is_null())?;
+        // SAFETY: as for `hidden_state`.
+        Some(unsafe { std::slice::from_raw_parts(p, self.sizes.hidden) })
+    }
+
     /// Computes the rows of a batch on the threads of `pool`, or on threads made for this forward
     /// if there is none. Nobody else uses the pool meanwhile.
     ///
@@ -190,6 +244,7 @@ impl Context {
         if let Some(deadline) = &self.deadline {
             deadline.begin();
         }
+        self.tell_threads(pool.map_or(self.threads, |pool| pool.threads()));
         let threads = pool.map_or(std::ptr::null_mut(), |pool| pool.raw());
         let raw = self.raw.as_ptr();
         // SAFETY: the batch is written as far as it says, the context is alive and used by
@@ -213,6 +268,16 @@ impl Context {
                 why: log::reason(),
             },
         })
+    }
+
+    /// Has the next forwards computed by so many threads: a pool may have fewer than the one before.
+    fn tell_threads(&mut self, threads: usize) {
+        if threads != self.told_threads {
+            let count = threads as i32;
+            // SAFETY: the context is alive and used by nobody else.
+            unsafe { cpp::llama_set_n_threads(self.raw.as_ptr(), count, count) }
+            self.told_threads = threads;
+        }
     }
 
     /// The logits of row `i` of the last forward; none for a row without.

@@ -83,7 +83,7 @@ impl LayerSizes {
 
 /// The files of a model, if `path` is its only one or the first of several, as llama.cpp names
 /// them: `NAME-00001-of-00003.gguf`.
-fn parts(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn parts(path: &Path) -> Vec<PathBuf> {
     let split = || -> Option<Vec<PathBuf>> {
         let name = path.file_name()?.to_str()?;
         let (name, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;

@@ -17,6 +17,7 @@
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
 //! | `gguf`, `layer_sizes`, `quantize` | model files that are read and written |
 //! | `arch_keys`, `state_shape`, `kv_shape` | what a model keeps of its tokens, by its file |
+//! | `draft_head` | the head that a model's file may have |
 //! | `shapes` | the tensors that made-up models of tests have |
 
 mod abort;
@@ -26,6 +27,7 @@ pub(crate) mod cache_type;
 pub(crate) mod context;
 mod deadline;
 pub(crate) mod device;
+pub(crate) mod draft_head;
 mod ffi;
 pub(crate) mod file;
 pub(crate) mod gguf;

@@ -33,6 +33,8 @@ pub(crate) struct LoadSettings {
     pub(crate) places: Vec<TensorPlace>,
     /// LoRA adapters that change what the model computes.
     pub(crate) adapters: Vec<LoraFile>,
+    /// Whether the layers of the file's head are loaded too.
+    pub(crate) head: bool,
 }
 
 /// Facts about a model.
@@ -117,6 +119,7 @@ impl LoadedModel {
             params.devices = devices.as_mut_ptr();
         }
         params.use_extra_bufts = settings.repack;
+        params.load_mtp = settings.head;
         let overrides = Overrides::new(&settings.places)?;
         params.tensor_buft_overrides = overrides.raw();
         let mut report: &mut dyn FnMut(f32) = progress;
@@ -164,6 +167,12 @@ impl LoadedModel {
         let m = self.handle.raw();
         // SAFETY: the model is loaded.
         unsafe { cpp::llama_model_is_recurrent(m) || cpp::llama_model_is_hybrid(m) }
+    }
+
+    /// Layers of the head that the file names; whether they are there is another matter.
+    pub(crate) fn head_layers(&self) -> i32 {
+        // SAFETY: the model is loaded.
+        unsafe { cpp::llama_model_n_layer_nextn(self.handle.raw()) }
     }
 
     /// Whether the model keeps cells beside its states.

@@ -39,6 +39,7 @@ pub(crate) fn tensor_shapes(metadata: &Path) -> Result<Vec<TensorShape>, LlamaEr
     let mut params = unsafe { cpp::llama_model_default_params() };
     // Nothing is computed with it.
     params.n_gpu_layers = 0;
+    params.load_mtp = true;
     log::forget();
     // SAFETY: the metadata is alive and llama.cpp keeps nothing of it; the callback takes the
     // list, which nobody else uses during the call; the params point to nothing.

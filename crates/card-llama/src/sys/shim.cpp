@@ -166,6 +166,35 @@ CARD_GUARDED(std::size_t, llama_state_seq_set_data_ext,
               llama_seq_id id, llama_state_seq_flags flags),
              (context, from, size, id, flags))
 
+// Hidden states, of which heads make proposals. llama.cpp has these functions in src/llama-ext.h,
+// "a staging header for new llama.cpp API" that it does not install. build.rs compares what is
+// declared there with this, and leaves them out if it is something else.
+
+#ifdef CARD_HIDDEN_STATES
+LLAMA_API void llama_set_embeddings_nextn(struct llama_context * ctx, bool value, bool masked);
+LLAMA_API float * llama_get_embeddings_nextn_ith(struct llama_context * ctx, int32_t i);
+#else
+static void llama_set_embeddings_nextn(struct llama_context *, bool, bool) {
+    throw std::runtime_error("this build of llama.cpp gives no hidden states");
+}
+static float * llama_get_embeddings_nextn_ith(struct llama_context *, int32_t) {
+    return nullptr;
+}
+#endif
+
+extern "C" bool card_gives_hidden_states(void) {
+#ifdef CARD_HIDDEN_STATES
+    return true;
+#else
+    return false;
+#endif
+}
+
+CARD_GUARDED_VOID(llama_set_embeddings_nextn, (llama_context * context, bool value, bool masked),
+                  (context, value, masked))
+CARD_GUARDED(float *, llama_get_embeddings_nextn_ith, (llama_context * context, std::int32_t row),
+             (context, row))
+
 // Files.
 
 CARD_GUARDED(gguf_context *, gguf_init_from_file, (const char * path, gguf_init_params params),

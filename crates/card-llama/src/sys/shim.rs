@@ -202,6 +202,19 @@ pub(crate) type StartServer =
     unsafe extern "C" fn(*const c_char, *const c_char, usize, usize, *mut cpp::ggml_backend_dev_t);
 
 unsafe extern "C" {
+    fn card_gives_hidden_states() -> bool;
+    fn card_llama_set_embeddings_nextn(
+        error: *mut ShimError,
+        context: *mut cpp::llama_context,
+        value: bool,
+        masked: bool,
+    ) -> i32;
+    fn card_llama_get_embeddings_nextn_ith(
+        out: *mut *mut f32,
+        error: *mut ShimError,
+        context: *mut cpp::llama_context,
+        row: i32,
+    ) -> i32;
     fn card_rpc_add_server(
         out: *mut cpp::ggml_backend_reg_t,
         error: *mut ShimError,
@@ -217,6 +230,38 @@ unsafe extern "C" {
         count: usize,
         devices: *mut cpp::ggml_backend_dev_t,
     ) -> i32;
+}
+
+/// Whether this build of llama.cpp gives hidden states.
+pub(crate) fn gives_hidden_states() -> bool {
+    // SAFETY: no arguments; returns a constant.
+    unsafe { card_gives_hidden_states() }
+}
+
+/// As llama.cpp's function of this name in `src/llama-ext.h`, which no bindings have; its
+/// conditions hold here too.
+pub(crate) unsafe fn llama_set_embeddings_nextn(
+    context: *mut cpp::llama_context,
+    value: bool,
+    masked: bool,
+) -> Result<(), Thrown> {
+    let mut error = ShimError::new();
+    // SAFETY: the caller vouches for the context; `error` is ours.
+    let code = unsafe { card_llama_set_embeddings_nextn(&mut error, context, value, masked) };
+    error.check(code)
+}
+
+/// The same of this one.
+pub(crate) unsafe fn llama_get_embeddings_nextn_ith(
+    context: *mut cpp::llama_context,
+    row: i32,
+) -> Result<*mut f32, Thrown> {
+    let mut out: *mut f32 = std::ptr::null_mut();
+    let mut error = ShimError::new();
+    // SAFETY: the caller vouches for the context; `out` and `error` are ours.
+    let code = unsafe { card_llama_get_embeddings_nextn_ith(&mut out, &mut error, context, row) };
+    error.check(code)?;
+    Ok(out)
 }
 
 /// Calls the RPC backend's `add` with an endpoint, which ends with NUL.

@@ -32,6 +32,18 @@ fn pool_functions() -> Option<(NewPool, FreePool)> {
 pub(crate) struct ThreadPool {
     raw: *mut cpp::ggml_threadpool,
     free: FreePool,
+    threads: usize,
+}
+
+/// On which processors the threads of a pool run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PoolPlace<'a> {
+    /// Wherever the system puts them.
+    Anywhere,
+    /// One on each of these processors, by number.
+    Pinned(&'a [usize]),
+    /// Wherever the system puts them among these processors: others compute there too.
+    Among(&'a [usize]),
 }
 
 // SAFETY: a pool may be used and freed from any thread, by one at a time: contexts use it in a
@@ -41,21 +53,31 @@ unsafe impl Send for ThreadPool {}
 unsafe impl Sync for ThreadPool {}
 
 impl ThreadPool {
-    /// A pool of `threads` threads, one on each of the processors `pins`; on any processor if
-    /// there are no pins. `None` if the backend has no pools, or no memory for one.
-    pub(crate) fn new(threads: usize, pins: &[usize]) -> Option<Self> {
+    /// A pool of `threads` threads. `poll` says how long they spin for the next forward before they
+    /// sleep, from 0 (not at all) to 100. `None` if the backend has no pools, or no memory for one.
+    pub(crate) fn new(threads: usize, place: PoolPlace, poll: Option<u32>) -> Option<Self> {
         let (new, free) = pool_functions()?;
         // SAFETY: returns a plain struct.
         let mut params = unsafe { cpp::ggml_threadpool_params_default(threads as i32) };
-        for &id in pins {
+        let processors: &[usize] = match place {
+            PoolPlace::Anywhere => &[],
+            PoolPlace::Pinned(ids) | PoolPlace::Among(ids) => ids,
+        };
+        for &id in processors {
             if let Some(bit) = params.cpumask.get_mut(id) {
                 *bit = true;
             }
         }
-        params.strict_cpu = !pins.is_empty();
+        params.strict_cpu = matches!(place, PoolPlace::Pinned(ids) if !ids.is_empty());
+        params.poll = poll.unwrap_or(params.poll);
         // SAFETY: params is filled in; ggml copies it.
         let raw = unsafe { new(&mut params) };
-        (!raw.is_null()).then_some(ThreadPool { raw, free })
+        (!raw.is_null()).then_some(ThreadPool { raw, free, threads })
+    }
+
+    /// Threads of the pool, the one that decodes included.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The pool as llama.cpp's functions take it; valid as long as `self`.

@@ -15,4 +15,4 @@ mod held_body;
 mod line;
 
 pub(crate) use held_body::AnswerHold;
-pub(crate) use line::{Admission, Received};
+pub(crate) use line::{Admission, AdmissionPlace, Received};

@@ -1,37 +1,37 @@
-//! What all requests of a server share.
+//! What all requests to a model share, and what all requests of a server share.
 
 mod audit_trail;
+mod common;
 mod item_memory;
 mod live;
+mod model_facts;
 mod model_text;
 mod request_numbers;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use card_api::health::ExactnessAnswer;
 use card_core::types::Token;
 use card_engine::Engine;
-use tokio::sync::watch;
 
+pub(crate) use common::ServerCommon;
 pub(crate) use item_memory::ItemMemory;
 pub(crate) use live::{LiveRounds, LiveSeat};
+pub(crate) use model_facts::{ModelFacts, ModelSummary};
 pub(crate) use model_text::ModelText;
+pub(crate) use request_numbers::RequestNumbers;
 
 use audit_trail::AuditTrail;
-use request_numbers::RequestNumbers;
 
 use crate::admission::Admission;
 use crate::caller::keys::Keyring;
 use crate::clock::RequestDeadline;
 use crate::config::ServerConfig;
-use crate::connections::Connections;
-use crate::error::ServeError;
 use crate::metrics::{Levels, Metrics};
 use crate::rollout::Rollout;
 use crate::served::ServedModel;
 
-/// What all requests share.
+/// What all requests to a model share.
 pub(crate) struct App {
     /// Generates.
     pub(crate) engine: Arc<Engine>,
@@ -40,84 +40,74 @@ pub(crate) struct App {
     /// Turns text into tokens and tokens into text.
     pub(crate) text: ModelText,
     /// Who may ask, if not everybody may.
-    pub(crate) keys: Keyring,
-    /// Bounds what requests hold.
+    pub(crate) keys: Arc<Keyring>,
+    /// Bounds what requests to this model hold.
     pub(crate) admission: Admission,
-    pub(crate) metrics: Metrics,
+    /// What is counted of this model.
+    pub(crate) metrics: Arc<Metrics>,
     /// Says which requests speculate.
     pub(crate) rollout: Rollout,
-    pub(crate) audit: AuditTrail,
+    pub(crate) audit: Arc<AuditTrail>,
     /// Rounds for whoever looks at the page.
-    pub(crate) live: LiveRounds,
+    pub(crate) live: Arc<LiveRounds>,
     /// Items of earlier answers of `/v1/responses`, at whatever path it was asked for.
     pub(crate) remembered: Arc<ItemMemory>,
     /// Names and seeds of requests.
-    pub(crate) numbers: RequestNumbers,
+    pub(crate) numbers: Arc<RequestNumbers>,
+    /// The settings of the server, sampling as this model recommends it.
     pub(crate) config: ServerConfig,
-    /// Becomes true when the server ends.
-    pub(crate) draining: watch::Sender<bool>,
-    connections: Arc<Connections>,
-    started: Instant,
-}
-
-/// What clients hear of the model.
-pub(crate) struct ModelFacts {
-    /// The name in `/v1/models` and in answers.
-    pub(crate) name: String,
-    /// Tokens that a sequence may have.
-    pub(crate) context: u32,
-    /// What it runs on, if that is not what it seems.
-    pub(crate) note: Option<String>,
-    /// How close its text is to plain decoding's.
-    pub(crate) exactness: ExactnessAnswer,
-    /// Names the build of the server and the vocabulary, `system_fingerprint` in answers.
-    pub(crate) fingerprint: String,
+    common: ServerCommon,
 }
 
 impl App {
-    /// What requests to this model share.
-    ///
-    /// # Errors
-    /// If the audit log cannot be opened.
+    /// What requests to this model share, beside what they share with those to other models.
     pub(crate) fn new(
         served: ServedModel,
-        config: ServerConfig,
-        connections: Arc<Connections>,
-    ) -> Result<Self, ServeError> {
-        let metrics = Metrics::new()?;
+        common: &ServerCommon,
+        config: &ServerConfig,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let fingerprint = format!(
             "card-{}-{:08x}",
             env!("CARGO_PKG_VERSION"),
             served.tokenizer.fingerprint() as u32
         );
-        Ok(App {
+        let sampling = served.sampling.unwrap_or_else(|| config.sampling.clone());
+        App {
             engine: served.engine,
             model: ModelFacts {
                 name: served.name,
                 context: served.context,
                 note: served.note,
                 exactness: served.exactness,
+                drafter: served.drafter,
                 fingerprint,
             },
             text: ModelText::new(served.tokenizer, served.template),
-            keys: Keyring::new(&config.keys, &config.tenant_secret, config.share_caches),
+            keys: common.keys.clone(),
             admission: Admission::new(
                 config.parallel,
                 config.queue,
                 config.max_request_bytes,
                 config.body_timeout,
             ),
-            audit: AuditTrail::open(config.audit.clone(), metrics.audit_lost.clone())?,
+            audit: common.audit.clone(),
             rollout: Rollout::new(config.canary, metrics.rollout.clone()),
             metrics,
-            live: LiveRounds::new(),
-            remembered: Arc::new(ItemMemory::new()),
-            numbers: RequestNumbers::new(),
-            draining: watch::Sender::new(false),
-            connections,
-            started: Instant::now(),
-            config,
-        })
+            live: common.live.clone(),
+            remembered: common.remembered.clone(),
+            numbers: common.numbers.clone(),
+            config: ServerConfig {
+                sampling,
+                ..config.clone()
+            },
+            common: common.clone(),
+        }
+    }
+
+    /// What is known of the model.
+    pub(crate) fn summary(&self) -> ModelSummary {
+        ModelSummary::of(&self.model, &self.text)
     }
 
     /// When a request that came at `came` has to be answered.
@@ -125,20 +115,18 @@ impl App {
         RequestDeadline::new(came, self.config.request_timeout)
     }
 
-    /// What the server and its engine are doing now.
+    /// What this model and its engine are doing now.
     pub(crate) fn levels(&self) -> Levels {
         Levels {
             running: self.admission.running(),
             waiting: self.admission.waiting(),
-            connections: self.connections.count(),
             lanes: self.engine.lane_times(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
         }
     }
 
     /// Whether the server ends, so that it takes no more requests.
     pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        self.common.is_draining()
     }
 
     /// Why the engine can serve no more, if it cannot.

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::headers::copy;
 use crate::connections::Busy;
+use crate::cryptography;
 use crate::error::ServeError;
 use crate::guard::site::Site;
 use crate::headers::DRAFTER_HEADER;
@@ -66,6 +67,7 @@ struct Edge {
 /// # Errors
 /// If a header cannot carry the key or the scope.
 pub(super) fn router(config: EdgeConfig, drafting: Arc<AtomicBool>) -> Result<Router, ServeError> {
+    cryptography::name_provider();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use card_core::policy::DecisionTrace;
 use card_core::scheduler::Round;
 use card_core::types::{SourceSet, Token};
 use serde_json::{Value, json};
@@ -41,6 +42,36 @@ pub(super) fn round_record(round: &Round, number: usize, text: Option<&ModelText
             "ms": ms(d.elapsed),
             "rows": d.rows,
         })).collect::<Vec<_>>(),
+    })
+}
+
+/// The round as the page shows it: with the numbers behind the policy's decision.
+pub(super) fn shown_record(round: &Round, number: usize, text: &ModelText) -> Value {
+    let mut record = round_record(round, number, Some(text));
+    record["policy"] = policy_record(&round.why);
+    record
+}
+
+/// What the policy went by. Rates are tokens per millisecond.
+fn policy_record(why: &DecisionTrace) -> Value {
+    let foresight = why.foresight.map(|next| {
+        json!({
+            "steps": next.steps,
+            "tokens": next.tokens,
+            "ms": next.ms,
+        })
+    });
+    json!({
+        "gated": why.gated,
+        "rate": why.rate,
+        "plain": why.plain,
+        "sequences": why.sequences,
+        "ready": why.ready,
+        "taken": why.taken,
+        "expected": why.expected,
+        "forward_ms": why.forward_ms,
+        "drafted": why.drafted,
+        "foresight": foresight,
     })
 }
 

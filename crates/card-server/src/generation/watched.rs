@@ -8,7 +8,7 @@ use card_core::scheduler::Round;
 use card_core::types::Token;
 use serde_json::{Value, json};
 
-use super::record::round_record;
+use super::record::{round_record, shown_record};
 use crate::app::App;
 use crate::caller::Caller;
 
@@ -100,7 +100,7 @@ impl Watched {
         let (app, number) = (&self.app, self.rounds);
         let text = app.audit.has_text().then_some(&app.text);
         self.log(|| round_record(round, number, text));
-        self.show(|| round_record(round, number, Some(&app.text)));
+        self.show(|| shown_record(round, number, &app.text));
     }
 
     /// The client is sent so many tokens.

@@ -11,38 +11,44 @@ use card_api::ApiError;
 
 use super::keys::given_key;
 use super::site::Site;
-use crate::app::App;
 use crate::caller::Caller;
 use crate::caller::keys::same_secret;
 use crate::connections::{Busy, FirstByte, PeerAddress};
+use crate::front::Front;
 use crate::protocols::Protocol;
 use crate::protocols::openai::error::OpenAiError;
 
+/// The path of what the page is made of.
+pub(crate) const PAGE_FILES: &str = "/web/{*file}";
 /// Paths that need no key: a load balancer's probe, and the page, which asks for one.
-const OPEN: [&str; 3] = ["/health", "/v1/health", "/"];
+const OPEN: [&str; 4] = ["/health", "/v1/health", "/", PAGE_FILES];
 /// The path that a key of its own opens.
 const METRICS: &str = "/metrics";
 
 /// Lets through who may ask, says who it is ([`Caller`]), and counts every answer.
 pub(crate) async fn guard(
-    State(app): State<Arc<App>>,
+    State(front): State<Arc<Front>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let first = request.extensions().get::<FirstByte>();
     let came = first.map_or_else(Instant::now, |f| f.0);
     let matched = request.extensions().get::<MatchedPath>();
-    let path = matched.map_or("other".to_owned(), |m| m.as_str().to_owned());
+    let open = matched.is_some_and(|m| OPEN.contains(&m.as_str()));
+    // The path of a model is matched later; until then it is called as in the document.
+    let known = || front.paths.pattern(request.uri().path());
+    let path = matched.map(MatchedPath::as_str).or_else(known);
+    let path = path.unwrap_or("other").to_owned();
     let protocol = Protocol::spoken_at(request.uri().path());
     let peer = request.extensions().get::<PeerAddress>().map(|p| p.0);
     let anybody = Caller::without_key(peer, came);
     let caller = if request.headers().get_all(header::HOST).iter().count() > 1 {
         // RFC 9112, 3.2: what one part reads need not be what another reads.
         Err(ApiError::invalid("there is more than one Host header"))
-    } else if OPEN.contains(&path.as_str()) {
+    } else if open {
         Ok(anybody.clone())
     } else {
-        check(&app, &path, &request, anybody.clone())
+        check(&front, &path, &request, anybody.clone())
     };
     let response = match caller {
         Ok(mut caller) => {
@@ -55,18 +61,21 @@ pub(crate) async fn guard(
         }
         Err(error) => {
             tracing::info!(?peer, path, status = %error.status, "refused");
-            app.audit.note_stranger(error.status.as_u16());
-            app.admission.discard(request.into_body()).await;
+            front.common.audit.note_stranger(error.status.as_u16());
+            front.admission.discard(request.into_body()).await;
             OpenAiError(error).into_response()
         }
     };
-    let mut response = protocol.told(response, &app);
+    let answered = response.extensions().get::<MatchedPath>();
+    let path = answered.map_or(path, |m| m.as_str().to_owned());
+    let mut response = protocol.told(response, &front.common.numbers);
     response.headers_mut().insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
     let status = response.status().as_u16().to_string();
-    app.metrics
+    front
+        .metrics
         .requests
         .with_label_values(&[path.as_str(), &status])
         .inc();
@@ -75,9 +84,15 @@ pub(crate) async fn guard(
 
 /// Who sends a request: the holder of its key, or anybody where there are no keys and the request
 /// is of this site.
-fn check(app: &App, path: &str, request: &Request, anybody: Caller) -> Result<Caller, ApiError> {
-    let (headers, config) = (request.headers(), &app.config);
-    if app.keys.is_empty() {
+fn check(
+    front: &Front,
+    path: &str,
+    request: &Request,
+    anybody: Caller,
+) -> Result<Caller, ApiError> {
+    let (headers, config) = (request.headers(), &front.config);
+    let keys = &front.common.keys;
+    if keys.is_empty() {
         let site = Site {
             listens: config.host,
             names: &config.allow_hosts,
@@ -87,7 +102,7 @@ fn check(app: &App, path: &str, request: &Request, anybody: Caller) -> Result<Ca
         return Ok(anybody);
     }
     let given = given_key(headers).unwrap_or_default();
-    if let Some((name, tenant)) = app.keys.find(given) {
+    if let Some((name, tenant)) = keys.find(given) {
         return Ok(Caller {
             name,
             tenant,

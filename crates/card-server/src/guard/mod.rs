@@ -5,4 +5,4 @@ mod keys;
 mod middleware;
 pub(crate) mod site;
 
-pub(crate) use middleware::guard;
+pub(crate) use middleware::{PAGE_FILES, guard};

@@ -1,31 +1,27 @@
-//! What is read from the server and its engine when somebody asks for the metrics.
+//! What is read from a model and its engine when somebody asks for the metrics.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use card_engine::LaneTimes;
-use prometheus::{Counter, Gauge, IntGauge};
+use prometheus::{Counter, IntGauge};
 
 use super::registrar::Registrar;
 
-/// What the server and its engine are doing, at the moment somebody asks.
+/// What a model and its engine are doing, at the moment somebody asks.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Levels {
     /// Generations at work.
     pub(crate) running: usize,
     /// Generations that wait for a slot.
     pub(crate) waiting: usize,
-    /// Connections that are open.
-    pub(crate) connections: usize,
     /// Work of the lanes.
     pub(crate) lanes: LaneTimes,
-    /// Seconds since the start.
-    pub(crate) uptime_s: f64,
 }
 
 /// Gauges, and counters that follow those of the engine.
 pub(super) struct LevelMetrics {
     running: IntGauge,
     waiting: IntGauge,
-    connections: IntGauge,
     drafters: IntGauge,
     drafter_failures: Counter,
     states: IntGauge,
@@ -36,10 +32,8 @@ pub(super) struct LevelMetrics {
     target_busy: Counter,
     draft_busy: Counter,
     engine_busy: Counter,
-    /// Held while the counters above follow the engine's: two readers at the same time would
-    /// add the same difference twice.
-    following: Mutex<()>,
-    uptime: Gauge,
+    /// What the engine's counts were the last time, by which the counters above follow them.
+    followed: Mutex<[f64; 7]>,
 }
 
 impl LevelMetrics {
@@ -49,7 +43,6 @@ impl LevelMetrics {
         Ok(LevelMetrics {
             running: r.level("card_running", "Generations at work")?,
             waiting: r.level("card_waiting", "Requests in the line")?,
-            connections: r.level("card_connections", "Connections that are open")?,
             drafters: r.level("card_drafters", "Draft models at work")?,
             drafter_failures: r
                 .amount("card_drafter_failures_total", "Times a draft model failed")?,
@@ -70,33 +63,46 @@ impl LevelMetrics {
                 "card_engine_busy_seconds_total",
                 "Time the engine spent between forwards",
             )?,
-            uptime: r.gauge("card_uptime_seconds", "Since the server started")?,
-            following: Mutex::new(()),
+            followed: Mutex::default(),
         })
+    }
+
+    /// The engine counts from zero again.
+    pub(super) fn restarted(&self) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = [0.0; 7];
     }
 
     /// Takes over what was read.
     pub(super) fn set(&self, levels: &Levels) {
         self.running.set(levels.running as i64);
         self.waiting.set(levels.waiting as i64);
-        self.connections.set(levels.connections as i64);
         let lanes = &levels.lanes;
         self.drafters.set(lanes.drafters as i64);
         self.states.set(lanes.states.kept as i64);
         self.state_bytes.set(lanes.states.bytes as i64);
-        let following = self.following.lock();
-        for (counter, now) in [
-            (&self.drafter_failures, lanes.drafter_failures as f64),
-            (&self.states_saved, lanes.states.saved as f64),
-            (&self.states_resumed, lanes.states.resumed as f64),
-            (&self.states_forgotten, lanes.states.forgotten as f64),
-            (&self.target_busy, lanes.target.as_secs_f64()),
-            (&self.draft_busy, lanes.draft.as_secs_f64()),
-            (&self.engine_busy, lanes.overhead.as_secs_f64()),
-        ] {
-            counter.inc_by((now - counter.get()).max(0.0));
+        let now = [
+            lanes.drafter_failures as f64,
+            lanes.states.saved as f64,
+            lanes.states.resumed as f64,
+            lanes.states.forgotten as f64,
+            lanes.target.as_secs_f64(),
+            lanes.draft.as_secs_f64(),
+            lanes.overhead.as_secs_f64(),
+        ];
+        let counters = [
+            &self.drafter_failures,
+            &self.states_saved,
+            &self.states_resumed,
+            &self.states_forgotten,
+            &self.target_busy,
+            &self.draft_busy,
+            &self.engine_busy,
+        ];
+        // Two readers at the same time would add the same difference twice.
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((counter, now), before) in counters.into_iter().zip(now).zip(&mut *followed) {
+            counter.inc_by((now - *before).max(0.0));
+            *before = before.max(now);
         }
-        drop(following);
-        self.uptime.set(levels.uptime_s);
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Another protocol is a folder here with its own `routes()`, one line in
 //! [`routes`](crate::routes), and a folder in `card_api`; where its errors have a shape of their
-//! own, also a [`Protocol`].
+//! own, also a [`Protocol`]. A path that needs a model has to be in the OpenAPI document: that is
+//! how a server of several models knows that it has to look for one.
 
 pub(crate) mod anthropic;
 pub(crate) mod llama_server;

@@ -10,7 +10,7 @@ use super::anthropic;
 use super::llama_server;
 use super::ollama;
 use super::told::ToldError;
-use crate::app::App;
+use crate::app::RequestNumbers;
 
 /// A protocol with errors of a shape of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Protocol {
 
     /// A response as this protocol's clients read it. Only an error in OpenAI's shape becomes
     /// another one; its status and its headers stay.
-    pub(crate) fn told(self, response: Response, app: &App) -> Response {
+    pub(crate) fn told(self, response: Response, numbers: &RequestNumbers) -> Response {
         let told = response.extensions().get::<ToldError>();
         let Some(ToldError(error)) = told.cloned() else {
             return response;
@@ -49,7 +49,7 @@ impl Protocol {
         let (id, json) = match self {
             Protocol::OpenAi => return response,
             Protocol::Anthropic => {
-                let id = app.numbers.name();
+                let id = numbers.name();
                 let json = anthropic::error::body(&error, &id);
                 (Some(id), json)
             }

@@ -1,53 +1,50 @@
-//! The page, and the rounds that it shows.
+//! The rounds that the page shows.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
-use axum::http::header;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{Html, IntoResponse, Response};
 use card_api::ApiError;
 use futures_util::Stream;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
-use crate::app::{App, LiveSeat};
+use crate::app::LiveSeat;
 use crate::caller::Caller;
-use crate::explain::live_page;
+use crate::front::Front;
 use crate::protocols::openai::error::OpenAiError;
 
 /// Seconds after which a page may ask again to look on.
 const RETRY_S: u32 = 10;
 
-/// The page.
-pub(super) async fn page() -> Response {
-    let policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                  img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                  frame-ancestors 'none'";
-    let headers = [(header::CONTENT_SECURITY_POLICY, policy)];
-    (headers, Html(live_page())).into_response()
-}
-
-/// What the caller's own generations do, as it happens.
+/// What the caller's own generations do, as it happens, whichever model they are of.
 pub(super) async fn live(
-    State(app): State<Arc<App>>,
+    State(front): State<Arc<Front>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, OpenAiError> {
-    let seat = app.live.seat().ok_or_else(|| ApiError::busy(RETRY_S))?;
+    if front.is_starting() {
+        // The page asks again.
+        return Err(ApiError::loading().into());
+    }
+    let common = &front.common;
+    let seat = common.live.seat().ok_or_else(|| ApiError::busy(RETRY_S))?;
+    let known = front.summary();
+    let known = known.as_ref();
     let about = json!({
         "kind": "about",
-        "model": app.model.name,
-        "context": app.model.context,
-        "note": app.model.note,
-        "exactness": app.model.exactness,
+        "model": front.name(),
+        "models": front.models.names(),
+        "context": known.map(|k| k.context),
+        "note": known.and_then(|k| k.note.as_deref()),
+        "exactness": known.map(|k| &k.exactness),
         "version": env!("CARGO_PKG_VERSION"),
     });
     let watcher = LiveWatcher {
         owner: caller.name,
         seat,
-        ends: app.draining.subscribe(),
+        ends: common.draining.subscribe(),
         first: Some(about.to_string()),
     };
     let events = futures_util::stream::unfold(watcher, |mut watcher| async move {

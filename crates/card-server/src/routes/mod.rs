@@ -1,55 +1,53 @@
-//! The paths of the server.
+//! The paths of the server. Those that need no model are answered by its front; the others are
+//! passed on to the model that a request is for.
 
+mod assets;
 mod cors;
+mod dispatch;
 mod live;
 mod operations;
+mod query;
 
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Router, middleware};
-use card_api::ApiError;
 
-use crate::app::App;
+use dispatch::{dispatch, no_method};
+
 use crate::error::ServeError;
-use crate::guard::guard;
+use crate::front::Front;
+use crate::guard::{PAGE_FILES, guard};
 use crate::protocols::openai::error::OpenAiError;
-use crate::protocols::{anthropic, llama_server, ollama, openai};
+use crate::protocols::{ollama, openai};
 
 /// All paths.
 ///
 /// # Errors
 /// If an origin of `--cors` is none.
-pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
+pub(crate) fn router(front: Arc<Front>) -> Result<Router, ServeError> {
     let mut router = Router::new()
-        .merge(openai::routes())
-        .merge(anthropic::routes())
-        .merge(llama_server::routes())
-        .merge(ollama::routes(app.config.page))
+        .merge(openai::model_routes())
+        .merge(ollama::model_routes(front.config.page))
         .route("/openapi.json", get(operations::openapi))
         .route("/health", get(operations::health))
         .route("/v1/health", get(operations::health))
         .route("/metrics", get(operations::metrics));
-    if app.config.page {
+    if front.config.page {
         router = router
-            .route("/", get(live::page))
+            .route("/", get(assets::page))
+            .route(PAGE_FILES, get(assets::file))
             .route("/live", get(live::live));
     }
     let router = router
-        .fallback(async || {
-            OpenAiError(ApiError::not_found(
-                "no such path; docs/serving.md lists them",
-            ))
-        })
-        .method_not_allowed_fallback(async || {
-            OpenAiError(ApiError::method("the path does not take this method"))
-        })
+        .fallback(dispatch)
+        .method_not_allowed_fallback(async || OpenAiError(no_method()))
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(app.clone(), guard));
-    let router = match cors::layer(&app.config.cors)? {
+        .layer(middleware::from_fn_with_state(front.clone(), guard));
+    let router = match cors::layer(&front.config.cors)? {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    Ok(router.with_state(app))
+    Ok(router.with_state(front))
 }

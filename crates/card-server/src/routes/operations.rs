@@ -3,21 +3,25 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use card_api::{ApiError, document};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::app::App;
-use crate::clock::unix_seconds;
+use super::query::query_value;
+use crate::front::Front;
 use crate::protocols::openai::error::OpenAiError;
 
-/// Whether the server takes requests.
-pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
-    let levels = app.levels();
-    let dead = app.dead();
-    let (status, word) = match (&dead, app.is_draining()) {
+/// Whether the server takes requests. While the default model is being loaded the answer is
+/// llama-server's, which its clients and probes wait for.
+pub(super) async fn health(State(front): State<Arc<Front>>) -> Response {
+    if front.is_starting() {
+        return loading();
+    }
+    let levels = front.levels();
+    let dead = front.dead();
+    let (status, word) = match (&dead, front.common.is_draining()) {
         (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "dead"),
         (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (None, false) => (StatusCode::OK, "ok"),
@@ -29,25 +33,51 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
         "running": levels.running,
         "waiting": levels.waiting,
         "drafters": levels.lanes.drafters,
-        "exactness": app.model.exactness,
+        "exactness": front.summary().map(|known| known.exactness),
     });
-    (status, Json(body))
+    (status, Json(body)).into_response()
+}
+
+/// The answer while the default model is being loaded.
+fn loading() -> Response {
+    let error = ApiError::loading();
+    let body = json!({ "error": {
+        "code": error.status.as_u16(),
+        "message": error.message(),
+        "type": error.kind(),
+    } });
+    let mut response = (error.status, Json(body)).into_response();
+    if let Some(seconds) = error.retry_after() {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// The OpenAPI document: this API as clients and tools read it.
-pub(super) async fn openapi(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn openapi(State(front): State<Arc<Front>>) -> Response {
     let version = env!("CARGO_PKG_VERSION");
-    Json(document::document(&app.model.name, version))
+    Json(document::document(&front.name(), version)).into_response()
 }
 
-/// What Prometheus reads.
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, OpenAiError> {
-    let levels = app.levels();
-    let started = unix_seconds().saturating_sub(levels.uptime_s as u64);
-    let text = app.metrics.text(&levels);
+/// What Prometheus reads; with `model` in the query, of that model only.
+pub(super) async fn metrics(
+    State(front): State<Arc<Front>>,
+    request: Request,
+) -> Result<Response, OpenAiError> {
+    let asked = query_value(request.uri().query(), "model");
+    let asked = asked.filter(|name| !name.is_empty());
+    let only = match asked.as_deref() {
+        Some(name) => {
+            let index = front.model_of(Some(name))?;
+            Some(front.models.listed()[index].name.as_str())
+        }
+        None => None,
+    };
+    let text = front.metrics_text(only);
     let text = text.map_err(|e| ApiError::internal(e.to_string()))?;
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     // The header by which llama-server says since when it counts.
-    let since = [("process-start-time-unix", started.to_string())];
+    let since = [("process-start-time-unix", front.started_s().to_string())];
     Ok((kind, since, text).into_response())
 }

@@ -1,4 +1,5 @@
-//! The life of a server: it listens, serves, keeps what was learned, and ends.
+//! The life of a server: it listens, loads its default model, serves, keeps what was learned, and
+//! ends.
 
 mod tasks;
 mod tls;
@@ -7,37 +8,37 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_core::scheduler::Learned;
 use tokio::task::JoinHandle;
 
-use crate::app::App;
 use crate::config::ServerConfig;
 use crate::connections::{Connections, raise_open_files};
 use crate::error::ServeError;
+use crate::front::Front;
+use crate::registry::ModelSource;
 use crate::routes::router;
-use crate::served::ServedModel;
 
-use tasks::{Keeper, dead, keep_now_and_then, log_strangers};
+use tasks::{dead, keep_all, keep_now_and_then, log_strangers, unload_now_and_then};
 use tls::acceptor;
 
-/// How long the engine may take to say what it learned, at the end.
+/// How long the engines may take to say what they learned, at the end.
 const LAST_KEEP: Duration = Duration::from_secs(5);
 /// How long probes can see that the engine is dead before the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown` comes, then lets running generations finish. `ready` hears the
-/// address. `learned` is given what the engine learned, now and then and at the end.
+/// Serves until `shutdown` comes, then lets running generations finish. It listens at once:
+/// `listening` hears the address. Then the default model is loaded, if there is one; until that is
+/// done `/health` and all paths that need a model answer 503, and `ready` hears when it is.
 ///
 /// # Errors
-/// If the address, the certificate or the audit log cannot be used; or the engine ends or
-/// hangs, after which nothing more can be served: the process should end, so that what
-/// supervises it starts it again.
+/// If the address, the certificate or the audit log cannot be used, or the default model cannot be
+/// loaded; or an engine ends or hangs, after which nothing more can be served: the process should
+/// end, so that what supervises it starts it again.
 pub async fn serve(
-    served: ServedModel,
+    source: Arc<dyn ModelSource>,
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
+    listening: impl FnOnce(SocketAddr),
     ready: impl FnOnce(SocketAddr),
-    learned: impl Fn(&Learned) + Send + Sync + 'static,
 ) -> Result<(), ServeError> {
     let address = SocketAddr::new(config.host, config.port);
     let (listener, address) = listen(address)?;
@@ -46,20 +47,33 @@ pub async fn serve(
     raise_open_files(config.connections.most);
     let drain = config.drain_timeout;
     let connections = Connections::new(config.connections);
-    let app = Arc::new(App::new(served, config, connections.clone())?);
-    let router = router(app.clone())?;
-    let ends = app.draining.subscribe();
+    let front = Arc::new(Front::new(source, config, connections.clone())?);
+    let router = router(front.clone())?;
+    let ends = front.common.draining.subscribe();
     let serving = tokio::spawn(connections.serve(listener, tls, router, ends, drain));
+    listening(address);
+    tokio::pin!(shutdown);
+    let started = tokio::select! {
+        started = front.start() => started.map(|()| true),
+        () = &mut shutdown => Ok(false),
+    };
+    if !matches!(started, Ok(true)) {
+        serving.abort();
+        return started.map(|_| ());
+    }
     ready(address);
-    let keeper = Keeper::new(app.clone(), learned);
-    let keeping = tokio::spawn(keep_now_and_then(keeper.clone()));
-    let logging = tokio::spawn(log_strangers(app.clone()));
-    let ended = until_it_ends(&app, serving, shutdown).await;
-    keeping.abort();
-    logging.abort();
-    app.audit.add_strangers();
+    let beside = [
+        tokio::spawn(keep_now_and_then(front.clone())),
+        tokio::spawn(log_strangers(front.clone())),
+        tokio::spawn(unload_now_and_then(front.clone())),
+    ];
+    let ended = until_it_ends(&front, serving, shutdown).await;
+    for task in beside {
+        task.abort();
+    }
+    front.common.audit.add_strangers();
     if ended.is_ok() {
-        let _ = tokio::time::timeout(LAST_KEEP, keeper.keep()).await;
+        let _ = tokio::time::timeout(LAST_KEEP, keep_all(&front)).await;
     }
     ended
 }
@@ -74,25 +88,25 @@ fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), 
     Ok((listener, own))
 }
 
-/// Waits until the server has to end, and lets what runs finish: until `shutdown` comes, or the
+/// Waits until the server has to end, and lets what runs finish: until `shutdown` comes, or an
 /// engine dies, before or while generations finish.
 async fn until_it_ends(
-    app: &App,
+    front: &Front,
     serving: JoinHandle<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let died = tokio::select! {
         () = shutdown => None,
-        why = dead(app) => Some(why),
+        why = dead(front) => Some(why),
     };
     if let Some(why) = died {
         tokio::time::sleep(LAST_WORDS).await;
         serving.abort();
         return Err(ServeError::Engine(why));
     }
-    app.draining.send_replace(true);
+    front.common.draining.send_replace(true);
     tokio::select! {
         _ = serving => Ok(()),
-        why = dead(app) => Err(ServeError::Engine(why)),
+        why = dead(front) => Err(ServeError::Engine(why)),
     }
 }

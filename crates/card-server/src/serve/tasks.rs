@@ -3,69 +3,59 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_core::scheduler::Learned;
-use tokio::task::JoinHandle;
-
-use crate::app::App;
+use crate::front::Front;
 
 /// How often what was learned is kept.
 const KEEP: Duration = Duration::from_secs(300);
-/// How often the engine is looked at.
+/// How often the engines are looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often refusals of strangers are written down.
 const LOG: Duration = Duration::from_secs(1);
+/// How often it is looked whether a model is used.
+const USED: Duration = Duration::from_secs(5);
 
-/// Keeps what the engine learned.
-#[derive(Clone)]
-pub(super) struct Keeper {
-    app: Arc<App>,
-    keep: Arc<dyn Fn(&Learned) + Send + Sync>,
-}
-
-impl Keeper {
-    /// Keeps it by `keep`.
-    pub(super) fn new(app: Arc<App>, keep: impl Fn(&Learned) + Send + Sync + 'static) -> Self {
-        let keep = Arc::new(keep);
-        Keeper { app, keep }
-    }
-
-    /// Keeps what the engine has learned by now. This is done on a thread of its own, apart from
-    /// what watches the engine: an engine that hangs does not say what it learned.
-    pub(super) fn keep(&self) -> JoinHandle<()> {
-        let Keeper { app, keep } = self.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Ok(learned) = app.engine.learned() {
-                keep(&learned);
-            }
-        })
+/// Keeps what the engines have learned by now. This is done on threads of their own, apart from what
+/// watches the engines: an engine that hangs does not say what it learned.
+pub(super) async fn keep_all(front: &Front) {
+    for model in front.models.loaded() {
+        let _ = tokio::task::spawn_blocking(move || model.keep_learned()).await;
     }
 }
 
 /// Keeps what was learned, now and then.
-pub(super) async fn keep_now_and_then(keeper: Keeper) {
+pub(super) async fn keep_now_and_then(front: Arc<Front>) {
     let mut every = tokio::time::interval(KEEP);
     every.tick().await;
     loop {
         every.tick().await;
-        let _ = keeper.keep().await;
+        keep_all(&front).await;
     }
 }
 
 /// Writes down what strangers were refused, now and then.
-pub(super) async fn log_strangers(app: Arc<App>) {
+pub(super) async fn log_strangers(front: Arc<Front>) {
     let mut every = tokio::time::interval(LOG);
     loop {
         every.tick().await;
-        app.audit.add_strangers();
+        front.common.audit.add_strangers();
     }
 }
 
-/// Comes back when the engine can serve no more, and says why.
-pub(super) async fn dead(app: &App) -> String {
+/// Unloads models that nobody has used for long.
+pub(super) async fn unload_now_and_then(front: Arc<Front>) {
+    let mut every = tokio::time::interval(USED);
+    loop {
+        every.tick().await;
+        front.models.unload_unused().await;
+    }
+}
+
+/// Comes back when an engine can serve no more, and says why.
+pub(super) async fn dead(front: &Front) -> String {
     let mut every = tokio::time::interval(LOOK);
     loop {
         every.tick().await;
-        if let Some(why) = app.dead() {
+        if let Some(why) = front.dead() {
             return why;
         }
     }

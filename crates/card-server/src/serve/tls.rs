@@ -8,6 +8,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 
+use crate::cryptography;
 use crate::error::ServeError;
 
 /// Encrypts connections with this certificate chain and this private key, both PEM files.
@@ -15,8 +16,7 @@ use crate::error::ServeError;
 /// # Errors
 /// Names the file that cannot be used, and says why.
 pub(super) fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
-    // Another part of the program may have chosen a provider already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    cryptography::name_provider();
     let wrong = |file: &Path, why: String| ServeError::Tls(format!("{}: {why}", file.display()));
     let certs = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
     let certs: Vec<_> =

@@ -9,7 +9,7 @@ mod template;
 mod tokenizer;
 
 pub use parts::{constraint, lets_in, passed_on};
-pub use server::{Server, start};
-pub use setup::{TestSetup, served};
+pub use server::{Server, start, start_listening};
+pub use setup::{LoadGate, TestSetup, served};
 pub use template::Turns;
 pub use tokenizer::ByteTokenizer;

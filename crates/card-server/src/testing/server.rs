@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use card_core::scheduler::Learned;
 use tokio::sync::oneshot;
 
 use super::setup::{TestSetup, served};
@@ -41,15 +40,36 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server on a thread of its own.
+/// Starts a server on a thread of its own, and waits until it is ready.
+///
+/// # Errors
+/// If it cannot listen or load its default model, or the system gives no thread.
+pub fn start(setup: &TestSetup) -> Result<Server, ServeError> {
+    start_until(setup, Stage::Ready)
+}
+
+/// Starts a server on a thread of its own, and waits only until it listens.
 ///
 /// # Errors
 /// If it cannot listen, or the system gives no thread.
-pub fn start(setup: &TestSetup) -> Result<Server, ServeError> {
+pub fn start_listening(setup: &TestSetup) -> Result<Server, ServeError> {
+    start_until(setup, Stage::Listening)
+}
+
+/// How far a server is.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    /// It listens.
+    Listening,
+    /// Its default model is loaded.
+    Ready,
+}
+
+fn start_until(setup: &TestSetup, wanted: Stage) -> Result<Server, ServeError> {
     let failed = |e: std::io::Error| ServeError::Engine(e.to_string());
-    let (served, config) = served(setup).map_err(failed)?;
+    let (source, config) = served(setup);
     let (stop, stopped) = oneshot::channel::<()>();
-    let (said, ready) = std::sync::mpsc::channel::<SocketAddr>();
+    let (said, heard) = std::sync::mpsc::channel::<SocketAddr>();
     let thread = std::thread::Builder::new().name("card-test-server".into());
     let thread = thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,16 +81,24 @@ pub fn start(setup: &TestSetup) -> Result<Server, ServeError> {
             // Told, or dropped.
             let _ = stopped.await;
         };
-        let ready = move |address| {
-            let _ = said.send(address);
+        let say = |stage: Stage| {
+            let said = said.clone();
+            move |address| {
+                if stage == wanted {
+                    let _ = said.send(address);
+                }
+            }
         };
-        let serving = serve(served, config, shutdown, ready, |_: &Learned| {});
+        let (listening, ready) = (say(Stage::Listening), say(Stage::Ready));
+        // A server that ends before is not waited for.
+        drop(said);
+        let serving = serve(source, config, shutdown, listening, ready);
         let ended = runtime.block_on(serving);
         runtime.shutdown_timeout(Duration::from_secs(1));
         ended
     });
     let thread = thread.map_err(failed)?;
-    match ready.recv() {
+    match heard.recv() {
         Ok(address) => Ok(Server {
             url: format!("http://{address}"),
             stop: Some(stop),

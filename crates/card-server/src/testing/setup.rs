@@ -1,6 +1,7 @@
 //! What a server of tests serves, and how.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use card_api::health::ExactnessAnswer;
@@ -15,6 +16,7 @@ use super::template::Turns;
 use super::tokenizer::{ByteTokenizer, FILL_TOKENS, FillTokenizer, TOKENS};
 use crate::caller::keys::Key;
 use crate::config::ServerConfig;
+use crate::registry::{ListedModel, ModelSource};
 use crate::served::ServedModel;
 use crate::text::Tokenizer;
 
@@ -35,8 +37,74 @@ pub struct TestSetup {
     pub break_after: Option<u64>,
     /// Whether the vocabulary has tokens to fill in the middle of a text with.
     pub fills: bool,
+    /// Names of further models, beside the default one, which is called `synthetic`.
+    pub others: Vec<String>,
+    /// Whether a request that names no model is answered by the default one.
+    pub default_model: bool,
+    /// What loading a model waits for, if it waits.
+    pub gate: Option<LoadGate>,
     /// The rest of the settings.
     pub config: ServerConfig,
+}
+
+/// The name of the default model.
+const SYNTHETIC: &str = "synthetic";
+
+/// What loading a model waits for. A clone is the same gate.
+#[derive(Clone, Debug, Default)]
+pub struct LoadGate(Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    open: bool,
+    broken: BTreeSet<String>,
+    loads: Vec<String>,
+}
+
+impl LoadGate {
+    /// Lets all loads through from now on.
+    pub fn open(&self) {
+        self.change(|state| state.open = true);
+    }
+
+    /// The model of this name cannot be loaded from now on.
+    pub fn break_model(&self, name: &str) {
+        self.change(|state| {
+            state.broken.insert(name.to_owned());
+        });
+    }
+
+    /// The names of the models whose loading was begun, in that order.
+    pub fn loads(&self) -> Vec<String> {
+        let state = self.0.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner).loads.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut GateState)) {
+        let state = self.0.state.lock();
+        change(&mut state.unwrap_or_else(PoisonError::into_inner));
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until the gate is open.
+    fn pass(&self, name: &str) -> Result<(), String> {
+        let state = self.0.state.lock();
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        state.loads.push(name.to_owned());
+        let closed = |state: &mut GateState| !state.open;
+        let passed = self.0.changed.wait_while(state, closed);
+        let state = passed.unwrap_or_else(PoisonError::into_inner);
+        if state.broken.contains(name) {
+            return Err(format!("{name} is a broken model, in a secret folder"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for TestSetup {
@@ -49,30 +117,16 @@ impl Default for TestSetup {
             forward: Duration::ZERO,
             break_after: None,
             fills: false,
+            others: Vec::new(),
+            default_model: true,
+            gate: None,
             config: ServerConfig::default(),
         }
     }
 }
 
-/// What is served for a setup, and how.
-///
-/// # Errors
-/// If the system gives no thread.
-pub fn served(setup: &TestSetup) -> std::io::Result<(ServedModel, ServerConfig)> {
-    let target = PacedModel {
-        inner: model(setup, 0.0),
-        forward: setup.forward,
-        left: setup.break_after,
-    };
-    let draft: Box<dyn Model + Send> = Box::new(model(setup, 0.5));
-    let options = Options {
-        mode: Mode::Card,
-        lanes: Lanes::Shared,
-        prefix_slots: setup.parallel,
-        trace: true,
-        ..Options::default()
-    };
-    let engine = Engine::start(Box::new(target), [Draft::from(draft)], options)?;
+/// The models of a setup, and how they are served.
+pub fn served(setup: &TestSetup) -> (Arc<dyn ModelSource>, ServerConfig) {
     let keys = setup.keys.iter().map(|(name, secret)| Key {
         name: name.clone(),
         secret: secret.clone(),
@@ -83,28 +137,77 @@ pub fn served(setup: &TestSetup) -> std::io::Result<(ServedModel, ServerConfig)>
         queue: setup.queue,
         ..setup.config.clone()
     };
+    (Arc::new(SyntheticModels(setup.clone())), config)
+}
+
+/// Synthetic models, by name. Each has another text.
+struct SyntheticModels(TestSetup);
+
+impl ModelSource for SyntheticModels {
+    fn list(&self) -> Vec<ListedModel> {
+        let names = std::iter::once(SYNTHETIC).chain(self.0.others.iter().map(String::as_str));
+        let listed = names.map(|name| ListedModel {
+            name: name.to_owned(),
+            context: Some(self.0.context),
+            drafter: None,
+        });
+        listed.collect()
+    }
+
+    fn default_model(&self) -> Option<String> {
+        self.0.default_model.then(|| SYNTHETIC.to_owned())
+    }
+
+    fn load(&self, name: &str) -> Result<ServedModel, String> {
+        if let Some(gate) = &self.0.gate {
+            gate.pass(name)?;
+        }
+        let number = self.0.others.iter().position(|other| other == name);
+        let seed = 7 + number.map_or(0, |n| n as u64 + 1);
+        model_served(&self.0, name, seed).map_err(|e| e.to_string())
+    }
+}
+
+/// A synthetic model of this name, with its engine.
+fn model_served(setup: &TestSetup, name: &str, seed: u64) -> std::io::Result<ServedModel> {
+    let target = PacedModel {
+        inner: model(setup, seed, 0.0),
+        forward: setup.forward,
+        left: setup.break_after,
+    };
+    let draft: Box<dyn Model + Send> = Box::new(model(setup, seed, 0.5));
+    let options = Options {
+        mode: Mode::Card,
+        lanes: Lanes::Shared,
+        prefix_slots: setup.parallel,
+        trace: true,
+        ..Options::default()
+    };
+    let engine = Engine::start(Box::new(target), [Draft::from(draft)], options)?;
     let tokenizer: Arc<dyn Tokenizer> = if setup.fills {
         Arc::new(FillTokenizer)
     } else {
         Arc::new(ByteTokenizer)
     };
-    let served = ServedModel {
+    Ok(ServedModel {
         engine: Arc::new(engine),
         tokenizer,
         template: Some(Arc::new(Turns)),
-        name: "synthetic".into(),
+        name: name.to_owned(),
         context: setup.context,
         note: Some("a synthetic model".into()),
         exactness: exactness(),
-    };
-    Ok((served, config))
+        drafter: Some("noisy".into()),
+        sampling: None,
+        keep: Arc::new(|_| {}),
+    })
 }
 
 /// A synthetic model; a draft model has noise, so that it errs.
-fn model(setup: &TestSetup, noise: f32) -> Synthetic {
+fn model(setup: &TestSetup, seed: u64, noise: f32) -> Synthetic {
     Synthetic::new(SyntheticConfig {
         vocab: if setup.fills { FILL_TOKENS } else { TOKENS },
-        seed: 7,
+        seed,
         spread: 2.0,
         noise,
         noise_seed: 11,

@@ -89,16 +89,23 @@ pub struct Client {
 }
 
 impl Client {
+    /// A server that is ready.
     pub fn start(setup: &TestSetup) -> Client {
+        Client::of(testing::start(setup).unwrap())
+    }
+
+    /// A server that listens, and may still be loading its model.
+    pub fn listening(setup: &TestSetup) -> Client {
+        Client::of(testing::start_listening(setup).unwrap())
+    }
+
+    fn of(server: testing::Server) -> Client {
         let http = reqwest::Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)
             .build()
             .unwrap();
-        Client {
-            http,
-            server: testing::start(setup).unwrap(),
-        }
+        Client { http, server }
     }
 
     /// Sends a request; its body is JSON where nothing else is said.

@@ -16,6 +16,8 @@ mod llama_server_texts;
 mod ollama;
 mod pages;
 mod responses;
+mod several;
+mod starting;
 mod streams;
 mod users;
 mod values;

@@ -1,8 +1,8 @@
-//! Pages of others stay out, and those that were invited come in.
+//! Pages of others stay out, and those that were invited come in. The own page is all here.
 
 use serde_json::json;
 
-use crate::client::{CHAT, COMPLETIONS, Client, request, setup};
+use crate::client::{CHAT, COMPLETIONS, Client, request, setup, with_keys};
 use crate::common::{a, hello};
 
 #[tokio::test]
@@ -211,4 +211,101 @@ async fn pages_that_were_invited_may_come() {
         )
         .await;
     assert_eq!(reply.status, 403, "{reply:?}");
+}
+
+/// The files that a text of the page names: what its tags load, and what its modules import.
+fn named_files(path: &str, text: &str) -> Vec<String> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let tags = ["src=\"web/", "href=\"web/"];
+    let tags = tags.iter().flat_map(|tag| text.split(tag).skip(1));
+    let tags = tags.map(|rest| format!("/web/{}", rest.split('"').next().unwrap()));
+    let imports = text.lines().filter(|line| line.starts_with("import "));
+    let imports = imports.map(|line| {
+        let name = line.rsplit('"').nth(1).unwrap().trim_start_matches("./");
+        format!("{folder}/{name}")
+    });
+    tags.chain(imports).collect()
+}
+
+#[tokio::test]
+async fn the_page_and_all_that_it_loads_are_in_the_server() {
+    let client = Client::start(&with_keys(&[("anna", "secret-of-anna")]));
+    let mut open = vec!["/".to_owned()];
+    let mut seen = Vec::new();
+    while let Some(path) = open.pop() {
+        if seen.contains(&path) {
+            continue;
+        }
+        // It asks for a key, so it needs none itself.
+        let reply = client.get(&path).await;
+        assert_eq!(reply.status, 200, "{path}: {reply:?}");
+        let wanted = match path.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            _ => "text/html; charset=utf-8",
+        };
+        assert_eq!(reply.header("content-type"), wanted, "{path}");
+        let policy = reply.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        // Whoever has it does not get it again.
+        let tag = reply.header("etag").to_owned();
+        for known in [tag.clone(), format!("\"other\", W/{tag}")] {
+            let again = client
+                .ask("GET", &path, &[("if-none-match", known.as_str())], "")
+                .await;
+            assert_eq!((again.status, again.text.as_str()), (304, ""), "{path}");
+        }
+        let other = [("if-none-match", "\"other\"")];
+        assert_eq!(client.ask("GET", &path, &other, "").await.status, 200);
+        open.extend(named_files(&path, &reply.text));
+        seen.push(path);
+    }
+    for file in [
+        "/web/page.js",
+        "/web/style.css",
+        "/web/page.css",
+        "/web/theme.js",
+        "/web/view.js",
+        "/web/vendor/marked/marked.esm.js",
+        "/web/vendor/dompurify/purify.min.js",
+        "/web/vendor/highlight/python.min.js",
+    ] {
+        assert!(seen.contains(&file.to_owned()), "nothing loads {file}");
+    }
+    for none in ["/web/", "/web/nothing.js", "/web/../Cargo.toml", "/web/%ff"] {
+        let reply = client.get(none).await;
+        assert!(matches!(reply.status, 400 | 401 | 404), "{none}: {reply:?}");
+        reply.error();
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_page_has_none_of_its_files() {
+    let mut setup = setup();
+    setup.config.page = false;
+    let client = Client::start(&setup);
+    assert_eq!(client.get("/web/page.js").await.status, 404);
+}
+
+#[tokio::test]
+async fn rounds_that_are_shown_say_what_the_policy_went_by() {
+    let client = Client::start(&setup());
+    let mut shown = client.follow("/live", &[]).await;
+    assert_eq!(shown.next().await.unwrap()["kind"], "about");
+    client.post(COMPLETIONS, &a()).await;
+    let round = loop {
+        let event = shown.next().await.unwrap();
+        assert_ne!(event["kind"], "end", "there was no round");
+        if event["kind"] == "round" {
+            break event;
+        }
+    };
+    let policy = &round["policy"];
+    let nodes = round["nodes"].as_array().unwrap().len();
+    assert_eq!(policy["taken"], nodes, "{round}");
+    for number in ["rate", "plain", "ready", "expected", "forward_ms"] {
+        assert!(policy[number].is_number(), "{number}: {round}");
+    }
+    assert!(policy["gated"].is_boolean(), "{round}");
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use card_llama::Kernels;
-use copies::Copies;
+use copies::{Copies, CopyPlan};
 use trial::CopyTrial;
 
-use crate::findings::{identity, remember};
+use crate::findings::{identity, known, remember};
 use crate::loader::{LoadedTarget, Loader};
 
 /// The file to draft with: `file`, or a copy of it with less to compute if that is faster
@@ -49,6 +49,17 @@ fn fastest(
         loader.target_key(target.kernels),
         loader.draft_key(kernels)
     );
+    if let Some(budget) = &loader.coarse {
+        // A copy that is not there any more takes minutes to make.
+        let plan = known::<CopyPlan>(loader.store, &key).filter(|plan| copies.path(*plan).exists());
+        return Ok(plan.map_or_else(
+            || {
+                budget.leave_out(|u| u.forms = true);
+                file.to_owned()
+            },
+            |plan| copies.path(plan),
+        ));
+    }
     let plan = remember(loader.store, key, || {
         CopyTrial::new(loader, target, kernels, report.cost(), &copies).winner()
     })?;

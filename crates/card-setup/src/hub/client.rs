@@ -1,8 +1,8 @@
 //! Requests to a hub. Nothing that comes back is believed: answers are bounded, addresses to which
 //! they lead are looked at, and the token goes to the hub itself only.
 //!
-//! The crate `hf-hub` neither goes on with a partial file nor bounds an answer, and sends the token
-//! to whatever address an answer names as its next page, so requests are made here.
+//! The crate `hf-hub` neither goes on with a partial file nor bounds an answer, so requests are made
+//! here.
 
 use std::time::Duration;
 

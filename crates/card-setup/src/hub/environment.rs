@@ -1,5 +1,6 @@
 //! What the environment says of a hub, by the variables that other tools read too.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -29,12 +30,13 @@ pub fn offline() -> Option<&'static str> {
         .find(|variable| says_yes(variable))
 }
 
-/// The folder of the cache, by `HF_HUB_CACHE`, `HF_HOME` and so on. Its path is absolute.
+/// The folder of the cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, else `hub` in the hub's home.
+/// Its path is absolute.
 ///
 /// # Errors
 /// If the path is none.
 pub fn cache() -> Result<PathBuf, HubError> {
-    let folder = hf_hub::resolve_cache_dir();
+    let folder = cache_of(variable);
     std::path::absolute(&folder).map_err(|e| HubError::Environment {
         variable: "HF_HUB_CACHE or HF_HOME",
         why: format!("is no path of a folder: {e}"),
@@ -48,12 +50,7 @@ pub fn cache() -> Result<PathBuf, HubError> {
 pub fn endpoint() -> Result<Url, HubError> {
     let named = std::env::var("HF_ENDPOINT").unwrap_or_default();
     let text = if named.trim().is_empty() {
-        let client = hf_hub::HFClient::builder().build();
-        client.map(|c| c.endpoint().to_owned()).map_err(|e| {
-            let why = e.to_string();
-            let host = "its usual address".to_owned();
-            HubError::Unreachable { host, why }
-        })?
+        usual_endpoint()?
     } else {
         named.trim().to_owned()
     };
@@ -61,6 +58,47 @@ pub fn endpoint() -> Result<Url, HubError> {
         variable: "HF_ENDPOINT",
         why: why.to_owned(),
     })
+}
+
+/// A variable of the environment, if it is set.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The folder of the cache, by the variables that `read` reads.
+fn cache_of(read: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    read("HF_HUB_CACHE")
+        .or_else(|| read("HUGGINGFACE_HUB_CACHE"))
+        .map_or_else(|| home_of(&read).join("hub"), PathBuf::from)
+}
+
+/// The hub's home, where its tools keep cache and token: `HF_HOME`, else `huggingface` in the
+/// folder of caches, by the variables that `read` reads.
+fn home_of(read: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    if let Some(home) = read("HF_HOME") {
+        return PathBuf::from(home);
+    }
+    let caches = read("XDG_CACHE_HOME").map(PathBuf::from);
+    let caches = caches.unwrap_or_else(|| {
+        let home = read("HOME").unwrap_or_else(|| "/tmp".into());
+        Path::new(&home).join(".cache")
+    });
+    caches.join("huggingface")
+}
+
+/// The address that the crate `hf-hub` knows. The crate says it as the start of a file's address.
+fn usual_endpoint() -> Result<String, HubError> {
+    let unknown = |why: String| HubError::Unreachable {
+        host: "its usual address".to_owned(),
+        why,
+    };
+    // A cache in no folder: no token is looked for.
+    let nowhere = hf_hub::Cache::new(PathBuf::from("/dev/null/hub"));
+    let hub = hf_hub::api::sync::ApiBuilder::from_cache(nowhere).build();
+    let hub = hub.map_err(|e| unknown(e.to_string()))?;
+    let address = hub.model("m".to_owned()).url("f");
+    let start = address.strip_suffix("/m/resolve/main/f").map(str::to_owned);
+    start.ok_or_else(|| unknown("the crate hf-hub names addresses in another way".into()))
 }
 
 fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
@@ -91,7 +129,7 @@ pub fn token() -> Result<Option<SecretText>, HubError> {
         return Ok(None);
     }
     let named = std::env::var_os("HF_TOKEN_PATH").filter(|path| !path.is_empty());
-    let file = named.map_or_else(|| hf_hub::hf_home().join("token"), PathBuf::from);
+    let file = named.map_or_else(|| home_of(&variable).join("token"), PathBuf::from);
     match read_token(&file) {
         Some(token) => checked(token, "HF_TOKEN_PATH").map(Some),
         None => Ok(None),
@@ -129,6 +167,34 @@ mod tests {
         for bad in ["", "mirror.test", "file:///etc", "ftp://x", "https://u:p@x"] {
             assert!(parse_endpoint(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_usual_endpoint_is_an_encrypted_address() {
+        let url = parse_endpoint(&usual_endpoint().unwrap()).unwrap();
+        assert_eq!(url.scheme(), "https");
+        assert_eq!(url.path(), "/");
+    }
+
+    #[test]
+    fn the_cache_is_where_other_tools_have_it() {
+        let of = |set: &[(&str, &str)]| {
+            cache_of(|name| {
+                let found = set.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        let mut set = vec![("HOME", "/home/u")];
+        assert_eq!(of(&set), Path::new("/home/u/.cache/huggingface/hub"));
+        set.push(("XDG_CACHE_HOME", "/caches"));
+        assert_eq!(of(&set), Path::new("/caches/huggingface/hub"));
+        set.push(("HF_HOME", "/hf"));
+        assert_eq!(of(&set), Path::new("/hf/hub"));
+        set.push(("HUGGINGFACE_HUB_CACHE", "/older"));
+        assert_eq!(of(&set), Path::new("/older"));
+        set.push(("HF_HUB_CACHE", "/newer"));
+        assert_eq!(of(&set), Path::new("/newer"));
+        assert_eq!(of(&[]), Path::new("/tmp/.cache/huggingface/hub"));
     }
 
     #[test]

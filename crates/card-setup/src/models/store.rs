@@ -30,6 +30,14 @@ impl Store {
         Ok(Store { root })
     }
 
+    /// The directory of a test.
+    #[cfg(test)]
+    pub(crate) fn at(root: &std::path::Path) -> Self {
+        Store {
+            root: root.to_owned(),
+        }
+    }
+
     /// Directory of the model files.
     pub fn models(&self) -> PathBuf {
         self.root.join("models")

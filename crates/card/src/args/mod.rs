@@ -17,6 +17,7 @@ mod plan;
 mod report;
 mod sampling;
 mod serve;
+mod several;
 mod sim;
 mod template;
 mod values;
@@ -34,6 +35,7 @@ pub use models::{ListArgs, PullArgs, RemoveArgs};
 pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
 pub use report::ReportArgs;
 pub use serve::ServeArgs;
+pub use several::{SeveralArgs, TableModel};
 pub use sim::SimArgs;
 
 /// Lossless LLM acceleration by cache-assisted parallel speculative decoding.
@@ -63,7 +65,7 @@ pub enum CliCommand {
     Generate(GenerateArgs),
     /// Talk with a model
     Chat(ChatArgs),
-    /// Serve a model to others: an OpenAI-compatible server, with a page at `/`
+    /// Serve models to others: an OpenAI-compatible server, with a page at `/`
     #[command(after_help = serve::SERVE_HELP)]
     Serve(Box<ServeArgs>),
     /// Draft for targets on other machines

@@ -26,8 +26,9 @@ pub struct ModelArgs {
     pub model: String,
     #[command(flatten)]
     pub hub: HubArgs,
-    /// Draft model, named like the target; `none` for none, `auto` for the pair's, else the best
-    /// of those here that speak the target's vocabulary [default: auto]
+    /// Draft model, named like the target; `none` for none, `head` for the head in the target's own
+    /// file, `auto` for that head if there is one, else the pair's, else the best of those here that
+    /// speak the target's vocabulary [default: auto]
     #[arg(short, long, env = "CARD_DRAFT")]
     pub draft: Option<String>,
     /// A model of the hub in place of --draft, as -hfd of llama-server
@@ -36,7 +37,7 @@ pub struct ModelArgs {
     /// Fetch nothing: models that are here only (or HF_HUB_OFFLINE=1)
     #[arg(long, env = "CARD_OFFLINE", value_parser = BoolishValueParser::new())]
     pub offline: bool,
-    /// A second draft model; each step goes to the one that promises more
+    /// A second draft model, or `head`; each step goes to the one that promises more
     #[arg(long, value_name = "MODEL")]
     pub draft2: Option<String>,
     /// Draft models on other machines (`card draft`), in place of one here
@@ -63,7 +64,7 @@ pub struct ModelArgs {
     /// Whether the models run at the same time
     #[arg(long, value_parser = one_of(LANES), default_value = "auto")]
     pub lanes: LaneChoice,
-    /// Threads in all [default: all cores]
+    /// Threads in all, at most as many as this process has cores for [default: all of them]
     #[arg(short, long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Threads of the drafter when both run on one CPU at the same time [default: a share]

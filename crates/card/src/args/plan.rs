@@ -37,7 +37,11 @@ pub struct PlanArgs {
 pub struct CalibrateArgs {
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Write a page with plots
+    /// Measure anew, whatever was measured before: after a change of the machine, or where it was
+    /// busy then
+    #[arg(long)]
+    pub again: bool,
+    /// Write a page: which way is best, and charts of what forwards cost
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }

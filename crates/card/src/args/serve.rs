@@ -9,6 +9,7 @@ use clap::{Args, value_parser};
 use super::link::GuestArgs;
 use super::model::ModelArgs;
 use super::sampling::DefaultSamplingArgs;
+use super::several::SeveralArgs;
 use super::values::{host_name, origin, seconds, secret, share, sizes};
 
 pub const SERVE_HELP: &str = "\
@@ -16,6 +17,10 @@ Settings come from flags, then the environment, then the file that --config FILE
 are the long flags without dashes in front:
   model = \"qwen-coder\"
   parallel = 8
+Several models are a folder of GGUF files (--models FOLDER), or names in that file:
+  [models]
+  small = \"qwen2.5-coder-1.5b\"
+  large = { model = \"large.gguf\", draft = \"small.gguf\", context = 8192 }
 Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/serving.md).";
 
 #[derive(Args, Debug)]
@@ -153,6 +158,8 @@ pub struct ServeArgs {
     /// Print the settings and where each comes from, and end
     #[arg(long)]
     pub print_config: bool,
+    #[command(flatten)]
+    pub several: SeveralArgs,
     #[command(flatten)]
     pub sampling: DefaultSamplingArgs,
     #[command(flatten)]

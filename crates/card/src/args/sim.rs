@@ -40,7 +40,7 @@ pub struct SimArgs {
     /// Seed of everything that is left to chance [default: the scenario's]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Write a page with a plot
+    /// Write a page: what the study says, a chart, and all figures
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Print the scenario as TOML, and end

@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use card_bench::page::{PAGE_HEAD, escape};
-use card_bench::plot::{self, Series};
-use card_core::protocol::Lanes;
-use card_engine::placement::Placement;
+use card_bench::calibrate;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{LaneChoice, Settings, Setup};
 
 use crate::args::CalibrateArgs;
 
+/// Spread of the times of like forwards, as a share of their median, that is worth a word.
+const NOISY: f64 = 0.3;
 /// Width of a bar of the terminal's plot.
 const BAR: f64 = 40.0;
 
@@ -21,6 +20,10 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         lanes: LaneChoice::Auto,
         ..args.model.settings()
     };
+    if args.again {
+        let forgotten = Setup::forget_measurements(&settings, catalogue)?;
+        eprintln!("forgotten: {forgotten} earlier measurements; all is measured anew");
+    }
     let setup = Setup::load(&settings, catalogue)?;
     if let Some(e) = &setup.emulation {
         println!("emulated devices: {}", e.profile.title);
@@ -43,12 +46,31 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     if let Some(best) = setup.placements.first() {
         println!("\nbest: {best}");
     }
+    if let Some(said) = noise(&setup)? {
+        println!("{said}");
+    }
     if let Some(file) = &args.html {
-        let page = page(&setup.placements);
+        let page = calibrate::html(&setup.placements, top);
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("written: {}", file.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What speaks against the figures: other work on the machine while they were measured.
+fn noise(setup: &Setup) -> Result<Option<String>> {
+    let busy = setup.noise()?.filter(|quiet| quiet.is_busy());
+    let spread = setup.spread().filter(|spread| *spread > NOISY);
+    let mut why = Vec::new();
+    why.extend(busy.map(|quiet| quiet.to_string()));
+    why.extend(spread.map(|s| {
+        let percent = 100.0 * s;
+        format!("the middle half of like forwards lies {percent:.0} % apart")
+    }));
+    Ok((!why.is_empty()).then(|| {
+        let why = why.join("; ");
+        format!("noisy: {why}. `card calibrate --again` measures anew, when the machine is quiet")
+    }))
 }
 
 /// A cost curve as a table and as bars.
@@ -58,25 +80,4 @@ fn curve(name: &str, points: &[(u32, f64)]) {
         let bar = "▇".repeat((BAR * ms / most).round().max(1.0) as usize);
         println!("  {name:6} {rows:3} rows {ms:9.2} ms  {bar}");
     }
-}
-
-fn page(placements: &[Placement]) -> String {
-    let mut page = format!("{PAGE_HEAD}<title>card calibrate</title><h1>card calibrate</h1>");
-    for p in placements {
-        let series = [("target", &p.target), ("draft", &p.draft)];
-        let series: Vec<Series> = series
-            .into_iter()
-            .map(|(name, points)| Series {
-                name: name.to_owned(),
-                points: points.iter().map(|&(n, ms)| (f64::from(n), ms)).collect(),
-            })
-            .collect();
-        let title = match p.lanes {
-            Lanes::Shared => "in turns",
-            Lanes::Disjoint => "together",
-        };
-        page.push_str(&format!("<h2>{}</h2>", escape(&p.to_string())));
-        page.push_str(&plot::lines(title, "rows", "ms per forward", &series));
-    }
-    page
 }

@@ -20,7 +20,8 @@ const HELP: &str =
 /// `card chat`.
 pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let params = args.sampling.params()?;
-    let session = Session::start(&args.model.settings(), catalogue, false)?;
+    let mut session = Session::start(&args.model.settings(), catalogue, false)?;
+    session.measure_in_pauses();
     let template = session.setup.template.as_ref().ok_or(ChatError::None)?;
     let mut editor = DefaultEditor::new().context("cannot use this terminal")?;
     // What was typed is kept for the next time, readable by its owner only.

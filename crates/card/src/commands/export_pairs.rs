@@ -49,7 +49,7 @@ pub fn run(args: &ExportArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         mode: Mode::Auto,
         ..args.model.settings()
     };
-    let session = Session::start(&settings, catalogue, false)?;
+    let session = Session::measured(&settings, catalogue)?;
     let setup = &session.setup;
     let mut draft = setup
         .scratch_draft()?

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use card_setup::head;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::models::drafters::{Heads, plan_among};
 use card_setup::models::inventory::{LocalModel, models};
@@ -30,12 +31,16 @@ pub fn run(args: &ListArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The drafter of each model: its pair's, else what would be found for it.
+/// The drafter of each model: the head in its own file, its pair's, else what would be found for it.
 fn drafters(here: &[LocalModel], all: &Models) -> Vec<String> {
     let mut heads = Heads::default();
-    let drafter = |model: &LocalModel| match all.catalogue.draft_of(&model.name) {
-        Some(draft) => draft.name.clone(),
-        None => plan_among(&model.file, all, here, &mut heads).words(),
+    let drafter = |model: &LocalModel| {
+        let own = head::listed(&model.file);
+        match (own, all.catalogue.draft_of(&model.name)) {
+            (Some(own), _) => own.to_owned(),
+            (None, Some(draft)) => draft.name.clone(),
+            (None, None) => plan_among(&model.file, all, here, &mut heads).words(),
+        }
     };
     here.iter().map(drafter).collect()
 }

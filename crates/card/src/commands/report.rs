@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use card_bench::page::{PAGE_HEAD, escape};
 use card_bench::roi::{self, Prices, RoiEvidence};
 
 use crate::args::ReportArgs;
@@ -29,13 +28,14 @@ pub fn run(args: &ReportArgs) -> Result<ExitCode> {
     if !(prices.per_hour > 0.0 && prices.draft_per_hour >= 0.0) {
         bail!("prices must be above 0");
     }
-    let page = roi::markdown(&evidence, &prices, args.lang);
     let Some(out) = &args.out else {
-        print!("{page}");
+        print!("{}", roi::markdown(&evidence, &prices, args.lang));
         return Ok(ExitCode::SUCCESS);
     };
-    let html = out.extension().is_some_and(|e| e == "html");
-    let page = if html { to_html(&page) } else { page };
+    let page = match out.extension().is_some_and(|e| e == "html") {
+        true => roi::html(&evidence, &prices, args.lang),
+        false => roi::markdown(&evidence, &prices, args.lang),
+    };
     std::fs::write(out, page).with_context(|| format!("cannot write {}", out.display()))?;
     eprintln!("written: {}", out.display());
     Ok(ExitCode::SUCCESS)
@@ -50,56 +50,4 @@ fn read(source: &str) -> Result<String> {
         return Ok(answer.body_mut().read_to_string()?);
     }
     std::fs::read_to_string(source).with_context(|| format!("cannot read {source}"))
-}
-
-/// The few things our Markdown has.
-fn to_html(markdown: &str) -> String {
-    let mut page = String::from(PAGE_HEAD);
-    let mut lines = markdown.lines().peekable();
-    while let Some(line) = lines.next() {
-        if let Some(title) = line.strip_prefix("# ") {
-            page += &format!("<title>{0}</title><h1>{0}</h1>", inline(title));
-        } else if let Some(title) = line.strip_prefix("## ") {
-            page += &format!("<h2>{}</h2>", inline(title));
-        } else if let Some(item) = line.strip_prefix("- ") {
-            page += &format!("<ul><li>{}</ul>", inline(item));
-        } else if line.starts_with('|') {
-            let cells = |row: &str, tag: &str| {
-                let cells = row.trim_matches('|').split('|');
-                let cells: String = cells
-                    .map(|c| format!("<{tag}>{}", inline(c.trim())))
-                    .collect();
-                format!("<tr>{cells}</tr>")
-            };
-            page += "<div class=wide><table>";
-            page += &cells(line, "th");
-            lines.next();
-            while let Some(row) = lines.next_if(|l| l.starts_with('|')) {
-                page += &cells(row, "td");
-            }
-            page += "</table></div>";
-        } else if !line.is_empty() {
-            page += &format!("<p>{}</p>", inline(line));
-        }
-    }
-    page
-}
-
-/// Bold and code.
-fn inline(text: &str) -> String {
-    let mut out = String::new();
-    for (i, part) in escape(text).split("**").enumerate() {
-        let code = part.split('`').enumerate();
-        let code: String = code
-            .map(|(j, p)| match j % 2 {
-                1 => format!("<code>{p}</code>"),
-                _ => p.to_owned(),
-            })
-            .collect();
-        out += &match i % 2 {
-            1 => format!("<b>{code}</b>"),
-            _ => code,
-        };
-    }
-    out
 }

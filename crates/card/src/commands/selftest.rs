@@ -128,7 +128,7 @@ fn print_report(report: &SelfTestReport) {
     println!(
         "  exact: {means}{}",
         match means {
-            Means::AnyShape => String::new(),
+            Means::AnyShape | Means::PlainOnly => String::new(),
             Means::OneClass if least == 1 => format!(", at most {most} rows"),
             Means::OneClass => format!(", {least} (padded) to {most} rows"),
             Means::NearTies => format!(", below a margin of {:.4}", report.margin_bound()),

@@ -1,34 +1,34 @@
 //! `card serve`.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use card_audit::{AuditConfig, AuditKey};
-use card_core::scheduler::Learned;
-use card_engine::Engine;
-use card_engine::selftest::Means;
-use card_link::ServerSecurity;
 use card_server::{
-    ConnectionLimits, DefaultSampling, Key, LlamaServerConfig, ServeError, ServedModel,
+    ConnectionLimits, DefaultSampling, Key, LlamaServerConfig, ModelLimits, ServeError,
     ServerConfig,
 };
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{RunConfig, SamplingSettings, Settings, Setup, link, tenant_secret};
+use card_setup::{Settings, tenant_secret};
 
 use crate::access::Access;
 use crate::args::ServeArgs;
 use crate::interrupt::{Listener, stopped};
 use crate::keys::NamedKey;
-use crate::served::{ServedTemplate, ServedVocab, served_exactness};
+use crate::model_list::ModelList;
+use crate::model_source::{AcceptAt, ServedModels};
 
 /// Most time for the body of a request to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Threads that may wait, beside one for each generation.
+const MORE_THREADS: usize = 16;
 
 /// Serves until Ctrl-C or SIGTERM.
-pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
-    let mut config = config(args)?;
+pub fn run(args: &ServeArgs, catalogue: Catalogue) -> Result<ExitCode> {
+    let config = config(args)?;
     if args.no_key && !config.host.to_canonical().is_loopback() {
         tracing::warn!(
             "--no-key: everybody who reaches {} can use this server",
@@ -39,77 +39,76 @@ pub fn run(args: &ServeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         parallel: args.parallel,
         ..args.model.settings()
     };
-    let accepting = match args.accept_drafters {
-        Some(address) => {
-            let security = settings.link.server(address, &args.guests.settings())?;
-            Some((address, security))
-        }
-        None => None,
+    let list = ModelList::of(&args.several, &settings, args.name.as_deref())?;
+    let accepting = accepting(args, &settings, &list)?;
+    let models = ServedModels {
+        list,
+        catalogue,
+        sampling: args.sampling.settings(),
+        parallel: args.parallel,
+        accepting: Mutex::new(accepting),
     };
-    let mut setup = Setup::load(&settings, catalogue)?;
-    config.sampling = sampling(args.sampling.settings().or(setup.sampling))?;
-    setup.accepts_drafters = args.accept_drafters.is_some();
-    let run = RunConfig {
-        trace: true,
-        learned: setup.learned.clone(),
-        sequences: args.parallel,
-        ..setup.run()
-    };
-    let engine = Arc::new(setup.engine(&run)?);
-    if let Some((address, security)) = accepting {
-        accept(address, security, &setup, &run, &engine)?;
-    }
-    if setup.holds.means == Some(Means::OneClass) && args.parallel > 1 {
-        tracing::warn!(
-            "with these kernels a text is plain decoding's only if generations run one after the \
-             other, so they do; --kernels card where it is possible, or --exactness fast, lets \
-             them share forwards"
-        );
-    }
-    serve(args, config, setup, engine)
+    serve(config, models)
 }
 
-/// Serves what was set up.
-fn serve(
-    args: &ServeArgs,
-    config: ServerConfig,
-    setup: Setup,
-    engine: Arc<Engine>,
-) -> Result<ExitCode> {
-    let served = served_model(args, &setup, engine);
-    let note = served.note.clone();
-    let holds = setup.holds.to_string();
-    let setup = Arc::new(setup);
-    let keeper = setup.clone();
+/// Where drafters that come by themselves are accepted.
+///
+/// # Errors
+/// If a secret cannot be used, or there are several models.
+fn accepting(args: &ServeArgs, settings: &Settings, list: &ModelList) -> Result<Option<AcceptAt>> {
+    let Some(address) = args.accept_drafters else {
+        return Ok(None);
+    };
+    ensure!(
+        list.models.len() == 1,
+        "--accept-drafters lets drafters come for one model, and there are {}; start a server for \
+         that model, without --models and [models]",
+        list.models.len()
+    );
+    let security = settings.link.server(address, &args.guests.settings())?;
+    Ok(Some((address, security)))
+}
+
+/// Serves these models.
+fn serve(config: ServerConfig, models: ServedModels) -> Result<ExitCode> {
     let scheme = if config.tls.is_some() {
         "https"
     } else {
         "http"
     };
     let page = config.page;
-    let listener = Listener::new();
+    let (loading, serving) = (models.list.default.clone(), words(&models.list));
+    let at_a_time = config.models.most.min(models.list.models.len());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(2)
-        .max_blocking_threads(args.parallel as usize + 16)
+        .max_blocking_threads(config.parallel * at_a_time + MORE_THREADS)
         .thread_name("card-http")
         .build()
         .context("cannot start the server's threads")?;
+    let listening = |address: SocketAddr| {
+        if let Some(model) = loading {
+            eprintln!(
+                "listening on {scheme}://{address}; loading {model}, and /health says 503 until it \
+                 is loaded"
+            );
+        }
+    };
+    // While the default model is loaded an interrupt ends the process at once.
+    let mut listener = None;
+    let ready = |address: SocketAddr| {
+        listener = Some(Listener::new());
+        eprintln!("serving {serving} at {scheme}://{address}/v1");
+        if page {
+            eprintln!("the page is at {scheme}://{address}/");
+        }
+    };
     let served = runtime.block_on(card_server::serve(
-        served,
+        Arc::new(models),
         config,
         stopped("finishing what runs; interrupt again to end at once"),
-        |address| {
-            eprintln!("serving {} at {scheme}://{address}/v1", args.model.model);
-            if page {
-                eprintln!("the page is at {scheme}://{address}/");
-            }
-            eprintln!("{holds}");
-            if let Some(note) = note {
-                eprintln!("{note}");
-            }
-        },
-        move |learned: &Learned| keeper.keep(learned),
+        listening,
+        ready,
     ));
     drop(listener);
     runtime.shutdown_timeout(Duration::from_secs(5));
@@ -122,73 +121,15 @@ fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// How to sample where a request does not say: as was asked for, over OpenAI's defaults.
-fn sampling(asked: SamplingSettings) -> Result<DefaultSampling> {
-    let usual = DefaultSampling::default();
-    let params = asked.over(&usual.params)?;
-    tracing::info!(
-        "where a request does not say: temperature {}, top-k {}, top-p {}, min-p {}, repeat \
-         penalty {}",
-        params.temperature,
-        params.top_k,
-        params.top_p,
-        params.min_p,
-        params.repeat_penalty
-    );
-    Ok(DefaultSampling {
-        params,
-        seed: asked.seed,
-    })
-}
-
-/// The model as the server knows it.
-fn served_model(args: &ServeArgs, setup: &Setup, engine: Arc<Engine>) -> ServedModel {
-    let emulation = setup.emulation.as_ref();
-    let template = setup.template.clone();
-    ServedModel {
-        engine,
-        tokenizer: Arc::new(ServedVocab(setup.vocab.clone())),
-        template: template.map(|t| Arc::new(ServedTemplate(t)) as _),
-        name: args
-            .name
-            .clone()
-            .unwrap_or_else(|| name_of(&args.model.model)),
-        context: setup.context,
-        note: emulation.map(|e| format!("emulated devices: {}", e.profile.title)),
-        exactness: served_exactness(&setup.holds),
+/// The models in words.
+fn words(list: &ModelList) -> String {
+    let others = list.models.len() - 1;
+    match (&list.default, others) {
+        (Some(default), 0) => default.clone(),
+        (Some(default), 1) => format!("{default} and one model more"),
+        (Some(default), _) => format!("{default} and {others} models more"),
+        (None, _) => format!("{} models", list.models.len()),
     }
-}
-
-/// Takes in drafters that come by themselves.
-fn accept(
-    address: std::net::SocketAddr,
-    security: ServerSecurity,
-    setup: &Setup,
-    run: &RunConfig,
-    engine: &Arc<Engine>,
-) -> Result<()> {
-    let terms = setup.terms_of(run);
-    // The engine ends when the server does.
-    let engine = Arc::downgrade(engine);
-    let came = move |end, scope| match engine.upgrade() {
-        Some(engine) => engine.attach(end, scope).map_err(|e| e.to_string()),
-        None => Err("the server ends".to_owned()),
-    };
-    let (said, begun) = std::sync::mpsc::channel();
-    let ready = said.clone();
-    link::runtime()?.spawn(async move {
-        let ready = move |address| {
-            let _ = ready.send(Ok(address));
-        };
-        let ended = card_link::serve_targets(address, terms, security, came, ready).await;
-        if let Err(error) = ended {
-            tracing::warn!("drafters are not accepted any more: {error}");
-            let _ = said.send(Err(error));
-        }
-    });
-    let address = begun.recv().context("the link's threads failed")??;
-    eprintln!("accepting drafters at {address}");
-    Ok(())
 }
 
 fn config(args: &ServeArgs) -> Result<ServerConfig> {
@@ -232,6 +173,10 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
         audit: audit.transpose()?,
         sampling: DefaultSampling::default(),
         llama_server: LlamaServerConfig::default(),
+        models: ModelLimits {
+            most: args.several.models_max,
+            idle: args.several.idle(),
+        },
     })
 }
 
@@ -239,16 +184,5 @@ fn key(key: &NamedKey) -> Key {
     Key {
         name: key.name.clone(),
         secret: key.key.expose().to_owned(),
-    }
-}
-
-/// `models/x.gguf` is served as `x`.
-fn name_of(model: &str) -> String {
-    let path = std::path::Path::new(model);
-    let stem = path.file_stem().and_then(|s| s.to_str());
-    if model.ends_with(".gguf") {
-        stem.unwrap_or(model).to_owned()
-    } else {
-        model.to_owned()
     }
 }

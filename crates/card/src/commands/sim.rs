@@ -6,19 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use card_bench::page::{PAGE_HEAD, escape};
-use card_bench::plot::{self, Series};
 use card_setup::progress;
-use card_sim::study::{self, StudyEntry, Vary};
-use card_sim::{Recording, Scenario, builtin};
+use card_sim::study::{self, StudyEntry, StudyPoint, Vary};
+use card_sim::{Recording, Scenario, builtin, page};
 
 use crate::args::SimArgs;
-
-/// Results for one value of what is varied.
-struct SweepPoint {
-    x: Option<f64>,
-    entries: Vec<StudyEntry>,
-}
 
 /// `card sim`.
 pub fn run(args: &SimArgs) -> Result<ExitCode> {
@@ -39,7 +31,7 @@ pub fn run(args: &SimArgs) -> Result<ExitCode> {
         print_point(args.vary, point);
     }
     if let Some(file) = &args.html {
-        let page = page(&scenario, args.vary, &results);
+        let page = page::html(&scenario, args.vary, &results);
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
         eprintln!("written: {}", file.display());
     }
@@ -75,7 +67,7 @@ fn scenario(args: &SimArgs) -> Result<Scenario> {
 }
 
 /// Runs a scenario, or one for each value of what is varied, with a progress bar.
-fn simulate(scenario: &Scenario, vary: Option<Vary>) -> Result<Vec<SweepPoint>> {
+fn simulate(scenario: &Scenario, vary: Option<Vary>) -> Result<Vec<StudyPoint>> {
     let points: Vec<(Option<f64>, Scenario)> = match vary {
         None => vec![(None, scenario.clone())],
         Some(v) => {
@@ -88,7 +80,7 @@ fn simulate(scenario: &Scenario, vary: Option<Vary>) -> Result<Vec<SweepPoint>> 
     let mut results = Vec::new();
     for (x, scenario) in &points {
         let entries = study::contest(scenario, &mut || bar.inc(1))?;
-        results.push(SweepPoint { x: *x, entries });
+        results.push(StudyPoint { x: *x, entries });
     }
     bar.finish_and_clear();
     Ok(results)
@@ -110,7 +102,7 @@ fn read(name: &str) -> Result<Scenario> {
     Scenario::parse(&text).with_context(|| format!("{name} is no scenario"))
 }
 
-fn print_point(vary: Option<Vary>, point: &SweepPoint) {
+fn print_point(vary: Option<Vary>, point: &StudyPoint) {
     if let (Some(v), Some(x)) = (vary, point.x) {
         println!("{x} {}", v.unit());
     }
@@ -142,58 +134,4 @@ fn print_point(vary: Option<Vary>, point: &SweepPoint) {
         }
         println!("{line}");
     }
-}
-
-fn page(scenario: &Scenario, vary: Option<Vary>, results: &[SweepPoint]) -> String {
-    let mut page = format!(
-        "{PAGE_HEAD}<title>card sim</title><h1>{}</h1><p class=note><b>Simulated</b>: the production core in \
-         virtual time, on made-up models. {}</p>",
-        escape(&scenario.title),
-        escape(scenario.source.trim())
-    );
-    if let Some(v) = vary {
-        let names = ["plain", "draft-then-verify", "card", "auto"];
-        let series: Vec<Series> = names
-            .iter()
-            .map(|name| Series {
-                name: (*name).to_owned(),
-                points: results
-                    .iter()
-                    .filter_map(|p| {
-                        let plain = p.entries.first()?.outcome.speed();
-                        let e = p.entries.iter().find(|e| e.name.starts_with(name))?;
-                        Some((p.x?, e.outcome.speed() / plain))
-                    })
-                    .collect(),
-            })
-            .collect();
-        page.push_str(&plot::lines(
-            "simulated speed-up over plain decoding",
-            v.unit(),
-            "times plain",
-            &series,
-        ));
-    }
-    page.push_str("<div class=wide><table><tr><th><th>schedule<th>speed-up<th>τ<th>hits<th>idle, target/drafter<th>first token, ms<th>tokens/s in all<th>cost per million</tr>");
-    for point in results {
-        let plain = point.entries.first().map_or(1.0, |e| e.outcome.speed());
-        for StudyEntry { name, outcome: o } in &point.entries {
-            let _ = write!(
-                page,
-                "<tr><td>{}<td>{}<td>{:.2}<td>{:.2}<td>{:.0} %<td>{:.0}/{:.0} %<td>{:.0}<td>{:.1}<td>{:.2}</tr>",
-                point.x.map_or(String::new(), |x| x.to_string()),
-                escape(name),
-                o.speed() / plain,
-                o.mean_accepted_length(),
-                100.0 * o.hit_rate(),
-                100.0 * o.target_idle(),
-                100.0 * o.draft_idle(),
-                1e3 * o.first_token(0.5),
-                o.throughput(),
-                o.cost_per_million(),
-            );
-        }
-    }
-    page.push_str("</table></div>");
-    page
 }

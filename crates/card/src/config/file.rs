@@ -6,15 +6,35 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgAction, Command};
 
 use super::arguments::{NO_SETTINGS, SECRETS};
+use crate::args::TableModel;
 
 /// Largest file of settings, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The command with what a file says as defaults of `card serve`.
+/// The key of the table of models, which is no flag; as a text it is that of --models.
+const MODELS: &str = "models";
+
+/// What a file says that is no default of a flag.
+#[derive(Debug, Default, PartialEq)]
+pub struct FileModels {
+    /// The models of its table `[models]`, by their names in alphabetical order.
+    pub table: Vec<TableModel>,
+    /// Whether it names a model for --model.
+    pub names_model: bool,
+}
+
+/// What a file says: arguments by id, each with its values, and its models.
+#[derive(Debug, Default)]
+struct FileSettings {
+    defaults: Vec<(String, Vec<String>)>,
+    models: FileModels,
+}
+
+/// The command with what a file says as defaults of `card serve`, and the models that it lists.
 ///
 /// # Errors
 /// If the file cannot be read, or something in it is no setting.
-pub fn with_file(command: Command, file: &Path) -> Result<Command> {
+pub fn with_file(command: Command, file: &Path) -> Result<(Command, FileModels)> {
     let metadata = std::fs::metadata(file);
     let text = metadata.and_then(|m| {
         if m.len() <= LARGEST {
@@ -27,9 +47,9 @@ pub fn with_file(command: Command, file: &Path) -> Result<Command> {
     let serve = command
         .find_subcommand("serve")
         .context("no serve command")?;
-    let defaults = settings(&text, serve).with_context(|| file.display().to_string())?;
-    Ok(command.mut_subcommand("serve", |mut serve| {
-        for (id, values) in defaults {
+    let said = settings(&text, serve).with_context(|| file.display().to_string())?;
+    let command = command.mut_subcommand("serve", |mut serve| {
+        for (id, values) in said.defaults {
             let hide = SECRETS.contains(&id.as_str());
             serve = serve.mut_arg(id, |arg| {
                 // `--help` shows defaults.
@@ -38,11 +58,12 @@ pub fn with_file(command: Command, file: &Path) -> Result<Command> {
             });
         }
         serve
-    }))
+    });
+    Ok((command, said.models))
 }
 
-/// What a text of settings says: arguments by id, each with its values.
-fn settings(text: &str, serve: &Command) -> Result<Vec<(String, Vec<String>)>> {
+/// What a text of settings says.
+fn settings(text: &str, serve: &Command) -> Result<FileSettings> {
     let parsed: Result<toml::Table, toml::de::Error> = text.parse();
     let table = match parsed {
         Ok(table) => table,
@@ -53,9 +74,16 @@ fn settings(text: &str, serve: &Command) -> Result<Vec<(String, Vec<String>)>> {
             bail!("line {line} is not TOML: {}", error.message());
         }
     };
-    let mut defaults: Vec<(String, Vec<String>)> = Vec::new();
+    let mut said = FileSettings::default();
     for (key, value) in table {
         let name = key.replace('_', "-");
+        let value = match value {
+            toml::Value::Table(models) if name == MODELS => {
+                said.models.table = listed(models)?;
+                continue;
+            }
+            value => value,
+        };
         let known = serve.get_arguments().find(|a| a.get_long() == Some(&name));
         let Some(arg) = known.filter(|a| !NO_SETTINGS.contains(&a.get_id().as_str())) else {
             let all = serve.get_arguments().filter_map(|a| a.get_long());
@@ -77,12 +105,22 @@ fn settings(text: &str, serve: &Command) -> Result<Vec<(String, Vec<String>)>> {
         );
         let id = arg.get_id().to_string();
         ensure!(
-            defaults.iter().all(|(other, _)| *other != id),
+            said.defaults.iter().all(|(other, _)| *other != id),
             "{key} is there twice, once with - and once with _"
         );
-        defaults.push((id, values));
+        said.models.names_model |= id == "model";
+        said.defaults.push((id, values));
     }
-    Ok(defaults)
+    Ok(said)
+}
+
+/// The models of the table `[models]`.
+fn listed(models: toml::Table) -> Result<Vec<TableModel>> {
+    let parsed = models.into_iter().map(|(name, value)| {
+        let model = TableModel::parse(&name, value);
+        model.map_err(|why| anyhow::anyhow!("{name:?} in [models]: {why}"))
+    });
+    parsed.collect()
 }
 
 fn text_of(value: &toml::Value) -> Option<String> {
@@ -127,12 +165,13 @@ mod tests {
             .collect();
         assert!(text.lines().count() >= 3);
         std::fs::write(&file, &text).unwrap();
-        let command = with_file(Cli::command(), &file).unwrap();
+        let (command, _) = with_file(Cli::command(), &file).unwrap();
         let help = command.try_get_matches_from(["card", "serve", "--help"]);
         let help = help.unwrap_err().to_string();
         assert!(help.contains("--api-key") && !help.contains(PASSWORD));
         std::fs::write(&file, text + "port = = 1").unwrap();
-        let error = format!("{:#}", with_file(Cli::command(), &file).unwrap_err());
+        let error = with_file(Cli::command(), &file).map(|_| ());
+        let error = format!("{:#}", error.unwrap_err());
         assert!(
             error.contains("is not TOML") && !error.contains(PASSWORD),
             "{error}"
@@ -155,7 +194,31 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         let good = settings("cors = [\"https://a\"]\nno_page = true", &serve()).unwrap();
-        assert_eq!(good.len(), 2);
+        assert_eq!(good.defaults.len(), 2);
+        assert_eq!(good.models, FileModels::default());
+    }
+
+    #[test]
+    fn a_table_lists_models_and_a_text_is_a_folder() {
+        let text = "model = 'b'\n[models]\nb = 'b.gguf'\na = { model = 'c', context = 64 }";
+        let said = settings(text, &serve()).unwrap();
+        let names: Vec<&str> = said.models.table.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(said.models.names_model);
+        let folder = settings("models = 'folder'", &serve()).unwrap();
+        assert_eq!(
+            folder.defaults,
+            [("models".to_owned(), vec!["folder".to_owned()])]
+        );
+        assert!(folder.models.table.is_empty() && !folder.models.names_model);
+        for (wrong, why) in [
+            ("models = ['a', 'b']", "not a list"),
+            ("[models]\na = { modle = 'b' }", "\"a\" in [models]"),
+            ("[model]\na = 'b'", "must be a text"),
+        ] {
+            let error = settings(wrong, &serve()).unwrap_err().to_string();
+            assert!(error.contains(why), "{wrong}: {error}");
+        }
     }
 
     proptest! {
@@ -178,9 +241,9 @@ mod tests {
             let serve = serve();
             let names: Vec<&str> = serve.get_arguments().filter_map(|a| a.get_long()).collect();
             let text = format!("{} = {value}", at.get(&names));
-            if let Ok(defaults) = settings(&text, &serve) {
+            if let Ok(said) = settings(&text, &serve) {
                 let command = Cli::command().mut_subcommand("serve", |mut serve| {
-                    for (id, values) in defaults {
+                    for (id, values) in said.defaults {
                         serve = serve.mut_arg(id, |arg| arg.default_values(values));
                     }
                     serve

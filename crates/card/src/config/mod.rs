@@ -11,11 +11,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
-use file::with_file;
+use file::{FileModels, with_file};
 pub use show::print;
 
-use crate::args::{Cli, as_models, long_names};
+use crate::args::{Cli, CliCommand, as_models, long_names};
 
 /// What `card plan` writes. It is not read unless it is named: whoever can write in the working
 /// folder does not say to whom a server listens, or where it sends prompts.
@@ -25,10 +26,11 @@ const FILE: &str = "card.toml";
 pub fn parse() -> Result<(Cli, ArgMatches)> {
     let mut command = Cli::command();
     let args: Vec<OsString> = as_models(long_names(std::env::args_os().collect()));
+    let mut models = FileModels::default();
     match settings_file(&args) {
         SettingsFile::None => {}
         SettingsFile::Named(file) => {
-            command = with_file(command, &file)?;
+            (command, models) = with_file(command, &file)?;
             eprintln!("settings from {}", file.display());
         }
         SettingsFile::Unnamed => {
@@ -38,8 +40,21 @@ pub fn parse() -> Result<(Cli, ArgMatches)> {
         }
     }
     let matches = command.get_matches_from(args);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    if let (CliCommand::Serve(args), Some((_, serve))) = (&mut cli.command, matches.subcommand()) {
+        args.several.model_named = models.names_model || is_given(serve, "model");
+        args.several.table = models.table;
+    }
     Ok((cli, matches))
+}
+
+/// Whether an argument was given on the command line or in the environment.
+fn is_given(matches: &ArgMatches, id: &str) -> bool {
+    let source = matches.value_source(id);
+    matches!(
+        source,
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    )
 }
 
 /// The file that settings are read from.

@@ -7,16 +7,22 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 
 use super::arguments::{NO_SETTINGS, SECRETS};
-use crate::args::Cli;
+use crate::args::{Cli, TableModel};
 
 /// Prints the settings of `card serve`, as a file that would give the same, with where each
-/// comes from. Secrets are not shown.
-pub fn print(matches: &ArgMatches) -> Result<ExitCode> {
+/// comes from, and the models that the file lists. Secrets are not shown.
+pub fn print(matches: &ArgMatches, models: &[TableModel]) -> Result<ExitCode> {
     let Some(("serve", serve)) = matches.subcommand() else {
         bail!("--print-config belongs to card serve");
     };
     for line in shown(serve)? {
         println!("{line}");
+    }
+    if !models.is_empty() {
+        println!("\n[models]{:32} # file", "");
+    }
+    for model in models {
+        println!("{}", model.line());
     }
     Ok(ExitCode::SUCCESS)
 }

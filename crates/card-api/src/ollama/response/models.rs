@@ -75,7 +75,7 @@ pub struct OllamaRunningModel {
     pub digest: String,
     /// More about it.
     pub details: OllamaDetails,
-    /// When it would be unloaded: it stays as long as the server runs.
+    /// When it is unloaded if nobody uses it. A server of one model keeps it as long as it runs.
     pub expires_at: String,
     /// Always 0: its size is not known here.
     pub size_vram: u64,
@@ -96,7 +96,7 @@ pub struct OllamaShow {
     pub details: OllamaDetails,
     /// What is known of it.
     pub model_info: Map<String, Value>,
-    /// `completion`, and `tools` and `thinking` where its chat template knows them.
+    /// `completion`, and `tools`, `thinking` and `insert` (in the middle) where it knows them.
     pub capabilities: Vec<String>,
     /// When the server started.
     pub modified_at: String,

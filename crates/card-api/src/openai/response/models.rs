@@ -20,21 +20,40 @@ pub struct ModelEntry {
     pub id: String,
     /// `model`.
     pub object: String,
-    /// When it was loaded, in seconds since 1970.
+    /// When the server started, in seconds since 1970.
     pub created: u64,
     /// `card`.
     pub owned_by: String,
+    /// Whether it is loaded.
+    pub status: ModelStatus,
+    /// What it does: `completion`, and `tools`, `thinking` and `insert` (in the middle) where it knows them;
+    /// `null` until it was loaded for the first time.
+    pub capabilities: Option<Vec<String>>,
     /// More about it.
     pub meta: ModelMeta,
 }
 
-/// More about a model.
+/// Whether a model is loaded, in the form of llama-server's router.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ModelStatus {
+    /// `unloaded`, `loading` or `loaded`. A model that is not loaded is loaded when a request
+    /// names it.
+    pub value: String,
+    /// Whether it could not be loaded the last time.
+    pub failed: bool,
+}
+
+/// More about a model. What is not known until it was loaded for the first time is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ModelMeta {
     /// Tokens a text may have, prompt included.
-    pub context: u32,
+    pub context: Option<u32>,
     /// Tokens there are.
-    pub vocabulary: usize,
+    pub vocabulary: Option<usize>,
     /// What it runs on, if that is not what it seems.
     pub note: Option<String>,
+    /// The draft model that proposes for it, if one does.
+    pub drafter: Option<String>,
+    /// Whether it answers requests that name no model.
+    pub default: bool,
 }

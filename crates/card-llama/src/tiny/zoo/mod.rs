@@ -16,29 +16,26 @@
 //! | `recipe` | their hyperparameters |
 //! | `keys` | metadata |
 //! | `weights` | the numbers in the tensors |
+//! | `model_file` | the file |
+//! | `heads` | the same models with a head that drafts |
 
+mod heads;
 mod keys;
+mod model_file;
 mod recipe;
 mod table;
 mod weights;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 
-use self::keys::ZooKeys;
-use super::file::Tiny;
+use self::model_file::{remove, write_model};
 use crate::backend::model::{LlamaModel, LoadOptions};
 use crate::error::LlamaError;
 use crate::kernels::card_kernels;
-use crate::sys::shapes::{TensorShape, tensor_shapes};
 
+pub use heads::{heads, with_head, with_right_head};
 pub use recipe::{CONTEXT, END, TOKENS, WINDOW};
-pub use table::{Architecture, Memory, architectures};
-
-/// The architecture with this label.
-pub fn find(label: &str) -> Option<&'static Architecture> {
-    architectures().iter().find(|a| a.label() == label)
-}
+pub use table::{Architecture, Memory, architectures, find};
 
 /// A model of an architecture. Its weights are those of the seed. The file it comes from is
 /// removed again.
@@ -69,44 +66,9 @@ pub fn write(architecture: &Architecture, seed: u64) -> Result<PathBuf, LlamaErr
     // Before the first model: ggml copies its list of kernels then.
     let _ = card_kernels();
     let keys = recipe::recipe(name, architecture.experts());
-    let head = written(with_keys(name, &keys), name)?;
-    let shapes = tensor_shapes(&head);
-    remove(&head);
-    let mut whole = with_keys(name, &keys);
-    for TensorShape {
-        name: tensor,
-        shape,
-    } in shapes?
-    {
-        if !recipe::left_out(name, &tensor) {
-            whole = whole.weights(&tensor, &shape, weights::weights(seed, &tensor, &shape));
-        }
-    }
-    written(whole, name)
-}
-
-/// A file with these keys and no tensor.
-fn with_keys(name: &str, keys: &ZooKeys) -> Tiny {
-    // Tests of one process may make the same model at the same time.
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    let mut file = Tiny::new(&format!("zoo-{next}-{name}"));
-    for (key, value) in keys.iter() {
-        file = file.value(key, value);
-    }
-    file
-}
-
-fn written(file: Tiny, name: &str) -> Result<PathBuf, LlamaError> {
-    file.try_write().map_err(|source| LlamaError::Open {
-        path: format!("a temporary file for a model of {name}"),
-        source,
+    write_model(name, &keys, |tensor, shape| {
+        Some(weights::weights(seed, tensor, shape))
     })
-}
-
-/// A file that cannot be removed is left: the folder is one for temporary files.
-fn remove(file: &Path) {
-    let _ = std::fs::remove_file(file);
 }
 
 #[cfg(test)]

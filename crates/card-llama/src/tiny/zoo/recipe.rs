@@ -170,6 +170,14 @@ pub(super) fn recipe(architecture: &'static str, experts: bool) -> ZooKeys {
     keys
 }
 
+/// The metadata of the same model with one layer more, which is a head.
+pub(super) fn with_head(architecture: &'static str, experts: bool) -> ZooKeys {
+    let mut keys = recipe(architecture, experts);
+    keys.set("block_count", Sizes::of(architecture).layers + 1);
+    keys.set("nextn_predict_layers", 1);
+    keys
+}
+
 /// A tokenizer of llama.cpp for tests, which makes tokens of any text. Token [`END`] ends one.
 fn vocabulary(keys: &mut ZooKeys, tokens: u32) {
     let texts: Vec<String> = (0..tokens).map(|i| format!("tok_{i}")).collect();

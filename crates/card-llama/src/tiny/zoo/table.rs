@@ -350,6 +350,11 @@ pub fn architectures() -> &'static [Architecture] {
     })
 }
 
+/// The architecture with this label.
+pub fn find(label: &str) -> Option<&'static Architecture> {
+    architectures().iter().find(|a| a.label() == label)
+}
+
 /// The models that are made of an architecture.
 fn writers_of(name: &'static str, experts: Experts, memory: Memory) -> Vec<Architecture> {
     let one = |label: String, experts| Architecture {

@@ -1,5 +1,6 @@
 //! OpenAI's paths without `/v1`, which llama-server has too. `/completions` is not among them:
-//! without `/v1` it is llama-server's own completion.
+//! without `/v1` it is llama-server's own completion; `/models` needs no model, and is with OpenAI's
+//! paths.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, post};
 use card_api::ApiError;
 use tower::ServiceExt;
 
@@ -20,7 +21,6 @@ use crate::protocols::openai::error::OpenAiError;
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/chat/completions", post(same_with_v1))
-        .route("/models", get(same_with_v1))
         .route("/responses", any(same_with_v1))
         .route("/embeddings", any(same_with_v1))
 }

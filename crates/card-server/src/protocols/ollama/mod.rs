@@ -26,26 +26,32 @@ use axum::Router;
 use axum::routing::{any, get, post};
 
 use crate::app::App;
+use crate::front::Front;
 
 /// What the paths of the API begin with.
 pub(super) const BELOW: &str = "/api/";
 
-/// The paths at which it is spoken. Where the server has a page, `/` is that; else it says what
-/// Ollama says there, which some clients look for.
-pub(crate) fn routes(page: bool) -> Router<Arc<App>> {
+/// The paths at which it is spoken with a model.
+pub(crate) fn routes() -> Router<Arc<App>> {
     let router = Router::new()
-        .route("/api/version", get(models::version))
-        .route("/api/tags", get(models::tags))
-        .route("/api/ps", get(models::running))
-        .route("/api/show", post(models::show))
         .route("/api/chat", post(generate::chat))
         .route("/api/generate", post(generate::generate))
         .route("/api/embed", post(refused::embed))
         .route("/api/embeddings", post(refused::embed));
     let managed = ["pull", "push", "create", "copy", "delete"];
-    let router = managed.iter().fold(router, |router, what| {
+    managed.iter().fold(router, |router, what| {
         router.route(&format!("{BELOW}{what}"), any(refused::manage))
-    });
+    })
+}
+
+/// The paths that say what is spoken and which models there are. Where the server has a page, `/`
+/// is that; else it says what Ollama says there, which some clients look for.
+pub(crate) fn model_routes(page: bool) -> Router<Arc<Front>> {
+    let router = Router::new()
+        .route("/api/version", get(models::version))
+        .route("/api/tags", get(models::tags))
+        .route("/api/ps", get(models::running))
+        .route("/api/show", post(models::show));
     if page {
         router
     } else {

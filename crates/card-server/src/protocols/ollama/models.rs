@@ -1,11 +1,11 @@
-//! What is spoken, and which models there are: one.
+//! What is spoken, and which models there are.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::{Extension, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_api::ollama::request::parse_show;
 use card_api::ollama::response::models::{
@@ -17,10 +17,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::error;
-use crate::app::App;
+use crate::app::ModelSummary;
 use crate::caller::Caller;
-use crate::clock::unix_seconds;
-use crate::request::{Incoming, small};
+use crate::front::{Front, LoadedModel, ReadBody};
+use crate::registry::{LoadState, ModelState};
 
 /// The version of Ollama whose API is spoken. Clients look whether it is new enough for them.
 const OLLAMA_VERSION: &str = "0.12.11";
@@ -37,90 +37,117 @@ pub(super) async fn version() -> Json<OllamaVersion> {
 }
 
 /// Which models there are.
-pub(super) async fn tags(State(app): State<Arc<App>>) -> Json<OllamaTags> {
-    let name = app.model.name.clone();
-    let model = OllamaTag {
-        model: name.clone(),
-        name,
-        modified_at: started(&app),
+pub(super) async fn tags(State(front): State<Arc<Front>>) -> Json<OllamaTags> {
+    let named = front.models.listed().iter().zip(front.models.states());
+    let models = named.map(|(listed, state)| OllamaTag {
+        name: listed.name.clone(),
+        model: listed.name.clone(),
+        modified_at: started(&front),
         size: 0,
-        digest: digest(&app),
+        digest: digest(&listed.name, state.summary.as_ref()),
         details: details(),
-    };
+    });
     Json(OllamaTags {
-        models: vec![model],
+        models: models.collect(),
     })
 }
 
 /// Which models are loaded.
-pub(super) async fn running(State(app): State<Arc<App>>) -> Json<OllamaRunning> {
-    let name = app.model.name.clone();
-    let model = OllamaRunningModel {
-        model: name.clone(),
-        name,
-        size: 0,
-        digest: digest(&app),
-        details: details(),
-        expires_at: rfc3339(UNIX_EPOCH + Duration::from_secs(NEVER)),
-        size_vram: 0,
-        context_length: app.model.context,
-    };
+pub(super) async fn running(State(front): State<Arc<Front>>) -> Json<OllamaRunning> {
+    let named = front.models.listed().iter().zip(front.models.states());
+    let models = named.filter_map(|(listed, state)| running_model(&front, &listed.name, &state));
     Json(OllamaRunning {
-        models: vec![model],
+        models: models.collect(),
     })
 }
 
-/// What a model is.
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    request: Request,
-) -> Response {
-    let incoming = Incoming::new(caller, request);
-    match small(app, incoming, shown).await {
-        Ok(response) => response,
-        Err(error) => error::response(&error),
+/// A model, if it is loaded.
+fn running_model(
+    front: &Front,
+    name: &str,
+    state: &ModelState<LoadedModel>,
+) -> Option<OllamaRunningModel> {
+    let known = state
+        .summary
+        .as_ref()
+        .filter(|_| state.state == LoadState::Loaded)?;
+    Some(OllamaRunningModel {
+        name: name.to_owned(),
+        model: name.to_owned(),
+        size: 0,
+        digest: digest(name, Some(known)),
+        details: details(),
+        expires_at: rfc3339(expires(front.idle_limit(), state.idle)),
+        size_vram: 0,
+        context_length: known.context,
+    })
+}
+
+/// When a model is unloaded that nobody has used for `idle`, if nobody asks for it again.
+fn expires(limit: Option<Duration>, idle: Option<Duration>) -> SystemTime {
+    match limit {
+        Some(limit) => SystemTime::now() + limit.saturating_sub(idle.unwrap_or_default()),
+        None => UNIX_EPOCH + Duration::from_secs(NEVER),
     }
 }
 
-fn shown(app: &App, body: &[u8]) -> Result<OllamaShow, ApiError> {
-    let name = parse_show(body)?;
-    let own = &app.model.name;
-    // Ollama's clients name the newest of a model so.
-    if name.strip_suffix(":latest").unwrap_or(&name) != own.as_str() && name != *own {
-        let why = format!("model {name:?} not found, there is only {own:?}");
-        return Err(ApiError::not_found(why));
+/// What a model is. It is not loaded for that.
+pub(super) async fn show(
+    State(front): State<Arc<Front>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    match shown(&front, &caller, request).await {
+        Ok(shown) => Json(shown).into_response(),
+        Err(error) => {
+            let id = front.common.numbers.name();
+            front.common.audit.refused(&id, &caller, &path, &error);
+            error::response(&error)
+        }
     }
-    let template = app.text.template.as_ref();
-    let mut capabilities = vec!["completion".to_owned()];
-    if template.is_some_and(|template| template.knows_tools()) {
-        capabilities.push("tools".to_owned());
-    }
-    if template.is_some_and(|template| template.switches_thinking()) {
-        capabilities.push("thinking".to_owned());
-    }
+}
+
+async fn shown(front: &Front, caller: &Caller, request: Request) -> Result<OllamaShow, ApiError> {
+    let deadline = front.deadline(caller.came);
+    let body = ReadBody::read(&front.admission, request, deadline).await?;
+    let bytes = body.bytes();
+    let parse = move || parse_show(&bytes);
+    let name = front.admission.prepare(deadline, parse).await??;
+    let unknown = || ApiError::model_not_found(&name, &front.models.names());
+    let index = front.models.find(&name).ok_or_else(unknown)?;
+    let state = front.models.states().into_iter().nth(index);
+    let known = state.and_then(|state| state.summary);
+    let listed = &front.models.listed()[index];
+    let capabilities = known.as_ref().map(ModelSummary::capabilities);
     Ok(OllamaShow {
         modelfile: String::new(),
         parameters: String::new(),
         template: String::new(),
         details: details(),
-        model_info: facts(app),
-        capabilities,
-        modified_at: started(app),
+        model_info: facts(
+            &listed.name,
+            known.as_ref().map(|k| k.context).or(listed.context),
+            known.as_ref().map(|k| k.vocabulary),
+        ),
+        capabilities: capabilities.unwrap_or_else(|| vec!["completion".to_owned()]),
+        modified_at: started(front),
     })
 }
 
-/// What is known of the model, by the names that clients look for.
-fn facts(app: &App) -> Map<String, Value> {
-    Map::from_iter([
+/// What is known of a model, by the names that clients look for.
+fn facts(name: &str, context: Option<u32>, vocabulary: Option<usize>) -> Map<String, Value> {
+    let mut facts = Map::from_iter([
         ("general.architecture".to_owned(), json!("card")),
-        ("general.basename".to_owned(), json!(app.model.name)),
-        ("card.context_length".to_owned(), json!(app.model.context)),
-        (
-            "card.vocab_size".to_owned(),
-            json!(app.text.tokenizer.len()),
-        ),
-    ])
+        ("general.basename".to_owned(), json!(name)),
+    ]);
+    if let Some(context) = context {
+        facts.insert("card.context_length".to_owned(), json!(context));
+    }
+    if let Some(vocabulary) = vocabulary {
+        facts.insert("card.vocab_size".to_owned(), json!(vocabulary));
+    }
+    facts
 }
 
 fn details() -> OllamaDetails {
@@ -131,19 +158,36 @@ fn details() -> OllamaDetails {
 }
 
 /// When the server started.
-fn started(app: &App) -> String {
-    let seconds = unix_seconds().saturating_sub(app.levels().uptime_s as u64);
-    rfc3339(UNIX_EPOCH + Duration::from_secs(seconds))
+fn started(front: &Front) -> String {
+    rfc3339(UNIX_EPOCH + Duration::from_secs(front.started_s()))
 }
 
 /// A name for the model that is another one for another model: 64 hexadecimal digits, as clients
 /// expect.
-fn digest(app: &App) -> String {
+fn digest(name: &str, known: Option<&ModelSummary>) -> String {
+    let fingerprint = known.map_or("", |k| k.fingerprint.as_str());
     let digest = Sha256::new()
-        .chain_update(&app.model.name)
+        .chain_update(name)
         .chain_update([0_u8])
-        .chain_update(&app.model.fingerprint)
+        .chain_update(fingerprint)
         .finalize();
     let digits = digest.iter().map(|byte| format!("{byte:02x}"));
     digits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_that_is_used_stays_for_the_whole_time() {
+        let (limit, half) = (Duration::from_secs(600), Duration::from_secs(300));
+        let left = |idle| {
+            let at = expires(Some(limit), idle);
+            at.duration_since(SystemTime::now()).unwrap_or_default()
+        };
+        assert!(left(None) > half && left(Some(half)) <= half);
+        assert!(left(Some(limit * 2)).is_zero());
+        assert!(expires(None, None) > SystemTime::now() + 1000 * limit);
+    }
 }

@@ -27,13 +27,20 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::app::App;
+use crate::front::Front;
 
-/// The paths at which it is spoken.
+/// The paths at which it is spoken with a model.
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/v1/chat/completions", post(completions::chat))
         .route("/v1/completions", post(completions::completion))
+        .merge(responses::routes())
+}
+
+/// The paths that say which models there are; llama-server has them without `/v1`, too.
+pub(crate) fn model_routes() -> Router<Arc<Front>> {
+    Router::new()
+        .route("/models", get(models::models))
         .route("/v1/models", get(models::models))
         .route("/v1/models/{name}", get(models::model))
-        .merge(responses::routes())
 }

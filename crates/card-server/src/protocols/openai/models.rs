@@ -6,42 +6,66 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use card_api::ApiError;
-use serde_json::{Value, json};
+use card_api::openai::response::models::{ModelEntry, ModelMeta, ModelStatus, Models};
 
 use super::error::OpenAiError;
-use crate::app::App;
-use crate::clock::unix_seconds;
+use crate::front::{Front, LoadedModel};
+use crate::registry::{ListedModel, LoadState, ModelState};
 
 /// Which models there are.
-pub(super) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [entry(&app)] }))
+pub(super) async fn models(State(front): State<Arc<Front>>) -> Json<Models> {
+    let states = front.models.states().into_iter().enumerate();
+    let entries = states.map(|(index, state)| entry(&front, index, state));
+    Json(Models {
+        object: "list".to_owned(),
+        data: entries.collect(),
+    })
 }
 
 /// What the model of this name is.
 pub(super) async fn model(
-    State(app): State<Arc<App>>,
+    State(front): State<Arc<Front>>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, OpenAiError> {
+) -> Result<Json<ModelEntry>, OpenAiError> {
     let Path(name) = name.map_err(|e| ApiError::invalid(e.body_text()))?;
-    if name == app.model.name {
-        return Ok(Json(entry(&app)));
-    }
-    let own = &app.model.name;
-    let why = format!("there is no model {name:?}, only {own:?}");
-    Err(ApiError::not_found(why).into())
+    let unknown = || ApiError::model_not_found(&name, &front.models.names());
+    let index = front.models.find(&name).ok_or_else(unknown)?;
+    let state = front.models.states().into_iter().nth(index);
+    let state = state.ok_or_else(unknown)?;
+    Ok(Json(entry(&front, index, state)))
 }
 
-fn entry(app: &App) -> Value {
-    let model = &app.model;
-    json!({
-        "id": model.name,
-        "object": "model",
-        "created": unix_seconds().saturating_sub(app.levels().uptime_s as u64),
-        "owned_by": "card",
-        "meta": {
-            "context": model.context,
-            "vocabulary": app.text.tokenizer.len(),
-            "note": model.note,
+fn entry(front: &Front, index: usize, state: ModelState<LoadedModel>) -> ModelEntry {
+    let ListedModel {
+        name,
+        context,
+        drafter,
+    } = front.models.listed()[index].clone();
+    let known = state.summary.as_ref();
+    ModelEntry {
+        id: name,
+        object: "model".to_owned(),
+        created: front.started_s(),
+        owned_by: "card".to_owned(),
+        status: ModelStatus {
+            value: word(state.state).to_owned(),
+            failed: state.failed,
         },
-    })
+        capabilities: known.map(|k| k.capabilities()),
+        meta: ModelMeta {
+            context: known.map(|k| k.context).or(context),
+            vocabulary: known.map(|k| k.vocabulary),
+            note: known.and_then(|k| k.note.clone()),
+            drafter: known.map_or(drafter, |k| k.drafter.clone()),
+            default: front.models.default_model() == Some(index),
+        },
+    }
+}
+
+fn word(state: LoadState) -> &'static str {
+    match state {
+        LoadState::Unloaded => "unloaded",
+        LoadState::Loading => "loading",
+        LoadState::Loaded => "loaded",
+    }
 }

@@ -88,7 +88,7 @@ impl LineUp {
     }
 
     fn modes(&mut self, args: &BenchArgs, setup: &Setup) -> Result<()> {
-        if setup.draft.is_some() {
+        if setup.draft.is_some() || setup.has_head() {
             for &draft_len in &args.draft_lens {
                 let run = RunConfig {
                     draft_len,

@@ -1,0 +1,97 @@
+//! Models with their engines, loaded and unloaded by name.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+
+use crate::app::{App, ModelSummary, ServerCommon};
+use crate::config::ServerConfig;
+use crate::metrics::{Levels, MetricsBook};
+use crate::registry::{Library, ModelSource, Resident};
+use crate::served::KeepLearned;
+
+/// How long those who still look at a model are waited for when it is unloaded.
+const LAST_LOOKS: Duration = Duration::from_secs(10);
+/// How often it is looked whether they are gone.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A model that is loaded, with its engine.
+pub(crate) struct LoadedModel {
+    /// What all requests to it share.
+    pub(crate) app: Arc<App>,
+    /// Its paths, made when they are needed.
+    pub(crate) router: OnceLock<Router>,
+    keep: KeepLearned,
+}
+
+impl LoadedModel {
+    /// Keeps what its engine has learned by now. An engine that hangs does not say, so this may
+    /// take long.
+    pub(crate) fn keep_learned(&self) {
+        if let Ok(learned) = self.app.engine.learned() {
+            (self.keep)(&learned);
+        }
+    }
+}
+
+impl Resident for LoadedModel {
+    type Summary = ModelSummary;
+
+    fn summary(&self) -> ModelSummary {
+        self.app.summary()
+    }
+
+    fn at_work(&self) -> bool {
+        self.app.admission.running() + self.app.admission.waiting() > 0
+    }
+}
+
+/// Loads models from their source, and starts to serve them.
+pub(crate) struct AppLibrary {
+    /// Where the models come from.
+    pub(super) source: Arc<dyn ModelSource>,
+    /// What requests to all models share.
+    pub(super) common: ServerCommon,
+    pub(super) config: ServerConfig,
+    /// What is counted of each model.
+    pub(super) book: Arc<MetricsBook>,
+}
+
+impl Library for AppLibrary {
+    type Model = LoadedModel;
+
+    fn load(&self, name: &str) -> Result<LoadedModel, String> {
+        let metrics = self.book.of_model(name).map_err(|e| e.to_string())?;
+        let served = self.source.load(name)?;
+        metrics.restarted();
+        let keep = served.keep.clone();
+        let app = App::new(served, &self.common, &self.config, metrics);
+        Ok(LoadedModel {
+            app: Arc::new(app),
+            router: OnceLock::new(),
+            keep,
+        })
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        self.source.fits(name)
+    }
+
+    fn unload(&self, model: Arc<LoadedModel>) {
+        model.keep_learned();
+        let app = model.app.clone();
+        drop(model);
+        // The paths of a model hold it, too, and answers that were given up a moment ago.
+        let until = Instant::now() + LAST_LOOKS;
+        while Arc::strong_count(&app) > 1 && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        let levels = app.levels();
+        app.metrics.take_over(&levels);
+        app.metrics.take_over(&Levels::default());
+        tracing::info!("{} is unloaded", app.model.name);
+        // The engine's threads end, and its memory is free, when this comes back.
+        drop(app);
+    }
+}

@@ -1,0 +1,231 @@
+//! What all requests of a server share, whatever their model.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use card_api::ApiError;
+
+use super::known_paths::KnownPaths;
+use super::library::{AppLibrary, LoadedModel};
+use crate::admission::Admission;
+use crate::app::{ModelSummary, ServerCommon};
+use crate::clock::{LONGEST, RequestDeadline, unix_seconds};
+use crate::config::{ModelLimits, ServerConfig};
+use crate::connections::Connections;
+use crate::error::ServeError;
+use crate::metrics::{Levels, MetricsBook, ServerLevels, ServerMetrics};
+use crate::registry::{LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent};
+
+/// The models of a server.
+pub(crate) type ServerModels = ModelRegistry<AppLibrary>;
+/// The right to use one of them.
+pub(crate) type AppLease = ModelLease<AppLibrary>;
+
+/// What all requests of a server share, whatever their model.
+pub(crate) struct Front {
+    /// What they share with those that reached a model.
+    pub(crate) common: ServerCommon,
+    /// The models.
+    pub(crate) models: ServerModels,
+    /// Bounds the requests whose body is read here, and those that wait for a model.
+    pub(crate) admission: Admission,
+    /// What is counted of the server itself.
+    pub(crate) metrics: ServerMetrics,
+    /// Which paths need a model.
+    pub(crate) paths: KnownPaths,
+    pub(crate) config: ServerConfig,
+    book: Arc<MetricsBook>,
+    connections: Arc<Connections>,
+    started: Instant,
+    /// Whether the default model is still being loaded.
+    starting: AtomicBool,
+}
+
+impl Front {
+    /// The front of a server of these models. None is loaded yet.
+    ///
+    /// # Errors
+    /// If the audit log cannot be opened, or the source has no model.
+    pub(crate) fn new(
+        source: Arc<dyn ModelSource>,
+        config: ServerConfig,
+        connections: Arc<Connections>,
+    ) -> Result<Self, ServeError> {
+        let listed = source.list();
+        if listed.is_empty() {
+            return Err(ServeError::Load("there is no model to serve".to_owned()));
+        }
+        let metrics = ServerMetrics::new()?;
+        let common = ServerCommon::new(&config, &metrics)?;
+        let several = listed.len() > 1;
+        let book = Arc::new(MetricsBook::new(several));
+        let default = source.default_model();
+        let limits = ModelLimits {
+            // One model only is there for as long as the server runs.
+            idle: config.models.idle.filter(|_| several),
+            ..config.models
+        };
+        let library = AppLibrary {
+            source,
+            common: common.clone(),
+            config: config.clone(),
+            book: book.clone(),
+        };
+        Ok(Front {
+            models: ModelRegistry::new(library, listed, default.as_deref(), limits),
+            admission: Admission::new(
+                config.parallel,
+                config.queue,
+                config.max_request_bytes,
+                config.body_timeout,
+            ),
+            common,
+            metrics,
+            paths: KnownPaths::of_the_document(),
+            config,
+            book,
+            connections,
+            started: Instant::now(),
+            starting: AtomicBool::new(true),
+        })
+    }
+
+    /// Loads the default model, if there is one. Until this comes back, requests that need a model
+    /// are refused.
+    ///
+    /// # Errors
+    /// If it cannot be loaded.
+    pub(crate) async fn start(&self) -> Result<(), ServeError> {
+        if let Some(default) = self.models.default_model() {
+            let until = tokio::time::Instant::now() + LONGEST;
+            match self.models.lend(default, until).await {
+                Ok(lease) => drop(lease),
+                Err(NotLent::Failed(why)) => return Err(ServeError::Load(why)),
+                Err(NotLent::NoRoom) => return Err(ServeError::Load("it takes too long".into())),
+            }
+        }
+        self.starting.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether the default model is still being loaded.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.starting.load(Ordering::SeqCst)
+    }
+
+    /// When a request that came at `came` has to be answered.
+    pub(crate) fn deadline(&self, came: Instant) -> RequestDeadline {
+        RequestDeadline::new(came, self.config.request_timeout)
+    }
+
+    /// The number of the model that a request is for, by what it names.
+    ///
+    /// # Errors
+    /// If there is no such model, or it has to name one.
+    pub(crate) fn model_of(&self, name: Option<&str>) -> Result<usize, ApiError> {
+        let models = &self.models;
+        if models.is_single() {
+            return Ok(0);
+        }
+        match name.filter(|name| !name.is_empty()) {
+            Some(name) => {
+                let unknown = || ApiError::model_not_found(name, &models.names());
+                models.find(name).ok_or_else(unknown)
+            }
+            None => {
+                let none = || ApiError::no_model_named(&models.names());
+                models.default_model().ok_or_else(none)
+            }
+        }
+    }
+
+    /// Lends a model, loading it first if it is not loaded.
+    ///
+    /// # Errors
+    /// If it cannot be had before `deadline`, or the server ends.
+    pub(crate) async fn lend(
+        &self,
+        index: usize,
+        deadline: RequestDeadline,
+    ) -> Result<AppLease, ApiError> {
+        let name = &self.models.listed()[index].name;
+        let lending = self.models.lend(index, deadline.at.into());
+        let mut ends = self.common.draining.subscribe();
+        let lent = tokio::select! {
+            // A model that is loaded is lent to those whose request was on its way, too.
+            biased;
+            lent = lending => lent,
+            _ = ends.wait_for(|end| *end) => return Err(ApiError::draining()),
+        };
+        lent.map_err(|why| match why {
+            NotLent::NoRoom => ApiError::no_room_for_model(name),
+            NotLent::Failed(why) => ApiError::model_not_loaded(name, why),
+        })
+    }
+
+    /// Why a model that is loaded can serve no more, if one cannot.
+    pub(crate) fn dead(&self) -> Option<String> {
+        let loaded = self.models.loaded();
+        loaded.iter().find_map(|model| model.app.dead())
+    }
+
+    /// What all models that are loaded are doing now, together.
+    pub(crate) fn levels(&self) -> Levels {
+        let mut all = Levels::default();
+        for model in self.models.loaded() {
+            let of_model = model.app.levels();
+            all.running += of_model.running;
+            all.waiting += of_model.waiting;
+            all.lanes.drafters += of_model.lanes.drafters;
+        }
+        all
+    }
+
+    /// What is known of the default model; else of the first one that is loaded.
+    pub(crate) fn summary(&self) -> Option<ModelSummary> {
+        let mut states = self.models.states();
+        let default = self.models.default_model();
+        let known = default.and_then(|index| states[index].summary.take());
+        known.or_else(|| states.into_iter().find_map(loaded_summary))
+    }
+
+    /// The name of the default model; the names of all, if there is none.
+    pub(crate) fn name(&self) -> String {
+        match self.models.default_model() {
+            Some(index) => self.models.listed()[index].name.clone(),
+            None => self.models.names().join(", "),
+        }
+    }
+
+    /// When the server started, in seconds since 1970.
+    pub(crate) fn started_s(&self) -> u64 {
+        unix_seconds().saturating_sub(self.started.elapsed().as_secs())
+    }
+
+    /// All metrics as text, or those of one model beside the server's own.
+    ///
+    /// # Errors
+    /// If one cannot be written, which none should.
+    pub(crate) fn metrics_text(&self, only: Option<&str>) -> Result<Vec<u8>, prometheus::Error> {
+        let loaded = self.models.loaded();
+        for model in &loaded {
+            model.app.metrics.take_over(&model.app.levels());
+        }
+        self.metrics.take_over(&ServerLevels {
+            connections: self.connections.count(),
+            models: loaded.len(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+        });
+        self.book.text(&self.metrics, only)
+    }
+
+    /// How long a model stays loaded that nobody uses.
+    pub(crate) fn idle_limit(&self) -> Option<Duration> {
+        self.models.idle_limit()
+    }
+}
+
+fn loaded_summary(state: ModelState<LoadedModel>) -> Option<ModelSummary> {
+    state.summary.filter(|_| state.state == LoadState::Loaded)
+}

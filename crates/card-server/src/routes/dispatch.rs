@@ -1,0 +1,135 @@
+//! A request that needs a model is passed on to the paths of its model.
+//!
+//! A body names its model in the field `model`; what has no body names it in the query
+//! (`/props?model=NAME`). Where there is one model only, that one answers, and nothing is looked at.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Extension, MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
+use tower::ServiceExt;
+
+use super::query::query_value;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
+use crate::protocols::openai::error::OpenAiError;
+use crate::protocols::{anthropic, llama_server, ollama, openai};
+
+/// Passes a request on to its model, which is loaded first if it is not loaded.
+pub(super) async fn dispatch(
+    State(front): State<Arc<Front>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    match to_answer(&front, &caller, request).await {
+        Ok((request, Answerer::Named(lease))) => {
+            let response = answer(&lease.model, request).await;
+            lent(response, lease)
+        }
+        Ok((request, Answerer::Anybody(model))) => answer(&model, request).await,
+        Err(error) => {
+            let id = front.common.numbers.name();
+            front.common.audit.refused(&id, &caller, &path, &error);
+            OpenAiError(error).into_response()
+        }
+    }
+}
+
+/// Who answers a request.
+enum Answerer {
+    /// The model that it is for.
+    Named(AppLease),
+    /// Whichever model is loaded: the answer needs none, and is the same of all.
+    Anybody(Arc<LoadedModel>),
+}
+
+/// Finds out who answers a request, and waits until its model is loaded.
+async fn to_answer(
+    front: &Front,
+    caller: &Caller,
+    request: Request,
+) -> Result<(Request, Answerer), ApiError> {
+    if front.is_starting() {
+        front.admission.discard(request.into_body()).await;
+        return Err(ApiError::loading());
+    }
+    let deadline = front.deadline(caller.came);
+    if front.models.is_single() {
+        let lease = front.lend(0, deadline).await?;
+        return Ok((request, Answerer::Named(lease)));
+    }
+    let method = match *request.method() {
+        Method::HEAD => Method::GET,
+        ref method => method.clone(),
+    };
+    let path = request.uri().path().to_owned();
+    if !front.paths.takes(method.as_str(), &path) {
+        // It is refused, or done by no model. No model is loaded for that.
+        return match front.models.loaded().into_iter().next() {
+            Some(model) => Ok((request, Answerer::Anybody(model))),
+            None if front.paths.pattern(&path).is_some() => Err(no_method()),
+            None => Err(no_path()),
+        };
+    }
+    let in_query = query_value(request.uri().query(), "model");
+    if method != Method::POST {
+        let index = front.model_of(in_query.as_deref())?;
+        let lease = front.lend(index, deadline).await?;
+        return Ok((request, Answerer::Named(lease)));
+    }
+    let body = ReadBody::read(&front.admission, request, deadline).await?;
+    let in_body = body.model(&front.admission, deadline).await?;
+    let index = front.model_of(in_body.or(in_query).as_deref())?;
+    // The request keeps its place in the line while its model is loaded.
+    let lease = front.lend(index, deadline).await?;
+    Ok((body.into_request(), Answerer::Named(lease)))
+}
+
+/// The answer of a model.
+async fn answer(model: &LoadedModel, request: Request) -> Response {
+    let router = model.router.get_or_init(|| router(model.app.clone()));
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The paths of a model.
+fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .merge(openai::routes())
+        .merge(anthropic::routes())
+        .merge(llama_server::routes())
+        .merge(ollama::routes())
+        .fallback(async || OpenAiError(no_path()))
+        .method_not_allowed_fallback(async || OpenAiError(no_method()))
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(tell_path))
+        .with_state(app)
+}
+
+/// Tells which path it was, with names of parameters, for whoever counts answers.
+async fn tell_path(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(path) = path {
+        response.extensions_mut().insert(path);
+    }
+    response
+}
+
+/// There is no such path.
+pub(super) fn no_path() -> ApiError {
+    ApiError::not_found("no such path; docs/serving.md lists them")
+}
+
+/// The path does not take the method.
+pub(super) fn no_method() -> ApiError {
+    ApiError::method("the path does not take this method")
+}

@@ -1,0 +1,93 @@
+//! A server whose default model is still being loaded.
+
+use card_server::ServeError;
+use card_server::testing::{LoadGate, TestSetup};
+use serde_json::json;
+
+use crate::client::{CHAT, COMPLETIONS, Client, setup};
+use crate::common::{a, hello};
+
+fn gated(gate: &LoadGate) -> TestSetup {
+    TestSetup {
+        gate: Some(gate.clone()),
+        ..setup()
+    }
+}
+
+#[tokio::test]
+async fn it_listens_before_a_model_is_loaded_and_says_so() {
+    let gate = LoadGate::default();
+    let client = Client::listening(&gated(&gate));
+    for path in ["/health", "/v1/health"] {
+        let health = client.get(path).await;
+        assert_eq!(health.status, 503, "{health:?}");
+        assert_eq!(
+            health.json(),
+            json!({ "error": {
+                "code": 503, "message": "Loading model", "type": "unavailable_error",
+            } })
+        );
+        assert!(!health.header("retry-after").is_empty(), "{health:?}");
+    }
+    // What needs no model is there.
+    for path in [
+        "/",
+        "/openapi.json",
+        "/metrics",
+        "/api/version",
+        "/api/tags",
+    ] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    let models = client.get("/v1/models").await.json();
+    let model = &models["data"][0];
+    assert_eq!(model["id"], "synthetic");
+    assert_eq!(model["meta"]["context"], 4096);
+    assert!(model["status"]["value"] != "loaded" && model["capabilities"].is_null());
+    assert_eq!(client.get("/api/ps").await.json(), json!({ "models": [] }));
+    gate.open();
+    client
+        .until("the model", |health| health["status"] == "ok")
+        .await;
+    assert_eq!(client.post(COMPLETIONS, &a()).await.status, 200);
+    let models = client.get("/v1/models").await.json();
+    assert_eq!(models["data"][0]["status"]["value"], "loaded");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_model_meanwhile_hears_when_to_ask_again() {
+    let gate = LoadGate::default();
+    let client = Client::listening(&gated(&gate));
+    for path in [CHAT, COMPLETIONS, "/v1/responses", "/tokenize"] {
+        let reply = client.post(path, &hello()).await;
+        assert_eq!(reply.status, 503, "{path}: {reply:?}");
+        assert!(!reply.header("retry-after").is_empty(), "{path}");
+        assert_eq!(reply.error().1, "Loading model", "{path}");
+    }
+    let native = client.post("/completion", &a()).await.json();
+    assert_eq!(native["error"]["type"], "unavailable_error");
+    assert_eq!(native["error"]["message"], "Loading model");
+    let ollama = client.post("/api/chat", &hello()).await.json();
+    assert_eq!(ollama["error"], "Loading model");
+    let anthropic = client.post("/v1/messages", &hello()).await.json();
+    assert_eq!(anthropic["type"], "error");
+    for path in ["/props", "/slots", "/live"] {
+        let reply = client.get(path).await;
+        assert_eq!(reply.status, 503, "{path}: {reply:?}");
+    }
+    gate.open();
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_be_loaded_ends_the_server_with_the_reason() {
+    let gate = LoadGate::default();
+    gate.break_model("synthetic");
+    let mut client = Client::listening(&gated(&gate));
+    assert_eq!(client.get("/health").await.status, 503);
+    gate.open();
+    let ended = client.server.wait();
+    let Err(ServeError::Load(why)) = ended else {
+        panic!("{ended:?}");
+    };
+    assert!(why.contains("a broken model"), "{why}");
+}
