@@ -28,6 +28,11 @@ pub(crate) enum MemoryKind {
 }
 
 impl MemoryKind {
+    /// Whether there is a state for each sequence id.
+    pub(crate) const fn has_states(self) -> bool {
+        matches!(self, MemoryKind::States { .. })
+    }
+
     /// Whether the cells of each sequence stay in order.
     pub(super) const fn keeps_order(self) -> bool {
         match self {
