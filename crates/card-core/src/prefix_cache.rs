@@ -210,9 +210,9 @@ impl PrefixCache {
     }
 
     /// What the stems of one tenant have in common with a new sequence.
-    fn matches<'a, 'b>(
+    fn matches<'a>(
         &self,
-        new: NewSequence<'b>,
+        new: NewSequence<'_>,
         running: impl Iterator<Item = RunningSequence<'a>>,
     ) -> impl Iterator<Item = Match> {
         let running = running.map(move |r| Match {

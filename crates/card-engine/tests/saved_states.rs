@@ -8,6 +8,7 @@ use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::scheduler::SavedStateCounts;
 use card_core::types::Token;
+use card_engine::emulate::{Emulated, Overruns};
 use card_engine::selftest::{self, Means};
 use card_engine::{Draft, Engine, Event, Generate, Options};
 use card_llama::tiny::zoo::{self, CONTEXT, TOKENS};
@@ -48,17 +49,19 @@ fn write(
     prefix_slots: usize,
     state_bytes: usize,
 ) -> (Vec<Vec<Token>>, SavedStateCounts) {
+    // Reading takes its time, so that states are worth being saved.
+    let cost = CostCurve::from_points([(1, 0.5), (64, 32.0)]);
     let options = Options {
         mode,
         lanes: Lanes::Shared,
         prefix_slots,
         state_bytes,
-        // Reading takes its time, so that states are worth being saved.
-        target_cost: CostCurve::from_points([(1, 10.0), (256, 2560.0)]),
+        target_cost: cost.clone(),
         ..Options::default()
     };
+    let target = Emulated::new(context(model), cost, Overruns::default());
     let none: [Draft; 0] = [];
-    let engine = Engine::start(Box::new(context(model)), none, options).unwrap();
+    let engine = Engine::start(Box::new(target), none, options).unwrap();
     let texts = prompts().map(|prompt| text(&engine, prompt)).to_vec();
     (texts, engine.lane_times().states)
 }
