@@ -25,7 +25,9 @@ impl Policy {
     pub(super) fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
         let draft = self.draft_cost(source);
         let base_ms = self.forward_ms(base.rows);
-        let cost_ms = draft.ms(rows) + self.forward_ms(base.rows + 1) - base_ms;
+        let taken_back_ms = self.rejection_cost().take_back_ms;
+        let longer_ms = self.forward_ms(base.rows + 1) - base_ms;
+        let cost_ms = draft.ms(rows) + longer_ms + taken_back_ms;
         let could_pay = (1..=LOOKAHEAD.min(self.longest)).any(|steps| {
             let ms = draft.ms(rows)
                 + draft.ms(1) * f64::from(steps - 1)

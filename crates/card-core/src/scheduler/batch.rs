@@ -111,7 +111,8 @@ impl<'a> BatchBuilder<'a> {
         let pending = seq.text.pending();
         let prefill = seq.text.prefilling();
         let chain = if prefill {
-            pending.min(room).min(self.prompt_rows)
+            let most = self.prompt_rows.min(seq.text.before_mark());
+            pending.min(room).min(most)
         } else if self.solo && pending > 1 {
             // The decision comes from a forward of its own.
             (pending - 1).min(room)
