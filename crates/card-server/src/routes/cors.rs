@@ -1,9 +1,16 @@
 //! Which web pages of other origins may use the server (CORS).
 
-use axum::http::{HeaderValue, Method, header};
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ServeError;
+
+/// The header by which Anthropic's SDK names a request that failed.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// How long a browser may go by what it was told, without asking before each request.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The layer that tells browsers so; `None` if no page may.
 ///
@@ -18,8 +25,9 @@ pub(super) fn layer(origins: &[String]) -> Result<Option<CorsLayer>, ServeError>
     } else {
         let parsed: Result<Vec<HeaderValue>, _> = origins
             .iter()
-            .map(|o| o.trim_end_matches('/'))
-            .map(|o| o.parse().map_err(|_| ServeError::Origin(o.to_owned())))
+            // Browsers write an origin in small letters, and without a slash behind it.
+            .map(|o| o.trim_end_matches('/').to_ascii_lowercase())
+            .map(|o| o.parse().map_err(|_| ServeError::Origin(o)))
             .collect();
         AllowOrigin::list(parsed?)
     };
@@ -31,6 +39,7 @@ pub(super) fn layer(origins: &[String]) -> Result<Option<CorsLayer>, ServeError>
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .allow_private_network(true)
-        .expose_headers([header::RETRY_AFTER]);
+        .expose_headers([header::RETRY_AFTER, REQUEST_ID])
+        .max_age(MAX_AGE);
     Ok(Some(layer))
 }
