@@ -120,10 +120,10 @@ def verdict(costs, rng):
     status = 0
     for name, values in costs.items():
         low, high = interval(values, rng)
-        if low > args.most:
-            word, status = "too much", 1
-        elif high - low > 2 * args.most:
+        if high - low > 2 * args.most:
             word, status = "too noisy to tell", status or 2
+        elif low > args.most:
+            word, status = "too much", 1
         else:
             word = "fine" if high <= args.most else "not shown to be too much"
         print(f"{name:7} costs {statistics.median(values):7.2%} ({low:.2%} to {high:.2%}): {word}")

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import select
 import signal
@@ -9,7 +10,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
+# How the gateway is started where it is in earnest.
+START = Path(__file__).parent.parent.parent / "deploy" / "gateway" / "start"
 # The key of the gateway itself, by which it registers replicas and is managed, and a user's.
 GATEWAY_KEY, USER_KEY = "key-of-the-gateway", "key-of-anna"
 # Seconds that a replica which is told to end still takes requests. The gateway asks for health
@@ -54,10 +58,10 @@ def until(done, seconds, what):
 class Process:
     """A process whose log is kept until the end; with `hear`, its standard output is read here."""
 
-    def __init__(self, command, hear=False):
+    def __init__(self, command, hear=False, environment=None):
         self.log = tempfile.TemporaryFile()
         out = subprocess.PIPE if hear else self.log
-        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=self.log)
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=self.log, env=environment)
 
     def said(self):
         self.log.seek(0)
@@ -129,7 +133,7 @@ class Replica:
 
 
 class Gateway:
-    """smg in front of replicas, as docs/operations.md starts it, asking for health more often."""
+    """smg in front of replicas, started as in earnest, but asking for health more often."""
 
     def __init__(self, smg, replicas):
         self.port, self.metrics_port = free_ports(2)
@@ -137,13 +141,15 @@ class Gateway:
             *("--host", "127.0.0.1", "--port", self.port),
             *("--prometheus-host", "127.0.0.1", "--prometheus-port", self.metrics_port),
             *("--worker-urls", *(replica.url for replica in replicas)),
-            *("--policy", "cache_aware", "--disable-tokenizer-autoload"),
-            *("--api-key", GATEWAY_KEY, "--tenant-api-key", f"anna:{USER_KEY}"),
             *("--worker-startup-check-interval", 1),
             *("--health-check-interval-secs", 1, "--health-failure-threshold", 1, "--health-success-threshold", 1),
-            *("--retry-max-retries", 8, "--log-level", "warn"),
+            *("--log-level", "warn"),
         ]
-        self.process = Process([smg, "launch", *map(str, flags)])
+        self.keys = tempfile.NamedTemporaryFile("w")
+        self.keys.write(f"# as for the replicas\n gateway: {GATEWAY_KEY}\nanna:{USER_KEY}")
+        self.keys.flush()
+        environment = {**os.environ, "CARD_KEYS": self.keys.name, "SMG": smg}
+        self.process = Process([START, *map(str, flags)], environment=environment)
         self.wanted = len(replicas)
         try:
             self.until_healthy(self.wanted, 60)
