@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two replicas behind smg: what is lost when one of them dies, and what when one is told to end.
+"""Two servers behind smg: what is lost when one of them dies, and what when one is told to end.
 
 Needs nothing but Python and the two programs that it is given.
 """
@@ -13,15 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "torture"))
 from load import Load, ask
-from processes import DRAIN_DELAY, Gateway, Replica, free_ports, until
+from processes import DRAIN_DELAY, Gateway, Server, free_ports, until
 from report import Report
 
-# Conversations, and turns of each. All fit into the prefix caches of one replica.
+# Conversations, and turns of each. All fit into the prefix caches of one server.
 CONVERSATIONS, TURNS = 6, 4
 
 
 def talk(gateway, number, turns):
-    """A conversation; of each turn the replica, the tokens of its prompt and how many were known."""
+    """A conversation; of each turn the server, the tokens of its prompt and how many were known."""
     said, seen = [], []
     for turn in range(turns):
         said.append({"role": "user", "content": f"{number}: question {turn} of this conversation, " * 6})
@@ -31,11 +31,11 @@ def talk(gateway, number, turns):
         whole = json.loads(answer.body)
         said.append(whole["choices"][0]["message"])
         usage = whole["usage"]
-        seen.append((answer.replica, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]))
+        seen.append((answer.server, usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]))
     return seen
 
 
-def conversations(report, gateway, replicas):
+def conversations(report, gateway, servers):
     """Each conversation stays where its prefix is, and what it said before is not read again."""
     all_seen = [None] * CONVERSATIONS
 
@@ -48,17 +48,19 @@ def conversations(report, gateway, replicas):
     for thread in threads:
         thread.join()
     report.check("every conversation was answered to its end", all(all_seen))
-    homes = [{replica for replica, _, _ in seen} for seen in all_seen]
-    report.check("a conversation stays on its replica", all(len(home) == 1 for home in homes), f"{homes}"[:100])
+    if not all(all_seen):
+        return
+    homes = [{server for server, _, _ in seen} for seen in all_seen]
+    report.check("a conversation stays on its server", all(len(home) == 1 for home in homes), f"{homes}"[:100])
     used = {url for home in homes for url in home}
-    report.check("both replicas have conversations", used == {replica.url for replica in replicas})
+    report.check("both servers have conversations", used == {server.url for server in servers})
     again = [(before[1], now[2]) for seen in all_seen for before, now in zip(seen, seen[1:])]
     # All of the turn before but its last tokens, which begin the answer.
     known = all(cached >= prompt - 24 for prompt, cached in again)
     report.check("the turns before are not read again", known, f"prompt before, known now: {again[:3]}")
-    reused = sum(replica.metric("card_prompt_tokens_reused_total") for replica in replicas)
-    prompts = sum(replica.metric("card_prompt_tokens_total") for replica in replicas)
-    report.check("the replicas' metrics say so", reused >= 0.5 * prompts, f"{reused:.0f} of {prompts:.0f} tokens")
+    reused = sum(server.metric("card_prompt_tokens_reused_total") for server in servers)
+    prompts = sum(server.metric("card_prompt_tokens_total") for server in servers)
+    report.check("the servers' metrics say so", reused >= 0.5 * prompts, f"{reused:.0f} of {prompts:.0f} tokens")
 
 
 def counted(outcomes):
@@ -80,46 +82,48 @@ def nothing_lost(report, outcomes):
     return [outcome for outcome in begun if outcome.error]
 
 
-def back(report, gateway, replica, seconds):
-    """A replica that was started again is asked again."""
-    replica.start()
+def back(report, gateway, server, seconds):
+    """A server that was started again is asked again."""
+    server.start()
     gateway.until_healthy(2)
-    until(lambda: replica.generations() > 3, seconds, "traffic for the replica that came back")
-    report.check("traffic comes back", True, f"{replica.generations():.0f} answers")
+    until(lambda: server.generations() > 3, seconds, "traffic for the server that came back")
+    report.check("traffic comes back", True, f"{server.generations():.0f} answers")
 
 
-def killed(report, gateway, replica, args):
-    """A replica is killed under load."""
+def killed(report, gateway, server, args):
+    """A server is killed under load."""
     load = Load(gateway.port, args.threads)
-    until(lambda: load.follows(replica) >= 1 and replica.health()[1].get("running", 0) >= 3, 20, "load on the replica")
+    until(lambda: load.follows(server) >= 1 and server.health()[1].get("running", 0) >= 3, 20, "load on the server")
+    known = until(gateway.running, 20, "the gateway's word of what runs")
+    report.check("the gateway hears what there is to do", known > 0, f"{known} at work")
     time.sleep(args.seconds / 3)
-    until(lambda: load.follows(replica) >= 1, 20, "a stream of the replica")
+    until(lambda: load.follows(server) >= 1, 20, "a stream of the server")
     before = gateway.retries()
-    replica.kill()
+    server.kill()
     gateway.until_healthy(1)
     time.sleep(args.seconds / 3)
-    back(report, gateway, replica, 20)
+    back(report, gateway, server, 20)
     time.sleep(args.seconds / 3)
     outcomes = load.stop()
     broken = nothing_lost(report, outcomes)
     words = broken[0].error if broken else ""
-    report.check("streams of the replica say that they failed", bool(broken), f"{len(broken)}: {words}"[:160])
+    report.check("streams of the server say that they failed", bool(broken), f"{len(broken)}: {words}"[:160])
     report.check("requests were sent again", gateway.retries() > before, f"{gateway.retries() - before:.0f} times")
 
 
-def told_to_end(report, gateway, replica, args):
-    """A replica is told to end under load: as in an update, nothing at all is lost."""
+def told_to_end(report, gateway, server, args):
+    """A server is told to end under load: as in an update, nothing at all is lost."""
     load = Load(gateway.port, args.threads)
-    until(lambda: load.follows(replica) >= 1, 20, "a stream of the replica")
+    until(lambda: load.follows(server) >= 1, 20, "a stream of the server")
     time.sleep(args.seconds / 3)
-    replica.leave()
-    until(lambda: replica.health()[1].get("status") == "draining", 5, "the replica's word that it leaves")
-    report.check("readiness is 503 while it still takes requests", replica.health()[0] == 503)
+    server.leave()
+    until(lambda: server.health()[1].get("status") == "draining", 5, "the server's word that it leaves")
+    report.check("readiness is 503 while it still takes requests", server.health()[0] == 503)
     gateway.until_healthy(1)
-    status = replica.process.child.wait(DRAIN_DELAY + 40)
+    status = server.process.child.wait(DRAIN_DELAY + 40)
     report.check("it ends with status 0 when what ran is done", status == 0, f"status {status}")
     time.sleep(args.seconds / 3)
-    back(report, gateway, replica, 20)
+    back(report, gateway, server, 20)
     outcomes = load.stop()
     broken = nothing_lost(report, outcomes)
     for outcome in broken[:5]:
@@ -137,16 +141,16 @@ def main():
     args = parser.parse_args()
     args.seconds = args.seconds or (3 if args.short else 60)
     args.threads = args.threads or (9 if args.short else 24)
-    report, replicas, gateway = Report(), [], None
+    report, servers, gateway = Report(), [], None
     try:
         for port in free_ports(2):
-            replicas.append(Replica(args.server, port))
-        gateway = Gateway(args.smg, replicas)
-        conversations(report, gateway, replicas)
-        killed(report, gateway, replicas[0], args)
-        told_to_end(report, gateway, replicas[1], args)
+            servers.append(Server(args.server, port))
+        gateway = Gateway(args.smg, servers)
+        conversations(report, gateway, servers)
+        killed(report, gateway, servers[0], args)
+        told_to_end(report, gateway, servers[1], args)
     finally:
-        for process in [gateway.process if gateway else None, *(replica.process for replica in replicas)]:
+        for process in [gateway.process if gateway else None, *(server.process for server in servers)]:
             if process:
                 process.stop()
     return report.end()

@@ -19,8 +19,8 @@ class Outcome:
 
     def __init__(self, path, stream):
         self.path, self.stream = path, stream
-        # The status, 0 while there is none; which replica answers; the body so far.
-        self.status, self.replica, self.body = 0, None, b""
+        # The status, 0 while there is none; which server answers; the body so far.
+        self.status, self.server, self.body = 0, None, b""
         # Why the connection broke, if it did.
         self.broke = None
         self.seconds = 0.0
@@ -68,7 +68,7 @@ def ask(port, path, stream, prompt, tokens, heard=lambda outcome: None):
     try:
         connection.request("POST", path, json.dumps(request_body(path, stream, prompt, tokens)), headers)
         response = connection.getresponse()
-        outcome.status, outcome.replica = response.status, response.getheader("x-smg-routed-worker-id")
+        outcome.status, outcome.server = response.status, response.getheader("x-smg-routed-worker-id")
         heard(outcome)
         while more := response.read1(65536):
             outcome.body += more
@@ -110,12 +110,12 @@ class Load:
     def began(self, number, outcome):
         if outcome.stream and outcome.status == 200:
             with self.lock:
-                self.streaming[number] = outcome.replica
+                self.streaming[number] = outcome.server
 
-    def follows(self, replica):
-        """How many streams of this replica are open."""
+    def follows(self, server):
+        """How many streams of this server are open."""
         with self.lock:
-            return sum(url == replica.url for url in self.streaming.values())
+            return sum(url == server.url for url in self.streaming.values())
 
     def stop(self):
         """Waits for what was asked; returns what became of everything."""

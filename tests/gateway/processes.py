@@ -1,4 +1,4 @@
-"""The processes of the test: replicas on a synthetic model, and the gateway in front of them."""
+"""The processes of the test: servers on a synthetic model, and the gateway in front of them."""
 
 import http.client
 import json
@@ -14,12 +14,12 @@ from pathlib import Path
 
 # How the gateway is started where it is in earnest.
 START = Path(__file__).parent.parent.parent / "deploy" / "gateway" / "start"
-# The key of the gateway itself, by which it registers replicas and is managed, and a user's.
+# The key of the gateway itself, by which it registers servers and is managed, and a user's.
 GATEWAY_KEY, USER_KEY = "key-of-the-gateway", "key-of-anna"
-# Seconds that a replica which is told to end still takes requests. The gateway asks for health
+# Seconds that a server which is told to end still takes requests. The gateway asks for health
 # every second, so it has turned away by then.
 DRAIN_DELAY = 3
-# Generations at a time on a replica.
+# Generations at a time on a server.
 PARALLEL = 8
 
 
@@ -80,7 +80,7 @@ class Process:
             self.child.stdout.close()
 
 
-class Replica:
+class Server:
     """A server at a port of its own, which may be started again there."""
 
     def __init__(self, binary, port):
@@ -104,7 +104,7 @@ class Replica:
         line = self.process.child.stdout.readline().decode() if ready else ""
         if not line.startswith("http://"):
             self.process.stop()
-            raise RuntimeError(f"a replica did not start: {line!r} {self.process.said()}")
+            raise RuntimeError(f"a server did not start: {line!r} {self.process.said()}")
 
     def kill(self):
         self.process.child.kill()
@@ -133,24 +133,24 @@ class Replica:
 
 
 class Gateway:
-    """smg in front of replicas, started as in earnest, but asking for health more often."""
+    """smg in front of servers, started as in earnest, but asking for health more often."""
 
-    def __init__(self, smg, replicas):
+    def __init__(self, smg, servers):
         self.port, self.metrics_port = free_ports(2)
         flags = [
             *("--host", "127.0.0.1", "--port", self.port),
             *("--prometheus-host", "127.0.0.1", "--prometheus-port", self.metrics_port),
-            *("--worker-urls", *(replica.url for replica in replicas)),
+            *("--worker-urls", *(server.url for server in servers)),
             *("--worker-startup-check-interval", 1),
             *("--health-check-interval-secs", 1, "--health-failure-threshold", 1, "--health-success-threshold", 1),
-            *("--log-level", "warn"),
+            *("--load-monitor-interval", 1, "--log-level", "warn"),
         ]
         self.keys = tempfile.NamedTemporaryFile("w")
-        self.keys.write(f"# as for the replicas\n gateway: {GATEWAY_KEY}\nanna:{USER_KEY}")
+        self.keys.write(f"# as for the servers\n gateway: {GATEWAY_KEY}\nanna:{USER_KEY}")
         self.keys.flush()
         environment = {**os.environ, "CARD_KEYS": self.keys.name, "SMG": smg}
         self.process = Process([START, *map(str, flags)], environment=environment)
-        self.wanted = len(replicas)
+        self.wanted = len(servers)
         try:
             self.until_healthy(self.wanted, 60)
         except RuntimeError as error:
@@ -158,16 +158,21 @@ class Gateway:
             raise RuntimeError(f"{error}: {self.process.said()}") from None
 
     def until_healthy(self, count, seconds=20):
-        """Waits until it counts so many replicas as healthy."""
+        """Waits until it counts so many servers as healthy."""
 
         def counted():
             status, text = get(self.port, "/readiness")
             return status in (200, 503) and text and json.loads(text).get("healthy_workers") == count
 
-        until(counted, seconds, f"{count} healthy replicas")
+        until(counted, seconds, f"{count} healthy servers")
+
+    def running(self):
+        """Generations at work, by what the servers told it."""
+        _, text = get(self.port, "/get_loads", GATEWAY_KEY)
+        return sum(load["num_running_reqs"] for load in json.loads(text).get("loads", [])) if text else 0
 
     def retries(self):
-        """Requests that it sent again, to whichever replica."""
+        """Requests that it sent again, to whichever server."""
         _, text = get(self.metrics_port, "/metrics")
         again = re.findall(r"^smg_(?:worker_retries|upstream_send_retr\w*)_total\S* (\S+)$", text, re.M)
         return sum(float(value) for value in again)
