@@ -228,7 +228,8 @@ mod tests {
         let halves = estimated(&turns, (2, 2), false);
         assert_eq!(halves.lanes, Lanes::Disjoint);
         assert_eq!(halves.target, [(1, 20.0), (8, 32.0)]);
-        assert_eq!((halves.target_threads, halves.draft), (2, vec![(1, 4.0)]));
+        assert_eq!(halves.target_threads, 2);
+        assert_eq!(halves.draft, [(1, 4.0)]);
         // Lanes of their own promise no more than turns on the same cores then.
         assert!(halves.promise(0.8).0 <= 1.05 * turns.promise(0.8).0);
         let apart = estimated(&turns, (1, 4), true);

@@ -179,7 +179,7 @@ fn own_candidates(
     policy: &Policy,
 ) -> Vec<(Candidate, NodeId)> {
     let most = budget.rules.most_candidates(seq.text.pending());
-    let most = most.min(budget.most);
+    let most = most.min(budget.most).min(seq.most_candidates);
     let wanted = seq.text.left(budget.context).saturating_sub(1);
     let last = (seq.text.tokens.len() + wanted) as u32;
     let (chain, chances) = seq.candidates.lookup_chain(wanted);

@@ -303,16 +303,20 @@ impl<'a> World<'a> {
             prediction: setup.prediction.clone(),
             logprobs: None,
             plain: setup.plain,
+            most_candidates: None,
             constraint: constraint.map(|c| Box::new(c) as _),
         };
         self.driver.scheduler.open(request, self.now).unwrap();
         if setup.plain {
             // As an engine does: nobody hears of it.
-            self.lane.drafter.handle(opening(setup, sequence, prompt, grammar));
+            self.lane
+                .drafter
+                .handle(opening(setup, sequence, prompt, grammar));
             return;
         }
         for lane in [&mut self.lane, &mut self.head] {
-            lane.drafter.handle(opening(setup, sequence, prompt, grammar.clone()));
+            lane.drafter
+                .handle(opening(setup, sequence, prompt, grammar.clone()));
         }
     }
 
