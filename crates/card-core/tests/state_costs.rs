@@ -247,6 +247,7 @@ fn write(play: &Play) -> Written {
             prediction: Vec::new(),
             logprobs: None,
             constraint: None,
+            most_candidates: None,
             plain: false,
         };
         driver.scheduler.open(request, clock.now()).unwrap();

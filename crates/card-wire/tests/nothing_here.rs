@@ -65,6 +65,7 @@ fn scheduler(now: Duration) -> Scheduler {
         prediction: Vec::new(),
         logprobs: None,
         constraint: None,
+        most_candidates: None,
         plain: false,
     };
     scheduler.open(request, now).unwrap();

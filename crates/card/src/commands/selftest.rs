@@ -3,12 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-<<<<<<< HEAD
 use card_core::words::counted;
-use card_engine::selftest::{Exactness, Means, SelfTestReport};
-=======
 use card_engine::selftest::{Exactness, Means, SelfTestReport, StateTimes};
->>>>>>> w-hybrid
 use card_llama::Kernels;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{KernelChoice, Settings, devices, kernels, loader, state_times};
