@@ -179,7 +179,7 @@ impl SharedLane for Mate {
             return false;
         };
         self.model.forward(&forward).unwrap();
-        let end = now + ms(draft_cost().ms(forward.rows.len() as u32));
+        let end = now + ms(draft_cost().ms(forward.rows.len().max(forward.pad_to) as u32));
         self.drafting = Some((forward, end));
         true
     }

@@ -76,7 +76,7 @@ impl Policy {
             } else {
                 rows
             };
-            let first_ms = self.draft_cost(source).ms(rows);
+            let first_ms = self.next_step_ms(source, rows);
             let ahead = self.look_ahead(situation, option, first_ms);
             if best.is_none_or(|(b, _)| ahead.value > b.value) {
                 best = Some((ahead, source));

@@ -40,8 +40,8 @@ impl Policy {
             sequence,
             ..
         } = *option.outlook;
-        let step_ms = self.draft_cost(source).ms(1);
-        let forward_ms = |n: usize| self.forward_ms(base.rows + n as u32);
+        let step_ms = self.further_step_ms(source);
+        let forward_ms = |n: usize| self.launch_ms(base.rows + n as u32);
         let (n, value_now) = self.best_size(base, situation.candidates, 0);
         let tokens_now = expected_tokens(&situation.candidates[..n]);
         let forward_ms_now = forward_ms(n);

@@ -82,6 +82,8 @@ pub struct Policy {
     pub(super) longest: u32,
     /// Rows that a decoding forward computes at least; 0 if none is filled up.
     pub(super) pad_to: u32,
+    /// Rows that a decoding forward has at most, padding included.
+    pub(super) most_rows: u32,
 }
 
 impl Policy {
@@ -101,6 +103,7 @@ impl Policy {
             redecides: false,
             longest: u32::MAX,
             pad_to: 0,
+            most_rows: u32::MAX,
         }
     }
 
@@ -209,7 +212,8 @@ impl Policy {
         }
     }
 
-    /// Expected milliseconds of a target forward that decodes so many rows, its padding included.
+    /// Expected milliseconds of a target forward that decodes so many rows, the padding included
+    /// that every forward needs, if the one before had as many.
     pub(super) fn forward_ms(&self, rows: u32) -> f64 {
         self.target.ms(self.padded(rows))
     }

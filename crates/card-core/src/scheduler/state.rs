@@ -139,7 +139,8 @@ impl Scheduler {
             policy: policy
                 .within(config.limits.rollback, rules.most_candidates(1))
                 .redeciding(config.shapes.redecide_below.is_some())
-                .padded_to(config.shapes.pad_to),
+                .padded_to(config.shapes.pad_to)
+                .at_most(config.limits.rows.min(config.shapes.max_rows)),
             config,
             trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
