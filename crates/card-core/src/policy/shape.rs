@@ -52,9 +52,8 @@ impl Policy {
         let best = self.best_size_by(base, candidates, 0, |rows| self.forward_ms(rows));
         let shape_ms = self.target.ms(self.launch_shape(base.rows + size as u32));
         let chosen = self.best_size_by(base, &candidates[..size], size, |_| shape_ms);
-        let tokens = best.1 - chosen.1;
-        self.target
-            .forgo(tokens / self.rate(base).max(f64::MIN_POSITIVE));
+        let ms = (best.1 - chosen.1) / self.rate(base).max(f64::MIN_POSITIVE);
+        self.target.forgo(ms);
     }
 
     /// Milliseconds of a drafter's next step, of `rows` rows: padding and a change of shape included.

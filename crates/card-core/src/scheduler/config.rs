@@ -36,7 +36,7 @@ pub struct Shapes {
     pub whole_pieces: bool,
     /// The sums of a row depend on how many KV cells its forward goes through, rounded up to a
     /// multiple of this. So no decoding forward goes over such a multiple that plain decoding of its
-    /// tokens would not go over ([`Shapes::room_behind`]). 0 if sums do not depend on that.
+    /// tokens would not go over (docs/exactness.md, *GPUs*). 0 if sums do not depend on that.
     #[serde(default)]
     pub cell_block: usize,
 }
