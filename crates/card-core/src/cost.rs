@@ -42,6 +42,8 @@ pub struct CostCurve {
     drift: f64,
     /// The number of rows of the last forward, and what another number costs.
     shape: ShapeChange,
+    /// What a change of shape costs, 0 if that hardly matters; `None` if too little was seen.
+    change: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,6 +79,7 @@ impl Default for CostCurve {
             points: BTreeMap::new(),
             drift: 1.0,
             shape: ShapeChange::default(),
+            change: None,
         }
     }
 }
@@ -149,8 +152,8 @@ impl CostCurve {
         (GIVEN * given * self.drift + seen * point.seen_ms) / (GIVEN + seen)
     }
 
-    /// Learns that a forward of `rows`, padding included, took `elapsed`. Outliers (a machine that paused) are cut to
-    /// twice the estimate.
+    /// Learns that a forward of `rows`, padding included, took `elapsed`. Outliers (a machine that
+    /// paused) are cut to twice the estimate.
     pub fn observe(&mut self, rows: u32, elapsed: Duration) {
         let rows = rows.clamp(1, Rows::MOST);
         let ms = (elapsed.as_secs_f64() * 1e3).clamp(MEASURED.0, MEASURED.1);
@@ -167,6 +170,9 @@ impl CostCurve {
         if let Some(given) = point.given.filter(|g| *g > 0.0) {
             self.drift += GAIN * (ms / given - self.drift);
         }
+        let least = LEAST_CHANGE * self.ms(1);
+        let matters = |change: f64| if change >= least { change } else { 0.0 };
+        self.change = self.shape.change_ms().map(matters);
     }
 
     /// Forgets the size that was seen least, if there are too many; of several such sizes the
@@ -215,14 +221,7 @@ impl CostCurve {
     /// assert!((curve.next_ms(3, 16) - 1.4).abs() < 0.2);
     /// ```
     pub fn shape_change_ms(&self) -> f64 {
-        self.known_change().unwrap_or(0.0)
-    }
-
-    /// What a change of shape costs, 0 if that hardly matters; `None` if too little was seen.
-    fn known_change(&self) -> Option<f64> {
-        let change = self.shape.change_ms()?;
-        let matters = change >= LEAST_CHANGE * self.ms(1);
-        Some(if matters { change } else { 0.0 })
+        self.change.unwrap_or(0.0)
     }
 
     /// Rows that the next forward best has if it needs `rows` of them: more where padding is
@@ -230,8 +229,8 @@ impl CostCurve {
     /// than `most`; with 0 it is not filled up.
     pub fn shape_for(&self, rows: u32, most: u32) -> u32 {
         let rows = rows.max(1);
-        let change = self.known_change();
-        self.shape.choose(rows, most, change, |rows| self.ms(rows))
+        let ms = |rows| self.ms(rows);
+        self.shape.choose(rows, most, self.change, ms)
     }
 
     /// What the next forward counts for, in milliseconds, if it needs `rows` rows and is filled up
@@ -239,7 +238,7 @@ impl CostCurve {
     /// less what was forgone to avoid one ([`CostCurve::forgo`]).
     pub fn next_ms(&self, rows: u32, most: u32) -> f64 {
         let shape = self.shape_for(rows, most);
-        let change = self.known_change().filter(|_| !self.shape.is_last(shape));
+        let change = self.change.filter(|_| !self.shape.is_last(shape));
         self.ms(shape) + change.map_or(0.0, |change| self.shape.leaving_ms(change))
     }
 
@@ -257,6 +256,7 @@ impl CostCurve {
     /// Goes on from the forwards that `other`, a curve of the same lane, has seen last.
     pub(crate) fn go_on_from(&mut self, other: &CostCurve) {
         self.shape = other.shape;
+        self.change = other.change;
     }
 
     /// The most rows, at least one and at most `most`, whose forward takes no longer than `ms`

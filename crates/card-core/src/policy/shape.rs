@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(p.further_step_ms(Source::Draft), p.drafts[0].ms(4));
         let more = p.next_step_ms(Source::Draft, 5) - p.drafts[0].ms(8);
         assert!((more - 1.5).abs() < 0.3, "{more}");
-        // One step is worth its time, a change is not.
+        // A step in the shape that there is pays.
         let outlook = outlook(1);
         let option = DraftOption {
             outlook: &outlook,
