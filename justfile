@@ -85,6 +85,10 @@ gpu *ARGUMENTS:
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
 
+# Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
+ja:
+    scripts/test-ja
+
 # Make packages: wheel, npm, deb, image, sbom (default: all).
 package *WHAT:
     scripts/package {{WHAT}}

@@ -10,8 +10,10 @@ const OPEN: &str = "<tool_call>";
 /// What ends a call.
 const CLOSE: &str = "</tool_call>";
 
+/// The text that begins a call.
+pub const CALL_BEGIN: &str = OPEN;
 /// The text that ends a call: where an answer may have one call only, the answer ends there.
-pub(crate) const CALL_END: &str = CLOSE;
+pub const CALL_END: &str = CLOSE;
 
 /// Longest call, in bytes. It is held back until it is whole; what is longer is text.
 const LONGEST: usize = 1 << 20;

@@ -261,6 +261,7 @@ mod tests {
             logprobs: None,
             constraint: None,
             plain: false,
+            most_candidates: None,
         }
     }
 

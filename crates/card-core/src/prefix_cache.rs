@@ -186,6 +186,19 @@ impl PrefixCache {
         }
     }
 
+    /// Releases the stems of a tenant that have more than half of a text.
+    pub(crate) fn release_text(&mut self, tenant: Tenant, text: &[Token], ops: &mut Vec<KvOp>) {
+        let has = |stem: &Stem| {
+            let pairs = stem.tokens.iter().zip(text);
+            stem.tenant == tenant && 2 * pairs.take_while(|(a, b)| a == b).count() > text.len()
+        };
+        let gone = self.stems.iter().filter(|stem| has(stem));
+        ops.extend(gone.map(|stem| KvOp::Release {
+            sequence: stem.sequence,
+        }));
+        self.stems.retain(|stem| !has(stem));
+    }
+
     /// Releases the oldest stems until all of them together fit `cells`.
     fn shrink(&mut self, cells: usize, ops: &mut Vec<KvOp>) {
         while self.cells() > cells {
@@ -254,6 +267,25 @@ mod tests {
 
     fn none() -> std::iter::Empty<RunningSequence<'static>> {
         std::iter::empty()
+    }
+
+    #[test]
+    fn a_text_is_released_and_those_of_others_stay() {
+        let (them, id) = (Tenant(7), SequenceId);
+        let mut cache = PrefixCache::new(8, Rollback::Free);
+        let mut ops = Vec::new();
+        for (n, tenant, tokens) in [
+            (1, US, &[1, 2, 3, 4][..]),
+            (2, US, &[1, 2, 3, 4, 5, 6][..]),
+            (3, US, &[1, 2, 9, 9][..]),
+            (4, them, &[1, 2, 3, 4][..]),
+        ] {
+            cache.keep(stem(id(n), tenant, tokens), &mut ops);
+        }
+        cache.release_text(US, &[1, 2, 3, 4], &mut ops);
+        let released = |n| KvOp::Release { sequence: id(n) };
+        assert_eq!(ops, [released(1), released(2)]);
+        assert_eq!(cache.cells(), 8);
     }
 
     #[test]

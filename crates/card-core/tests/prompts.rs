@@ -225,6 +225,7 @@ impl World {
             logprobs: None,
             constraint: None,
             plain: false,
+            most_candidates: None,
         };
         self.driver.scheduler.open(request, self.now).unwrap();
         let told = self.driver.scheduler.introduction(SequenceId(name));

@@ -89,6 +89,24 @@ pub struct LlamaServerConfig {
     pub model_path: String,
     /// Whether `/slots` lists slots.
     pub slots: bool,
+    /// Where `/slots/ID` may save slots and restore them from; `None` if it may not.
+    pub slot_save_path: Option<PathBuf>,
+    /// Whether `/metrics` tells metrics.
+    pub metrics: bool,
+    /// The order of the norm by which vectors are normalised where a request does not say: 2 for
+    /// the length, -1 for none.
+    pub embd_normalize: i32,
+    /// Other names of the model, for `/v1/models`; the model's own among them.
+    pub aliases: Vec<String>,
+    /// What the model is good for, in the operator's words, for `/v1/models`.
+    pub tags: Vec<String>,
+    /// Whether a request loads the model that it names, if that is not loaded.
+    pub autoload: bool,
+    /// Whether the model thinks before it answers, where a request does not say; `None` for what
+    /// its template does.
+    pub thinking: Option<bool>,
+    /// Whether every answer of a chat tells its prompt and its settings (`__verbose`).
+    pub verbose: bool,
 }
 
 impl Default for LlamaServerConfig {
@@ -98,6 +116,14 @@ impl Default for LlamaServerConfig {
             n_predict: None,
             model_path: String::new(),
             slots: true,
+            slot_save_path: None,
+            metrics: true,
+            embd_normalize: 2,
+            aliases: Vec::new(),
+            tags: Vec::new(),
+            autoload: true,
+            thinking: None,
+            verbose: false,
         }
     }
 }

@@ -107,6 +107,7 @@ pub(super) fn admit(
         } else {
             SequenceSpeculation::WithDrafters
         },
+        most_candidates: request.most_candidates.map_or(usize::MAX, |n| n as usize),
         decision: Decision::Batch,
     }
 }

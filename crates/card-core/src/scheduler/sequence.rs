@@ -24,6 +24,8 @@ pub(super) struct Sequence {
     pub(super) reused: usize,
     pub(super) view: DrafterView,
     pub(super) speculation: SequenceSpeculation,
+    /// Most candidates that a forward verifies for it.
+    pub(super) most_candidates: usize,
     pub(super) decision: Decision,
 }
 

@@ -184,7 +184,8 @@ fn own_candidates(
     let pending = seq.text.pending();
     let room = budget.shapes.room_behind(seq.text.decoded);
     let most = budget.rules.most_candidates(pending);
-    let most = most.min(budget.most).min(room.rows.saturating_sub(pending));
+    let most = most.min(budget.most).min(seq.most_candidates);
+    let most = most.min(room.rows.saturating_sub(pending));
     let wanted = seq.text.left(budget.context).saturating_sub(1);
     let wanted = wanted.min(room.tokens.saturating_sub(pending));
     let last = (seq.text.tokens.len() + wanted) as u32;

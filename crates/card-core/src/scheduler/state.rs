@@ -21,7 +21,7 @@ use crate::policy::{DecisionTrace, Policy};
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
 use crate::sampler::Sampler;
-use crate::types::{SequenceId, Token};
+use crate::types::{SequenceId, Tenant, Token};
 
 /// The scheduler: a state machine without clock or thread. See the [module](super) documentation.
 ///
@@ -82,6 +82,7 @@ use crate::types::{SequenceId, Token};
 ///     logprobs: None,
 ///     constraint: None,
 ///     plain: false,
+///     most_candidates: None,
 /// };
 /// scheduler.open(request, Duration::ZERO)?;
 /// let mut now = Duration::ZERO;
@@ -208,6 +209,12 @@ impl Scheduler {
         self.pace.forget();
         let ran = std::mem::take(&mut self.sequences);
         ran.into_keys().collect()
+    }
+
+    /// Forgets a text of a tenant: what is kept for prompts to come and has more than half of it.
+    /// Sequences that run go on.
+    pub fn forget_text(&mut self, tenant: Tenant, text: &[Token]) {
+        self.prefixes.release_text(tenant, text, &mut self.ops);
     }
 
     /// Rows of the next forward that are no prompt and no candidates: what the sequences that

@@ -348,6 +348,7 @@ impl<'a> World<'a> {
             prediction: setup.prediction.clone(),
             logprobs: None,
             plain: setup.plain,
+            most_candidates: None,
             constraint: constraint.map(|c| Box::new(c) as _),
         };
         self.driver.scheduler.open(request, self.now).unwrap();

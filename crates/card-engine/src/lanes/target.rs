@@ -224,6 +224,7 @@ impl TargetLane {
             Command::Learned(asked) => {
                 let _ = asked.send(self.driver.scheduler.learned().clone());
             }
+            Command::Forget(tenant, text) => self.driver.scheduler.forget_text(tenant, &text),
         }
     }
 

@@ -3,6 +3,9 @@
 pub(crate) mod context;
 pub(crate) mod context_options;
 pub(crate) mod cores;
+pub(crate) mod embedder;
+#[cfg(test)]
+mod embedder_tests;
 mod head;
 #[cfg(test)]
 mod head_tests;

@@ -135,6 +135,8 @@ CARD_GUARDED(float *, llama_get_logits_ith, (llama_context * context, std::int32
              (context, row))
 CARD_GUARDED(float *, llama_get_embeddings_ith, (llama_context * context, std::int32_t row),
              (context, row))
+CARD_GUARDED(float *, llama_get_embeddings_seq, (llama_context * context, llama_seq_id id),
+             (context, id))
 CARD_GUARDED_VOID(llama_memory_clear, (llama_memory_t memory, bool data), (memory, data))
 CARD_GUARDED_VOID(llama_memory_seq_cp,
                   (llama_memory_t memory, llama_seq_id from, llama_seq_id to, llama_pos start,

@@ -126,6 +126,8 @@ guarded! {
         context: *mut cpp::llama_context, row: i32) -> *mut f32;
     card_llama_get_embeddings_ith: fn llama_get_embeddings_ith(
         context: *mut cpp::llama_context, row: i32) -> *mut f32;
+    card_llama_get_embeddings_seq: fn llama_get_embeddings_seq(
+        context: *mut cpp::llama_context, id: cpp::llama_seq_id) -> *mut f32;
     card_llama_memory_seq_rm: fn llama_memory_seq_rm(
         memory: cpp::llama_memory_t, id: cpp::llama_seq_id, start: cpp::llama_pos,
         end: cpp::llama_pos) -> bool;

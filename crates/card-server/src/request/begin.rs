@@ -13,7 +13,7 @@ use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::clock::RequestDeadline;
-use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
+use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
@@ -39,6 +39,8 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
+    /// Each prompt as the model read it, where that is told.
+    pub(crate) told_prompts: Vec<String>,
     /// Whether the answers begin with thoughts.
     pub(crate) thinking: Thinking,
     /// Whether a grammar makes each answer a call.
@@ -47,6 +49,8 @@ pub(crate) struct RunningRequest {
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
     pub(crate) news: Receiver<(usize, News)>,
+    /// Answers that have all that they are to have, so that their generations end.
+    pub(crate) full: FullAnswers,
     /// Given up when the answer was taken.
     pub(crate) hold: AnswerHold,
 }
@@ -83,6 +87,11 @@ pub(crate) async fn begin_with<X: Send + 'static>(
     if let Some(why) = app.dead() {
         return Err(ApiError::engine_gone(why));
     }
+    if app.embedder.is_some() {
+        let why =
+            "This server makes embeddings and writes no text. Start it without `--embeddings`";
+        return Err(ApiError::not_supported(why));
+    }
     let place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
     let drafter = incoming.drafter();
@@ -103,21 +112,25 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         tasks,
         usage,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
     } = prepared;
     let answers = tasks.len();
-    let news = start(app, tasks, ahead(&job), deadline);
+    let full = FullAnswers::none_of(answers);
+    let news = start(app, tasks, &full, ahead(&job), deadline);
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
     let running = RunningRequest {
         id: id.to_owned(),
         job,
         answers,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
         usage,
         news,
+        full,
         hold: AnswerHold {
             place,
             deadline,
@@ -132,13 +145,14 @@ pub(crate) async fn begin_with<X: Send + 'static>(
 fn start(
     app: &Arc<App>,
     tasks: Vec<GenerationTask>,
+    full: &FullAnswers,
     ahead: usize,
     deadline: RequestDeadline,
 ) -> Receiver<(usize, News)> {
     let (sender, news) = channel(ahead);
     let patience = app.config.connections.stalled;
     for (index, task) in tasks.into_iter().enumerate() {
-        let sink = EventSink::new(index, sender.clone(), deadline, patience);
+        let sink = EventSink::new(index, sender.clone(), full.clone(), deadline, patience);
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
     news

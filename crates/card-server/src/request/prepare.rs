@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) usage: TokenUsage,
     /// The text of each prompt, where it is to be repeated.
     pub(super) echoes: Vec<String>,
+    /// Each prompt as the model reads it, where that is told.
+    pub(super) told_prompts: Vec<String>,
     /// Whether the answers begin with thoughts.
     pub(super) thinking: Thinking,
     /// Whether a grammar makes each answer a call.
@@ -44,6 +46,7 @@ struct ReadPrompts {
     prompts: Vec<Vec<Token>>,
     usage: TokenUsage,
     echoes: Vec<String>,
+    told_prompts: Vec<String>,
     /// Whether one of them ends within the model's thoughts.
     begin_thoughts: bool,
 }
@@ -88,6 +91,7 @@ pub(super) fn prepare(
         prompts,
         usage,
         echoes,
+        told_prompts,
         begin_thoughts,
     } = read_prompts(app, &job)?;
     // What a grammar lets be written is all answer.
@@ -123,6 +127,7 @@ pub(super) fn prepare(
         tasks,
         usage,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
     })
@@ -164,9 +169,10 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
             ..TokenUsage::default()
         },
         echoes: Vec::new(),
+        told_prompts: Vec::new(),
         begin_thoughts: false,
     };
-    let mut echoed = 0;
+    let (mut echoed, mut told) = (0, 0);
     for prompt in &job.prompts {
         let prompt = prompt::read(app, prompt, &job.template)?;
         read.begin_thoughts |= prompt.begins_thought;
@@ -195,6 +201,18 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
             }
             let text = String::from_utf8_lossy(&bytes).into_owned();
             read.echoes.push(text);
+        }
+        if job.llama.verbose || app.config.llama_server.verbose {
+            let text = app.text.shown(&prompt);
+            told += text.len();
+            if told > MOST_ECHO {
+                let why = format!(
+                    "the prompts would be told in more than {MOST_ECHO} bytes; send fewer, or leave \
+                     `verbose` out"
+                );
+                return Err(ApiError::field("verbose", why));
+            }
+            read.told_prompts.push(text);
         }
         read.prompts.push(prompt);
     }
@@ -271,6 +289,10 @@ impl TaskMaker<'_> {
             None => self.prediction.clone(),
         };
         let off = job.speculation == Speculation::Off;
+        let most_candidates = match job.speculation {
+            Speculation::Most(most) => Some(most),
+            Speculation::Auto | Speculation::Off => None,
+        };
         GenerationTask {
             watched: Watched::new(app, self.request, choice, self.caller),
             settings: json!({
@@ -294,6 +316,7 @@ impl TaskMaker<'_> {
                 constraint: None,
                 drafter: job.drafter.clone(),
                 plain: off || app.rollout.next_is_plain(),
+                most_candidates,
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),

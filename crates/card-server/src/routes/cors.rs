@@ -1,9 +1,11 @@
 //! Which web pages of other origins may use the server (CORS).
 
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ServeError;
+use crate::guard::{LOCALHOST, is_local_origin};
 
 /// The layer that tells browsers so; `None` if no page may.
 ///
@@ -16,12 +18,18 @@ pub(super) fn layer(origins: &[String]) -> Result<Option<CorsLayer>, ServeError>
     let allowed = if origins.iter().any(|o| o == "*") {
         AllowOrigin::mirror_request()
     } else {
+        let local = origins.iter().any(|o| o == LOCALHOST);
         let parsed: Result<Vec<HeaderValue>, _> = origins
             .iter()
+            .filter(|o| *o != LOCALHOST)
             .map(|o| o.trim_end_matches('/'))
             .map(|o| o.parse().map_err(|_| ServeError::Origin(o.to_owned())))
             .collect();
-        AllowOrigin::list(parsed?)
+        let parsed = parsed?;
+        AllowOrigin::predicate(move |origin: &HeaderValue, _: &Parts| {
+            let here = || origin.to_str().is_ok_and(is_local_origin);
+            parsed.contains(origin) || (local && here())
+        })
     };
     // SDKs send headers of their own (`x-stainless-*`), other ones in each version, so a page
     // that may ask may send what it asks for. A page of the web may ask a server of the own

@@ -65,6 +65,10 @@ pub(super) async fn metrics(
     State(front): State<Arc<Front>>,
     request: Request,
 ) -> Result<Response, OpenAiError> {
+    if !front.config.llama_server.metrics {
+        let why = "This server does not support metrics endpoint. Start it without `--no-metrics`";
+        return Err(ApiError::not_supported(why).into());
+    }
     let asked = query_value(request.uri().query(), "model");
     let asked = asked.filter(|name| !name.is_empty());
     let only = match asked.as_deref() {

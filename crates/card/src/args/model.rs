@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn a_template_is_a_program_and_its_variables_are_an_object() {
         for (flag, value) in [
-            ("--chat-template", "chatml"),
+            ("--chat-template", "chatmell"),
             ("--chat-template-kwargs", "[]"),
             ("--chat-template-kwargs", "{"),
         ] {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
-use super::template::{TemplateVariables, template_options};
+use super::template::{TemplateVariables, continues_last, template_options};
 use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
 use crate::error::ApiError;
@@ -54,10 +54,15 @@ fields! {
         /// Whether the prompt ends where the assistant's next message begins; it does where
         /// nothing is said.
         "add_generation_prompt" => add_generation_prompt: bool,
+        /// Whether the answer goes on with the last message; it does where that is text of the
+        /// assistant's and nothing is said.
+        "continue_final_message" => continue_final_message: bool,
         /// Report times and counts with every chunk of a stream, as llama-server does.
         "timings_per_token" => timings_per_token: bool,
         /// Report, in a stream, how much of the prompt was read, as llama-server does.
         "return_progress" => return_progress: bool,
+        /// The answer tells in `__verbose` the prompt as the model read it, and how it was sampled.
+        "verbose" => verbose: bool,
     }
 }
 
@@ -104,13 +109,17 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
         return Err(ApiError::field("top_logprobs", why));
     }
     job.logprobs = wanted.then(|| chat.top_logprobs.map_or(0, |n| n.0 as usize));
+    let begins = chat.add_generation_prompt;
+    let continues = continues_last(&messages, chat.continue_final_message, begins)?;
     job.template = template_options(
         chat.chat_template_kwargs.take(),
         chat.reasoning_effort.take(),
-        chat.add_generation_prompt,
+        begins,
+        continues,
     );
     job.llama.timings_per_token = job.stream && chat.timings_per_token.unwrap_or(false);
     job.llama.progress = job.stream && chat.return_progress.unwrap_or(false);
+    job.llama.verbose = chat.verbose.unwrap_or(false);
     let parallel = chat.parallel_tool_calls.unwrap_or(true);
     let calling = Calling::of(chat)?;
     let tools = calling.arrange(&mut job, parallel)?;

@@ -391,6 +391,10 @@ fn what_is_known_and_not_done_is_refused_by_name() {
             r#","continue_final_message":true"#,
             "continue_final_message",
         ),
+        (
+            r#","continue_final_message":true,"add_generation_prompt":true"#,
+            "continue_final_message",
+        ),
         (r#","chat_template_kwargs":[1]"#, "chat_template_kwargs"),
         (
             r#","chat_template_kwargs":{"messages":[]}"#,
