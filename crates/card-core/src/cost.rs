@@ -243,7 +243,8 @@ impl CostCurve {
     }
 
     /// Says that the next forward loses so many milliseconds because it repeats the shape of the
-    /// last one. When these losses come to what a change costs, the shape is given up.
+    /// last one, or nothing. When these losses come to what a change costs, the shape is given up;
+    /// a forward that loses nothing lets them begin anew.
     pub fn forgo(&mut self, ms: f64) {
         self.shape.forgo(ms);
     }

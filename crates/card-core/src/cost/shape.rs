@@ -12,9 +12,10 @@
 //!
 //! Whether to go on with a larger shape than is needed, or to change, is the problem of renting or
 //! buying skis: going on costs a little each time, changing costs much once. A shape is left when
-//! what going on has cost since the last change comes to a change. So what is lost is never more
-//! than twice what a schedule loses that knows the future (Karlin et al. 1988, *Competitive snoopy
-//! caching*).
+//! what going on has cost comes to a change. So what is lost is never more than twice what a schedule
+//! loses that knows the future (Karlin et al. 1988, *Competitive snoopy caching*). Whenever a forward
+//! is best with the shape as it is, that count begins anew: to have left it would have meant to come
+//! back.
 
 /// Rows of the largest forward that is filled up to a shape. Larger ones read prompts.
 pub(super) const WIDEST: u32 = 32;
@@ -27,11 +28,13 @@ const MOST: f64 = 4.0;
 /// A share of a forward's time that may go to repeating a shape while nobody knows what a change
 /// costs: only forwards that repeat tell.
 const FREE: f64 = 0.05;
-/// The share of a change that a step of the ladder may cost, when the shape changes anyway: one
+/// The share of a change that a step of the ladder may cost, when the shape has to grow: one
 /// forward in four that needs no change because of it pays for that.
 const STEP: f64 = 0.25;
 /// A difference of two means counts if it is more than so many of its standard errors.
 const ERRORS: f64 = 3.0;
+/// Less than so many milliseconds are nothing.
+const NOTHING: f64 = 1e-9;
 /// Forwards of a shape from the third on.
 const LATER: usize = 2;
 
@@ -81,7 +84,8 @@ pub(super) struct ShapeChange {
     repeats: usize,
     /// Of the first forwards of a shape, the second ones, and the later ones.
     excess: [Excess; 3],
-    /// Milliseconds that keeping to the shape has cost since the last change.
+    /// Milliseconds that keeping to the shape has cost since the last change, and since it was last
+    /// the best one.
     forgone_ms: f64,
 }
 
@@ -122,10 +126,13 @@ impl ShapeChange {
         (change - self.forgone_ms).max(0.0)
     }
 
-    /// Keeping to the shape has cost so many milliseconds more.
+    /// Keeping to the shape costs the next forward so many milliseconds; nothing if it is the best
+    /// one for it.
     pub(super) fn forgo(&mut self, ms: f64) {
-        if ms.is_finite() {
-            self.forgone_ms += ms.max(0.0);
+        if ms <= NOTHING {
+            self.forgone_ms = 0.0;
+        } else if ms.is_finite() {
+            self.forgone_ms += ms;
         }
     }
 
@@ -156,7 +163,7 @@ impl ShapeChange {
             return rows;
         }
         let ladder = rows.next_power_of_two().min(most);
-        let other = if ms(ladder) - ms(rows) <= STEP * change {
+        let other = if rows > self.last && ms(ladder) - ms(rows) <= STEP * change {
             ladder
         } else {
             rows
@@ -270,6 +277,19 @@ mod tests {
         // A forward of 4 rows takes 0.15 ms more than one of 1 row.
         assert!((9..=11).contains(&kept), "{kept}");
         assert_eq!(shape.choose(1, 24, change, flat), 1);
+    }
+
+    #[test]
+    fn a_shape_that_is_needed_now_and_then_is_kept() {
+        let mut shape = after(1.5, &MIXED);
+        let change = shape.change_ms();
+        for step in 0..200 {
+            // One forward in five needs its 4 rows.
+            let needed = if step % 5 == 0 { 4 } else { 1 };
+            assert_eq!(shape.choose(needed, 24, change, flat), 4, "{step}");
+            shape.observe(4, Some(flat(4)), flat(4));
+            shape.forgo(flat(4) - flat(needed));
+        }
     }
 
     #[test]

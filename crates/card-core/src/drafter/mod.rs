@@ -225,7 +225,14 @@ impl Drafter {
             self.cost.forgo(forgone_ms);
         }
         let rows = std::mem::take(&mut self.step.rows);
-        (!rows.is_empty()).then(|| shape::filled_up(&self.config, &self.cost, rows))
+        if rows.is_empty() {
+            return None;
+        }
+        let forward = shape::filled_up(&self.config, &self.cost, rows);
+        if !self.step.caught_up.is_empty() {
+            self.cost.forgo(shape::padding_ms(&self.cost, &forward));
+        }
+        Some(forward)
     }
 
     /// The forward is done: what it proposes. Commits are heard afterwards, so nothing

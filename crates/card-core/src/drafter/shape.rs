@@ -38,6 +38,12 @@ pub(super) fn filled_up(config: &DrafterConfig, cost: &CostCurve, mut rows: Vec<
     }
 }
 
+/// Milliseconds that the padding of a forward takes.
+pub(super) fn padding_ms(cost: &CostCurve, forward: &Forward) -> f64 {
+    let needed = forward.rows.len();
+    cost.ms(needed.max(forward.pad_to) as u32) - cost.ms(needed as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

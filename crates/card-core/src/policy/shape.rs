@@ -10,12 +10,13 @@
 //! [`CostCurve::shape_change_ms`]: crate::cost::CostCurve::shape_change_ms
 //! [`CostCurve::forgo`]: crate::cost::CostCurve::forgo
 
-use super::situation::{Base, Candidate};
+use super::config::Mode;
+use super::situation::{Base, Candidate, DraftOption, Situation};
 use super::state::Policy;
 use crate::types::Source;
 
 impl Policy {
-    /// Says that no decoding forward has more than `rows` rows, padding included.
+    /// Says that no decoding forward is filled up to more than `rows` rows to repeat a shape.
     #[must_use]
     pub fn at_most(mut self, rows: usize) -> Self {
         self.most_rows = rows.min(u32::MAX as usize) as u32;
@@ -53,7 +54,26 @@ impl Policy {
         let shape_ms = self.target.ms(self.launch_shape(base.rows + size as u32));
         let chosen = self.best_size_by(base, &candidates[..size], size, |_| shape_ms);
         let ms = (best.1 - chosen.1) / self.rate(base).max(f64::MIN_POSITIVE);
-        self.target.forgo(ms);
+        self.target
+            .forgo(ms + std::mem::take(&mut self.held_back_ms));
+    }
+
+    /// Notes that none of the drafters on the target's lane takes a step before the next forward:
+    /// what a step would bring if a change of shape were free is lost to keeping the shape.
+    pub fn note_not_drafted(&mut self, situation: &Situation, options: &[DraftOption]) {
+        self.held_back_ms = 0.0;
+        let chooses = matches!(self.config.mode, Mode::Card | Mode::Auto);
+        if !chooses || self.target.shape_change_ms() <= 0.0 {
+            return;
+        }
+        let settled = |rows: u32| self.forward_ms(rows);
+        let values = options.iter().map(|option| {
+            let first_ms = self.further_step_ms(option.outlook.source);
+            let ahead = self.look_ahead_by(situation, option, first_ms, &settled);
+            ahead.value
+        });
+        let tokens = values.fold(0.0, f64::max);
+        self.held_back_ms = tokens / self.rate(situation.base).max(f64::MIN_POSITIVE);
     }
 
     /// Milliseconds of a drafter's next step, of `rows` rows: padding and a change of shape included.
@@ -78,11 +98,10 @@ impl Policy {
 mod tests {
     use std::time::Duration;
 
-    use super::super::config::Mode;
     use super::super::observe::Observation;
     use super::super::testing::{ONE, candidates, empty, outlook, policy, round};
-    use super::super::{DraftOption, Policy};
     use super::*;
+    use crate::protocol::Outlook;
     use crate::types::Rows;
 
     const TARGET: [(u32, f64); 3] = [(1, 8.4), (8, 11.2), (16, 14.4)];
@@ -164,6 +183,35 @@ mod tests {
             top: 0.75,
         };
         assert!(p.draft_first(&empty(100), &[option]).source.is_some());
+    }
+
+    #[test]
+    fn a_shape_that_is_too_small_is_given_up_in_the_end_too() {
+        // One more candidate would pay for its row and for the step, but not for a change too.
+        let mut p = seen(2.5, [2, 4]);
+        let ready = candidates(&[0.95]);
+        let situation = Situation {
+            candidates: &ready,
+            depth: 1,
+            ..empty(100)
+        };
+        let outlook = Outlook {
+            path: vec![7],
+            reach: 0.95,
+            ..outlook(1)
+        };
+        let option = DraftOption {
+            outlook: &outlook,
+            covered: &[],
+            top: 0.45,
+        };
+        let before = p.target.next_ms(3, 32);
+        assert!(p.draft_first(&situation, &[option]).source.is_none());
+        p.note_not_drafted(&situation, &[option]);
+        assert!(p.held_back_ms > 0.0);
+        let found = p.verify_size(ONE, &ready);
+        assert_eq!((found.size, found.shape), (1, 2));
+        assert!(p.target.next_ms(3, 32) < before, "a change counts for less");
     }
 
     #[test]

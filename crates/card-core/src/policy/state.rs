@@ -82,8 +82,11 @@ pub struct Policy {
     pub(super) longest: u32,
     /// Rows that a decoding forward computes at least; 0 if none is filled up.
     pub(super) pad_to: u32,
-    /// Rows that a decoding forward has at most, padding included.
+    /// Rows that a decoding forward is filled up to at most, to repeat a shape.
     pub(super) most_rows: u32,
+    /// Milliseconds that the next forward loses because no drafter takes another step before it,
+    /// where that would change the forward's shape.
+    pub(super) held_back_ms: f64,
 }
 
 impl Policy {
@@ -104,6 +107,7 @@ impl Policy {
             longest: u32::MAX,
             pad_to: 0,
             most_rows: u32::MAX,
+            held_back_ms: 0.0,
         }
     }
 
