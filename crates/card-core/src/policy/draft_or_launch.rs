@@ -10,7 +10,7 @@ use crate::types::Source;
 
 /// A drafter with at least so many rows to decode has a prompt to read. That is paid back over
 /// the whole sequence, not by the next step.
-const PREFILL_ROWS: u32 = 24;
+pub(super) const PREFILL_ROWS: u32 = 24;
 /// Where the model-free sources propose something, so many tokens must have come that they did
 /// not propose before a drafter reads the prompt: the first tokens of an answer that copies are
 /// seldom there to be copied.

@@ -11,6 +11,7 @@
 //! [`CostCurve::forgo`]: crate::cost::CostCurve::forgo
 
 use super::config::Mode;
+use super::draft_or_launch::PREFILL_ROWS;
 use super::situation::{Base, Candidate, DraftOption, Situation};
 use super::state::Policy;
 use crate::types::Source;
@@ -67,7 +68,8 @@ impl Policy {
             return;
         }
         let settled = |rows: u32| self.forward_ms(rows);
-        let values = options.iter().map(|option| {
+        let at_work = options.iter().filter(|o| o.outlook.rows < PREFILL_ROWS);
+        let values = at_work.map(|option| {
             let first_ms = self.further_step_ms(option.outlook.source);
             let ahead = self.look_ahead_by(situation, option, first_ms, &settled);
             ahead.value
