@@ -187,6 +187,10 @@ impl<M: Model> Model for Emulated<M> {
         self.inner.vocab()
     }
 
+    fn state_bytes(&self) -> Option<usize> {
+        self.inner.state_bytes()
+    }
+
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         self.inner.apply(op)
     }

@@ -123,6 +123,7 @@ impl Setup {
             } else {
                 0
             },
+            state_bytes: self.settings.cache_ram.saturating_mul(1 << 20),
             trace: run.trace,
             near_tie: run.near_tie.unwrap_or(self.rules.near_tie),
             ..Options::default()

@@ -347,6 +347,7 @@ impl Drafter {
             sequence,
             tenant: d.tenant,
             stem: &d.tokens[..d.decoded],
+            rolled_back: false,
             end: d.end,
         });
         let new = NewSequence {

@@ -29,7 +29,9 @@ impl Policy {
             self.further_step_ms(source),
         );
         let base_ms = self.forward_ms(base.rows);
-        let cost_ms = first_ms + self.forward_ms(base.rows + 1) - base_ms;
+        let taken_back_ms = self.rejection_cost().take_back_ms;
+        let longer_ms = self.forward_ms(base.rows + 1) - base_ms;
+        let cost_ms = first_ms + longer_ms + taken_back_ms;
         let could_pay = (1..=LOOKAHEAD.min(self.longest)).any(|steps| {
             let ms = first_ms + step_ms * f64::from(steps - 1) + self.forward_ms(base.rows + steps)
                 - base_ms;

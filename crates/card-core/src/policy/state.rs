@@ -4,8 +4,9 @@ use super::budget::ExplorationBudget;
 use super::config::{Mode, PolicyConfig};
 use super::gate::DrafterGate;
 use super::rate::TokenRate;
-use super::repair::Repair;
+use super::repair::{RejectionCost, Repair};
 use super::situation::Base;
+use super::state_cost::StateCost;
 use super::trace::DecisionTrace;
 use crate::cost::CostCurve;
 use crate::forward::Rollback;
@@ -76,6 +77,8 @@ pub struct Policy {
     pub(super) exploration: ExplorationBudget,
     /// How the target takes tokens back.
     pub(super) rollback: Rollback,
+    /// What changes of the target's state take, beside forwards.
+    pub(super) states: StateCost,
     /// Close decisions are made again by forwards of their own.
     pub(super) redecides: bool,
     /// Candidates that a sequence may have in a forward at most.
@@ -103,6 +106,7 @@ impl Policy {
             led: false,
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,
+            states: StateCost::default(),
             redecides: false,
             longest: u32::MAX,
             pad_to: 0,
@@ -214,6 +218,19 @@ impl Policy {
             Rollback::Free | Rollback::Bounded { .. } => Repair::Nothing,
             Rollback::Checkpoint => Repair::Everything,
         }
+    }
+
+    /// What a rejected candidate costs.
+    pub(super) fn rejection_cost(&self) -> RejectionCost {
+        RejectionCost {
+            repair: self.repair(),
+            take_back_ms: self.states.take_back_ms(),
+        }
+    }
+
+    /// What changes of the target's state take, beside forwards, as it was measured so far.
+    pub fn state_cost(&self) -> &StateCost {
+        &self.states
     }
 
     /// Expected milliseconds of a target forward that decodes so many rows, the padding included

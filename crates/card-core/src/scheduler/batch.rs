@@ -125,7 +125,8 @@ impl<'a> BatchBuilder<'a> {
         let block = self.config.shapes.room_behind(seq.text.decoded);
         self.most_rows = self.most_rows.min(first.saturating_add(block.rows));
         let chain = if prefill {
-            pending.min(room).min(self.prompt_rows)
+            let most = self.prompt_rows.min(seq.text.before_mark());
+            pending.min(room).min(most)
         } else if self.solo && pending > 1 {
             // The decision comes from a forward of its own.
             (pending - 1).min(room)

@@ -29,7 +29,8 @@
 //! is a drafter on the target's lane.
 //!
 //! A target that cannot take back any token (a recurrent model, [`Rollback`]) verifies chains, and
-//! what it has to take back is decoded again with the next forward (`stem_rules`).
+//! what it has to take back is decoded again with the next forward (`stem_rules`). Its states are
+//! saved where texts may part (`saving`).
 //!
 //! [`Rollback`]: crate::forward::Rollback
 //!
@@ -47,14 +48,17 @@ mod hold;
 mod learned;
 mod listen;
 mod lookup;
+mod marks;
 mod members;
 mod output;
 mod pace;
 mod request;
 mod round;
+mod saving;
 mod sequence;
 mod situation;
 mod state;
+mod state_times;
 mod stem_rules;
 #[cfg(test)]
 mod tests;
@@ -86,6 +90,8 @@ pub use output::{Action, Finish, Output};
 pub use request::{Request, RequestError};
 pub use round::{DraftSpan, Round, RoundNode};
 pub use state::Scheduler;
+
+pub use crate::saved_states::SavedStateCounts;
 
 /// A forward that is done.
 struct Landed<'a> {
@@ -265,8 +271,12 @@ impl Scheduler {
             let change = commit::extend_stem(seq, part, landed.forward);
             self.ops.push(change);
             self.hidden.note(seq, part, landed.forward, None);
+            if seq.text.marks.contains(&seq.text.decoded) {
+                self.save_state(part.sequence);
+            }
             return None;
         }
+        let before = seq.text.decoded;
         let mut verdict = verify(&self.config, &mut self.sampler, seq, part, landed);
         let mut committer = Committer {
             forward: landed.forward,
@@ -278,6 +288,14 @@ impl Scheduler {
         let change = committer.apply(seq, part, &mut verdict, round);
         self.ops.push(change);
         self.hidden.note(seq, part, landed.forward, Some(&verdict));
+        let joined = seq.text.decoded - before;
+        let rejected = joined < part.rows() && !part.tree.nodes.is_empty();
+        if rejected && !self.config.limits.rollback.is_free() {
+            self.state_times.reject(part.sequence);
+        }
+        if part.prefill {
+            self.save_state(part.sequence);
+        }
         Some(verdict)
     }
 
@@ -301,7 +319,9 @@ impl Scheduler {
     /// Learns from a forward's time and what it brought.
     fn observe(&mut self, landed: &Landed, tokens: u32) {
         let (flight, now) = (landed.flight, landed.now);
-        let elapsed = now.saturating_sub(flight.launched);
+        let whole = now.saturating_sub(flight.launched);
+        // What changes of a state took is no part of what rows take.
+        let elapsed = whole.saturating_sub(self.state_times.take_spent());
         let decodes = flight.parts.iter().all(|p| !p.prefill);
         if !decodes {
             let expected_ms = self.policy.target_cost().ms(flight.rows as u32);
@@ -327,7 +347,7 @@ impl Scheduler {
         });
         self.clock = RoundClock {
             ended: now,
-            forward: elapsed,
+            forward: whole,
         };
     }
 

@@ -108,6 +108,10 @@ impl Model for Checked {
         self.inner.vocab()
     }
 
+    fn state_bytes(&self) -> Option<usize> {
+        self.inner.state_bytes()
+    }
+
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         joins_in_order(&op, &self.last);
         self.inner.apply(op)
