@@ -178,7 +178,10 @@ impl Setup {
         let states = head_drafts.then(|| target.keep_states()).transpose()?;
         let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
-            Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
+            Some(emulation) => {
+                let profile = &emulation.profile;
+                emulation.pace(target, profile.target_cost(), &profile.target)
+            }
         };
         Ok((target, states))
     }
@@ -221,7 +224,10 @@ impl Setup {
             made.give_up_after(hang);
             let made = match &emulation {
                 None => Box::new(made) as Box<dyn Model + Send>,
-                Some(emulation) => emulation.pace(made, emulation.profile.draft_cost()),
+                Some(emulation) => {
+                    let profile = &emulation.profile;
+                    emulation.pace(made, profile.draft_cost(), &profile.draft)
+                }
             };
             model.translated(made).map_err(|e| e.to_string())
         });

@@ -19,6 +19,7 @@
 //! | whether the target waits for a drafter (lanes of their own) | `wait` |
 //! | what further draft steps are worth | `lookahead` |
 //! | what a token of a lookup chain is worth | `marginal_value` |
+//! | which number of rows is worth repeating | `shape` |
 //! | what a rejection costs a model with one state per sequence | `rejection`, `repair`, `state_cost` |
 //! | whether drafters may work at all | `gate` |
 //! | when to measure what does not look best | `explore`, `budget` |
@@ -43,6 +44,7 @@ mod promise;
 mod rate;
 mod rejection;
 mod repair;
+mod shape;
 mod situation;
 mod state;
 mod state_cost;

@@ -85,6 +85,11 @@ pub struct Policy {
     pub(super) longest: u32,
     /// Rows that a decoding forward computes at least; 0 if none is filled up.
     pub(super) pad_to: u32,
+    /// Rows that a decoding forward is filled up to at most, to repeat a shape.
+    pub(super) most_rows: u32,
+    /// Milliseconds that the next forward loses because no drafter takes another step before it,
+    /// where that would change the forward's shape.
+    pub(super) held_back_ms: f64,
 }
 
 impl Policy {
@@ -105,6 +110,8 @@ impl Policy {
             redecides: false,
             longest: u32::MAX,
             pad_to: 0,
+            most_rows: u32::MAX,
+            held_back_ms: 0.0,
         }
     }
 
@@ -226,7 +233,8 @@ impl Policy {
         &self.states
     }
 
-    /// Expected milliseconds of a target forward that decodes so many rows, its padding included.
+    /// Expected milliseconds of a target forward that decodes so many rows, the padding included
+    /// that every forward needs, if the one before had as many.
     pub(super) fn forward_ms(&self, rows: u32) -> f64 {
         self.target.ms(self.padded(rows))
     }

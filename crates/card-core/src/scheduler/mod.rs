@@ -213,14 +213,17 @@ impl Scheduler {
     /// Builds the next forward, with as many of the candidates as pay.
     fn launch(&mut self, now: Duration, members: &Members, prospect: Option<&Prospect>) -> Action {
         let mut chosen = BTreeMap::new();
+        let mut shape = 0;
         if let Some(prospect) = prospect {
             let size = self.policy.verify_size(prospect.base, &prospect.candidates);
             self.trace.note_size(&size);
             chosen = prospect.best(size.size);
+            shape = size.shape;
         }
         let beside = self.decoding_rows();
         let piece = self.pace.piece(&self.config, &self.policy, beside);
-        let mut batch = BatchBuilder::new(&self.config, members, piece, &mut self.names);
+        let batch = BatchBuilder::new(&self.config, members, piece, &mut self.names);
+        let mut batch = batch.filled_up_to(shape);
         for id in &members.sequences {
             if batch.room() == 0 {
                 break;
@@ -370,7 +373,8 @@ fn verify(
 ) -> Verdict {
     let (shapes, flight) = (config.shapes, landed.flight);
     // Another forward than the one that re-decides may have decided a near-tie otherwise.
-    let wider = flight.rows != shapes.redecide_rows && !part.prefill && !flight.solo;
+    let rows = flight.rows.max(landed.forward.pad_to);
+    let wider = rows != shapes.redecide_rows && !part.prefill && !flight.solo;
     let walk = VerifyWalk {
         tree: &part.tree,
         logits: landed.logits,

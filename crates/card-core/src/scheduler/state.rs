@@ -142,7 +142,8 @@ impl Scheduler {
             policy: policy
                 .within(config.limits.rollback, rules.most_candidates(1))
                 .redeciding(config.shapes.redecide_below.is_some())
-                .padded_to(config.shapes.pad_to),
+                .padded_to(config.shapes.pad_to)
+                .at_most(most_filled_up(&config)),
             config,
             trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
@@ -241,6 +242,16 @@ impl Scheduler {
         };
         admission::retire(sequence, seq, &mut self.prefixes, &mut self.ops);
         self.outputs.push(why);
+    }
+}
+
+/// Rows that a decoding forward is filled up to at the most, to repeat a shape; 0 if none is. A model
+/// that keeps a state per sequence would need one for the padding.
+fn most_filled_up(config: &SchedulerConfig) -> usize {
+    if config.limits.rollback.is_free() {
+        config.limits.rows.min(config.shapes.max_rows)
+    } else {
+        0
     }
 }
 
