@@ -500,7 +500,10 @@ fn speculation_is_switched_by_the_request() {
     assert_eq!(switch(""), Speculation::Auto);
     assert_eq!(switch(r#","speculation":"auto""#), Speculation::Auto);
     assert_eq!(switch(r#","speculation":"off""#), Speculation::Off);
-    assert_eq!(switch(r#","speculation":{"max_rows":3}"#), Speculation::Most(3));
+    assert_eq!(
+        switch(r#","speculation":{"max_rows":3}"#),
+        Speculation::Most(3)
+    );
     assert!(chat(r#","card":true"#).unwrap().report);
 }
 
