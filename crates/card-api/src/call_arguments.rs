@@ -15,6 +15,12 @@ pub fn object_of(arguments: &str) -> Map<String, Value> {
     }
 }
 
+/// Whether a text is JSON that says something, with no more values than a request may have.
+pub(crate) fn is_json(text: &str) -> bool {
+    let parsed: Result<Loose, _> = within_budget(|| serde_json::from_str(text));
+    !matches!(parsed, Err(_) | Ok(Loose(Value::Null)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -546,6 +546,16 @@ fn one_call_at_most_ends_the_text_at_its_end() {
 }
 
 #[test]
+fn thoughts_have_a_budget() {
+    let budget = |extra: &str| chat(extra).unwrap().thinking_budget;
+    assert_eq!(budget(""), None);
+    assert_eq!(budget(r#","thinking_budget_tokens":0"#), Some(0));
+    assert_eq!(budget(r#","reasoning_budget_tokens":512"#), Some(512));
+    assert_eq!(budget(r#","thinking_budget_tokens":-1"#), None);
+    assert!(chat(r#","thinking_budget_tokens":-2"#).is_err());
+}
+
+#[test]
 fn a_suffix_makes_a_prompt_to_be_filled_in() {
     let parse = |fields: &str| parse_completion(format!("{{{fields}}}").as_bytes());
     let job = parse(r#""prompt":"a","suffix":"b""#).unwrap();
