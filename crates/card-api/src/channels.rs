@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::call_arguments::is_json;
+use crate::call_arguments::compact;
 use crate::call_reader::floor;
 use crate::call_reader::json_span::JsonSpan;
 use crate::job::OfferedFunction;
@@ -269,23 +269,20 @@ impl ChannelReader {
 
     /// The arguments are whole.
     fn end_call(&mut self, parts: &mut Vec<SpokenPart>) {
-        let Some(call) = self.call.take() else {
-            return;
+        let part = match &self.call {
+            Some(call) if self.whole => compact(&call.arguments).map(|arguments| {
+                let name = call.name.clone();
+                SpokenPart::Call { name, arguments }
+            }),
+            _ => Some(SpokenPart::CallEnd),
         };
-        if self.whole && !is_json(&call.arguments) {
-            self.call = Some(call);
+        let Some(part) = part else {
             return self.no_call("", parts);
-        }
+        };
+        self.call = None;
         self.at = ChannelPlace::Called;
         self.calls += 1;
-        parts.push(if self.whole {
-            SpokenPart::Call {
-                name: call.name,
-                arguments: call.arguments,
-            }
-        } else {
-            SpokenPart::CallEnd
-        });
+        parts.push(part);
     }
 
     /// The message ends. A call that did not is text, where it was not told.

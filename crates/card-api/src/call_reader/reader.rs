@@ -6,7 +6,7 @@ use super::body::BodyReader;
 use super::progress::{BodyState, CallEvent, blanks, floor};
 use crate::answer_format::AnswerFormat;
 use crate::answer_format::markup::CallMark;
-use crate::call_arguments::is_json;
+use crate::call_arguments::compact;
 use crate::job::OfferedFunction;
 use crate::spoken_part::{SpokenPart, add_part};
 
@@ -257,18 +257,19 @@ impl CallReader {
             },
             CallEvent::End => {
                 let raw = std::mem::take(&mut open.raw);
-                match open.call.take() {
-                    Some((_, arguments)) if !is_json(&arguments) => {
-                        open.called = false;
-                        self.text(&raw, parts);
-                        return;
-                    }
+                let part = match open.call.take() {
                     Some((name, arguments)) => {
-                        self.blank.clear();
-                        parts.push(SpokenPart::Call { name, arguments });
+                        compact(&arguments).map(|arguments| SpokenPart::Call { name, arguments })
                     }
-                    None => parts.push(SpokenPart::CallEnd),
-                }
+                    None => Some(SpokenPart::CallEnd),
+                };
+                let Some(part) = part else {
+                    open.called = false;
+                    self.text(&raw, parts);
+                    return;
+                };
+                self.blank.clear();
+                parts.push(part);
                 self.calls += 1;
                 self.waits = true;
                 open.begun = false;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_api::answer_parts::{AnswerReader, Thinking};
+use card_api::answer_format::AnswerFormat;
+use card_api::answer_parts::{AnswerReader, ReadAs, Thinking};
 use card_api::{ApiError, GenerationJob};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -39,8 +40,10 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
+    /// In which words the model writes thoughts and calls.
+    format: &'static AnswerFormat,
     /// Whether the answers begin with thoughts.
-    pub(crate) thinking: Thinking,
+    thinking: Thinking,
     /// Whether a grammar makes each answer a call.
     forced_call: bool,
     /// Tokens so far.
@@ -114,6 +117,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         job,
         answers,
         echoes,
+        format: app.text.format,
         thinking,
         forced_call,
         usage,
@@ -164,13 +168,25 @@ pub(crate) enum FirstNews {
 }
 
 impl RunningRequest {
-    /// A reader of the text of an answer.
+    /// A reader of the text of an answer. In a stream it tells calls as they come.
     pub(crate) fn reader(&self) -> AnswerReader {
-        if self.forced_call && self.job.stream {
-            return AnswerReader::of_forced_call();
-        }
-        let offered = self.job.tools.then(|| self.job.offered.clone());
-        AnswerReader::new(self.thinking, offered)
+        self.read(!self.job.stream)
+    }
+
+    /// A reader of the text of an answer that tells calls as a whole.
+    pub(crate) fn whole_reader(&self) -> AnswerReader {
+        self.read(true)
+    }
+
+    fn read(&self, whole_calls: bool) -> AnswerReader {
+        AnswerReader::read_as(ReadAs {
+            format: self.format,
+            thinking: self.thinking,
+            offered: self.job.tools.then(|| self.job.offered.clone()),
+            whole_calls,
+            forced_call: self.forced_call,
+            one_call: self.job.one_call,
+        })
     }
 
     /// Waits a moment for the first news.
