@@ -115,8 +115,10 @@ impl AnswerReader {
         let thoughts = (thinking != Thinking::Never)
             .then(|| ThoughtSplitter::new(format, began, offered.is_some() && !forced_call));
         let offered = offered.or_else(|| forced_call.then(Arc::default));
-        let calls = offered.map(|offered| SaidReader {
-            bare: (!forced_call).then(|| BareCallFinder::new(offered.clone())),
+        let reads = offered.is_some() || !called.dropped.is_empty();
+        let bare = offered.clone().filter(|_| !forced_call);
+        let calls = reads.then(|| SaidReader {
+            bare: bare.map(BareCallFinder::new),
             marked: CallReader::new(called, offered, whole_calls),
             bare_calls: 0,
         });

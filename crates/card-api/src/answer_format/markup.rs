@@ -56,7 +56,7 @@ pub(crate) struct TaggedMarks {
     pub(crate) argument_name_end: &'static str,
     /// What begins the value of an argument; empty where the value follows its name at once.
     pub(crate) value_open: &'static str,
-    /// What ends an argument.
+    /// What ends an argument; `{}` in it is the argument's name.
     pub(crate) argument_close: &'static str,
     /// What ends the call.
     pub(crate) call_close: &'static str,
@@ -128,6 +128,34 @@ pub(crate) const DSML: TaggedMarks = TaggedMarks {
     value_open: "",
     argument_close: "</｜DSML｜parameter>",
     call_close: "</｜DSML｜invoke>",
+    also_over: "",
+    padded: false,
+};
+
+/// What stands before every tag of MiniMax M3.
+pub(crate) const MINIMAX_TAG: &str = "]<]minimax[>[<";
+
+/// Tags that are called as the arguments are, each behind a mark; what is not flat has further such
+/// tags in it: MiniMax M3.
+pub(crate) const NAMED_TAGS: TaggedMarks = TaggedMarks {
+    name_end: ">",
+    argument_open: MINIMAX_TAG,
+    argument_name_end: ">",
+    value_open: "",
+    argument_close: "]<]minimax[>[</{}>",
+    call_close: "]<]minimax[>[</invoke>",
+    also_over: "",
+    padded: false,
+};
+
+/// `<|open|>call tool="NAME"<|sep|>`, `<|open|>argument key="NAME"<|sep|>`: Kimi K3.
+pub(crate) const OPEN_CLOSE: TaggedMarks = TaggedMarks {
+    name_end: "<|sep|>",
+    argument_open: "<|open|>argument key=",
+    argument_name_end: "<|sep|>",
+    value_open: "",
+    argument_close: "<|close|>argument<|sep|>",
+    call_close: "<|close|>call<|sep|>",
     also_over: "",
     padded: false,
 };

@@ -19,6 +19,8 @@ pub struct AnswerFormat {
     pub(crate) calls: &'static [CallMark],
     /// Marks that stand behind calls and say nothing.
     pub(crate) closers: &'static [&'static str],
+    /// Marks that say nothing, wherever they stand in the answer.
+    pub(crate) dropped: &'static [&'static str],
     /// What ends every call and is no part of it; empty where nothing does.
     call_end: &'static str,
     /// Whether the text is messages in channels (OpenAI's harmony format).

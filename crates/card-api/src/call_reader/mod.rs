@@ -12,6 +12,7 @@ mod json_call;
 pub(crate) mod json_span;
 mod literal;
 mod named_call;
+mod nested;
 mod progress;
 mod python_call;
 mod reader;

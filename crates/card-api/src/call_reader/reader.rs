@@ -20,6 +20,8 @@ const MOST_BLANK: usize = 1024;
 pub(crate) struct CallReader {
     format: &'static AnswerFormat,
     offered: Arc<[OfferedFunction]>,
+    /// Whether it looks for calls, and not for marks alone that say nothing.
+    looks: bool,
     /// Whether calls are told as a whole, and not as they come.
     whole: bool,
     /// Text that may belong to a mark.
@@ -51,25 +53,28 @@ struct OpenCall {
 
 /// What was found in a text.
 enum FoundMark {
+    Dropped(&'static str),
     Section(&'static str),
     Call(&'static CallMark),
 }
 
 impl CallReader {
-    /// Looks for calls of these functions. With `whole` a call is told when it is whole, and not
+    /// Looks for calls of these functions, if there are some. With `whole` a call is told when it is whole, and not
     /// as it comes; then one that is cut off, or is no JSON, is text.
     pub(crate) fn new(
         format: &'static AnswerFormat,
-        offered: Arc<[OfferedFunction]>,
+        offered: Option<Arc<[OfferedFunction]>>,
         whole: bool,
     ) -> Self {
+        let looks = offered.is_some();
         CallReader {
             format,
-            offered,
+            looks,
+            offered: offered.unwrap_or_default(),
             whole,
             held: String::new(),
             blank: String::new(),
-            waits: true,
+            waits: looks,
             open: None,
             closing: false,
             calls: 0,
@@ -127,6 +132,7 @@ impl CallReader {
         self.text(&text[..at], parts);
         match found {
             None => (at, false),
+            Some(FoundMark::Dropped(mark)) => (at + mark.len(), true),
             Some(FoundMark::Section(mark)) => {
                 self.blank.push_str(mark);
                 self.waits = true;
@@ -152,15 +158,24 @@ impl CallReader {
     fn next_mark(&self, text: &str) -> (usize, Option<FoundMark>) {
         for (at, _) in text.char_indices() {
             let rest = &text[at..];
-            let mut sections = self.format.sections.iter();
-            let mut calls = self.format.calls.iter();
+            let mut dropped = self.format.dropped.iter();
+            let (sections, calls) = match self.looks {
+                true => (self.format.sections, self.format.calls),
+                false => (&[][..], &[][..]),
+            };
+            let (mut sections, mut calls) = (sections.iter(), calls.iter());
+            if let Some(mark) = dropped.find(|mark| rest.starts_with(**mark)) {
+                return (at, Some(FoundMark::Dropped(mark)));
+            }
             if let Some(mark) = sections.find(|mark| rest.starts_with(**mark)) {
                 return (at, Some(FoundMark::Section(mark)));
             }
             if let Some(mark) = calls.find(|mark| rest.starts_with(mark.open)) {
                 return (at, Some(FoundMark::Call(mark)));
             }
-            if self.format.call_opens().any(|mark| mark.starts_with(rest)) {
+            let opens = self.format.call_opens().filter(|_| self.looks);
+            let mut marks = self.format.dropped.iter().copied().chain(opens);
+            if marks.any(|mark| mark.starts_with(rest)) {
                 return (at, None);
             }
         }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::argument::{self, ArgumentKind};
 use super::json_span::JsonSpan;
+use super::nested;
 use super::progress::{BodyProgress, BodyState, CallEvent, blanks, floor, held_for, is_name};
-use crate::answer_format::markup::TaggedMarks;
+use crate::answer_format::markup::{MINIMAX_TAG, TaggedMarks};
 use crate::job::OfferedFunction;
 
 /// Most bytes of a name with what stands beside it.
@@ -27,6 +28,8 @@ pub(super) struct TaggedCall {
     /// Whether the arguments are an object.
     object: bool,
     argument: String,
+    /// What ends it.
+    close: String,
     value: TaggedValue,
     span: JsonSpan,
 }
@@ -73,6 +76,7 @@ impl TaggedCall {
             arguments: 0,
             object: false,
             argument: String::new(),
+            close: String::new(),
             value: TaggedValue::default(),
             span: JsonSpan::default(),
         }
@@ -125,7 +129,10 @@ impl TaggedCall {
         let blank = blanks(text);
         let rest = &text[blank..];
         let marks = self.marks;
-        if rest.starts_with(marks.argument_open) && !self.object {
+        let closes = marks.call_close.len() > marks.argument_open.len()
+            && marks.call_close.starts_with(marks.argument_open)
+            && (rest.starts_with(marks.call_close) || marks.call_close.starts_with(rest));
+        if rest.starts_with(marks.argument_open) && !self.object && !closes {
             self.begin(told);
             self.at = TaggedPlace::ArgumentName;
             return (blank + marks.argument_open.len(), None);
@@ -161,7 +168,9 @@ impl TaggedCall {
         };
         let (name, beside) = unquoted(&window[..end]);
         self.argument = name.to_owned();
-        let kind = if beside.contains("string=\"true\"") {
+        self.close = self.marks.argument_close.replace("{}", name);
+        let is_text = ["string=\"true\"", "type=\"string\""].iter();
+        let kind = if is_text.into_iter().any(|says| beside.contains(says)) {
             ArgumentKind::Text
         } else {
             argument::kind(&self.offered, &self.function, name)
@@ -200,7 +209,8 @@ impl TaggedCall {
 
     /// In a value: up to its end, or as far as no end can begin.
     fn value(&mut self, text: &str, told: &mut Vec<CallEvent>) -> Step {
-        let mark = self.marks.argument_close;
+        let mark = self.close.as_str();
+        let length = mark.len();
         let end = text.find(mark);
         let stop = end.unwrap_or_else(|| text.len() - held_for(text, mark));
         let room = LONGEST_VALUE.saturating_sub(self.value.kept.len());
@@ -213,7 +223,7 @@ impl TaggedCall {
         }
         self.end_value(told);
         self.at = TaggedPlace::Gap;
-        (stop + mark.len(), None)
+        (stop + length, None)
     }
 
     /// More of the value.
@@ -259,7 +269,10 @@ impl TaggedCall {
         if self.marks.padded {
             text = text.strip_suffix('\n').unwrap_or(text);
         }
-        let json = argument::json_of(&self.offered, &self.function, &self.argument, text);
+        let nested = text.starts_with(MINIMAX_TAG).then(|| nested::json_of(text));
+        let json = nested.flatten().unwrap_or_else(|| {
+            argument::json_of(&self.offered, &self.function, &self.argument, text)
+        });
         told.push(CallEvent::More(json));
     }
 
