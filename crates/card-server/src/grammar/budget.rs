@@ -7,6 +7,9 @@ use card_core::types::Token;
 
 use crate::text::Tokenizer;
 
+/// Most white space before a thought, in bytes.
+const MOST_BLANK: usize = 1024;
+
 /// How long a model may think.
 #[derive(Clone)]
 pub(crate) struct ThoughtBudget {
@@ -103,17 +106,24 @@ impl BudgetConstraint {
         }
     }
 
+    /// Whether the text begins thoughts, and whether it still may.
+    fn beginning(&self) -> (bool, bool) {
+        let text = String::from_utf8_lossy(&self.tail);
+        let text = text.trim_start();
+        let may = self.open.starts_with(text) && self.tail.len() <= MOST_BLANK;
+        (text.starts_with(self.open), may)
+    }
+
     /// The text goes on with the text of this token.
     fn goes_on(&mut self, token: Token) {
         self.tail.extend(self.tokenizer.piece(token, true));
         match self.place {
             BudgetPlace::Before => {
-                let text = String::from_utf8_lossy(&self.tail);
-                let text = text.trim_start();
-                if text.starts_with(self.open) {
+                let (begins, may) = self.beginning();
+                if begins {
                     self.tail.clear();
                     self.place = BudgetPlace::Within(self.most);
-                } else if !self.open.starts_with(text) {
+                } else if !may {
                     self.place = BudgetPlace::Behind;
                 }
             }
