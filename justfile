@@ -77,9 +77,17 @@ bench *ARGUMENTS:
 forwards MODEL *ARGUMENTS:
     scripts/measure-forwards {{MODEL}} {{ARGUMENTS}}
 
+# Measure a pair on a machine with one GPU, in eight minutes; --dry-run tests the script without.
+gpu *ARGUMENTS:
+    scripts/measure-gpu {{ARGUMENTS}}
+
 # Compare card's plain mode with a bare loop around llama.cpp.
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
+
+# Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
+ja:
+    scripts/test-ja
 
 # Make packages: wheel, npm, deb, image, sbom (default: all).
 package *WHAT:

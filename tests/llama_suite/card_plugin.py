@@ -1,7 +1,9 @@
 """A plugin for pytest that runs llama-server's own tests against `card serve`.
 
 It replaces how their `ServerProcess` starts, loosens what names another model's text, and writes
-for each test how it went, with the reason where it failed.
+for each test how it went, with the reason where it failed. A test that `left.toml` names is about
+something that `card serve` does not do: if it passes all the same, that proves nothing, and it is
+written as vacuous.
 """
 
 import glob
@@ -12,19 +14,31 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
+from fnmatch import fnmatch
 
 import pytest
 import requests
 
 BIN = os.environ["CARD_BIN"]
-MODEL = os.environ.get("CARD_MODEL", "smol")
-DRAFT = os.environ.get("CARD_DRAFT", "smol")
+# Made-up models of models.py, unless others are named.
+MADE_UP = os.environ["CARD_SUITE_MODELS"]
+MODEL = os.environ.get("CARD_MODEL") or os.path.join(MADE_UP, "text.gguf")
+DRAFT = os.environ.get("CARD_DRAFT") or MODEL
+EMBEDDER = os.environ.get("CARD_EMBEDDER") or os.path.join(MADE_UP, "embeddings.gguf")
+RERANKER = os.environ.get("CARD_RERANKER") or os.path.join(MADE_UP, "ranks.gguf")
+# The models that the tests of several models name.
+ROUTED = (
+    "ggml-org/tinygemma3-GGUF:Q8_0",
+    "ggml-org/test-model-stories260K:F32",
+    "ggml-org/test-model-stories260K-infill:F32",
+)
 RESULTS = os.environ["CARD_SUITE_RESULTS"]
-# At the first start kernels are compared, which takes minutes.
+# At the first start kernels are compared, which may take long.
 PATIENCE_S = 900
 
 # What a test may set on its server, with the flag of ours. Flags that `card serve` does not know
-# (yet) count as missing.
+# count as missing.
 FLAGS = {
     "model_alias": "--name",
     "api_key": "--api-key",
@@ -58,14 +72,8 @@ SWITCHES = {"server_embeddings", "server_reranking", "enable_ctx_shift", "no_mod
             "ui_mcp_proxy", "debug"}
 # What every test sets, so that it is the reason of none.
 USUAL = {"temperature", "seed", "n_predict", "model_alias"}
-# Reasons by file, for what is left out on purpose.
-LEFT_OUT = {
-    "test_vision_api": "images are refused by name",
-    "test_lora": "LoRA adapters are refused by name",
-    "test_slot_save": "slots have no cache of their own; save, restore and erase are refused by name",
-    "test_router": "models are loaded by naming them, not by hand (/models/load)",
-    "test_stream": "a stream cannot be resumed",
-}
+# Tests marked as slow that need no large model, only templates.
+QUICK = ("test_completion_without_tool_call_slow",)
 # What names another model's text, or another server's build: (file, what, in its place).
 LOOSENED = [
     ("", r'\.startswith\("b"\)', '.startswith("")'),
@@ -74,9 +82,32 @@ LOOSENED = [
     ("test_completion", r'(timings\["prompt_n"\] \+ timings\["cache_n"\]) == n_prompt', r"\1 > 0"),
     ("test_chat_completion", r'(\["prompt_tokens"\]) == n_prompt', r"\1 > 0"),
     ("test_chat_completion", r'(\["cached_tokens"\]) == n_cache', r"\1 >= 0"),
+    # How many forwards a prompt takes is each server's own.
+    ("test_chat_completion", r"total_batch_count == batch_count", "total_batch_count >= 2"),
     ("test_tokenize", r"bosId = 1", "bosId = server_bos()"),
     ("test_ctx_shift", r'(\["prompt_n"\]) == 226', r"\1 > 0"),
+    # To the end of the context, behind a prompt of another number of tokens.
+    ("test_ctx_shift", r'(\["predicted_n"\] == n_token_output)', r"\1 or n_predict == -1"),
+    ("test_slot_save", r'(\["prompt_n"\]) == \d+', r"\1 > 0"),
+    ("test_slot_save", r'(\["n_\w+"\]) == 84', r"\1 > 0"),
+    ("test_slot_save", r"assert n_tokens == 84", "assert n_tokens > 0"),
+    ("test_rerank", r'(\["prompt_tokens"\]) == n_tokens', r"\1 > 0"),
 ]
+
+
+def left():
+    """Tests that cannot pass in earnest, with the reason: patterns of their names."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "left.toml"), "rb") as file:
+        entries = tomllib.load(file)["left"]
+    return [(pattern, entry["why"]) for entry in entries for pattern in entry["tests"]]
+
+
+LEFT = left()
+
+
+def why_left(item):
+    name = item.nodeid.rsplit("/", 1)[-1]
+    return next((why for pattern, why in LEFT if fnmatch(name, pattern)), None)
 
 
 def known_flags():
@@ -89,13 +120,47 @@ KNOWN = known_flags()
 state = {"missing": set(), "answer": ""}
 
 
+def settings_file():
+    """A file that lists the models of the tests of several models."""
+    path = RESULTS + ".models.toml"
+    with open(path, "w") as file:
+        file.write("[models]\n")
+        file.writelines(f"{json.dumps(name)} = {json.dumps(MODEL)}\n" for name in ROUTED)
+    return path
+
+
+def is_router(server):
+    return server.model_hf_repo is None and server.model_file is None
+
+
+def models(server):
+    """The flags that say which models are served."""
+    if is_router(server):
+        return ["--config", settings_file()]
+    if server.server_reranking:
+        return ["-m", RERANKER]
+    if server.server_embeddings:
+        return ["-m", EMBEDDER]
+    return ["-m", MODEL]
+
+
 def arguments(server):
     slots = server.n_slots or 4
-    args = [BIN, "serve", "-m", MODEL, "--port", str(server.server_port)]
+    args = [BIN, "serve", *models(server), "--port", str(server.server_port)]
     args += ["--host", server.server_host, "--parallel", str(slots)]
     args += ["--ctx", str((server.n_ctx or 2048) // (1 if server.kv_unified else slots))]
     drafts = server.model_draft or server.spec_type
     args += ["--mode", "card", "--draft", DRAFT if drafts else "none"]
+    if drafts:
+        args += ["--draft-weights", "as-is"]
+    # llama-server's defaults, where ours are others.
+    args += ["--top-k", "40"]
+    if not server.server_slots:
+        args.append("--no-slots")
+    if not server.server_metrics:
+        args.append("--no-metrics")
+    if server.cors_origins is None:
+        args += ["--cors", "*"]
     if server.no_ui:
         args.append("--no-page")
     plain = type(server)
@@ -168,6 +233,14 @@ def loosen():
             file.write(text)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    slow = [i for i in items if i.get_closest_marker("slow") and not i.name.startswith(QUICK)]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
 def pytest_configure():
     import utils
 
@@ -182,11 +255,11 @@ def pytest_configure():
 
 
 def reason(item, report):
-    file = os.path.splitext(os.path.basename(str(item.fspath)))[0]
+    why = why_left(item)
+    if why is not None:
+        return why
     if state["missing"]:
         return "no flag " + ", ".join(sorted(state["missing"]))
-    if file in LEFT_OUT:
-        return LEFT_OUT[file]
     crash = getattr(report.longrepr, "reprcrash", None)
     what = crash.message.splitlines()[0] if crash and crash.message else str(report.longrepr)[-200:]
     return f"{what[:200]} | last answer {state['answer']}"
@@ -199,7 +272,11 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" or (report.when == "setup" and not report.passed):
         record = {"test": item.nodeid, "outcome": report.outcome}
-        if report.failed:
+        if report.passed and (why_left(item) or state["missing"]):
+            record["outcome"] = "vacuous"
+        if report.skipped:
+            record["reason"] = str(report.longrepr[-1])[:200]
+        elif record["outcome"] != "passed":
             record["reason"] = reason(item, report)
         with open(RESULTS, "a") as results:
             results.write(json.dumps(record) + "\n")

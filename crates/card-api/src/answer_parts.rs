@@ -28,8 +28,11 @@ pub enum Thinking {
 /// How an answer is read.
 #[derive(Clone, Debug)]
 pub struct ReadAs {
-    /// In which words the model writes thoughts and calls.
+    /// In which words the model writes thoughts.
     pub format: &'static AnswerFormat,
+    /// In which words it writes calls: as a rule in those of `format`, and in those of
+    /// [`AnswerFormat::by_default`] where it was told of tools in these.
+    pub call_format: &'static AnswerFormat,
     /// Whether it begins with thoughts.
     pub thinking: Thinking,
     /// The functions that may be called; `None` if none may, and nothing is a call.
@@ -81,6 +84,7 @@ impl AnswerReader {
     pub fn new(thinking: Thinking, offered: Option<Arc<[OfferedFunction]>>) -> Self {
         Self::read_as(ReadAs {
             format: AnswerFormat::by_default(),
+            call_format: AnswerFormat::by_default(),
             thinking,
             offered,
             whole_calls: true,
@@ -93,6 +97,7 @@ impl AnswerReader {
     pub fn read_as(how: ReadAs) -> Self {
         let ReadAs {
             format,
+            call_format,
             thinking,
             offered,
             whole_calls,
@@ -110,7 +115,7 @@ impl AnswerReader {
         let called = if forced_call {
             AnswerFormat::by_default()
         } else {
-            format
+            call_format
         };
         let thoughts = (thinking != Thinking::Never)
             .then(|| ThoughtSplitter::new(format, began, offered.is_some() && !forced_call));

@@ -115,6 +115,8 @@ pub enum Speculation {
     Auto,
     /// The request is decoded plainly.
     Off,
+    /// At most so many candidates of the request are verified in a forward.
+    Most(u32),
 }
 
 /// In which form calls of functions stand in an answer.
@@ -148,6 +150,9 @@ pub struct TemplateOptions {
     pub variables: Map<String, Value>,
     /// Whether the prompt ends where the assistant's next message begins.
     pub begins_answer: bool,
+    /// Whether the answer goes on with the last message, which is the assistant's: the prompt ends
+    /// with its text.
+    pub continues_last: bool,
 }
 
 impl Default for TemplateOptions {
@@ -158,6 +163,7 @@ impl Default for TemplateOptions {
             effort: None,
             variables: Map::new(),
             begins_answer: true,
+            continues_last: false,
         }
     }
 }
@@ -171,6 +177,8 @@ pub struct LlamaOptions {
     pub timings_per_token: bool,
     /// How much of the prompt was read, while it is read.
     pub progress: bool,
+    /// The prompt as the model read it, and how it was sampled.
+    pub verbose: bool,
 }
 
 /// What goes before the text that is generated.

@@ -28,6 +28,7 @@ pub mod health;
 pub mod job;
 pub mod limits;
 pub mod llama_server;
+pub mod loads;
 mod offered_tool;
 pub mod ollama;
 pub mod openai;
@@ -42,7 +43,11 @@ pub use job::{
     TemplateOptions,
 };
 pub use llama_server::completion::parse_native;
+pub use llama_server::embedding::{EmbeddingRequest, parse_embedding};
 pub use llama_server::infill::parse_infill;
+pub use llama_server::models::parse_model_name;
+pub use llama_server::rerank::{RerankRequest, parse_rerank};
+pub use llama_server::slot::parse_slot_file;
 pub use llama_server::tokenize::{Tokenize, parse_detokenize, parse_tokenize};
 pub use openai::request::{
     ParsedResponse, ResponseEcho, parse_chat, parse_chat_with, parse_completion,

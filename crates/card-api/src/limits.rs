@@ -9,6 +9,10 @@ pub const CHOICES: i64 = 16;
 pub const PROMPTS: usize = 64;
 /// Most answers of a request: prompts times `n`.
 pub const ANSWERS: usize = 64;
+/// Most texts that a request asks vectors of; OpenAI's bound too.
+pub const INPUTS: usize = 2048;
+/// Most documents that a request has ranked.
+pub const DOCUMENTS: usize = 1024;
 /// Most log probabilities with each token.
 pub const LOGPROBS: i64 = 20;
 /// Most log probabilities with each token at llama-server's paths (`n_probs`).

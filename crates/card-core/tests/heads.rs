@@ -209,6 +209,7 @@ fn a_head_reads_a_draft_again_once_it_is_committed() {
             tokens: vec![3, 1, 4],
             params: Sampling::default(),
             end: 100,
+            grammar: None,
         });
         let commit = |from, token| DraftInput::Commit {
             sequence,

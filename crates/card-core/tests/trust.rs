@@ -74,6 +74,7 @@ impl Scene {
             prediction: Vec::new(),
             logprobs: None,
             plain: false,
+            most_candidates: None,
             constraint: None,
         };
         self.scheduler.open(request, self.now).unwrap();

@@ -31,6 +31,7 @@ fn request(sequence: SequenceId) -> Request {
         prediction: Vec::new(),
         logprobs: None,
         plain: false,
+        most_candidates: None,
         constraint: None,
     }
 }

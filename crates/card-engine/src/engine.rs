@@ -8,7 +8,7 @@ use std::time::Duration;
 use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::scheduler::Learned;
-use card_core::types::SequenceId;
+use card_core::types::{SequenceId, Tenant, Token};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 use crate::event::Failure;
@@ -154,6 +154,14 @@ impl Engine {
         learned
             .recv_timeout(self.target_hang)
             .map_err(|_| self.stopped())
+    }
+
+    /// Forgets a text of a tenant: what is kept for prompts that begin like it.
+    ///
+    /// # Errors
+    /// If the engine does not work.
+    pub fn forget(&self, tenant: Tenant, text: Vec<Token>) -> Result<(), Failure> {
+        self.send(Command::Forget(tenant, text))
     }
 
     /// What the lanes did so far.

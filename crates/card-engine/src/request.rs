@@ -32,6 +32,8 @@ pub struct Generate {
     pub drafter: Option<String>,
     /// Decode it plainly, whatever the mode.
     pub plain: bool,
+    /// Most candidates of it that a forward verifies; `None` for what the policy chooses.
+    pub most_candidates: Option<u32>,
     /// Whose request it is: what is kept of one tenant's texts serves no other tenant.
     pub tenant: Tenant,
 }
@@ -53,6 +55,7 @@ impl Generate {
             logprobs: self.logprobs,
             constraint: self.constraint,
             plain: self.plain,
+            most_candidates: self.most_candidates,
             tenant: self.tenant,
         };
         Ok((request, self.drafter))

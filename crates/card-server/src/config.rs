@@ -46,6 +46,12 @@ pub struct ServerConfig {
     pub connections: ConnectionLimits,
     /// How long the server lets generations finish when it ends.
     pub drain_timeout: Duration,
+    /// How long the server still takes requests when it is told to end, while `/health` says that it
+    /// leaves, so that whoever spreads requests turns to others first.
+    pub drain_delay: Duration,
+    /// Most time that the head of a stream waits for the stream's first news. Until it was sent, a
+    /// failure is an answer with a status, and a gateway may ask another server.
+    pub stream_head_wait: Duration,
     /// Share of requests that speculate, the others being plain; `None` for all.
     pub canary: Option<f64>,
     /// Whether `/` shows the page.
@@ -89,6 +95,24 @@ pub struct LlamaServerConfig {
     pub model_path: String,
     /// Whether `/slots` lists slots.
     pub slots: bool,
+    /// Where `/slots/ID` may save slots and restore them from; `None` if it may not.
+    pub slot_save_path: Option<PathBuf>,
+    /// Whether `/metrics` tells metrics.
+    pub metrics: bool,
+    /// The order of the norm by which vectors are normalised where a request does not say: 2 for
+    /// the length, -1 for none.
+    pub embd_normalize: i32,
+    /// Other names of the model, for `/v1/models`; the model's own among them.
+    pub aliases: Vec<String>,
+    /// What the model is good for, in the operator's words, for `/v1/models`.
+    pub tags: Vec<String>,
+    /// Whether a request loads the model that it names, if that is not loaded.
+    pub autoload: bool,
+    /// Whether the model thinks before it answers, where a request does not say; `None` for what
+    /// its template does.
+    pub thinking: Option<bool>,
+    /// Whether every answer of a chat tells its prompt and its settings (`__verbose`).
+    pub verbose: bool,
 }
 
 impl Default for LlamaServerConfig {
@@ -98,6 +122,14 @@ impl Default for LlamaServerConfig {
             n_predict: None,
             model_path: String::new(),
             slots: true,
+            slot_save_path: None,
+            metrics: true,
+            embd_normalize: 2,
+            aliases: Vec::new(),
+            tags: Vec::new(),
+            autoload: true,
+            thinking: None,
+            verbose: false,
         }
     }
 }
@@ -141,6 +173,8 @@ impl Default for ServerConfig {
             max_request_bytes: 4 << 20,
             connections: ConnectionLimits::default(),
             drain_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            stream_head_wait: Duration::from_millis(250),
             canary: None,
             page: true,
             audit: None,

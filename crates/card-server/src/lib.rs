@@ -20,6 +20,7 @@
 //! | `request/` | from a body to the tasks it asks for |
 //! | `generation/` | one generation: from the engine's events to text |
 //! | `text/`, `grammar/` | what turns text into tokens, and what text has to be |
+//! | `no_text.rs` | the engine of a server that only makes vectors |
 //! | `app/` | what all requests to a model share |
 //! | `metrics/`, `rollout.rs` | what is counted; a staged rollout |
 //! | `explain.rs`, `web/` | the pages |
@@ -45,6 +46,7 @@ mod grammar;
 mod guard;
 mod headers;
 mod metrics;
+mod no_text;
 mod protocols;
 mod registry;
 mod request;
@@ -63,7 +65,8 @@ pub use config::{DefaultSampling, LlamaServerConfig, ModelLimits, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;
 pub use headers::DRAFTER_HEADER;
+pub use no_text::engine_without_text;
 pub use registry::{ListedModel, ModelSource};
 pub use serve::serve;
 pub use served::{KeepLearned, ServedModel};
-pub use text::{Template, Tokenizer};
+pub use text::{Embedder, Template, Tokenizer, VectorKind};

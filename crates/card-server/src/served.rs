@@ -7,7 +7,7 @@ use card_core::scheduler::Learned;
 use card_engine::Engine;
 
 use crate::config::DefaultSampling;
-use crate::text::{Template, Tokenizer};
+use crate::text::{Embedder, Template, Tokenizer};
 
 /// Keeps what an engine learned for the next run.
 pub type KeepLearned = Arc<dyn Fn(&Learned) + Send + Sync>;
@@ -34,4 +34,9 @@ pub struct ServedModel {
     pub sampling: Option<DefaultSampling>,
     /// Is given what the engine learned, now and then and at the end.
     pub keep: KeepLearned,
+    /// What makes vectors of texts. A server that has it writes no text: its engine is that of
+    /// [`engine_without_text`](crate::engine_without_text), or one that nobody may ask.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// The name of its file, for `/props`; `None` if that is nobody's business.
+    pub file: Option<String>,
 }

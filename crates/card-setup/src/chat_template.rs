@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use card_llama::{ChatError, ChatTemplate, LlamaModel};
 use serde_json::{Map, Value};
 
+use crate::named_templates::named_template;
 use crate::settings::Settings;
 
 /// Largest file of a template, in bytes.
@@ -20,7 +21,10 @@ pub(crate) fn chat_template(
     model: &LlamaModel,
 ) -> Result<Option<ChatTemplate>> {
     let template = match (&settings.chat_template, &settings.chat_template_file) {
-        (Some(source), _) => ChatTemplate::for_model(model, source, "--chat-template")?,
+        (Some(text), _) => {
+            let source = named_template(text).unwrap_or(text);
+            ChatTemplate::for_model(model, source, "--chat-template")?
+        }
         (None, Some(file)) => {
             let source = read(file)?;
             ChatTemplate::for_model(model, &source, &file.display().to_string())?

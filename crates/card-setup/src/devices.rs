@@ -53,7 +53,9 @@ pub fn splits(settings: &Settings) -> Vec<(usize, usize)> {
         (true, true) => vec![(1, 1)],
         (true, false) => left_over(all, drafter),
         (false, true) => vec![(all, 1)],
-        (false, false) if apart(settings) => vec![(all, drafter.unwrap_or(all))],
+        (false, false) if apart(settings) && !share_cores(settings) => {
+            vec![(all, drafter.unwrap_or(all))]
+        }
         (false, false) => divided(all, drafter),
     }
 }
@@ -183,6 +185,13 @@ pub fn apart(settings: &Settings) -> bool {
     !settings.rpc.is_empty() || on_cpu != draft_on_cpu(settings) || (!on_cpu && named)
 }
 
+/// Whether both models compute on this machine's processor, one of them only in part: a target with
+/// some of its layers or experts there, beside a draft model. They take each other's cores then,
+/// whatever else the target computes on.
+pub fn share_cores(settings: &Settings) -> bool {
+    !target_elsewhere(settings) && !draft_elsewhere(settings)
+}
+
 /// Whether all layers of a model with these devices are on GPUs.
 pub fn all_on_gpu(names: &[String], layers: Option<u32>) -> bool {
     layers.is_none() && !on_cpu(names, layers)
@@ -211,6 +220,25 @@ fn on_cpu(names: &[String], layers: Option<u32>) -> bool {
     layers == Some(0) || !gpus().iter().any(|gpu| named(gpu))
 }
 
+/// What of these settings does nothing here, in words, as layers for a GPU where there is none.
+pub fn without_effect(settings: &Settings) -> Option<String> {
+    unheard(settings, gpus().is_empty())
+}
+
+fn unheard(settings: &Settings, no_gpu: bool) -> Option<String> {
+    let asked = [
+        ("--gpu-layers", settings.gpu_layers),
+        ("--draft-gpu-layers", settings.draft_gpu_layers),
+    ];
+    let (flag, layers) = asked
+        .into_iter()
+        .find_map(|(flag, layers)| Some((flag, layers.filter(|n| *n > 0)?)))?;
+    let nowhere = no_gpu && settings.rpc.is_empty();
+    nowhere.then(|| {
+        format!("{flag} {layers} does nothing here: there is no GPU (`card devices` lists devices)")
+    })
+}
+
 /// Names of the GPUs, which are asked for once: to list devices wakes them.
 fn gpus() -> &'static [String] {
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
@@ -231,6 +259,23 @@ mod tests {
         assert_eq!(threads(Some(1)), 1);
         assert_eq!(threads(Some(100_000)), there_are);
         assert_eq!(threads(Some(0)), 1);
+    }
+
+    #[test]
+    fn layers_for_a_gpu_that_is_not_there_are_told_of() {
+        let settings = Settings {
+            gpu_layers: Some(10),
+            ..Settings::default()
+        };
+        let why = unheard(&settings, true).unwrap();
+        assert!(why.contains("--gpu-layers 10 does nothing here"), "{why}");
+        assert_eq!(unheard(&settings, false), None);
+        let none = Settings {
+            gpu_layers: Some(0),
+            ..Settings::default()
+        };
+        assert_eq!(unheard(&none, true), None);
+        assert_eq!(unheard(&Settings::default(), true), None);
     }
 
     #[test]
@@ -255,6 +300,21 @@ mod tests {
         );
         assert!(changes.contains("a.gguf") && draft_changes(&settings).is_empty());
         assert!(!target_elsewhere(&settings));
+    }
+
+    #[test]
+    fn experts_on_the_processor_share_its_cores_with_a_drafter_there() {
+        let mut settings = Settings {
+            rpc: vec!["worker:50052".into()],
+            draft_device: vec!["CPU".into()],
+            ..Settings::default()
+        };
+        assert!(apart(&settings) && !share_cores(&settings));
+        settings.cpu_moe = true;
+        assert!(apart(&settings) && share_cores(&settings));
+        settings.cpu_moe = false;
+        settings.gpu_layers = Some(20);
+        assert!(share_cores(&settings));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::link;
 use crate::run::RunConfig;
+use crate::settings::Settings;
 use crate::setup::Setup;
 
 /// A forward that takes longer hangs, whatever was measured.
@@ -80,7 +81,10 @@ impl Setup {
             Some(p) if p.lanes == Lanes::Disjoint && two_at_work => {
                 Cores::two_lanes(p.target_threads, p.draft_threads)
             }
-            _ => devices::cores(&self.settings),
+            _ => devices::cores(&Settings {
+                threads: run.threads.or(self.settings.threads),
+                ..self.settings.clone()
+            }),
         };
         self.let_threads_change(&target_cores, &draft_cores);
         LanePlan {
@@ -119,6 +123,7 @@ impl Setup {
             } else {
                 0
             },
+            state_bytes: self.settings.cache_ram.saturating_mul(1 << 20),
             trace: run.trace,
             near_tie: run.near_tie.unwrap_or(self.rules.near_tie),
             ..Options::default()
@@ -173,7 +178,10 @@ impl Setup {
         let states = head_drafts.then(|| target.keep_states()).transpose()?;
         let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
-            Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
+            Some(emulation) => {
+                let profile = &emulation.profile;
+                emulation.pace(target, profile.target_cost(), &profile.target)
+            }
         };
         Ok((target, states))
     }
@@ -216,7 +224,10 @@ impl Setup {
             made.give_up_after(hang);
             let made = match &emulation {
                 None => Box::new(made) as Box<dyn Model + Send>,
-                Some(emulation) => emulation.pace(made, emulation.profile.draft_cost()),
+                Some(emulation) => {
+                    let profile = &emulation.profile;
+                    emulation.pace(made, profile.draft_cost(), &profile.draft)
+                }
             };
             model.translated(made).map_err(|e| e.to_string())
         });

@@ -110,7 +110,7 @@ impl LoadedPair<'_> {
         if let Some(budget) = &self.loader.coarse {
             budget.leave_out(|u| u.lanes = true);
         }
-        let apart = devices::apart(settings);
+        let apart = devices::apart(settings) && !devices::share_cores(settings);
         // On one processor the models take turns until lanes are measured, unless they must not.
         let wanted = apart || settings.lanes == LaneChoice::Disjoint;
         Ok(wanted.then(|| estimated(turns, threads, apart)))
@@ -228,7 +228,8 @@ mod tests {
         let halves = estimated(&turns, (2, 2), false);
         assert_eq!(halves.lanes, Lanes::Disjoint);
         assert_eq!(halves.target, [(1, 20.0), (8, 32.0)]);
-        assert_eq!((halves.target_threads, halves.draft), (2, vec![(1, 4.0)]));
+        assert_eq!(halves.target_threads, 2);
+        assert_eq!(halves.draft, [(1, 4.0)]);
         // Lanes of their own promise no more than turns on the same cores then.
         assert!(halves.promise(0.8).0 <= 1.05 * turns.promise(0.8).0);
         let apart = estimated(&turns, (1, 4), true);

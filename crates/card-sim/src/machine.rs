@@ -123,6 +123,7 @@ impl Machine {
             logprobs: None,
             constraint: None,
             plain: false,
+            most_candidates: None,
         };
         // Checked when the scenario was.
         self.driver.scheduler.open(request, now).ok()?;

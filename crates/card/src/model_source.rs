@@ -159,6 +159,7 @@ fn served_model(
         stem.to_string_lossy().into_owned()
     };
     ServedModel {
+        file: Some(file_name(setup.target.path())),
         engine,
         tokenizer: Arc::new(ServedVocab(setup.vocab.clone())),
         template: template.map(|t| Arc::new(ServedTemplate(t)) as _),
@@ -166,6 +167,7 @@ fn served_model(
         context: setup.context,
         note: emulation.map(|e| format!("emulated devices: {}", e.profile.title)),
         exactness: served_exactness(&setup.holds),
+        embedder: None,
         drafter: setup.draft.as_ref().map(|d| stem(d.llama.path())),
         sampling: Some(sampling),
         keep: Arc::new(move |learned: &Learned| {
@@ -173,6 +175,12 @@ fn served_model(
             setup.keep(learned);
         }),
     }
+}
+
+/// The name of a file, without the folders that it is in, which are nobody's business.
+pub fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// Takes in drafters that come by themselves.

@@ -1,9 +1,11 @@
 //! A model as the server asks for it: its vocabulary, its chat template, and what holds of its
 //! text.
 
+use std::sync::{Mutex, PoisonError};
+
 use card_core::types::Token;
-use card_llama::{ChatTemplate, Conversation, Vocab};
-use card_server::{ExactnessAnswer, Template, TemplateOptions, Tokenizer};
+use card_llama::{ChatTemplate, Conversation, LlamaEmbedder, Pooling, Vocab};
+use card_server::{Embedder, ExactnessAnswer, Template, TemplateOptions, Tokenizer, VectorKind};
 use card_setup::Holds;
 use serde_json::{Map, Value};
 
@@ -33,6 +35,82 @@ impl Tokenizer for ServedVocab {
 
     fn fingerprint(&self) -> u64 {
         self.0.fingerprint()
+    }
+}
+
+/// A model that makes vectors, served: one text at a time.
+pub struct ServedEmbedder {
+    /// Waited for by those whose texts come next.
+    model: Mutex<LlamaEmbedder>,
+    vocab: Vocab,
+    kind: VectorKind,
+    width: usize,
+    context: u32,
+    /// What the model reads of a question and a document, if its file says that.
+    rerank_text: Option<String>,
+}
+
+impl ServedEmbedder {
+    /// This model, served.
+    pub fn new(model: LlamaEmbedder) -> Self {
+        ServedEmbedder {
+            vocab: model.vocab(),
+            kind: match model.pooling() {
+                Pooling::None => VectorKind::OfTokens,
+                Pooling::Rank => VectorKind::Score,
+                Pooling::Mean | Pooling::Cls | Pooling::Last => VectorKind::OfText,
+            },
+            width: model.width(),
+            context: model.context(),
+            rerank_text: model.rerank_text(),
+            model: Mutex::new(model),
+        }
+    }
+}
+
+impl Embedder for ServedEmbedder {
+    fn kind(&self) -> VectorKind {
+        self.kind
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn context(&self) -> u32 {
+        self.context
+    }
+
+    fn embed(&self, tokens: &[Token]) -> Result<Vec<Vec<f32>>, String> {
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        model.embed(tokens)
+    }
+
+    fn pair(&self, query: &str, document: &str) -> Result<Vec<Token>, String> {
+        let tokens = match &self.rerank_text {
+            Some(text) => self.vocab.of_parts(&rerank_parts(text, query, document)),
+            None => self.vocab.pair(query, document),
+        };
+        tokens.map_err(|e| e.to_string())
+    }
+}
+
+/// The text that a reranker reads, in parts: what stands in its file, and in its places the question
+/// and the document, in which nothing is a control token.
+fn rerank_parts<'a>(text: &'a str, query: &'a str, document: &'a str) -> Vec<(&'a str, bool)> {
+    let places = [("{query}", query), ("{document}", document)];
+    let (mut parts, mut rest) = (Vec::new(), text);
+    loop {
+        let found = places.iter().filter_map(|(name, said)| {
+            let at = rest.find(name)?;
+            Some((at, name.len(), *said))
+        });
+        let Some((at, length, said)) = found.min_by_key(|place| place.0) else {
+            parts.push((rest, true));
+            return parts;
+        };
+        parts.extend([(&rest[..at], true), (said, false)]);
+        rest = &rest[at + length..];
     }
 }
 
@@ -104,6 +182,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_asked_stands_in_its_place_and_is_no_control_token() {
+        let text = "<s>Q: {query}\nD: {document}</s>";
+        let parts = rerank_parts(text, "{document}", "<s>");
+        let wanted = [
+            ("<s>Q: ", true),
+            ("{document}", false),
+            ("\nD: ", true),
+            ("<s>", false),
+            ("</s>", true),
+        ];
+        assert_eq!(parts, wanted);
+    }
 
     #[test]
     fn a_template_hears_what_it_knows() {

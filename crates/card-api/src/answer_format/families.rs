@@ -2,8 +2,8 @@
 
 use super::AnswerFormat;
 use super::markup::{
-    CALL_END, CLOSE_FUNCTION, CallBody, CallMark, DSML, FUNCTION, INVOKE, NAMED_TAGS, NameForm,
-    OPEN_CLOSE, PARAM, ThoughtMarks,
+    CALL_BEGIN, CALL_END, CLOSE_FUNCTION, CallBody, CallMark, DSML, FUNCTION, INVOKE, NAMED_TAGS,
+    NameForm, OPEN_CLOSE, PARAM, ThoughtMarks,
 };
 
 /// Thoughts as most families write them.
@@ -32,8 +32,8 @@ pub(super) static HERMES: AnswerFormat = AnswerFormat {
     signs: BY_DEFAULT,
     thoughts: THINK,
     sections: &[],
-    calls: &[mark("<tool_call>", CallBody::Mixed)],
-    closers: &["</tool_call>"],
+    calls: &[mark(CALL_BEGIN, CallBody::Mixed)],
+    closers: &[CALL_END],
     dropped: &[],
     call_end: CALL_END,
     channels: false,

@@ -1,7 +1,9 @@
 //! The words in which a family of models writes thoughts and calls.
 
-/// The text that ends a call in the words of most families.
-pub(crate) const CALL_END: &str = "</tool_call>";
+/// The text that begins a call in the words of most families.
+pub const CALL_BEGIN: &str = "<tool_call>";
+/// The text that ends it.
+pub const CALL_END: &str = "</tool_call>";
 
 /// The marks around what a model thinks.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 mod families;
 pub(crate) mod markup;
 
+pub use markup::{CALL_BEGIN, CALL_END};
+
 use markup::{CallBody, CallMark, NameForm, TaggedMarks, ThoughtMarks};
 
 /// The words in which a family of models writes thoughts and calls.

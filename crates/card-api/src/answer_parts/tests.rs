@@ -44,6 +44,7 @@ fn call(arguments: &str) -> SpokenPart {
 fn streamed(template: &str) -> ReadAs {
     ReadAs {
         format: AnswerFormat::of_template(template),
+        call_format: AnswerFormat::of_template(template),
         thinking: Thinking::MayBegin,
         offered: Some(offered()),
         whole_calls: false,
@@ -185,6 +186,18 @@ fn a_forced_call_follows_thoughts_and_is_told_as_it_comes() {
     let found = joined(how, &[cut_off]);
     let shown = cut_off.trim_start_matches("</think>");
     assert_eq!(found, (vec![text(shown)], 0));
+}
+
+#[test]
+fn a_model_that_was_told_of_tools_in_text_writes_calls_as_it_was_told() {
+    let how = ReadAs {
+        call_format: AnswerFormat::by_default(),
+        whole_calls: true,
+        ..streamed("<|START_ACTION|>")
+    };
+    let written = "<|START_THINKING|>hm<|END_THINKING|><tool_call>{\"name\":\"f\"}</tool_call>";
+    let thought = SpokenPart::Thought("hm".into());
+    assert_eq!(joined(how, &[written]), (vec![thought, call("{}")], 1));
 }
 
 #[test]

@@ -5,11 +5,15 @@ use serde_json::{Map, Value, json};
 use super::operation::{Operation, events};
 use super::schemas::Schemas;
 use crate::llama_server::completion::NativeCompletion;
+use crate::llama_server::embedding::{EmbeddingFields, Embeddings, NativeEmbedding};
 use crate::llama_server::error::NativeErrorAnswer;
 use crate::llama_server::infill::InfillBody;
+use crate::llama_server::models::{ModelMoved, ModelNameFields, RouterProps};
+use crate::llama_server::rerank::{RerankFields, Reranked, ScoredText};
 use crate::llama_server::response::{
     AppliedTemplate, InputTokens, NativeAnswer, NativeChunk, Props, Slot,
 };
+use crate::llama_server::slot::{ErasedSlot, RestoredSlot, SavedSlot, SlotFileFields};
 use crate::openai::request::chat::ChatRequest;
 
 /// Paths that llama-server has with and without `/v1`.
@@ -44,6 +48,9 @@ pub(super) fn add(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     completions(paths, schemas);
     prompts(paths, schemas);
     facts(paths, schemas);
+    vectors(paths, schemas);
+    slot_actions(paths, schemas);
+    models(paths, schemas);
     for (alias, path) in ALIASES {
         let pointer = path.replace('~', "~0").replace('/', "~1");
         paths.insert(
@@ -125,14 +132,107 @@ fn prompts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
     }
 }
 
+/// Paths that give vectors and scores, where the server has a model for that.
+fn vectors(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    let body = schemas.asked::<EmbeddingFields>();
+    let example = json!({ "input": ["A text.", "Another."] });
+    let openai = Operation::new("createEmbedding", "Vectors of texts")
+        .body(body.clone(), example.clone())
+        .answer("application/json", schemas.told::<Embeddings>())
+        .refusals(&[404, 501, 504]);
+    paths.insert("/v1/embeddings".into(), json!({ "post": openai.value() }));
+    let told = json!({ "type": "array", "items": schemas.told::<NativeEmbedding>() });
+    for (path, id) in [
+        ("/embeddings", "createNativeEmbeddings"),
+        ("/embedding", "createNativeEmbedding"),
+    ] {
+        let native = Operation::new(id, "Vectors of texts, as llama-server tells them")
+            .body(body.clone(), example.clone())
+            .answer("application/json", told.clone());
+        let native = refused_natively(native, &error);
+        paths.insert(path.into(), json!({ "post": native.value() }));
+    }
+    let body = schemas.asked::<RerankFields>();
+    let scores = json!({ "type": "array", "items": schemas.told::<ScoredText>() });
+    let told = json!({ "anyOf": [schemas.told::<Reranked>(), scores] });
+    let example = json!({ "query": "What is it?", "documents": ["It is this.", "No."] });
+    for (path, id) in [
+        ("/rerank", "rerank"),
+        ("/reranking", "reranking"),
+        ("/v1/rerank", "rerankV1"),
+        ("/v1/reranking", "rerankingV1"),
+    ] {
+        let rank = Operation::new(id, "Orders documents by how well they answer a question")
+            .body(body.clone(), example.clone())
+            .answer("application/json", told.clone());
+        let rank = refused_natively(rank, &error);
+        paths.insert(path.into(), json!({ "post": rank.value() }));
+    }
+}
+
 /// Paths that say what the server is and does.
 fn facts(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
-    let props = Operation::new("getProps", "What the server is, as llama-server says it")
-        .answer("application/json", schemas.told::<Props>());
+    let props = Operation::new("getProps", "What the server is, as llama-server says it").answer(
+        "application/json",
+        json!({ "anyOf": [schemas.told::<Props>(), schemas.told::<RouterProps>()] }),
+    );
     paths.insert("/props".into(), json!({ "get": props.value() }));
     let slots = json!({ "type": "array", "items": schemas.told::<Slot>() });
     let slots = Operation::new("getSlots", "Which slots are busy")
         .answer("application/json", slots)
         .refusals(&[501]);
     paths.insert("/slots".into(), json!({ "get": slots.value() }));
+}
+
+/// What a slot holds is saved, restored or forgotten.
+fn slot_actions(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    let told = [
+        schemas.told::<SavedSlot>(),
+        schemas.told::<RestoredSlot>(),
+        schemas.told::<ErasedSlot>(),
+    ];
+    let action = Operation::new("actOnSlot", "Saves, restores or forgets what a slot holds")
+        .parameters(json!([
+            {
+                "name": "id", "in": "path", "required": true,
+                "description": "The number of the slot.",
+                "schema": { "type": "integer", "minimum": 0 },
+            },
+            {
+                "name": "action", "in": "query", "required": true,
+                "description": "What is to be done.",
+                "schema": { "enum": ["save", "restore", "erase"] },
+            },
+        ]))
+        .body(
+            schemas.asked::<SlotFileFields>(),
+            json!({ "filename": "slot.bin" }),
+        )
+        .answer("application/json", json!({ "anyOf": told }));
+    let action = refused_natively(action, &error);
+    paths.insert("/slots/{id}".into(), json!({ "post": action.value() }));
+}
+
+/// Models are loaded and unloaded.
+fn models(paths: &mut Map<String, Value>, schemas: &mut Schemas) {
+    let error = schemas.told::<NativeErrorAnswer>();
+    for (path, id, summary) in [
+        ("/models/load", "loadModel", "Loads a model"),
+        (
+            "/models/unload",
+            "unloadModel",
+            "Unloads a model that nobody uses",
+        ),
+    ] {
+        let moved = Operation::new(id, summary)
+            .body(
+                schemas.asked::<ModelNameFields>(),
+                json!({ "model": "qwen" }),
+            )
+            .answer("application/json", schemas.told::<ModelMoved>());
+        let moved = refused_natively(moved, &error);
+        paths.insert(path.into(), json!({ "post": moved.value() }));
+    }
 }

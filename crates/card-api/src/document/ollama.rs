@@ -6,9 +6,11 @@ use super::operation::Operation;
 use super::other_errors::{AT_ONCE, OF_GENERATION, refuses_with};
 use super::schemas::Schemas;
 use crate::ollama::request::chat::OllamaChatBody;
+use crate::ollama::request::embed::{EmbedFields, EmbeddingsFields};
 use crate::ollama::request::generate::GenerateBody;
 use crate::ollama::request::show::ShowRequest;
 use crate::ollama::response::answer::{OllamaChatAnswer, OllamaGenerateAnswer};
+use crate::ollama::response::embed::{OllamaEmbed, OllamaEmbedding};
 use crate::ollama::response::error::OllamaErrorAnswer;
 use crate::ollama::response::models::{OllamaRunning, OllamaShow, OllamaTags, OllamaVersion};
 
@@ -37,6 +39,7 @@ pub(super) fn ollama(paths: &mut Map<String, Value>, schemas: &mut Schemas, open
         .answer("application/json", schemas.told::<OllamaShow>());
     let show = refuses_with(show, &OF_GENERATION, &error, openai);
     paths.insert("/api/show".into(), json!({ "post": show.value() }));
+    vectors(paths, schemas, &error, openai);
     let asked_at_once = [
         (
             "/api/version",
@@ -62,6 +65,22 @@ pub(super) fn ollama(paths: &mut Map<String, Value>, schemas: &mut Schemas, open
         let operation = refuses_with(operation, &AT_ONCE, &error, openai);
         paths.insert(path.into(), json!({ "get": operation.value() }));
     }
+}
+
+/// Paths that give vectors.
+fn vectors(paths: &mut Map<String, Value>, schemas: &mut Schemas, error: &Value, openai: &Value) {
+    let example = json!({ "model": "card", "input": ["A text.", "Another."] });
+    let embed = Operation::new("ollamaEmbed", "Vectors of texts")
+        .body(schemas.asked::<EmbedFields>(), example)
+        .answer("application/json", schemas.told::<OllamaEmbed>());
+    let embed = refuses_with(embed, &OF_GENERATION, error, openai);
+    paths.insert("/api/embed".into(), json!({ "post": embed.value() }));
+    let example = json!({ "model": "card", "prompt": "A text." });
+    let one = Operation::new("ollamaEmbeddings", "The vector of a text")
+        .body(schemas.asked::<EmbeddingsFields>(), example)
+        .answer("application/json", schemas.told::<OllamaEmbedding>());
+    let one = refuses_with(one, &OF_GENERATION, error, openai);
+    paths.insert("/api/embeddings".into(), json!({ "post": one.value() }));
 }
 
 fn chat_example() -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// Refusals of every path.
-const ALWAYS: [u16; 8] = [400, 401, 403, 405, 408, 431, 500, 503];
+const ALWAYS: [u16; 9] = [400, 401, 403, 405, 408, 431, 500, 501, 503];
 /// Refusals of paths that read a body.
 const OF_BODY: [u16; 3] = [413, 415, 429];
 
@@ -32,8 +32,13 @@ impl Operation {
     }
 
     /// A parameter it takes.
-    pub(super) fn parameter(mut self, parameter: Value) -> Self {
-        self.0.insert("parameters".into(), json!([parameter]));
+    pub(super) fn parameter(self, parameter: Value) -> Self {
+        self.parameters(json!([parameter]))
+    }
+
+    /// The parameters it takes, a list.
+    pub(super) fn parameters(mut self, parameters: Value) -> Self {
+        self.0.insert("parameters".into(), parameters);
         self
     }
 

@@ -6,13 +6,17 @@
 
 mod bias;
 pub mod completion;
+pub mod embedding;
 pub mod error;
 pub mod gbnf;
 pub mod infill;
+pub mod models;
 mod neutral;
 pub mod prompt;
+pub mod rerank;
 pub mod response;
 pub mod samplers;
+pub mod slot;
 mod stop;
 pub mod tokenize;
 

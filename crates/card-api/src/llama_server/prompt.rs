@@ -10,7 +10,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::limits::{PARTS, PROMPTS, TOKENS};
-use crate::reading::bounded::room;
+use crate::reading::bounded::{Bounded, Name, room};
 use crate::reading::fields::fields;
 use crate::reading::number::{TokenId, Whole};
 use crate::reading::strict::Anything;
@@ -64,17 +64,23 @@ impl JsonSchema for MixedPrompt {
 }
 
 /// Prompts of a native completion.
-pub(crate) struct NativePrompts(pub(crate) Vec<MixedPrompt>);
+pub(crate) type NativePrompts = ManyPrompts<{ PROMPTS }>;
 
-impl<'de> Deserialize<'de> for NativePrompts {
+/// Up to `MOST` prompts, or one that stands by itself.
+pub(crate) struct ManyPrompts<const MOST: usize>(pub(crate) Vec<MixedPrompt>);
+
+impl<'de, const MOST: usize> Deserialize<'de> for ManyPrompts<MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyPrompts)
+        deserializer.deserialize_any(OneOrManyPrompts::<MOST>)
     }
 }
 
-impl JsonSchema for NativePrompts {
+impl<const MOST: usize> JsonSchema for ManyPrompts<MOST> {
     fn schema_name() -> Cow<'static, str> {
-        "NativePrompts".into()
+        if MOST == PROMPTS {
+            return "NativePrompts".into();
+        }
+        format!("Prompts_{MOST}").into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
@@ -85,11 +91,11 @@ impl JsonSchema for NativePrompts {
             "type": "array", "items": token, "minItems": 1, "maxItems": TOKENS,
         });
         let texts = json_schema!({
-            "type": "array", "items": text, "minItems": 1, "maxItems": PROMPTS,
+            "type": "array", "items": text, "minItems": 1, "maxItems": MOST,
         });
         let many = json_schema!({
             "description": "Prompts of any of these kinds; lists in it may mix tokens and texts.",
-            "type": "array", "items": tokens, "minItems": 1, "maxItems": PROMPTS,
+            "type": "array", "items": tokens, "minItems": 1, "maxItems": MOST,
         });
         json_schema!({
             "description": "A text, tokens, a list in which tokens and texts are mixed, an object \
@@ -100,13 +106,41 @@ impl JsonSchema for NativePrompts {
 }
 
 fields! {
-    /// A prompt as an object.
+    /// A prompt as an object: with `prompt_string`, or with `content`.
     struct PromptObject {
         /// The text.
-        #[schemars(required)]
         "prompt_string" => prompt_string: String,
+        /// The text in parts, which stand one behind the other.
+        "content" => content: Bounded<PromptPart, PARTS>,
         /// Not taken: this server reads text only.
         "multimodal_data" => multimodal_data: Anything,
+    }
+
+    /// A part of a prompt.
+    struct PromptPart {
+        /// `text`.
+        #[schemars(required, rename = "type")]
+        "type" => kind: Name,
+        /// The text.
+        #[schemars(required)]
+        "text" => text: String,
+    }
+}
+
+impl PromptPart {
+    /// The text of a part.
+    fn read<E: Error>(self) -> Result<String, E> {
+        match self.kind.as_ref().map(|kind| kind.0.as_str()) {
+            Some("text") => {}
+            Some(other) => {
+                return Err(E::custom(format_args!(
+                    "parts of type {other:?} are not supported; this server reads text only"
+                )));
+            }
+            None => return Err(E::custom("a part needs a `type`")),
+        }
+        let none = || E::custom("a part of type `text` needs a `text`");
+        self.text.ok_or_else(none)
     }
 }
 
@@ -117,9 +151,13 @@ impl PromptObject {
             let why = "`multimodal_data` is not supported; this server reads text only";
             return Err(A::Error::custom(why));
         }
-        let text = object.prompt_string;
-        let text = text.ok_or_else(|| A::Error::custom("a prompt object needs `prompt_string`"))?;
-        Ok(MixedPrompt::text(text))
+        if let Some(text) = object.prompt_string {
+            return Ok(MixedPrompt::text(text));
+        }
+        let none = || A::Error::custom("a prompt object needs `prompt_string` or `content`");
+        let parts = object.content.ok_or_else(none)?.0.into_iter();
+        let texts = parts.map(PromptPart::read::<A::Error>);
+        texts.collect::<Result<String, _>>().map(MixedPrompt::text)
     }
 }
 
@@ -242,24 +280,24 @@ impl<'de> Visitor<'de> for AnyItem {
     }
 }
 
-struct OneOrManyPrompts;
+struct OneOrManyPrompts<const MOST: usize>;
 
-impl<'de> Visitor<'de> for OneOrManyPrompts {
-    type Value = NativePrompts;
+impl<'de, const MOST: usize> Visitor<'de> for OneOrManyPrompts<MOST> {
+    type Value = ManyPrompts<MOST>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a text, tokens, a list that mixes them, an object, or a list of prompts")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<NativePrompts, E> {
-        Ok(NativePrompts(vec![MixedPrompt::text(text.to_owned())]))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(ManyPrompts(vec![MixedPrompt::text(text.to_owned())]))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<NativePrompts, A::Error> {
-        Ok(NativePrompts(vec![PromptObject::read(map)?]))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Ok(ManyPrompts(vec![PromptObject::read(map)?]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<NativePrompts, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mixed = "tokens of one prompt and other prompts cannot be in the same list";
         // As long as there are only texts, they may be prompts or spans of one.
         let (mut spans, mut prompts) = (Spans::default(), Vec::new());
@@ -278,7 +316,7 @@ impl<'de> Visitor<'de> for OneOrManyPrompts {
                     prompts.push(prompt);
                 }
             }
-            room::<A::Error>(prompts.len().saturating_sub(1), PROMPTS)?;
+            room::<A::Error>(prompts.len().saturating_sub(1), MOST)?;
         }
         if spans.tokens > 0 {
             prompts.push(MixedPrompt(spans.list));
@@ -288,8 +326,8 @@ impl<'de> Visitor<'de> for OneOrManyPrompts {
         if prompts.is_empty() {
             return Err(A::Error::custom("the prompt is empty"));
         }
-        room::<A::Error>(prompts.len() - 1, PROMPTS)?;
-        Ok(NativePrompts(prompts))
+        room::<A::Error>(prompts.len() - 1, MOST)?;
+        Ok(ManyPrompts(prompts))
     }
 }
 
@@ -319,6 +357,10 @@ mod tests {
         let cases = [
             (r#""a""#, vec![a()]),
             (r#"{"prompt_string":"a"}"#, vec![a()]),
+            (
+                r#"{"content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#,
+                vec![MixedPrompt::text("ab".into())],
+            ),
             ("[1,2.0]", vec![MixedPrompt(vec![tokens(&[1, 2])])]),
             (
                 r#"[1,2,"b",3,"c"]"#,
@@ -363,6 +405,10 @@ mod tests {
             "[-1]",
             "[[[1]]]",
             r#"{"prompt_string":"a","multimodal_data":[]}"#,
+            r#"{"content":"a"}"#,
+            r#"{"content":[{"text":"a"}]}"#,
+            r#"{"content":[{"type":"text"}]}"#,
+            r#"{"content":[{"type":"image_url","image_url":{"url":"a"}}]}"#,
         ] {
             assert!(read(body).is_err(), "{body}");
         }

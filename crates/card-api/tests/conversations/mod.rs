@@ -86,6 +86,7 @@ impl Conversation {
     pub fn parts(&self, size: usize, whole_calls: bool) -> Vec<SpokenPart> {
         let mut reader = AnswerReader::read_as(ReadAs {
             format: self.format(),
+            call_format: self.format(),
             thinking: if self.began {
                 Thinking::Began
             } else {

@@ -20,6 +20,7 @@ pub fn read<'a>(
     };
     let mut reader = AnswerReader::read_as(ReadAs {
         format,
+        call_format: format,
         thinking: Thinking::MayBegin,
         offered: Some(Arc::from([function])),
         whole_calls,

@@ -26,9 +26,15 @@ pub(super) struct Bound {
     pub lived_ms: Option<f64>,
 }
 
-/// The bounds of each result's text, with the costs this contest measured.
-pub(super) fn bounds(known: &BoundInputs, results: &Results, tasks: usize) -> Vec<Bound> {
-    let costs = measured(&known.costs, results);
+/// The bounds of each result's text, with the costs this contest measured. What the contestants
+/// `left_out` took is no part of these: they ran on other cores.
+pub(super) fn bounds(
+    known: &BoundInputs,
+    results: &Results,
+    left_out: &[usize],
+    tasks: usize,
+) -> Vec<Bound> {
+    let costs = measured(&known.costs, results, left_out);
     (0..results.len())
         .map(|i| bound(&known.records[i % tasks], &costs))
         .collect()
@@ -46,12 +52,15 @@ fn bound(record: &Record, costs: &Costs) -> Bound {
 }
 
 /// The costs as they were known before, with what the forwards of this contest took.
-fn measured(before: &Costs, results: &Results) -> Costs {
+fn measured(before: &Costs, results: &Results, left_out: &[usize]) -> Costs {
     /// Fewer forwards of a size say little.
     const ENOUGH: usize = 5;
     let mut by_rows: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     let (mut draft_ms, mut draft_forwards) = (0.0, 0);
-    for sample in results.iter().flatten() {
+    let all = results
+        .iter()
+        .flat_map(|samples| samples.iter().enumerate());
+    for (_, sample) in all.filter(|(k, _)| !left_out.contains(k)) {
         for &(rows, ms) in &sample.forwards {
             by_rows.entry(rows).or_default().push(ms);
         }

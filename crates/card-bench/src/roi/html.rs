@@ -3,20 +3,20 @@
 use card_look::chart::{Bar, BarChart, BarGroup, Unit};
 use card_look::{Page, escape, stacked};
 
-use super::advice::{advise, overall};
+use super::advice::advise;
+use super::costs::{MillionTokens, cost, summary};
 use super::evidence::RoiEvidence;
-use super::page::{
-    Language, MillionTokens, cost, headings, measured_heads, measurement, next_stage, risks,
-    summary, title,
-};
+use super::language::{Language, label};
+use super::page::{headings, measured_heads, measurement, next_stage, risks, title};
 use super::prices::Prices;
 
 /// The page as HTML that needs nothing else.
 pub fn html(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
     let million = MillionTokens::of(evidence, prices);
     let mut page = Page::new(language.pick("en", "ja"), title(language));
-    let lead = summary(overall(evidence), million, prices, language);
-    page.add(&format!("<p class=\"lead\">{}</p>", inline(&lead)));
+    for line in summary(evidence, million, prices, language) {
+        page.add(&format!("<p class=\"lead\">{}</p>", inline(&line)));
+    }
     let [measured, costs, risky, next] = headings(language);
     let advice = next_stage(advise(evidence, prices), language);
     page.add(&format!(
@@ -47,14 +47,14 @@ fn chart(evidence: &[RoiEvidence], language: Language) -> BarChart {
         value,
         spread: None,
     };
-    let plain = language.pick("plain decoding", "通常デコード");
+    let plain = language.pick("plain decoding", "通常のデコード");
     let group = |e: &RoiEvidence| BarGroup {
-        name: e.label.clone(),
+        name: label(&e.label, language).to_owned(),
         bars: vec![bar(plain, e.plain), bar("CARD", e.fast)],
     };
     BarChart {
         title: language
-            .pick("Speed of one answer", "1件の回答の生成速度")
+            .pick("Speed of one answer", "回答1件の生成速度")
             .into(),
         axis: language.pick("tokens per second", "トークン/秒").into(),
         unit: Unit::Number,
@@ -70,19 +70,19 @@ fn meanings(language: Language) -> [&'static str; 4] {
     [
         t(
             "**Plain**: the model writes a token at a time. **CARD**: candidates are drafted ahead, and the model checks several at a time; the text is the same.",
-            "**通常**：モデルが1トークンずつ生成する。**CARD**：候補を先に用意し、モデルが複数をまとめて検証する。出力は変わらない。",
+            "**通常のデコード**：モデルが1トークンずつ生成します。**CARD**：候補を先に用意し、モデルが複数をまとめて検証します。出力は同じです。",
         ),
         t(
             "**Speed-up**: time per token of plain decoding over CARD's on the same prompt; the median of the prompts, with the least and the most.",
-            "**高速化率**：同じプロンプトでの通常デコードの1トークンあたりの時間を、CARDの時間で割った値。プロンプトの中央値と、最小・最大を示す。",
+            "**高速化率**：同じプロンプトについて、通常のデコードでの1トークンあたりの時間をCARDでの時間で割った値です。全プロンプトの中央値と、最小〜最大を示します。",
         ),
         t(
             "**Same text**: how many answers were compared with plain decoding's, and were the same token for token.",
-            "**同一の出力**：通常デコードの出力と比較した回答のうち、トークン単位で一致した件数。",
+            "**出力の一致**：トークン単位で一致した回答の件数を、通常のデコードと比較した回答の件数とともに示します（一致/比較）。",
         ),
         t(
             "**Estimated**: plain decoding was not measured beside it, but computed from the measured cost of forwards.",
-            "**推定**：通常デコードを並べて測定せず、測定済みの推論コストから計算した値。",
+            "**推定**：通常のデコードを並べて測定したのではなく、フォワードの所要時間の実測値から計算した値です。",
         ),
     ]
 }
@@ -138,6 +138,8 @@ mod tests {
             answers: 60,
             cache_kib: Some(2.0),
             estimate: false,
+            prompts: Some(3),
+            mean_accepted_length: Some(2.0),
         }];
         let prices = Prices {
             per_hour: 3.6,

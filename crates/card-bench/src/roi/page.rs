@@ -1,60 +1,23 @@
-//! What the page says, in English or Japanese; and the page as Markdown. Lines may have **bold**
-//! words and `code`.
+//! What the page says beside costs, in English or Japanese; and the page as Markdown. Lines may
+//! have **bold** words and `code`. In Japanese no mark stands at the end of bold words that others
+//! follow: Markdown would not see their end.
 
 use std::fmt::Write;
 
-use super::advice::{Advice, advise, overall};
+use super::advice::{Advice, advise};
+use super::costs::{MillionTokens, cost, summary};
 use super::evidence::RoiEvidence;
+use super::language::{Language, label};
+use super::left_out::word;
 use super::prices::Prices;
-
-/// Language of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// English.
-    English,
-    /// Japanese.
-    Japanese,
-}
-
-impl Language {
-    /// The words in this language.
-    pub(super) fn pick(self, english: &'static str, japanese: &'static str) -> &'static str {
-        match self {
-            Language::English => english,
-            Language::Japanese => japanese,
-        }
-    }
-}
-
-/// What a million tokens cost, in the currency of the prices.
-#[derive(Clone, Copy)]
-pub(super) struct MillionTokens {
-    /// The cost of a million tokens with plain decoding.
-    before: f64,
-    /// The cost of a million tokens with speculation.
-    after: f64,
-}
-
-impl MillionTokens {
-    /// What the evidence says at these prices.
-    pub(super) fn of(evidence: &[RoiEvidence], prices: &Prices) -> Self {
-        let (plain, fast) = (mean(evidence, |e| e.plain), mean(evidence, |e| e.fast));
-        MillionTokens {
-            before: prices.per_million(plain, false),
-            after: prices.per_million(fast, true),
-        }
-    }
-}
 
 /// The page, as Markdown.
 pub fn markdown(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
     let million = MillionTokens::of(evidence, prices);
     let mut page = format!("# {}\n\n", title(language));
-    let _ = writeln!(
-        page,
-        "{}\n",
-        summary(overall(evidence), million, prices, language)
-    );
+    for line in summary(evidence, million, prices, language) {
+        let _ = writeln!(page, "{line}\n");
+    }
     let [measured, costs, risky, next] = headings(language);
     let _ = writeln!(page, "## {measured}\n");
     let _ = writeln!(
@@ -81,58 +44,40 @@ pub fn markdown(evidence: &[RoiEvidence], prices: &Prices, language: Language) -
 
 /// The title of the page.
 pub(super) fn title(language: Language) -> &'static str {
-    language.pick("CARD: what the rollout pays", "CARD:導入効果レポート")
+    language.pick("CARD: what the rollout pays", "CARD導入効果レポート")
 }
 
 /// The headings of what was measured, of costs, of risks and of the next stage.
 pub(super) fn headings(language: Language) -> [&'static str; 4] {
     [
         language.pick("What was measured", "測定結果"),
-        language.pick("Cost", "コスト"),
+        language.pick("Cost", "費用"),
         language.pick("Risks", "リスク"),
         language.pick("Recommended next stage", "推奨する次の段階"),
     ]
-}
-
-/// What the page comes to, in a sentence.
-pub(super) fn summary(
-    speed: f64,
-    million: MillionTokens,
-    prices: &Prices,
-    language: Language,
-) -> String {
-    let MillionTokens { before, after } = million;
-    let currency = &prices.currency;
-    format!(
-        "{} **{speed:.2}×**, {} **{before:.2} → {after:.2} {currency}**.",
-        language.pick(
-            "Answers are written faster by a factor of",
-            "回答の生成速度は通常デコード比"
-        ),
-        language.pick("a million tokens cost", "100万トークンあたりのコストは"),
-    )
 }
 
 /// The heads of the table of what was measured.
 pub(super) fn measured_heads(language: Language) -> [&'static str; 6] {
     [
         language.pick("prompts", "対象"),
-        language.pick("plain, tokens/s", "通常 (トークン/秒)"),
-        language.pick("CARD, tokens/s", "CARD (トークン/秒)"),
-        language.pick("speed-up (least–most)", "高速化率 (最小–最大)"),
-        language.pick("same text as plain", "通常と同一の出力"),
-        language.pick("cache, KiB", "キャッシュ (KiB)"),
+        language.pick("plain, tokens/s", "通常のデコード（トークン/秒）"),
+        language.pick("CARD, tokens/s", "CARD（トークン/秒）"),
+        language.pick("speed-up (least–most)", "高速化率（最小〜最大）"),
+        language.pick("same text as plain", "出力の一致"),
+        language.pick("cache, KiB", "候補キャッシュ（KiB）"),
     ]
 }
 
 /// The cells of one measurement, one for each of [`measured_heads`].
 pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
-    let spread = match e.spread {
-        Some((m, l, h)) => format!("{m:.2} ({l:.2}–{h:.2})"),
-        None => format!("{:.2}", e.speed_up()),
+    let spread = match (e.spread, language) {
+        (Some((m, l, h)), Language::English) => format!("{m:.2} ({l:.2}–{h:.2})"),
+        (Some((m, l, h)), Language::Japanese) => format!("{m:.2}（{l:.2}〜{h:.2}）"),
+        (None, _) => format!("{:.2}", e.speed_up()),
     };
     let note = if e.estimate {
-        language.pick(" (estimated from measured costs)", "(測定コストからの推定)")
+        language.pick(" (estimated from measured costs)", "（推定）")
     } else {
         ""
     };
@@ -141,64 +86,13 @@ pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
         (of, same) => format!("{same}/{of}"),
     };
     [
-        format!("{}{note}", e.label),
+        format!("{}{note}", label(&e.label, language)),
         format!("{:.1}", e.plain),
         format!("{:.1}", e.fast),
-        spread,
+        format!("{spread}{}", word(e, language)),
         exact,
         e.cache_kib.map_or("–".to_owned(), |k| format!("{k:.1}")),
     ]
-}
-
-/// What it costs, a line for each point.
-pub(super) fn cost(million: MillionTokens, prices: &Prices, language: Language) -> Vec<String> {
-    let t = |english, japanese| language.pick(english, japanese);
-    let MillionTokens { before, after } = million;
-    let currency = &prices.currency;
-    let drafting = if prices.draft_per_hour > 0.0 {
-        format!(
-            ", {} {:.2} {currency}",
-            t("drafting adds", "ドラフト用の追加費用"),
-            prices.draft_per_hour
-        )
-    } else {
-        String::new()
-    };
-    let mut lines = vec![
-        format!(
-            "{}: {:.2} {currency}{drafting}",
-            t("price of the machine per hour", "サーバー単価(1時間)"),
-            prices.per_hour,
-        ),
-        format!(
-            "{}: {before:.2} → {after:.2} {currency} ({:+.0} %)",
-            t(
-                "a million tokens, before and after",
-                "100万トークン(導入前→導入後)"
-            ),
-            100.0 * (after / before - 1.0)
-        ),
-        format!(
-            "{}: {:.2}×",
-            t("drafting pays from a speed-up of", "損益分岐となる高速化率"),
-            prices.break_even()
-        ),
-    ];
-    if let Some(tokens) = prices.tokens_per_month {
-        lines.push(format!(
-            "{}: {:.2} {currency}",
-            t("saved in a month", "月間削減額"),
-            (before - after) * tokens / 1e6
-        ));
-    }
-    lines.push(
-        t(
-            "This holds for one answer at a time on a machine that is kept busy: an idle machine costs the same, and with many answers at a time the speed-up is smaller (`card sim --vary load`).",
-            "単一ストリームで稼働率の高いサーバーを前提とする。遊休時の費用は変わらず、同時リクエストが多いほど高速化率は下がる(`card sim --vary load`)。",
-        )
-        .to_owned(),
-    );
-    lines
 }
 
 /// What may go wrong, a line for each risk.
@@ -207,19 +101,19 @@ pub(super) fn risks(language: Language) -> [&'static str; 4] {
     [
         t(
             "Near-ties: with `--exactness fast` a rounding difference may decide between two equally good tokens; `exact`, the default, rules that out or decides them again, whichever is cheaper here.",
-            "僅差のトークン:`--exactness fast` では丸め誤差で選択が変わることがある。既定の `exact` は、環境に応じてそれを排除するか再判定する。",
+            "僅差のトークン：`--exactness fast`では、ほぼ同等の2つのトークンのどちらを選ぶかが丸め誤差で変わることがあります。既定の`exact`では、これを起こさない方法と、決め直す方法のうち、この環境で負担の軽い方を使います。",
         ),
         t(
             "Memory: the draft model and its KV cache come on top of the target's.",
-            "メモリ:ドラフトモデルとそのKVキャッシュの分が追加で必要。",
+            "メモリー：ターゲットモデルの分に加えて、ドラフトモデルとそのKVキャッシュの分が必要です。",
         ),
         t(
             "A drafter that fails costs speed, never output; the metric is card_drafter_failures_total.",
-            "ドラフターの障害は速度にのみ影響し、出力は変わらない(card_drafter_failures_total で監視)。",
+            "ドラフターの障害：遅くなるだけで、出力は変わりません（`card_drafter_failures_total`で監視できます）。",
         ),
         t(
             "Prompts that differ from those measured gain more or less.",
-            "測定と異なる種類のプロンプトでは効果が増減する。",
+            "プロンプトの違い：測定したものと種類が違えば、効果は増減します。",
         ),
     ]
 }
@@ -230,25 +124,23 @@ pub(super) fn next_stage(advice: Advice, language: Language) -> &'static str {
     match advice {
         Advice::Stop => t(
             "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
-            "**停止。** 通常デコードと異なる出力があった。ベンチまたは監査ログの差(マージン)を確認し、`--exactness fast` で僅差であれば想定内なので `exact` で継続し、`exact` での相違は不具合として報告する。",
+            "**停止**：通常のデコードと異なる出力がありました。ベンチの結果か監査ログで、そのトークンのマージンを確認してください。`--exactness fast`では僅差による相違が起こりうるため、`exact`に切り替えて続けます。`exact`での相違は不具合です。報告してください。",
+        ),
+        Advice::Measure => t(
+            "**Measure again**, on a machine that does nothing else, with at least three prompts of each kind: nothing here can be relied on.",
+            "**再測定**：現在の値からは判断できません。ほかに何も動いていない環境で、種類ごとに3件以上のプロンプトを使って測定し直してください。",
         ),
         Advice::Plain => t(
             "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",
-            "**通常デコードを継続**(`--mode plain`、または `--mode auto` に任せる)。この環境では投機的デコードは割に合わない。",
+            "**通常のデコードの継続**：この環境では投機的デコーディングは割に合いません。`--mode plain`で固定するか、`--mode auto`に任せてください。",
         ),
         Advice::Wait => t(
             "**Stay at this stage** until at least 50 answers were speculated and some of them checked: `card serve --canary 5%`.",
-            "**現段階を維持。** 50件以上の投機的回答と一致確認が得られるまで `card serve --canary 5%` を続ける。",
+            "**現段階の維持**：投機的デコーディングによる回答が50件以上になり、その一部で出力の一致を確認できるまで、`card serve --canary 5%`を続けてください。",
         ),
         Advice::Widen => t(
             "**Widen**: 5 % → 25 % → 50 % → 100 %, each for at least a day and 50 answers, and look at this page again before each.",
-            "**拡大**:5 % → 25 % → 50 % → 100 %。各段階を1日以上かつ50件以上続け、次に進む前に本レポートを再確認する。",
+            "**拡大**：5%→25%→50%→100%と広げてください。各段階を1日以上、50件以上続け、次に進む前に、このレポートをもう一度確認してください。",
         ),
     }
-}
-
-/// Geometric mean of a value.
-fn mean(evidence: &[RoiEvidence], of: impl Fn(&RoiEvidence) -> f64) -> f64 {
-    let sum: f64 = evidence.iter().map(|e| of(e).ln()).sum();
-    (sum / evidence.len().max(1) as f64).exp()
 }

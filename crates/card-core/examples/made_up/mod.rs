@@ -89,5 +89,6 @@ pub fn request(sequence: SequenceId, max_tokens: u32) -> Request {
         logprobs: None,
         constraint: None,
         plain: false,
+        most_candidates: None,
     }
 }

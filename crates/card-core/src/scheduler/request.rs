@@ -29,6 +29,8 @@ pub struct Request {
     pub constraint: Option<Box<dyn Constraint>>,
     /// Decode plainly, whatever the mode: no source proposes anything.
     pub plain: bool,
+    /// Most candidates of it that a forward verifies; `None` for what the policy chooses.
+    pub most_candidates: Option<u32>,
 }
 
 /// Why a request cannot be.

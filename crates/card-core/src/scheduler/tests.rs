@@ -61,6 +61,7 @@ fn what_does_not_fit_one_forward_is_decoded_in_several() {
         logprobs: None,
         constraint: None,
         plain: false,
+        most_candidates: None,
     };
     scheduler.open(request, Duration::ZERO).unwrap();
     let mut round = |scheduler: &mut Scheduler| {

@@ -92,6 +92,7 @@ impl Play {
             logprobs: None,
             constraint: None,
             plain: false,
+            most_candidates: None,
         }
     }
 }

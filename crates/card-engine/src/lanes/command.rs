@@ -1,6 +1,7 @@
 //! What the engine asks of the target's thread.
 
 use card_core::scheduler::{Learned, Request};
+use card_core::types::{Tenant, Token};
 use crossbeam_channel::Sender;
 
 use super::link::TargetEnd;
@@ -17,6 +18,8 @@ pub(crate) enum Command {
     Look,
     /// Send back what was learned so far.
     Learned(Sender<Learned>),
+    /// Forget a text of a tenant.
+    Forget(Tenant, Vec<Token>),
 }
 
 /// A generation that begins.

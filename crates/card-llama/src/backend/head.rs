@@ -31,8 +31,11 @@ struct OwnStates {
     /// The state behind the last token of the stem, if it is known.
     tip: Option<Box<[f32]>>,
     /// Tokens decoded behind the stem: their indices and the states behind them.
-    cells: HashMap<KvCell, (u32, Option<Box<[f32]>>)>,
+    cells: HashMap<KvCell, IndexAndState>,
 }
+
+/// The index of a token in its text, and the state behind it if it is known.
+type IndexAndState = (u32, Option<Box<[f32]>>);
 
 impl HeadReader {
     /// One that reads the target's states in this store.
@@ -139,6 +142,8 @@ impl HeadReader {
                 self.own.remove(&sequence);
                 states.forget(sequence);
             }
+            // A head saves no states of its own.
+            KvOp::Save { .. } | KvOp::Resume { .. } | KvOp::Forget { .. } => {}
         }
     }
 

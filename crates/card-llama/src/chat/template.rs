@@ -21,6 +21,8 @@ const MOST_SOURCE: usize = 1 << 20;
 const DEFAULT: &str = "default";
 /// The template of conversations with tools, where a model has one.
 const TOOL_USE: &str = "tool_use";
+/// The word before the calls of Firefunction, by which its templates are known.
+const FUNCTOOLS: &str = "functools";
 /// Variables that are the conversation's own, whatever a request says.
 const RESERVED: [&str; 4] = ["messages", "tools", "bos_token", "eos_token"];
 
@@ -221,6 +223,9 @@ impl ChatTemplate {
                 Value::from(conversation.add_generation_prompt),
             ),
         ];
+        if self.mentions(FUNCTOOLS) {
+            variables.extend(functools(conversation));
+        }
         let kwargs = [Some(&self.kwargs), conversation.kwargs].into_iter();
         for (name, value) in kwargs.flatten().flatten() {
             variables.push((name.as_str(), Value::from(Serde(value))));
@@ -234,6 +239,17 @@ impl ChatTemplate {
         ]);
         Value::from_pairs(variables)
     }
+}
+
+/// What templates of Firefunction want besides: the tools as JSON, and the time.
+fn functools(conversation: &Conversation) -> [(&'static str, Value); 2] {
+    let tools = conversation.tools.map(ToString::to_string);
+    let now = conversation.now.unwrap_or_else(clock::now);
+    let time = clock::strftime(now, "%b %d %Y %H:%M:%S").unwrap_or_default();
+    [
+        ("functions", Value::from(tools.unwrap_or_default())),
+        ("datetime", Value::from(time)),
+    ]
 }
 
 /// The function `strftime_now(format)`.
@@ -291,6 +307,22 @@ mod tests {
         let text = t.render_with_tools(&serde_json::json!([]), Some(&tools));
         assert_eq!(text.unwrap(), r#"{"name": "a<b", "list": [1, "é"]}"#);
         assert!(t.knows_tools());
+    }
+
+    #[test]
+    fn templates_of_firefunction_know_the_tools_and_the_time() {
+        let source = "functools {{ functions + '|' + datetime }}";
+        let t = template(source).unwrap().check().unwrap();
+        let (tools, messages) = (json!([{ "name": "a" }]), json!([]));
+        let conversation = Conversation {
+            tools: Some(&tools),
+            now: Some(1_770_109_507),
+            ..Conversation::new(&messages)
+        };
+        assert_eq!(
+            t.render_conversation(&conversation).unwrap(),
+            r#"functools [{"name":"a"}]|Feb 03 2026 09:05:07"#
+        );
     }
 
     fn template(source: &str) -> Result<ChatTemplate, ChatError> {

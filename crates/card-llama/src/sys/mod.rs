@@ -15,6 +15,7 @@
 //! | `translation` | a vocabulary as the core translates between two of them |
 //! | `cache_type` | the types of the numbers that a cache keeps |
 //! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
+//! | `pooling`, `embedding` | what a text's embedding needs |
 //! | `gguf`, `layer_sizes`, `quantize` | model files that are read and written |
 //! | `arch_keys`, `state_shape`, `kv_shape` | what a model keeps of its tokens, by its file |
 //! | `draft_head` | the head that a model's file may have |
@@ -28,6 +29,7 @@ pub(crate) mod context;
 mod deadline;
 pub(crate) mod device;
 pub(crate) mod draft_head;
+pub(crate) mod embedding;
 mod ffi;
 pub(crate) mod file;
 pub(crate) mod gguf;
@@ -38,6 +40,7 @@ mod log;
 pub(crate) mod lora;
 pub(crate) mod memory;
 pub(crate) mod model;
+pub(crate) mod pooling;
 pub(crate) mod quantize;
 mod registry;
 pub mod rpc;

@@ -103,10 +103,71 @@ impl Vocab {
         if !self.has_texts() {
             return Err(LlamaError::Text("this model has no vocabulary".into()));
         }
-        stack::for_text(input, || self.tokenize_here(input, special)).map_err(LlamaError::Text)?
+        let work = || self.tokenize_here(input, true, special);
+        stack::for_text(input, work).map_err(LlamaError::Text)?
     }
 
-    fn tokenize_here(&self, input: &str, special: bool) -> Result<Vec<Token>, LlamaError> {
+    /// A question and a document as the one text that rerankers read: what begins and ends texts of
+    /// the model stands around and between them, as in llama-server.
+    ///
+    /// # Errors
+    /// As [`Vocab::tokenize`].
+    pub fn pair(&self, query: &str, document: &str) -> Result<Vec<Token>, LlamaError> {
+        if !self.has_texts() {
+            return Err(LlamaError::Text("this model has no vocabulary".into()));
+        }
+        let part = |text: &str| {
+            let work = || self.tokenize_here(text, false, false);
+            stack::for_text(text, work).map_err(LlamaError::Text)?
+        };
+        let raw = self.raw();
+        // SAFETY: the vocabulary belongs to a loaded model; all of them return numbers or flags.
+        let (begins, ends, separates, bos, eos, sep) = unsafe {
+            (
+                cpp::llama_vocab_get_add_bos(raw),
+                cpp::llama_vocab_get_add_eos(raw),
+                cpp::llama_vocab_get_add_sep(raw),
+                cpp::llama_vocab_bos(raw),
+                cpp::llama_vocab_eos(raw),
+                cpp::llama_vocab_sep(raw),
+            )
+        };
+        // A vocabulary without a token has a negative number for it.
+        let token = |wanted: bool, id: i32| Token::try_from(id).ok().filter(|_| wanted);
+        let end = token(ends, eos).or(token(ends, sep));
+        let separator = token(separates, sep);
+        let mut tokens: Vec<Token> = token(begins, bos).into_iter().collect();
+        tokens.extend(part(query)?);
+        tokens.extend(end.into_iter().chain(separator));
+        tokens.extend(part(document)?);
+        tokens.extend(end);
+        Ok(tokens)
+    }
+
+    /// Tokens of a text in parts, each with whether names of control tokens in it are those tokens.
+    /// Nothing is put around them.
+    ///
+    /// # Errors
+    /// As [`Vocab::tokenize`].
+    pub fn of_parts(&self, parts: &[(&str, bool)]) -> Result<Vec<Token>, LlamaError> {
+        if !self.has_texts() {
+            return Err(LlamaError::Text("this model has no vocabulary".into()));
+        }
+        let mut tokens = Vec::new();
+        for &(text, special) in parts {
+            let work = || self.tokenize_here(text, false, special);
+            tokens.extend(stack::for_text(text, work).map_err(LlamaError::Text)??);
+        }
+        Ok(tokens)
+    }
+
+    /// Tokens of a text; with `whole`, what begins and ends texts of the model is among them.
+    fn tokenize_here(
+        &self,
+        input: &str,
+        whole: bool,
+        special: bool,
+    ) -> Result<Vec<Token>, LlamaError> {
         let too_long = || LlamaError::Text("the text is too long to tokenize".into());
         let length = i32::try_from(input.len()).map_err(|_| too_long())?;
         let mut tokens = vec![0i32; input.len() + 8];
@@ -120,7 +181,7 @@ impl Vocab {
                     length,
                     tokens.as_mut_ptr(),
                     tokens.len().min(i32::MAX as usize) as i32,
-                    true,
+                    whole,
                     special,
                 )
             };

@@ -77,10 +77,7 @@ pub(super) fn wrap(text: &str, room: f64) -> Vec<String> {
     }
     let ends = text.char_indices().filter(|(_, c)| matches!(c, ' ' | '-'));
     let mut ends = ends.map(|(at, c)| at + c.len_utf8());
-    match ends
-        .filter(|&end| width_of(&text[..end]) <= room)
-        .next_back()
-    {
+    match ends.rfind(|&end| width_of(&text[..end]) <= room) {
         Some(end) => vec![
             text[..end].trim_end().to_owned(),
             shorten(&text[end..], room),

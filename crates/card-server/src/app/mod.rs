@@ -7,6 +7,7 @@ mod live;
 mod model_facts;
 mod model_text;
 mod request_numbers;
+mod slot_texts;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,7 @@ pub(crate) use live::{LiveRounds, LiveSeat};
 pub(crate) use model_facts::{ModelFacts, ModelSummary};
 pub(crate) use model_text::ModelText;
 pub(crate) use request_numbers::RequestNumbers;
+pub(crate) use slot_texts::SlotTexts;
 
 use audit_trail::AuditTrail;
 
@@ -30,6 +32,7 @@ use crate::config::ServerConfig;
 use crate::metrics::{Levels, Metrics};
 use crate::rollout::Rollout;
 use crate::served::ServedModel;
+use crate::text::Embedder;
 
 /// What all requests to a model share.
 pub(crate) struct App {
@@ -39,6 +42,8 @@ pub(crate) struct App {
     pub(crate) model: ModelFacts,
     /// Turns text into tokens and tokens into text.
     pub(crate) text: ModelText,
+    /// Makes vectors of texts, where the server does that in place of writing.
+    pub(crate) embedder: Option<Arc<dyn Embedder>>,
     /// Who may ask, if not everybody may.
     pub(crate) keys: Arc<Keyring>,
     /// Bounds what requests to this model hold.
@@ -52,6 +57,8 @@ pub(crate) struct App {
     pub(crate) live: Arc<LiveRounds>,
     /// Items of earlier answers of `/v1/responses`, at whatever path it was asked for.
     pub(crate) remembered: Arc<ItemMemory>,
+    /// What slots hold, for llama-server's clients.
+    pub(crate) slots: Arc<SlotTexts>,
     /// Names and seeds of requests.
     pub(crate) numbers: Arc<RequestNumbers>,
     /// The settings of the server, sampling as this model recommends it.
@@ -72,7 +79,13 @@ impl App {
             env!("CARGO_PKG_VERSION"),
             served.tokenizer.fingerprint() as u32
         );
-        let sampling = served.sampling.unwrap_or_else(|| config.sampling.clone());
+        let mut config = config.clone();
+        if let Some(sampling) = served.sampling {
+            config.sampling = sampling;
+        }
+        if let Some(file) = served.file {
+            config.llama_server.model_path = file;
+        }
         App {
             engine: served.engine,
             model: ModelFacts {
@@ -84,6 +97,7 @@ impl App {
                 fingerprint,
             },
             text: ModelText::new(served.tokenizer, served.template),
+            embedder: served.embedder,
             keys: common.keys.clone(),
             admission: Admission::new(
                 config.parallel,
@@ -96,18 +110,16 @@ impl App {
             metrics,
             live: common.live.clone(),
             remembered: common.remembered.clone(),
+            slots: Arc::default(),
             numbers: common.numbers.clone(),
-            config: ServerConfig {
-                sampling,
-                ..config.clone()
-            },
+            config,
             common: common.clone(),
         }
     }
 
     /// What is known of the model.
     pub(crate) fn summary(&self) -> ModelSummary {
-        ModelSummary::of(&self.model, &self.text)
+        ModelSummary::of(&self.model, &self.text, self.embedder.is_some())
     }
 
     /// When a request that came at `came` has to be answered.

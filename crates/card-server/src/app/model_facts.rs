@@ -35,6 +35,8 @@ pub(crate) struct ModelSummary {
     pub(crate) drafter: Option<String>,
     /// Names the build of the server and the vocabulary.
     pub(crate) fingerprint: String,
+    /// Whether it makes vectors of texts, and writes none.
+    pub(crate) embeds: bool,
     /// Whether its chat template has a place for tools.
     pub(crate) tools: bool,
     /// Whether its chat template has a switch for thinking.
@@ -44,8 +46,8 @@ pub(crate) struct ModelSummary {
 }
 
 impl ModelSummary {
-    /// What is known of a model with this text.
-    pub(super) fn of(facts: &ModelFacts, text: &ModelText) -> Self {
+    /// What is known of a model with this text; `embeds` says whether it makes vectors.
+    pub(super) fn of(facts: &ModelFacts, text: &ModelText, embeds: bool) -> Self {
         let template = text.template.as_ref();
         ModelSummary {
             context: facts.context,
@@ -54,6 +56,7 @@ impl ModelSummary {
             exactness: facts.exactness.clone(),
             drafter: facts.drafter.clone(),
             fingerprint: facts.fingerprint.clone(),
+            embeds,
             tools: template.is_some_and(|t| t.knows_tools()),
             thinking: template.is_some_and(|t| t.switches_thinking()),
             infill: text.fill.is_some(),
@@ -63,7 +66,8 @@ impl ModelSummary {
     /// What it does, by Ollama's words, the same as those of `/v1/models`.
     pub(crate) fn capabilities(&self) -> Vec<String> {
         let all = [
-            ("completion", true),
+            ("completion", !self.embeds),
+            ("embedding", self.embeds),
             ("tools", self.tools),
             ("thinking", self.thinking),
             ("insert", self.infill),

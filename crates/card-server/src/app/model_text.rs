@@ -22,6 +22,9 @@ pub(crate) struct ModelText {
     pub(crate) control_names: ControlNames,
     /// In which words the model writes thoughts and calls, as its chat template tells.
     pub(crate) format: &'static AnswerFormat,
+    /// In which words it writes calls: where its template has no place for tools, it is told of them
+    /// in the words of most families.
+    pub(crate) call_format: &'static AnswerFormat,
     /// Whether its chat template knows of thoughts.
     pub(crate) thinks: bool,
     /// Control tokens whose names a reader of its answers has to see.
@@ -37,12 +40,21 @@ impl ModelText {
         let source = template.as_ref().and_then(|template| template.source());
         let source = source.unwrap_or_default();
         let format = AnswerFormat::of_template(&source);
+        let knows_tools = template
+            .as_ref()
+            .is_none_or(|template| template.knows_tools());
+        let call_format = if knows_tools {
+            format
+        } else {
+            AnswerFormat::by_default()
+        };
         let marks = [format.thought_open(), format.thought_close()];
         ModelText {
             // Messages in channels have one for thoughts.
             thinks: !format.answer_open().is_empty() || marks.iter().any(|m| source.contains(m)),
-            shown_marks: shown_marks(&*tokenizer, format),
+            shown_marks: shown_marks(&*tokenizer, [format, call_format]),
             format,
+            call_format,
             begin_tokens: tokenizer.tokenize("", true),
             end_tokens: tokenizer.end_tokens(),
             control_names: ControlNames::new(tokenizer.control_texts()),
@@ -78,12 +90,12 @@ impl ModelText {
     }
 }
 
-/// Control tokens whose names stand in the marks of a format. Of a token that ends an answer
+/// Control tokens whose names stand in the marks of these formats. Of a token that ends an answer
 /// nobody sees anything.
-fn shown_marks(tokenizer: &dyn Tokenizer, format: &AnswerFormat) -> Vec<Token> {
+fn shown_marks(tokenizer: &dyn Tokenizer, formats: [&AnswerFormat; 2]) -> Vec<Token> {
     let ends = tokenizer.end_tokens();
     let mut shown = Vec::new();
-    for mark in format.marks() {
+    for mark in formats.into_iter().flat_map(AnswerFormat::marks) {
         for token in tokenizer.tokenize(mark, true).unwrap_or_default() {
             let name = tokenizer.piece(token, true);
             let hidden = !name.is_empty() && tokenizer.piece(token, false).is_empty();

@@ -15,7 +15,9 @@ use crate::config::{ModelLimits, ServerConfig};
 use crate::connections::Connections;
 use crate::error::ServeError;
 use crate::metrics::{Levels, MetricsBook, ServerLevels, ServerMetrics};
-use crate::registry::{LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent};
+use crate::registry::{
+    LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent, NotUnloaded,
+};
 
 /// The models of a server.
 pub(crate) type ServerModels = ModelRegistry<AppLibrary>;
@@ -131,13 +133,24 @@ impl Front {
         match name.filter(|name| !name.is_empty()) {
             Some(name) => {
                 let unknown = || ApiError::model_not_found(name, &models.names());
-                models.find(name).ok_or_else(unknown)
+                self.find(name).ok_or_else(unknown)
             }
             None => {
                 let none = || ApiError::no_model_named(&models.names());
                 models.default_model().ok_or_else(none)
             }
         }
+    }
+
+    /// The number of the model that has this name; the default one has other names, too, where flags
+    /// give it some.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        let other_name = || {
+            let mut named = self.config.llama_server.aliases.iter();
+            let is_named = named.any(|alias| alias == name);
+            self.models.default_model().filter(|_| is_named)
+        };
+        self.models.find(name).or_else(other_name)
     }
 
     /// Lends a model, loading it first if it is not loaded.
@@ -161,6 +174,50 @@ impl Front {
         lent.map_err(|why| match why {
             NotLent::NoRoom => ApiError::no_room_for_model(name),
             NotLent::Failed(why) => ApiError::model_not_loaded(name, why),
+        })
+    }
+
+    /// Lends the model that a request names. It is loaded first, unless requests load none here.
+    ///
+    /// # Errors
+    /// As [`Front::lend`]; or if it is not loaded and no request loads it.
+    pub(crate) async fn lend_named(
+        &self,
+        index: usize,
+        deadline: RequestDeadline,
+    ) -> Result<AppLease, ApiError> {
+        if !self.config.llama_server.autoload && !self.models.is_loaded(index) {
+            let name = &self.models.listed()[index].name;
+            let why = format!("the model {name:?} is not loaded; POST /models/load loads it");
+            return Err(ApiError::field("model", why));
+        }
+        self.lend(index, deadline).await
+    }
+
+    /// Unloads a model that nobody uses.
+    ///
+    /// # Errors
+    /// If it is not loaded or is in use, or is the only one.
+    pub(crate) async fn unload(
+        &self,
+        index: usize,
+        deadline: RequestDeadline,
+    ) -> Result<(), ApiError> {
+        let name = &self.models.listed()[index].name;
+        if self.models.is_single() {
+            let why = "this server has one model, which is loaded as long as it runs";
+            return Err(ApiError::not_supported(why));
+        }
+        let unloaded = self.models.unload_idle(index, deadline.at.into()).await;
+        unloaded.map_err(|why| match why {
+            NotUnloaded::NotLoaded => {
+                ApiError::field("model", format!("the model {name:?} is not loaded"))
+            }
+            NotUnloaded::InUse => {
+                let why = format!("the model {name:?} is in use; ask again when its answers end");
+                ApiError::field("model", why)
+            }
+            NotUnloaded::Failed => ApiError::internal(format!("{name} could not be unloaded")),
         })
     }
 

@@ -21,7 +21,7 @@ pub(crate) use end::{EndCause, GenerationEnd, SpeculationFigures};
 pub(crate) use news::{News, Piece, PieceLogprob};
 pub(crate) use queue::run_in_slot;
 pub(crate) use scored::ScoredPrompt;
-pub(crate) use sink::EventSink;
+pub(crate) use sink::{EventSink, FullAnswers};
 pub(crate) use task::GenerationTask;
 pub(crate) use timings::{GenerationTimings, PromptRead};
 pub(crate) use watched::Watched;

@@ -1,6 +1,7 @@
 //! Where the news of a generation go.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -10,11 +11,36 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::news::News;
 use crate::clock::RequestDeadline;
 
+/// Which answers of a request have all that they are to have, though their generations go on.
+#[derive(Clone)]
+pub(crate) struct FullAnswers(Arc<[AtomicBool]>);
+
+impl FullAnswers {
+    /// None of so many answers.
+    pub(crate) fn none_of(answers: usize) -> Self {
+        FullAnswers((0..answers).map(|_| AtomicBool::new(false)).collect())
+    }
+
+    /// The answer of this number has all: its generation may end, and its slot is free.
+    pub(crate) fn add(&self, index: usize) {
+        if let Some(full) = self.0.get(index) {
+            full.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn has(&self, index: usize) -> bool {
+        let full = self.0.get(index);
+        full.is_some_and(|full| full.load(Ordering::Relaxed))
+    }
+}
+
 /// Takes the news of one generation to the reader of its answer, who may be slow or gone.
 pub(crate) struct EventSink {
     /// The number of the answer among those of the request.
     index: usize,
     sender: Sender<(usize, News)>,
+    /// Answers that have all.
+    full: FullAnswers,
     deadline: RequestDeadline,
     /// How long the reader may still keep the generation waiting in all, in milliseconds.
     patience_ms: AtomicU64,
@@ -25,12 +51,14 @@ impl EventSink {
     pub(crate) fn new(
         index: usize,
         sender: Sender<(usize, News)>,
+        full: FullAnswers,
         deadline: RequestDeadline,
         patience: Duration,
     ) -> Self {
         EventSink {
             index,
             sender,
+            full,
             deadline,
             patience_ms: AtomicU64::new(patience.as_millis() as u64),
         }
@@ -60,9 +88,11 @@ impl EventSink {
         let _ = self.sender.send((self.index, news)).await;
     }
 
-    /// Whether nobody listens any more, or the reader has kept the generation waiting too long.
+    /// Whether nobody listens any more, the answer has all, or the reader has kept the generation
+    /// waiting too long.
     pub(crate) fn is_gone(&self) -> bool {
-        self.sender.is_closed() || self.patience_ms.load(Ordering::Relaxed) == 0
+        let tired = || self.patience_ms.load(Ordering::Relaxed) == 0;
+        self.sender.is_closed() || self.full.has(self.index) || tired()
     }
 
     /// Waits until nobody listens any more.

@@ -38,6 +38,15 @@ pub(super) fn is_local(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(loopback)
 }
 
+/// The origin that stands for all of this machine's own.
+pub(crate) const LOCALHOST: &str = "localhost";
+
+/// Whether an origin is a page of this machine's own, whatever its port.
+pub(crate) fn is_local_origin(origin: &str) -> bool {
+    let host = origin.split_once("://").map(|(_, host)| host);
+    host.is_some_and(|host| is_host(host) && is_local(host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +72,28 @@ mod tests {
             "",
         ] {
             assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn knows_pages_of_this_machine() {
+        for origin in [
+            "http://localhost",
+            "http://localhost:8080",
+            "https://127.0.0.1:3000",
+            "http://[::1]:3000",
+        ] {
+            assert!(is_local_origin(origin), "{origin}");
+        }
+        for origin in [
+            "http://web.example",
+            "http://notlocalhost",
+            "http://localhost.evil.example",
+            "http://localhost@evil.example",
+            "null",
+            "localhost",
+        ] {
+            assert!(!is_local_origin(origin), "{origin}");
         }
     }
 

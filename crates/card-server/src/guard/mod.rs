@@ -5,4 +5,5 @@ mod keys;
 mod middleware;
 pub(crate) mod site;
 
+pub(crate) use host::{LOCALHOST, is_local_origin};
 pub(crate) use middleware::{PAGE_FILES, guard};

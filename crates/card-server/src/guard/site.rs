@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, Method, Uri, header};
 use card_api::ApiError;
 
-use super::host::{is_host, is_local, name_of, same_name};
+use super::host::{LOCALHOST, is_host, is_local, is_local_origin, name_of, same_name};
 
 /// What a server without keys looks at, so that no page that its user happens to visit can
 /// use it.
@@ -68,7 +68,10 @@ impl Site<'_> {
     fn allows(&self, origin: &str, host: Option<&str>) -> bool {
         let own = origin.split_once("://").map(|(_, at)| at);
         let same = own.is_some() && own == host;
-        let given = |o: &String| o == "*" || o.trim_end_matches('/').eq_ignore_ascii_case(origin);
+        let given = |o: &String| {
+            let here = || o == LOCALHOST && is_local_origin(origin);
+            o == "*" || here() || o.trim_end_matches('/').eq_ignore_ascii_case(origin)
+        };
         same || self.origins.iter().any(given)
     }
 

@@ -145,6 +145,19 @@ impl LlamaServerMetrics {
             .inc_by(length.saturating_sub(self.longest.get()));
     }
 
+    /// Counts texts of which vectors were made: their tokens, their forwards, and the time.
+    pub(crate) fn embedded(&self, tokens: usize, forwards: usize, time: Duration) {
+        self.decodes.inc_by(forwards as f64);
+        *self.rounds.lock().unwrap_or_else(PoisonError::into_inner) += forwards as f64;
+        self.ended(&GenerationSample {
+            read: tokens,
+            reused: 0,
+            reading: time,
+            written: 0,
+            writing: Duration::ZERO,
+        });
+    }
+
     /// Takes over what was read, and makes rates of what ended since the last time.
     pub(super) fn set(&self, levels: &Levels) {
         self.processing.set(levels.running as i64);

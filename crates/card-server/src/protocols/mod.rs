@@ -12,6 +12,7 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod llama_server;
+mod norm;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 mod shape;

@@ -24,6 +24,17 @@ pub(crate) enum NotLent {
     Failed(String),
 }
 
+/// Why a model is not unloaded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotUnloaded {
+    /// It is not loaded.
+    NotLoaded,
+    /// Somebody uses it, or another one was loaded all the time.
+    InUse,
+    /// Unloading failed.
+    Failed,
+}
+
 /// The turn to load or unload: whoever has it is the only one who does.
 type Turn = OwnedMutexGuard<()>;
 
@@ -130,6 +141,33 @@ impl<L: Library> ModelRegistry<L> {
     fn at_hand(&self, index: usize) -> Option<ModelLease<L>> {
         let model = self.shelf.lock().lend(index)?;
         Some(ModelLease::counted(self.shelf.clone(), index, model))
+    }
+
+    /// Whether a model is loaded.
+    pub(crate) fn is_loaded(&self, index: usize) -> bool {
+        self.shelf.lock().is_loaded(index)
+    }
+
+    /// Unloads a model now. One that is in use is not unloaded.
+    ///
+    /// # Errors
+    /// If it is not loaded or is in use, or the turn does not come before `until`.
+    pub(crate) async fn unload_idle(
+        &self,
+        index: usize,
+        until: Instant,
+    ) -> Result<(), NotUnloaded> {
+        let turn = tokio::time::timeout_at(until, self.turn.clone().lock_owned()).await;
+        let turn = turn.map_err(|_| NotUnloaded::InUse)?;
+        let taken = self.shelf.lock().take_idle(index);
+        let model = match taken {
+            Victim::Taken(model) => model,
+            Victim::AllInUse => return Err(NotUnloaded::InUse),
+            Victim::Nothing => return Err(NotUnloaded::NotLoaded),
+        };
+        tracing::info!("{} is unloaded: it was asked for", self.listed[index].name);
+        let unloaded = self.unload(model, turn).await;
+        unloaded.map(drop).map_err(|_| NotUnloaded::Failed)
     }
 
     /// Unloads what nobody has used for long. A load that goes on now has the turn; what is unused

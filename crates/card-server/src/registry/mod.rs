@@ -22,7 +22,7 @@ mod source;
 mod tests;
 
 pub(crate) use lease::ModelLease;
-pub(crate) use lending::{ModelRegistry, NotLent};
+pub(crate) use lending::{ModelRegistry, NotLent, NotUnloaded};
 pub(crate) use library::{Library, Resident};
 pub(crate) use shelf::{LoadState, ModelState};
 pub use source::{ListedModel, ModelSource};

@@ -144,6 +144,26 @@ impl<M: Resident> Shelf<M> {
         }
     }
 
+    /// Whether a model is loaded.
+    pub(super) fn is_loaded(&self, index: usize) -> bool {
+        self.slots[index].model.is_some()
+    }
+
+    /// Takes this model off the shelf, if nobody uses it.
+    pub(super) fn take_idle(&mut self, index: usize) -> Victim<M> {
+        let slot = &mut self.slots[index];
+        let idle = slot.is_idle();
+        match &slot.model {
+            None => Victim::Nothing,
+            Some(_) if !idle => Victim::AllInUse,
+            Some(model) => {
+                let model = model.clone();
+                slot.model = None;
+                Victim::Taken(model)
+            }
+        }
+    }
+
     /// Takes a model off the shelf that nobody has used for so long, with its number.
     pub(super) fn take_unused(&mut self, age: Duration) -> Option<(usize, Arc<M>)> {
         let mut slots = self.slots.iter_mut().enumerate();

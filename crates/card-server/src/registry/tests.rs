@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Library, ListedModel, LoadState, ModelRegistry, NotLent, Resident};
+use super::{Library, ListedModel, LoadState, ModelRegistry, NotLent, NotUnloaded, Resident};
 use crate::config::ModelLimits;
 
 /// A model that may be at work without a lease.
@@ -269,4 +269,25 @@ async fn a_model_that_cannot_be_loaded_is_tried_again_later() {
     assert!(registry.lend(PANICS, in_seconds(5)).await.is_err());
     use_once(&registry, A).await;
     assert_eq!(registry.loaded().len(), 1);
+}
+
+#[tokio::test]
+async fn a_model_is_unloaded_when_it_is_asked_for_and_nobody_uses_it() {
+    let toys = Toys::default();
+    let registry = registry(&toys, 3);
+    let until = in_seconds(5);
+    assert_eq!(
+        registry.unload_idle(A, until).await,
+        Err(NotUnloaded::NotLoaded)
+    );
+    let lease = registry.lend(A, until).await.ok();
+    assert!(lease.is_some() && registry.is_loaded(A));
+    assert_eq!(
+        registry.unload_idle(A, until).await,
+        Err(NotUnloaded::InUse)
+    );
+    drop(lease);
+    assert_eq!(registry.unload_idle(A, until).await, Ok(()));
+    assert!(!registry.is_loaded(A));
+    assert_eq!(toys.done(), ["load a", "unload a"]);
 }

@@ -13,8 +13,8 @@ use super::prepare::{Prepared, prepare};
 use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
-use crate::clock::RequestDeadline;
-use crate::generation::{EventSink, GenerationTask, News, run_in_slot};
+use crate::clock::{LONGEST, RequestDeadline};
+use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
@@ -40,16 +40,24 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
-    /// In which words the model writes thoughts and calls.
+    /// In which words the model writes thoughts.
     format: &'static AnswerFormat,
+    /// In which words it writes calls.
+    call_format: &'static AnswerFormat,
+    /// Each prompt as the model read it, where that is told.
+    pub(crate) told_prompts: Vec<String>,
     /// Whether the answers begin with thoughts.
     thinking: Thinking,
     /// Whether a grammar makes each answer a call.
     forced_call: bool,
+    /// Most time that the head of a stream waits for the first news.
+    head_wait: Duration,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
     pub(crate) news: Receiver<(usize, News)>,
+    /// Answers that have all that they are to have, so that their generations end.
+    pub(crate) full: FullAnswers,
     /// Given up when the answer was taken.
     pub(crate) hold: AnswerHold,
 }
@@ -86,6 +94,11 @@ pub(crate) async fn begin_with<X: Send + 'static>(
     if let Some(why) = app.dead() {
         return Err(ApiError::engine_gone(why));
     }
+    if app.embedder.is_some() {
+        let why =
+            "This server makes embeddings and writes no text. Start it without `--embeddings`";
+        return Err(ApiError::not_supported(why));
+    }
     let place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
     let drafter = incoming.drafter();
@@ -106,11 +119,13 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         tasks,
         usage,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
     } = prepared;
     let answers = tasks.len();
-    let news = start(app, tasks, ahead(&job), deadline);
+    let full = FullAnswers::none_of(answers);
+    let news = start(app, tasks, &full, ahead(&job), deadline);
     app.metrics.prompt_tokens.inc_by(usage.prompt as u64);
     let running = RunningRequest {
         id: id.to_owned(),
@@ -118,10 +133,14 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         answers,
         echoes,
         format: app.text.format,
+        call_format: app.text.call_format,
+        told_prompts,
         thinking,
         forced_call,
+        head_wait: app.config.stream_head_wait.min(LONGEST),
         usage,
         news,
+        full,
         hold: AnswerHold {
             place,
             deadline,
@@ -136,21 +155,18 @@ pub(crate) async fn begin_with<X: Send + 'static>(
 fn start(
     app: &Arc<App>,
     tasks: Vec<GenerationTask>,
+    full: &FullAnswers,
     ahead: usize,
     deadline: RequestDeadline,
 ) -> Receiver<(usize, News)> {
     let (sender, news) = channel(ahead);
     let patience = app.config.connections.stalled;
     for (index, task) in tasks.into_iter().enumerate() {
-        let sink = EventSink::new(index, sender.clone(), deadline, patience);
+        let sink = EventSink::new(index, sender.clone(), full.clone(), deadline, patience);
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
     news
 }
-
-/// How long the first news of an answer are waited for before a stream begins without them. A
-/// failure within that time is still an answer of its own, with its status.
-const SOON: Duration = Duration::from_millis(250);
 
 /// The error of a generation that ended without news of its end.
 pub(crate) fn broke_off() -> ApiError {
@@ -181,6 +197,7 @@ impl RunningRequest {
     fn read(&self, whole_calls: bool) -> AnswerReader {
         AnswerReader::read_as(ReadAs {
             format: self.format,
+            call_format: self.call_format,
             thinking: self.thinking,
             offered: self.job.tools.then(|| self.job.offered.clone()),
             whole_calls,
@@ -189,9 +206,10 @@ impl RunningRequest {
         })
     }
 
-    /// Waits a moment for the first news.
+    /// Waits a moment for the first news, before a stream begins without them. A failure within that
+    /// time is still an answer of its own, with its status.
     pub(crate) async fn first_news(&mut self) -> FirstNews {
-        match tokio::time::timeout(SOON, self.news.recv()).await {
+        match tokio::time::timeout(self.head_wait, self.news.recv()).await {
             Ok(Some((index, news))) => FirstNews::Came(index, news),
             Ok(None) => FirstNews::BrokenOff,
             Err(_) => FirstNews::Later,

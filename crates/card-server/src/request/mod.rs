@@ -10,7 +10,9 @@ mod mixed;
 mod prepare;
 mod prompt;
 mod small;
+mod tools_in_text;
 mod usage;
+mod vectors;
 
 pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with, broke_off};
 pub(crate) use incoming::Incoming;
@@ -19,3 +21,6 @@ pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};
 pub(crate) use prompt::{chat_text, count, too_long};
 pub(crate) use small::small;
 pub(crate) use usage::TokenUsage;
+pub(crate) use vectors::{
+    TextVectors, check_bytes, check_tokens, embedded_tokens, embedder, vectors,
+};

@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) usage: TokenUsage,
     /// The text of each prompt, where it is to be repeated.
     pub(super) echoes: Vec<String>,
+    /// Each prompt as the model reads it, where that is told.
+    pub(super) told_prompts: Vec<String>,
     /// Whether the answers begin with thoughts.
     pub(super) thinking: Thinking,
     /// Whether a grammar makes each answer a call.
@@ -46,6 +48,7 @@ struct ReadPrompts {
     prompts: Vec<Vec<Token>>,
     usage: TokenUsage,
     echoes: Vec<String>,
+    told_prompts: Vec<String>,
     /// Whether one of them ends within the model's thoughts.
     begin_thoughts: bool,
     /// Whether one of them ends behind them.
@@ -90,6 +93,7 @@ pub(super) fn prepare(
         prompts,
         usage,
         echoes,
+        told_prompts,
         begin_thoughts,
         end_thoughts,
     } = read_prompts(app, &job)?;
@@ -140,6 +144,7 @@ pub(super) fn prepare(
         tasks,
         usage,
         echoes,
+        told_prompts,
         thinking,
         forced_call,
     })
@@ -181,7 +186,7 @@ fn frame(
         thoughts,
         answer_open: format.answer_open(),
         call_opens: if tools {
-            format.call_opens().collect()
+            app.text.call_format.call_opens().collect()
         } else {
             Vec::new()
         },
@@ -196,7 +201,7 @@ fn frame(
 /// The job without a text that ends its answer behind the first call, where calls of this model
 /// do not end with it: there the reader leaves out what follows.
 fn with_stops(app: &App, mut job: GenerationJob, forced_call: bool) -> GenerationJob {
-    let kept = |text: &String| forced_call || app.text.format.ends_calls_with(text);
+    let kept = |text: &String| forced_call || app.text.call_format.ends_calls_with(text);
     if job.one_call
         && let Some((last, others)) = job.stop.split_last()
         && !kept(last)
@@ -242,10 +247,11 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
             ..TokenUsage::default()
         },
         echoes: Vec::new(),
+        told_prompts: Vec::new(),
         begin_thoughts: false,
         end_thoughts: false,
     };
-    let mut echoed = 0;
+    let (mut echoed, mut told) = (0, 0);
     for prompt in &job.prompts {
         let prompt = prompt::read(app, prompt, &job.template)?;
         read.begin_thoughts |= prompt.begins_thought;
@@ -275,6 +281,18 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
             }
             let text = String::from_utf8_lossy(&bytes).into_owned();
             read.echoes.push(text);
+        }
+        if job.llama.verbose || app.config.llama_server.verbose {
+            let text = app.text.shown(&prompt);
+            told += text.len();
+            if told > MOST_ECHO {
+                let why = format!(
+                    "the prompts would be told in more than {MOST_ECHO} bytes; send fewer, or leave \
+                     `verbose` out"
+                );
+                return Err(ApiError::field("verbose", why));
+            }
+            read.told_prompts.push(text);
         }
         read.prompts.push(prompt);
     }
@@ -351,6 +369,10 @@ impl TaskMaker<'_> {
             None => self.prediction.clone(),
         };
         let off = job.speculation == Speculation::Off;
+        let most_candidates = match job.speculation {
+            Speculation::Most(most) => Some(most),
+            Speculation::Auto | Speculation::Off => None,
+        };
         GenerationTask {
             watched: Watched::new(app, self.request, choice, self.caller),
             settings: json!({
@@ -374,6 +396,7 @@ impl TaskMaker<'_> {
                 constraint: None,
                 drafter: job.drafter.clone(),
                 plain: off || app.rollout.next_is_plain(),
+                most_candidates,
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),

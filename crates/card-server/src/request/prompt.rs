@@ -4,6 +4,7 @@ use card_api::{ApiError, PromptInput, TemplateOptions};
 use card_core::types::Token;
 use serde_json::{Map, Value};
 
+use super::tools_in_text::{Speaker, speaks_of_tools, with_tools_in_text};
 use crate::app::App;
 use crate::text::control_names::Marks;
 use crate::text::{Template, at_least, most_bytes};
@@ -71,16 +72,19 @@ pub(crate) fn count(
     read(app, prompt, options).map(|read| read.tokens.len())
 }
 
-/// The model's chat template, if it has a place for what is said.
-fn template_for<'a>(app: &'a App, tools: Option<&Value>) -> Result<&'a dyn Template, ApiError> {
+/// The model's chat template.
+fn template_of(app: &App) -> Result<&dyn Template, ApiError> {
     let none = "this model has no chat template, so it takes plain prompts only";
     let template = app.text.template.as_deref();
-    let template = template.ok_or_else(|| ApiError::field("messages", none))?;
-    if tools.is_some() && !template.knows_tools() {
-        let why = "this model's chat template has no place for tools";
-        return Err(ApiError::field("tools", why));
+    template.ok_or_else(|| ApiError::field("messages", none))
+}
+
+/// The options of a conversation, with what the server was told where the client says nothing.
+fn with_defaults(app: &App, options: &TemplateOptions) -> TemplateOptions {
+    TemplateOptions {
+        thinking: options.thinking.or(app.config.llama_server.thinking),
+        ..options.clone()
     }
-    Ok(template)
 }
 
 /// A conversation as the model's chat template writes it down.
@@ -93,7 +97,41 @@ pub(crate) fn chat_text(
     tools: Option<&Value>,
     options: &TemplateOptions,
 ) -> Result<String, ApiError> {
-    render(template_for(app, tools)?, messages, tools, options)
+    let options = with_defaults(app, options);
+    written(template_of(app)?, messages, tools, &options)
+}
+
+/// A conversation as a template writes it down, whatever it has a place for: tools are spoken of
+/// where it has none for them, and the prompt ends with the last message where the answer goes on
+/// with that.
+///
+/// # Errors
+/// What the template has against it.
+fn written(
+    template: &dyn Template,
+    messages: &Value,
+    tools: Option<&Value>,
+    options: &TemplateOptions,
+) -> Result<String, ApiError> {
+    if options.continues_last
+        && let Some((last, before)) = messages.as_array().and_then(|all| all.split_last())
+    {
+        let whole = TemplateOptions {
+            continues_last: false,
+            ..options.clone()
+        };
+        let text = written(template, &Value::from(before.to_vec()), tools, &whole)?;
+        return Ok(text + last["content"].as_str().unwrap_or_default());
+    }
+    if template.knows_tools() || !speaks_of_tools(messages, tools) {
+        return render(template, messages, tools, options);
+    }
+    let spoken = with_tools_in_text(messages, tools, Speaker::System);
+    render(template, &spoken, None, options).or_else(|error| {
+        // Some templates take no instructions.
+        let spoken = with_tools_in_text(messages, tools, Speaker::User);
+        render(template, &spoken, None, options).map_err(|_| error)
+    })
 }
 
 /// A conversation as a template writes it down.
@@ -128,7 +166,8 @@ fn read_chat(
     tools: Option<&Value>,
     options: &TemplateOptions,
 ) -> Result<ReadPrompt, ApiError> {
-    let template = template_for(app, tools)?;
+    let template = template_of(app)?;
+    let options = &with_defaults(app, options);
     // What somebody said is not only in messages and tools: the template writes variables too.
     let variables = Value::Object(options.variables.clone());
     let effort = options.effort.clone().map(Value::String);
@@ -148,14 +187,14 @@ fn read_chat(
         ends_thought: ends_with(text, format.thought_close()),
     };
     let Some(marks) = marks? else {
-        let text = render(template, messages, tools, options)?;
+        let text = written(template, messages, tools, options)?;
         let tokens = tokenize(app, "messages", &[(&text, true)])?;
         return Ok(read(&text, tokens));
     };
     let messages = marks.mark(messages);
     let tools = tools.map(|t| marks.mark(t));
     let options = marked(&marks, options);
-    let text = render(template, &messages, tools.as_ref(), &options)?;
+    let text = written(template, &messages, tools.as_ref(), &options)?;
     let tokens = tokenize(app, "messages", &marks.split(&text))?;
     Ok(read(&text, tokens))
 }

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use tower::ServiceExt;
 
+use super::elsewhere::in_place_of;
 use super::query::query_value;
 use crate::app::App;
 use crate::caller::Caller;
@@ -27,6 +28,15 @@ pub(super) async fn dispatch(
     request: Request,
 ) -> Response {
     let path = request.uri().path().to_owned();
+    if let Some(words) = in_place_of(&path) {
+        // No model is loaded for that, whatever the query names.
+        front.admission.discard(request.into_body()).await;
+        let error = ApiError::not_found(format!("there is no {path} here: {words}"));
+        return OpenAiError(error).into_response();
+    }
+    if asks_what_all_are(&front, &request) {
+        return llama_server::router_props(&front).into_response();
+    }
     match to_answer(&front, &caller, request).await {
         Ok((request, Answerer::Named(lease))) => {
             let response = answer(&lease.model, request).await;
@@ -39,6 +49,13 @@ pub(super) async fn dispatch(
             OpenAiError(error).into_response()
         }
     }
+}
+
+/// Whether a request asks what the server is, where no model answers for all of them.
+fn asks_what_all_are(front: &Front, request: &Request) -> bool {
+    let named = query_value(request.uri().query(), "model").is_some_and(|name| !name.is_empty());
+    let asks = request.method() == Method::GET && request.uri().path() == llama_server::PROPS;
+    asks && !named && !front.is_starting() && front.models.default_model().is_none()
 }
 
 /// Who answers a request.
@@ -80,14 +97,14 @@ async fn to_answer(
     let in_query = query_value(request.uri().query(), "model");
     if method != Method::POST {
         let index = front.model_of(in_query.as_deref())?;
-        let lease = front.lend(index, deadline).await?;
+        let lease = front.lend_named(index, deadline).await?;
         return Ok((request, Answerer::Named(lease)));
     }
     let body = ReadBody::read(&front.admission, request, deadline).await?;
     let in_body = body.model(&front.admission, deadline).await?;
     let index = front.model_of(in_body.or(in_query).as_deref())?;
     // The request keeps its place in the line while its model is loaded.
-    let lease = front.lend(index, deadline).await?;
+    let lease = front.lend_named(index, deadline).await?;
     Ok((body.into_request(), Answerer::Named(lease)))
 }
 
@@ -125,7 +142,7 @@ async fn tell_path(request: Request, next: Next) -> Response {
 }
 
 /// There is no such path.
-pub(super) fn no_path() -> ApiError {
+fn no_path() -> ApiError {
     ApiError::not_found("no such path; docs/serving.md lists them")
 }
 

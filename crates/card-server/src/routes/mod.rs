@@ -4,6 +4,7 @@
 mod assets;
 mod cors;
 mod dispatch;
+mod elsewhere;
 mod live;
 mod operations;
 mod query;
@@ -20,7 +21,7 @@ use crate::error::ServeError;
 use crate::front::Front;
 use crate::guard::{PAGE_FILES, guard};
 use crate::protocols::openai::error::OpenAiError;
-use crate::protocols::{ollama, openai};
+use crate::protocols::{llama_server, ollama, openai};
 
 /// All paths.
 ///
@@ -29,10 +30,12 @@ use crate::protocols::{ollama, openai};
 pub(crate) fn router(front: Arc<Front>) -> Result<Router, ServeError> {
     let mut router = Router::new()
         .merge(openai::model_routes())
+        .merge(llama_server::model_routes())
         .merge(ollama::model_routes(front.config.page))
         .route("/openapi.json", get(operations::openapi))
         .route("/health", get(operations::health))
         .route("/v1/health", get(operations::health))
+        .route("/v1/loads", get(operations::loads))
         .route("/metrics", get(operations::metrics));
     if front.config.page {
         router = router

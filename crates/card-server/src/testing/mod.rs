@@ -1,6 +1,7 @@
 //! The whole server without a model: a synthetic one writes, its tokens are bytes. For tests
 //! of what is said over HTTP, which then take milliseconds; nothing here measures a model.
 
+mod embedder;
 mod model;
 mod parts;
 mod server;

@@ -11,6 +11,7 @@ use card_core::protocol::Lanes;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_engine::{Draft, Engine, Options};
 
+use super::embedder::ByteEmbedder;
 use super::model::PacedModel;
 use super::template::Turns;
 use super::tokenizer::{ByteTokenizer, FILL_TOKENS, FillTokenizer, TOKENS};
@@ -18,7 +19,7 @@ use crate::caller::keys::Key;
 use crate::config::ServerConfig;
 use crate::registry::{ListedModel, ModelSource};
 use crate::served::ServedModel;
-use crate::text::Tokenizer;
+use crate::text::{Embedder, Tokenizer, VectorKind};
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct TestSetup {
     pub break_after: Option<u64>,
     /// Whether the vocabulary has tokens to fill in the middle of a text with.
     pub fills: bool,
+    /// What the server makes of texts, if it makes vectors and writes none.
+    pub vectors: Option<VectorKind>,
     /// Names of further models, beside the default one, which is called `synthetic`.
     pub others: Vec<String>,
     /// Whether a request that names no model is answered by the default one.
@@ -117,6 +120,7 @@ impl Default for TestSetup {
             forward: Duration::ZERO,
             break_after: None,
             fills: false,
+            vectors: None,
             others: Vec::new(),
             default_model: true,
             gate: None,
@@ -197,10 +201,16 @@ fn model_served(setup: &TestSetup, name: &str, seed: u64) -> std::io::Result<Ser
         context: setup.context,
         note: Some("a synthetic model".into()),
         exactness: exactness(),
+        embedder: setup.vectors.map(|kind| embedder(kind, setup.context)),
+        file: None,
         drafter: Some("noisy".into()),
         sampling: None,
         keep: Arc::new(|_| {}),
     })
+}
+
+fn embedder(kind: VectorKind, context: u32) -> Arc<dyn Embedder> {
+    Arc::new(ByteEmbedder { kind, context })
 }
 
 /// A synthetic model; a draft model has noise, so that it errs.

@@ -3,6 +3,7 @@
 //! ([`crate::testing`]).
 
 pub(crate) mod control_names;
+mod embedder;
 #[cfg(test)]
 mod families;
 pub(crate) mod fill;
@@ -10,6 +11,8 @@ pub(crate) mod fill;
 use card_api::TemplateOptions;
 use card_core::types::Token;
 use serde_json::Value;
+
+pub use embedder::{Embedder, VectorKind};
 
 /// Text to tokens and back.
 pub trait Tokenizer: Send + Sync {

@@ -155,8 +155,9 @@ async fn the_document_names_paths_that_answer() {
                     .replace("{name}", "synthetic")
                     .replace("{model}", "synthetic");
                 let reply = client.ask(&method, &path, &[], "{}").await;
+                // 501: vectors are for a server whose model makes them.
                 assert!(
-                    matches!(reply.status, 200 | 400),
+                    matches!(reply.status, 200 | 400 | 501),
                     "{method} {path}: {reply:?}"
                 );
             }

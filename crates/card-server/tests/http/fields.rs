@@ -52,7 +52,7 @@ async fn what_would_be_answered_wrongly_is_refused() {
         (
             CHAT,
             hello(),
-            json!({ "speculation": { "max_rows": 2 } }),
+            json!({ "speculation": { "rows": 2 } }),
             "speculation",
         ),
         (COMPLETIONS, a(), json!({ "best_of": 3 }), "best_of"),
@@ -315,6 +315,15 @@ async fn speculation_is_off_where_the_request_says_so_and_told_where_it_asks() {
         "{card}"
     );
     assert_eq!(card["tokens"], auto["usage"]["completion_tokens"]);
+    // A bound of candidates changes how many there are, and nothing of the text.
+    let few = answer(json!({ "speculation": { "max_rows": 1 } })).await;
+    assert_eq!(few["choices"][0]["text"], off["choices"][0]["text"]);
+    let card = &few["card"];
+    let candidates = card["candidates"].as_u64();
+    assert!(
+        candidates > Some(0) && candidates <= card["rounds"].as_u64(),
+        "{card}"
+    );
     // Who does not ask is not told; a stream tells it at its end.
     assert!(answer(json!({ "card": false })).await.get("card").is_none());
     let stream = with(body.clone(), &json!({ "stream": true }));

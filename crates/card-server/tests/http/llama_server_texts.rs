@@ -239,7 +239,69 @@ async fn a_chat_s_stream_tells_of_the_prompt_and_of_times_where_that_is_asked_fo
     let plain = events(&reply).into_iter();
     let mut fields = plain.flat_map(|e| e.as_object().cloned().unwrap_or_default());
     assert!(fields.all(|(name, _)| name != "timings" && name != "prompt_progress"));
+    let usage = json!({ "stream": true, "max_tokens": 4, "seed": 3,
+                        "logit_bias": { "257": -100 },
+                        "stream_options": { "include_usage": true } });
+    let told = events(&client.post(CHAT, &with(hello(), &usage)).await);
+    assert!(told[0]["choices"][0]["delta"]["content"].is_null());
+    let last = told.last().unwrap();
+    assert_eq!(last["choices"], json!([]));
+    assert_eq!(last["timings"]["predicted_n"], 4);
+    assert_eq!(last["usage"]["completion_tokens"], 4);
 }
+
+#[tokio::test]
+async fn a_whole_chat_tells_its_times_and_what_was_read_where_that_is_asked_for() {
+    let client = Client::start(&setup());
+    let plain = client.post(CHAT, &hello()).await.json();
+    let timings = plain["timings"].as_object().unwrap();
+    assert!(timings["prompt_ms"].as_f64() > Some(0.0));
+    assert!(plain.get("__verbose").is_none());
+    let body = with(hello(), &json!({ "verbose": true }));
+    let told = client.post(CHAT, &body).await.json()["__verbose"].clone();
+    let prompt = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n";
+    assert_eq!(told["prompt"], prompt);
+    assert_eq!(told["tokens_evaluated"], 24);
+    assert!(told["generation_settings"]["temperature"].is_number());
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_with_the_last_message() {
+    let client = Client::start(&setup());
+    let messages = json!([
+        { "role": "user", "content": "Count<|im_end|>" },
+        { "role": "assistant", "content": "1, <|im_start|>2," },
+    ]);
+    let applied = client
+        .post("/apply-template", &json!({ "messages": messages }))
+        .await;
+    let text = "<|im_start|>user\nCount<|im_end|><|im_end|>\n<|im_start|>assistant\n\
+                1, <|im_start|>2,";
+    assert_eq!(applied.json()["prompt"], text);
+    let body = json!({ "messages": messages, "max_tokens": 1, "verbose": true });
+    let told = client.post(CHAT, &body).await.json()["__verbose"].clone();
+    assert_eq!(told["prompt"], text);
+    // Of the names of control tokens only the template's are those tokens.
+    let typed = text.len() - CONTROLS.len() + 3;
+    assert_eq!(told["tokens_evaluated"], typed);
+    let new = with(body.clone(), &json!({ "continue_final_message": false }));
+    let told = client.post(CHAT, &new).await.json()["__verbose"].clone();
+    assert!(
+        told["prompt"]
+            .as_str()
+            .unwrap()
+            .ends_with("<|im_start|>assistant\n")
+    );
+    let both = json!({ "continue_final_message": true, "add_generation_prompt": true });
+    let reply = client.post(CHAT, &with(body, &both)).await;
+    assert_eq!(
+        (reply.status, reply.error().0.as_str()),
+        (400, "continue_final_message")
+    );
+}
+
+/// The control tokens that the template writes around a turn and a half.
+const CONTROLS: &str = "<|im_start|><|im_end|><|im_start|>";
 
 #[tokio::test]
 async fn an_answer_ends_before_the_text_that_ends_it() {

@@ -238,12 +238,16 @@ async fn errors_have_ollama_s_form_wherever_they_come_from() {
         let message = error(&reply);
         assert!(message.starts_with(field), "{message}");
     }
-    for (method, path) in [
-        ("POST", "/api/embed"),
-        ("POST", "/api/embeddings"),
-        ("POST", "/api/pull"),
-        ("DELETE", "/api/delete"),
+    // The model here writes text.
+    for (path, body) in [
+        ("/api/embed", json!({ "input": "a" })),
+        ("/api/embeddings", json!({ "prompt": "a" })),
     ] {
+        let reply = ask("POST", path, body).await;
+        assert_eq!(reply.status, 501, "{reply:?}");
+        assert!(error(&reply).contains("--embeddings"), "{reply:?}");
+    }
+    for (method, path) in [("POST", "/api/pull"), ("DELETE", "/api/delete")] {
         let reply = ask(method, path, json!({})).await;
         assert_eq!(reply.status, 400, "{reply:?}");
         error(&reply);

@@ -309,3 +309,72 @@ async fn the_audit_log_names_the_model_and_keys_stay_apart() {
     );
     assert!(log.contains("carl"), "{log}");
 }
+
+#[tokio::test]
+async fn models_are_loaded_and_unloaded_by_name() {
+    let gate = LoadGate::default();
+    let client = Client::start(&three(&gate, 4));
+    let anna = json!({ "model": "anna" });
+    let unloaded = client.post("/models/unload", &anna).await;
+    assert_eq!(unloaded.status, 400, "it is not loaded: {unloaded:?}");
+    for _ in 0..2 {
+        let loaded = client.post("/models/load", &anna).await;
+        assert_eq!(loaded.json(), json!({ "success": true }));
+    }
+    assert_eq!(gate.loads(), ["synthetic", "anna"]);
+    let unloaded = client.post("/models/unload", &anna).await;
+    assert_eq!(unloaded.json(), json!({ "success": true }));
+    assert_eq!(states(&client).await[1], ("anna".into(), "unloaded".into()));
+    for (body, status) in [(json!({ "model": "carl" }), 404), (json!({}), 400)] {
+        for path in ["/models/load", "/models/unload"] {
+            let reply = client.post(path, &body).await;
+            assert_eq!(reply.status, status, "{path}: {reply:?}");
+            // In llama-server's shape.
+            assert_eq!(reply.json()["error"]["code"], status, "{reply:?}");
+        }
+    }
+    let alone = Client::start(&setup());
+    let body = json!({ "model": "synthetic" });
+    assert_eq!(alone.post("/models/load", &body).await.status, 200);
+    assert_eq!(alone.post("/models/unload", &body).await.status, 501);
+}
+
+#[tokio::test]
+async fn a_model_in_use_is_not_unloaded() {
+    let gate = LoadGate::default();
+    let mut setup = three(&gate, 4);
+    setup.forward = Duration::from_millis(5);
+    let client = Client::start(&setup);
+    let body = with(endless(100_000), &json!({ "model": "anna" }));
+    let running = client
+        .send("POST", COMPLETIONS, &[], body.to_string())
+        .await;
+    assert_eq!(running.status().as_u16(), 200);
+    let anna = json!({ "model": "anna" });
+    let reply = client.post("/models/unload", &anna).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(reply.text.contains("in use"), "{reply:?}");
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_request_loads_no_model_where_none_shall() {
+    let gate = LoadGate::default();
+    let mut setup = TestSetup {
+        default_model: false,
+        ..three(&gate, 2)
+    };
+    setup.config.llama_server.autoload = false;
+    let client = Client::start(&setup);
+    let props = client.get("/props").await.json();
+    assert_eq!(props["role"], "router");
+    assert_eq!(props["max_instances"], 2);
+    assert_eq!(props["models_autoload"], false);
+    let refused = client.post(COMPLETIONS, &by("anna")).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.text.contains("/models/load"), "{refused:?}");
+    assert!(gate.loads().is_empty());
+    let anna = json!({ "model": "anna" });
+    assert_eq!(client.post("/models/load", &anna).await.status, 200);
+    assert_eq!(client.post(COMPLETIONS, &by("anna")).await.status, 200);
+}

@@ -155,6 +155,7 @@ impl ModelArgs {
             chat_template_file: args.template.chat_template_file,
             chat_template_kwargs: args.template.chat_template_kwargs,
             cache_kib: args.cache_kib,
+            cache_ram: fit.cache_ram as usize,
             no_memory: args.no_memory,
             emulate: args.emulate,
             offline: args.offline,
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn a_template_is_a_program_and_its_variables_are_an_object() {
         for (flag, value) in [
-            ("--chat-template", "chatml"),
+            ("--chat-template", "chatmell"),
             ("--chat-template-kwargs", "[]"),
             ("--chat-template-kwargs", "{"),
         ] {

@@ -1,5 +1,6 @@
 //! Flags of `card serve`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use card_setup::secret::SecretText;
@@ -10,7 +11,9 @@ use super::link::GuestArgs;
 use super::model::ModelArgs;
 use super::sampling::DefaultSamplingArgs;
 use super::several::SeveralArgs;
+use super::told::ToldArgs;
 use super::values::{host_name, origin, seconds, secret, share, sizes};
+use super::vectors::VectorArgs;
 
 pub const SERVE_HELP: &str = "\
 Settings come from flags, then the environment, then the file that --config FILE names. Its keys
@@ -94,10 +97,12 @@ pub struct ServeArgs {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// Web pages of this origin may use the server; * for all [default: none]
-    #[arg(long, env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
+    /// Web pages of this origin may use the server; localhost for all of this machine, * for all
+    /// there are [default: none]
+    #[arg(long, visible_alias = "cors-origins", env = "CARD_CORS", value_delimiter = ',', value_name = "ORIGIN", value_parser = origin)]
     pub cors: Vec<String>,
-    /// Name of the model in answers [default: as for --model]
+    /// Name of the model in answers [default: as for --model]. Of several, with commas, the first
+    /// in alphabetical order is the name, and /v1/models tells the others too
     #[arg(
         short = 'a',
         long,
@@ -127,6 +132,16 @@ pub struct ServeArgs {
     /// Seconds that running generations get to finish when the server is stopped
     #[arg(long, default_value_t = 30, env = "CARD_DRAIN_TIMEOUT", value_name = "S", value_parser = seconds(0))]
     pub drain_timeout: u64,
+    /// Seconds that a server which is stopped still takes requests, while /health says 503: set it
+    /// behind a gateway or load balancer, so that it turns to other servers before the port is
+    /// closed; running generations get --drain-timeout after that
+    #[arg(long, default_value_t = 0, env = "CARD_DRAIN_DELAY", value_name = "S", value_parser = seconds(0))]
+    pub drain_delay: u64,
+    /// Most milliseconds that the head of a stream waits for the first token: until the head is sent,
+    /// an error has a status, and a gateway can ask another server; some seconds behind a gateway
+    /// that retries
+    #[arg(long, default_value_t = 250, env = "CARD_STREAM_HEAD_WAIT", value_name = "MS", value_parser = value_parser!(u64).range(0..=3_600_000))]
+    pub stream_head_wait: u64,
     /// Speculate on this share of the requests only, and compare the two (`card report`): 5%
     #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
     pub canary: Option<f64>,
@@ -163,7 +178,26 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub sampling: DefaultSamplingArgs,
     #[command(flatten)]
+    pub vectors: VectorArgs,
+    #[command(flatten)]
+    pub told: ToldArgs,
+    #[command(flatten)]
     pub guests: GuestArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+impl ServeArgs {
+    /// The names that flags give the model, in alphabetical order, each once.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.name.iter().flat_map(|names| names.split(','));
+        let names = names.map(str::trim).filter(|name| !name.is_empty());
+        let names: BTreeSet<&str> = names.collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The first of them: that of answers.
+    pub fn first_name(&self) -> Option<String> {
+        self.names().into_iter().next()
+    }
 }

@@ -9,7 +9,8 @@ use super::values::{json_object, template};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Chat template")]
 pub struct TemplateArgs {
-    /// A chat template in Jinja, in place of the one in the model's file
+    /// A chat template in Jinja, or the name of a common one (chatml, llama3, gemma, …), in place of
+    /// the one in the model's file
     #[arg(
         long,
         env = "CARD_CHAT_TEMPLATE",

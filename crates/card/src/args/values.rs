@@ -1,10 +1,12 @@
 //! What values of flags may be: parsers that say what is wrong with a value.
 
+use std::ops::RangeInclusive;
+
 use card_llama::{CacheType, LoraFile, TensorPlace};
 use card_setup::secret::SecretText;
+use card_setup::{is_template_name, template_names};
 use clap::builder::{
-    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser,
-    TypedValueParser,
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
 };
 
 /// A share, like `5%` or `0.05`.
@@ -25,14 +27,42 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A whole number in a range. What is none is told so in these words, a number below 0 too.
+fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let number = text.parse::<u64>().ok();
+    number.filter(|n| range.contains(n)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("it is a whole number from {least} to {most}")
+    })
+}
+
 /// Seconds, up to a day.
-pub fn seconds(least: u64) -> RangedU64ValueParser<u64> {
-    RangedU64ValueParser::new().range(least..=86_400)
+pub fn seconds(least: u64) -> impl TypedValueParser<Value = u64> {
+    let range = least..=86_400;
+    move |text: &str| whole(text, &range)
 }
 
 /// A number of things in memory.
-pub fn sizes(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(range)
+pub fn sizes(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = usize> {
+    move |text: &str| -> Result<usize, String> {
+        let number = whole(text, &range)?;
+        usize::try_from(number).map_err(|_| "it is more than this machine can count".to_owned())
+    }
+}
+
+/// A seed of sampling noise.
+pub fn seed(text: &str) -> Result<u64, String> {
+    let why = "a seed is a whole number from 0 on; the same seed gives the same text";
+    text.parse().map_err(|_| why.to_owned())
+}
+
+/// Most tokens of a text; -1, as llama.cpp has it, for as many as the context holds.
+pub fn most_tokens(text: &str) -> Result<u32, String> {
+    if text == "-1" {
+        return Ok(u32::MAX);
+    }
+    let why = "it is a whole number from 0 on, or -1 for no limit but the context's";
+    text.parse().map_err(|_| why.to_owned())
 }
 
 /// Layers of a model, where the flag says `all`.
@@ -63,14 +93,19 @@ pub fn scaled_adapter(text: &str) -> Result<String, String> {
     LoraFile::parse(text).map(|_| text.to_owned())
 }
 
-/// A chat template: a program in Jinja, not the name of one.
+/// A chat template: a program in Jinja, or the name of one that llama-server has.
 pub fn template(text: &str) -> Result<String, String> {
-    if text.contains("{{") || text.contains("{%") {
+    let program = text.contains("{{") || text.contains("{%");
+    // What has spaces is no name with a mistake in it.
+    if program || text.contains(' ') || is_template_name(text) {
         return Ok(text.to_owned());
     }
-    let why = "it has no {{ and no {%, so it is no template in Jinja; templates are not known by \
-               name: give the template itself, or --chat-template-file FILE";
-    Err(why.to_owned())
+    let names: Vec<&str> = template_names().collect();
+    Err(format!(
+        "it is neither a template in Jinja, which has {{{{ or {{%, nor one of these: {}; give \
+         the template itself, or --chat-template-file FILE",
+        names.join(", ")
+    ))
 }
 
 /// An object as JSON.
@@ -96,10 +131,11 @@ pub fn amount(text: &str) -> Result<f64, String> {
 /// the port that goes without saying. One that never matches would be a silent mistake.
 pub fn origin(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if text == "*" {
+    if text == "*" || text == "localhost" {
         return Ok(text.into());
     }
-    let wrong = "an origin is like https://example.org or http://localhost:3000, or * for all";
+    let wrong = "an origin is like https://example.org or http://localhost:3000; localhost is for \
+                 all of this machine, * for all there are";
     let (scheme, rest) = text.split_once("://").ok_or(wrong)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let letter = scheme.starts_with(|c: char| c.is_ascii_alphabetic());

@@ -1,30 +1,27 @@
 //! `card serve`.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use card_audit::{AuditConfig, AuditKey};
 use card_server::{
-    ConnectionLimits, DefaultSampling, Key, LlamaServerConfig, ModelLimits, ServeError,
-    ServerConfig,
+    ConnectionLimits, DefaultSampling, Key, LlamaServerConfig, ModelLimits, ServerConfig,
 };
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{Settings, tenant_secret};
 
+use super::run_server::run_server;
+use super::vectors;
 use crate::access::Access;
 use crate::args::ServeArgs;
-use crate::interrupt::{Listener, stopped};
 use crate::keys::NamedKey;
 use crate::model_list::ModelList;
 use crate::model_source::{AcceptAt, ServedModels};
 
 /// Most time for the body of a request to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Threads that may wait, beside one for each generation.
-const MORE_THREADS: usize = 16;
 
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(args: &ServeArgs, catalogue: Catalogue) -> Result<ExitCode> {
@@ -39,8 +36,12 @@ pub fn run(args: &ServeArgs, catalogue: Catalogue) -> Result<ExitCode> {
         parallel: args.parallel,
         ..args.model.settings()
     };
-    let list = ModelList::of(&args.several, &settings, args.name.as_deref())?;
+    if args.vectors.wanted() {
+        return vectors::run(args, config, settings, catalogue);
+    }
+    let list = ModelList::of(&args.several, &settings, args.first_name().as_deref())?;
     let accepting = accepting(args, &settings, &list)?;
+    let (default, count) = (list.default.clone(), list.models.len());
     let models = ServedModels {
         list,
         catalogue,
@@ -48,7 +49,7 @@ pub fn run(args: &ServeArgs, catalogue: Catalogue) -> Result<ExitCode> {
         parallel: args.parallel,
         accepting: Mutex::new(accepting),
     };
-    serve(config, models)
+    run_server(config, Arc::new(models), default.as_deref(), count)
 }
 
 /// Where drafters that come by themselves are accepted.
@@ -67,69 +68,6 @@ fn accepting(args: &ServeArgs, settings: &Settings, list: &ModelList) -> Result<
     );
     let security = settings.link.server(address, &args.guests.settings())?;
     Ok(Some((address, security)))
-}
-
-/// Serves these models.
-fn serve(config: ServerConfig, models: ServedModels) -> Result<ExitCode> {
-    let scheme = if config.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let page = config.page;
-    let (loading, serving) = (models.list.default.clone(), words(&models.list));
-    let at_a_time = config.models.most.min(models.list.models.len());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(2)
-        .max_blocking_threads(config.parallel * at_a_time + MORE_THREADS)
-        .thread_name("card-http")
-        .build()
-        .context("cannot start the server's threads")?;
-    let listening = |address: SocketAddr| {
-        if let Some(model) = loading {
-            eprintln!(
-                "listening on {scheme}://{address}; loading {model}, and /health says 503 until it \
-                 is loaded"
-            );
-        }
-    };
-    // While the default model is loaded an interrupt ends the process at once.
-    let mut listener = None;
-    let ready = |address: SocketAddr| {
-        listener = Some(Listener::new());
-        eprintln!("serving {serving} at {scheme}://{address}/v1");
-        if page {
-            eprintln!("the page is at {scheme}://{address}/");
-        }
-    };
-    let served = runtime.block_on(card_server::serve(
-        Arc::new(models),
-        config,
-        stopped("finishing what runs; interrupt again to end at once"),
-        listening,
-        ready,
-    ));
-    drop(listener);
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    if let Err(error @ ServeError::Engine(_)) = &served {
-        // A thread that hangs would keep the process; what supervises it waits for its end.
-        eprintln!("error: {error}");
-        std::process::exit(1);
-    }
-    served?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The models in words.
-fn words(list: &ModelList) -> String {
-    let others = list.models.len() - 1;
-    match (&list.default, others) {
-        (Some(default), 0) => default.clone(),
-        (Some(default), 1) => format!("{default} and one model more"),
-        (Some(default), _) => format!("{default} and {others} models more"),
-        (None, _) => format!("{} models", list.models.len()),
-    }
 }
 
 fn config(args: &ServeArgs) -> Result<ServerConfig> {
@@ -168,16 +106,36 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
             stalled: idle,
         },
         drain_timeout: Duration::from_secs(args.drain_timeout),
+        drain_delay: Duration::from_secs(args.drain_delay),
+        stream_head_wait: Duration::from_millis(args.stream_head_wait),
         canary: args.canary,
         page: !args.no_page,
         audit: audit.transpose()?,
         sampling: DefaultSampling::default(),
-        llama_server: LlamaServerConfig::default(),
+        llama_server: llama_server(args),
         models: ModelLimits {
             most: args.several.models_max,
             idle: args.several.idle(),
         },
     })
+}
+
+/// What llama-server's paths do and tell.
+fn llama_server(args: &ServeArgs) -> LlamaServerConfig {
+    let told = &args.told;
+    LlamaServerConfig {
+        n_predict: told.most_tokens(),
+        slots: !told.no_slots,
+        slot_save_path: told.slot_save_path.clone(),
+        metrics: !told.no_metrics,
+        embd_normalize: args.vectors.embd_normalize,
+        aliases: args.names(),
+        tags: told.tags.clone(),
+        autoload: !told.no_models_autoload,
+        thinking: told.reasoning,
+        verbose: told.verbose_answers,
+        ..LlamaServerConfig::default()
+    }
 }
 
 fn key(key: &NamedKey) -> Key {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use card_core::words::counted;
 use card_setup::progress;
 use card_sim::study::{self, StudyEntry, StudyPoint, Vary};
 use card_sim::{Recording, Scenario, builtin, page};
@@ -126,9 +127,9 @@ fn print_point(vary: Option<Vary>, point: &StudyPoint) {
             let slowest = o.recoveries.iter().max().copied().unwrap_or_default();
             let _ = write!(
                 line,
-                "  {} faults, {} drafters back within {:.1} s",
-                o.faults,
-                o.recoveries.len(),
+                "  {}, {} back within {:.1} s",
+                counted(o.faults, "fault"),
+                counted(o.recoveries.len(), "drafter"),
                 slowest.as_secs_f64()
             );
         }

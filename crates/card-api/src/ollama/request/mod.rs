@@ -12,11 +12,13 @@
 //! | `options.rs` | `options`: how to sample |
 //! | `format.rs`, `think.rs` | what to write, whether to think |
 //! | `show.rs` | `/api/show` |
+//! | `embed.rs` | `/api/embed` and `/api/embeddings` |
 //!
 //! [`GenerationJob`]: crate::job::GenerationJob
 
 pub(crate) mod chat;
 mod common;
+pub(crate) mod embed;
 mod format;
 pub(crate) mod generate;
 mod message;
@@ -27,6 +29,7 @@ mod tool;
 
 pub use chat::{parse_ollama_chat, parse_ollama_chat_with};
 pub use common::OllamaRequest;
+pub use embed::{EmbedRequest, parse_embed, parse_embeddings};
 pub use generate::{parse_generate, parse_generate_with};
 pub use show::parse_show;
 

@@ -5,6 +5,7 @@
 //! worded for clients.
 
 pub mod answer;
+pub mod embed;
 pub mod error;
 pub mod models;
 mod time;

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
-use super::template::{TemplateVariables, template_options};
+use super::template::{TemplateVariables, continues_last, template_options};
 use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
-use crate::answer_format::markup::CALL_END;
+use crate::answer_format::CALL_END;
 use crate::error::ApiError;
 use crate::job::{CallForm, GenerationJob, PromptInput};
 use crate::limits;
@@ -58,10 +58,15 @@ fields! {
         /// Whether the prompt ends where the assistant's next message begins; it does where
         /// nothing is said.
         "add_generation_prompt" => add_generation_prompt: bool,
+        /// Whether the answer goes on with the last message; it does where that is text of the
+        /// assistant's and nothing is said.
+        "continue_final_message" => continue_final_message: bool,
         /// Report times and counts with every chunk of a stream, as llama-server does.
         "timings_per_token" => timings_per_token: bool,
         /// Report, in a stream, how much of the prompt was read, as llama-server does.
         "return_progress" => return_progress: bool,
+        /// The answer tells in `__verbose` the prompt as the model read it, and how it was sampled.
+        "verbose" => verbose: bool,
     }
 }
 
@@ -108,15 +113,19 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
         return Err(ApiError::field("top_logprobs", why));
     }
     job.logprobs = wanted.then(|| chat.top_logprobs.map_or(0, |n| n.0 as usize));
+    let begins = chat.add_generation_prompt;
+    let continues = continues_last(&messages, chat.continue_final_message, begins)?;
     job.template = template_options(
         chat.chat_template_kwargs.take(),
         chat.reasoning_effort.take(),
-        chat.add_generation_prompt,
+        begins,
+        continues,
     );
     let budget = chat.reasoning_budget_tokens.or(chat.thinking_budget_tokens);
     job.thinking_budget = budget.and_then(|most| u32::try_from(most.0).ok());
     job.llama.timings_per_token = job.stream && chat.timings_per_token.unwrap_or(false);
     job.llama.progress = job.stream && chat.return_progress.unwrap_or(false);
+    job.llama.verbose = chat.verbose.unwrap_or(false);
     let parallel = chat.parallel_tool_calls.unwrap_or(true);
     let calling = Calling::of(chat)?;
     let tools = calling.arrange(&mut job, parallel)?;

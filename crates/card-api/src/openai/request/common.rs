@@ -64,8 +64,8 @@ fields! {
         "guided_json" => guided_json: Loose,
         /// What the text has to be, as vLLM's clients send it: `json` is done.
         "structured_outputs" => structured_outputs: StructuredOutputs,
-        /// Whether speculation may be used for this request: `auto` or `off`. The text is the
-        /// same either way.
+        /// Whether speculation may be used for this request: `auto`, `off`, or at most so many
+        /// candidates in a forward, `{"max_rows": 4}`. The text is the same either way.
         "speculation" => speculation: SpeculationField,
         /// The answer tells in `card` what speculation brought.
         "card" => card: bool,

@@ -15,6 +15,7 @@ mod prediction;
 mod prompt;
 mod response_format;
 pub(crate) mod responses;
+mod schema_version;
 mod speculation;
 pub(crate) mod stop;
 mod structured;

@@ -113,11 +113,6 @@ const CHAT: &[RefusedField] = &[
         Neutral::Empty,
         "start the server with the template",
     ),
-    refused(
-        "continue_final_message",
-        Neutral::Empty,
-        "send the text to /v1/completions",
-    ),
     refused("documents", Neutral::Empty, "write them into a message"),
     refused("moderation", Neutral::Empty, LEAVE),
 ];

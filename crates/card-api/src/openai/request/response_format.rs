@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::schema_version::dated;
 use crate::error::ApiError;
 use crate::job::AnswerShape;
 use crate::reading::bounded::Name;
@@ -62,8 +63,9 @@ impl ResponseFormat {
     ) -> Result<Option<(AnswerShape, &'static str)>, ApiError> {
         let kind = self.kind.map(|k| k.0).unwrap_or_default();
         let nested = self.json_schema.and_then(|s| s.schema);
-        let nested = nested.map(|s| (AnswerShape::Schema(s.0), paths.nested));
-        let flat = self.schema.map(|s| (AnswerShape::Schema(s.0), paths.flat));
+        let shape = |schema: Loose| AnswerShape::Schema(dated(schema.0));
+        let nested = nested.map(|schema| (shape(schema), paths.nested));
+        let flat = self.schema.map(|schema| (shape(schema), paths.flat));
         let schema = nested.or(flat);
         match kind.as_str() {
             "text" => Ok(None),

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::response_format::{RESPONSE_FORMAT, ResponseFormat};
+use super::schema_version::dated;
 use crate::error::ApiError;
 use crate::job::AnswerShape;
 use crate::llama_server::gbnf;
@@ -93,7 +94,7 @@ fn schema(
     match given.map(|g| g.0) {
         None => Ok(None),
         Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
-            Ok(Some((AnswerShape::Schema(schema), field)))
+            Ok(Some((AnswerShape::Schema(dated(schema)), field)))
         }
         Some(_) => {
             let why = "it must be a JSON schema, which is an object";

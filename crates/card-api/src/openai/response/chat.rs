@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::logprobs::ChatLogprobs;
-use super::report::SpeculationReport;
+use super::report::{SpeculationReport, VerboseReport};
 use super::tool_call::{FunctionCall, FunctionPiece, ToolCall, ToolCallPiece};
 use super::usage::{FinishReason, Usage};
+use crate::llama_server::response::Timings;
 
 /// The answer to a chat.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -28,6 +29,11 @@ pub struct ChatCompletion {
     /// What speculation brought, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<SpeculationReport>,
+    /// Times and counts, as llama-server has them.
+    pub timings: Timings,
+    /// The prompt as the model read it, if that was asked for.
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    pub verbose: Option<VerboseReport>,
 }
 
 /// An answer of a chat.
@@ -85,6 +91,10 @@ pub struct ChatChunk {
     /// What speculation brought, in the last chunk if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<SpeculationReport>,
+    /// Times and counts, as llama-server has them: in the chunk that has the usage, and in all
+    /// where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// A piece of an answer of a chat.
@@ -142,6 +152,7 @@ mod tests {
             }],
             usage,
             card: None,
+            timings: None,
         };
         let plain = to_value(chunk(None)).unwrap();
         assert_eq!(

@@ -24,6 +24,10 @@ pub struct ModelEntry {
     pub created: u64,
     /// `card`.
     pub owned_by: String,
+    /// Its names, where the operator gave it some.
+    pub aliases: Vec<String>,
+    /// What it is good for, in the operator's words.
+    pub tags: Vec<String>,
     /// Whether it is loaded.
     pub status: ModelStatus,
     /// What it does: `completion`, and `tools`, `thinking` and `insert` (in the middle) where it knows them;

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::logprobs::TextLogprobs;
-use super::report::SpeculationReport;
+use super::report::{SpeculationReport, VerboseReport};
 use super::usage::{FinishReason, Usage};
+use crate::llama_server::response::Timings;
 
 /// The answer to a completion.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -27,6 +28,11 @@ pub struct TextCompletion {
     /// What speculation brought, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<SpeculationReport>,
+    /// Times and counts, as llama-server has them.
+    pub timings: Timings,
+    /// The prompt as the model read it, if the server tells it.
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    pub verbose: Option<VerboseReport>,
 }
 
 /// A piece of the answer to a completion.
@@ -50,6 +56,10 @@ pub struct TextChunk {
     /// What speculation brought, in the last chunk if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub card: Option<SpeculationReport>,
+    /// Times and counts, as llama-server has them: in the chunk that has the usage, and in all
+    /// where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timings: Option<Timings>,
 }
 
 /// An answer of a completion.

@@ -22,7 +22,6 @@ pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/chat/completions", post(same_with_v1))
         .route("/responses", any(same_with_v1))
-        .route("/embeddings", any(same_with_v1))
 }
 
 /// Answers as the path with `/v1` before it does.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use card_core::types::Tenant;
 use futures_util::StreamExt;
 
-use super::choice::{CommonParts, FinalAnswer, NativeChoice};
+use super::choice::{CommonParts, FinalAnswer, HeldSlot, NativeChoice};
 use super::error::NativeError;
 use super::native_job::NativeJob;
 use super::stream::NativeStream;
@@ -23,8 +24,18 @@ pub(super) struct RunningAnswer {
 
 impl RunningAnswer {
     /// The answer of this server to this request. Nothing is written yet.
-    pub(super) fn new(app: &App, running: RunningRequest, native: NativeJob) -> Self {
+    pub(super) fn new(
+        app: &App,
+        tenant: Tenant,
+        running: RunningRequest,
+        mut native: NativeJob,
+    ) -> Self {
         let job = &running.job;
+        let slot = native.slot.take().map(|slot| HeldSlot {
+            texts: app.slots.clone(),
+            tenant,
+            slot,
+        });
         let common = Arc::new(CommonParts {
             model: app.model.name.clone(),
             job: native,
@@ -34,6 +45,7 @@ impl RunningAnswer {
             timings_per_token: job.llama.timings_per_token,
             answers_per_prompt: job.n as usize,
             tell_cached: running.usage.tell_cached,
+            slot,
         });
         let choices = 0..running.answers;
         RunningAnswer {
@@ -53,6 +65,7 @@ impl RunningAnswer {
                     let choice = &mut self.choices[index];
                     choice.take(piece);
                     if choice.is_over() && done[index].is_none() {
+                        self.running.full.add(index);
                         done[index] = Some(choice.finish(None));
                     }
                 }
@@ -86,7 +99,7 @@ impl RunningAnswer {
             FirstNews::BrokenOff => return NativeError(broke_off()).into_response(),
         };
         let RunningAnswer { choices, running } = self;
-        let streamed = NativeStream::new(choices, running.news, first);
+        let streamed = NativeStream::new(choices, running.news, running.full, first);
         let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
             Some((streamed.next_events().await?, streamed))
         });

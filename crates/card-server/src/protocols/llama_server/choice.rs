@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use card_core::sampler::SamplingParams;
-use card_core::types::Token;
+use card_core::types::{Tenant, Token};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::fields::WantedFields;
 use super::lines::AnswerLines;
-use super::native_job::{NativeJob, PROMPT, SETTINGS};
+use super::native_job::{NamedSlot, NativeJob, PROMPT, SETTINGS};
 use super::probabilities::{Probabilities, ShownProbabilities};
+use crate::app::SlotTexts;
 use crate::generation::{EndCause, GenerationEnd, GenerationTimings, Piece, PieceLogprob};
 use crate::protocols::timings::{progress, timings};
 
@@ -33,6 +34,28 @@ pub(super) struct CommonParts {
     pub(super) answers_per_prompt: usize,
     /// Whether the client may hear what an earlier request had read.
     pub(super) tell_cached: bool,
+    /// The slot that holds the text when the first answer was written.
+    pub(super) slot: Option<HeldSlot>,
+}
+
+/// A slot that holds the text of an answer when it was written.
+pub(super) struct HeldSlot {
+    /// What slots hold.
+    pub(super) texts: Arc<SlotTexts>,
+    /// Whose request it is.
+    pub(super) tenant: Tenant,
+    /// The slot, and the prompt.
+    pub(super) slot: NamedSlot,
+}
+
+impl HeldSlot {
+    /// The slot holds the prompt and these tokens behind it, without the last one: nobody has read
+    /// that.
+    fn keep(&self, written: &[Token]) {
+        let read = written.split_last().map_or(&[][..], |(_, read)| read);
+        let text = [&self.slot.prompt[..], read].concat();
+        self.texts.keep(self.tenant, self.slot.number, text);
+    }
 }
 
 impl CommonParts {
@@ -74,7 +97,7 @@ pub(super) struct NativeChoice {
     common: Arc<CommonParts>,
     /// The text so far; in a stream what no chunk has yet.
     text: String,
-    /// The tokens so far, of an answer that is sent as a whole.
+    /// The tokens so far, of an answer that is sent as a whole, or that a slot holds.
     tokens: Vec<Token>,
     /// The probabilities so far, of an answer that is sent as a whole.
     logprobs: Vec<PieceLogprob>,
@@ -125,11 +148,13 @@ impl NativeChoice {
             piece.text.truncate(end);
             self.over = true;
         }
+        if !self.common.streams || self.holds() {
+            let tokens = piece.tokens.iter().map(|(token, _)| token);
+            self.tokens.extend(tokens);
+        }
         if !self.common.streams || piece.tokens.is_empty() {
             self.text.push_str(&piece.text);
             if !self.common.streams {
-                self.tokens
-                    .extend(piece.tokens.iter().map(|(token, _)| token));
                 self.logprobs.append(&mut piece.logprobs);
             }
             return Vec::new();
@@ -176,6 +201,11 @@ impl NativeChoice {
         chunk
     }
 
+    /// Whether a slot holds its text when it was written.
+    fn holds(&self) -> bool {
+        self.index == 0 && self.common.slot.is_some()
+    }
+
     /// The number of its prompt.
     fn prompt(&self) -> usize {
         self.index / self.common.answers_per_prompt.max(1)
@@ -199,7 +229,10 @@ impl NativeChoice {
         }
         let (stop_type, word) = common.stop_type(end);
         let tokens = std::mem::take(&mut self.tokens);
-        let told = if options.return_tokens {
+        if let Some(slot) = common.slot.as_ref().filter(|_| self.index == 0) {
+            slot.keep(&tokens);
+        }
+        let told = if options.return_tokens && !common.streams {
             tokens
         } else {
             Vec::new()

@@ -33,7 +33,8 @@ pub(super) async fn answer(app: Arc<App>, mut incoming: Incoming, read: ReadNati
     match begin_with(&app, &id, &mut incoming, read).await {
         Ok((running, job)) => {
             let streams = running.job.stream;
-            let answer = RunningAnswer::new(&app, running, job);
+            let tenant = incoming.caller.tenant;
+            let answer = RunningAnswer::new(&app, tenant, running, job);
             if streams {
                 answer.stream().await
             } else {

@@ -27,6 +27,16 @@ pub(super) struct NativeJob {
     pub(super) settings: Value,
     /// The prompts.
     pub(super) prompts: Vec<PromptEcho>,
+    /// The slot that shall hold the text, if there is one.
+    pub(super) slot: Option<NamedSlot>,
+}
+
+/// A slot that a request named, which holds its text when it was written.
+pub(super) struct NamedSlot {
+    /// Its number.
+    pub(super) number: usize,
+    /// The tokens of the first prompt.
+    pub(super) prompt: Vec<Token>,
 }
 
 /// A prompt, as an answer tells of it.
@@ -67,6 +77,7 @@ pub(super) fn resolve(
     let fresh = || app.numbers.seed() & u64::from(u32::MAX);
     job.params.seed = *job.seed.get_or_insert_with(fresh);
     let wanted = WantedFields::new(&options.response_fields);
+    let slot = named_slot(app, options.id_slot, &prompts);
     let answers_per_prompt = job.n as usize;
     let mut read = Vec::with_capacity(prompts.len());
     let mut repeated = 0;
@@ -109,8 +120,18 @@ pub(super) fn resolve(
             wanted,
             settings,
             prompts: read,
+            slot,
         },
     ))
+}
+
+/// The slot that a request names, where slots can be saved.
+fn named_slot(app: &App, id_slot: Option<u32>, prompts: &[Vec<Token>]) -> Option<NamedSlot> {
+    app.config.llama_server.slot_save_path.as_ref()?;
+    let number = id_slot.map(|id| id as usize);
+    let number = number.filter(|n| *n < app.config.parallel)?;
+    let prompt = prompts.first()?.clone();
+    Some(NamedSlot { number, prompt })
 }
 
 /// The biases of tokens, in which `ignore_eos` bans the tokens that end a text.

@@ -32,7 +32,7 @@ pub(super) async fn props(State(app): State<Arc<App>>) -> Result<Json<Props>, Na
         modalities: Modalities::default(),
         endpoint_slots: config.slots,
         endpoint_props: false,
-        endpoint_metrics: true,
+        endpoint_metrics: config.metrics,
         chat_template: template.unwrap_or_default(),
         bos_token: app.text.shown(begin),
         eos_token: app.text.shown(end),

@@ -41,7 +41,7 @@ pub(super) fn settings(job: &GenerationJob, options: &NativeOptions) -> Map<Stri
 }
 
 /// The settings of sampling, and what is never done. `/props` tells them, too.
-pub(super) fn sampling(params: &SamplingParams) -> Map<String, Value> {
+pub(in crate::protocols) fn sampling(params: &SamplingParams) -> Map<String, Value> {
     let window = i64::from(params.penalty_window);
     let all = json!({
         "seed": params.seed,

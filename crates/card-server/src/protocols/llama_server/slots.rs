@@ -1,8 +1,7 @@
 //! `/slots`: which slots are busy.
 //!
 //! A slot here is a place among the generations that run at a time. It has no cache of its own:
-//! all of them share one, which finds what a prompt begins with by itself. So a slot has nothing
-//! that could be saved, restored or erased.
+//! all of them share one, which finds what a prompt begins with by itself.
 
 use std::sync::Arc;
 
@@ -38,30 +37,8 @@ pub(super) async fn slots(
     Ok(Json((0..total).map(slot).collect()))
 }
 
-/// Saves, restores or erases a slot: none of these can be done.
-pub(super) async fn action(State(app): State<Arc<App>>, request: Request) -> NativeError {
-    let number = request.uri().path().rsplit('/').next().unwrap_or_default();
-    let number = number.parse::<usize>().ok();
-    if number.is_none_or(|n| n >= app.config.parallel) {
-        return NativeError(ApiError::field("id_slot", "there is no such slot"));
-    }
-    match value_of(request.uri().query(), "action") {
-        Some(action @ ("save" | "restore" | "erase")) => {
-            let why = format!(
-                "`{action}` of a slot is not supported: slots have no cache of their own, and a \
-                 prompt finds what is cached of it by itself"
-            );
-            NativeError(ApiError::not_supported(why))
-        }
-        _ => NativeError(ApiError::field(
-            "action",
-            "`action` must be save, restore or erase",
-        )),
-    }
-}
-
 /// The value of a parameter of a query.
-fn value_of<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+pub(super) fn value_of<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     let pairs = query?.split('&');
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

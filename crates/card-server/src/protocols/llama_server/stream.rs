@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
 use super::choice::{FinalAnswer, NativeChoice};
-use crate::generation::News;
+use crate::generation::{FullAnswers, News};
 use crate::request::broke_off;
 
 /// A stream as it is written.
@@ -16,6 +16,8 @@ pub(super) struct NativeStream {
     /// Which of them were finished.
     finished: Vec<bool>,
     news: Receiver<(usize, News)>,
+    /// Answers that have all that they are to have.
+    full: FullAnswers,
     /// News that came already.
     next: Option<(usize, News)>,
     /// Whether everything was said.
@@ -27,12 +29,14 @@ impl NativeStream {
     pub(super) fn new(
         choices: Vec<NativeChoice>,
         news: Receiver<(usize, News)>,
+        full: FullAnswers,
         first: Option<(usize, News)>,
     ) -> Self {
         NativeStream {
             finished: vec![false; choices.len()],
             choices,
             news,
+            full,
             next: first,
             over: false,
         }
@@ -54,6 +58,7 @@ impl NativeStream {
                 let chunks = choice.take(piece).into_iter();
                 let mut events: Vec<String> = chunks.map(|c: Value| c.to_string()).collect();
                 if choice.is_over() && !self.finished[index] {
+                    self.full.add(index);
                     let last = choice.finish(None);
                     events.extend(self.finish(index, &last));
                 }

@@ -7,10 +7,12 @@
 //! | `lines.rs`, `logprobs.rs` | a line of an answer |
 //! | `timing.rs` | how long an answer took |
 //! | `models.rs` | what is spoken, and which models there are |
+//! | `embed.rs` | vectors of texts |
 //! | `refused.rs` | paths that are not done, with the reason |
 //! | `error.rs` | errors |
 
 mod answer;
+mod embed;
 pub(super) mod error;
 mod generate;
 mod lines;
@@ -36,8 +38,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     let router = Router::new()
         .route("/api/chat", post(generate::chat))
         .route("/api/generate", post(generate::generate))
-        .route("/api/embed", post(refused::embed))
-        .route("/api/embeddings", post(refused::embed));
+        .route("/api/embed", post(embed::embed))
+        .route("/api/embeddings", post(embed::embeddings));
     let managed = ["pull", "push", "create", "copy", "delete"];
     managed.iter().fold(router, |router, what| {
         router.route(&format!("{BELOW}{what}"), any(refused::manage))

@@ -115,7 +115,7 @@ async fn shown(front: &Front, caller: &Caller, request: Request) -> Result<Ollam
     let parse = move || parse_show(&bytes);
     let name = front.admission.prepare(deadline, parse).await??;
     let unknown = || ApiError::model_not_found(&name, &front.models.names());
-    let index = front.models.find(&name).ok_or_else(unknown)?;
+    let index = front.find(&name).ok_or_else(unknown)?;
     let state = front.models.states().into_iter().nth(index);
     let known = state.and_then(|state| state.summary);
     let listed = &front.models.listed()[index];

@@ -11,17 +11,6 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::request::Incoming;
 
-/// Embeddings of a text.
-pub(super) async fn embed(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    request: Request,
-) -> Response {
-    let why = "the model here writes text and makes no embeddings; ask a server whose model was \
-               made for them";
-    refuse(&app, caller, request, why).await
-}
-
 /// Models are fetched, made or removed.
 pub(super) async fn manage(
     State(app): State<Arc<App>>,

@@ -1,18 +1,21 @@
 //! A running request as OpenAI's clients follow it: whole, or as a stream.
 
 use axum::response::{IntoResponse, Response};
+use card_api::openai::response::report::VerboseReport;
 use futures_util::StreamExt;
 
 use super::choice::AnswerChoice;
 use super::error::OpenAiError;
-use super::frame::AnswerFrame;
+use super::frame::{AnswerFigures, AnswerFrame};
 use super::stream::{StreamParts, StreamedAnswer};
 use crate::app::ModelFacts;
 use crate::clock::unix_seconds;
-use crate::generation::News;
+use crate::generation::{GenerationTimings, News};
+use crate::protocols::llama_server::sampling;
 use crate::protocols::sse;
+use crate::protocols::timings::timings;
 use crate::request::broke_off;
-use crate::request::{FirstNews, RunningRequest};
+use crate::request::{FirstNews, RunningRequest, TokenUsage};
 
 /// The answer to a request that runs.
 pub(super) struct OpenAiAnswer {
@@ -50,6 +53,7 @@ impl OpenAiAnswer {
     /// The answer as a whole.
     pub(super) async fn whole(mut self) -> Response {
         let mut done: Vec<_> = self.choices.iter().map(|_| None).collect();
+        let mut taken = GenerationTimings::default();
         while done.iter().any(Option::is_none) {
             match self.running.news.recv().await {
                 Some((index, News::Piece(piece))) => {
@@ -58,6 +62,7 @@ impl OpenAiAnswer {
                 Some((index, News::Done(end))) => {
                     let n = self.running.job.n;
                     self.running.usage.add(&end, index, n);
+                    taken = end.timings;
                     done[index] = Some(self.choices[index].whole(&end));
                 }
                 Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
@@ -65,9 +70,15 @@ impl OpenAiAnswer {
             }
         }
         let choices = done.into_iter().flatten().collect();
-        let (frame, usage) = (self.frame, self.running.usage);
-        let report = self.running.job.report;
-        let write = move || serde_json::to_vec(&frame.whole(choices, usage, report));
+        let usage = self.running.usage;
+        let figures = AnswerFigures {
+            usage,
+            report: self.running.job.report,
+            timings: timings(&taken, usage.tell_cached),
+            verbose: verbose(&mut self.running, &usage),
+        };
+        let frame = self.frame;
+        let write = move || serde_json::to_vec(&frame.whole(choices, figures));
         let written = self.running.hold.write(write).await;
         written.unwrap_or_else(|error| OpenAiError(error).into_response())
     }
@@ -106,4 +117,16 @@ impl OpenAiAnswer {
             .map(sse::SseEvent::unnamed);
         running.hold.stream(sse::respond(events))
     }
+}
+
+/// What the model read, and how it answered, where that is told.
+fn verbose(running: &mut RunningRequest, usage: &TokenUsage) -> Option<VerboseReport> {
+    let prompts = std::mem::take(&mut running.told_prompts);
+    let prompt = prompts.into_iter().next()?;
+    Some(VerboseReport {
+        prompt,
+        tokens_evaluated: usage.prompt,
+        tokens_predicted: usage.completion,
+        generation_settings: sampling(&running.job.params),
+    })
 }

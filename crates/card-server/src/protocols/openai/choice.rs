@@ -79,7 +79,8 @@ impl AnswerChoice {
     /// The first chunk: of a chat who speaks, of a completion the prompt if it is repeated.
     pub(super) fn begin(&self) -> Option<Value> {
         if self.chat {
-            let role = json!({ "role": "assistant", "content": "" });
+            // As llama-server: a first piece without text has null in its place.
+            let role = json!({ "role": "assistant", "content": null });
             return Some(self.chunk(role, "", None, None));
         }
         let echoes = !self.text.is_empty();

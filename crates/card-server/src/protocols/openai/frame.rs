@@ -1,5 +1,7 @@
 //! What stands around the answers to a request: its name, its model, its usage.
 
+use card_api::llama_server::response::Timings;
+use card_api::openai::response::report::VerboseReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -34,16 +36,36 @@ pub(super) struct WholeAnswer<'a> {
     usage: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     card: Option<Value>,
+    timings: Timings,
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    verbose: Option<VerboseReport>,
+}
+
+/// What an answer tells beside its choices.
+pub(super) struct AnswerFigures {
+    /// Tokens that were read and written.
+    pub(super) usage: TokenUsage,
+    /// Whether it tells what speculation brought.
+    pub(super) report: bool,
+    /// Times and counts of the choice that ended last.
+    pub(super) timings: Timings,
+    /// The prompt as the model read it, if that is told.
+    pub(super) verbose: Option<VerboseReport>,
 }
 
 impl AnswerFrame {
-    /// The whole answer; with `report` it tells what speculation brought.
+    /// The whole answer.
     pub(super) fn whole(
         &self,
         choices: Vec<WholeChoice>,
-        usage: TokenUsage,
-        report: bool,
+        figures: AnswerFigures,
     ) -> WholeAnswer<'_> {
+        let AnswerFigures {
+            usage,
+            report,
+            timings,
+            verbose,
+        } = figures;
         WholeAnswer {
             id: &self.id,
             object: if self.chat {
@@ -57,6 +79,8 @@ impl AnswerFrame {
             choices,
             usage: usage_object(&usage),
             card: report.then(|| report_object(&usage)),
+            timings,
+            verbose,
         }
     }
 

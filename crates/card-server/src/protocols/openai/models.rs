@@ -29,7 +29,7 @@ pub(super) async fn model(
 ) -> Result<Json<ModelEntry>, OpenAiError> {
     let Path(name) = name.map_err(|e| ApiError::invalid(e.body_text()))?;
     let unknown = || ApiError::model_not_found(&name, &front.models.names());
-    let index = front.models.find(&name).ok_or_else(unknown)?;
+    let index = front.find(&name).ok_or_else(unknown)?;
     let state = front.models.states().into_iter().nth(index);
     let state = state.ok_or_else(unknown)?;
     Ok(Json(entry(&front, index, state)))
@@ -42,11 +42,16 @@ fn entry(front: &Front, index: usize, state: ModelState<LoadedModel>) -> ModelEn
         drafter,
     } = front.models.listed()[index].clone();
     let known = state.summary.as_ref();
+    let is_default = front.models.default_model() == Some(index);
+    // What flags say of a model is said of the default one.
+    let told = is_default.then_some(&front.config.llama_server);
     ModelEntry {
         id: name,
         object: "model".to_owned(),
         created: front.started_s(),
         owned_by: "card".to_owned(),
+        aliases: told.map(|told| told.aliases.clone()).unwrap_or_default(),
+        tags: told.map(|told| told.tags.clone()).unwrap_or_default(),
         status: ModelStatus {
             value: word(state.state).to_owned(),
             failed: state.failed,
@@ -57,7 +62,7 @@ fn entry(front: &Front, index: usize, state: ModelState<LoadedModel>) -> ModelEn
             vocabulary: known.map(|k| k.vocabulary),
             note: known.and_then(|k| k.note.clone()),
             drafter: known.map_or(drafter, |k| k.drafter.clone()),
-            default: front.models.default_model() == Some(index),
+            default: is_default,
         },
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct StreamedAnswer {
     open: usize,
     /// News that came already.
     next: Option<(usize, News)>,
+    /// Times and counts of the choice that ended last.
+    ended: GenerationTimings,
 }
 
 impl StreamedAnswer {
@@ -63,6 +65,7 @@ impl StreamedAnswer {
             usage: parts.usage,
             news: parts.news,
             next: parts.first,
+            ended: GenerationTimings::default(),
         };
         (streamed, begin)
     }
@@ -92,6 +95,7 @@ impl StreamedAnswer {
                 self.usage.add(&end, index, self.answers_per_prompt);
                 self.open -= 1;
                 let chunks = self.choices[index].finish(&end);
+                self.ended = end.timings;
                 self.chunk_events(chunks, &end.timings)
             }
             Some((_, News::Failed(error))) => self.failure(&error),
@@ -99,9 +103,9 @@ impl StreamedAnswer {
         };
         if self.open == 0 {
             if self.with_usage || self.with_report {
-                let last = self
-                    .frame
-                    .last(&self.usage, self.with_usage, self.with_report);
+                let (usage, report) = (self.with_usage, self.with_report);
+                let mut last = self.frame.last(&self.usage, usage, report);
+                last["timings"] = json!(timings(&self.ended, self.usage.tell_cached));
                 events.push(last.to_string());
             }
             events.push("[DONE]".to_owned());

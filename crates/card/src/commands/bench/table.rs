@@ -1,29 +1,41 @@
-//! The results of a bench, printed as a table.
+//! The results of a bench, printed as a table: the figures, what the columns are, and what the
+//! figures mean.
 
-use card_bench::report::{BenchReport, BenchRow, TableCell};
+use card_bench::report::{BenchReport, BenchRow, LEGEND, TableCell, reading, words_against};
+use card_core::words::counted;
 
 /// Prints a report.
 pub fn print(report: &BenchReport) {
     if let Some(emulated) = &report.emulated {
         println!("emulated devices: {emulated}");
     }
-    println!(
-        "speed-up over plain decoding, median (least–most), from the first token on and over the \
-         whole answer; τ: tokens per target forward; \
-         bound: share of what perfect information could reach, of the best without it on \
-         average, and of what that reaches on these very texts"
-    );
-    for TableCell { category, rows } in &report.cells {
-        println!("{category}");
-        for row in rows {
-            print_row(row);
+    for cell in &report.cells {
+        println!("{} ({})", cell.category, counted(cell.prompts, "prompt"));
+        for row in &cell.rows {
+            println!("{}", line(cell, row));
         }
+    }
+    println!(
+        "\nspeed-up over plain decoding, median (least–most), from the first token on, and over the \
+         whole answer; {LEGEND}"
+    );
+    let mut rows = report.cells.iter().flat_map(|c| &c.rows);
+    if rows.any(|r| r.of_bound.is_some()) {
+        println!(
+            "bound: share of what perfect information could reach, of the best without it on \
+             average, and of what that reaches on these very texts (docs/bounds.md)"
+        );
+    }
+    println!();
+    for sentence in reading(report) {
+        println!("{sentence}");
     }
 }
 
-fn print_row(r: &BenchRow) {
-    println!(
-        "  {:30} {:18} whole {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{}{}",
+/// A row of the table.
+fn line(cell: &TableCell, r: &BenchRow) -> String {
+    format!(
+        "  {:30} {:18} whole {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{}{}{}",
         r.name,
         r.speed_up.to_string(),
         r.answer_speed_up.to_string(),
@@ -34,7 +46,14 @@ fn print_row(r: &BenchRow) {
         100.0 * r.draft_idle,
         bound(r),
         differing(r),
-    );
+        against(cell, r),
+    )
+}
+
+/// What speaks against the speed-up, in a word each.
+fn against(cell: &TableCell, r: &BenchRow) -> String {
+    let words = words_against(cell, r).into_iter();
+    words.map(|word| format!("  {word}")).collect()
 }
 
 /// Shares of the bounds that were reached.
@@ -54,10 +73,8 @@ fn differing(r: &BenchRow) -> String {
     match r.same_text {
         Some(n) if n < r.runs => {
             let widest = r.left_at.iter().copied().fold(0.0, f32::max);
-            format!(
-                "  {} texts left plain's at margins up to {widest:.3}",
-                r.runs - n
-            )
+            let texts = counted(r.runs - n, "text");
+            format!("  {texts} left plain's at margins up to {widest:.3}")
         }
         _ => String::new(),
     }

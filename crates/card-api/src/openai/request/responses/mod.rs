@@ -221,6 +221,7 @@ fn answer(
         response.chat_template_kwargs,
         response.reasoning.and_then(|r| r.effort),
         response.add_generation_prompt,
+        false,
     );
     let format = response.text.and_then(|t| t.format);
     if let Some((shape, field)) = format.map(|f| f.shape(&TEXT_FORMAT)).transpose()?.flatten() {

@@ -1,0 +1,118 @@
+//! `/api/embed` and `/api/embeddings`: vectors of texts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Extension, Request, State};
+use axum::response::Response;
+use card_api::ApiError;
+use card_api::ollama::request::{EmbedRequest, parse_embed, parse_embeddings};
+use card_api::ollama::response::embed::{OllamaEmbed, OllamaEmbedding};
+use card_core::types::Token;
+
+use super::error;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::protocols::llama_server::check_dimensions;
+use crate::protocols::norm::{EUCLIDEAN, normalise};
+use crate::request::{Incoming, TextVectors, check_bytes, check_tokens, embedder, vectors};
+use crate::text::{Embedder, VectorKind};
+
+/// What the answer needs of a request.
+struct EmbedAsked {
+    /// The model's name, as the answer repeats it.
+    model: String,
+    /// When the request was read.
+    since: Instant,
+}
+
+/// Vectors of texts.
+pub(super) async fn embed(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let answered = vectors(app, Incoming::new(caller, request), read_many, many).await;
+    answered.unwrap_or_else(|error| error::response(&error))
+}
+
+/// The vector of a text.
+pub(super) async fn embeddings(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let answered = vectors(app, Incoming::new(caller, request), read_one, one).await;
+    answered.unwrap_or_else(|error| error::response(&error))
+}
+
+fn read_many(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, EmbedAsked), ApiError> {
+    read(app, parse_embed(body)?)
+}
+
+fn read_one(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, EmbedAsked), ApiError> {
+    read(app, parse_embeddings(body)?)
+}
+
+fn read(app: &App, request: EmbedRequest) -> Result<(Vec<Vec<Token>>, EmbedAsked), ApiError> {
+    let since = Instant::now();
+    let embedder = &**embedder(app)?;
+    if embedder.kind() != VectorKind::OfText {
+        let why = "the model here makes no vectors of whole texts; start the server with another \
+                   --pooling";
+        return Err(ApiError::not_supported(why));
+    }
+    check_dimensions(embedder.width(), request.dimensions)?;
+    let tokens = |text: &String| tokens_of(app, embedder, &request, text);
+    let texts = request.inputs.iter().map(tokens);
+    let texts = texts.collect::<Result<_, _>>()?;
+    let model = request.model.unwrap_or_else(|| app.model.name.clone());
+    Ok((texts, EmbedAsked { model, since }))
+}
+
+/// The tokens of a text, without its end if it is too long and that may be.
+fn tokens_of(
+    app: &App,
+    embedder: &dyn Embedder,
+    request: &EmbedRequest,
+    text: &str,
+) -> Result<Vec<Token>, ApiError> {
+    let field = request.field;
+    check_bytes(embedder, field, text.len())?;
+    let tokens = app.text.tokenizer.tokenize(text, false);
+    let mut tokens = tokens.map_err(|why| ApiError::field(field, why))?;
+    let most = embedder.context() as usize;
+    if request.truncate && tokens.len() > most {
+        // What ends every text of the model still ends it.
+        let last = tokens.pop();
+        tokens.truncate(most.saturating_sub(1));
+        tokens.extend(last);
+    }
+    check_tokens(embedder, field, tokens.len())?;
+    Ok(tokens)
+}
+
+/// The vector of each text, of length 1.
+fn units(vectors: TextVectors) -> impl Iterator<Item = Vec<f32>> {
+    vectors.texts.into_iter().map(|vectors| {
+        let mut vector = vectors.into_iter().next().unwrap_or_default();
+        normalise(&mut vector, EUCLIDEAN);
+        vector
+    })
+}
+
+fn many(_: &App, asked: EmbedAsked, vectors: TextVectors) -> OllamaEmbed {
+    OllamaEmbed {
+        model: asked.model,
+        prompt_eval_count: vectors.tokens,
+        total_duration: asked.since.elapsed().as_nanos() as u64,
+        load_duration: 0,
+        embeddings: units(vectors).collect(),
+    }
+}
+
+fn one(_: &App, _: EmbedAsked, vectors: TextVectors) -> OllamaEmbedding {
+    OllamaEmbedding {
+        embedding: units(vectors).next().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Requests that are answered by vectors, without a generation.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use axum::response::Response;
+use card_api::ApiError;
+use card_api::llama_server::prompt::{MixedPrompt, PromptSpan};
+use card_core::types::Token;
+use serde::Serialize;
+use serde_json::json;
+
+use super::incoming::Incoming;
+use super::mixed::text_bytes;
+use crate::admission::AnswerHold;
+use crate::app::App;
+use crate::clock::RequestDeadline;
+use crate::text::{Embedder, VectorKind, at_least, most_bytes};
+
+/// Numbers that an answer may have, all its vectors together: 16 MiB, and as text about three times
+/// that.
+const MOST_NUMBERS: usize = 4 << 20;
+
+/// The vectors of the texts of a request, in their order.
+pub(crate) struct TextVectors {
+    /// For each text its vector, or one for each of its tokens.
+    pub(crate) texts: Vec<Vec<Vec<f32>>>,
+    /// Tokens of all texts.
+    pub(crate) tokens: usize,
+}
+
+/// The model that makes vectors.
+///
+/// # Errors
+/// If this server has none.
+pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
+    app.embedder.as_ref().ok_or_else(|| {
+        let why = "This server does not support embeddings. Start it with `--embeddings`, and with \
+                   a model that was made for them";
+        ApiError::not_supported(why)
+    })
+}
+
+/// Makes texts of a body, as tokens, and what the answer needs beside their vectors.
+type ReadTexts<X> = fn(&App, &[u8]) -> Result<(Vec<Vec<Token>>, X), ApiError>;
+
+/// Answers a request by vectors. `read` makes texts of its body, as tokens, and keeps what `answer`
+/// needs; both run in a workshop. The vectors are computed in a slot, like a generation.
+///
+/// # Errors
+/// If the request is refused; that is written down already.
+pub(crate) async fn vectors<X, A>(
+    app: Arc<App>,
+    mut incoming: Incoming,
+    read: ReadTexts<X>,
+    answer: fn(&App, X, TextVectors) -> A,
+) -> Result<Response, ApiError>
+where
+    X: Send + 'static,
+    A: Serialize + Send + 'static,
+{
+    let id = app.numbers.name();
+    match computed(&app, &id, &mut incoming, read).await {
+        Ok((hold, kept, vectors)) => {
+            let write = move || serde_json::to_vec(&answer(&app, kept, vectors));
+            hold.write(write).await
+        }
+        Err(error) => {
+            incoming.refuse(&app, &id, &error).await;
+            Err(error)
+        }
+    }
+}
+
+/// The vectors that a request asks for.
+async fn computed<X: Send + 'static>(
+    app: &Arc<App>,
+    id: &str,
+    incoming: &mut Incoming,
+    read: ReadTexts<X>,
+) -> Result<(AnswerHold, X, TextVectors), ApiError> {
+    if app.is_draining() {
+        return Err(ApiError::draining());
+    }
+    let embedder = embedder(app)?.clone();
+    let place = app.admission.enter()?;
+    let deadline = app.deadline(incoming.caller.came);
+    let received = incoming.receive(app, deadline).await?;
+    let shared = app.clone();
+    let work = move || read(&shared, &received.bytes);
+    let (texts, kept) = app.admission.prepare(deadline, work).await??;
+    check_room(&*embedder, &texts)?;
+    let tokens = texts.iter().map(Vec::len).sum();
+    app.audit.add(|| {
+        json!({
+            "kind": "embed",
+            "request": id,
+            "time": card_audit::now_ms(),
+            "who": &*incoming.caller.name,
+            "peer": incoming.caller.address(),
+            "texts": texts.len(),
+            "prompt_tokens": tokens,
+        })
+    });
+    let slot = app.admission.slot(deadline).await?;
+    // Dropped with this future when the client leaves.
+    let client = Arc::new(());
+    let there = Arc::downgrade(&client);
+    let begin = Instant::now();
+    let work = move || {
+        let computed = compute(&*embedder, &texts, deadline, &there);
+        drop(slot);
+        computed
+    };
+    let computed = tokio::task::spawn_blocking(work).await;
+    let texts = computed.map_err(|error| ApiError::internal(error.to_string()))??;
+    app.metrics.prompt_tokens.inc_by(tokens as u64);
+    let (read, decodes) = (tokens, texts.len());
+    app.metrics
+        .llama_server
+        .embedded(read, decodes, begin.elapsed());
+    let hold = AnswerHold {
+        place,
+        deadline,
+        busy: incoming.caller.busy.clone(),
+    };
+    Ok((hold, kept, TextVectors { texts, tokens }))
+}
+
+/// The vectors of texts, one text after the other.
+fn compute(
+    embedder: &dyn Embedder,
+    texts: &[Vec<Token>],
+    deadline: RequestDeadline,
+    client: &Weak<()>,
+) -> Result<Vec<Vec<Vec<f32>>>, ApiError> {
+    let mut all = Vec::with_capacity(texts.len());
+    for tokens in texts {
+        if Instant::now() >= deadline.at {
+            return Err(deadline.passed());
+        }
+        if client.strong_count() == 0 {
+            return Err(ApiError::internal("the client left"));
+        }
+        all.push(embedder.embed(tokens).map_err(ApiError::internal)?);
+    }
+    Ok(all)
+}
+
+/// Whether the vectors of these texts have room in an answer.
+fn check_room(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<(), ApiError> {
+    let vectors: usize = match embedder.kind() {
+        VectorKind::OfTokens => texts.iter().map(Vec::len).sum(),
+        VectorKind::OfText | VectorKind::Score => texts.len(),
+    };
+    let numbers = vectors.saturating_mul(embedder.width());
+    if numbers > MOST_NUMBERS {
+        let why = format!(
+            "the vectors of these texts would have {numbers} numbers, more than {MOST_NUMBERS}; \
+             send fewer texts at once"
+        );
+        return Err(ApiError::invalid(why));
+    }
+    Ok(())
+}
+
+/// The tokens of a text that shall become a vector. Nothing in it is a control token, but what
+/// begins and ends every text of the model is put around text; tokens stay as they are.
+///
+/// # Errors
+/// Names the field, if the model has no such tokens, or the text is empty or too long.
+pub(crate) fn embedded_tokens(
+    app: &App,
+    embedder: &dyn Embedder,
+    field: &str,
+    text: &MixedPrompt,
+) -> Result<Vec<Token>, ApiError> {
+    check_bytes(embedder, field, text_bytes(text))?;
+    let wrong = |why: String| ApiError::field(field, why);
+    let tokenizer = &app.text.tokenizer;
+    let frame = tokenizer.tokenize("", false).map_err(wrong)?;
+    let mut tokens = Vec::new();
+    for (number, span) in text.0.iter().enumerate() {
+        match span {
+            PromptSpan::Text(text) => {
+                let whole = tokenizer.tokenize(text, false).map_err(wrong)?;
+                let inner = if number == 0 {
+                    &whole[..]
+                } else {
+                    without_frame(&whole, &frame)
+                };
+                tokens.extend(inner);
+            }
+            PromptSpan::Tokens(given) => {
+                for &token in given {
+                    app.text.check_token(field, token)?;
+                }
+                tokens.extend(given);
+            }
+        }
+    }
+    check_tokens(embedder, field, tokens.len())?;
+    Ok(tokens)
+}
+
+/// The tokens of a text without those around every text.
+fn without_frame<'a>(tokens: &'a [Token], frame: &[Token]) -> &'a [Token] {
+    let Some(inner) = tokens.len().checked_sub(frame.len()) else {
+        return tokens;
+    };
+    let cut = (0..=frame.len())
+        .rev()
+        .find(|&begin| tokens.starts_with(&frame[..begin]) && tokens.ends_with(&frame[begin..]));
+    cut.map_or(tokens, |begin| &tokens[begin..begin + inner])
+}
+
+/// Whether a text of so many bytes may fit.
+///
+/// # Errors
+/// If it does not, by far.
+pub(crate) fn check_bytes(
+    embedder: &dyn Embedder,
+    field: &str,
+    bytes: usize,
+) -> Result<(), ApiError> {
+    let context = embedder.context();
+    if bytes <= most_bytes(context) {
+        return Ok(());
+    }
+    let why = format!(
+        "input ({bytes} bytes) is too large to process: the model reads {context} tokens; send a \
+         shorter text, or start the server with a larger --ctx if the model can read more"
+    );
+    Err(ApiError::too_long(field, why).overflowing(at_least(bytes), context))
+}
+
+/// Whether a text of so many tokens fits.
+///
+/// # Errors
+/// If it has none, or does not fit.
+pub(crate) fn check_tokens(
+    embedder: &dyn Embedder,
+    field: &str,
+    tokens: usize,
+) -> Result<(), ApiError> {
+    let context = embedder.context();
+    if tokens == 0 {
+        return Err(ApiError::field(field, "Input content cannot be empty"));
+    }
+    if tokens <= context as usize {
+        return Ok(());
+    }
+    let why = format!(
+        "input ({tokens} tokens) is too large to process: the model reads {context} tokens; send \
+         a shorter text, or start the server with a larger --ctx if the model can read more"
+    );
+    Err(ApiError::too_long(field, why).overflowing(tokens, context))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_around_every_text_is_taken_off() {
+        let frame = [101, 102];
+        assert_eq!(without_frame(&[101, 7, 8, 102], &frame), [7, 8]);
+        assert_eq!(without_frame(&[101, 102, 7], &frame), [7]);
+        assert_eq!(without_frame(&[7, 101, 102], &frame), [7]);
+        assert_eq!(without_frame(&[7, 8], &frame), [7, 8]);
+        assert_eq!(without_frame(&[7], &[]), [7]);
+        assert_eq!(without_frame(&[1, 7], &[1]), [7]);
+        assert!(without_frame(&[101, 102], &frame).is_empty());
+    }
+}

@@ -1,0 +1,275 @@
+//! Vectors of texts and scores of documents, on a server that makes them and writes no text.
+
+use card_server::VectorKind;
+use card_server::testing::TestSetup;
+use serde_json::{Value, json};
+
+use crate::client::{CHAT, COMPLETIONS, Client, Reply, setup};
+use crate::common::{ANNA, BERT, hello, two_keys};
+
+const EMBEDDINGS: &str = "/v1/embeddings";
+
+fn of(kind: VectorKind) -> TestSetup {
+    TestSetup {
+        vectors: Some(kind),
+        context: 64,
+        ..setup()
+    }
+}
+
+/// The numbers of a list.
+fn numbers(list: &Value) -> Vec<f64> {
+    let list = list.as_array().unwrap_or_else(|| panic!("{list}"));
+    list.iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// The vector of each text of an answer in OpenAI's form.
+fn told(reply: &Reply) -> Vec<Vec<f64>> {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let data = reply.json()["data"].clone();
+    let each = data.as_array().unwrap().iter();
+    each.map(|entry| numbers(&entry["embedding"])).collect()
+}
+
+fn length(vector: &[f64]) -> f64 {
+    vector.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+#[tokio::test]
+async fn texts_and_tokens_become_vectors_of_length_one() {
+    let client = Client::start(&of(VectorKind::OfText));
+    let body = json!({ "model": "m", "input": ["abc", [97, 98, 99], [97, "bc"]] });
+    let reply = client.post(EMBEDDINGS, &body).await;
+    let vectors = told(&reply);
+    assert_eq!(vectors.len(), 3);
+    assert!((length(&vectors[0]) - 1.0).abs() < 1e-6);
+    assert_eq!((&vectors[1], &vectors[2]), (&vectors[0], &vectors[0]));
+    let body = reply.json();
+    assert_eq!(body["object"], "list");
+    assert_eq!(body["model"], "synthetic");
+    assert_eq!(body["data"][2]["index"], 2);
+    assert_eq!(
+        body["usage"],
+        json!({ "prompt_tokens": 9, "total_tokens": 9 })
+    );
+    for input in [
+        json!("abc"),
+        json!({ "prompt_string": "abc" }),
+        json!({ "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "bc" }] }),
+    ] {
+        let one = client.post(EMBEDDINGS, &json!({ "input": input })).await;
+        assert_eq!(told(&one), vectors[..1]);
+    }
+    client.serves_vectors().await;
+}
+
+#[tokio::test]
+async fn a_vector_comes_as_bytes_or_as_it_is_where_that_is_asked_for() {
+    let client = Client::start(&of(VectorKind::OfText));
+    let plain = client.post(EMBEDDINGS, &json!({ "input": "ab" })).await;
+    let bytes = json!({ "input": "ab", "encoding_format": "base64" });
+    let coded = client.post(EMBEDDINGS, &bytes).await.json();
+    assert_eq!(coded["data"][0]["encoding_format"], "base64");
+    let text = coded["data"][0]["embedding"].as_str().unwrap();
+    // Four numbers of four bytes.
+    assert_eq!(text.len(), 24);
+    let first = told(&plain)[0][0] as f32;
+    let read = first_number(text);
+    assert!((first - read).abs() < 1e-6, "{first} {read}");
+    let raw = json!({ "input": "ab", "embd_normalize": -1 });
+    let raw = client.post(EMBEDDINGS, &raw).await;
+    assert_eq!(told(&raw), [[195.0, 1.0, 2.0, 98.0]]);
+}
+
+/// The first number of bytes in base64.
+fn first_number(text: &str) -> f32 {
+    const LETTERS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = text.chars().take(6).fold(0_u64, |bits, letter| {
+        bits << 6 | LETTERS.find(letter).unwrap() as u64
+    });
+    // Six letters are 36 bits, of which the first 32 are the number.
+    f32::from_le_bytes(((bits >> 4) as u32).to_be_bytes())
+}
+
+#[tokio::test]
+async fn llama_server_s_paths_answer_in_its_form() {
+    let client = Client::start(&of(VectorKind::OfTokens));
+    for (path, field) in [
+        ("/embeddings", "input"),
+        ("/embedding", "content"),
+        ("/embedding", "input"),
+    ] {
+        let reply = client.post(path, &json!({ field: "abc" })).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let body = reply.json();
+        assert_eq!(body[0]["index"], 0);
+        let vectors = body[0]["embedding"].as_array().unwrap();
+        assert_eq!(vectors.len(), 3);
+        // Vectors of tokens are not normalised.
+        assert_eq!(numbers(&vectors[1]), [98.0, 1.0, 1.0, 98.0]);
+    }
+    // OpenAI's form has a place for one vector of each text.
+    let reply = client.post(EMBEDDINGS, &json!({ "input": "abc" })).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.json()["error"]["type"], "invalid_request_error");
+}
+
+#[tokio::test]
+async fn ollama_s_paths_answer_in_its_form() {
+    let client = Client::start(&of(VectorKind::OfText));
+    let body = json!({ "model": "m", "input": ["a", "bc"] });
+    let reply = client.post("/api/embed", &body).await.json();
+    assert_eq!(
+        (&reply["model"], &reply["prompt_eval_count"]),
+        (&json!("m"), &json!(3))
+    );
+    let vectors: Vec<Vec<f64>> = reply["embeddings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(numbers)
+        .collect();
+    assert_eq!(vectors.len(), 2);
+    assert!((length(&vectors[1]) - 1.0).abs() < 1e-6);
+    let old = client
+        .post("/api/embeddings", &json!({ "model": "m", "prompt": "bc" }))
+        .await;
+    assert_eq!(numbers(&old.json()["embedding"]), vectors[1]);
+    // What is too long is cut off, unless that may not be.
+    let long = "a".repeat(65);
+    let cut = client
+        .post("/api/embed", &json!({ "input": long }))
+        .await
+        .json();
+    assert_eq!(cut["prompt_eval_count"], 64);
+    let whole = json!({ "input": long, "truncate": false });
+    assert_eq!(client.post("/api/embed", &whole).await.status, 400);
+}
+
+#[tokio::test]
+async fn documents_are_ordered_by_their_scores() {
+    let client = Client::start(&of(VectorKind::Score));
+    let documents = json!(["xyz", "abc", "axx"]);
+    let body = json!({ "query": "abc", "documents": documents, "top_n": 2 });
+    for path in ["/rerank", "/v1/rerank", "/reranking", "/v1/reranking"] {
+        let reply = client.post(path, &body).await.json();
+        let results = reply["results"].as_array().unwrap();
+        let order: Vec<&Value> = results.iter().map(|r| &r["index"]).collect();
+        assert_eq!(order, [&json!(1), &json!(2)], "{path}");
+        assert_eq!(results[0]["relevance_score"], 3.0);
+        assert_eq!(reply["usage"]["total_tokens"], 21);
+    }
+    let list = json!({ "query": "abc", "texts": documents, "return_text": true });
+    let reply = client.post("/rerank", &list).await.json();
+    assert_eq!(reply.as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&reply[0]["text"], &reply[0]["score"]),
+        (&json!("abc"), &json!(3.0))
+    );
+    let wrong = json!({ "query": "abc", "documents": [] });
+    assert_eq!(client.post("/rerank", &wrong).await.status, 400);
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_says_what_to_do() {
+    let client = Client::start(&of(VectorKind::OfText));
+    let error = |reply: Reply, status: u16| {
+        assert_eq!(reply.status, status, "{reply:?}");
+        reply.json()["error"].clone()
+    };
+    let long = client
+        .post(EMBEDDINGS, &json!({ "input": "a".repeat(65) }))
+        .await;
+    let long = error(long, 400);
+    assert!(
+        long["message"].as_str().unwrap().contains("too large"),
+        "{long}"
+    );
+    assert_eq!(
+        (&long["n_prompt_tokens"], &long["n_ctx"]),
+        (&json!(65), &json!(64))
+    );
+    let longer = client
+        .post("/embedding", &json!({ "input": "a".repeat(9999) }))
+        .await;
+    assert_eq!(error(longer, 400)["type"], "exceed_context_size_error");
+    for (body, field) in [
+        (json!({ "input": [] }), "input"),
+        (json!({ "input": "" }), "input"),
+        (json!({ "input": true }), "input"),
+        (json!({ "input": [999] }), "input"),
+        (json!({ "input": "a", "dimensions": 3 }), "dimensions"),
+        (
+            json!({ "input": "a", "encoding_format": 1 }),
+            "encoding_format",
+        ),
+    ] {
+        let refused = error(client.post(EMBEDDINGS, &body).await, 400);
+        assert_eq!(refused["type"], "invalid_request_error", "{body}");
+        assert_eq!(refused["param"], field, "{body}");
+    }
+    let fits = json!({ "input": "a", "dimensions": 4 });
+    assert_eq!(client.post(EMBEDDINGS, &fits).await.status, 200);
+    let none = client
+        .post("/rerank", &json!({ "query": "a", "documents": ["b"] }))
+        .await;
+    assert!(
+        error(none, 501)["message"]
+            .as_str()
+            .unwrap()
+            .contains("--reranking")
+    );
+    // Such a server writes no text.
+    for (path, body) in [
+        (CHAT, hello()),
+        (COMPLETIONS, json!({ "prompt": "a" })),
+        ("/completion", json!({ "prompt": "a" })),
+        ("/api/generate", json!({ "prompt": "a" })),
+        (
+            "/v1/messages",
+            json!({ "max_tokens": 1, "messages": hello()["messages"] }),
+        ),
+    ] {
+        let reply = client.post(path, &body).await;
+        assert_eq!(reply.status, 501, "{path}: {reply:?}");
+        assert!(reply.text.contains("--embeddings"), "{path}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_writes_text_makes_no_vectors() {
+    let client = Client::start(&setup());
+    for path in [EMBEDDINGS, "/embeddings", "/embedding", "/rerank"] {
+        let reply = client.post(path, &json!({ "input": "a" })).await;
+        assert_eq!(reply.status, 501, "{path}: {reply:?}");
+        assert!(reply.text.contains("--embeddings"), "{path}: {reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn vectors_want_a_key_and_are_counted() {
+    let mut setup = two_keys();
+    setup.vectors = Some(VectorKind::OfText);
+    let client = Client::start(&setup);
+    let body = json!({ "input": ["abc", "d"] });
+    assert_eq!(client.post(EMBEDDINGS, &body).await.status, 401);
+    let own = told(&client.post_as(ANNA, EMBEDDINGS, &body).await);
+    assert_eq!(told(&client.post_as(BERT, EMBEDDINGS, &body).await), own);
+    let headers = [("authorization", ANNA)];
+    let metrics = client.ask("GET", "/metrics", &headers, "").await.text;
+    for line in [
+        "llamacpp:prompt_tokens_total 8",
+        "llamacpp:n_decode_total 4",
+        "llamacpp:tokens_predicted_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+impl Client {
+    /// Sees that the server still answers.
+    async fn serves_vectors(&self) {
+        let reply = self.post(EMBEDDINGS, &json!({ "input": "a" })).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+}

@@ -1,0 +1,40 @@
+//! A model that makes vectors of texts, by the settings of a server.
+
+use anyhow::Result;
+use card_llama::{EmbedderOptions, LlamaEmbedder, Pooling};
+
+use crate::devices;
+use crate::models::catalogue::Catalogue;
+use crate::models::locate::Models;
+use crate::models::store::Store;
+use crate::progress;
+use crate::settings::Settings;
+
+/// The model that `settings` name, fetched if it is not here, ready to make vectors. `pooling` says
+/// how a text gets its vector; `None` is for what the model's file says.
+///
+/// # Errors
+/// If the model cannot be found, fetched or loaded, or cannot do that.
+pub fn load(
+    settings: &Settings,
+    catalogue: &Catalogue,
+    pooling: Option<Pooling>,
+) -> Result<LlamaEmbedder> {
+    let store = Store::open()?;
+    let models = Models::new(catalogue, &store, settings.offline)?;
+    let file = models.locate(&settings.model)?.file;
+    let options = EmbedderOptions {
+        context: settings.ctx,
+        pooling,
+        threads: devices::threads(settings.threads),
+        gpu_layers: settings.gpu_layers,
+        devices: settings.device.clone(),
+    };
+    let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
+    bar.set_message("loading the model");
+    let loaded = LlamaEmbedder::load(&file, &options, &mut |part| {
+        bar.set_position((part * 100.0) as u64);
+    });
+    bar.finish_and_clear();
+    Ok(loaded?)
+}

@@ -1,0 +1,233 @@
+"""Makes the models that llama-server's tests run on: models.py FOLDER.
+
+The tests' own models lie on a hub. These stand for them: small ones with made-up weights, always
+the same, which say nothing sensible and never end a text.
+
+| file | what it is |
+|---|---|
+| text.gguf | a Llama of two layers, 8192 tokens of context, places to fill in, ChatML |
+| embeddings.gguf | a BERT of two layers, 1024 tokens of context |
+| ranks.gguf | the same with a head that scores a text |
+"""
+
+import os
+import random
+import struct
+import sys
+from array import array
+
+# Types of a GGUF file's metadata.
+NUMBER, SIGNED, FLOAT, FLAG, TEXT, LIST = 4, 5, 6, 7, 8, 9
+ALIGNMENT = 32
+# Types of tokens.
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
+
+WORDS = """the of and to in is it you that he was for on are with as his they be at one have this
+from or had by hot but some what there we can out other were all your when up use word how said an
+each she which do their time if will way about many then them would write like so these her long
+make thing see him two has look more day could go come did my sound no most number who over know
+water than call first people may down side been now find any new work part take get place made live
+where after back little only round man year came show every good me give our under name very
+through just form much great think say help low line before turn cause same mean differ move right
+boy old too does tell sentence set three want air well also play small end put home read hand port
+large spell add even land here must big high such follow act why ask men change went light kind off
+need house picture try us again animal point mother world near build self earth father machine
+learning test hello life meaning believe joke model city
+This What Hello The Once You Write Book Image""".split()
+# Marks of chat templates, which would be long without a token of their own.
+MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+
+
+def text(value):
+    value = value.encode()
+    return struct.pack("<Q", len(value)) + value
+
+
+class File:
+    """A GGUF file that is made key by key and tensor by tensor."""
+
+    def __init__(self, seed):
+        self.random = random.Random(seed)
+        self.keys, self.tensors = [], []
+        self.data = bytearray()
+
+    def put(self, key, kind, value):
+        self.keys.append(text(key) + struct.pack("<I", kind) + value)
+
+    def text(self, key, value):
+        self.put(key, TEXT, text(value))
+
+    def number(self, key, value):
+        self.put(key, NUMBER, struct.pack("<I", value))
+
+    def float(self, key, value):
+        self.put(key, FLOAT, struct.pack("<f", value))
+
+    def flag(self, key, value):
+        self.put(key, FLAG, struct.pack("<?", value))
+
+    def texts(self, key, values):
+        head = struct.pack("<IQ", TEXT, len(values))
+        self.put(key, LIST, head + b"".join(map(text, values)))
+
+    def list(self, key, kind, values):
+        head = struct.pack("<IQ", kind, len(values))
+        self.put(key, LIST, head + array("i" if kind == SIGNED else "f", values).tobytes())
+
+    def weights(self, name, shape, weights):
+        """A tensor (F32); the first number of its shape is that of the weights in a row."""
+        self.tensors.append(
+            text(name)
+            + struct.pack("<I", len(shape))
+            + b"".join(struct.pack("<Q", n) for n in shape)
+            + struct.pack("<IQ", 0, len(self.data))
+        )
+        self.data += array("f", weights).tobytes()
+        self.data += bytes(-len(self.data) % ALIGNMENT)
+
+    def spread(self, name, shape, width, middle=0.0):
+        """A tensor whose weights lie about `middle`, mostly no further than `width`."""
+        count = 1
+        for n in shape:
+            count *= n
+        self.weights(name, shape, (self.random.gauss(middle, width) for _ in range(count)))
+
+    def write(self, path):
+        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.keys))
+        head += b"".join(self.keys) + b"".join(self.tensors)
+        head += bytes(-len(head) % ALIGNMENT)
+        with open(path + ".part", "wb") as file:
+            file.write(head + self.data)
+        os.replace(path + ".part", path)
+
+
+def text_vocabulary():
+    """Tokens like SentencePiece's, with their types."""
+    tokens = [("<unk>", UNKNOWN), ("<s>", CONTROL), ("</s>", CONTROL)]
+    tokens += [(f"<0x{byte:02X}>", BYTE) for byte in range(256)]
+    control = ("im_start", "im_end", "fim_prefix", "fim_suffix", "fim_middle")
+    tokens += [(f"<|{name}|>", CONTROL) for name in control]
+    # A word comes together letter by letter, so all that it begins with are tokens too.
+    plain = ["\u2581"] + [chr(letter) for letter in range(ord("!"), ord("~") + 1)]
+    long = ["\u2581" + word for word in WORDS] + list(MARKS)
+    plain += [word[:end] for word in long for end in range(2, len(word) + 1)]
+    return tokens + [(token, NORMAL) for token in dict.fromkeys(plain)]
+
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
+    "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def write_text_model(path):
+    width, heads, feed, layers = 128, 2, 256, 2
+    file = File("text")
+    tokens = text_vocabulary()
+    file.text("general.architecture", "llama")
+    file.text("general.name", "Made up")
+    file.number("llama.context_length", 8192)
+    file.number("llama.embedding_length", width)
+    file.number("llama.block_count", layers)
+    file.number("llama.feed_forward_length", feed)
+    file.number("llama.attention.head_count", heads)
+    file.number("llama.attention.head_count_kv", heads)
+    file.number("llama.rope.dimension_count", width // heads)
+    file.float("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    file.text("tokenizer.ggml.model", "llama")
+    file.text("tokenizer.ggml.pre", "default")
+    file.texts("tokenizer.ggml.tokens", [token for token, _ in tokens])
+    # The longer token comes first.
+    scores = [float(len(token)) if kind == NORMAL else 0.0 for token, kind in tokens]
+    file.list("tokenizer.ggml.scores", FLOAT, scores)
+    file.list("tokenizer.ggml.token_type", SIGNED, [kind for _, kind in tokens])
+    for name, number in (("unknown", 0), ("bos", 1), ("eos", 2)):
+        file.number(f"tokenizer.ggml.{name}_token_id", number)
+    file.flag("tokenizer.ggml.add_bos_token", True)
+    file.flag("tokenizer.ggml.add_eos_token", False)
+    file.text("tokenizer.chat_template", CHATML)
+    file.spread("token_embd.weight", [width, len(tokens)], 1.0)
+    file.spread("output_norm.weight", [width], 0.1, 1.0)
+    # Only what has a text is ever said: logits spread by about three, others are 0. The line
+    # feed is one of them.
+    rows = array("f")
+    for token, kind in tokens:
+        said = (kind == NORMAL and not token.startswith("<|")) or token == "<0x0A>"
+        rows.extend(file.random.gauss(0.0, 0.27) if said else 0.0 for _ in range(width))
+    file.weights("output.weight", [width, len(tokens)], rows)
+    for layer in range(layers):
+        part = f"blk.{layer}."
+        for name in ("attn_norm", "ffn_norm"):
+            file.spread(f"{part}{name}.weight", [width], 0.1, 1.0)
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            file.spread(f"{part}{name}.weight", [width, width], width**-0.5)
+        for name in ("ffn_gate", "ffn_up"):
+            file.spread(f"{part}{name}.weight", [width, feed], width**-0.5)
+        file.spread(f"{part}ffn_down.weight", [feed, width], feed**-0.5)
+    file.write(path)
+
+
+def write_vectors(path, ranks):
+    width, heads, feed, layers, context = 64, 2, 128, 2, 1024
+    file = File("vectors")
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [f"\u2581{word}" for word in dict.fromkeys(WORDS)]
+    pieces += [f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz?!.,0123456789"]
+    tokens = marks + list(dict.fromkeys(pieces))
+    file.text("general.architecture", "bert")
+    file.text("general.name", "Made up")
+    file.number("bert.context_length", context)
+    file.number("bert.embedding_length", width)
+    file.number("bert.block_count", layers)
+    file.number("bert.feed_forward_length", feed)
+    file.number("bert.attention.head_count", heads)
+    file.float("bert.attention.layer_norm_epsilon", 1e-12)
+    file.flag("bert.attention.causal", False)
+    # The vector of the first token; the head that ranks looks at it too.
+    file.number("bert.pooling_type", 2)
+    file.text("tokenizer.ggml.model", "bert")
+    file.texts("tokenizer.ggml.tokens", tokens)
+    file.list("tokenizer.ggml.scores", FLOAT, [0.0] * len(tokens))
+    kinds = [CONTROL if token in marks else NORMAL for token in tokens]
+    file.list("tokenizer.ggml.token_type", SIGNED, kinds)
+    file.number("tokenizer.ggml.token_type_count", 2)
+    numbers = {"padding": 0, "unknown": 1, "bos": 2, "cls": 2, "seperator": 3, "mask": 4}
+    for name, number in numbers.items():
+        file.number(f"tokenizer.ggml.{name}_token_id", number)
+
+    def norm(name):
+        file.spread(f"{name}.weight", [width], 0.1, 1.0)
+        file.spread(f"{name}.bias", [width], 0.1)
+
+    def matrix(name, of, to):
+        file.spread(f"{name}.weight", [of, to], of**-0.5)
+        file.spread(f"{name}.bias", [to], 0.1)
+
+    file.spread("token_embd.weight", [width, len(tokens)], 1.0)
+    file.spread("token_types.weight", [width, 2], 0.1)
+    file.spread("position_embd.weight", [width, context], 0.3)
+    norm("token_embd_norm")
+    for layer in range(layers):
+        part = f"blk.{layer}."
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            matrix(part + name, width, width)
+        norm(part + "attn_output_norm")
+        matrix(part + "ffn_up", width, feed)
+        matrix(part + "ffn_down", feed, width)
+        norm(part + "layer_output_norm")
+    if ranks:
+        matrix("cls", width, width)
+        matrix("cls.output", width, 1)
+    file.write(path)
+
+
+def main(folder):
+    os.makedirs(folder, exist_ok=True)
+    write_text_model(os.path.join(folder, "text.gguf"))
+    write_vectors(os.path.join(folder, "embeddings.gguf"), ranks=False)
+    write_vectors(os.path.join(folder, "ranks.gguf"), ranks=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
