@@ -1,6 +1,6 @@
 //! The families, each found by words that only its chat templates have.
 
-use super::AnswerFormat;
+use super::format::AnswerFormat;
 use super::markup::{
     CALL_BEGIN, CALL_END, CLOSE_FUNCTION, CallBody, CallMark, DSML, FUNCTION, INVOKE, NAMED_TAGS,
     NameForm, OPEN_CLOSE, PARAM, ThoughtMarks,
