@@ -6,6 +6,7 @@ use card_core::types::Token;
 use serde_json::json;
 
 use super::Grammars;
+use super::frame::AnswerFrame;
 use crate::testing::ByteTokenizer;
 use crate::text::Tokenizer;
 
@@ -13,7 +14,7 @@ use crate::text::Tokenizer;
 fn both(shape: &AnswerShape) -> (Box<dyn Constraint>, Box<dyn Scout>) {
     let grammars = Grammars::new(std::sync::Arc::new(ByteTokenizer));
     let compiled = grammars
-        .compile(shape, "shape")
+        .compile(shape, &AnswerFrame::default(), "shape")
         .expect("it can be enforced");
     let constraint = compiled.constraint();
     let grammar = constraint.grammar().expect("there is one to look ahead in");

@@ -71,6 +71,8 @@ enum Stage {
 }
 
 fn start_until(setup: &TestSetup, wanted: Stage) -> Result<Server, ServeError> {
+    // A client in the same process may want TLS's cryptography, though it speaks none here.
+    crate::cryptography::name_provider();
     let failed = |e: std::io::Error| ServeError::Engine(e.to_string());
     let (source, config) = served(setup);
     let (stop, stopped) = oneshot::channel::<()>();
