@@ -55,6 +55,10 @@ pub struct AnswerReader {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each answer that is written"
+)]
 enum FormatReader {
     /// Thoughts, and then text and calls.
     Marked(MarkedReader),

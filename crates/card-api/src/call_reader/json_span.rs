@@ -64,11 +64,6 @@ impl JsonSpan {
         }
         None
     }
-
-    /// Whether the value is an object or a list that ended.
-    pub(crate) fn closed(&self) -> bool {
-        self.kind == SpanKind::Closed && self.depth == 0 && !self.in_string
-    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl ThoughtBudget {
         let words = tokenizer.len().div_ceil(32);
         let mut all = vec![u32::MAX; words];
         if let Some(last) = all.last_mut()
-            && tokenizer.len() % 32 > 0
+            && !tokenizer.len().is_multiple_of(32)
         {
             *last = (1 << (tokenizer.len() % 32)) - 1;
         }
