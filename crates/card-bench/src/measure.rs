@@ -78,6 +78,7 @@ fn note_round(round: &Round, sample: &mut Sample) {
         return;
     }
     sample.rounds += 1;
+    sample.shortfall.note(round);
     sample.offered += round.offered;
     sample.accepted += round.accepted.len();
     sample.hits += usize::from(round.hit == Some(true));

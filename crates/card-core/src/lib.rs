@@ -26,6 +26,7 @@ pub mod protocol;
 pub mod sampler;
 pub mod scheduler;
 mod scouted_text;
+pub mod shortfall;
 pub mod sources;
 pub mod synthetic;
 pub mod translation;

@@ -8,7 +8,7 @@ mod reading;
 mod summary;
 mod table;
 
-pub use bounds::BoundInputs;
+pub use bounds::{BoundInputs, text_bounds};
 pub use reading::reading;
 pub use summary::{LEAST_TOKENS, cells};
 pub use table::{BenchReport, BenchRow, Sweep, TableCell};

@@ -2,8 +2,9 @@
 
 use card_core::types::Source;
 
-use super::bounds::{Bound, BoundInputs, bounds};
+use super::bounds::{BoundInputs, text_bounds};
 use super::table::{BenchRow, TableCell};
+use crate::bound::TextBound;
 use crate::contest::{Contestant, Results};
 use crate::sample::{BenchTask, Sample};
 use crate::stats::{Spread, percentile};
@@ -19,7 +20,7 @@ pub fn cells(
     known: Option<&BoundInputs>,
 ) -> Vec<TableCell> {
     let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
-    let bounds = known.map(|k| bounds(k, results, tasks.len()));
+    let bounds = known.map(|k| text_bounds(k, results, tasks.len()));
     let mut cells = Vec::new();
     for category in categories(tasks) {
         let of: Vec<usize> = (0..results.len())
@@ -63,8 +64,8 @@ fn categories(tasks: &[BenchTask]) -> Vec<&str> {
 
 /// Notes which share of each bound a contestant reached: the bound of each text and the
 /// milliseconds that decoding it took.
-fn note_bounds(row: &mut BenchRow, each: &[(&Bound, f64)]) {
-    let share = |least: fn(&Bound) -> f64| Spread::of(each.iter().map(|(b, ms)| least(b) / ms));
+fn note_bounds(row: &mut BenchRow, each: &[(&TextBound, f64)]) {
+    let share = |least: fn(&TextBound) -> f64| Spread::of(each.iter().map(|(b, ms)| least(b) / ms));
     let lived = each.iter().map(|(b, ms)| Some(b.lived_ms? / ms));
     row.of_lived = lived.collect::<Option<Vec<_>>>().map(Spread::of);
     row.of_bound = Some(share(|b| b.seeing_ms));

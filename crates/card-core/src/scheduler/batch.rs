@@ -130,6 +130,7 @@ impl<'a> BatchBuilder<'a> {
             0
         };
         let cache = &mut seq.candidates.cache;
+        let root_expanded = cache.get(cache.root()).is_some_and(|c| c.expanded);
         let nodes = self.add_tree(sequence, cache, &chosen[..fitting], tip);
         self.parts.push(BatchPart {
             sequence,
@@ -139,6 +140,7 @@ impl<'a> BatchBuilder<'a> {
             prefill,
             tree: VerifyTree {
                 root_row: first + chain - 1,
+                root_expanded,
                 nodes,
             },
         });
@@ -181,6 +183,7 @@ impl<'a> BatchBuilder<'a> {
                 token: candidate.token,
                 parent,
                 row,
+                expanded: candidate.expanded,
             });
         }
         nodes
