@@ -18,6 +18,7 @@ mod stream;
 mod summary;
 mod tasks;
 mod telemetry;
+mod why;
 
 use std::process::ExitCode;
 

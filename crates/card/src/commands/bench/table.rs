@@ -1,6 +1,10 @@
 //! The results of a bench, printed as a table.
 
-use card_bench::report::{BenchReport, BenchRow, TableCell};
+use card_bench::contest::{Contestant, Results};
+use card_bench::report::{BenchReport, BenchRow, BoundInputs, TableCell, text_bounds};
+use card_core::shortfall::Shortfall;
+
+use crate::why;
 
 /// Prints a report.
 pub fn print(report: &BenchReport) {
@@ -17,6 +21,29 @@ pub fn print(report: &BenchReport) {
         println!("{category}");
         for row in rows {
             print_row(row);
+        }
+    }
+}
+
+/// Prints where the time of card and auto went beyond the blind bound, all texts together.
+pub fn print_why(
+    contestants: &[Contestant],
+    results: &Results,
+    known: &BoundInputs,
+    tasks: usize,
+) {
+    let bounds = text_bounds(known, results, tasks);
+    let bound_ms: f64 = bounds.iter().map(|b| b.blind_ms).sum();
+    for (k, contestant) in contestants.iter().enumerate() {
+        if !matches!(&contestant.name[..], "card" | "auto") {
+            continue;
+        }
+        let mut shortfall = Shortfall::default();
+        for samples in results {
+            shortfall.merge(&samples[k].shortfall);
+        }
+        for line in why::table(&contestant.name, &shortfall, bound_ms) {
+            println!("{line}");
         }
     }
 }
