@@ -129,6 +129,12 @@ fn emulated_runs_say_so_and_fail_if_they_do_not_fit() {
         .assert()
         .success()
         .stderr(contains("emulated devices"));
+    // Without a dilation it is measured, and said.
+    fs::write(&file, profile(400.0).replace("dilation = 1.0\n", "")).unwrap();
+    emulate()
+        .assert()
+        .success()
+        .stderr(contains("forwards here need"));
     fs::write(&file, profile(0.001)).unwrap();
     emulate()
         .assert()

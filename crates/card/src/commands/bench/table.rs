@@ -26,12 +26,7 @@ pub fn print(report: &BenchReport) {
 }
 
 /// Prints where the time of card and auto went beyond the blind bound, all texts together.
-pub fn print_why(
-    contestants: &[Contestant],
-    results: &Results,
-    known: &BoundInputs,
-    tasks: usize,
-) {
+pub fn print_why(contestants: &[Contestant], results: &Results, known: &BoundInputs, tasks: usize) {
     let bounds = text_bounds(known, results, tasks);
     let bound_ms: f64 = bounds.iter().map(|b| b.blind_ms).sum();
     for (k, contestant) in contestants.iter().enumerate() {
