@@ -145,15 +145,19 @@ fn decode_node(
     let Some(candidate) = draft.replica.get(node) else {
         return;
     };
+    let root = draft.replica.root();
+    let parent = draft.replica.parent(node).filter(|p| *p != root);
+    let parent = parent.map(|p| draft.replica.tag(p));
+    if parent == Some(0) {
+        // A guess, behind a node that found no room.
+        return;
+    }
     if draft.adds_leaf(node) {
         if draft.leaves >= most_leaves {
             return;
         }
         draft.leaves += 1;
     }
-    let root = draft.replica.root();
-    let parent = draft.replica.parent(node).filter(|p| *p != root);
-    let parent = parent.map(|p| draft.replica.tag(p));
     let cell = names.take();
     draft.replica.set_tag(node, cell);
     draft.grown += 1;
