@@ -19,7 +19,7 @@ pub enum Runner {
 pub struct Contestant {
     /// The name of the contestant in the report.
     pub name: String,
-    /// Whether the contestant only decodes plainly; the others are compared with it.
+    /// Whether the contestant only decodes plainly; all are compared with the fastest of these.
     pub plain: bool,
     /// The engine or server that answers.
     pub runner: Runner,
@@ -76,6 +76,26 @@ pub fn run(
     Ok(results)
 }
 
+/// The contestant that the others are compared with: of those that decode plainly (on several
+/// numbers of threads, say), the one that took the least time per token over all answers. The
+/// first of all where none decodes plainly.
+pub fn baseline(contestants: &[Contestant], results: &Results) -> usize {
+    let plain = contestants.iter().enumerate().filter(|(_, c)| c.plain);
+    fastest(plain.map(|(k, _)| k), results).unwrap_or(0)
+}
+
+/// Which of some contestants took the least time per token.
+fn fastest(of: impl Iterator<Item = usize>, results: &Results) -> Option<usize> {
+    let ms_per_token = |k: usize| {
+        let samples = results.iter().filter_map(|samples| samples.get(k));
+        let (ms, tokens) = samples.fold((0.0_f64, 0_usize), |(ms, tokens), s| {
+            (ms + s.decode_ms, tokens + s.decoded)
+        });
+        ms / tokens.max(1) as f64
+    };
+    of.min_by(|&a, &b| ms_per_token(a).total_cmp(&ms_per_token(b)))
+}
+
 fn one(contestant: &Contestant, task: &BenchTask, rules: &Rules) -> Result<Sample, ContestError> {
     match &contestant.runner {
         Runner::Engine(engine) => {
@@ -90,5 +110,28 @@ fn one(contestant: &Contestant, task: &BenchTask, rules: &Rules) -> Result<Sampl
                 contestant: contestant.name.clone(),
                 error,
             }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_decoding_is_the_better_of_its_thread_counts() {
+        let sample = |ms: f64| Sample {
+            decode_ms: ms,
+            decoded: 10,
+            ..Sample::default()
+        };
+        // The first is disturbed in one answer, the second is slower in each of the others.
+        let results = vec![
+            vec![sample(100.0), sample(150.0), sample(10.0)],
+            vec![sample(900.0), sample(150.0), sample(10.0)],
+        ];
+        assert_eq!(fastest([0, 1].into_iter(), &results), Some(1));
+        assert_eq!(fastest([0].into_iter(), &results), Some(0));
+        assert_eq!(fastest([].into_iter(), &results), None);
+        assert_eq!(baseline(&[], &results), 0);
     }
 }

@@ -9,6 +9,7 @@
 pub mod bound;
 pub mod calibrate;
 pub mod contest;
+pub mod counts;
 pub mod lookup;
 pub mod measure;
 pub mod peer;

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use card_core::scheduler::Round;
-use card_core::types::Token;
+use card_core::types::{SourceSet, Token};
 use card_engine::{Engine, Event, Failure, Generate};
 
+use crate::counts::TokenCounts;
 use crate::sample::{BenchTask, Rules, Sample};
 
 /// Generates once and measures it.
@@ -25,10 +26,21 @@ pub fn generate(engine: &Engine, task: &BenchTask, rules: &Rules) -> Result<Samp
         prediction: task.prediction.clone().into(),
         ..Generate::default()
     })?;
+    // The accepted candidates of the round whose tokens come next.
+    let mut accepted: Vec<SourceSet> = Vec::new();
     while let Some(event) = stream.next() {
         match event {
-            Event::Tokens(tokens) => arrivals.note(tokens, &mut sample),
-            Event::Round(round) => note_round(&round, &mut sample),
+            Event::Tokens(tokens) => {
+                let from = std::mem::take(&mut accepted);
+                sample
+                    .counts
+                    .add(&TokenCounts::of_round(tokens.len(), &from));
+                arrivals.note(tokens, &mut sample);
+            }
+            Event::Round(round) => {
+                note_round(&round, &mut sample);
+                accepted = round.accepted;
+            }
             Event::Finished(_) => break,
             Event::Failed(failure) => return Err(failure),
         }
@@ -80,13 +92,9 @@ fn note_round(round: &Round, sample: &mut Sample) {
     sample.rounds += 1;
     sample.shortfall.note(round);
     sample.offered += round.offered;
-    sample.accepted += round.accepted.len();
     sample.hits += usize::from(round.hit == Some(true));
     sample.misses += usize::from(round.hit == Some(false));
     sample.forwards.push((round.rows as u32, ms(round.forward)));
-    for source in round.accepted.iter().flat_map(|s| s.iter()) {
-        sample.by_source[source.index()] += 1;
-    }
 }
 
 fn ms(time: Duration) -> f64 {

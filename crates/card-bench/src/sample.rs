@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use card_core::sampler::SamplingParams;
 use card_core::shortfall::Shortfall;
-use card_core::types::{SOURCES, Token};
+use card_core::types::Token;
+
+use crate::counts::TokenCounts;
 
 /// A prompt, ready to be generated from.
 #[derive(Clone, Debug)]
@@ -47,10 +49,8 @@ pub struct Sample {
     pub rounds: usize,
     /// Candidates verified.
     pub offered: usize,
-    /// Candidates accepted.
-    pub accepted: usize,
-    /// Candidates accepted, by source; one that several proposed counts for each.
-    pub by_source: [usize; SOURCES],
+    /// The tokens of the answer by who proposed them; none for a peer, which does not tell.
+    pub counts: TokenCounts,
     /// Corrections that were found among the candidates.
     pub hits: usize,
     /// Corrections that were not found there.

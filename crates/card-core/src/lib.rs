@@ -31,3 +31,4 @@ pub mod sources;
 pub mod synthetic;
 pub mod translation;
 pub mod types;
+pub mod words;

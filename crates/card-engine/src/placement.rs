@@ -11,6 +11,7 @@ use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::policy;
 use card_core::protocol::Lanes;
 use card_core::types::{SequenceId, Token};
+use card_core::words::counted;
 use serde::{Deserialize, Serialize};
 
 /// Rows of the target's forwards that are measured with the drafter at work.
@@ -55,17 +56,19 @@ impl std::fmt::Display for Placement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.lanes {
             Lanes::Shared if self.target_threads == self.draft_threads => {
-                write!(f, "in turns, {} threads", self.target_threads)
+                write!(f, "in turns, {}", counted(self.target_threads, "thread"))
             }
             Lanes::Shared => write!(
                 f,
-                "in turns, target {} and drafter {} threads",
-                self.target_threads, self.draft_threads
+                "in turns, target {} and drafter {}",
+                self.target_threads,
+                counted(self.draft_threads, "thread")
             ),
             Lanes::Disjoint => write!(
                 f,
-                "together, target {} and drafter {} threads",
-                self.target_threads, self.draft_threads
+                "together, target {} and drafter {}",
+                self.target_threads,
+                counted(self.draft_threads, "thread")
             ),
         }
     }

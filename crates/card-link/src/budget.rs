@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use card_core::words::counted;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many targets are drafted for at a time, and how much context they have together.
@@ -51,8 +52,8 @@ impl Budget {
     pub(crate) fn take(self: &Arc<Self>, context: u32, sequences: u32) -> Result<Grant, String> {
         let link = self.links.clone().try_acquire_owned().map_err(|_| {
             format!(
-                "this machine drafts for {} targets already",
-                self.most_links
+                "this machine drafts for {} already",
+                counted(self.most_links, "target")
             )
         })?;
         let context = context.clamp(Self::SHORTEST, self.context);
@@ -62,8 +63,8 @@ impl Budget {
         let sequences = u32::try_from(room).unwrap_or(u32::MAX).min(asked);
         if sequences == 0 {
             return Err(format!(
-                "{} tokens of context are left here, and {context} are asked for; see --max-cells",
-                *cells
+                "there is room for {} of context here, and {context} are asked for; see --max-cells",
+                counted(*cells, "token")
             ));
         }
         *cells -= u64::from(context) * u64::from(sequences);

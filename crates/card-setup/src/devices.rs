@@ -211,6 +211,25 @@ fn on_cpu(names: &[String], layers: Option<u32>) -> bool {
     layers == Some(0) || !gpus().iter().any(|gpu| named(gpu))
 }
 
+/// What of these settings does nothing here, in words, as layers for a GPU where there is none.
+pub fn without_effect(settings: &Settings) -> Option<String> {
+    unheard(settings, gpus().is_empty())
+}
+
+fn unheard(settings: &Settings, no_gpu: bool) -> Option<String> {
+    let asked = [
+        ("--gpu-layers", settings.gpu_layers),
+        ("--draft-gpu-layers", settings.draft_gpu_layers),
+    ];
+    let (flag, layers) = asked
+        .into_iter()
+        .find_map(|(flag, layers)| Some((flag, layers.filter(|n| *n > 0)?)))?;
+    let nowhere = no_gpu && settings.rpc.is_empty();
+    nowhere.then(|| {
+        format!("{flag} {layers} does nothing here: there is no GPU (`card devices` lists devices)")
+    })
+}
+
 /// Names of the GPUs, which are asked for once: to list devices wakes them.
 fn gpus() -> &'static [String] {
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
@@ -231,6 +250,23 @@ mod tests {
         assert_eq!(threads(Some(1)), 1);
         assert_eq!(threads(Some(100_000)), there_are);
         assert_eq!(threads(Some(0)), 1);
+    }
+
+    #[test]
+    fn layers_for_a_gpu_that_is_not_there_are_told_of() {
+        let settings = Settings {
+            gpu_layers: Some(10),
+            ..Settings::default()
+        };
+        let why = unheard(&settings, true).unwrap();
+        assert!(why.contains("--gpu-layers 10 does nothing here"), "{why}");
+        assert_eq!(unheard(&settings, false), None);
+        let none = Settings {
+            gpu_layers: Some(0),
+            ..Settings::default()
+        };
+        assert_eq!(unheard(&none, true), None);
+        assert_eq!(unheard(&Settings::default(), true), None);
     }
 
     #[test]

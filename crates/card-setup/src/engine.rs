@@ -18,6 +18,7 @@ use crate::devices;
 use crate::draft_model::DraftModel;
 use crate::link;
 use crate::run::RunConfig;
+use crate::settings::Settings;
 use crate::setup::Setup;
 
 /// A forward that takes longer hangs, whatever was measured.
@@ -80,7 +81,10 @@ impl Setup {
             Some(p) if p.lanes == Lanes::Disjoint && two_at_work => {
                 Cores::two_lanes(p.target_threads, p.draft_threads)
             }
-            _ => devices::cores(&self.settings),
+            _ => devices::cores(&Settings {
+                threads: run.threads.or(self.settings.threads),
+                ..self.settings.clone()
+            }),
         };
         self.let_threads_change(&target_cores, &draft_cores);
         LanePlan {

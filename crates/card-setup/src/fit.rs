@@ -34,6 +34,9 @@ enum Fit {
 /// These settings with as much of the target on the GPUs as they have room for; `None` if it all
 /// fits, if the settings say themselves where it is, or if nothing is known of it.
 pub fn fitted(settings: &Settings, files: &ModelFiles) -> Option<Settings> {
+    if let Some(why) = devices::without_effect(settings) {
+        tracing::warn!("{why}");
+    }
     let said = settings.gpu_layers.is_some()
         || settings.cpu_moe
         || settings.n_cpu_moe.is_some()

@@ -61,6 +61,7 @@ pub use link::{GuestSettings, LinkSettings};
 pub use named_templates::{is_template_name, template_names};
 pub use pause_work::PauseWork;
 pub use quiet::Quiet;
+pub use room::free_here;
 pub use run::RunConfig;
 pub use sampling::SamplingSettings;
 pub use settings::{DraftWeights, DrafterSettings, KernelChoice, LaneChoice, Settings};

@@ -17,15 +17,17 @@ pub struct CopyWeights<'a> {
     pub vocabulary: Option<usize>,
 }
 
-/// Writes a model with other weights (see [`card_llama::quantize`] and [`card_llama::trim`]).
+/// Writes a model with other weights (see [`card_llama::quantize`] and [`card_llama::trim`]). Returns
+/// how many of how many tensors got a finer type than was asked for, if some did.
 ///
 /// # Errors
 /// If the model cannot be read, the copy cannot be written, or its weights cannot be of that
 /// type.
-pub fn rewrite(input: &Path, output: &Path, weights: CopyWeights) -> Result<()> {
-    if let Some(kind) = weights.kind {
-        quantize(input, output, kind, weights.pure)?;
-    }
+pub fn rewrite(input: &Path, output: &Path, weights: CopyWeights) -> Result<Option<String>> {
+    let finer = match weights.kind {
+        Some(kind) => quantize(input, output, kind, weights.pure)?,
+        None => None,
+    };
     if let Some(tokens) = weights.vocabulary {
         let source = weights.kind.map_or(input, |_| output);
         let trimmed = card_llama::trim(source, output, input, tokens);
@@ -34,11 +36,11 @@ pub fn rewrite(input: &Path, output: &Path, weights: CopyWeights) -> Result<()> 
         }
         trimmed?;
     }
-    Ok(())
+    Ok(finer)
 }
 
 /// Writes a model with weights of another type, on all cores.
-fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<()> {
+fn quantize(input: &Path, output: &Path, kind: &str, pure: bool) -> Result<Option<String>> {
     let bar = progress::bar(1, "  {bar:32} {pos}/{len} tensors {eta:>5}");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let shown = bar.clone();

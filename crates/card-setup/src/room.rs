@@ -1,6 +1,7 @@
 //! How much memory there is, and how long a context it has room for.
 
 use anyhow::{Result, bail};
+use card_core::words::counted;
 use card_llama::{CacheTypes, KvShape, devices};
 
 use crate::contexts;
@@ -203,11 +204,7 @@ fn needs(sequences: u32, occupants: &[Occupant]) -> (Need, Need) {
 }
 
 fn sequences(n: u32) -> String {
-    if n == 1 {
-        "one sequence".to_owned()
-    } else {
-        format!("{n} sequences")
-    }
+    counted(n, "sequence")
 }
 
 /// Bytes in words.
@@ -217,7 +214,7 @@ pub fn gib(bytes: u64) -> String {
 
 /// Bytes of this machine's memory that are free, or that hold files which can be read again;
 /// within the bounds that a container has. `None` where the system does not say.
-fn free_here() -> Option<u64> {
+pub fn free_here() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.and_then(|text| available(&text));
     let group = |name: &str| std::fs::read_to_string(format!("/sys/fs/cgroup/{name}")).ok();

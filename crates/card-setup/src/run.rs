@@ -13,6 +13,8 @@ pub struct RunConfig {
     pub mode: Mode,
     /// Where the models run; `None` for what measurements say is best.
     pub lanes: Option<Lanes>,
+    /// Threads of the target where it has the machine to itself; `None` for what the settings say.
+    pub threads: Option<u32>,
     /// Chain length of [`Mode::DraftThenVerify`], in tokens.
     pub draft_len: u32,
     /// Whether draft models propose.
@@ -43,6 +45,7 @@ impl RunConfig {
         RunConfig {
             mode: settings.mode,
             lanes: settings.lanes.chosen(),
+            threads: None,
             draft_len: settings.draft_len,
             drafts: true,
             lookup: true,

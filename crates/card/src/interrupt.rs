@@ -33,6 +33,8 @@ pub fn install() -> Result<()> {
             for signal in signals.forever() {
                 // Nobody listens, or somebody did not react to the first one.
                 if !LISTENING.load(Ordering::SeqCst) || sender.try_send(()).is_err() {
+                    // A terminal keeps its modes.
+                    crate::keyboard::restore();
                     std::process::exit(128 + signal);
                 }
             }

@@ -6,9 +6,12 @@
 mod access;
 mod args;
 mod commands;
+mod complaint;
 mod config;
 mod interrupt;
+mod keyboard;
 mod keys;
+mod log_writer;
 mod model_list;
 mod model_source;
 mod served;
@@ -19,6 +22,7 @@ mod summary;
 mod tasks;
 mod telemetry;
 mod why;
+mod word_wrap;
 
 use std::process::ExitCode;
 
@@ -61,8 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn refuse(error: &anyhow::Error) -> ExitCode {
-    let style = anstyle::AnsiColor::Red.on_default().bold();
-    anstream::eprintln!("{style}error:{style:#} {error:#}");
+    complaint::complain(error);
     ExitCode::FAILURE
 }
 
@@ -81,20 +84,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> Result<ExitCode> {
         CliCommand::Pull(args) => commands::pull::run(&args, &catalogue),
         CliCommand::List(args) => commands::list::run(&args, &catalogue),
         CliCommand::Remove(args) => commands::remove::run(&args, &catalogue),
-        CliCommand::Quantize {
-            input,
-            output,
-            r#type,
-            pure,
-            vocabulary,
-        } => {
-            let weights = card_setup::rewrite::CopyWeights {
-                kind: Some(&r#type),
-                pure,
-                vocabulary,
-            };
-            commands::quantize::run(&catalogue, &input, &output, weights)
-        }
+        CliCommand::Quantize(args) => commands::quantize::run(&args, &catalogue),
         CliCommand::Calibrate(args) => commands::calibrate::run(&args, &catalogue),
         CliCommand::Bench(args) => commands::bench::run(&args, &catalogue),
         CliCommand::Sim(args) => commands::sim::run(&args),

@@ -1,7 +1,10 @@
 //! `--show-cache`: each round's candidates as a tree, and what the target made of them.
 
 use anstyle::{AnsiColor, Style};
+use card_bench::counts::name_of;
 use card_core::scheduler::Round;
+use card_core::types::Token;
+use card_core::words::counted;
 use card_llama::Vocab;
 
 const ACCEPTED: Style = AnsiColor::Green.on_default().bold();
@@ -11,13 +14,10 @@ const MISS: Style = AnsiColor::Red.on_default().bold();
 
 /// Prints one round.
 pub fn round(number: usize, round: &Round, vocab: &Vocab) {
-    let text = |token| {
-        let piece = vocab.piece(token, true);
-        format!("{:?}", String::from_utf8_lossy(&piece))
-    };
+    let text = |token| quoted(&[token], vocab);
     anstream::println!(
-        "\n{REJECTED}round {number}: {} candidates verified in {:.1} ms{REJECTED:#}",
-        round.offered,
+        "\n{REJECTED}round {number}: {} verified in {:.1} ms{REJECTED:#}",
+        counted(round.offered, "candidate"),
         round.forward.as_secs_f64() * 1e3
     );
     let mut stack: Vec<(usize, usize)> = children(round, None).map(|i| (i, 0)).collect();
@@ -26,12 +26,11 @@ pub fn round(number: usize, round: &Round, vocab: &Vocab) {
         let node = &round.nodes[i];
         let style = if node.accepted { ACCEPTED } else { REJECTED };
         let mark = if node.accepted { "✓" } else { "✗" };
-        let sources: Vec<_> = node.sources.iter().map(|s| s.name()).collect();
         anstream::println!(
             "  {}{style}{mark} {}{style:#} {REJECTED}{} {:.2}, reach {:.2}{REJECTED:#}",
             "  ".repeat(depth),
             text(node.token),
-            sources.join("+"),
+            name_of(node.sources),
             node.prob,
             node.reach
         );
@@ -41,7 +40,9 @@ pub fn round(number: usize, round: &Round, vocab: &Vocab) {
     let accepted = round.accepted.len().min(round.tokens.len());
     if let Some(&own) = round.tokens.get(accepted) {
         let (style, what) = match round.hit {
-            Some(true) => (HIT, format!("hit, {} candidates survive", round.survivors)),
+            Some(true) => (HIT, hit(round.survivors)),
+            // Nothing was in the cache that could have been a hit.
+            Some(false) if round.cached_bytes == 0 => (MISS, "nothing was proposed".into()),
             Some(false) => (MISS, "miss, the cache starts over".into()),
             None => (HIT, "the end".into()),
         };
@@ -55,6 +56,23 @@ pub fn round(number: usize, round: &Round, vocab: &Vocab) {
     }
 }
 
+/// Tokens as text in quotes.
+fn quoted(tokens: &[Token], vocab: &Vocab) -> String {
+    let pieces = tokens.iter().flat_map(|&token| vocab.piece(token, true));
+    let bytes: Vec<u8> = pieces.collect();
+    format!("{:?}", String::from_utf8_lossy(&bytes))
+}
+
+/// The target's own token was in the cache, and so many candidates below it go on.
+fn hit(survivors: usize) -> String {
+    let go_on = if survivors == 1 {
+        "survives"
+    } else {
+        "survive"
+    };
+    format!("hit, {} {go_on}", counted(survivors, "candidate"))
+}
+
 fn children(round: &Round, parent: Option<usize>) -> impl Iterator<Item = usize> + '_ {
     let nodes = round.nodes.iter().enumerate();
     nodes
@@ -62,15 +80,14 @@ fn children(round: &Round, parent: Option<usize>) -> impl Iterator<Item = usize>
         .map(|(i, _)| i)
 }
 
-/// Why a round was scheduled as it was, in a line.
-pub fn why(number: usize, round: &Round) -> String {
+/// Why a round was scheduled as it was and what it wrote, in a line.
+pub fn why(number: usize, round: &Round, vocab: &Vocab) -> String {
     let why = &round.why;
     let per_second = |rate: f64| 1e3 * rate;
     let foresight = why.foresight.map_or(String::new(), |next| {
         format!(
-            "; {} more draft step{} promised {:.2} tokens for {:.0} ms, worth {:.2}",
-            next.steps,
-            if next.steps == 1 { "" } else { "s" },
+            "; {} promised {:.2} tokens for {:.0} ms, worth {:.2}",
+            counted(next.steps, "more draft step"),
             next.tokens,
             next.ms,
             next.ms * why.rate
@@ -82,16 +99,17 @@ pub fn why(number: usize, round: &Round) -> String {
         ""
     };
     format!(
-        "round {number}: {} draft steps, {} of {} candidates verified (expected {:.2} tokens in \
-         {:.0} ms; got {} in {:.0} ms){foresight}{gated}; a second is worth {:.1} tokens, {:.1} by plain decoding",
-        why.drafted,
+        "round {number}: {}, {} of {} verified (expected {:.2} tokens in {:.0} ms; got {} in \
+         {:.0} ms){foresight}{gated}; a second is worth {:.1} tokens, {:.1} by plain decoding; wrote {}",
+        counted(why.drafted, "draft step"),
         why.taken,
-        why.ready,
+        counted(why.ready, "candidate"),
         why.expected,
         why.forward_ms,
         round.tokens.len(),
         round.forward.as_secs_f64() * 1e3,
         per_second(why.rate),
-        per_second(why.plain)
+        per_second(why.plain),
+        quoted(&round.tokens, vocab)
     )
 }

@@ -30,6 +30,8 @@ pub struct PrintOptions {
     pub show_cache: bool,
     pub tokens: bool,
     pub explain: bool,
+    /// Whether the text is held back to the end, because something else is printed meanwhile.
+    pub holds_text: bool,
 }
 
 /// A finished generation.
@@ -140,32 +142,34 @@ impl Printer<'_> {
         self.summary
             .first_token
             .get_or_insert_with(|| start.elapsed());
+        let before = self.tokens.len();
         for token in tokens {
             if self.text.stopped() {
                 break;
             }
-            self.summary.tokens += 1;
             self.tokens.push(token);
             let piece = self.session.setup.vocab.piece(token, false);
             let shown = self.text.push(&piece);
             self.print(&shown)?;
         }
+        self.summary.wrote(self.tokens.len() - before);
         Ok(())
     }
 
     fn show(&mut self, round: &Round) {
         self.summary.add(round);
+        let (number, vocab) = (self.summary.rounds, &self.session.setup.vocab);
         if self.how.explain && !round.prefill {
-            eprintln!("{}", show::why(self.summary.rounds, round));
+            eprintln!("{}", show::why(number, round, vocab));
         }
         if self.how.show_cache && !round.prefill {
-            show::round(self.summary.rounds, round, &self.session.setup.vocab);
+            show::round(number, round, vocab);
         }
     }
 
     fn print(&mut self, shown: &str) -> Result<()> {
         self.written.push_str(shown);
-        if !self.how.tokens && !self.how.show_cache && !shown.is_empty() {
+        if !self.how.tokens && !self.how.holds_text && !shown.is_empty() {
             self.out.write_all(shown.as_bytes())?;
             self.out.flush()?;
         }
@@ -178,7 +182,7 @@ impl Printer<'_> {
         self.print(&rest)?;
         if self.how.tokens {
             writeln!(self.out, "{}", serde_json::to_string(&self.tokens)?)?;
-        } else if self.how.show_cache {
+        } else if self.how.holds_text {
             writeln!(self.out, "\n{}", self.written)?;
         } else {
             writeln!(self.out)?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use opentelemetry::trace::TracerProvider;
@@ -13,6 +14,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::log_writer::LogWriter;
 
 /// Where the spans of generations are made.
 const TRACED: &str = "card_server::generation";
@@ -30,8 +33,11 @@ pub struct Telemetry(Option<SdkTracerProvider>);
 pub fn install(level: &str, otlp: Option<&str>) -> Result<Telemetry> {
     let named = std::env::var("CARD_LOG").ok();
     let filter = log_filter(named.as_deref(), level);
+    // Files, NO_COLOR and TERM=dumb get no colour codes; CLICOLOR_FORCE gets them anywhere.
+    let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let log = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(|| LogWriter)
+        .with_ansi(colours)
         .without_time()
         .with_filter(filter);
     let provider = otlp.map(provider).transpose()?;

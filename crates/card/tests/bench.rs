@@ -30,14 +30,22 @@ fn bench_compares_modes_and_every_text_is_plain_decodings() {
         .args(quick)
         .assert()
         .success()
-        .stdout(contains("draft-then-verify 3").and(contains("bound")));
+        .stdout(contains("draft-then-verify 3").and(contains("bound")))
+        // One prompt of each kind is no headline, and what stands in the table is explained.
+        .stdout(contains("too few to say").and(contains("times as fast").not()))
+        .stdout(contains("τ: tokens for each forward").and(contains("(1 prompt)")));
     let json = fs::read_to_string(dir.path().join("bench.json")).unwrap();
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();
     let cells = report["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 2);
+    assert!(cells.iter().all(|cell| cell["prompts"] == 1));
     for row in cells.iter().flat_map(|c| c["rows"].as_array().unwrap()) {
         // Its texts are the same at every size of forward, so any difference is a bug.
         assert_eq!(row["same_text"], row["runs"], "{row}");
+        // Tokens count once, for all that proposed them.
+        let by_source = row["by_source"].as_object().unwrap().values();
+        let sum: u64 = by_source.map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(row["accepted"], sum, "{row}");
     }
     // What was drafted is of use to the simulator.
     let recording = dir.path().join("acceptance.jsonl");

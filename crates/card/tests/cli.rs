@@ -287,10 +287,17 @@ fn an_empty_prompt_is_refused() {
 fn impossible_sampling_is_refused() {
     let with = |arguments: &[&str]| generate(&[&["-p", "x"], arguments].concat());
     refuses(with(&["--top-p", "0"]), "top-p is 0, but must be above 0");
+    for below in [&["--temp=-1"][..], &["--temp", "-1"]] {
+        refuses(
+            with(below),
+            "temperature is -1, but must be between 0 and 100",
+        );
+    }
     refuses(
-        with(&["--temp=-1"]),
-        "temperature is -1, but must be between 0 and 100",
+        with(&["--seed", "-1"]),
+        "a seed is a whole number from 0 on",
     );
+    refuses(with(&["-n", "-2"]), "or -1 for no limit");
     refuses(with(&["--min-p", "2"]), "min-p is 2");
     refuses(with(&["--repeat-penalty", "0"]), "repeat-penalty is 0");
     refuses(with(&["--temp", "warm"]), "invalid value 'warm'");
@@ -408,12 +415,26 @@ fn quantizes_and_runs_the_result() {
         .arg(&out)
         .assert()
         .success();
+    // What is there is not overwritten where nobody can be asked.
+    let again = |more: &[&str]| {
+        let mut command = card();
+        command.args(["quantize", "smollm2-135m"]).arg(&out);
+        command.args(more);
+        command
+    };
+    let before = fs::read(&out).unwrap();
+    refuses(again(&["Q4_0"]), "exists; --force overwrites it");
+    assert_eq!(fs::read(&out).unwrap(), before);
+    refuses(again(&["Q9_9", "--force"]), "Q9_9 is no weight type");
+    again(&["Q4_0", "-y"]).assert().success();
+    assert_ne!(fs::read(&out).unwrap(), before);
     let mut command = card();
     command
-        .args(["quantize", "smollm2-135m"])
+        .arg("quantize")
         .arg(&out)
-        .arg("Q9_9");
-    refuses(command, "Q9_9 is no weight type");
+        .arg(&out)
+        .args(["Q4_0", "-y"]);
+    refuses(command, "is the model that is read");
     let mut command = card();
     command.args(["quantize", "smollm2-135m", "/nowhere/x.gguf", "Q8_0"]);
     refuses(command, "cannot write");

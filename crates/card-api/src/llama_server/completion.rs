@@ -269,6 +269,7 @@ impl Native {
                 tokens: true,
                 timings_per_token: stream && on(self.timings_per_token),
                 progress: stream && on(self.return_progress),
+                ..LlamaOptions::default()
             },
             ..GenerationJob::new(false)
         }

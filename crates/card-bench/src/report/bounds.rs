@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use card_core::cost::CostCurve;
 
 use crate::bound::{Costs, Record, TextBound};
-use crate::contest::Results;
+use crate::contest::{Contestant, Results, baseline};
 use crate::stats::Spread;
 
 /// What the bounds of a contest's texts are computed from.
@@ -16,9 +16,17 @@ pub struct BoundInputs {
     pub costs: Costs,
 }
 
-/// The bounds of each result's text, with the costs this contest measured.
-pub fn text_bounds(known: &BoundInputs, results: &Results, tasks: usize) -> Vec<TextBound> {
-    let costs = measured(&known.costs, results);
+/// The bounds of each result's text, with the costs this contest measured. What other contestants
+/// that decode plainly took than the [baseline] is no part of these: they ran on other cores.
+pub fn text_bounds(
+    known: &BoundInputs,
+    contestants: &[Contestant],
+    results: &Results,
+    tasks: usize,
+) -> Vec<TextBound> {
+    let plain = baseline(contestants, results);
+    let others = (0..contestants.len()).filter(|&k| contestants[k].plain && k != plain);
+    let costs = measured(&known.costs, results, &others.collect::<Vec<_>>());
     let each: Vec<TextBound> = known
         .records
         .iter()
@@ -28,12 +36,15 @@ pub fn text_bounds(known: &BoundInputs, results: &Results, tasks: usize) -> Vec<
 }
 
 /// The costs as they were known before, with what the forwards of this contest took.
-fn measured(before: &Costs, results: &Results) -> Costs {
+fn measured(before: &Costs, results: &Results, left_out: &[usize]) -> Costs {
     /// Fewer forwards of a size say little.
     const ENOUGH: usize = 5;
     let mut by_rows: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     let (mut draft_ms, mut draft_forwards) = (0.0, 0);
-    for sample in results.iter().flatten() {
+    let all = results
+        .iter()
+        .flat_map(|samples| samples.iter().enumerate());
+    for (_, sample) in all.filter(|(k, _)| !left_out.contains(k)) {
         for &(rows, ms) in &sample.forwards {
             by_rows.entry(rows).or_default().push(ms);
         }

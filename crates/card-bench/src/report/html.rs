@@ -3,7 +3,7 @@
 use card_look::chart::{Bar, BarChart, BarGroup, LineChart, Series, Unit};
 use card_look::{Page, stacked, terms, wide};
 
-use super::columns::{FIRST, HEADS, MEANINGS, columns};
+use super::columns::{FIRST, HEADS, LEGEND, MEANINGS, columns, name};
 use super::reading::reading;
 use super::table::{BenchReport, BenchRow, Sweep, TableCell};
 use crate::stats::Spread;
@@ -29,6 +29,10 @@ impl BenchReport {
             page.heading(&cell.category);
             page.add(&stacked(&FIRST.map(|i| HEADS[i]), &first_columns(cell)));
         }
+        page.add(&format!(
+            "<p class=\"hint\">{}.</p>",
+            card_look::escape(LEGEND)
+        ));
         let bounds = self.bound_charts();
         if !bounds.is_empty() {
             page.fold("How much more was possible", &bounds);
@@ -70,17 +74,20 @@ impl BenchReport {
 
     /// A value of each contestant but the first, which the others are compared with.
     fn groups(&self, value: impl Fn(&BenchRow) -> Option<Spread>) -> Vec<BarGroup> {
-        let bar = |row: &BenchRow| {
+        let bar = |cell: &TableCell, row: &BenchRow| {
             let spread = value(row)?;
             Some(Bar {
-                name: row.name.clone(),
+                name: name(cell, row),
                 value: spread.median,
                 spread: Some((spread.least, spread.most)),
             })
         };
-        let group = |cell: &TableCell| BarGroup {
-            name: cell.category.clone(),
-            bars: cell.rows.iter().skip(1).filter_map(bar).collect(),
+        let group = |cell: &TableCell| {
+            let rows = cell.rows.iter().skip(1);
+            BarGroup {
+                name: cell.category.clone(),
+                bars: rows.filter_map(|row| bar(cell, row)).collect(),
+            }
         };
         self.cells.iter().map(group).collect()
     }
@@ -113,7 +120,8 @@ impl BenchReport {
     /// Every column of every category.
     fn all_columns(&self) -> String {
         let table = |cell: &TableCell| {
-            let rows: Vec<Vec<String>> = cell.rows.iter().map(|r| columns(r).to_vec()).collect();
+            let row = |r: &BenchRow| columns(cell, r).to_vec();
+            let rows: Vec<Vec<String>> = cell.rows.iter().map(row).collect();
             let label = format!("{}: all columns", cell.category);
             let category = card_look::escape(&cell.category);
             format!("<h3>{category}</h3>{}", wide(&label, &HEADS, &rows))
@@ -136,7 +144,7 @@ impl BenchReport {
 /// The cells of [`FIRST`] for each row.
 fn first_columns(cell: &TableCell) -> Vec<Vec<String>> {
     let row = |r: &BenchRow| -> Vec<String> {
-        let all = columns(r);
+        let all = columns(cell, r);
         FIRST.iter().map(|&i| all[i].clone()).collect()
     };
     cell.rows.iter().map(row).collect()
@@ -154,6 +162,7 @@ mod tests {
             facts: vec![("model".into(), "x".into())],
             cells: vec![TableCell {
                 category: "code".into(),
+                prompts: 3,
                 rows: vec![plain_row("plain"), plain_row("auto")],
             }],
             sweep: None,
@@ -176,6 +185,7 @@ mod tests {
         };
         assert!(at("class=\"lead\"") < at("<svg"));
         assert!(at("<svg") < at("class=\"stacked\""));
+        assert!(at("class=\"stacked\"") < at("τ: tokens for each forward"));
         assert!(at("class=\"stacked\"") < at("<details"));
         assert!(at("<details") < at("<dt>model</dt>"));
     }

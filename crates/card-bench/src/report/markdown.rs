@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::columns::{HEADS, columns};
+use super::columns::{HEADS, MEANINGS, columns};
+use super::reading::reading;
 use super::table::{BenchReport, TableCell};
 
 impl BenchReport {
@@ -15,12 +16,19 @@ impl BenchReport {
                 "**Emulated devices** ({emulated}): tokens and acceptance are real, times are the profile's.\n"
             );
         }
+        for sentence in reading(self) {
+            let _ = writeln!(out, "{sentence}\n");
+        }
         for (name, value) in &self.facts {
             let _ = writeln!(out, "- {name}: {value}");
         }
         out.push_str("\nMedian (least–most) over the prompts; speed-up is against plain decoding of the same prompt in the same run, from the first token on; over the whole answer, the time to the first token counts too.\n");
         for cell in &self.cells {
             table(&mut out, cell);
+        }
+        out.push_str("\n## What the columns mean\n\n");
+        for (name, meaning) in MEANINGS {
+            let _ = writeln!(out, "- **{name}**: {meaning}");
         }
         out
     }
@@ -35,7 +43,7 @@ fn table(out: &mut String, cell: &TableCell) {
         "|---".repeat(HEADS.len())
     );
     for row in &cell.rows {
-        let [name, values @ ..] = columns(row);
+        let [name, values @ ..] = columns(cell, row);
         let _ = writeln!(out, "| {name} | {} |", values.join(" | "));
     }
 }

@@ -1,15 +1,12 @@
 //! What a report means for its reader: a few sentences from the figures.
 
+use card_core::words::counted;
+
+use super::doubts::{Doubt, FEWEST_PROMPTS, NOTABLE, doubts};
 use super::table::{BenchReport, BenchRow, TableCell};
 
-/// Speed-ups closer to 1 than this are called neither gain nor loss.
-const NOTABLE: f64 = 0.05;
-/// Fewer generations of a category are too few to rely on.
-const FEW: usize = 3;
-/// A speed-up this many times above the mean accepted length is not from speculation.
-const ABOVE: f64 = 1.1;
-
-/// The sentences, the most important first.
+/// The sentences, the most important first. Of a speed-up that cannot be, or that too few prompts
+/// say, none is told: what is wrong with it, and what to do, is told in its place.
 pub fn reading(report: &BenchReport) -> Vec<String> {
     let mut sentences = match &report.sweep {
         Some(sweep) => best_points(report, &sweep.x),
@@ -17,8 +14,15 @@ pub fn reading(report: &BenchReport) -> Vec<String> {
     };
     sentences.extend(same_texts(report));
     sentences.extend(disturbed(report));
+    sentences.extend(noisy(report));
     sentences.extend(few(report));
     sentences
+}
+
+/// Whether a row's speed-up may be told by itself, without the table.
+fn is_headline(cell: &TableCell, row: &BenchRow) -> bool {
+    let against = doubts(cell, row);
+    !against.contains(&Doubt::Disturbed) && !against.contains(&Doubt::FewPrompts)
 }
 
 /// What is compared with plain decoding in one category: all rows but the first.
@@ -45,7 +49,8 @@ fn gains(report: &BenchReport) -> Option<String> {
     let name = recommended(report)?;
     let (mut faster, mut alike, mut slower) = (Vec::new(), Vec::new(), Vec::new());
     for cell in &report.cells {
-        let Some(row) = compared(cell).iter().find(|r| r.name == name) else {
+        let row = compared(cell).iter().find(|r| r.name == name);
+        let Some(row) = row.filter(|row| is_headline(cell, row)) else {
             continue;
         };
         let speed = row.speed_up.median;
@@ -94,9 +99,8 @@ fn best_points(report: &BenchReport, x: &str) -> Vec<String> {
     };
     let value = |row: &BenchRow| sweep.points.iter().find(|p| p.0 == row.name).map(|p| p.1);
     let best = |cell: &TableCell| {
-        let points = compared(cell)
-            .iter()
-            .filter_map(|r| Some((value(r)?, r.speed_up.median)));
+        let rows = compared(cell).iter().filter(|r| is_headline(cell, r));
+        let points = rows.filter_map(|r| Some((value(r)?, r.speed_up.median)));
         let (at, speed) = points.max_by(|a, b| a.1.total_cmp(&b.1))?;
         let at = format!("{at:.2}");
         let at = at.trim_end_matches('0').trim_end_matches('.');
@@ -116,38 +120,73 @@ fn same_texts(report: &BenchReport) -> Option<String> {
     let all: usize = checked.iter().map(|c| c.1).sum();
     match all - same.min(all) {
         _ if all == 0 => None,
-        0 => Some(format!(
-            "All {all} answers are plain decoding's, token for token."
-        )),
+        0 => Some(match all {
+            1 => "The only answer is plain decoding's, token for token.".to_owned(),
+            _ => format!("All {all} answers are plain decoding's, token for token."),
+        }),
         n => Some(format!(
-            "{n} of {all} answers differ from plain decoding's: see \"same text\" in the table."
+            "{n} of {} {} from plain decoding's: see \"same text\" in the table.",
+            counted(all, "answer"),
+            if n == 1 { "differs" } else { "differ" }
         )),
     }
 }
 
+/// The rows that this speaks against, each with its category.
+fn doubted(report: &BenchReport, doubt: Doubt) -> Vec<(&TableCell, &BenchRow)> {
+    let rows = report
+        .cells
+        .iter()
+        .flat_map(|c| compared(c).iter().map(move |r| (c, r)));
+    rows.filter(|(c, r)| doubts(c, r).contains(&doubt))
+        .collect()
+}
+
+/// The categories in which this speaks against a row.
+fn doubted_kinds(report: &BenchReport, doubt: Doubt) -> Vec<String> {
+    let rows = doubted(report, doubt).into_iter();
+    let mut kinds: Vec<String> = rows.map(|(cell, _)| cell.category.clone()).collect();
+    kinds.dedup();
+    kinds
+}
+
 /// Speed-ups that speculation cannot have given: each forward of the target brings τ tokens, so
-/// it is faster by τ at the most.
+/// it is faster by τ at the most. The widest gap is named.
 fn disturbed(report: &BenchReport) -> Option<String> {
-    let cells = report.cells.iter();
-    let rows = cells.flat_map(|c| compared(c).iter().map(move |r| (&c.category, r)));
-    let (category, row) = rows
-        .filter(|(_, r)| r.same_text.is_some() && r.mean_accepted_length >= 1.0)
-        .find(|(_, r)| r.speed_up.median > ABOVE * r.mean_accepted_length)?;
+    let rows = doubted(report, Doubt::Disturbed);
+    let gap = |row: &BenchRow| row.speed_up.median / row.mean_accepted_length;
+    let &(cell, row) = rows.iter().max_by(|a, b| gap(a.1).total_cmp(&gap(b.1)))?;
+    let more = match rows.len() - 1 {
+        0 => String::new(),
+        n => format!(" ({} more of the kind)", counted(n, "figure")),
+    };
     Some(format!(
-        "The speed-up of {} on {category}, {:.2}, is above its {:.2} tokens per forward, so not from \
-         speculation: something disturbed plain decoding. Measure again on a quiet machine.",
-        row.name, row.speed_up.median, row.mean_accepted_length
+        "The speed-up of {} on {}, {:.2}, is above its {:.2} tokens per forward, so not from \
+         speculation: something disturbed plain decoding{more}. Measure again on a quiet machine \
+         (`card calibrate` says whether it is one).",
+        row.name, cell.category, row.speed_up.median, row.mean_accepted_length
     ))
 }
 
-/// Kinds of text that were measured too seldom.
-fn few(report: &BenchReport) -> Option<String> {
-    let cells = report.cells.iter();
-    let few = cells.filter(|c| c.rows.iter().any(|r| r.runs < FEW));
-    let kinds: Vec<String> = few.map(|c| c.category.clone()).collect();
+/// Kinds of text whose values are far apart.
+fn noisy(report: &BenchReport) -> Option<String> {
+    let kinds = doubted_kinds(report, Doubt::Noisy);
     (!kinds.is_empty()).then(|| {
         format!(
-            "Fewer than {FEW} answers were measured of {}: too few to rely on.",
+            "Noisy: on {} the values are more than a quarter of their median apart, so the median \
+             says little. Ask more prompts (--prompts, --repeats), and let nothing else run.",
+            listed(&kinds)
+        )
+    })
+}
+
+/// Kinds of text of which too few prompts were measured.
+fn few(report: &BenchReport) -> Option<String> {
+    let kinds = doubted_kinds(report, Doubt::FewPrompts);
+    (!kinds.is_empty()).then(|| {
+        format!(
+            "Fewer than {FEWEST_PROMPTS} prompts were measured of {}: too few to say how much \
+             faster it is; the table has what was measured. Ask more (--prompts).",
             listed(&kinds)
         )
     })
@@ -182,6 +221,7 @@ mod tests {
     fn report(cells: &[(&str, f64)]) -> BenchReport {
         let cell = |&(category, speed): &(&str, f64)| TableCell {
             category: category.into(),
+            prompts: 4,
             rows: vec![row("plain", 1.0), row("card", 1.1), row("auto", speed)],
         };
         BenchReport {
@@ -221,21 +261,44 @@ mod tests {
         );
     }
 
+    fn says(bench: &BenchReport, words: &str) -> bool {
+        reading(bench).iter().any(|s| s.contains(words))
+    }
+
     #[test]
-    fn figures_that_cannot_be_and_too_few_answers_are_named() {
-        let mut bench = report(&[("code", 5.78)]);
-        assert!(reading(&bench).iter().any(|s| s.contains("disturbed")));
-        bench.cells[0].rows[2].speed_up = Spread::of([1.9]);
-        assert!(!reading(&bench).iter().any(|s| s.contains("disturbed")));
-        bench.cells[0].rows.iter_mut().for_each(|r| r.runs = 1);
-        let told = reading(&bench);
-        assert!(told.iter().any(|s| s.contains("too few")), "{told:?}");
-        bench.cells[0].rows[1].same_text = Some(0);
-        let told = reading(&bench);
-        assert!(
-            told.iter().any(|s| s.contains("answers differ")),
-            "{told:?}"
+    fn a_figure_that_cannot_be_is_named_and_is_no_headline() {
+        let mut bench = report(&[("code", 5.78), ("chat", 1.5)]);
+        assert!(says(&bench, "disturbed") && says(&bench, "Measure again"));
+        assert_eq!(
+            reading(&bench)[0],
+            "auto writes chat 1.5 times as fast as plain decoding here."
         );
+        bench.cells[0].rows[2].speed_up = Spread::of([1.9]);
+        assert!(!says(&bench, "disturbed"));
+        bench.cells[0].rows[1].same_text = Some(0);
+        assert!(says(&bench, "4 of 16 answers differ"));
+    }
+
+    #[test]
+    fn fewer_than_three_prompts_give_no_headline() {
+        let mut bench = report(&[("code", 1.7)]);
+        assert!(says(&bench, "times as fast"));
+        // However often they were asked.
+        bench.cells[0].prompts = 2;
+        assert!(!says(&bench, "times as fast") && says(&bench, "too few"));
+        bench.sweep = Some(Sweep {
+            x: "KiB".into(),
+            points: vec![("auto".into(), 32.0)],
+        });
+        assert!(!says(&bench, "fastest at"));
+    }
+
+    #[test]
+    fn values_that_are_far_apart_are_called_noisy() {
+        let mut bench = report(&[("code", 1.7)]);
+        assert!(!says(&bench, "Noisy"));
+        bench.cells[0].rows[0].tokens_per_second = Spread::of([5.0, 6.0, 9.0]);
+        assert!(says(&bench, "Noisy: on code"));
     }
 
     #[test]

@@ -1,26 +1,30 @@
 //! From the samples of a contest to the rows of its tables.
 
-use card_core::types::Source;
-
 use super::bounds::{BoundInputs, text_bounds};
 use super::table::{BenchRow, TableCell};
 use crate::bound::TextBound;
-use crate::contest::{Contestant, Results};
+use crate::contest::{Contestant, Results, baseline};
+use crate::counts::TokenCounts;
 use crate::sample::{BenchTask, Sample};
 use crate::stats::{Spread, percentile};
 
 /// Tokens after the first one below which an answer measures nothing.
 pub const LEAST_TOKENS: usize = 8;
 
-/// Sums up a contest. A category without an answer of [`LEAST_TOKENS`] is left out.
+/// Sums up a contest: all contestants beside the fastest that decodes plainly, which is the first
+/// row of each table. A category without an answer of [`LEAST_TOKENS`] is left out.
 pub fn cells(
     contestants: &[Contestant],
     tasks: &[BenchTask],
     results: &Results,
     known: Option<&BoundInputs>,
 ) -> Vec<TableCell> {
-    let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
-    let bounds = known.map(|k| text_bounds(k, results, tasks.len()));
+    let plain = baseline(contestants, results);
+    let mut order: Vec<usize> = (0..contestants.len()).collect();
+    if let Some(first) = order.get_mut(..=plain) {
+        first.rotate_right(1);
+    }
+    let bounds = known.map(|k| text_bounds(k, contestants, results, tasks.len()));
     let mut cells = Vec::new();
     for category in categories(tasks) {
         let of: Vec<usize> = (0..results.len())
@@ -30,14 +34,15 @@ pub fn cells(
         if of.is_empty() {
             continue;
         }
-        let rows = contestants.iter().enumerate().map(|(k, contestant)| {
+        let rows = order.iter().map(|&k| {
+            let contestant = &contestants[k];
             let samples: Vec<(&Sample, &Sample)> = of
                 .iter()
                 .map(|&i| (&results[i][k], &results[i][plain]))
                 .collect();
             let mut row = row(&contestant.name, &samples);
             let peer = samples.iter().any(|s| s.0.tokens.is_empty());
-            if let Some(bounds) = bounds.as_ref().filter(|_| !peer && k != plain) {
+            if let Some(bounds) = bounds.as_ref().filter(|_| !peer && !contestant.plain) {
                 let each = of.iter().map(|&i| (&bounds[i], results[i][k].decode_ms));
                 note_bounds(&mut row, &each.collect::<Vec<_>>());
             }
@@ -45,10 +50,19 @@ pub fn cells(
         });
         cells.push(TableCell {
             category: category.to_owned(),
+            prompts: prompts(&of, tasks.len()),
             rows: rows.collect(),
         });
     }
     cells
+}
+
+/// Number of different prompts behind these results.
+fn prompts(of: &[usize], tasks: usize) -> usize {
+    let mut different: Vec<usize> = of.iter().map(|i| i % tasks).collect();
+    different.sort_unstable();
+    different.dedup();
+    different.len()
 }
 
 /// The categories of these tasks, in the order in which they come first.
@@ -87,10 +101,8 @@ fn row(name: &str, samples: &[(&Sample, &Sample)]) -> BenchRow {
     } else {
         compared(samples)
     };
-    let by_source = Source::ALL.into_iter().filter_map(|source| {
-        let n: usize = samples.iter().map(|s| s.0.by_source[source.index()]).sum();
-        (n > 0).then(|| (source.name().to_owned(), n))
-    });
+    let mut counts = TokenCounts::default();
+    samples.iter().for_each(|s| counts.add(&s.0.counts));
     let joules: Option<f64> = samples.iter().map(|s| s.0.joules).sum();
     let tokens = count(|s| s.decoded + 1) as f64;
     BenchRow {
@@ -112,8 +124,8 @@ fn row(name: &str, samples: &[(&Sample, &Sample)]) -> BenchRow {
         mean_accepted_length: share(count(|s| s.decoded) as f64, count(|s| s.rounds) as f64),
         hit_rate: share(hits as f64, (hits + misses) as f64),
         offered: count(|s| s.offered),
-        accepted: count(|s| s.accepted),
-        by_source: by_source.collect(),
+        accepted: counts.accepted(),
+        by_source: counts.by_sources().into_iter().collect(),
         target_idle: 1.0 - share(sum(|s| s.target_ms), wall).min(1.0),
         draft_idle: 1.0 - share(sum(|s| s.draft_ms), wall).min(1.0),
         cache_kib: samples.iter().map(|s| s.0.cache_bytes).max().unwrap_or(0) as f64 / 1024.0,
@@ -166,6 +178,14 @@ pub(super) mod tests {
         let text: Vec<u32> = (0..10).collect();
         let s = sample(10.0, &text);
         row(name, &[(&s, &s)])
+    }
+
+    #[test]
+    fn a_prompt_that_is_asked_again_is_no_other_prompt() {
+        // Two prompts, asked three times.
+        assert_eq!(prompts(&[0, 1, 2, 3, 4, 5], 2), 2);
+        assert_eq!(prompts(&[1, 3], 2), 1);
+        assert_eq!(prompts(&[], 2), 0);
     }
 
     #[test]

@@ -35,7 +35,12 @@ pub struct Sweep {
 pub struct TableCell {
     /// The kind of task.
     pub category: String,
-    /// One row for each contestant; the first is usually plain decoding.
+    /// Number of different prompts that were measured; 0 in reports of versions that did not count
+    /// them.
+    #[serde(default)]
+    pub prompts: usize,
+    /// One row for each contestant; the first is what the others are compared with, which is plain
+    /// decoding with the number of threads that was fastest.
     pub rows: Vec<BenchRow>,
 }
 
@@ -64,7 +69,8 @@ pub struct BenchRow {
     pub offered: usize,
     /// Candidates accepted.
     pub accepted: usize,
-    /// Candidates accepted, by source.
+    /// Candidates accepted, by the sources that proposed each: `draft`, or `draft+prompt_lookup`
+    /// where two did. They add up to `accepted`.
     pub by_source: BTreeMap<String, usize>,
     /// Share of the time the target's lane stood idle.
     pub target_idle: f64,

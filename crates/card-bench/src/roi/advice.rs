@@ -1,6 +1,6 @@
 //! What to do next, by the evidence.
 
-use super::evidence::RoiEvidence;
+use super::evidence::{RoiEvidence, sound};
 use super::prices::Prices;
 
 /// The next step of a rollout.
@@ -8,6 +8,8 @@ use super::prices::Prices;
 pub enum Advice {
     /// An answer was not plain decoding's: nothing is speculated before that is explained.
     Stop,
+    /// No figure can be relied on: plain decoding was disturbed, or too few prompts were asked.
+    Measure,
     /// Speculation does not pay here: plain decoding goes on.
     Plain,
     /// Too little is known: the share of speculated answers stays as it is.
@@ -25,10 +27,14 @@ pub fn advise(evidence: &[RoiEvidence], prices: &Prices) -> Advice {
     if differs {
         return Advice::Stop;
     }
-    if overall(evidence) < prices.break_even().max(1.0) {
+    let relied_on = sound(evidence);
+    if relied_on.is_empty() {
+        return Advice::Measure;
+    }
+    if overall(&relied_on) < prices.break_even().max(1.0) {
         return Advice::Plain;
     }
-    let measured = evidence.iter().filter(|e| !e.estimate);
+    let measured = relied_on.iter().filter(|e| !e.estimate);
     let answers: u64 = measured.clone().map(|e| e.answers).sum();
     let checked: u64 = measured.map(|e| e.exact.0).sum();
     if answers >= ENOUGH && checked > 0 {

@@ -1,8 +1,10 @@
 //! What a million tokens cost before and after, and what that comes to: said in words, so that
 //! nobody reads of a saving below nothing.
 
-use super::evidence::RoiEvidence;
+use super::advice::overall;
+use super::evidence::{RoiEvidence, sound};
 use super::language::Language;
+use super::left_out::left_out;
 use super::money::money;
 use super::prices::Prices;
 
@@ -24,13 +26,14 @@ enum CostChange {
 }
 
 impl MillionTokens {
-    /// What the evidence says at these prices.
-    pub(super) fn of(evidence: &[RoiEvidence], prices: &Prices) -> Self {
-        let (plain, fast) = (mean(evidence, |e| e.plain), mean(evidence, |e| e.fast));
-        MillionTokens {
+    /// What the evidence that can be relied on says at these prices; `None` where there is none.
+    pub(super) fn of(evidence: &[RoiEvidence], prices: &Prices) -> Option<Self> {
+        let sound = sound(evidence);
+        let (plain, fast) = (mean(&sound, |e| e.plain), mean(&sound, |e| e.fast));
+        (!sound.is_empty()).then(|| MillionTokens {
             before: prices.per_million(plain, false),
             after: prices.per_million(fast, true),
-        }
+        })
     }
 
     fn change(self) -> CostChange {
@@ -45,18 +48,22 @@ impl MillionTokens {
     }
 }
 
-/// What the page comes to, in two sentences: the speed, then the cost of a million tokens.
+/// What the page comes to: a line of two sentences, the speed and then the cost of a million tokens,
+/// unless no figure can be relied on; and a line for those that cannot.
 pub(super) fn summary(
-    speed: f64,
-    million: MillionTokens,
+    evidence: &[RoiEvidence],
+    million: Option<MillionTokens>,
     prices: &Prices,
     language: Language,
-) -> String {
-    let (speed, cost) = (
-        speed_in_words(speed, language),
-        cost_in_words(million, prices, language),
-    );
-    format!("{speed}{}{cost}", language.pick(" ", ""))
+) -> Vec<String> {
+    let headline = million.map(|million| {
+        let speed = speed_in_words(overall(&sound(evidence)), language);
+        let cost = cost_in_words(million, prices, language);
+        format!("{speed}{}{cost}", language.pick(" ", ""))
+    });
+    let mut lines: Vec<String> = headline.into_iter().collect();
+    lines.extend(left_out(evidence, language));
+    lines
 }
 
 /// A sentence on the speed of an answer against plain decoding.
@@ -110,34 +117,38 @@ fn cost_in_words(million: MillionTokens, prices: &Prices, language: Language) ->
 }
 
 /// What it costs, a line for each point.
-pub(super) fn cost(million: MillionTokens, prices: &Prices, language: Language) -> Vec<String> {
+pub(super) fn cost(
+    million: Option<MillionTokens>,
+    prices: &Prices,
+    language: Language,
+) -> Vec<String> {
     let t = |english, japanese| language.pick(english, japanese);
     let colon = t(": ", "：");
-    let mut lines = vec![
-        format!(
-            "{}{colon}{}",
-            t(
-                "price of the machine per hour",
-                "サーバーの1時間あたりの費用"
-            ),
-            hour(prices, language),
+    let mut lines = vec![format!(
+        "{}{colon}{}",
+        t(
+            "price of the machine per hour",
+            "サーバーの1時間あたりの費用"
         ),
-        format!(
+        hour(prices, language),
+    )];
+    if let Some(million) = million {
+        lines.push(format!(
             "{}{colon}{}",
             t(
                 "a million tokens, before and after",
                 "100万トークンあたりの費用（導入前→導入後）"
             ),
             before_and_after(million, prices, language),
-        ),
-        format!(
-            "{}{colon}{:.2}{}",
-            t("drafting pays from a speed-up of", "採算の合う高速化率"),
-            prices.break_even(),
-            t("×", "倍以上"),
-        ),
-    ];
-    if let Some(tokens) = prices.tokens_per_month {
+        ));
+    }
+    lines.push(format!(
+        "{}{colon}{:.2}{}",
+        t("drafting pays from a speed-up of", "採算の合う高速化率"),
+        prices.break_even(),
+        t("×", "倍以上"),
+    ));
+    if let Some((million, tokens)) = million.zip(prices.tokens_per_month) {
         lines.push(format!(
             "{}{colon}{}",
             t("in a month", "1か月あたり"),

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::report::{Doubt, FEWEST_PROMPTS, is_impossible};
+
 /// What one measurement says: speculation against plain decoding.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoiEvidence {
@@ -22,6 +24,10 @@ pub struct RoiEvidence {
     pub cache_kib: Option<f64>,
     /// Whether plain decoding was not measured side by side, but computed from measured costs.
     pub estimate: bool,
+    /// Number of different prompts of a bench; `None` for live traffic.
+    pub prompts: Option<u64>,
+    /// Mean accepted length (τ): tokens per forward of the target; `None` where it is not known.
+    pub mean_accepted_length: Option<f64>,
 }
 
 impl RoiEvidence {
@@ -32,6 +38,22 @@ impl RoiEvidence {
             None => self.fast / self.plain,
         }
     }
+
+    /// What speaks against telling the speed-up as a headline.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let length = self.mean_accepted_length;
+        if length.is_some_and(|length| is_impossible(self.speed_up(), length)) {
+            return Some(Doubt::Disturbed);
+        }
+        let few = self.prompts.is_some_and(|n| n < FEWEST_PROMPTS as u64);
+        few.then_some(Doubt::FewPrompts)
+    }
+}
+
+/// The evidence from which figures may be told.
+pub fn sound(evidence: &[RoiEvidence]) -> Vec<RoiEvidence> {
+    let sound = evidence.iter().filter(|e| e.doubt().is_none());
+    sound.cloned().collect()
 }
 
 /// The evidence in a `bench.json`: its auto mode, else its last entry, against plain.
@@ -55,7 +77,13 @@ pub fn from_bench(text: &str) -> Result<Vec<RoiEvidence>, String> {
 fn of_cell(cell: &Value) -> Option<RoiEvidence> {
     let rows = cell["rows"].as_array().map(Vec::as_slice).unwrap_or(&[]);
     let named = |name: &str| rows.iter().find(|r| r["name"] == name);
-    let (plain, fast) = (named("plain")?, named("auto").or(rows.last())?);
+    // The first row is what the others are compared with: of older versions always `plain`, now
+    // perhaps plain decoding on another number of threads.
+    let plain = rows.iter().find(|r| {
+        let name = r["name"].as_str().unwrap_or_default();
+        name == "plain" || name.starts_with("plain, ")
+    })?;
+    let fast = named("auto").or(rows.last())?;
     let speed = |r: &Value| {
         let median = r["tokens_per_second"]["median"].as_f64();
         median.filter(|s| *s > 0.0)
@@ -74,6 +102,9 @@ fn of_cell(cell: &Value) -> Option<RoiEvidence> {
         answers: runs,
         cache_kib: fast["cache_kib"].as_f64(),
         estimate: false,
+        // Older versions did not count prompts, and asked each once by default.
+        prompts: Some(cell["prompts"].as_u64().unwrap_or(runs)),
+        mean_accepted_length: fast["mean_accepted_length"].as_f64(),
     })
 }
 
@@ -107,6 +138,9 @@ pub fn from_metrics(text: &str) -> Result<RoiEvidence, String> {
             answers: arm("answers_total", "speculative").unwrap_or(0.0) as u64,
             cache_kib,
             estimate: false,
+            prompts: None,
+            // The server counts the rounds of both arms together.
+            mean_accepted_length: None,
         });
     }
     let (Some(plain), Some(fast), Some(tokens)) = (
@@ -125,5 +159,9 @@ pub fn from_metrics(text: &str) -> Result<RoiEvidence, String> {
         answers: 0,
         cache_kib,
         estimate: true,
+        prompts: None,
+        mean_accepted_length: value("card_rounds_total")
+            .filter(|rounds| *rounds > 0.0)
+            .map(|rounds| tokens / rounds),
     })
 }

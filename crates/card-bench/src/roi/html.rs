@@ -3,19 +3,20 @@
 use card_look::chart::{Bar, BarChart, BarGroup, Unit};
 use card_look::{Page, escape, stacked};
 
-use super::advice::{advise, overall};
+use super::advice::advise;
 use super::costs::{MillionTokens, cost, summary};
 use super::evidence::RoiEvidence;
-use super::language::Language;
-use super::page::{headings, label, measured_heads, measurement, next_stage, risks, title};
+use super::language::{Language, label};
+use super::page::{headings, measured_heads, measurement, next_stage, risks, title};
 use super::prices::Prices;
 
 /// The page as HTML that needs nothing else.
 pub fn html(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
     let million = MillionTokens::of(evidence, prices);
     let mut page = Page::new(language.pick("en", "ja"), title(language));
-    let lead = summary(overall(evidence), million, prices, language);
-    page.add(&format!("<p class=\"lead\">{}</p>", inline(&lead)));
+    for line in summary(evidence, million, prices, language) {
+        page.add(&format!("<p class=\"lead\">{}</p>", inline(&line)));
+    }
     let [measured, costs, risky, next] = headings(language);
     let advice = next_stage(advise(evidence, prices), language);
     page.add(&format!(
@@ -137,6 +138,8 @@ mod tests {
             answers: 60,
             cache_kib: Some(2.0),
             estimate: false,
+            prompts: Some(3),
+            mean_accepted_length: Some(2.0),
         }];
         let prices = Prices {
             per_hour: 3.6,

@@ -1,4 +1,4 @@
-//! The languages of the page.
+//! The languages of the page, and what was measured in them.
 
 /// Language of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,5 +16,22 @@ impl Language {
             Language::English => english,
             Language::Japanese => japanese,
         }
+    }
+}
+
+/// The name of what was measured: in Japanese that of a built-in category too.
+pub(super) fn label(name: &str, language: Language) -> &str {
+    if language == Language::English {
+        return name;
+    }
+    match name {
+        "code" => "コード",
+        "maths" => "数学",
+        "chat" => "会話",
+        "japanese" => "日本語",
+        "edit" => "編集",
+        "canary" => "カナリア",
+        "live" => "実運用",
+        other => other,
     }
 }

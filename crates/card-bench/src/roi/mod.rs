@@ -6,6 +6,7 @@ mod costs;
 mod evidence;
 mod html;
 mod language;
+mod left_out;
 mod money;
 mod page;
 mod prices;
@@ -13,7 +14,7 @@ mod prices;
 mod tests;
 
 pub use advice::{Advice, advise, overall};
-pub use evidence::{RoiEvidence, from_bench, from_metrics};
+pub use evidence::{RoiEvidence, from_bench, from_metrics, sound};
 pub use html::html;
 pub use language::Language;
 pub use page::markdown;

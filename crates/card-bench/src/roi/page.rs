@@ -4,21 +4,20 @@
 
 use std::fmt::Write;
 
-use super::advice::{Advice, advise, overall};
+use super::advice::{Advice, advise};
 use super::costs::{MillionTokens, cost, summary};
 use super::evidence::RoiEvidence;
-use super::language::Language;
+use super::language::{Language, label};
+use super::left_out::word;
 use super::prices::Prices;
 
 /// The page, as Markdown.
 pub fn markdown(evidence: &[RoiEvidence], prices: &Prices, language: Language) -> String {
     let million = MillionTokens::of(evidence, prices);
     let mut page = format!("# {}\n\n", title(language));
-    let _ = writeln!(
-        page,
-        "{}\n",
-        summary(overall(evidence), million, prices, language)
-    );
+    for line in summary(evidence, million, prices, language) {
+        let _ = writeln!(page, "{line}\n");
+    }
     let [measured, costs, risky, next] = headings(language);
     let _ = writeln!(page, "## {measured}\n");
     let _ = writeln!(
@@ -70,23 +69,6 @@ pub(super) fn measured_heads(language: Language) -> [&'static str; 6] {
     ]
 }
 
-/// The name of what was measured: in Japanese that of a built-in category too.
-pub(super) fn label(name: &str, language: Language) -> &str {
-    if language == Language::English {
-        return name;
-    }
-    match name {
-        "code" => "コード",
-        "maths" => "数学",
-        "chat" => "会話",
-        "japanese" => "日本語",
-        "edit" => "編集",
-        "canary" => "カナリア",
-        "live" => "実運用",
-        other => other,
-    }
-}
-
 /// The cells of one measurement, one for each of [`measured_heads`].
 pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
     let spread = match (e.spread, language) {
@@ -107,7 +89,7 @@ pub(super) fn measurement(e: &RoiEvidence, language: Language) -> [String; 6] {
         format!("{}{note}", label(&e.label, language)),
         format!("{:.1}", e.plain),
         format!("{:.1}", e.fast),
-        spread,
+        format!("{spread}{}", word(e, language)),
         exact,
         e.cache_kib.map_or("–".to_owned(), |k| format!("{k:.1}")),
     ]
@@ -143,6 +125,10 @@ pub(super) fn next_stage(advice: Advice, language: Language) -> &'static str {
         Advice::Stop => t(
             "**Stop.** An answer was not plain decoding's. See its margin in the bench report or the audit log: with `--exactness fast`, a near-tie is expected, and `exact` goes on without; with `exact`, report a bug.",
             "**停止**：通常のデコードと異なる出力がありました。ベンチの結果か監査ログで、そのトークンのマージンを確認してください。`--exactness fast`では僅差による相違が起こりうるため、`exact`に切り替えて続けます。`exact`での相違は不具合です。報告してください。",
+        ),
+        Advice::Measure => t(
+            "**Measure again**, on a machine that does nothing else, with at least three prompts of each kind: nothing here can be relied on.",
+            "**再測定**：現在の値からは判断できません。ほかに何も動いていない環境で、種類ごとに3件以上のプロンプトを使って測定し直してください。",
         ),
         Advice::Plain => t(
             "**Stay with plain decoding** (`--mode plain`), or let `--mode auto` do so by itself: speculation does not pay here.",

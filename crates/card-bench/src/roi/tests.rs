@@ -80,6 +80,8 @@ fn measured(fast: f64) -> RoiEvidence {
         answers: 60,
         cache_kib: None,
         estimate: false,
+        prompts: Some(3),
+        mean_accepted_length: Some(3.0),
     }
 }
 
@@ -139,6 +141,8 @@ fn japanese_pages() -> Vec<String> {
         from_metrics(&other).unwrap(),
         from_metrics(estimated).unwrap(),
         measured(8.0),
+        from_bench(&bench(3, 5.78, 1.19)).unwrap().remove(0),
+        from_bench(&bench(2, 1.7, 2.0)).unwrap().remove(0),
     ];
     let mut pages = Vec::new();
     for evidence in all {
@@ -188,4 +192,74 @@ fn japanese_sentences_are_polite() {
             }
         }
     }
+}
+
+/// A bench.json of one kind of text.
+fn bench(prompts: u64, speed_up: f64, tokens_per_forward: f64) -> String {
+    let row = |name: &str, speed: f64| {
+        serde_json::json!({
+            "name": name, "runs": 6, "same_text": 6, "cache_kib": 2.0,
+            "tokens_per_second": { "median": 10.0 * speed },
+            "speed_up": { "median": speed, "least": speed, "most": speed },
+            "mean_accepted_length": tokens_per_forward,
+        })
+    };
+    let rows = [
+        row("plain, 1 thread", 1.0),
+        row("plain", 0.5),
+        row("auto", speed_up),
+    ];
+    let cell = serde_json::json!({ "category": "code", "prompts": prompts, "rows": rows });
+    serde_json::json!({ "cells": [cell] }).to_string()
+}
+
+#[test]
+fn a_speed_up_that_cannot_be_is_no_headline() {
+    let evidence = from_bench(&bench(3, 5.78, 1.19)).unwrap();
+    assert_eq!(advise(&evidence, &prices(0.0)), Advice::Measure);
+    for (language, measured, again) in [
+        (
+            Language::English,
+            "5.78 (5.78–5.78), disturbed",
+            "quiet machine",
+        ),
+        (
+            Language::Japanese,
+            "5.78（5.78〜5.78）、測定の乱れ",
+            "**再測定**",
+        ),
+    ] {
+        let page = markdown(&evidence, &prices(0.0), language);
+        // The table has the figure; nothing else is made of it.
+        assert!(page.contains(measured) && page.contains(again), "{page}");
+        assert_eq!(page.matches("5.78").count(), 3, "{page}");
+        assert!(!page.contains('→'), "{page}");
+        assert!(html(&evidence, &prices(0.0), language).contains(again.trim_matches('*')));
+    }
+}
+
+#[test]
+fn two_prompts_are_no_headline_and_three_are() {
+    let few = from_bench(&bench(2, 1.7, 2.0)).unwrap();
+    let page = markdown(&few, &prices(0.0), Language::English);
+    assert!(page.contains("fewer than 3 prompts"), "{page}");
+    assert!(!page.contains("**1.70 times**"), "{page}");
+    let mut both = from_bench(&bench(3, 1.7, 2.0)).unwrap();
+    // What all are compared with is the first row: 10 tokens a second, not 5.
+    assert_eq!(both[0].plain, 10.0);
+    both.extend(few);
+    let page = markdown(&both, &prices(0.0), Language::English);
+    assert!(
+        page.contains("**1.70 times**") && page.contains("Left out"),
+        "{page}"
+    );
+}
+
+#[test]
+fn live_figures_that_cannot_be_are_known_by_the_tokens_of_a_round() {
+    let live = "card_rounds_total 100\ncard_round_tokens_total 119\n\
+        card_plain_decode_seconds_total 60\ncard_decode_seconds_total 10\n";
+    let found = from_metrics(live).unwrap();
+    assert_eq!(found.mean_accepted_length, Some(1.19));
+    assert_eq!(advise(&[found], &prices(0.0)), Advice::Measure);
 }

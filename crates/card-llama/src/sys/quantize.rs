@@ -1,6 +1,7 @@
 //! Other weight types of a model, made by llama.cpp.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llama_cpp_sys_2 as cpp;
 
@@ -39,7 +40,7 @@ pub fn quantize(
     pure: bool,
     threads: usize,
     mut progress: impl FnMut(u64, u64) + Send + 'static,
-) -> Result<(), LlamaError> {
+) -> Result<Option<String>, LlamaError> {
     start();
     check_magic(input)?;
     let fail = |why: String| LlamaError::Quantize {
@@ -61,16 +62,21 @@ pub fn quantize(
     params.allow_requantize = true;
     let (from, to) = (c_path(input)?, c_path(&part)?);
     log::forget();
+    let finer: Arc<Mutex<Option<String>>> = Arc::default();
+    let heard = finer.clone();
     let watch = log::watch(Box::new(move |line| {
         if let Some((done, all)) = tensors_done(line) {
             progress(done, all);
+        }
+        if let Some(tensors) = finer_tensors(line) {
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(tensors.to_owned());
         }
     }));
     // SAFETY: both paths end with NUL and params points to nothing.
     let code = unsafe { shim::llama_model_quantize(from.as_ptr(), to.as_ptr(), &params) };
     drop(watch);
     let result = match code {
-        Err(thrown) => Err(fail(thrown.to_string())),
+        Err(thrown) => Err(fail(not_written(&thrown.to_string(), &part))),
         Ok(0) => std::fs::rename(&part, output)
             .map_err(|e| fail(format!("cannot write {}: {e}", output.display()))),
         Ok(_) => Err(fail(log::reason())),
@@ -78,7 +84,9 @@ pub fn quantize(
     if result.is_err() {
         let _ = std::fs::remove_file(&part);
     }
-    result
+    result?;
+    let finer = finer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(finer)
 }
 
 /// llama.cpp's number of a weight type.
@@ -88,6 +96,22 @@ fn type_of(name: &str) -> Result<u32, String> {
         let names: Vec<_> = QUANT_TYPES.iter().map(|t| t.0).collect();
         format!("{name} is no weight type; there are {}", names.join(", "))
     })
+}
+
+/// Why a model was not written. Of a stream that fails, llama.cpp says no more than that it did.
+fn not_written(why: &str, file: &Path) -> String {
+    if why.contains("iostream") || why.contains("basic_ios") {
+        let file = file.display();
+        return format!("{file} cannot be written; is the disk full? ({why})");
+    }
+    why.to_owned()
+}
+
+/// How many of how many tensors got another type, if a log line says so: "function: WARNING: 30 of
+/// 211 tensor(s) required fallback quantization".
+fn finer_tensors(line: &str) -> Option<&str> {
+    let (said, _) = line.split_once(" tensor(s) required fallback quantization")?;
+    said.rsplit_once(": ").map(|(_, counts)| counts)
 }
 
 /// Tensors done and in all, if a log line says so: "[  12/ 338]    blk.0.attn_k.weight - ...".
@@ -100,6 +124,18 @@ fn tensors_done(line: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_and_a_finer_type_are_said_in_words() {
+        let file = Path::new("a.gguf.part");
+        let full = not_written("basic_ios::clear: iostream error", file);
+        assert!(full.starts_with("a.gguf.part cannot be written; is the disk full?"));
+        assert_eq!(not_written("unknown tensor", file), "unknown tensor");
+        let line = "llama_model_quantize_impl: WARNING: 30 of 211 tensor(s) required fallback \
+                    quantization";
+        assert_eq!(finer_tensors(line), Some("30 of 211"));
+        assert_eq!(finer_tensors("[  12/ 338] blk.0"), None);
+    }
 
     #[test]
     fn progress_is_read_from_log_lines() {

@@ -41,6 +41,9 @@ pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
     })
 }
 
+/// Makes texts of a body, as tokens, and what the answer needs beside their vectors.
+type ReadTexts<X> = fn(&App, &[u8]) -> Result<(Vec<Vec<Token>>, X), ApiError>;
+
 /// Answers a request by vectors. `read` makes texts of its body, as tokens, and keeps what `answer`
 /// needs; both run in a workshop. The vectors are computed in a slot, like a generation.
 ///
@@ -49,7 +52,7 @@ pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
 pub(crate) async fn vectors<X, A>(
     app: Arc<App>,
     mut incoming: Incoming,
-    read: fn(&App, &[u8]) -> Result<(Vec<Vec<Token>>, X), ApiError>,
+    read: ReadTexts<X>,
     answer: fn(&App, X, TextVectors) -> A,
 ) -> Result<Response, ApiError>
 where
@@ -74,7 +77,7 @@ async fn computed<X: Send + 'static>(
     app: &Arc<App>,
     id: &str,
     incoming: &mut Incoming,
-    read: fn(&App, &[u8]) -> Result<(Vec<Vec<Token>>, X), ApiError>,
+    read: ReadTexts<X>,
 ) -> Result<(AnswerHold, X, TextVectors), ApiError> {
     if app.is_draining() {
         return Err(ApiError::draining());

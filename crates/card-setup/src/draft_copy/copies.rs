@@ -89,6 +89,7 @@ impl Copies<'_> {
             pure: true,
             vocabulary: plan.common.then_some(COMMON),
         };
-        rewrite(self.of, path, weights)
+        rewrite(self.of, path, weights)?;
+        Ok(())
     }
 }

@@ -111,11 +111,12 @@ fn check_room(dir: &Path, entry: &CatalogueEntry, known: KnownFile, have: u64) -
     let free = fs4::available_space(dir).context("cannot read the free disk space")?;
     ensure!(
         free >= need,
-        "not enough disk space in {}: {} needs {}, and {} are free. Make room, or set CARD_HOME \
-         to a directory on another disk",
+        "not enough disk space in {}: {} needs {} ({} of it while it is unpacked), and {} are free. \
+         Make room, or set CARD_HOME to a directory on another disk",
         dir.display(),
         entry.name,
         HumanBytes(need),
+        HumanBytes(SPARE),
         HumanBytes(free)
     );
     Ok(())

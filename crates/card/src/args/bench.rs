@@ -6,7 +6,7 @@ use card_setup::secret::SecretText;
 use clap::{Args, ValueEnum, value_parser};
 
 use super::model::ModelArgs;
-use super::values::{secret, sizes};
+use super::values::{secret, seed, sizes};
 
 pub const BENCH_HELP: &str = "\
 Examples:
@@ -38,8 +38,8 @@ pub struct BenchArgs {
     /// Files of prompts, one JSON object a line with `question`, `text`, `prompt` or `turns`
     /// (and `prediction`, if an answer is expected) [default: a small built-in set]
     pub files: Vec<PathBuf>,
-    /// Prompts of each file or built-in category
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    /// Prompts of each file or built-in category; fewer than 3 give figures, but no headline
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = sizes(1..=100_000))]
     pub prompts: usize,
     /// These built-in categories, beside the files if there are any: code, maths, chat, edit,
     /// json, japanese
@@ -55,7 +55,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 0.0, value_name = "T")]
     pub temp: f32,
     /// Seed of the sampling noise
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = seed)]
     pub seed: u64,
     /// Chain lengths of draft-then-verify to compare with
     #[arg(long, default_values_t = [2, 4, 7], value_delimiter = ',', value_name = "N", value_parser = value_parser!(u32).range(1..=32))]
@@ -95,7 +95,7 @@ pub struct ExportArgs {
     /// Files of prompts as for `card bench` [default: its built-in set]
     pub files: Vec<PathBuf>,
     /// Prompts of each file or built-in category
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = sizes(1..=100_000))]
     pub prompts: usize,
     /// Most tokens of an answer
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = value_parser!(u32).range(2..))]

@@ -6,6 +6,7 @@ use card_core::sampler::SamplingParams;
 use clap::Args;
 
 use super::model::ModelArgs;
+use super::values::{most_tokens, seed};
 
 #[derive(Args, Debug)]
 pub struct GenerateArgs {
@@ -24,7 +25,8 @@ pub struct GenerateArgs {
     /// Show the candidates and corrections of every round
     #[arg(long)]
     pub show_cache: bool,
-    /// Say why each round was scheduled as it was, on standard error
+    /// Say why each round was scheduled as it was, on standard error; on a terminal the text follows
+    /// at the end
     #[arg(long)]
     pub explain_policy: bool,
     /// A file with the text you expect back (say, the file to be edited): what agrees with
@@ -48,6 +50,9 @@ pub struct ChatArgs {
     /// System message
     #[arg(long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Leave it to the terminal to break lines, in mid-word where they end; code is never broken
+    #[arg(long)]
+    pub no_wrap: bool,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -97,13 +102,13 @@ pub struct SamplingArgs {
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub repeat_last_n: u32,
     /// Seed of the sampling noise [default: a new one each time]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
     /// End before this text (may be given several times)
     #[arg(long, value_name = "TEXT")]
     pub stop: Vec<String>,
-    /// Most tokens to generate
-    #[arg(short = 'n', long, default_value_t = 512, value_name = "N")]
+    /// Most tokens to generate; -1 for as many as the context holds
+    #[arg(short = 'n', long, default_value_t = 512, value_name = "N", value_parser = most_tokens)]
     pub max_tokens: u32,
     /// Go on past the model's end-of-text token
     #[arg(long)]

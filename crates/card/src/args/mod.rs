@@ -13,7 +13,9 @@ mod link;
 mod llama_server;
 mod model;
 mod models;
+mod negative;
 mod plan;
+mod quantize;
 mod report;
 mod sampling;
 mod serve;
@@ -34,7 +36,9 @@ pub use generate::{ChatArgs, GenerateArgs, SamplingArgs};
 pub use hub::as_models;
 pub use llama_server::long_names;
 pub use models::{ListArgs, PullArgs, RemoveArgs};
+pub use negative::negative_numbers;
 pub use plan::{CalibrateArgs, PlanArgs, SelftestArgs};
+pub use quantize::QuantizeArgs;
 pub use report::ReportArgs;
 pub use serve::ServeArgs;
 pub use several::{SeveralArgs, TableModel};
@@ -90,22 +94,8 @@ pub enum CliCommand {
     #[command(after_help = models::REMOVE_HELP)]
     Remove(RemoveArgs),
     /// Write a model with another type of weights
-    #[command(after_help = "Example: card quantize qwen2.5-coder-1.5b target-f16.gguf F16")]
-    Quantize {
-        /// Model file, or a name as for --model
-        input: PathBuf,
-        /// File to write
-        output: PathBuf,
-        /// Weight type: F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M, Q4_0, …
-        r#type: String,
-        /// Embeddings and output layer too, which by default keep a finer type
-        #[arg(long)]
-        pure: bool,
-        /// For a draft model: an output layer for the N most common tokens only. The others
-        /// are proposed only after they were read; INPUT must stay where it is
-        #[arg(long, value_name = "N")]
-        vocabulary: Option<usize>,
-    },
+    #[command(after_help = quantize::QUANTIZE_HELP)]
+    Quantize(QuantizeArgs),
     /// Find out which forwards give the same logits here, and what each costs
     Selftest(SelftestArgs),
     /// Measure what forwards cost here, and show the way to run a pair that follows

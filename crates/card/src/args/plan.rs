@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, value_parser};
 
 use super::model::ModelArgs;
+use super::values::sizes;
 
 pub const PLAN_HELP: &str = "\
 Examples:
@@ -18,7 +19,7 @@ pub struct PlanArgs {
     /// Your prompts, as for `card bench` [default: its built-in set]
     pub files: Vec<PathBuf>,
     /// Prompts of each file or built-in category
-    #[arg(long, default_value_t = 2, value_name = "N")]
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = sizes(1..=100_000))]
     pub prompts: usize,
     /// Most tokens of an answer
     #[arg(long, default_value_t = 48, value_name = "N", value_parser = value_parser!(u32).range(2..))]

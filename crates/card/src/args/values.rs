@@ -1,11 +1,12 @@
 //! What values of flags may be: parsers that say what is wrong with a value.
 
+use std::ops::RangeInclusive;
+
 use card_llama::{CacheType, LoraFile, TensorPlace};
 use card_setup::secret::SecretText;
 use card_setup::{is_template_name, template_names};
 use clap::builder::{
-    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, RangedU64ValueParser,
-    TypedValueParser,
+    NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
 };
 
 /// A share, like `5%` or `0.05`.
@@ -26,14 +27,42 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A whole number in a range. What is none is told so in these words, a number below 0 too.
+fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let number = text.parse::<u64>().ok();
+    number.filter(|n| range.contains(n)).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("it is a whole number from {least} to {most}")
+    })
+}
+
 /// Seconds, up to a day.
-pub fn seconds(least: u64) -> RangedU64ValueParser<u64> {
-    RangedU64ValueParser::new().range(least..=86_400)
+pub fn seconds(least: u64) -> impl TypedValueParser<Value = u64> {
+    let range = least..=86_400;
+    move |text: &str| whole(text, &range)
 }
 
 /// A number of things in memory.
-pub fn sizes(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(range)
+pub fn sizes(range: RangeInclusive<u64>) -> impl TypedValueParser<Value = usize> {
+    move |text: &str| -> Result<usize, String> {
+        let number = whole(text, &range)?;
+        usize::try_from(number).map_err(|_| "it is more than this machine can count".to_owned())
+    }
+}
+
+/// A seed of sampling noise.
+pub fn seed(text: &str) -> Result<u64, String> {
+    let why = "a seed is a whole number from 0 on; the same seed gives the same text";
+    text.parse().map_err(|_| why.to_owned())
+}
+
+/// Most tokens of a text; -1, as llama.cpp has it, for as many as the context holds.
+pub fn most_tokens(text: &str) -> Result<u32, String> {
+    if text == "-1" {
+        return Ok(u32::MAX);
+    }
+    let why = "it is a whole number from 0 on, or -1 for no limit but the context's";
+    text.parse().map_err(|_| why.to_owned())
 }
 
 /// Layers of a model, where the flag says `all`.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use card_audit as audit;
 use card_audit::{AuditKey, Check, VerifyReport};
+use card_core::words::counted;
 use serde_json::Value;
 
 use crate::args::{AuditCommand, VerifyArgs};
@@ -63,6 +64,7 @@ fn found(report: &VerifyReport, check: &Check) -> String {
     let mut text = String::new();
     for gap in &report.gaps {
         let lost = match gap.lost {
+            Some(1) => "1 record was lost".to_owned(),
             Some(lost) => format!("{lost} records were lost"),
             None => "records may have been lost".to_owned(),
         };
@@ -76,14 +78,14 @@ fn found(report: &VerifyReport, check: &Check) -> String {
         );
     }
     if !report.problems.is_empty() {
-        let count = report.problems.len();
-        let _ = writeln!(text, "{} records, {count} problems", report.records);
+        let count = counted(report.problems.len(), "problem");
+        let _ = writeln!(text, "{}, {count}", counted(report.records, "record"));
         return text;
     }
     let _ = writeln!(
         text,
-        "{} records, each follows the one before",
-        report.records
+        "{}, each follows the one before",
+        counted(report.records, "record")
     );
     let _ = match &check.key {
         Some(key) => writeln!(
@@ -150,14 +152,15 @@ impl AuditList {
         if !who.is_empty() {
             request.who = who;
         }
+        let number = |name: &str, noun: &str| counted(record[name].as_u64().unwrap_or(0), noun);
         match kind {
-            "begin" => request.begin = format!("{} prompt tokens", record["prompt_tokens"]),
+            "begin" => request.begin = number("prompt_tokens", "prompt token"),
             "end" => {
                 let ms = record["ms"].as_f64().unwrap_or_default();
                 request.end = format!(
-                    "{} tokens in {} rounds, {:.1} s, {}",
-                    record["tokens"],
-                    record["rounds"],
+                    "{} in {}, {:.1} s, {}",
+                    number("tokens", "token"),
+                    number("rounds", "round"),
                     ms / 1e3,
                     text("finish")
                 );

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use card_bench::calibrate;
+use card_core::words::counted;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{LaneChoice, Settings, Setup};
 
@@ -36,10 +37,11 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         let (rate, candidates) = placement.promise(top);
         let plain = placement.target.first().map_or(0.0, |p| 1.0 / p.1);
         println!(
-            "  with {:.0} % of the drafts right: {:.1} tokens/s ({candidates} candidates a round), {:.1} \
+            "  with {:.0} % of the drafts right: {:.1} tokens/s ({} a round), {:.1} \
              by plain decoding this way",
             100.0 * top,
             1e3 * rate,
+            counted(candidates, "candidate"),
             1e3 * plain
         );
     }
@@ -78,6 +80,7 @@ fn curve(name: &str, points: &[(u32, f64)]) {
     let most = points.iter().map(|p| p.1).fold(1e-9, f64::max);
     for (rows, ms) in points {
         let bar = "▇".repeat((BAR * ms / most).round().max(1.0) as usize);
-        println!("  {name:6} {rows:3} rows {ms:9.2} ms  {bar}");
+        let rows = counted(*rows, "row");
+        println!("  {name:6} {rows:>8} {ms:9.2} ms  {bar}");
     }
 }

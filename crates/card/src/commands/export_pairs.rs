@@ -9,6 +9,7 @@ use card_bench::sample::{BenchTask, Rules};
 use card_core::policy::Mode;
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
+use card_core::words::counted;
 use card_engine::teacher_forcing;
 use card_llama::{Vocab, on_own_thread};
 use card_setup::models::catalogue::Catalogue;
@@ -85,9 +86,11 @@ pub fn run(args: &ExportArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     bar.finish_and_clear();
     eprintln!(
-        "{}: {wrong} corrections; the draft model's first proposal was right at {:.1} % of {places} places",
+        "{}: {}; the draft model's first proposal was right at {:.1} % of {}",
         args.out.display(),
-        100.0 * (places - wrong) as f64 / places.max(1) as f64
+        counted(wrong, "correction"),
+        100.0 * (places - wrong) as f64 / places.max(1) as f64,
+        counted(places, "place")
     );
     session.end();
     Ok(ExitCode::SUCCESS)

@@ -38,6 +38,7 @@ pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         show_cache: args.show_cache,
         tokens: args.tokens,
         explain: args.explain_policy,
+        holds_text: args.show_cache || (args.explain_policy && on_one_screen()),
     };
     let what = GenerationInput {
         prompt,
@@ -67,6 +68,11 @@ pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     })
 }
 
+/// Whether text and remarks meet on a terminal, where they would run into each other.
+fn on_one_screen() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}
+
 fn read_prompt(args: &GenerateArgs) -> Result<String> {
     let prompt = match (&args.prompt, &args.file) {
         (Some(prompt), _) => prompt.clone(),
@@ -79,7 +85,7 @@ fn read_prompt(args: &GenerateArgs) -> Result<String> {
             std::io::stdin()
                 .read_to_end(&mut bytes)
                 .context("cannot read standard input")?;
-            String::from_utf8(bytes).context("standard input is not UTF-8 text")?
+            text(bytes, "standard input")?
         }
     };
     if prompt.trim().is_empty() {
@@ -89,6 +95,31 @@ fn read_prompt(args: &GenerateArgs) -> Result<String> {
 }
 
 fn read_text(file: &Path, what: &str) -> Result<String> {
-    std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the {what} from {}", file.display()))
+    let bytes = std::fs::read(file)
+        .with_context(|| format!("cannot read the {what} from {}", file.display()))?;
+    text(bytes, &file.display().to_string())
+}
+
+/// What was read from somewhere, as text.
+fn text(bytes: Vec<u8>, from: &str) -> Result<String> {
+    let text = String::from_utf8(bytes);
+    text.map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow::anyhow!("{from} is not text: byte {at} is no UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_is_said_to_be_none() {
+        assert_eq!(text(b"a".to_vec(), "x").unwrap(), "a");
+        let why = text(b"ab\xff".to_vec(), "prompt.bin").unwrap_err();
+        assert_eq!(
+            why.to_string(),
+            "prompt.bin is not text: byte 2 is no UTF-8"
+        );
+    }
 }

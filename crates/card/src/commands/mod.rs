@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bench;
 pub mod calibrate;
 pub mod chat;
+mod chat_line;
 pub mod devices;
 pub mod draft;
 pub mod edge;

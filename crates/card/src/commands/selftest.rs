@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use card_core::words::counted;
 use card_engine::selftest::{Exactness, Means, SelfTestReport};
 use card_llama::Kernels;
 use card_setup::models::catalogue::Catalogue;
@@ -121,8 +122,8 @@ fn print_report(report: &SelfTestReport) {
         "  exact: {means}{}",
         match means {
             Means::AnyShape | Means::PlainOnly => String::new(),
-            Means::OneClass if least == 1 => format!(", at most {most} rows"),
-            Means::OneClass => format!(", {least} (padded) to {most} rows"),
+            Means::OneClass if least == 1 => format!(", at most {}", counted(most, "row")),
+            Means::OneClass => format!(", {least} (padded) to {}", counted(most, "row")),
             Means::NearTies => format!(", below a margin of {:.4}", report.margin_bound()),
         }
     );

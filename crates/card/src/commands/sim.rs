@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use card_bench::bound::{Costs, TextBound, Witness, records};
 use card_core::sources::Chain;
 use card_core::types::Source;
+use card_core::words::counted;
 use card_setup::progress;
 use card_sim::forced::forced_answers;
 use card_sim::study::{self, StudyEntry, StudyPoint, Vary};
@@ -205,9 +206,9 @@ fn print_point(vary: Option<Vary>, point: &StudyPoint) {
             let slowest = o.recoveries.iter().max().copied().unwrap_or_default();
             let _ = write!(
                 line,
-                "  {} faults, {} drafters back within {:.1} s",
-                o.faults,
-                o.recoveries.len(),
+                "  {}, {} back within {:.1} s",
+                counted(o.faults, "fault"),
+                counted(o.recoveries.len(), "drafter"),
                 slowest.as_secs_f64()
             );
         }

@@ -16,7 +16,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use file::{FileModels, with_file};
 pub use show::print;
 
-use crate::args::{Cli, CliCommand, as_models, long_names};
+use crate::args::{Cli, CliCommand, as_models, long_names, negative_numbers};
 
 /// What `card plan` writes. It is not read unless it is named: whoever can write in the working
 /// folder does not say to whom a server listens, or where it sends prompts.
@@ -24,7 +24,7 @@ const FILE: &str = "card.toml";
 
 /// Parses the command line, with what a file says as defaults of `card serve`.
 pub fn parse() -> Result<(Cli, ArgMatches)> {
-    let mut command = Cli::command();
+    let mut command = negative_numbers(Cli::command());
     let args: Vec<OsString> = as_models(long_names(std::env::args_os().collect()));
     let mut models = FileModels::default();
     match settings_file(&args) {
@@ -71,7 +71,7 @@ enum SettingsFile {
 /// The file that was named, by --config or CARD_CONFIG. It has to be known before the flags are
 /// parsed with what it says, so they are parsed once without.
 fn settings_file(args: &[OsString]) -> SettingsFile {
-    let command = Cli::command().ignore_errors(true);
+    let command = negative_numbers(Cli::command()).ignore_errors(true);
     let Ok(matches) = command.try_get_matches_from(args) else {
         // Help, or the version.
         return SettingsFile::None;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use card_bench::bound::Witness;
 use card_bench::report::BenchReport;
 use card_bench::sample::BenchTask;
+use card_core::words::counted;
 use card_setup::Setup;
 use card_sim::recording::Recorded;
 
@@ -41,8 +42,8 @@ pub fn record(out: &Path, tasks: &[BenchTask], proposed: Vec<Witness>) -> Result
     std::fs::write(&file, lines).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What was measured, on what.
-pub fn facts(args: &BenchArgs, setup: &Setup) -> Vec<(String, String)> {
+/// What was measured, on what, and the name of what all are compared with.
+pub fn facts(args: &BenchArgs, setup: &Setup, baseline: Option<&str>) -> Vec<(String, String)> {
     let mut facts = vec![
         ("target".into(), setup.target.info().description),
         (
@@ -58,6 +59,10 @@ pub fn facts(args: &BenchArgs, setup: &Setup) -> Vec<(String, String)> {
             setup.placement(None).map_or("–".into(), |p| p.to_string()),
         ),
         ("exactness".into(), setup.holds.to_string()),
+        (
+            "compared with".into(),
+            baseline.unwrap_or("nothing").to_owned(),
+        ),
         ("tokens per answer".into(), args.tokens.to_string()),
         (
             "command".into(),
@@ -79,5 +84,6 @@ fn machine() -> String {
         .and_then(|l| l.split(':').nth(1))
         .map_or("processor", str::trim);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{name}, {cores} cores, {}", std::env::consts::ARCH)
+    let cores = counted(cores, "core");
+    format!("{name}, {cores}, {}", std::env::consts::ARCH)
 }

@@ -8,9 +8,11 @@ use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::scheduler::Learned;
 use card_core::sources::Corrections;
+use card_core::words::counted;
+use card_engine::placement::Placement;
 use card_llama::Cores;
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{RunConfig, Settings, Setup, drafting};
+use card_setup::{RunConfig, Settings, Setup, devices, drafting};
 
 use crate::args::{BenchArgs, SweepArg};
 
@@ -25,13 +27,27 @@ pub struct LineUp {
     pub sweep: Option<Sweep>,
 }
 
-/// The contestants that `args` ask for, plain decoding first.
+/// The contestants that `args` ask for, plain decoding first: on all threads, and on another number
+/// of them where one is known.
 pub fn line_up(args: &BenchArgs, setup: &Setup, catalogue: &Catalogue) -> Result<LineUp> {
     let mut all = LineUp {
         contestants: Vec::new(),
         sweep: None,
     };
     all.add("plain", setup, &run(setup, Mode::Plain))?;
+    let here = setup.emulation.is_none() && devices::target_on_cpu(&args.model.settings());
+    let threads = other_threads(&setup.placements, setup.threads()).filter(|_| here);
+    if let Some(threads) = threads {
+        let run = RunConfig {
+            threads: Some(threads),
+            ..run(setup, Mode::Plain)
+        };
+        all.add(
+            &format!("plain, {}", counted(threads, "thread")),
+            setup,
+            &run,
+        )?;
+    }
     match args.sweep {
         None => all.modes(args, setup)?,
         Some(SweepArg::Cache) => all.cache_sizes(setup)?,
@@ -50,6 +66,21 @@ pub fn line_up(args: &BenchArgs, setup: &Setup, catalogue: &Catalogue) -> Result
         });
     }
     Ok(all)
+}
+
+/// The number of threads, other than `own`, on which a forward of one row is known to be fastest.
+/// Plain decoding waits for memory, and where other programs take cores, for these: fewer threads
+/// may be faster.
+fn other_threads(placements: &[Placement], own: usize) -> Option<u32> {
+    let one_row = |p: &Placement| {
+        let ms = p.target.iter().find(|(rows, _)| *rows == 1)?.1;
+        Some((u32::try_from(p.target_threads).ok()?, ms))
+    };
+    let others = placements.iter().filter(|p| p.target_threads != own);
+    let fastest = others
+        .filter_map(one_row)
+        .min_by(|a, b| a.1.total_cmp(&b.1));
+    fastest.map(|(threads, _)| threads)
 }
 
 /// A run in this mode, with the margin of every decision.
@@ -214,5 +245,25 @@ impl LineUp {
             self.add(name, setup, &run)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_decoding_is_tried_on_the_other_number_of_threads_that_is_fastest() {
+        let placement = |threads: usize, ms: f64| Placement {
+            lanes: Lanes::Disjoint,
+            target_threads: threads,
+            draft_threads: 1,
+            target: vec![(1, ms), (8, 2.0 * ms)],
+            draft: Vec::new(),
+        };
+        let ways = [placement(8, 10.0), placement(4, 14.0), placement(6, 11.0)];
+        assert_eq!(other_threads(&ways, 8), Some(6));
+        assert_eq!(other_threads(&ways[..1], 8), None);
+        assert_eq!(other_threads(&[], 8), None);
     }
 }

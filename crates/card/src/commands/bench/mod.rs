@@ -36,7 +36,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let contestants = line_up.contestants;
     let results = interleaved(&contestants, &tasks, args.repeats, &rules)?;
     setup.check_emulation()?;
-    let plain = contestants.iter().position(|c| c.plain).unwrap_or(0);
+    let plain = contest::baseline(&contestants, &results);
     let proposed = proposed(args, &setup, &tasks, &results, plain)?;
     let known = proposed.as_ref().map(|p| bounds::known(&setup, p));
     let known = known.transpose()?;
@@ -46,7 +46,7 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let report = BenchReport {
         title: "card bench".into(),
         emulated: emulation.map(|e| format!("{}; times dilated {} times", e.title, e.dilation)),
-        facts: files::facts(args, &setup),
+        facts: files::facts(args, &setup, contestants.get(plain).map(|c| &c.name[..])),
         cells,
         sweep: line_up.sweep,
     };

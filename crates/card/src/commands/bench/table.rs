@@ -1,8 +1,12 @@
-//! The results of a bench, printed as a table.
+//! The results of a bench, printed as a table: the figures, what the columns are, and what the
+//! figures mean.
 
 use card_bench::contest::{Contestant, Results};
-use card_bench::report::{BenchReport, BenchRow, BoundInputs, TableCell, text_bounds};
+use card_bench::report::{
+    BenchReport, BenchRow, BoundInputs, LEGEND, TableCell, reading, text_bounds, words_against,
+};
 use card_core::shortfall::Shortfall;
+use card_core::words::counted;
 
 use crate::why;
 
@@ -11,23 +15,32 @@ pub fn print(report: &BenchReport) {
     if let Some(emulated) = &report.emulated {
         println!("emulated devices: {emulated}");
     }
-    println!(
-        "speed-up over plain decoding, median (least–most), from the first token on and over the \
-         whole answer; τ: tokens per target forward; \
-         bound: share of what perfect information could reach, of the best without it on \
-         average, and of what that reaches on these very texts"
-    );
-    for TableCell { category, rows } in &report.cells {
-        println!("{category}");
-        for row in rows {
-            print_row(row);
+    for cell in &report.cells {
+        println!("{} ({})", cell.category, counted(cell.prompts, "prompt"));
+        for row in &cell.rows {
+            println!("{}", line(cell, row));
         }
+    }
+    println!(
+        "\nspeed-up over plain decoding, median (least–most), from the first token on, and over the \
+         whole answer; {LEGEND}"
+    );
+    let mut rows = report.cells.iter().flat_map(|c| &c.rows);
+    if rows.any(|r| r.of_bound.is_some()) {
+        println!(
+            "bound: share of what perfect information could reach, of the best without it on \
+             average, and of what that reaches on these very texts (docs/bounds.md)"
+        );
+    }
+    println!();
+    for sentence in reading(report) {
+        println!("{sentence}");
     }
 }
 
 /// Prints where the time of card and auto went beyond the blind bound, all texts together.
 pub fn print_why(contestants: &[Contestant], results: &Results, known: &BoundInputs, tasks: usize) {
-    let bounds = text_bounds(known, results, tasks);
+    let bounds = text_bounds(known, contestants, results, tasks);
     let bound_ms: f64 = bounds.iter().map(|b| b.blind_ms).sum();
     for (k, contestant) in contestants.iter().enumerate() {
         if !matches!(&contestant.name[..], "card" | "auto") {
@@ -43,9 +56,10 @@ pub fn print_why(contestants: &[Contestant], results: &Results, known: &BoundInp
     }
 }
 
-fn print_row(r: &BenchRow) {
-    println!(
-        "  {:30} {:18} whole {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{}{}",
+/// A row of the table.
+fn line(cell: &TableCell, r: &BenchRow) -> String {
+    format!(
+        "  {:30} {:18} whole {:18} {:6.2} tokens/s  τ {:5.2}  hits {:3.0} %  idle {:2.0}/{:2.0} %{}{}{}",
         r.name,
         r.speed_up.to_string(),
         r.answer_speed_up.to_string(),
@@ -56,7 +70,14 @@ fn print_row(r: &BenchRow) {
         100.0 * r.draft_idle,
         bound(r),
         differing(r),
-    );
+        against(cell, r),
+    )
+}
+
+/// What speaks against the speed-up, in a word each.
+fn against(cell: &TableCell, r: &BenchRow) -> String {
+    let words = words_against(cell, r).into_iter();
+    words.map(|word| format!("  {word}")).collect()
 }
 
 /// Shares of the bounds that were reached.
@@ -76,10 +97,8 @@ fn differing(r: &BenchRow) -> String {
     match r.same_text {
         Some(n) if n < r.runs => {
             let widest = r.left_at.iter().copied().fold(0.0, f32::max);
-            format!(
-                "  {} texts left plain's at margins up to {widest:.3}",
-                r.runs - n
-            )
+            let texts = counted(r.runs - n, "text");
+            format!("  {texts} left plain's at margins up to {widest:.3}")
         }
         _ => String::new(),
     }

@@ -5,14 +5,15 @@ mod settings_file;
 mod ways;
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use card_bench::contest::{Contestant, Runner};
-use card_bench::report::{self, BenchRow};
+use card_bench::report::{self, BenchRow, Doubt, TableCell, doubts, words_against};
 use card_bench::sample::{BenchTask, Rules};
 use card_core::policy::Mode;
 use card_core::sampler::SamplingParams;
+use card_core::words::counted;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::{Settings, Setup};
 use settings_file::settings_file;
@@ -35,37 +36,31 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         task.category = "all".into();
     }
     let ways = all_ways(args, &setups);
-    let rows = tried(args, &setups, &ways, &tasks)?;
+    let cell = tried(args, &setups, &ways, &tasks)?;
+    let cell = cell.context("no answer was long enough to measure: raise --tokens")?;
     if let Some(e) = &setups[0].emulation {
         println!("emulated devices: {}", e.profile.title);
     }
-    for row in &rows {
+    for row in &cell.rows {
+        let against = words_against(&cell, row);
         println!(
-            "  {:34} {:18} {:6.2} tokens/s  τ {:5.2}  cache {:.1} KiB",
+            "  {:34} {:18} {:6.2} tokens/s  τ {:5.2}  cache {:.1} KiB  {}",
             row.name,
             row.speed_up.to_string(),
             row.tokens_per_second.median,
             row.mean_accepted_length,
             row.cache_kib,
+            against.join(", "),
         );
     }
-    let best = best(&rows).context("no answer was long enough to measure: raise --tokens")?;
-    let (way, row) = (&ways[best], &rows[best]);
+    println!("τ: tokens for each forward of the target, plain decoding has 1");
+    let best = best(&cell.rows).context("nothing was tried")?;
+    let (way, row) = (&ways[best], &cell.rows[best]);
+    let expected = expected(&cell, row);
     println!("\nrecommended: {}", way.name);
-    println!(
-        "  expected {:.2} times plain decoding ({:.2}–{:.2} on {} of your prompts); {}",
-        row.speed_up.median,
-        row.speed_up.least,
-        row.speed_up.most,
-        tasks.len(),
-        why(&setups[way.setup], way, row),
-    );
-    println!(
-        "  measured in {:.0} s, tried in {:.0} s",
-        measured.as_secs_f64(),
-        (began.elapsed() - measured).as_secs_f64()
-    );
-    let text = settings_file(args, way, row);
+    println!("  {expected}; {}", why(&setups[way.setup], way, row));
+    println!("  {}", took(measured, began.elapsed() - measured));
+    let text = settings_file(args, way, row, &expected);
     std::fs::write(&args.out, text)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     eprintln!(
@@ -73,6 +68,40 @@ pub fn run(args: &PlanArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         args.out.display()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be expected of a row, or why nothing can be said.
+fn expected(cell: &TableCell, row: &BenchRow) -> String {
+    let against = doubts(cell, row);
+    if against.contains(&Doubt::Disturbed) {
+        return "how much faster it is cannot be said: something disturbed plain decoding; plan \
+                again on a quiet machine"
+            .into();
+    }
+    let prompts = counted(cell.prompts, "prompt");
+    if against.contains(&Doubt::FewPrompts) {
+        return format!("{prompts} cannot say how much faster it is; ask more (--prompts)");
+    }
+    let noisy = if against.contains(&Doubt::Noisy) {
+        ", noisy"
+    } else {
+        ""
+    };
+    let speed = row.speed_up;
+    format!(
+        "expected {:.2} times plain decoding ({:.2}–{:.2} on {prompts}{noisy})",
+        speed.median, speed.least, speed.most
+    )
+}
+
+/// How long it took to measure the models and to try the ways.
+fn took(measured: Duration, tried: Duration) -> String {
+    let tried = format!("tried in {:.0} s", tried.as_secs_f64());
+    // Loading alone takes longer than that where something was measured.
+    match measured.as_secs_f64() {
+        s if s < 0.5 => format!("costs are known from before; {tried}"),
+        s => format!("loaded and measured in {s:.0} s, {tried}"),
+    }
 }
 
 /// The pair, and the target with each of the other draft models.
@@ -102,13 +131,14 @@ fn all_ways(args: &PlanArgs, setups: &[Setup]) -> Vec<Way> {
     all
 }
 
-/// Tries every way on the tasks. Returns a row for each, or none if no answer was long enough.
+/// Tries every way on the tasks. Returns a table with a row for each, in their order; `None` if no
+/// answer was long enough.
 fn tried(
     args: &PlanArgs,
     setups: &[Setup],
     ways: &[Way],
     tasks: &[BenchTask],
-) -> Result<Vec<BenchRow>> {
+) -> Result<Option<TableCell>> {
     let mut contestants = Vec::new();
     for way in ways {
         contestants.push(Contestant {
@@ -124,8 +154,9 @@ fn tried(
     };
     let results = interleaved(&contestants, tasks, 1, &rules)?;
     setups[0].check_emulation()?;
+    // Plain decoding is the first way, and the only one that is plain, so it is the first row.
     let cells = report::cells(&contestants, tasks, &results, None);
-    Ok(cells.into_iter().next().map(|c| c.rows).unwrap_or_default())
+    Ok(cells.into_iter().next())
 }
 
 /// The fastest; of two that are close, the simpler one, which comes first.

@@ -9,12 +9,9 @@ use card_setup::KernelChoice;
 use super::ways::{Way, quoted};
 use crate::args::PlanArgs;
 
-/// The settings that make `way` so, with what is expected of it.
-pub fn settings_file(args: &PlanArgs, way: &Way, row: &BenchRow) -> String {
-    let mut text = format!(
-        "# By `card plan`: {}, expected {:.2} times plain decoding ({:.2}–{:.2}).\n",
-        way.name, row.speed_up.median, row.speed_up.least, row.speed_up.most
-    );
+/// The settings that make `way` so, with what is `expected` of it, in words.
+pub fn settings_file(args: &PlanArgs, way: &Way, row: &BenchRow, expected: &str) -> String {
+    let mut text = format!("# By `card plan`: {}, {expected}.\n", way.name);
     let _ = writeln!(text, "model = {}", quoted(&args.model.model));
     let own = way.settings.iter().any(|s| s.starts_with("draft ="));
     if let Some(draft) = args.model.draft.as_deref().filter(|_| !own) {
