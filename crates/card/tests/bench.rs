@@ -28,9 +28,11 @@ fn bench_compares_modes_and_every_text_is_plain_decodings() {
     let mut command = card(&["bench", "--category", "edit,code", "-o", out]);
     command
         .args(quick)
+        .arg("--why")
         .assert()
         .success()
         .stdout(contains("draft-then-verify 3").and(contains("bound")))
+        .stdout(contains("why auto:").and(contains("% of the time")))
         // One prompt of each kind is no headline, and what stands in the table is explained.
         .stdout(contains("too few to say").and(contains("times as fast").not()))
         .stdout(contains("τ: tokens for each forward").and(contains("(1 prompt)")));
