@@ -20,7 +20,7 @@ impl Policy {
     /// yet: `option` is that step. `answer` is the number of milliseconds after which the
     /// drafter's answer to the last commit is due, if that is what is waited for and known.
     ///
-    /// The target does not wait where the candidates are [deep enough](Policy::deep_enough).
+    /// The target does not wait where the chain of best candidates is long enough already.
     pub fn wait_first(
         &self,
         situation: &Situation,
