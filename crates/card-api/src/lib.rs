@@ -25,6 +25,7 @@ pub mod health;
 pub mod job;
 pub mod limits;
 pub mod llama_server;
+pub mod loads;
 mod offered_tool;
 pub mod ollama;
 pub mod openai;

@@ -24,6 +24,7 @@ pub mod policy;
 mod prefix_cache;
 pub mod protocol;
 pub mod sampler;
+mod saved_states;
 pub mod scheduler;
 mod scouted_text;
 pub mod shortfall;

@@ -47,6 +47,10 @@ pub struct EmulatedDevice {
     /// (rows, milliseconds of a forward), before dilation. No forward has more rows than the
     /// last of these points, prompts included.
     pub forward_ms: Vec<(u32, f64)>,
+    /// Milliseconds, before dilation, that a forward takes longer if it has another number of rows
+    /// than the one before it, as where a CUDA graph is made anew (docs/shapes.md).
+    #[serde(default)]
+    pub shape_change_ms: f64,
 }
 
 impl EmulationProfile {
@@ -62,6 +66,11 @@ impl EmulationProfile {
             if device.forward_ms.is_empty() || !device.forward_ms.iter().all(sound) {
                 return Err(format!(
                     "{name}.forward_ms must be pairs of rows and milliseconds, both above 0"
+                ));
+            }
+            if !(0.0..=60_000.0).contains(&device.shape_change_ms) {
+                return Err(format!(
+                    "{name}.shape_change_ms must be between 0 and 60000"
                 ));
             }
         }
@@ -85,6 +94,7 @@ impl EmulationProfile {
     ///
     /// let device = |ms: f64| EmulatedDevice {
     ///     forward_ms: vec![(1, ms), (32, ms)],
+    ///     shape_change_ms: 0.0,
     /// };
     /// let mut profile = EmulationProfile {
     ///     title: "a device".into(),
@@ -137,6 +147,11 @@ impl EmulationProfile {
     /// Dilated cost of the drafter.
     pub fn draft_cost(&self) -> CostCurve {
         self.dilated(&self.draft)
+    }
+
+    /// What a change of the number of rows costs on the device, dilated.
+    pub fn shape_change(&self, device: &EmulatedDevice) -> Duration {
+        Duration::from_secs_f64(device.shape_change_ms * self.dilation / 1e3)
     }
 
     /// The latency one way, dilated: `ms` milliseconds, or else the profile's.
@@ -193,6 +208,10 @@ impl Overruns {
 pub struct Emulated<M> {
     inner: M,
     cost: CostCurve,
+    /// What a forward takes longer that has another number of rows than the one before.
+    shape_change: Duration,
+    /// Rows of the last forward; 0 before the first.
+    last_rows: usize,
     overruns: Overruns,
 }
 
@@ -202,8 +221,29 @@ impl<M: Model> Emulated<M> {
         Emulated {
             inner,
             cost,
+            shape_change: Duration::ZERO,
+            last_rows: 0,
             overruns,
         }
+    }
+
+    /// The same on a device where a forward takes `longer` if it has another number of rows than the
+    /// one before it.
+    #[must_use]
+    pub fn with_shape_change(mut self, longer: Duration) -> Self {
+        self.shape_change = longer;
+        self
+    }
+
+    /// What a forward of so many rows, padding included, takes on the device after those before it.
+    fn paced(&mut self, rows: usize) -> Duration {
+        let change = if rows == self.last_rows {
+            Duration::ZERO
+        } else {
+            self.shape_change
+        };
+        self.last_rows = rows;
+        Duration::from_secs_f64(self.cost.ms(rows as u32) / 1e3) + change
     }
 }
 
@@ -225,6 +265,10 @@ impl<M: Model> Model for Emulated<M> {
         self.inner.vocab()
     }
 
+    fn state_bytes(&self) -> Option<usize> {
+        self.inner.state_bytes()
+    }
+
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         self.inner.apply(op)
     }
@@ -234,7 +278,7 @@ impl<M: Model> Model for Emulated<M> {
         self.inner.forward(forward)?;
         let rows = forward.rows.len().max(forward.pad_to);
         let took = start.elapsed();
-        let paced = Duration::from_secs_f64(self.cost.ms(rows as u32) / 1e3);
+        let paced = self.paced(rows);
         self.overruns.add(paced, took);
         std::thread::sleep(paced.saturating_sub(took));
         Ok(())
@@ -279,6 +323,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_forward_of_a_shape_takes_longer() {
+        let cost = CostCurve::from_points([(1, 2.0), (4, 5.0)]);
+        let change = Duration::from_micros(1500);
+        let emulated = Emulated::new(model(), cost, Overruns::default());
+        let mut m = emulated.with_shape_change(change);
+        let took: Vec<f64> = [1, 1, 4, 4, 1]
+            .map(|rows| m.paced(rows).as_secs_f64() * 1e3)
+            .to_vec();
+        let expected = [3.5, 2.0, 6.5, 5.0, 3.5];
+        let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
+        assert!(took.iter().zip(&expected).all(near), "{took:?}");
+    }
+
+    #[test]
     fn forwards_are_paced_and_those_that_do_not_fit_are_told() {
         let forward = Forward::chain(SequenceId(1), 0, &[1], 0);
         let overruns = Overruns::default();
@@ -298,6 +356,7 @@ mod tests {
     fn the_dilation_is_the_least_that_every_size_fits_in() {
         let device = |points: &[(u32, f64)]| EmulatedDevice {
             forward_ms: points.to_vec(),
+            shape_change_ms: 0.0,
         };
         let profile = |dilation: f64| EmulationProfile {
             title: String::new(),

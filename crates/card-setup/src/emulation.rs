@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use card_core::cost::CostCurve;
 use card_core::forward::Model;
-use card_engine::emulate::{Emulated, EmulationProfile, Overruns};
+use card_engine::emulate::{Emulated, EmulatedDevice, EmulationProfile, Overruns};
 use card_llama::LlamaContext;
 
 /// Devices that are emulated, and the time by which real forwards overran their paced times.
@@ -59,9 +59,15 @@ impl Emulation {
         Ok(())
     }
 
-    /// A model whose forwards take what `cost` says.
-    pub fn pace(&self, model: LlamaContext, cost: CostCurve) -> Box<dyn Model + Send> {
-        Box::new(Emulated::new(model, cost, self.overruns.clone()))
+    /// A model whose forwards take what `cost`, that of `device`, says.
+    pub fn pace(
+        &self,
+        model: LlamaContext,
+        cost: CostCurve,
+        device: &EmulatedDevice,
+    ) -> Box<dyn Model + Send> {
+        let paced = Emulated::new(model, cost, self.overruns.clone());
+        Box::new(paced.with_shape_change(self.profile.shape_change(device)))
     }
 
     /// Makes sure that what was emulated was.

@@ -123,6 +123,7 @@ impl Setup {
             } else {
                 0
             },
+            state_bytes: self.settings.cache_ram.saturating_mul(1 << 20),
             trace: run.trace,
             near_tie: run.near_tie.unwrap_or(self.rules.near_tie),
             ..Options::default()
@@ -177,7 +178,10 @@ impl Setup {
         let states = head_drafts.then(|| target.keep_states()).transpose()?;
         let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
-            Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
+            Some(emulation) => {
+                let profile = &emulation.profile;
+                emulation.pace(target, profile.target_cost(), &profile.target)
+            }
         };
         Ok((target, states))
     }
@@ -198,12 +202,13 @@ impl Setup {
             let mut made = made.map_err(|e| e.to_string())?;
             // Nobody else could end a forward that hangs.
             made.give_up_after(hang);
-            let paced = emulation
-                .as_ref()
-                .and_then(|e| Some((e, e.profile.head_cost()?)));
+            let paced = emulation.as_ref().and_then(|emulation| {
+                let profile = &emulation.profile;
+                Some((emulation, profile.head_cost()?, profile.head.as_ref()?))
+            });
             Ok(match paced {
                 None => Box::new(made) as Box<dyn Model + Send>,
-                Some((emulation, cost)) => emulation.pace(made, cost),
+                Some((emulation, cost, device)) => emulation.pace(made, cost, device),
             })
         });
         Ok(Draft::head(make().map_err(anyhow::Error::msg)?, make))
@@ -227,7 +232,10 @@ impl Setup {
             made.give_up_after(hang);
             let made = match &emulation {
                 None => Box::new(made) as Box<dyn Model + Send>,
-                Some(emulation) => emulation.pace(made, emulation.profile.draft_cost()),
+                Some(emulation) => {
+                    let profile = &emulation.profile;
+                    emulation.pace(made, profile.draft_cost(), &profile.draft)
+                }
             };
             model.translated(made).map_err(|e| e.to_string())
         });

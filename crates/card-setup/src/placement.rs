@@ -135,7 +135,7 @@ impl LoadedPair<'_> {
         if let Some(budget) = &self.loader.coarse {
             budget.leave_out(|u| u.lanes = true);
         }
-        let apart = devices::apart(settings);
+        let apart = devices::apart(settings) && !devices::share_cores(settings);
         // On one processor the models take turns until lanes are measured, unless they must not.
         let wanted = apart || settings.lanes == LaneChoice::Disjoint;
         Ok(wanted.then(|| estimated(turns, threads, apart)))

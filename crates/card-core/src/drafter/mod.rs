@@ -26,6 +26,7 @@ mod expand;
 mod proposals;
 mod read_ahead;
 mod sequence;
+mod shape;
 mod step;
 
 use std::collections::BTreeMap;
@@ -227,7 +228,7 @@ impl Drafter {
                 &mut self.nodes,
                 &mut self.guesses,
             );
-            expand::expand(
+            let forgone_ms = expand::expand(
                 &mut self.sequences,
                 &self.config,
                 &self.cost,
@@ -235,9 +236,17 @@ impl Drafter {
                 &mut self.names,
                 &mut self.step,
             );
+            self.cost.forgo(forgone_ms);
         }
         let rows = std::mem::take(&mut self.step.rows);
-        (!rows.is_empty()).then_some(Forward { rows, pad_to: 0 })
+        if rows.is_empty() {
+            return None;
+        }
+        let forward = shape::filled_up(&self.config, &self.cost, rows);
+        if !self.step.caught_up.is_empty() {
+            self.cost.forgo(shape::padding_ms(&self.cost, &forward));
+        }
+        Some(forward)
     }
 
     /// The forward is done: what it proposes. Commits are heard afterwards, so nothing
@@ -245,7 +254,7 @@ impl Drafter {
     pub fn complete(&mut self, forward: &Forward, logits: &dyn Logits, now: Duration) -> Drafted {
         let step = std::mem::take(&mut self.step);
         let elapsed = now.saturating_sub(step.started);
-        let rows = Rows::clamped(forward.rows.len());
+        let rows = Rows::clamped(forward.rows.len().max(forward.pad_to));
         self.cost.observe(rows.get(), elapsed);
         for caught_up in &step.caught_up {
             let Some(draft) = self.sequences.get_mut(&caught_up.sequence) else {
@@ -357,6 +366,7 @@ impl Drafter {
             sequence,
             tenant: d.tenant,
             stem: &d.tokens[..d.decoded],
+            rolled_back: false,
             end: d.end,
         });
         let new = NewSequence {

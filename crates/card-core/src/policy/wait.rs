@@ -35,7 +35,7 @@ impl Policy {
         if situation.depth >= self.deep_enough(situation.base, option.outlook.source) {
             return WaitDecision::default();
         }
-        let first_ms = answer.unwrap_or_else(|| cost.ms(1));
+        let first_ms = answer.unwrap_or_else(|| self.further_step_ms(option.outlook.source));
         let ahead = self.look_ahead(situation, option, first_ms);
         WaitDecision {
             wait: ahead.value > 0.0,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::config::SchedulerConfig;
+use super::config::{SchedulerConfig, Shapes};
 use super::members::Members;
 use super::sequence::Sequence;
 use super::stem_rules::StemRules;
@@ -58,6 +58,8 @@ struct CandidateBudget {
     context: usize,
     /// How many candidates one sequence may have.
     rules: StemRules,
+    /// Which forwards are allowed.
+    shapes: Shapes,
 }
 
 /// The best place that a drafter on another lane may look past soon.
@@ -148,6 +150,7 @@ impl CandidateBudget {
             leaves,
             context: limits.context as usize,
             rules,
+            shapes,
         }
     }
 }
@@ -182,10 +185,14 @@ fn own_candidates(
     budget: CandidateBudget,
     policy: &Policy,
 ) -> Vec<(Candidate, NodeId)> {
-    let most = budget.rules.most_candidates(seq.text.pending());
+    let pending = seq.text.pending();
+    let room = budget.shapes.room_behind(seq.text.decoded);
+    let most = budget.rules.most_candidates(pending);
     let most = most.min(budget.most).min(seq.most_candidates);
+    let most = most.min(room.rows.saturating_sub(pending));
     let most = most.min(MOST_CANDIDATES);
     let wanted = seq.text.left(budget.context).saturating_sub(1);
+    let wanted = wanted.min(room.tokens.saturating_sub(pending));
     let last = (seq.text.tokens.len() + wanted) as u32;
     let (chain, chances) = seq.candidates.lookup_chain(wanted);
     let values = policy.marginal_values(budget.base, &chances, most);

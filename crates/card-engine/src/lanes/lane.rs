@@ -97,7 +97,10 @@ impl DraftLane {
             self.model.forward(&forward)?;
         }
         let end = self.meters.now();
-        let drafted = self.drafter.complete(&forward, &*self.model, end);
+        let mut drafted = self.drafter.complete(&forward, &*self.model, end);
+        // Making proposals of logits is a part of what a step costs: of a large vocabulary, or where a
+        // grammar has a say, no small one.
+        drafted.elapsed = self.meters.now().saturating_sub(start);
         let time = end.saturating_sub(start);
         self.meters.draft(time);
         if self.first {

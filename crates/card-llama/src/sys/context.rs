@@ -17,6 +17,11 @@ use super::model::ModelSizes;
 use super::shim::{self, Thrown};
 use super::threadpool::{ThreadPool, UsedPools};
 
+/// Of what an id holds, only what cannot be taken back token by token: its recurrent state. It is
+/// llama.cpp's `LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY`, which no bindings have; shim.cpp compares the
+/// two.
+const RECURRENT_STATE: cpp::llama_state_seq_flags = 1;
+
 /// Which part of a model a context computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModelPart {
@@ -391,6 +396,61 @@ impl Context {
             0 => Err(log::reason()),
             n if n != size => Err(format!("{n} bytes of {size} came")),
             _ => Ok(bytes),
+        }
+    }
+
+    /// Bytes of the recurrent state of an id when it is saved.
+    ///
+    /// # Errors
+    /// Says why llama.cpp cannot say.
+    pub(crate) fn state_size(&mut self, id: SeqId) -> Result<usize, String> {
+        self.check_id(id);
+        log::forget();
+        let raw = self.raw.as_ptr();
+        // SAFETY: the context is alive and used by nobody else.
+        let size = unsafe { shim::llama_state_seq_get_size_ext(raw, id, RECURRENT_STATE) };
+        match size.map_err(|e| e.to_string())? {
+            0 => Err(log::reason()),
+            size => Ok(size),
+        }
+    }
+
+    /// The recurrent state of an id. The cells of attention, which a hybrid model has beside it, are
+    /// not in it.
+    ///
+    /// # Errors
+    /// Says why llama.cpp cannot give it, or that there is no memory.
+    pub(crate) fn save_state(&mut self, id: SeqId) -> Result<Vec<u8>, String> {
+        let size = self.state_size(id)?;
+        let mut bytes = Vec::new();
+        let room = bytes.try_reserve_exact(size);
+        room.map_err(|_| format!("there is no memory for {size} bytes"))?;
+        bytes.resize(size, 0u8);
+        let (raw, into) = (self.raw.as_ptr(), bytes.as_mut_ptr());
+        // SAFETY: the context is alive and used by nobody else; the buffer is as long as said.
+        let n = unsafe { shim::llama_state_seq_get_data_ext(raw, into, size, id, RECURRENT_STATE) };
+        match n.map_err(|e| e.to_string())? {
+            0 => Err(log::reason()),
+            n if n != size => Err(format!("{n} bytes of {size} came")),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Gives an id the recurrent state that [`Context::save_state`] gave, in place of its own.
+    ///
+    /// # Errors
+    /// Says why llama.cpp cannot take it.
+    pub(crate) fn restore_state(&mut self, id: SeqId, bytes: &[u8]) -> Result<(), String> {
+        self.check_id(id);
+        log::forget();
+        let (raw, size) = (self.raw.as_ptr(), bytes.len());
+        // SAFETY: the context is alive and used by nobody else; the bytes are as many as said.
+        let n = unsafe {
+            shim::llama_state_seq_set_data_ext(raw, bytes.as_ptr(), size, id, RECURRENT_STATE)
+        };
+        match n.map_err(|e| e.to_string())? {
+            0 => Err(log::reason()),
+            _ => Ok(()),
         }
     }
 

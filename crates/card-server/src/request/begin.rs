@@ -12,7 +12,7 @@ use super::prepare::{Prepared, prepare};
 use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
-use crate::clock::RequestDeadline;
+use crate::clock::{LONGEST, RequestDeadline};
 use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
@@ -45,6 +45,8 @@ pub(crate) struct RunningRequest {
     pub(crate) thinking: Thinking,
     /// Whether a grammar makes each answer a call.
     forced_call: bool,
+    /// Most time that the head of a stream waits for the first news.
+    head_wait: Duration,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
@@ -128,6 +130,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         told_prompts,
         thinking,
         forced_call,
+        head_wait: app.config.stream_head_wait.min(LONGEST),
         usage,
         news,
         full,
@@ -158,10 +161,6 @@ fn start(
     news
 }
 
-/// How long the first news of an answer are waited for before a stream begins without them. A
-/// failure within that time is still an answer of its own, with its status.
-const SOON: Duration = Duration::from_millis(250);
-
 /// The error of a generation that ended without news of its end.
 pub(crate) fn broke_off() -> ApiError {
     ApiError::internal("the generation broke off")
@@ -187,9 +186,10 @@ impl RunningRequest {
         AnswerReader::new(self.thinking, offered)
     }
 
-    /// Waits a moment for the first news.
+    /// Waits a moment for the first news, before a stream begins without them. A failure within that
+    /// time is still an answer of its own, with its status.
     pub(crate) async fn first_news(&mut self) -> FirstNews {
-        match tokio::time::timeout(SOON, self.news.recv()).await {
+        match tokio::time::timeout(self.head_wait, self.news.recv()).await {
             Ok(Some((index, news))) => FirstNews::Came(index, news),
             Ok(None) => FirstNews::BrokenOff,
             Err(_) => FirstNews::Later,

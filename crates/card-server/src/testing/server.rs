@@ -24,6 +24,11 @@ impl Server {
         self.wait()
     }
 
+    /// Tells it to end, and does not wait for that.
+    pub fn leave(&mut self) {
+        self.stop = None;
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> Result<(), ServeError> {
         let ended = self.thread.take().and_then(|t| t.join().ok());

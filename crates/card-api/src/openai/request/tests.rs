@@ -412,7 +412,8 @@ fn what_is_known_and_not_done_is_refused_by_name() {
             r#","json_schema":{},"response_format":{"type":"json_object"}"#,
             "json_schema",
         ),
-        (r#","speculation":{"max_rows":3}"#, "speculation"),
+        (r#","speculation":{"max_rows":0}"#, "speculation"),
+        (r#","speculation":{"rows":3}"#, "speculation"),
         (r#","speculation":"fast""#, "speculation"),
     ] {
         assert_eq!(refusal(chat(extra)).0, field, "{extra}");
@@ -499,6 +500,7 @@ fn speculation_is_switched_by_the_request() {
     assert_eq!(switch(""), Speculation::Auto);
     assert_eq!(switch(r#","speculation":"auto""#), Speculation::Auto);
     assert_eq!(switch(r#","speculation":"off""#), Speculation::Off);
+    assert_eq!(switch(r#","speculation":{"max_rows":3}"#), Speculation::Most(3));
     assert!(chat(r#","card":true"#).unwrap().report);
 }
 
