@@ -27,6 +27,7 @@ pub mod sampler;
 mod saved_states;
 pub mod scheduler;
 mod scouted_text;
+pub mod shortfall;
 pub mod sources;
 pub mod synthetic;
 pub mod translation;

@@ -196,12 +196,20 @@ impl Setup {
     ) -> Result<Draft> {
         let (target, cores) = (self.target.clone(), plan.target_cores.clone());
         let (context, sequences) = (self.context, run.sequences);
+        let emulation = self.emulation.clone();
         let mut make: MakeModel = Box::new(move || {
             let made = head_contexts(&target, context, sequences, &cores, states.clone());
             let mut made = made.map_err(|e| e.to_string())?;
             // Nobody else could end a forward that hangs.
             made.give_up_after(hang);
-            Ok(Box::new(made) as Box<dyn Model + Send>)
+            let paced = emulation.as_ref().and_then(|emulation| {
+                let profile = &emulation.profile;
+                Some((emulation, profile.head_cost()?, profile.head.as_ref()?))
+            });
+            Ok(match paced {
+                None => Box::new(made) as Box<dyn Model + Send>,
+                Some((emulation, cost, device)) => emulation.pace(made, cost, device),
+            })
         });
         Ok(Draft::head(make().map_err(anyhow::Error::msg)?, make))
     }

@@ -18,8 +18,12 @@ use crate::types::SequenceId;
 /// KV cells that stay free: those of nodes that were evicted from the replica are in use until
 /// the next commit, and are not counted.
 const MARGIN: usize = 64;
-/// Nodes that one forward looks past at most.
-const MOST_NODES: usize = 16;
+/// Nodes that one forward looks past at most. A device whose forwards take the same time for some
+/// tens of rows looks past side branches beside the best path for nothing, so that a draft goes on
+/// where the target leaves that path (docs/policy.md). Where rows cost time, fewer pay.
+const MOST_NODES: usize = 64;
+/// The same for each sequence that is drafted for, where that is more.
+const MOST_EACH: usize = 4;
 
 /// A node that could be looked past.
 struct FrontierNode {
@@ -98,7 +102,8 @@ fn frontier(
     config: &DrafterConfig,
     most_leaves: usize,
 ) -> Vec<FrontierNode> {
-    let most = config.limits.rows.min(MOST_NODES);
+    let most = MOST_NODES.max(MOST_EACH.saturating_mul(sequences.len()));
+    let most = config.limits.rows.min(most);
     let mut found: Vec<FrontierNode> = Vec::new();
     let mut nodes = Vec::new();
     for (&sequence, draft) in sequences {
@@ -143,15 +148,19 @@ fn decode_node(
     let Some(candidate) = draft.replica.get(node) else {
         return;
     };
+    let root = draft.replica.root();
+    let parent = draft.replica.parent(node).filter(|p| *p != root);
+    let parent = parent.map(|p| draft.replica.tag(p));
+    if parent == Some(0) {
+        // A guess, behind a node that found no room.
+        return;
+    }
     if draft.adds_leaf(node) {
         if draft.leaves >= most_leaves {
             return;
         }
         draft.leaves += 1;
     }
-    let root = draft.replica.root();
-    let parent = draft.replica.parent(node).filter(|p| *p != root);
-    let parent = parent.map(|p| draft.replica.tag(p));
     let cell = names.take();
     draft.replica.set_tag(node, cell);
     draft.grown += 1;

@@ -145,6 +145,7 @@ impl<'a> BatchBuilder<'a> {
             0
         };
         let cache = &mut seq.candidates.cache;
+        let root_expanded = cache.get(cache.root()).is_some_and(|c| c.expanded);
         let nodes = self.add_tree(sequence, cache, &chosen[..fitting], tip);
         self.parts.push(BatchPart {
             sequence,
@@ -154,6 +155,7 @@ impl<'a> BatchBuilder<'a> {
             prefill,
             tree: VerifyTree {
                 root_row: first + chain - 1,
+                root_expanded,
                 nodes,
             },
         });
@@ -196,6 +198,7 @@ impl<'a> BatchBuilder<'a> {
                 token: candidate.token,
                 parent,
                 row,
+                expanded: candidate.expanded,
             });
         }
         nodes

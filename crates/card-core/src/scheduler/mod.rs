@@ -88,7 +88,7 @@ pub use config::{SchedulerConfig, Shapes};
 pub use learned::Learned;
 pub use output::{Action, Finish, Output};
 pub use request::{Request, RequestError};
-pub use round::{DraftSpan, Round, RoundNode};
+pub use round::{DraftSpan, Round, RoundNode, RoundStop};
 pub use state::Scheduler;
 
 pub use crate::saved_states::SavedStateCounts;
