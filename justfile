@@ -77,6 +77,10 @@ bench *ARGUMENTS:
 forwards MODEL *ARGUMENTS:
     scripts/measure-forwards {{MODEL}} {{ARGUMENTS}}
 
+# Measure a pair on a machine with one GPU, in eight minutes; --dry-run tests the script without.
+gpu *ARGUMENTS:
+    scripts/measure-gpu {{ARGUMENTS}}
+
 # Compare card's plain mode with a bare loop around llama.cpp.
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}

@@ -226,6 +226,7 @@ def compare(args):
         value = json.loads(line)
         prompts.append(value.get("question") or value.get("text") or value.get("prompt") or value["turns"][0])
     clients = [Client(url, args.key, 1200) for url in args.urls]
+    found = []
     for streams in [int(s) for s in args.streams.split(",")]:
         rows = [[] for _ in clients]
         for round_ in range(args.rounds):
@@ -253,6 +254,13 @@ def compare(args):
             print(f"  {url:28} x{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})  "
                   f"{statistics.median(r[0] for r in rows[i]):6.1f} tokens/s  first p50/p95 {at(first, .5):.0f}/{at(first, .95):.0f} ms  "
                   f"gap p50/p95 {at(gaps, .5):.0f}/{at(gaps, .95):.0f} ms", flush=True)
+            found.append({"streams": streams, "url": url, "ratio": statistics.median(ratios),
+                          "tokens_per_second": statistics.median(r[0] for r in rows[i]),
+                          "first_ms": [at(first, .5), at(first, .95)], "gap_ms": [at(gaps, .5), at(gaps, .95)]})
+        if args.json:
+            # After each number of streams: what was measured is kept if the rest takes too long.
+            with open(args.json, "w") as file:
+                json.dump(found, file, indent=2)
     return 0
 
 
@@ -260,6 +268,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("what", choices=["soak", "compare"])
 parser.add_argument("urls", nargs="+", help="servers, like http://127.0.0.1:8080")
 parser.add_argument("--prompts", help="compare: JSON lines with question, text, prompt or turns")
+parser.add_argument("--json", help="compare: a file for the figures, too")
 parser.add_argument("--key", default=None)
 parser.add_argument("--pid", type=int, help="soak: the server's process")
 parser.add_argument("--seconds", type=float, default=1800)

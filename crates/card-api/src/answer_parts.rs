@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use crate::answer_format::AnswerFormat;
 use crate::bare_call::BareCallFinder;
-use crate::forced_call::ForcedCallReader;
+use crate::call_reader::CallReader;
+use crate::channels::ChannelReader;
 use crate::job::OfferedFunction;
+use crate::spoken_part::add_part;
 use crate::thoughts::{ThoughtSplitter, Told};
-use crate::tool_calls::ToolCallSplitter;
 
 pub use crate::spoken_part::SpokenPart;
 
@@ -23,58 +25,184 @@ pub enum Thinking {
     Began,
 }
 
+/// How an answer is read.
+#[derive(Clone, Debug)]
+pub struct ReadAs {
+    /// In which words the model writes thoughts.
+    pub format: &'static AnswerFormat,
+    /// In which words it writes calls: as a rule in those of `format`, and in those of
+    /// [`AnswerFormat::by_default`] where it was told of tools in these.
+    pub call_format: &'static AnswerFormat,
+    /// Whether it begins with thoughts.
+    pub thinking: Thinking,
+    /// The functions that may be called; `None` if none may, and nothing is a call.
+    pub offered: Option<Arc<[OfferedFunction]>>,
+    /// Whether calls are told as a whole: one that is cut off, or is no JSON, is text then. Else
+    /// they are told as they come.
+    pub whole_calls: bool,
+    /// Whether a grammar makes the answer a call, in the words of
+    /// [`AnswerFormat::by_default`].
+    pub forced_call: bool,
+    /// Whether what stands behind the first call is left out.
+    pub one_call: bool,
+}
+
 /// Reads a model's text.
 #[derive(Debug)]
 pub struct AnswerReader {
+    reader: FormatReader,
+    one_call: bool,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each answer that is written"
+)]
+enum FormatReader {
+    /// Thoughts, and then text and calls.
+    Marked(MarkedReader),
+    /// Messages in channels.
+    Channels(ChannelReader),
+}
+
+/// Reads an answer that begins with thoughts, if it has some.
+#[derive(Debug)]
+struct MarkedReader {
     thoughts: Option<ThoughtSplitter>,
-    calls: Option<CallReader>,
-    /// Reads a call that a grammar forces, in place of the others.
-    forced: Option<ForcedCallReader>,
+    calls: Option<SaidReader>,
 }
 
 /// Reads calls in what a model says.
 #[derive(Debug)]
-struct CallReader {
-    bare: BareCallFinder,
-    marked: ToolCallSplitter,
-    /// Whether the whole answer was a call.
-    was_bare: bool,
+struct SaidReader {
+    /// Looks for an answer that is a call as a whole; nobody looks where a call is forced.
+    bare: Option<BareCallFinder>,
+    marked: CallReader,
+    /// Calls that were the whole answer.
+    bare_calls: usize,
 }
 
 impl AnswerReader {
-    /// A reader of a text that may have calls of the functions that were offered, if there are
-    /// some.
+    /// A reader of a text of which nothing else is known; calls are told as a whole.
     pub fn new(thinking: Thinking, offered: Option<Arc<[OfferedFunction]>>) -> Self {
-        AnswerReader {
-            thoughts: match thinking {
-                Thinking::Never => None,
-                Thinking::MayBegin => Some(ThoughtSplitter::new(false)),
-                Thinking::Began => Some(ThoughtSplitter::new(true)),
-            },
-            calls: offered.map(|offered| CallReader {
-                bare: BareCallFinder::new(offered),
-                marked: ToolCallSplitter::default(),
-                was_bare: false,
-            }),
-            forced: None,
-        }
+        Self::read_as(ReadAs {
+            format: AnswerFormat::by_default(),
+            call_format: AnswerFormat::by_default(),
+            thinking,
+            offered,
+            whole_calls: true,
+            forced_call: false,
+            one_call: false,
+        })
     }
 
-    /// A reader of a text that a grammar makes a call. It tells the call piece by piece, for
-    /// streams.
-    pub fn of_forced_call() -> Self {
+    /// A reader of a text.
+    pub fn read_as(how: ReadAs) -> Self {
+        let ReadAs {
+            format,
+            call_format,
+            thinking,
+            offered,
+            whole_calls,
+            forced_call,
+            one_call,
+        } = how;
+        let began = thinking == Thinking::Began;
+        if format.channels && thinking != Thinking::Never && !forced_call {
+            let reader = ChannelReader::new(began, offered, whole_calls);
+            return AnswerReader {
+                reader: FormatReader::Channels(reader),
+                one_call,
+            };
+        }
+        let called = if forced_call {
+            AnswerFormat::by_default()
+        } else {
+            call_format
+        };
+        let thoughts = (thinking != Thinking::Never)
+            .then(|| ThoughtSplitter::new(format, began, offered.is_some() && !forced_call));
+        let offered = offered.or_else(|| forced_call.then(Arc::default));
+        let reads = offered.is_some() || !called.dropped.is_empty();
+        let bare = offered.clone().filter(|_| !forced_call);
+        let calls = reads.then(|| SaidReader {
+            bare: bare.map(BareCallFinder::new),
+            marked: CallReader::new(called, offered, whole_calls),
+            bare_calls: 0,
+        });
         AnswerReader {
-            thoughts: None,
-            calls: None,
-            forced: Some(ForcedCallReader::default()),
+            reader: FormatReader::Marked(MarkedReader { thoughts, calls }),
+            one_call,
         }
     }
 
     /// Takes more text; returns what is complete.
     pub fn push(&mut self, text: String) -> Vec<SpokenPart> {
-        if let Some(forced) = &mut self.forced {
-            return forced.push(&text);
+        let over = self.is_over();
+        let mut parts = Vec::new();
+        match &mut self.reader {
+            FormatReader::Marked(reader) => reader.push(text, &mut parts),
+            FormatReader::Channels(reader) => reader.push(&text, &mut parts),
         }
+        self.shown(parts, over)
+    }
+
+    /// The end: what was held back.
+    pub fn finish(&mut self) -> Vec<SpokenPart> {
+        let over = self.is_over();
+        let mut parts = Vec::new();
+        match &mut self.reader {
+            FormatReader::Marked(reader) => reader.finish(&mut parts),
+            FormatReader::Channels(reader) => reader.finish(&mut parts),
+        }
+        self.shown(parts, over)
+    }
+
+    /// Whether what comes is left out.
+    fn is_over(&self) -> bool {
+        self.one_call && self.calls() > 0
+    }
+
+    /// The parts without those that are left out.
+    fn shown(&self, mut parts: Vec<SpokenPart>, over: bool) -> Vec<SpokenPart> {
+        let ends =
+            |part: &SpokenPart| matches!(part, SpokenPart::Call { .. } | SpokenPart::CallEnd);
+        if over {
+            parts.clear();
+        } else if self.one_call
+            && let Some(last) = parts.iter().position(ends)
+        {
+            parts.truncate(last + 1);
+        }
+        parts
+    }
+
+    /// Whole calls so far.
+    pub fn calls(&self) -> usize {
+        match &self.reader {
+            FormatReader::Marked(reader) => reader
+                .calls
+                .as_ref()
+                .map_or(0, |calls| calls.marked.calls() + calls.bare_calls),
+            FormatReader::Channels(reader) => reader.calls(),
+        }
+    }
+
+    /// Whether the model still thinks.
+    pub fn thinks(&self) -> bool {
+        match &self.reader {
+            FormatReader::Marked(reader) => reader
+                .thoughts
+                .as_ref()
+                .is_some_and(ThoughtSplitter::within),
+            FormatReader::Channels(reader) => reader.thinks(),
+        }
+    }
+}
+
+impl MarkedReader {
+    fn push(&mut self, text: String, parts: &mut Vec<SpokenPart>) {
         let told = match &mut self.thoughts {
             Some(thoughts) => thoughts.push(&text),
             None => Told {
@@ -82,127 +210,50 @@ impl AnswerReader {
                 said: text,
             },
         };
-        self.take(told)
+        self.take(told, parts);
     }
 
-    /// The end: what was held back.
-    pub fn finish(&mut self) -> Vec<SpokenPart> {
-        if let Some(forced) = &mut self.forced {
-            return forced.finish();
-        }
+    fn finish(&mut self, parts: &mut Vec<SpokenPart>) {
         let told = self.thoughts.as_mut().map(ThoughtSplitter::finish);
-        let mut parts = self.take(told.unwrap_or_default());
+        self.take(told.unwrap_or_default(), parts);
         if let Some(calls) = &mut self.calls {
-            parts.extend(calls.finish());
+            calls.finish(parts);
         }
-        parts
     }
 
-    /// Whole calls so far.
-    pub fn calls(&self) -> usize {
-        if let Some(forced) = &self.forced {
-            return forced.calls();
-        }
-        let calls = self.calls.as_ref();
-        calls.map_or(0, |c| c.marked.calls() + usize::from(c.was_bare))
-    }
-
-    /// Whether the model still thinks.
-    pub fn thinks(&self) -> bool {
-        self.thoughts.as_ref().is_some_and(ThoughtSplitter::within)
-    }
-
-    fn take(&mut self, told: Told) -> Vec<SpokenPart> {
-        let mut parts = Vec::new();
-        if !told.thought.is_empty() {
-            parts.push(SpokenPart::Thought(told.thought));
-        }
+    fn take(&mut self, told: Told, parts: &mut Vec<SpokenPart>) {
+        add_part(parts, SpokenPart::Thought(told.thought));
         match &mut self.calls {
             _ if told.said.is_empty() => {}
-            Some(calls) => parts.extend(calls.push(&told.said)),
-            None => parts.push(SpokenPart::Text(told.said)),
+            Some(calls) => calls.push(told.said, parts),
+            None => add_part(parts, SpokenPart::Text(told.said)),
         }
-        parts
     }
 }
 
-impl CallReader {
-    fn push(&mut self, text: &str) -> Vec<SpokenPart> {
-        let text = self.bare.push(text);
-        let parts = self.marked.push(&text);
-        parts.into_iter().map(SpokenPart::from).collect()
+impl SaidReader {
+    fn push(&mut self, text: String, parts: &mut Vec<SpokenPart>) {
+        let text = match &mut self.bare {
+            Some(bare) => bare.push(&text),
+            None => text,
+        };
+        self.marked.push(&text, parts);
     }
 
-    fn finish(&mut self) -> Vec<SpokenPart> {
-        let mut parts = match self.bare.finish() {
-            Ok((name, arguments)) => {
-                self.was_bare = true;
-                return vec![SpokenPart::Call { name, arguments }];
+    fn finish(&mut self, parts: &mut Vec<SpokenPart>) {
+        match self.bare.as_mut().map(BareCallFinder::finish) {
+            Some(Ok(calls)) => {
+                self.bare_calls = calls.len();
+                let whole = |(name, arguments)| SpokenPart::Call { name, arguments };
+                parts.extend(calls.into_iter().map(whole));
+                return;
             }
-            Err(text) => self.marked.push(&text),
-        };
-        parts.extend(self.marked.finish());
-        parts.into_iter().map(SpokenPart::from).collect()
+            Some(Err(text)) => self.marked.push(&text, parts),
+            None => {}
+        }
+        self.marked.finish(parts);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(thinking: Thinking, tools: bool, text: &str) -> (Vec<SpokenPart>, usize) {
-        let function = OfferedFunction {
-            name: "f".into(),
-            parameters: None,
-        };
-        let offered = tools.then(|| Arc::from([function]));
-        let mut reader = AnswerReader::new(thinking, offered);
-        let mut parts = reader.push(text.to_owned());
-        parts.extend(reader.finish());
-        (parts, reader.calls())
-    }
-
-    fn text(text: &str) -> SpokenPart {
-        SpokenPart::Text(text.to_owned())
-    }
-
-    fn call(arguments: &str) -> SpokenPart {
-        SpokenPart::Call {
-            name: "f".to_owned(),
-            arguments: arguments.to_owned(),
-        }
-    }
-
-    #[test]
-    fn thoughts_text_and_calls_are_told_apart() {
-        let thought = SpokenPart::Thought("hm".to_owned());
-        let marked = "<think>hm</think><tool_call>{\"name\":\"f\"}</tool_call>";
-        let bare = "hm</think>\n```json\n{\"name\":\"f\",\"arguments\":{\"a\":1}}\n```";
-        let cases = [
-            (
-                read(Thinking::MayBegin, true, marked),
-                (vec![thought.clone(), call("{}")], 1),
-            ),
-            (
-                read(Thinking::Began, true, bare),
-                (vec![thought, call("{\"a\":1}")], 1),
-            ),
-            (
-                read(Thinking::Never, false, marked),
-                (vec![text(marked)], 0),
-            ),
-            (
-                read(Thinking::MayBegin, true, "no call"),
-                (vec![text("no call")], 0),
-            ),
-            (
-                read(Thinking::MayBegin, true, "{\"name\":\"g\"}"),
-                (vec![text("{\"name\":\"g\"}")], 0),
-            ),
-            (read(Thinking::MayBegin, false, ""), (Vec::new(), 0)),
-        ];
-        for (found, wanted) in cases {
-            assert_eq!(found, wanted);
-        }
-    }
-}
+mod tests;

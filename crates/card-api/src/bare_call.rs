@@ -1,12 +1,15 @@
-//! A call that stands in an answer without the marks of a call: the whole answer is one JSON
-//! object that names a function which was offered, with arguments that fit. Models that were
-//! trained on another form, like Qwen2.5-Coder, write calls so: bare, in a fence, or with the
-//! braces doubled that their template shows them.
+//! Calls that stand in an answer without the marks of a call: the whole answer is one JSON
+//! object that names a function which was offered, with arguments that fit, or several of them.
+//! Llama 3 writes calls so, and so do models that were trained on another form than their
+//! template's, like Qwen2.5-Coder: bare, in a fence, or with the braces doubled that the template
+//! shows them.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::argument_fit::fits;
+use crate::call_reader::json_span::JsonSpan;
 use crate::job::OfferedFunction;
 use crate::reading::loose::{Loose, within_budget};
 
@@ -16,8 +19,6 @@ const LONGEST: usize = 1 << 20;
 const LONGEST_FENCE: usize = 32;
 /// Keys with which such a call begins.
 const FIRST_KEYS: [&str; 5] = ["name", "arguments", "parameters", "type", "function"];
-/// How deep arguments are compared with their schema; what is deeper fits.
-const DEEPEST: usize = 64;
 
 /// Holds an answer back that may be a call, and lets every other pass.
 #[derive(Debug)]
@@ -77,13 +78,13 @@ impl BareCallFinder {
         }
     }
 
-    /// The end: the call, name and arguments, or the text that was held back.
-    pub(crate) fn finish(&mut self) -> Result<(String, String), String> {
+    /// The end: the calls, name and arguments of each, or the text that was held back.
+    pub(crate) fn finish(&mut self) -> Result<Vec<(String, String)>, String> {
         let text = std::mem::take(&mut self.held);
         if self.stage != FinderStage::Holding {
             return Err(text);
         }
-        call_in(&text, &self.offered).ok_or(text)
+        calls_in(&text, &self.offered).ok_or(text)
     }
 }
 
@@ -99,6 +100,7 @@ fn opening(text: &str) -> CallOpening {
     } else if !rest.is_empty() && "```".starts_with(rest) {
         return CallOpening::Unknown;
     }
+    rest = rest.strip_prefix('[').unwrap_or(rest).trim_start();
     if rest.is_empty() {
         return CallOpening::Unknown;
     }
@@ -121,10 +123,26 @@ fn opening(text: &str) -> CallOpening {
     }
 }
 
-/// The call that this text is, if it is one.
-fn call_in(text: &str, offered: &[OfferedFunction]) -> Option<(String, String)> {
+/// The calls that this text is, if it is nothing else.
+fn calls_in(text: &str, offered: &[OfferedFunction]) -> Option<Vec<(String, String)>> {
     let text = unfenced(text.trim());
-    let mut call = object(text).or_else(|| undoubled(text))?;
+    if let Some(call) = object(text).or_else(|| undoubled(text)) {
+        return Some(vec![call_of(call, offered)?]);
+    }
+    let listed = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let mut rest = listed.unwrap_or(text).trim();
+    let mut calls = Vec::new();
+    while !rest.is_empty() {
+        let (one, behind) = rest.split_at(JsonSpan::default().end(rest)?);
+        calls.push(call_of(object(one)?, offered)?);
+        rest = behind.trim_start();
+        rest = rest.strip_prefix([';', ',']).unwrap_or(rest).trim_start();
+    }
+    (!calls.is_empty()).then_some(calls)
+}
+
+/// The call that this object is, if it is one.
+fn call_of(mut call: Map<String, Value>, offered: &[OfferedFunction]) -> Option<(String, String)> {
     if let Some(Value::Object(function)) = call.get("function") {
         call = function.clone();
     }
@@ -150,7 +168,7 @@ fn call_in(text: &str, offered: &[OfferedFunction]) -> Option<(String, String)> 
     };
     let arguments = Value::Object(arguments);
     let schema = function.parameters.as_ref();
-    if !schema.is_none_or(|schema| fits(schema, &arguments, 0)) {
+    if !schema.is_none_or(|schema| fits(schema, &arguments)) {
         return None;
     }
     Some((name.to_owned(), arguments.to_string()))
@@ -198,73 +216,6 @@ fn no_braces(value: &Value) -> bool {
     }
 }
 
-/// Whether a value fits a schema, as far as types, lists of values, properties and items go.
-fn fits(schema: &Value, value: &Value, depth: usize) -> bool {
-    let Value::Object(schema) = schema else {
-        return schema != &Value::Bool(false);
-    };
-    if depth > DEEPEST {
-        return true;
-    }
-    let fit = |schema: &Value, value: &Value| fits(schema, value, depth + 1);
-    let typed = match schema.get("type") {
-        Some(Value::String(kind)) => is(value, kind),
-        Some(Value::Array(kinds)) => kinds
-            .iter()
-            .any(|k| k.as_str().is_some_and(|k| is(value, k))),
-        _ => true,
-    };
-    let listed = match schema.get("enum") {
-        Some(Value::Array(values)) => values.contains(value),
-        _ => schema.get("const").is_none_or(|wanted| wanted == value),
-    };
-    let chosen = ["anyOf", "oneOf"].iter().all(|key| match schema.get(*key) {
-        Some(Value::Array(choices)) => choices.iter().any(|c| fit(c, value)),
-        _ => true,
-    });
-    let within = match value {
-        Value::Object(fields) => fields_fit(schema, fields, &fit),
-        Value::Array(items) => match schema.get("items") {
-            Some(each) => items.iter().all(|item| fit(each, item)),
-            None => true,
-        },
-        _ => true,
-    };
-    typed && listed && chosen && within
-}
-
-fn fields_fit(
-    schema: &Map<String, Value>,
-    fields: &Map<String, Value>,
-    fit: &impl Fn(&Value, &Value) -> bool,
-) -> bool {
-    let required = schema.get("required").and_then(Value::as_array);
-    let mut required = required.into_iter().flatten().filter_map(Value::as_str);
-    let properties = schema.get("properties").and_then(Value::as_object);
-    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false))
-        && !schema.contains_key("patternProperties");
-    required.all(|name| fields.contains_key(name))
-        && fields
-            .iter()
-            .all(|(name, value)| match properties.and_then(|p| p.get(name)) {
-                Some(schema) => fit(schema, value),
-                None => !closed,
-            })
-}
-
-fn is(value: &Value, kind: &str) -> bool {
-    match kind {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        "number" => value.is_number(),
-        "integer" => value.as_f64().is_some_and(|n| n.fract() == 0.0),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -290,7 +241,7 @@ mod tests {
     }
 
     /// What is shown before the end, and what the end is.
-    fn read(pieces: &[&str]) -> (String, Result<(String, String), String>) {
+    fn read(pieces: &[&str]) -> (String, Result<Vec<(String, String)>, String>) {
         let mut finder = BareCallFinder::new(offered());
         let shown: String = pieces.iter().map(|p| finder.push(p)).collect();
         (shown, finder.finish())
@@ -311,11 +262,21 @@ mod tests {
             for cut in (0..text.len()).filter(|&i| text.is_char_boundary(i)) {
                 let (before, after) = text.split_at(cut);
                 let read = read(&[before, after]);
-                assert_eq!(read, (String::new(), Ok(paris.clone())), "{text} {cut}");
+                let wanted = Ok(vec![paris.clone()]);
+                assert_eq!(read, (String::new(), wanted), "{text} {cut}");
             }
         }
         let now = ("now".to_owned(), "{}".to_owned());
-        assert_eq!(read(&[r#"{"name":"now"}"#]).1, Ok(now));
+        assert_eq!(read(&[r#"{"name":"now"}"#]).1, Ok(vec![now.clone()]));
+        let city = r#"{"name": "get_weather", "parameters": {"city": "Paris"}}"#;
+        for text in [
+            format!("{city}; {{\"name\":\"now\"}}"),
+            format!("[{city}, {{\"name\":\"now\"}}]"),
+            format!("{city}\n{{\"name\":\"now\"}}"),
+        ] {
+            let wanted = Ok(vec![paris.clone(), now.clone()]);
+            assert_eq!(read(&[&text]).1, wanted, "{text}");
+        }
     }
 
     #[test]
@@ -334,6 +295,8 @@ mod tests {
             r#"{"name": "get_weather", "arguments": {"city": "Paris", "x": 1}}"#,
             r#"{"name": "get_weather", "arguments": {"city": "Paris", "days": 0.5}}"#,
             r#"{"name": "get_weather", "age": 3}"#,
+            r#"[{"name": "now"}, {"name": "other"}]"#,
+            r#"[{"name": "now"}, 5]"#,
             r#"{"name": "get_weather", "arguments": {"city": "Pa"#,
             r#"{"name": "get_weather", "arguments": {"city": "Paris"}} is a call"#,
             r#"Call {"name": "get_weather", "arguments": {"city": "Paris"}}"#,

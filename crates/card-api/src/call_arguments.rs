@@ -15,6 +15,16 @@ pub fn object_of(arguments: &str) -> Map<String, Value> {
     }
 }
 
+/// Arguments as compact JSON text; `None` if they are no JSON that says something, or have more
+/// values than a request may have.
+pub(crate) fn compact(arguments: &str) -> Option<String> {
+    let parsed: Result<Loose, _> = within_budget(|| serde_json::from_str(arguments));
+    match parsed {
+        Err(_) | Ok(Loose(Value::Null)) => None,
+        Ok(Loose(value)) => Some(value.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,10 @@ pub struct GenerationJob {
     pub echo: bool,
     /// Look for calls of tools in the answer.
     pub tools: bool,
+    /// The answer ends behind its first call.
+    pub one_call: bool,
+    /// Most tokens of thoughts: behind them the thoughts are ended, and the model answers.
+    pub thinking_budget: Option<u32>,
     /// How the model's chat template writes a conversation down.
     pub template: TemplateOptions,
     /// The functions that the model may call: an answer that is one JSON object is a call if it
@@ -85,6 +89,8 @@ impl GenerationJob {
             prediction: String::new(),
             echo: false,
             tools: false,
+            one_call: false,
+            thinking_budget: None,
             template: TemplateOptions::default(),
             offered: Arc::default(),
             call_form: CallForm::Tools,

@@ -14,17 +14,21 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod answer_format;
 pub mod answer_parts;
 pub mod anthropic;
+mod argument_fit;
 mod bare_call;
 pub mod call_arguments;
+mod call_reader;
+mod channels;
 pub mod document;
 pub mod error;
-mod forced_call;
 pub mod health;
 pub mod job;
 pub mod limits;
 pub mod llama_server;
+pub mod loads;
 mod offered_tool;
 pub mod ollama;
 pub mod openai;
@@ -32,7 +36,6 @@ mod reading;
 pub mod sampling;
 mod spoken_part;
 mod thoughts;
-pub mod tool_calls;
 
 pub use error::ApiError;
 pub use job::{

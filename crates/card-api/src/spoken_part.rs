@@ -1,7 +1,5 @@
 //! A part of an answer, as those who write answers get it.
 
-use crate::tool_calls::AnswerPart;
-
 /// A part of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SpokenPart {
@@ -27,11 +25,14 @@ pub enum SpokenPart {
     CallEnd,
 }
 
-impl From<AnswerPart> for SpokenPart {
-    fn from(part: AnswerPart) -> Self {
-        match part {
-            AnswerPart::Text(text) => SpokenPart::Text(text),
-            AnswerPart::Call(name, arguments) => SpokenPart::Call { name, arguments },
-        }
+/// Adds a part, to the last one if that is of the same kind.
+pub(crate) fn add_part(parts: &mut Vec<SpokenPart>, part: SpokenPart) {
+    match (parts.last_mut(), part) {
+        (_, SpokenPart::Text(text) | SpokenPart::Thought(text) | SpokenPart::CallMore(text))
+            if text.is_empty() => {}
+        (Some(SpokenPart::Text(last)), SpokenPart::Text(more))
+        | (Some(SpokenPart::Thought(last)), SpokenPart::Thought(more))
+        | (Some(SpokenPart::CallMore(last)), SpokenPart::CallMore(more)) => last.push_str(&more),
+        (_, part) => parts.push(part),
     }
 }

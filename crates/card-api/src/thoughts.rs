@@ -1,10 +1,8 @@
-//! What a model thinks before it answers: the text between `<think>` and `</think>` at the
-//! beginning of an answer, as Qwen, DeepSeek and others write it.
+//! What a model thinks before it answers: the text between two marks at the beginning of an
+//! answer, like `<think>` and `</think>` as Qwen, DeepSeek and others write them.
 
-/// What begins a thought.
-const OPEN: &str = "<think>";
-/// What ends a thought.
-const CLOSE: &str = "</think>";
+use crate::answer_format::AnswerFormat;
+
 /// Most white space before a thought, in bytes; an answer that begins with more is an answer.
 const MOST_BLANK: usize = 1024;
 
@@ -12,6 +10,9 @@ const MOST_BLANK: usize = 1024;
 /// within and behind the thoughts.
 #[derive(Debug)]
 pub(crate) struct ThoughtSplitter {
+    format: &'static AnswerFormat,
+    /// Whether a call ends the thoughts.
+    end_at_call: bool,
     stage: ThoughtStage,
     /// Text that may belong to a mark.
     held: String,
@@ -36,9 +37,12 @@ pub(crate) struct Told {
 }
 
 impl ThoughtSplitter {
-    /// A splitter of an answer; with `began` the prompt has begun the thought already.
-    pub(crate) fn new(began: bool) -> Self {
+    /// A splitter of an answer in this format; with `began` the prompt has begun the thought
+    /// already. `calls` says whether there may be calls.
+    pub(crate) fn new(format: &'static AnswerFormat, began: bool, calls: bool) -> Self {
         ThoughtSplitter {
+            format,
+            end_at_call: calls && format.thoughts.end_at_call,
             stage: if began {
                 ThoughtStage::Within
             } else {
@@ -87,32 +91,54 @@ impl ThoughtSplitter {
     }
 
     fn look_for_beginning(&mut self) {
+        let marks = &self.format.thoughts;
         let text = self.held.trim_start();
-        if let Some(rest) = text.strip_prefix(OPEN) {
+        if self.held.len() - text.len() > MOST_BLANK {
+            self.stage = ThoughtStage::Behind;
+        } else if let Some(rest) = text.strip_prefix(marks.open) {
             self.held = rest.to_owned();
             self.stage = ThoughtStage::Within;
             self.at_edge = true;
-        } else if !OPEN.starts_with(text) || self.held.len() > MOST_BLANK {
+        } else if let Some(rest) = text.strip_prefix(marks.close) {
+            // The end of thoughts that have no beginning: there are none.
+            self.held = rest.to_owned();
+            self.stage = ThoughtStage::Behind;
+            self.at_edge = true;
+        } else if !marks.open.starts_with(text) && !marks.close.starts_with(text) {
             self.stage = ThoughtStage::Behind;
         }
     }
 
     fn look_for_end(&mut self, told: &mut Told) {
-        if let Some(at) = self.held.find(CLOSE) {
-            let rest = self.held.split_off(at + CLOSE.len());
-            let mut thought = std::mem::replace(&mut self.held, rest);
-            thought.truncate(at);
-            told.thought = self.without_edge(thought);
+        let close = self.format.thoughts.close;
+        let (at, found) = self.next_end();
+        let rest = self.held.split_off(at);
+        let thought = std::mem::replace(&mut self.held, rest);
+        told.thought = self.without_edge(thought);
+        if found {
+            if self.held.starts_with(close) {
+                self.held.drain(..close.len());
+            }
             self.stage = ThoughtStage::Behind;
             self.at_edge = true;
-            return;
         }
-        let keep = (1..CLOSE.len())
-            .rev()
-            .find(|&n| self.held.ends_with(&CLOSE[..n]));
-        let show = self.held.len() - keep.unwrap_or(0);
-        let thought = self.held.drain(..show).collect();
-        told.thought = self.without_edge(thought);
+    }
+
+    /// Where the thoughts end, or may; and whether they do.
+    fn next_end(&self) -> (usize, bool) {
+        let close = std::iter::once(self.format.thoughts.close);
+        let calls = self.format.call_opens().filter(|_| self.end_at_call);
+        let ends: Vec<&str> = close.chain(calls).collect();
+        for (at, _) in self.held.char_indices() {
+            let rest = &self.held[at..];
+            if ends.iter().any(|mark| rest.starts_with(mark)) {
+                return (at, true);
+            }
+            if ends.iter().any(|mark| mark.starts_with(rest)) {
+                return (at, false);
+            }
+        }
+        (self.held.len(), false)
     }
 
     fn without_edge(&mut self, text: String) -> String {
@@ -130,7 +156,7 @@ mod tests {
     use super::*;
 
     fn split(began: bool, pieces: &[&str]) -> (String, String) {
-        let mut splitter = ThoughtSplitter::new(began);
+        let mut splitter = ThoughtSplitter::new(AnswerFormat::by_default(), began, false);
         let (mut thought, mut said) = (String::new(), String::new());
         let mut all: Vec<Told> = pieces.iter().map(|p| splitter.push(p)).collect();
         all.push(splitter.finish());
@@ -149,6 +175,7 @@ mod tests {
             (true, "hm</think>yes", "hm", "yes"),
             (false, "<think>never ends </thi", "never ends </thi", ""),
             (false, "<thin air", "", "<thin air"),
+            (false, "</think>\nyes", "", "yes"),
             (false, "  plain", "", "  plain"),
             (false, "<think", "", "<think"),
             (true, "", "", ""),
@@ -160,6 +187,21 @@ mod tests {
                 let (before, after) = text.split_at(cut);
                 assert_eq!(split(began, &[before, after]), whole, "{text} {cut}");
             }
+        }
+    }
+
+    #[test]
+    fn a_call_ends_the_thoughts_of_families_that_leave_out_the_mark() {
+        let coder = AnswerFormat::of_template("<tool_call><function=f><parameter=a>");
+        for (format, calls, thought) in [
+            (coder, true, "hm "),
+            (coder, false, "hm <tool_call>"),
+            (AnswerFormat::by_default(), true, "hm <tool_call>"),
+        ] {
+            let mut splitter = ThoughtSplitter::new(format, true, calls);
+            let mut told = splitter.push("hm <tool_");
+            told.thought += &splitter.push("call>").thought;
+            assert_eq!(told.thought, thought);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 mod invariants;
 
-use invariants::{calls_are_the_same, request, text_is_shown};
+use invariants::request;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -43,7 +43,8 @@ const KEYS: &str = "model messages prompt role content temperature top_p top_k n
     functions function_call format include reasoning store call_id output id best_of grammar \
     structured_outputs json parallel_tool_calls n_predict prompt_string input_prefix input_suffix \
     input_extra filename samplers response_fields n_probs ignore_eos repeat_last_n \
-    chat_template_kwargs add_generation_prompt reasoning_effort timings_per_token return_progress";
+    chat_template_kwargs add_generation_prompt reasoning_effort timings_per_token return_progress \
+    thinking_budget_tokens reasoning_budget_tokens";
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.split_whitespace().collect::<Vec<_>>()).prop_map(str::to_owned)
@@ -82,22 +83,5 @@ proptest! {
             false => body[at] = byte,
         }
         request(&body);
-    }
-
-    /// However a text is cut into pieces, the calls in it are the same.
-    #[test]
-    fn calls_are_found_wherever_a_stream_is_cut(
-        pieces in prop::collection::vec(prop::sample::select(vec![
-            "<tool_call>", "</tool_call>", "{\"name\":\"f\"}", "<", "tool", "é", "\n", " a ",
-        ]), 0..12),
-        cuts in prop::collection::vec(0usize..60, 0..6),
-    ) {
-        let text = pieces.concat();
-        let mut cuts: Vec<usize> = cuts.into_iter().filter(|&c| text.is_char_boundary(c)).collect();
-        cuts.extend([0, text.len()]);
-        cuts.sort_unstable();
-        let pieces = || cuts.windows(2).map(|w| &text[w[0]..w[1]]);
-        calls_are_the_same(&text, pieces());
-        text_is_shown(&text, pieces());
     }
 }

@@ -90,6 +90,7 @@ fn note_round(round: &Round, sample: &mut Sample) {
         return;
     }
     sample.rounds += 1;
+    sample.shortfall.note(round);
     sample.offered += round.offered;
     sample.hits += usize::from(round.hit == Some(true));
     sample.misses += usize::from(round.hit == Some(false));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use card_core::sampler::SamplingParams;
+use card_core::shortfall::Shortfall;
 use card_core::types::Token;
 
 use crate::counts::TokenCounts;
@@ -70,6 +71,8 @@ pub struct Sample {
     pub margins: BTreeMap<u32, f32>,
     /// (rows, milliseconds) of each target forward that decoded.
     pub forwards: Vec<(u32, f64)>,
+    /// Where the time went, by why each round brought no more tokens.
+    pub shortfall: Shortfall,
 }
 
 impl Sample {

@@ -1,9 +1,12 @@
 //! What a forward costs: measured points, because real curves jump where kernels change.
 
+mod shape;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::types::Rows;
+use shape::ShapeChange;
 
 /// Milliseconds of one forward against its number of rows, learned from measurements.
 ///
@@ -11,6 +14,9 @@ use crate::types::Rows;
 /// slope. Points that were given at the start are believed until forwards of that size are seen.
 /// If forwards that are seen take longer than was given, the other given points are taken to be
 /// as much too low.
+///
+/// The curve is of forwards that repeat the number of rows of the forward before them. What it
+/// costs to change that number is learned beside it ([`CostCurve::shape_change_ms`]).
 ///
 /// A drafter on another machine tells what its forwards take, and that ends up here. So the
 /// number of points is bounded, and so is what a single measurement can say.
@@ -34,6 +40,10 @@ pub struct CostCurve {
     points: BTreeMap<u32, CostPoint>,
     /// How many times longer forwards take than was given at the start.
     drift: f64,
+    /// The number of rows of the last forward, and what another number costs.
+    shape: ShapeChange,
+    /// What a change of shape costs, 0 if that hardly matters; `None` if too little was seen.
+    change: Option<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,12 +69,17 @@ const FEW: u32 = 2;
 const MEASURED: (f64, f64) = (1e-3, 60_000.0);
 /// The same for a forward that is given at the start.
 const BELIEVED: (f64, f64) = (1e-9, 3.6e6);
+/// A change of shape that costs less than this share of a forward of one row counts as free: so
+/// much is in what times of like forwards differ by.
+const LEAST_CHANGE: f64 = 0.1;
 
 impl Default for CostCurve {
     fn default() -> Self {
         CostCurve {
             points: BTreeMap::new(),
             drift: 1.0,
+            shape: ShapeChange::default(),
+            change: None,
         }
     }
 }
@@ -73,6 +88,8 @@ impl CostCurve {
     /// The most sizes that are remembered because they were seen. Beyond that the size that was
     /// seen least makes room.
     pub const MOST_SEEN: usize = 64;
+    /// Rows of the largest forward that is ever filled up to repeat a shape.
+    pub const WIDEST_SHAPE: u32 = shape::WIDEST;
 
     /// A curve through given `(rows, milliseconds)` points. A point whose time is negative or no
     /// number is left out.
@@ -84,7 +101,7 @@ impl CostCurve {
         let points = points.into_iter().filter(|p| p.1 >= 0.0);
         CostCurve {
             points: points.map(|(rows, ms)| (rows, given(ms))).collect(),
-            drift: 1.0,
+            ..CostCurve::default()
         }
     }
 
@@ -135,8 +152,8 @@ impl CostCurve {
         (GIVEN * given * self.drift + seen * point.seen_ms) / (GIVEN + seen)
     }
 
-    /// Learns that a forward of `rows` took `elapsed`. Outliers (a machine that paused) are cut to
-    /// twice the estimate.
+    /// Learns that a forward of `rows`, padding included, took `elapsed`. Outliers (a machine that
+    /// paused) are cut to twice the estimate.
     pub fn observe(&mut self, rows: u32, elapsed: Duration) {
         let rows = rows.clamp(1, Rows::MOST);
         let ms = (elapsed.as_secs_f64() * 1e3).clamp(MEASURED.0, MEASURED.1);
@@ -144,6 +161,7 @@ impl CostCurve {
         if known.is_none() {
             self.make_room();
         }
+        let ms = self.shape.observe(rows, known, ms).max(MEASURED.0);
         let ms = known.map_or(ms, |known| ms.min(2.0 * known));
         let point = self.points.entry(rows).or_default();
         point.seen = point.seen.saturating_add(1);
@@ -152,6 +170,9 @@ impl CostCurve {
         if let Some(given) = point.given.filter(|g| *g > 0.0) {
             self.drift += GAIN * (ms / given - self.drift);
         }
+        let least = LEAST_CHANGE * self.ms(1);
+        let matters = |change: f64| if change >= least { change } else { 0.0 };
+        self.change = self.shape.change_ms().map(matters);
     }
 
     /// Forgets the size that was seen least, if there are too many; of several such sizes the
@@ -176,6 +197,67 @@ impl CostCurve {
         let larger = self.points.range(rows..).filter(|(_, p)| p.seen >= SOUND);
         let most = larger.map(|(_, p)| self.value(p));
         most.fold(self.between(rows), f64::min)
+    }
+
+    /// Milliseconds that a forward takes longer if it has another number of rows than the one before
+    /// it on its lane; 0 as long as too little was seen, or where that hardly matters. It is learned
+    /// from the forwards that are observed: what the first and the second of a number of rows take
+    /// longer than later ones do.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use card_core::cost::CostCurve;
+    ///
+    /// let mut curve = CostCurve::from_points([(1, 1.1), (8, 1.4)]);
+    /// for _ in 0..4 {
+    ///     for (rows, ms) in [(1, 2.6), (1, 1.1), (1, 1.1), (8, 2.9), (8, 1.4), (8, 1.4)] {
+    ///         curve.observe(rows, Duration::from_secs_f64(ms / 1e3));
+    ///     }
+    /// }
+    /// assert!((curve.shape_change_ms() - 1.5).abs() < 0.2);
+    /// // The last forward had 8 rows, so one of 3 is best filled up to 8.
+    /// assert_eq!(curve.shape_for(3, 16), 8);
+    /// assert!((curve.next_ms(3, 16) - 1.4).abs() < 0.2);
+    /// ```
+    pub fn shape_change_ms(&self) -> f64 {
+        self.change.unwrap_or(0.0)
+    }
+
+    /// Rows that the next forward best has if it needs `rows` of them: more where padding is
+    /// cheaper than another number of rows than the last forward had. A forward cannot have more
+    /// than `most`; with 0 it is not filled up.
+    pub fn shape_for(&self, rows: u32, most: u32) -> u32 {
+        let rows = rows.max(1);
+        let ms = |rows| self.ms(rows);
+        self.shape.choose(rows, most, self.change, ms)
+    }
+
+    /// What the next forward counts for, in milliseconds, if it needs `rows` rows and is filled up
+    /// as [`CostCurve::shape_for`] says: the time of its rows, its padding, and a change of shape
+    /// less what was forgone to avoid one ([`CostCurve::forgo`]).
+    pub fn next_ms(&self, rows: u32, most: u32) -> f64 {
+        let shape = self.shape_for(rows, most);
+        let change = self.change.filter(|_| !self.shape.is_last(shape));
+        self.ms(shape) + change.map_or(0.0, |change| self.shape.leaving_ms(change))
+    }
+
+    /// Says that the next forward loses so many milliseconds because it repeats the shape of the
+    /// last one, or nothing. When these losses come to what a change costs, the shape is given up;
+    /// a forward that loses nothing lets them begin anew.
+    pub fn forgo(&mut self, ms: f64) {
+        self.shape.forgo(ms);
+    }
+
+    /// Whether the last forward had so many rows.
+    pub(crate) fn is_in_shape(&self, rows: u32) -> bool {
+        self.shape.is_last(rows)
+    }
+
+    /// Goes on from the forwards that `other`, a curve of the same lane, has seen last.
+    pub(crate) fn go_on_from(&mut self, other: &CostCurve) {
+        self.shape = other.shape;
+        self.change = other.change;
     }
 
     /// The most rows, at least one and at most `most`, whose forward takes no longer than `ms`

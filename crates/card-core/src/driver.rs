@@ -92,15 +92,29 @@ pub struct Driver {
 
 impl Driver {
     /// Drives `model` as `scheduler` says. The scheduler's limits must be the model's.
-    pub fn new(mut scheduler: Scheduler, model: Box<dyn Model + Send>) -> Self {
-        scheduler.set_head(model.keeps_hidden());
-        Driver {
+    pub fn new(scheduler: Scheduler, model: Box<dyn Model + Send>) -> Self {
+        let mut driver = Driver {
             scheduler,
             model,
             ops: Vec::new(),
             hidden: Vec::new(),
             refused: None,
-        }
+        };
+        driver.introduce_model();
+        driver
+    }
+
+    /// Goes on with another scheduler, of which no sequence runs. The model was
+    /// [emptied](Driver::reset_model).
+    pub fn set_scheduler(&mut self, scheduler: Scheduler) {
+        self.scheduler = scheduler;
+        self.introduce_model();
+    }
+
+    /// Tells the scheduler what else the model can do.
+    fn introduce_model(&mut self) {
+        self.scheduler.set_state_bytes(self.model.state_bytes());
+        self.scheduler.set_head(self.model.keeps_hidden());
     }
 
     /// Decides what the lane does next, and lets a drafter of the lane take its step if that
@@ -133,11 +147,26 @@ impl Driver {
     /// # Errors
     /// If the target does not do it; see [`DecodeError`] for what to do then.
     pub fn decode(&mut self, forward: &Forward) -> Result<(), DecodeError> {
+        self.decode_timed(forward, &|| Duration::ZERO)
+    }
+
+    /// As [`Driver::decode`], and tells the scheduler by `clock` how long each change took: of a
+    /// target with one state per sequence that is part of what a rejection costs.
+    ///
+    /// # Errors
+    /// As [`Driver::decode`].
+    pub fn decode_timed(
+        &mut self,
+        forward: &Forward,
+        clock: &dyn Fn() -> Duration,
+    ) -> Result<(), DecodeError> {
         self.refused = None;
         self.scheduler.take_ops(&mut self.ops);
         // After a change that fails the others are of no use: the cache is emptied.
         for op in self.ops.drain(..) {
+            let start = clock();
             self.model.apply(op).map_err(DecodeError::Broken)?;
+            self.scheduler.applied(op, clock().saturating_sub(start));
         }
         let Err(error) = self.model.forward(forward) else {
             return Ok(());

@@ -17,6 +17,9 @@ use crate::types::{SequenceId, Token};
 /// cell. A child's name is greater than its parent's.
 pub type KvCell = u64;
 
+/// Names a state that a model has saved ([`KvOp::Save`]). The same caller never uses a name twice.
+pub type StateName = u64;
+
 /// Hands out names of cells, each of them once.
 #[derive(Debug)]
 pub(crate) struct CellNames {
@@ -162,6 +165,31 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
     },
+    /// The state behind the stem is saved under a name, whatever becomes of the sequence. Nothing
+    /// hangs off the stem. Only a model that [has such a state](Model::state_bytes) is asked.
+    Save {
+        /// The sequence.
+        sequence: SequenceId,
+        /// The name.
+        state: StateName,
+    },
+    /// A sequence begins with the first `keep` tokens of the stem of `from`, which keeps its stem
+    /// and may be running. The state behind these tokens is a saved one; it stays saved.
+    Resume {
+        /// The new sequence.
+        sequence: SequenceId,
+        /// The sequence that has the tokens.
+        from: SequenceId,
+        /// Tokens that are common, as many as there were when the state was saved.
+        keep: u32,
+        /// The name of the state.
+        state: StateName,
+    },
+    /// A saved state is not needed any more.
+    Forget {
+        /// Its name.
+        state: StateName,
+    },
 }
 
 /// Names the hidden state that the target has behind one token: what a head of the target reads
@@ -229,6 +257,11 @@ pub trait Model: Logits {
     fn limits(&self) -> Limits;
     /// Number of logits per row.
     fn vocab(&self) -> usize;
+    /// Bytes that the state behind a stem takes when it is [saved](KvOp::Save); `None` if the model
+    /// saves none. A model whose [`Rollback`] is free has no use for it.
+    fn state_bytes(&self) -> Option<usize> {
+        None
+    }
     /// Changes what the KV cache keeps.
     ///
     /// # Errors
@@ -264,6 +297,46 @@ pub trait Model: Logits {
     }
 }
 
+impl Logits for Box<dyn Model + Send> {
+    fn row(&self, i: usize) -> &[f32] {
+        (**self).row(i)
+    }
+}
+
+impl Model for Box<dyn Model + Send> {
+    fn limits(&self) -> Limits {
+        (**self).limits()
+    }
+
+    fn vocab(&self) -> usize {
+        (**self).vocab()
+    }
+
+    fn state_bytes(&self) -> Option<usize> {
+        (**self).state_bytes()
+    }
+
+    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
+        (**self).apply(op)
+    }
+
+    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
+        (**self).forward(forward)
+    }
+
+    fn keeps_hidden(&self) -> bool {
+        (**self).keeps_hidden()
+    }
+
+    fn keep_hidden(&mut self, rows: &[HiddenRow]) {
+        (**self).keep_hidden(rows);
+    }
+
+    fn reset(&mut self) -> Result<(), ModelError> {
+        (**self).reset()
+    }
+}
+
 /// What one forward can take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -293,7 +366,8 @@ pub struct Limits {
 ///   exception: after a commit that left rows of its chain out, the next forward of the sequence
 ///   works on the stem itself, and at least its first row has to stay.
 /// - [`KvOp::Adopt`] and [`KvOp::Share`] take a whole stem, and `Share` takes none whose last
-///   commit left rows out.
+///   commit left rows out. A part of a stem can be taken where its state was saved
+///   ([`KvOp::Save`], [`KvOp::Resume`]).
 ///
 /// ```
 /// use card_core::forward::Rollback;

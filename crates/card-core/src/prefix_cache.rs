@@ -5,9 +5,11 @@
 //! and tokens only; what to do with the KV cells it says as [`KvOp`]s.
 //!
 //! A model that keeps one state per sequence ([`Rollback`]) has the state behind a whole stem only.
-//! So a stem is of use if the new prompt begins with all of it: a conversation that goes on.
+//! So a stem is of use if the new prompt begins with all of it: a conversation that goes on. Of other
+//! places in a text there are states if they were saved ([`SavedStates`]).
 
 use crate::forward::{KvOp, Rollback};
+use crate::saved_states::SavedStates;
 use crate::types::{SequenceId, Tenant, Token};
 
 /// The stems that are kept, oldest first.
@@ -21,6 +23,8 @@ pub(crate) struct PrefixCache {
     /// A stem is taken whole or not at all.
     whole: bool,
     stems: Vec<Stem>,
+    /// States behind parts of stems.
+    pub(crate) saved: SavedStates,
 }
 
 /// The decoded tokens of a finished sequence.
@@ -43,6 +47,9 @@ pub(crate) struct Reused {
     pub(crate) tokens: usize,
     /// See [`Stem::rolled_back`].
     pub(crate) rolled_back: bool,
+    /// Tokens that the text has in common with an earlier one, if those are so many more that the
+    /// state behind them is worth saving: here texts part, and may do so again.
+    pub(crate) branch: Option<usize>,
 }
 
 /// A sequence that begins.
@@ -67,6 +74,9 @@ pub(crate) struct RunningSequence<'a> {
     pub(crate) tenant: Tenant,
     /// Its tokens that are decoded.
     pub(crate) stem: &'a [Token],
+    /// The model has no state of its stem that another sequence could begin with
+    /// ([`Stem::rolled_back`]).
+    pub(crate) rolled_back: bool,
     /// Most tokens it can come to have.
     pub(crate) end: usize,
 }
@@ -96,7 +106,21 @@ impl PrefixCache {
             slots,
             whole: !rollback.is_free(),
             stems: Vec::new(),
+            saved: SavedStates::new(),
         }
+    }
+
+    /// Says how many bytes the state behind a stem takes when it is saved; `None` if the model saves
+    /// none. Where no stem is kept, none is saved either.
+    pub(crate) fn set_state_bytes(&mut self, each: Option<usize>) {
+        let used = self.whole && self.slots > 0;
+        self.saved.set_bytes(each.filter(|_| used));
+    }
+
+    /// Forgets all stems and saved states without a word: the model has none of them any more.
+    pub(crate) fn clear(&mut self) {
+        self.stems.clear();
+        self.saved.clear();
     }
 
     /// KV cells of the stems that are kept.
@@ -116,9 +140,31 @@ impl PrefixCache {
     ) -> Reused {
         self.forget(new.sequence, ops);
         let adopted = self.adopt(new, running.clone(), ops);
-        let taken: usize = running.map(|r| r.end).sum();
+        let taken: usize = running.clone().map(|r| r.end).sum();
         self.shrink(cells.saturating_sub(taken + new.end), ops);
+        self.give_up_states(new, adopted.tokens, running, ops);
         adopted
+    }
+
+    /// Gives up the states of texts that neither a kept stem nor a running sequence has any more, nor
+    /// the new one, of whose tokens `reused` are decoded.
+    fn give_up_states<'a>(
+        &mut self,
+        new: NewSequence,
+        reused: usize,
+        running: impl Iterator<Item = RunningSequence<'a>> + Clone,
+        ops: &mut Vec<KvOp>,
+    ) {
+        let stems = &self.stems;
+        let has = |tenant: Tenant, tokens: &[Token]| {
+            let kept = stems
+                .iter()
+                .any(|s| s.tenant == tenant && s.tokens.starts_with(tokens));
+            let begun = new.tenant == tenant && new.tokens[..reused].starts_with(tokens);
+            let mut others = running.clone();
+            kept || begun || others.any(|r| r.tenant == tenant && r.stem.starts_with(tokens))
+        };
+        self.saved.retain(has, ops);
     }
 
     /// Drops what a name that is used again stood for, or the two sequences would mix.
@@ -131,31 +177,58 @@ impl PrefixCache {
     }
 
     /// Finds, among these stems and those of `running` sequences of the same tenant, the one
-    /// that begins most like the new sequence, and gives the common cells to that. Returns what
-    /// that saves. A stem that still runs, or that is for the most part of no use here, stays as
-    /// it is, and the common part belongs to both.
+    /// that begins most like the new sequence, and gives the common cells to that; or a saved state
+    /// that spares more. Returns what that saves. A stem that still runs, or that is for the most
+    /// part of no use here, stays as it is, and the common part belongs to both.
     fn adopt<'a>(
         &mut self,
         new: NewSequence,
-        running: impl Iterator<Item = RunningSequence<'a>>,
+        running: impl Iterator<Item = RunningSequence<'a>> + Clone,
         ops: &mut Vec<KvOp>,
     ) -> Reused {
         if self.slots == 0 {
             return Reused::default();
         }
-        let running = running
-            .filter(|r| r.tenant == new.tenant)
-            .map(|r| Match::of(r.sequence, r.stem, false, new.tokens));
-        let finished = self.stems.iter().filter(|s| s.tenant == new.tenant);
-        let finished = finished.map(|s| Match {
+        let running = running.filter(|r| r.tenant == new.tenant);
+        let matches: Vec<Match> = self.matches(new, running.clone()).collect();
+        let shared = matches.iter().map(|m| m.common).max().unwrap_or(0);
+        let whole = self.whole;
+        let usable = |m: &Match| {
+            let there = m.is_whole && (m.finished || !m.rolled_back);
+            m.common > 0 && (there || !whole)
+        };
+        let best = matches.into_iter().filter(usable).max();
+        let spared = best.as_ref().map_or(0, |b| b.common);
+        let mut reused = match self.resume(new, running, spared, ops) {
+            Some(reused) => reused,
+            None => best.map_or(Reused::default(), |best| self.take(new, &best, ops)),
+        };
+        let parts = shared.checked_sub(reused.tokens);
+        let parts = parts.filter(|&more| self.saved.pays(more));
+        reused.branch = parts.map(|_| shared);
+        reused
+    }
+
+    /// What the stems of one tenant have in common with a new sequence.
+    fn matches<'a>(
+        &self,
+        new: NewSequence<'_>,
+        running: impl Iterator<Item = RunningSequence<'a>>,
+    ) -> impl Iterator<Item = Match> {
+        let running = running.map(move |r| Match {
+            rolled_back: r.rolled_back,
+            ..Match::of(r.sequence, r.stem, false, new.tokens)
+        });
+        let own = self.stems.iter().filter(move |s| s.tenant == new.tenant);
+        let finished = own.map(move |s| Match {
             rolled_back: s.rolled_back,
             ..Match::of(s.sequence, &s.tokens, true, new.tokens)
         });
-        let whole = self.whole;
-        let usable = |m: &Match| m.common > 0 && (m.is_whole || !whole);
-        let Some(best) = running.chain(finished).filter(usable).max() else {
-            return Reused::default();
-        };
+        running.chain(finished)
+    }
+
+    /// Gives the new sequence what it has in common with the best match.
+    fn take(&mut self, new: NewSequence, best: &Match, ops: &mut Vec<KvOp>) -> Reused {
         let (sequence, from, keep) = (new.sequence, best.from, best.common as u32);
         if best.finished && best.mostly {
             self.stems.retain(|s| s.sequence != from);
@@ -174,7 +247,38 @@ impl PrefixCache {
         Reused {
             tokens: best.common,
             rolled_back: best.rolled_back,
+            branch: None,
         }
+    }
+
+    /// Has the new sequence go on from a saved state, if one spares enough tokens more than the
+    /// `spared` ones that it would not have to decode otherwise.
+    fn resume<'a>(
+        &mut self,
+        new: NewSequence,
+        running: impl Iterator<Item = RunningSequence<'a>> + Clone,
+        spared: usize,
+        ops: &mut Vec<KvOp>,
+    ) -> Option<Reused> {
+        let own = self.stems.iter().filter(|s| s.tenant == new.tenant);
+        let kept = own.map(|s| (s.sequence, &s.tokens[..]));
+        let stems = kept.chain(running.map(|r| (r.sequence, r.stem)));
+        let found = self.saved.longest(new.tenant, new.tokens, stems)?;
+        let more = found.keep.checked_sub(spared)?;
+        if !self.saved.pays(more) {
+            return None;
+        }
+        self.saved.resume(found.name);
+        ops.push(KvOp::Resume {
+            sequence: new.sequence,
+            from: found.from,
+            keep: found.keep as u32,
+            state: found.name,
+        });
+        Some(Reused {
+            tokens: found.keep,
+            ..Reused::default()
+        })
     }
 
     /// Keeps the cells of a finished sequence, within the number of slots; the oldest stem
@@ -252,6 +356,7 @@ mod tests {
             sequence,
             tenant,
             stem,
+            rolled_back: false,
             end: stem.len(),
         }
     }
@@ -413,6 +518,7 @@ mod tests {
         let expected = Reused {
             tokens: 2,
             rolled_back: true,
+            branch: None,
         };
         assert_eq!(reused, expected);
         let reused = cache.adopt(new(c, US, &[1, 2, 3, 4, 5]), none(), &mut ops);
@@ -432,5 +538,68 @@ mod tests {
             2
         );
         assert!(matches!(ops.last(), Some(KvOp::Share { keep: 2, .. })));
+    }
+
+    #[test]
+    fn a_saved_state_is_gone_on_from_where_no_whole_stem_spares_as_much() {
+        let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
+        let mut cache = PrefixCache::new(2, Rollback::Checkpoint);
+        cache.set_state_bytes(Some(100));
+        let mut ops = Vec::new();
+        cache.saved.save(a, US, &[1, 2, 3], &mut ops);
+        cache.keep(stem(a, US, &[1, 2, 3, 4, 5]), &mut ops);
+        ops.clear();
+        // Another answer to the same question, and its text parts from the first where no state is.
+        let text = [1, 2, 3, 4, 8, 9];
+        let reused = cache.admit(new(b, US, &text), none(), 99, &mut ops);
+        assert_eq!((reused.tokens, reused.branch), (3, Some(4)));
+        let resume = KvOp::Resume {
+            sequence: b,
+            from: a,
+            keep: 3,
+            state: 1,
+        };
+        assert_eq!(ops, [resume]);
+        // All of the first text spares more, and costs nothing.
+        ops.clear();
+        let reused = cache.admit(new(c, US, &[1, 2, 3, 4, 5, 6]), none(), 99, &mut ops);
+        assert_eq!((reused.tokens, reused.branch), (5, None));
+        assert!(matches!(ops[..], [KvOp::Adopt { keep: 5, .. }]), "{ops:?}");
+        // The new sequence has its tokens, and when that is gone nobody does.
+        ops.clear();
+        cache.admit(new(b, US, &[7, 7]), none(), 99, &mut ops);
+        assert_eq!(ops, [KvOp::Forget { state: 1 }]);
+    }
+
+    #[test]
+    fn of_a_stem_that_was_rolled_back_the_cells_are_of_use_with_a_saved_state() {
+        let (a, b) = (SequenceId(1), SequenceId(2));
+        let mut cache = PrefixCache::new(2, Rollback::Bounded { rows: 2 });
+        cache.set_state_bytes(Some(100));
+        let mut ops = Vec::new();
+        let rolled_back = RunningSequence {
+            rolled_back: true,
+            ..run(a, US, &[1, 2, 3])
+        };
+        let text = [1, 2, 3, 4];
+        let admit = |cache: &mut PrefixCache, ops: &mut Vec<KvOp>| {
+            let running = [rolled_back].into_iter();
+            cache.admit(new(b, US, &text), running, 99, ops).tokens
+        };
+        assert_eq!(admit(&mut cache, &mut ops), 0);
+        cache.saved.save(a, US, &[1, 2], &mut ops);
+        assert_eq!(admit(&mut cache, &mut ops), 2);
+        assert!(matches!(ops.last(), Some(KvOp::Resume { keep: 2, .. })));
+    }
+
+    #[test]
+    fn nothing_is_saved_of_a_model_whose_cells_can_be_taken_one_by_one() {
+        let mut ops = Vec::new();
+        for (slots, rollback) in [(2, Rollback::Free), (0, Rollback::Checkpoint)] {
+            let mut cache = PrefixCache::new(slots, rollback);
+            cache.set_state_bytes(Some(100));
+            cache.saved.save(SequenceId(1), US, &[1], &mut ops);
+        }
+        assert!(ops.is_empty(), "{ops:?}");
     }
 }

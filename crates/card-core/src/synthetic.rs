@@ -11,10 +11,13 @@ mod chains;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError, Row};
+use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError, Row, StateName};
 use crate::sampler::gumbel;
 use crate::types::{SequenceId, Token};
 use chains::{Illegal, SyntheticChains};
+
+/// Bytes that a saved state counts as, of a model that cannot take back any token.
+const STATE_BYTES: usize = 1 << 10;
 
 /// Settings of a [`Synthetic`] model.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +113,8 @@ impl Kv {
 pub struct Synthetic {
     config: SyntheticConfig,
     sequences: HashMap<SequenceId, Kv>,
+    /// The stems behind which states were saved.
+    saved: HashMap<StateName, Vec<u64>>,
     logits: Vec<Vec<f32>>,
 }
 
@@ -119,6 +124,7 @@ impl Synthetic {
         Synthetic {
             config,
             sequences: HashMap::new(),
+            saved: HashMap::new(),
             logits: Vec::new(),
         }
     }
@@ -165,6 +171,46 @@ impl Synthetic {
         Ok(())
     }
 
+    /// Saves the state behind the stem of a sequence.
+    fn save(&mut self, sequence: SequenceId, state: StateName) -> Result<(), Illegal> {
+        if self.config.limits.rollback.is_free() {
+            return Err("saves a state that it does not have");
+        }
+        let Some(kv) = self.sequences.get(&sequence) else {
+            return Err("saves the state of a sequence it never had");
+        };
+        if !kv.cells.is_empty() {
+            return Err("saves a state while rows hang off the stem");
+        }
+        if self.saved.insert(state, kv.stem.clone()).is_some() {
+            return Err("gives a saved state's name twice");
+        }
+        Ok(())
+    }
+
+    /// A sequence begins with the first `keep` tokens of `from`, and a saved state.
+    fn resume(
+        &mut self,
+        sequence: SequenceId,
+        from: SequenceId,
+        keep: u32,
+        state: StateName,
+    ) -> Result<(), Illegal> {
+        let Some(saved) = self.saved.get(&state) else {
+            return Err("goes on from a state that was not saved");
+        };
+        let from = self.sequences.get(&from).map(|kv| &kv.stem);
+        if from.and_then(|stem| stem.get(..keep as usize)) != Some(saved.as_slice()) {
+            return Err("goes on from a state that is another text's");
+        }
+        let kv = Kv {
+            stem: saved.clone(),
+            ..Kv::default()
+        };
+        self.sequences.insert(sequence, kv);
+        Ok(())
+    }
+
     fn logits_after(&self, hash: u64) -> Vec<f32> {
         let c = &self.config;
         let draw = |seed: u64, t: usize| gumbel(seed ^ hash, 0, t as Token);
@@ -187,6 +233,10 @@ impl Model for Synthetic {
 
     fn vocab(&self) -> usize {
         self.config.vocab
+    }
+
+    fn state_bytes(&self) -> Option<usize> {
+        (!self.config.limits.rollback.is_free()).then_some(STATE_BYTES)
     }
 
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
@@ -245,6 +295,19 @@ impl Model for Synthetic {
             KvOp::Release { sequence } => {
                 self.sequences.remove(&sequence);
             }
+            KvOp::Save { sequence, state } => self.save(sequence, state).map_err(failed)?,
+            KvOp::Resume {
+                sequence,
+                from,
+                keep,
+                state,
+            } => self.resume(sequence, from, keep, state).map_err(failed)?,
+            KvOp::Forget { state } => {
+                let known = self.saved.remove(&state).is_some();
+                known
+                    .then_some(())
+                    .ok_or_else(|| failed("forgets a state that was not saved"))?;
+            }
         }
         Ok(())
     }
@@ -296,6 +359,7 @@ impl Model for Synthetic {
 
     fn reset(&mut self) -> Result<(), ModelError> {
         self.sequences.clear();
+        self.saved.clear();
         self.logits.clear();
         Ok(())
     }

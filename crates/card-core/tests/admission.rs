@@ -113,7 +113,9 @@ fn step(drafter: &mut Drafter, model: &mut Synthetic) -> bool {
     assert!(forward.rows.len() <= LIMITS.rows);
     model.forward(&forward).unwrap();
     let drafted = drafter.complete(&forward, &*model, now);
-    assert_eq!(drafted.rows.get() as usize, forward.rows.len());
+    let computed = forward.rows.len().max(forward.pad_to);
+    assert_eq!(drafted.rows.get() as usize, computed);
+    assert!(computed <= LIMITS.rows);
     for e in &drafted.expansions {
         assert!(e.children.iter().all(|c| (c.0 as usize) < VOCAB));
     }

@@ -99,6 +99,7 @@ fn setups() -> impl Strategy<Value = Setup> {
             proptest::option::weighted(0.7, scout_kinds()),
             any::<bool>(),
             (proptest::option::weighted(0.5, 0.0f32..3.0), 0.1f64..10.0),
+            prop_oneof![Just([0.0; 2]), Just([6.0, 1.5])],
         ),
     );
     (schedule, drafting, world).prop_map(
@@ -114,7 +115,7 @@ fn setups() -> impl Strategy<Value = Setup> {
                 lookup,
                 prediction,
                 allowed,
-                (scouts, far, head),
+                (scouts, far, head, shape_change_ms),
             ),
         )| {
             let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
@@ -140,6 +141,9 @@ fn setups() -> impl Strategy<Value = Setup> {
                 cache_nodes,
                 alone: 1.0,
                 draft_ms,
+                draft_points: Vec::new(),
+                shape_change_ms,
+                cell_block: 0,
                 target_ms: target_ms.collect(),
                 prompts,
                 max_tokens: 40,

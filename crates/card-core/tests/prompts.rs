@@ -179,7 +179,7 @@ impl SharedLane for Mate {
             return false;
         };
         self.model.forward(&forward).unwrap();
-        let end = now + ms(draft_cost().ms(forward.rows.len() as u32));
+        let end = now + ms(draft_cost().ms(forward.rows.len().max(forward.pad_to) as u32));
         self.drafting = Some((forward, end));
         true
     }
@@ -262,7 +262,7 @@ impl World {
         let at = forward.rows.iter().map(|r| r.position).max();
         let part = f64::from(at.unwrap_or(0)) / LONG as f64;
         let times = 1.0 + (self.setup.slower - 1.0) * part;
-        times * self.cost.ms(forward.rows.len() as u32)
+        times * self.cost.ms(forward.rows.len().max(forward.pad_to) as u32)
     }
 
     fn hear(&mut self, output: Output) {

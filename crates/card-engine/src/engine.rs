@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use crate::event::Failure;
 use crate::health::{Health, Watch};
 use crate::lanes::{
-    AttachPermits, Attachment, Command, Draft, MOST_ATTACHED, Opening, Roster, TargetEnd,
-    TargetLane, live,
+    AttachPermits, Attachment, Command, Draft, LANE_STACK, MOST_ATTACHED, Opening, Roster,
+    TargetEnd, TargetLane, live,
 };
 use crate::meters::{LaneTimes, Meters};
 use crate::options::Options;
@@ -27,9 +27,6 @@ use crate::stream::Stream;
 /// Longest wait for the target's thread to end once it is at no step any more: it waits for
 /// its drafters.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Stack of the target's thread, in bytes; the system commits only what is used.
-const TARGET_STACK: usize = 32 << 20;
 
 /// Commands that may wait for the target's thread.
 const COMMANDS: usize = 64;
@@ -75,10 +72,9 @@ impl Engine {
         start_watch(watch.clone(), meters.clone(), ends)?;
         let roster = Roster::start(used, &options, meters.clone())?;
         let lane = TargetLane::new(target, roster, &options, meters.clone(), watch.clone());
-        // Computing the mask of a grammar recurses as deep as the grammar's patterns nest.
         let thread = std::thread::Builder::new()
             .name("card-target".into())
-            .stack_size(TARGET_STACK);
+            .stack_size(LANE_STACK);
         let target_thread = thread.spawn(move || live(lane, &inbox))?;
         Ok(Engine {
             commands: Some(commands),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use card_core::cost::CostCurve;
 use card_core::forward::Forward;
+use card_core::scheduler::SavedStateCounts;
 
 use crate::forward_times::{CostDeviation, ForwardTimes};
 
@@ -26,6 +27,8 @@ pub struct LaneTimes {
     pub drafters: u64,
     /// How often a draft model failed.
     pub drafter_failures: u64,
+    /// States of the target that were saved, if it has one state per sequence.
+    pub states: SavedStateCounts,
 }
 
 /// The counters behind [`LaneTimes`], and the clock of an engine. The target's lane, the
@@ -39,6 +42,7 @@ pub(crate) struct Meters {
     draft_forwards: AtomicU64,
     drafters: AtomicU64,
     failures: AtomicU64,
+    states: Mutex<SavedStateCounts>,
     costs: Mutex<SeenCosts>,
 }
 
@@ -62,6 +66,7 @@ impl Meters {
             draft_forwards: AtomicU64::default(),
             drafters: AtomicU64::default(),
             failures: AtomicU64::default(),
+            states: Mutex::default(),
             costs: Mutex::default(),
         }
     }
@@ -142,6 +147,11 @@ impl Meters {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What became of the target's saved states by now.
+    pub(crate) fn set_states(&self, counts: SavedStateCounts) {
+        *self.states.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
     /// What was counted so far.
     pub(crate) fn lane_times(&self) -> LaneTimes {
         let time = |ns: &AtomicU64| Duration::from_nanos(ns.load(Ordering::Relaxed));
@@ -154,6 +164,7 @@ impl Meters {
             draft_forwards: count(&self.draft_forwards),
             drafters: count(&self.drafters),
             drafter_failures: count(&self.failures),
+            states: *self.states.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 }

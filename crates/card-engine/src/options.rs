@@ -36,6 +36,8 @@ pub struct Options {
     /// Finished sequences whose KV cells are kept for prompts that begin alike (the prefix
     /// cache).
     pub prefix_slots: usize,
+    /// Bytes that the saved states of a target with one state per sequence may take; 0 for none.
+    pub state_bytes: usize,
     /// Let the model-free sources (prompt lookup, corrections, the prediction) propose
     /// candidates too.
     pub lookup: bool,
@@ -79,6 +81,7 @@ impl Default for Options {
             max_depth: 24,
             latency: Duration::ZERO,
             prefix_slots: 1,
+            state_bytes: 256 << 20,
             lookup: true,
             learned: Learned::default(),
             trace: false,

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelError};
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
+use card_core::scheduler::Shapes;
 use card_core::synthetic::Synthetic;
 use card_core::types::{Source, SourceSet, Token};
-use card_engine::{Draft, Engine, Event, MakeModel, Stream};
+use card_engine::{DecodingRules, Draft, Engine, EngineUpdate, Event, MakeModel, Stream};
 use made_up::{Call, alone, before, failure, model, options, request};
 
 /// A target that counts the hidden states it shall keep.
@@ -103,6 +104,35 @@ fn a_head_proposes_whatever_lanes_there_are() {
         let times = engine.lane_times();
         assert_eq!((times.drafters, times.drafter_failures), (0, 0));
     }
+}
+
+#[test]
+fn a_head_reads_states_under_new_rules_too() {
+    let expected = alone(2);
+    let kept = Arc::new(AtomicUsize::new(0));
+    let head = Draft::head(Box::new(model(0.0)), never());
+    let options = options(Mode::Card, Lanes::Shared);
+    let engine = Engine::start(keeps(&kept), [head], options).unwrap();
+    assert_eq!(
+        read_all(&engine.generate(request(0)).unwrap()).0,
+        expected[0]
+    );
+    let before = kept.load(Ordering::Relaxed);
+    assert!(before > 0);
+    engine.pauses().update(EngineUpdate {
+        rules: Some(DecodingRules {
+            shapes: Shapes::FREE,
+            near_tie: 0.0,
+            plain: false,
+            reuses: true,
+        }),
+        ..EngineUpdate::default()
+    });
+    assert_eq!(
+        read_all(&engine.generate(request(1)).unwrap()).0,
+        expected[1]
+    );
+    assert!(kept.load(Ordering::Relaxed) > before);
 }
 
 #[test]

@@ -8,11 +8,18 @@ use std::time::Duration;
 
 use card_audit::AuditConfig;
 use card_server::testing::{TestSetup, served};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 const USAGE: &str = "usage: synthetic_server [--key NAME=SECRET]… [--parallel N] [--queue N] \
 [--context N] [--ms-per-forward X] [--request-timeout S] [--body-timeout S] [--idle-timeout S] \
 [--stalled-timeout S] [--max-connections N] [--allow-host NAME]… [--cors ORIGIN]… [--share-caches] \
-[--audit FILE] [--break-engine-after N] [--no-key] [--port N] [--another-model NAME]…";
+[--audit FILE] [--break-engine-after N] [--no-key] [--port N] [--another-model NAME]… \
+[--drain-timeout S] [--drain-delay S] [--stream-head-wait S]";
+/// How long a server that is told to end lets generations finish, unless it is told otherwise.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long threads are waited for at the end.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     match run() {
@@ -36,11 +43,12 @@ fn run() -> Result<(), String> {
     let serving = card_server::serve(
         source,
         config,
-        std::future::pending(),
+        told_to_end()?,
         |_| {},
         |address| println!("http://{address}"),
     );
     let ended = runtime.block_on(serving).map_err(|e| e.to_string());
+    runtime.shutdown_timeout(LAST_THREADS);
     if let Err(why) = &ended {
         // A thread that hangs must not keep the process.
         eprintln!("error: {why}");
@@ -49,8 +57,31 @@ fn run() -> Result<(), String> {
     ended
 }
 
+/// Comes back with the first SIGTERM or SIGINT; a second one ends the process.
+fn told_to_end() -> Result<impl Future<Output = ()>, String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("signals".into());
+    let waiting = thread.spawn(move || {
+        let mut sender = Some(sender);
+        for signal in signals.forever() {
+            match sender.take() {
+                Some(first) => {
+                    let _ = first.send(());
+                }
+                None => std::process::exit(128 + signal),
+            }
+        }
+    });
+    waiting.map_err(|e| e.to_string())?;
+    Ok(async move {
+        let _ = receiver.await;
+    })
+}
+
 fn setup(mut args: impl Iterator<Item = String>) -> Result<TestSetup, String> {
     let mut setup = TestSetup::default();
+    setup.config.drain_timeout = DRAIN;
     while let Some(flag) = args.next() {
         match flag.as_str() {
             "--share-caches" => {
@@ -85,6 +116,9 @@ fn setup(mut args: impl Iterator<Item = String>) -> Result<TestSetup, String> {
             "--ms-per-forward" => setup.forward = seconds()? / 1000,
             "--request-timeout" => config.request_timeout = seconds()?,
             "--body-timeout" => config.body_timeout = seconds()?,
+            "--drain-timeout" => config.drain_timeout = seconds()?,
+            "--drain-delay" => config.drain_delay = seconds()?,
+            "--stream-head-wait" => config.stream_head_wait = seconds()?,
             "--idle-timeout" => config.connections.idle = seconds()?,
             "--stalled-timeout" => config.connections.stalled = seconds()?,
             "--max-connections" => config.connections.most = number()? as usize,

@@ -46,6 +46,12 @@ pub struct ServerConfig {
     pub connections: ConnectionLimits,
     /// How long the server lets generations finish when it ends.
     pub drain_timeout: Duration,
+    /// How long the server still takes requests when it is told to end, while `/health` says that it
+    /// leaves, so that whoever spreads requests turns to others first.
+    pub drain_delay: Duration,
+    /// Most time that the head of a stream waits for the stream's first news. Until it was sent, a
+    /// failure is an answer with a status, and a gateway may ask another server.
+    pub stream_head_wait: Duration,
     /// Share of requests that speculate, the others being plain; `None` for all.
     pub canary: Option<f64>,
     /// Whether `/` shows the page.
@@ -167,6 +173,8 @@ impl Default for ServerConfig {
             max_request_bytes: 4 << 20,
             connections: ConnectionLimits::default(),
             drain_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            stream_head_wait: Duration::from_millis(250),
             canary: None,
             page: true,
             audit: None,

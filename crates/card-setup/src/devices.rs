@@ -53,7 +53,9 @@ pub fn splits(settings: &Settings) -> Vec<(usize, usize)> {
         (true, true) => vec![(1, 1)],
         (true, false) => left_over(all, drafter),
         (false, true) => vec![(all, 1)],
-        (false, false) if apart(settings) => vec![(all, drafter.unwrap_or(all))],
+        (false, false) if apart(settings) && !share_cores(settings) => {
+            vec![(all, drafter.unwrap_or(all))]
+        }
         (false, false) => divided(all, drafter),
     }
 }
@@ -183,6 +185,13 @@ pub fn apart(settings: &Settings) -> bool {
     !settings.rpc.is_empty() || on_cpu != draft_on_cpu(settings) || (!on_cpu && named)
 }
 
+/// Whether both models compute on this machine's processor, one of them only in part: a target with
+/// some of its layers or experts there, beside a draft model. They take each other's cores then,
+/// whatever else the target computes on.
+pub fn share_cores(settings: &Settings) -> bool {
+    !target_elsewhere(settings) && !draft_elsewhere(settings)
+}
+
 /// Whether all layers of a model with these devices are on GPUs.
 pub fn all_on_gpu(names: &[String], layers: Option<u32>) -> bool {
     layers.is_none() && !on_cpu(names, layers)
@@ -291,6 +300,21 @@ mod tests {
         );
         assert!(changes.contains("a.gguf") && draft_changes(&settings).is_empty());
         assert!(!target_elsewhere(&settings));
+    }
+
+    #[test]
+    fn experts_on_the_processor_share_its_cores_with_a_drafter_there() {
+        let mut settings = Settings {
+            rpc: vec!["worker:50052".into()],
+            draft_device: vec!["CPU".into()],
+            ..Settings::default()
+        };
+        assert!(apart(&settings) && !share_cores(&settings));
+        settings.cpu_moe = true;
+        assert!(apart(&settings) && share_cores(&settings));
+        settings.cpu_moe = false;
+        settings.gpu_layers = Some(20);
+        assert!(share_cores(&settings));
     }
 
     #[test]

@@ -125,6 +125,7 @@ impl Setup {
             } else {
                 0
             },
+            state_bytes: self.settings.cache_ram.saturating_mul(1 << 20),
             trace: run.trace,
             near_tie: run.near_tie.unwrap_or(self.rules.near_tie),
             ..Options::default()
@@ -181,7 +182,10 @@ impl Setup {
         let head = head.transpose()?;
         let target = match &self.emulation {
             None => Box::new(target) as Box<dyn Model + Send>,
-            Some(emulation) => emulation.pace(target, emulation.profile.target_cost()),
+            Some(emulation) => {
+                let profile = &emulation.profile;
+                emulation.pace(target, profile.target_cost(), &profile.target)
+            }
         };
         Ok((target, head))
     }
@@ -197,11 +201,20 @@ impl Setup {
     ) -> Result<Draft> {
         let (head, cores) = (head.clone(), plan.target_cores.clone());
         let (context, sequences) = (self.context, run.sequences);
+        let emulation = self.emulation.clone();
         let mut make: MakeModel = Box::new(move || {
             // Nobody else could end a forward that hangs.
             let patience = Some(hang);
             let made = head.contexts(context, sequences, &cores, states.clone(), patience);
-            made.map_err(|e| e.to_string())
+            let made = made.map_err(|e| e.to_string())?;
+            let paced = emulation.as_ref().and_then(|emulation| {
+                let profile = &emulation.profile;
+                Some((emulation, profile.head_cost()?, profile.head.as_ref()?))
+            });
+            Ok(match paced {
+                None => made,
+                Some((emulation, cost, device)) => emulation.pace(made, cost, device),
+            })
         });
         Ok(Draft::head(make().map_err(anyhow::Error::msg)?, make))
     }
@@ -224,7 +237,10 @@ impl Setup {
             made.give_up_after(hang);
             let made = match &emulation {
                 None => Box::new(made) as Box<dyn Model + Send>,
-                Some(emulation) => emulation.pace(made, emulation.profile.draft_cost()),
+                Some(emulation) => {
+                    let profile = &emulation.profile;
+                    emulation.pace(made, profile.draft_cost(), &profile.draft)
+                }
             };
             model.translated(made).map_err(|e| e.to_string())
         });

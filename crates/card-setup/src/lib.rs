@@ -54,6 +54,7 @@ mod seen_costs;
 mod self_test;
 mod settings;
 mod setup;
+mod states;
 mod tenant;
 
 pub use draft_model::DraftModel;
@@ -68,4 +69,5 @@ pub use run::RunConfig;
 pub use sampling::SamplingSettings;
 pub use settings::{DraftWeights, DrafterSettings, KernelChoice, LaneChoice, Settings};
 pub use setup::Setup;
+pub use states::state_times;
 pub use tenant::tenant_secret;

@@ -2,6 +2,7 @@
 //! same time on devices and threads of their own.
 
 use anyhow::{Context, Result};
+use card_core::cost::CostCurve;
 use card_core::protocol::Lanes;
 use card_engine::emulate::EmulationProfile;
 use card_engine::placement::{self, Placement};
@@ -69,6 +70,30 @@ impl LoadedPair<'_> {
         Ok(placements)
     }
 
+    /// What forwards of target and drafter take on this machine while both are at work, on the
+    /// threads that emulated devices get; an empty curve for a drafter that is not there.
+    ///
+    /// # Errors
+    /// If the models cannot be measured at work together.
+    pub fn real_costs(&self) -> Result<(CostCurve, CostCurve)> {
+        let turns = self.in_turns();
+        let all = devices::threads(self.loader.settings.threads);
+        let both = match (self.draft, &self.loader.coarse) {
+            (None, _) => turns,
+            (Some(draft), None) => {
+                let together = self.together(draft, emulated_threads(all))?;
+                together.completed(&turns)
+            }
+            // There is no time to measure: as if each had half of the threads.
+            (Some(_), Some(_)) => {
+                let half = (all / 2).max(1);
+                estimated(&turns, (half, half), false)
+            }
+        };
+        let curve = |points: Vec<(u32, f64)>| CostCurve::from_points(points);
+        Ok((curve(both.target), curve(both.draft)))
+    }
+
     /// The models in turns, each on all the threads that it can use.
     fn in_turns(&self) -> Placement {
         let (target_threads, draft_threads) = devices::threads_alone(self.loader.settings);
@@ -110,7 +135,7 @@ impl LoadedPair<'_> {
         if let Some(budget) = &self.loader.coarse {
             budget.leave_out(|u| u.lanes = true);
         }
-        let apart = devices::apart(settings);
+        let apart = devices::apart(settings) && !devices::share_cores(settings);
         // On one processor the models take turns until lanes are measured, unless they must not.
         let wanted = apart || settings.lanes == LaneChoice::Disjoint;
         Ok(wanted.then(|| estimated(turns, threads, apart)))
@@ -196,12 +221,18 @@ fn estimated(
     }
 }
 
-/// Both ways to run on emulated devices. The drafter's real work takes a quarter of the threads.
+/// The (target, draft) threads of emulated devices: the drafter's real work takes a quarter of them.
+fn emulated_threads(threads: usize) -> (usize, usize) {
+    ((threads - threads / 4).max(1), (threads / 4).max(1))
+}
+
+/// Both ways to run on emulated devices.
 fn emulated(profile: &EmulationProfile, threads: usize) -> Vec<Placement> {
+    let (target_threads, draft_threads) = emulated_threads(threads);
     let disjoint = Placement {
         lanes: Lanes::Disjoint,
-        target_threads: (threads - threads / 4).max(1),
-        draft_threads: (threads / 4).max(1),
+        target_threads,
+        draft_threads,
         target: profile.target_cost().points().collect(),
         draft: profile.draft_cost().points().collect(),
     };

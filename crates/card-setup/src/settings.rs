@@ -89,6 +89,8 @@ pub struct Settings {
     pub chat_template_kwargs: Option<String>,
     /// Most memory for the candidates of one generation, in KiB.
     pub cache_kib: usize,
+    /// Most memory for saved states of a target that has one state per sequence, in MiB.
+    pub cache_ram: usize,
     /// Whether nothing is used of what earlier runs learned, nor added to it.
     pub no_memory: bool,
     /// An emulation profile to pace the models by: a TOML file, or the name of a built-in one.
@@ -135,6 +137,7 @@ impl Default for Settings {
             chat_template_file: None,
             chat_template_kwargs: None,
             cache_kib: 128,
+            cache_ram: 256,
             no_memory: false,
             emulate: None,
             offline: false,

@@ -166,9 +166,12 @@ impl Setup {
         setup.draft2 = second;
         if let Some(head) = &head {
             eprintln!("{}", head.told(first.is_none()));
+            let emulated = setup.emulation.as_ref();
+            emulated.map_or(Ok(()), Emulation::check_head)?;
             setup.head_cost = Some(loader.head_report(head, &target)?.cost());
         }
         setup.head = head;
+        setup.fit_emulation(&loader, &target, first.as_ref())?;
         setup.placements = setup.placements_with(&loader, &target, first.as_ref())?;
         let beside = devices::with_draft_beside(settings).zip(files.draft.as_deref());
         if let Some((settings, file)) = beside {
@@ -180,6 +183,36 @@ impl Setup {
             setup.tell_of_coarse_start(budget.spent());
         }
         Ok(setup)
+    }
+
+    /// Dilates the times of emulated devices so that the forwards of this machine fit, before
+    /// anything is paced by them.
+    ///
+    /// # Errors
+    /// If they do not fit, or cannot be measured.
+    fn fit_emulation(
+        &mut self,
+        loader: &Loader,
+        target: &LoadedTarget,
+        draft: Option<&LoadedDraft>,
+    ) -> Result<()> {
+        let top = self.draft_top();
+        let Some(emulation) = &mut self.emulation else {
+            return Ok(());
+        };
+        let pair = LoadedPair {
+            loader,
+            target,
+            draft,
+            top,
+        };
+        let (target, draft) = pair.real_costs()?;
+        let head = self.head_cost.clone().unwrap_or_default();
+        emulation.fit([&target, &draft, &head])?;
+        if self.head_cost.is_some() {
+            self.head_cost = emulation.profile.head_cost();
+        }
+        Ok(())
     }
 
     /// Moves the draft model to where `settings` put it, beside the target's device, if it works

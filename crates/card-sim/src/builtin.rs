@@ -1,13 +1,19 @@
 //! Scenarios that come with the program.
 
 /// (name, TOML text).
-pub const SCENARIOS: [(&str, &str); 3] = [
+pub const SCENARIOS: [(&str, &str); 6] = [
     (
         "published-70b-1b",
         include_str!("../scenarios/published-70b-1b.toml"),
     ),
+    (
+        "published-bursts",
+        include_str!("../scenarios/published-bursts.toml"),
+    ),
     ("edge-cloud", include_str!("../scenarios/edge-cloud.toml")),
     ("fleet", include_str!("../scenarios/fleet.toml")),
+    ("serve-32", include_str!("../scenarios/serve-32.toml")),
+    ("serve-256", include_str!("../scenarios/serve-256.toml")),
 ];
 
 /// The text of the scenario of this name.

@@ -28,7 +28,8 @@ pub(crate) fn limits(points: &[(u32, f64)], scenario: &Scenario) -> Limits {
         context: length as u32,
         cells: 2 * load.parallel * length + 4096,
         rows: points.iter().map(|p| p.0).max().unwrap_or(1) as usize,
-        leaves: 64,
+        // A chain and a side branch for each sequence at least.
+        leaves: (2 * load.parallel).max(64),
         rollback: Rollback::Free,
     }
 }

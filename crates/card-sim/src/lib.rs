@@ -9,11 +9,14 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+pub mod bursts;
 mod connection;
 mod error;
 mod faults;
+pub mod forced;
 mod forwards;
 mod garbage;
+pub mod goodput;
 mod host;
 pub mod language;
 mod machine;

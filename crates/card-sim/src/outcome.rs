@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use card_core::scheduler::Round;
+use card_core::shortfall::Shortfall;
+
+use crate::scenario::LatencyBound;
 
 /// One request that was answered.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,13 @@ impl Served {
     /// Time to first token, waiting included.
     pub fn first_token(&self) -> Duration {
         self.first.saturating_sub(self.arrived)
+    }
+
+    /// Whether it was as fast as the bound asks: the first token, and on average each one after it.
+    pub fn meets(&self, bound: &LatencyBound) -> bool {
+        let per_token = self.speed().map_or(0.0, |speed| 1e3 / speed);
+        let first = 1e3 * self.first_token().as_secs_f64();
+        first <= bound.first_token_ms && per_token <= bound.token_ms
     }
 
     /// Tokens per second after the first one; `None` for an answer of one token.
@@ -66,11 +76,14 @@ pub struct Outcome {
     pub recoveries: Vec<Duration>,
     /// What the machines cost for this time.
     pub cost: f64,
+    /// Where the time of the rounds went.
+    pub shortfall: Shortfall,
 }
 
 impl Outcome {
     /// Counts what a round did for one sequence.
     pub(crate) fn count(&mut self, round: &Round) {
+        self.shortfall.note(round);
         if !round.prefill {
             self.parts += 1;
             self.committed += round.tokens.len() as u64;
@@ -88,6 +101,18 @@ impl Outcome {
     /// Tokens per second, all requests together.
     pub fn throughput(&self) -> f64 {
         self.tokens() as f64 / self.time.as_secs_f64().max(1e-9)
+    }
+
+    /// Goodput: tokens per second of the requests that met the bound.
+    pub fn goodput(&self, bound: &LatencyBound) -> f64 {
+        let met = self.served.iter().filter(|s| s.meets(bound));
+        met.map(|s| s.tokens).sum::<usize>() as f64 / self.time.as_secs_f64().max(1e-9)
+    }
+
+    /// Share of the requests that met the bound.
+    pub fn met(&self, bound: &LatencyBound) -> f64 {
+        let met = self.served.iter().filter(|s| s.meets(bound)).count();
+        met as f64 / self.served.len().max(1) as f64
     }
 
     /// Median of the tokens per second one request sees.
@@ -155,4 +180,34 @@ pub fn quantile(values: impl Iterator<Item = f64>, q: f64) -> f64 {
     all.sort_by(f64::total_cmp);
     let at = ((all.len().max(1) - 1) as f64 * q).round() as usize;
     all.get(at).copied().unwrap_or(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goodput_counts_the_requests_that_were_fast_enough() {
+        let ms = Duration::from_millis;
+        let served = |first: u64, done: u64| Served {
+            arrived: ms(100),
+            first: ms(100 + first),
+            done: ms(100 + done),
+            tokens: 11,
+            exact: true,
+        };
+        let outcome = Outcome {
+            // In time; a late first token; slow afterwards.
+            served: vec![served(200, 700), served(900, 1400), served(200, 1300)],
+            time: Duration::from_secs(2),
+            ..Outcome::default()
+        };
+        let bound = LatencyBound {
+            first_token_ms: 500.0,
+            token_ms: 60.0,
+        };
+        assert!((outcome.goodput(&bound) - 5.5).abs() < 1e-9);
+        assert!((outcome.met(&bound) - 1.0 / 3.0).abs() < 1e-9);
+        assert!(outcome.goodput(&bound) < outcome.throughput());
+    }
 }

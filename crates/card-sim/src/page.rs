@@ -3,6 +3,7 @@
 use card_look::chart::{Bar, BarChart, BarGroup, LineChart, Series, Unit};
 use card_look::{Page, stacked, terms, wide};
 
+use crate::goodput;
 use crate::scenario::Scenario;
 use crate::study::{StudyEntry, StudyPoint, Vary};
 
@@ -33,6 +34,9 @@ pub fn html(scenario: &Scenario, vary: Option<Vary>, points: &[StudyPoint]) -> S
             page.add(&schedules(point));
         }
         (None, []) => {}
+    }
+    if let Some(bound) = &scenario.latency_bound {
+        goodput::add(&mut page, bound, scenario.devices(), vary, points);
     }
     page.fold("All figures", &all_figures(vary, points));
     page.fold("How this was simulated", &method(scenario));

@@ -72,7 +72,9 @@ impl Recording {
         right as f64 / places.len().max(1) as f64
     }
 
-    fn place(&self, request: usize, index: usize) -> &ForcedProposals {
+    /// What was proposed for this place of the answer to this request; both begin anew behind the
+    /// last one that was recorded.
+    pub(crate) fn place(&self, request: usize, index: usize) -> &ForcedProposals {
         let answer = &self.0[request % self.0.len()];
         &answer.places[index % answer.places.len()]
     }

@@ -71,6 +71,11 @@ impl Requests {
         }
     }
 
+    /// Every prompt, and how its answer is sampled.
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (&[Token], &Sampling)> {
+        self.asked.iter().map(|a| (&a.prompt[..], &a.params))
+    }
+
     /// When the next one arrives.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.coming.last().map(|c| c.0)

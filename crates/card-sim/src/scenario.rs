@@ -8,6 +8,7 @@ use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingError, SamplingParams};
 use serde::{Deserialize, Serialize};
 
+use crate::bursts::BurstSpec;
 use crate::error::ScenarioError;
 use crate::recording::Recording;
 
@@ -39,7 +40,14 @@ pub struct Scenario {
     /// Faults at random times.
     #[serde(default)]
     pub chaos: Option<ChaosSpec>,
-    /// What drafters propose, as recorded; without a recording
+    /// Drafts are right in runs, in place of [`DrafterSpecs::agreement`].
+    #[serde(default)]
+    pub bursts: Option<BurstSpec>,
+    /// How fast a request has to be answered to count as goodput. With a bound, schedules are
+    /// compared on as many devices ([`Scenario::alone`]).
+    #[serde(default)]
+    pub latency_bound: Option<LatencyBound>,
+    /// What drafters propose, as recorded, or drawn by `bursts`; without a recording
     /// [`DrafterSpecs::agreement`] says how often they are right.
     #[serde(skip)]
     pub recording: Option<Arc<Recording>>,
@@ -58,6 +66,9 @@ pub struct TargetSpecs {
     /// Price of one machine, in any currency.
     #[serde(default)]
     pub price_per_hour: f64,
+    /// Devices (GPUs) of one machine.
+    #[serde(default = "one_usize")]
+    pub devices: usize,
 }
 
 /// Machines that draft, and the links to them.
@@ -78,6 +89,9 @@ pub struct DrafterSpecs {
     /// Price of one machine, in the same currency.
     #[serde(default)]
     pub price_per_hour: f64,
+    /// Devices (GPUs) of one machine.
+    #[serde(default = "one_usize")]
+    pub devices: usize,
 }
 
 /// A link: messages arrive in order, since it is a TCP connection.
@@ -142,6 +156,16 @@ pub struct LoadSpec {
     /// Temperature that requests sample with.
     #[serde(default)]
     pub temperature: f32,
+}
+
+/// How fast a request has to be answered (the service level of DistServe, arXiv 2401.09670, §2).
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyBound {
+    /// Most milliseconds from arrival to the first token.
+    pub first_token_ms: f64,
+    /// Most milliseconds per token after that, on average over the answer.
+    pub token_ms: f64,
 }
 
 /// Something that goes wrong.
@@ -284,10 +308,23 @@ impl Scenario {
     /// # Errors
     /// Says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
-        let scenario: Scenario =
+        let mut scenario: Scenario =
             toml::from_str(text).map_err(|e| ScenarioError(e.to_string().trim().to_owned()))?;
         scenario.check()?;
+        scenario.draw_bursts()?;
         Ok(scenario)
+    }
+
+    /// Draws where drafts are right, by the seed, if they are right in runs.
+    ///
+    /// # Errors
+    /// If what is drawn is no recording.
+    pub fn draw_bursts(&mut self) -> Result<(), ScenarioError> {
+        if let Some(bursts) = &self.bursts {
+            let tokens = self.load.output_tokens as usize;
+            self.recording = Some(bursts.draw(self.load.requests, tokens, self.seed)?);
+        }
+        Ok(())
     }
 
     /// Makes sure that it makes sense.
@@ -308,6 +345,14 @@ impl Scenario {
             && !(c.every_s > 0.0 && c.lasts_s > 0.0)
         {
             return fail("chaos: every_s and lasts_s must be above 0");
+        }
+        self.bursts.iter().try_for_each(BurstSpec::check)?;
+        let sound = |b: &LatencyBound| b.first_token_ms > 0.0 && b.token_ms > 0.0;
+        if !self.latency_bound.iter().all(sound) {
+            return fail("latency_bound: first_token_ms and token_ms must be above 0");
+        }
+        if self.target.devices == 0 || self.drafters.iter().any(|d| d.devices == 0) {
+            return fail("devices must be above 0");
         }
         let bad_time = |f: &&FaultSpec| !(f.at_s >= 0.0 && f.for_s > 0.0 && f.for_s.is_finite());
         if let Some(f) = self.faults.iter().find(bad_time) {
@@ -332,6 +377,23 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    /// Devices of all machines.
+    pub fn devices(&self) -> usize {
+        let drafters = self.drafters.iter().map(|d| d.count * d.devices);
+        self.target.count * self.target.devices + drafters.sum::<usize>()
+    }
+
+    /// The same devices with targets on all of them, as many as fit: drafters that are used share a
+    /// lane with each target, on its devices.
+    #[must_use]
+    pub fn alone(&self, mode: Mode) -> Scenario {
+        let mut other = self.with_mode(mode);
+        other.target.count = (self.devices() / self.target.devices).max(1);
+        other.policy.lanes = Lanes::Shared;
+        other.drafters.truncate(1);
+        other
     }
 
     /// The same scenario with another schedule.

@@ -64,7 +64,8 @@ impl Seat {
         apply(&mut *self.model, ops);
         let forward = self.drafter.poll(now)?;
         decode(&mut *self.model, &forward);
-        let end = now + ms(slow * cost.ms(forward.rows.len() as u32));
+        let rows = forward.rows.len().max(forward.pad_to);
+        let end = now + ms(slow * cost.ms(rows as u32));
         Some(RunningForward {
             forward,
             start: now,

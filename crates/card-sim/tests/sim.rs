@@ -8,7 +8,8 @@ use card_sim::recording::{ForcedProposals, Recorded};
 use card_sim::scenario::{
     ChaosSpec, DrafterSpecs, FaultKind, FaultSpec, LinkSpec, LoadSpec, PolicySpec, TargetSpecs,
 };
-use card_sim::{Outcome, Recording, Scenario, simulate};
+use card_sim::study::contest;
+use card_sim::{Outcome, Recording, Scenario, builtin, simulate};
 
 /// A large target and a small drafter on devices of their own.
 fn scenario() -> Scenario {
@@ -20,6 +21,7 @@ fn scenario() -> Scenario {
             count: 1,
             forward_ms: vec![(1, 49.0), (32, 50.0)],
             price_per_hour: 4.0,
+            devices: 1,
         },
         drafters: vec![DrafterSpecs {
             count: 1,
@@ -27,6 +29,7 @@ fn scenario() -> Scenario {
             agreement: 0.85,
             link: LinkSpec::default(),
             price_per_hour: 1.0,
+            devices: 1,
         }],
         policy: PolicySpec::default(),
         load: LoadSpec {
@@ -39,6 +42,8 @@ fn scenario() -> Scenario {
         },
         faults: Vec::new(),
         chaos: None,
+        bursts: None,
+        latency_bound: None,
         recording: None,
     }
 }
@@ -206,4 +211,70 @@ fn what_makes_no_sense_is_told() {
     assert!(error.contains("temperature"), "{error}");
     let error = Scenario::parse("title = 3").unwrap_err().to_string();
     assert!(error.contains("title"), "{error}");
+}
+
+/// A scenario that comes with the program, with so many requests of so many tokens.
+fn built_in(name: &str, requests: usize, tokens: u32) -> Scenario {
+    let text = builtin::scenario(name).expect("built in");
+    let mut scenario = Scenario::parse(text).expect("sound");
+    scenario.load.requests = requests;
+    scenario.load.output_tokens = tokens;
+    scenario.draw_bursts().expect("sound");
+    scenario
+}
+
+#[test]
+fn where_drafts_are_right_in_runs_a_wide_drafter_is_faster() {
+    let mut wide = built_in("published-bursts", 8, 128);
+    let of_wide = run(&wide);
+    // The same device, whose forwards take no more than 16 rows.
+    wide.drafters[0].forward_ms.truncate(2);
+    let of_narrow = run(&wide);
+    assert!(
+        of_wide.throughput() > 1.02 * of_narrow.throughput(),
+        "{} {}",
+        of_wide.throughput(),
+        of_narrow.throughput()
+    );
+}
+
+#[test]
+fn the_target_hardly_waits_for_a_drafter_that_goes_on_meanwhile() {
+    let out = run(&built_in("published-bursts", 8, 128));
+    let plain = run(&built_in("published-bursts", 8, 128).with_mode(Mode::Plain));
+    assert!(out.target_idle() < 0.1, "{}", out.target_idle());
+    assert!(out.speed() > 3.0 * plain.speed());
+}
+
+#[test]
+fn every_millisecond_of_a_text_has_a_cause() {
+    let scenario = built_in("published-bursts", 4, 96);
+    let out = run(&scenario);
+    let shortfall = out.shortfall;
+    // The first token of each answer comes with the prompt.
+    assert_eq!(shortfall.tokens(), 4 * 95);
+    let decoding = |s: &card_sim::Served| s.done.saturating_sub(s.first).as_secs_f64();
+    let ms: f64 = out.served.iter().map(|s| 1e3 * decoding(s)).sum();
+    assert!((shortfall.ms() - ms).abs() < 1.0, "{} {ms}", shortfall.ms());
+    let rounds: u64 = shortfall.parts().iter().map(|p| p.rounds).sum();
+    assert_eq!(rounds, out.parts);
+}
+
+#[test]
+fn under_load_goodput_is_compared_on_as_many_devices() {
+    let mut scenario = built_in("serve-32", 60, 40);
+    scenario.load.parallel = 8;
+    // Arrivals that the targets of plain decoding just cannot keep up with.
+    scenario.load.per_second = 30.0;
+    let bound = scenario.latency_bound.expect("it has one");
+    let entries = contest(&scenario, &mut || ()).expect("sound");
+    assert!(entries.iter().all(|e| e.outcome.exact()));
+    let goodput = |name: &str| {
+        let entry = entries.iter().find(|e| e.name.starts_with(name));
+        entry.expect("took part").outcome.goodput(&bound)
+    };
+    assert!(goodput("auto") > goodput("plain"));
+    assert!(goodput("auto") > 0.95 * goodput("draft-then-verify"));
+    let targets = |i: usize| entries[i].outcome.targets;
+    assert_eq!((targets(0), targets(entries.len() - 2)), (5, 4));
 }

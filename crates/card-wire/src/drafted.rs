@@ -30,9 +30,11 @@ pub fn nothing_drafted() -> proto::FromDrafter {
     }
 }
 
-/// What was drafted. What the other side would not take is left out.
+/// What was drafted. What the other side would not take is left out. An expansion without children
+/// is news as well: the drafter has looked past that place, or will not, and the target need not
+/// wait for more.
 pub fn drafted_out(drafted: &Drafted) -> proto::FromDrafter {
-    let fits = |e: &&Expansion| e.path.len() <= MOST_PATH && !e.children.is_empty();
+    let fits = |e: &&Expansion| e.path.len() <= MOST_PATH;
     let expansion = |e: &Expansion| {
         let children = &e.children[..e.children.len().min(MOST_CHILDREN)];
         proto::Expansion {
@@ -98,7 +100,7 @@ fn checked(drafted: proto::Drafted, vocabulary: Vocabulary) -> Result<Drafted, S
 
 fn expansion(e: proto::Expansion, vocabulary: Vocabulary) -> Result<Expansion, String> {
     let (children, path) = (e.tokens.len(), e.path.len());
-    if children != e.probs.len() || children == 0 || children > MOST_CHILDREN {
+    if children != e.probs.len() || children > MOST_CHILDREN {
         return Err(format!(
             "an expansion with {children} tokens and {} probabilities",
             e.probs.len()

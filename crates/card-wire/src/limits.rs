@@ -1,7 +1,8 @@
 //! The version of the protocol, and how much crosses a link at the most.
 
-/// Sides that differ in this do not understand each other.
-pub const PROTOCOL: u32 = 3;
+/// Sides that differ in this do not understand each other. In 3, an expansion without tokens was
+/// refused.
+pub const PROTOCOL: u32 = 4;
 
 /// Most tokens of one sequence that cross a link.
 pub const MOST_CONTEXT: u32 = 1 << 20;

@@ -174,7 +174,7 @@ proptest! {
         let arrived = drafted_in(message, VOCABULARY).unwrap();
         prop_assert_eq!(arrived.rows.get(), drafted.rows.get());
         prop_assert!(arrived.elapsed <= LONGEST);
-        let fits = |e: &&Expansion| e.path.len() <= MOST_PATH && !e.children.is_empty();
+        let fits = |e: &&Expansion| e.path.len() <= MOST_PATH;
         let kept: Vec<_> = drafted.expansions.iter().filter(fits).collect();
         prop_assert_eq!(kept.len(), arrived.expansions.len());
         for (before, after) in kept.into_iter().zip(&arrived.expansions) {
@@ -446,6 +446,13 @@ fn odd_drafts(change: impl FnOnce(&mut proto::Drafted)) -> proto::FromDrafter {
 #[test]
 fn a_drafters_word_is_believed_inside_its_range_only() {
     assert!(drafted_in(odd_drafts(|_| {}), VOCABULARY).is_ok());
+    let silent = odd_drafts(|d| {
+        d.expansions[0].tokens.clear();
+        d.expansions[0].probs.clear();
+    });
+    let silent = drafted_in(silent, VOCABULARY).unwrap();
+    assert!(silent.expansions[0].children.is_empty());
+    assert_eq!(silent.expansions[0].path, [3]);
     let nothing = drafted_in(nothing_drafted(), VOCABULARY).unwrap();
     assert!(nothing.expansions.is_empty() && nothing.elapsed.is_zero());
     let odd = [
@@ -461,10 +468,7 @@ fn a_drafters_word_is_believed_inside_its_range_only() {
         odd_drafts(|d| d.expansions[0].tokens[1] = 1000),
         odd_drafts(|d| d.expansions[0].path[0] = u32::MAX),
         odd_drafts(|d| d.expansions[0].path = vec![1; MOST_PATH + 1]),
-        odd_drafts(|d| {
-            d.expansions[0].tokens.clear();
-            d.expansions[0].probs.clear();
-        }),
+        odd_drafts(|d| d.expansions[0].tokens.clear()),
         odd_drafts(|d| {
             d.expansions[0].tokens = vec![1; MOST_CHILDREN + 1];
             d.expansions[0].probs = vec![0.1; MOST_CHILDREN + 1];

@@ -21,6 +21,7 @@ mod stream;
 mod summary;
 mod tasks;
 mod telemetry;
+mod why;
 mod word_wrap;
 
 use std::process::ExitCode;

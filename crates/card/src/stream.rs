@@ -1,6 +1,7 @@
 //! One generation, printed as it comes. `card generate` and `card chat` share it.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -58,6 +59,7 @@ pub fn stream(
         start: Instant::now(),
         text: TextStream::new(sampling.stop.clone()),
         written: String::new(),
+        terminal: std::io::stdout().is_terminal(),
         tokens: Vec::new(),
         summary: Summary::of_prompt(what.prompt.len()),
     };
@@ -98,6 +100,8 @@ struct Printer<'a> {
     text: TextStream,
     /// The text so far.
     written: String,
+    /// Whether it is read on a terminal.
+    terminal: bool,
     tokens: Vec<Token>,
     summary: Summary,
 }
@@ -170,10 +174,20 @@ impl Printer<'_> {
     fn print(&mut self, shown: &str) -> Result<()> {
         self.written.push_str(shown);
         if !self.how.tokens && !self.how.holds_text && !shown.is_empty() {
+            let shown = self.as_printed(shown);
             self.out.write_all(shown.as_bytes())?;
             self.out.flush()?;
         }
         Ok(())
+    }
+
+    /// A text as it may be printed: what is no terminal gets it as it is.
+    fn as_printed<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.terminal {
+            for_terminal(text)
+        } else {
+            Cow::Borrowed(text)
+        }
     }
 
     /// Prints what is left, and the end.
@@ -183,11 +197,37 @@ impl Printer<'_> {
         if self.how.tokens {
             writeln!(self.out, "{}", serde_json::to_string(&self.tokens)?)?;
         } else if self.how.holds_text {
-            writeln!(self.out, "\n{}", self.written)?;
+            let shown = self.as_printed(&self.written);
+            writeln!(self.out, "\n{shown}")?;
         } else {
             writeln!(self.out)?;
         }
         self.summary.total = self.start.elapsed();
         Ok(())
+    }
+}
+
+/// A text without the characters that a terminal obeys, but for line ends and tabs. What a model
+/// writes may come from whoever wrote a part of its prompt, and a terminal that obeys can be told to
+/// change its title, its colours or the clipboard.
+fn for_terminal(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(obeyed) {
+        Cow::Owned(text.replace(obeyed, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_a_model_writes() {
+        let text = "a\tb\n\u{1b}]52;c;Zg==\u{7}\r\u{9b}2Jc";
+        let shown = for_terminal(text);
+        assert_eq!(shown, "a\tb\n\u{fffd}]52;c;Zg==\u{fffd}\u{fffd}\u{fffd}2Jc");
+        assert!(matches!(for_terminal("a\tb\n"), Cow::Borrowed(_)));
     }
 }

@@ -28,9 +28,11 @@ fn bench_compares_modes_and_every_text_is_plain_decodings() {
     let mut command = card(&["bench", "--category", "edit,code", "-o", out]);
     command
         .args(quick)
+        .arg("--why")
         .assert()
         .success()
         .stdout(contains("draft-then-verify 3").and(contains("bound")))
+        .stdout(contains("why auto:").and(contains("% of the time")))
         // One prompt of each kind is no headline, and what stands in the table is explained.
         .stdout(contains("too few to say").and(contains("times as fast").not()))
         .stdout(contains("τ: tokens for each forward").and(contains("(1 prompt)")));
@@ -137,6 +139,12 @@ fn emulated_runs_say_so_and_fail_if_they_do_not_fit() {
         .assert()
         .success()
         .stderr(contains("emulated devices"));
+    // Without a dilation it is measured, and said.
+    fs::write(&file, profile(400.0).replace("dilation = 1.0\n", "")).unwrap();
+    emulate()
+        .assert()
+        .success()
+        .stderr(contains("forwards here need"));
     fs::write(&file, profile(0.001)).unwrap();
     emulate()
         .assert()

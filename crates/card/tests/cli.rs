@@ -569,6 +569,30 @@ fn a_report_says_what_a_rollout_pays() {
 }
 
 #[test]
+fn a_simulation_says_where_a_schedule_loses_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("small.toml");
+    let scenario = "title = \"small\"\n\
+        [target]\nforward_ms = [[1, 49.0], [32, 49.5]]\n\
+        [[drafters]]\nforward_ms = [[1, 7.0], [16, 7.0]]\nagreement = 0.7\n\
+        [bursts]\neasy = 0.95\nhard = 0.45\neasy_tokens = 5.0\nhard_tokens = 4.0\n\
+        [load]\nrequests = 2\nprompt_tokens = 16\noutput_tokens = 40\n";
+    fs::write(&file, scenario).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    let told = command.arg("sim").arg(&file).arg("--why");
+    let told = told.assert().success();
+    told.stdout(contains("in runs, drawn at random").and(contains("why auto:")))
+        .stdout(contains("of the blind bound").and(contains("% of the time")));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    let refused = command.args(["sim", "fleet", "--why"]).assert().failure();
+    refused.stderr(contains("load.parallel"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
+    let vary = ["--vary", "rate"];
+    let refused = command.arg("sim").args(vary).assert().failure();
+    refused.stderr(contains("load.per_second"));
+}
+
+#[test]
 fn a_simulation_says_that_it_is_one() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     let shown = command.args(["sim", "published-70b-1b"]).assert().success();

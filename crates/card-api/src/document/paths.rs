@@ -11,6 +11,7 @@ use super::operation::{Operation, events};
 use super::schemas::Schemas;
 use crate::health::HealthAnswer;
 use crate::llama_server::tokenize::{DetokenizeFields, Detokenized, TokenizeFields, Tokenized};
+use crate::loads::LoadsAnswer;
 use crate::openai::request::chat::ChatRequest;
 use crate::openai::request::completion::CompletionRequest;
 use crate::openai::request::responses::ResponseRequest;
@@ -151,6 +152,9 @@ fn operations(paths: &mut Map<String, Value>, schemas: &mut Schemas, error: &Val
         .open()
         .other(503, sick);
     paths.insert("/health".into(), json!({ "get": health.value() }));
+    let loads = Operation::new("getLoads", "How much the server has to do, for gateways")
+        .answer("application/json", schemas.told::<LoadsAnswer>());
+    paths.insert("/v1/loads".into(), json!({ "get": loads.value() }));
     let metrics = Operation::new("getMetrics", "Counters for Prometheus")
         .answer("text/plain", json!({ "type": "string" }));
     paths.insert("/metrics".into(), json!({ "get": metrics.value() }));

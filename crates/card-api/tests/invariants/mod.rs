@@ -2,11 +2,11 @@
 
 #![allow(dead_code)]
 
+pub mod calls;
 pub mod other_protocols;
 
 use card_api::llama_server::completion::NativeDefaults;
 use card_api::openai::response::error::error_body;
-use card_api::tool_calls::{AnswerPart, ToolCallSplitter};
 use card_api::{
     ApiError, limits, parse_chat, parse_completion, parse_detokenize, parse_infill, parse_native,
     parse_response, parse_tokenize,
@@ -54,35 +54,4 @@ fn refused(error: &ApiError) {
     assert_eq!(error.status.as_u16(), 400);
     assert!(!error.message().is_empty());
     assert!(error_body(error).to_string().len() < 16 << 10);
-}
-
-/// Nothing that is not a call is lost or made up, however a text is cut into pieces: with the
-/// calls left out, the reader sees what the model wrote, but for white space.
-pub fn text_is_shown<'a>(text: &str, pieces: impl Iterator<Item = &'a str>) {
-    assert_eq!(shown(std::iter::once(text)), shown(pieces));
-}
-
-fn shown<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
-    let mut splitter = ToolCallSplitter::default();
-    let mut all: Vec<AnswerPart> = pieces.flat_map(|p| splitter.push(p)).collect();
-    all.extend(splitter.finish());
-    let texts = all.iter().filter_map(|part| match part {
-        AnswerPart::Text(text) => Some(text.as_str()),
-        AnswerPart::Call(..) => None,
-    });
-    let all: String = texts.collect();
-    all.split_whitespace().collect()
-}
-
-/// However a text is cut into pieces, the calls in it are the same.
-pub fn calls_are_the_same<'a>(text: &str, pieces: impl Iterator<Item = &'a str>) {
-    assert_eq!(calls(std::iter::once(text)), calls(pieces));
-}
-
-fn calls<'a>(pieces: impl Iterator<Item = &'a str>) -> Vec<AnswerPart> {
-    let mut splitter = ToolCallSplitter::default();
-    let mut all: Vec<AnswerPart> = pieces.flat_map(|p| splitter.push(p)).collect();
-    all.extend(splitter.finish());
-    all.retain(|p| matches!(p, AnswerPart::Call(..)));
-    all
 }

@@ -81,7 +81,7 @@ impl Time {
 /// Dynamic programming from the end.
 fn schedule(record: &Record, costs: &Costs, weight: f64, draft_weight: Option<f64>) -> Time {
     let length = record.drafted.len();
-    let verify: Vec<f64> = (0..=MOST as u32)
+    let verify: Vec<f64> = (0..=costs.most as u32)
         .map(|n| weight * costs.target.ms(1 + n))
         .collect();
     let mut least = vec![Time::default(); length + MOST + 2];

@@ -15,6 +15,8 @@ pub struct Costs {
     pub target: CostCurve,
     /// Milliseconds of a draft forward of one row.
     pub draft_step: f64,
+    /// Most candidates of one round.
+    pub(super) most: usize,
     /// Milliseconds that another row of it adds at the least.
     draft_row: f64,
     /// Milliseconds per token of a prompt it reads, at the least.
@@ -32,9 +34,18 @@ impl Costs {
             lanes,
             target,
             draft_step: step,
+            most: MOST,
             draft_row: row.reduce(f64::min).unwrap_or(0.0).clamp(0.0, step),
             draft_read: read.reduce(f64::min).unwrap_or(0.0),
         }
+    }
+
+    /// The same, for a target whose forwards have so many rows at most: no schedule verifies more
+    /// candidates in one round than there are rows beside the last token's.
+    #[must_use]
+    pub fn within(mut self, rows: usize) -> Self {
+        self.most = self.most.min(rows.saturating_sub(1));
+        self
     }
 
     /// What the drafter's reading of a prompt takes from decoding: on lanes of their own it

@@ -1,7 +1,5 @@
 //! The bound of perfect information: a schedule that sees which proposals are right.
 
-use card_core::cost::CostCurve;
-
 use super::costs::{Costs, MOST, drafting_or_not, over_lanes};
 use super::record::Record;
 
@@ -14,17 +12,17 @@ pub fn least_ms(record: &Record, costs: &Costs) -> f64 {
             } else {
                 f64::INFINITY
             };
-            schedule(record, &costs.target, target, step)
+            schedule(record, costs, target, step)
         })
     })
 }
 
 /// The cheapest way through the text if target time has that weight and a draft step that
 /// cost. Dynamic programming from the end.
-fn schedule(record: &Record, target: &CostCurve, weight: f64, draft_step: f64) -> f64 {
+fn schedule(record: &Record, costs: &Costs, weight: f64, draft_step: f64) -> f64 {
     let length = record.drafted.len();
-    let verify: Vec<f64> = (0..=MOST as u32)
-        .map(|n| weight * target.ms(1 + n))
+    let verify: Vec<f64> = (0..=costs.most as u32)
+        .map(|n| weight * costs.target.ms(1 + n))
         .collect();
     let mut least = vec![0.0; length + MOST + 2];
     let mut run = 0;
@@ -56,6 +54,7 @@ fn schedule(record: &Record, target: &CostCurve, weight: f64, draft_step: f64) -
 
 #[cfg(test)]
 mod tests {
+    use card_core::cost::CostCurve;
     use card_core::protocol::Lanes;
 
     use super::*;
@@ -89,6 +88,15 @@ mod tests {
         // A drafter on a lane of its own that is the slower one.
         let slow = least_ms(&r, &flat(Lanes::Disjoint, 4.0));
         assert!(slow > 15.0 && slow < 36.0, "{slow}");
+    }
+
+    #[test]
+    fn no_round_has_more_candidates_than_the_target_has_rows() {
+        let r = record(&[true; 10]);
+        // Forwards of four rows: three drafts and the target's own token, three times over.
+        let narrow = flat(Lanes::Shared, 1.0).within(4);
+        assert_eq!(least_ms(&r, &narrow), 3.0 * 10.0 + 7.0);
+        assert_eq!(least_ms(&r, &flat(Lanes::Shared, 1.0).within(0)), 100.0);
     }
 
     #[test]

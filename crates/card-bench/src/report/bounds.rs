@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use card_core::cost::CostCurve;
 
-use crate::bound::{Costs, Record, blind, least_ms};
-use crate::contest::Results;
+use crate::bound::{Costs, Record, TextBound};
+use crate::contest::{Contestant, Results, baseline};
 use crate::stats::Spread;
 
 /// What the bounds of a contest's texts are computed from.
@@ -16,39 +16,23 @@ pub struct BoundInputs {
     pub costs: Costs,
 }
 
-/// Least milliseconds of a text: with perfect information, and on average without.
-pub(super) struct Bound {
-    /// Milliseconds with perfect information.
-    pub seeing_ms: f64,
-    /// Expected milliseconds of the best schedule that does not know which drafts are right.
-    pub blind_ms: f64,
-    /// Milliseconds that the latter schedule takes on this very text.
-    pub lived_ms: Option<f64>,
-}
-
-/// The bounds of each result's text, with the costs this contest measured. What the contestants
-/// `left_out` took is no part of these: they ran on other cores.
-pub(super) fn bounds(
+/// The bounds of each result's text, with the costs this contest measured. What other contestants
+/// that decode plainly took than the [baseline] is no part of these: they ran on other cores.
+pub fn text_bounds(
     known: &BoundInputs,
+    contestants: &[Contestant],
     results: &Results,
-    left_out: &[usize],
     tasks: usize,
-) -> Vec<Bound> {
-    let costs = measured(&known.costs, results, left_out);
-    (0..results.len())
-        .map(|i| bound(&known.records[i % tasks], &costs))
-        .collect()
-}
-
-fn bound(record: &Record, costs: &Costs) -> Bound {
-    let seeing_ms = least_ms(record, costs);
-    // What could be expected of a text may be more than what came of it allows.
-    let blind = blind(record, costs);
-    Bound {
-        seeing_ms,
-        blind_ms: blind.expected_ms.max(seeing_ms),
-        lived_ms: blind.lived_ms,
-    }
+) -> Vec<TextBound> {
+    let plain = baseline(contestants, results);
+    let others = (0..contestants.len()).filter(|&k| contestants[k].plain && k != plain);
+    let costs = measured(&known.costs, results, &others.collect::<Vec<_>>());
+    let each: Vec<TextBound> = known
+        .records
+        .iter()
+        .map(|record| TextBound::of(record, &costs))
+        .collect();
+    (0..results.len()).map(|i| each[i % tasks]).collect()
 }
 
 /// The costs as they were known before, with what the forwards of this contest took.

@@ -9,7 +9,7 @@ mod reading;
 mod summary;
 mod table;
 
-pub use bounds::BoundInputs;
+pub use bounds::{BoundInputs, text_bounds};
 pub use columns::LEGEND;
 pub use doubts::{Doubt, FEWEST_PROMPTS, doubts, is_impossible, words_against};
 pub use reading::reading;

@@ -1,7 +1,8 @@
 //! From the samples of a contest to the rows of its tables.
 
-use super::bounds::{Bound, BoundInputs, bounds};
+use super::bounds::{BoundInputs, text_bounds};
 use super::table::{BenchRow, TableCell};
+use crate::bound::TextBound;
 use crate::contest::{Contestant, Results, baseline};
 use crate::counts::TokenCounts;
 use crate::sample::{BenchTask, Sample};
@@ -23,9 +24,7 @@ pub fn cells(
     if let Some(first) = order.get_mut(..=plain) {
         first.rotate_right(1);
     }
-    let others = (0..contestants.len()).filter(|&k| contestants[k].plain && k != plain);
-    let others: Vec<usize> = others.collect();
-    let bounds = known.map(|k| bounds(k, results, &others, tasks.len()));
+    let bounds = known.map(|k| text_bounds(k, contestants, results, tasks.len()));
     let mut cells = Vec::new();
     for category in categories(tasks) {
         let of: Vec<usize> = (0..results.len())
@@ -79,8 +78,8 @@ fn categories(tasks: &[BenchTask]) -> Vec<&str> {
 
 /// Notes which share of each bound a contestant reached: the bound of each text and the
 /// milliseconds that decoding it took.
-fn note_bounds(row: &mut BenchRow, each: &[(&Bound, f64)]) {
-    let share = |least: fn(&Bound) -> f64| Spread::of(each.iter().map(|(b, ms)| least(b) / ms));
+fn note_bounds(row: &mut BenchRow, each: &[(&TextBound, f64)]) {
+    let share = |least: fn(&TextBound) -> f64| Spread::of(each.iter().map(|(b, ms)| least(b) / ms));
     let lived = each.iter().map(|(b, ms)| Some(b.lived_ms? / ms));
     row.of_lived = lived.collect::<Option<Vec<_>>>().map(Spread::of);
     row.of_bound = Some(share(|b| b.seeing_ms));

@@ -35,6 +35,13 @@ pub struct DrafterConfig {
 }
 
 impl DrafterConfig {
+    /// Whether the drafter reads ahead where its text repeats itself (`read_ahead`): on a lane of its
+    /// own, with a model that decodes trees.
+    pub(super) fn reads_ahead(&self) -> bool {
+        let tree = self.branch > 1 && self.limits.rollback.is_free();
+        tree && self.lanes == Lanes::Disjoint && self.source.drafter().is_some()
+    }
+
     /// Reach below which nodes are not worth looking past in a cache of so many bytes: what
     /// follows them would find no room, or make others lose theirs. The factor and the bounds
     /// are the best of those simulated (docs/simulator.md).

@@ -18,8 +18,12 @@ use crate::types::SequenceId;
 /// KV cells that stay free: those of nodes that were evicted from the replica are in use until
 /// the next commit, and are not counted.
 const MARGIN: usize = 64;
-/// Nodes that one forward looks past at most.
-const MOST_NODES: usize = 16;
+/// Nodes that one forward looks past at most. A device whose forwards take the same time for some
+/// tens of rows looks past side branches beside the best path for nothing, so that a draft goes on
+/// where the target leaves that path (docs/policy.md). Where rows cost time, fewer pay.
+const MOST_NODES: usize = 64;
+/// The same for each sequence that is drafted for, where that is more.
+const MOST_EACH: usize = 4;
 
 /// A node that could be looked past.
 struct FrontierNode {
@@ -66,7 +70,8 @@ pub(super) fn outlook(
 }
 
 /// Adds rows for the frontier nodes of highest reach, as many as pay by the `cost` curve. `kept`
-/// are KV cells of finished sequences.
+/// are KV cells of finished sequences. Returns the milliseconds that the step loses because it keeps
+/// to the shape of the one before.
 pub(super) fn expand(
     sequences: &mut BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
@@ -74,10 +79,11 @@ pub(super) fn expand(
     kept: usize,
     names: &mut CellNames,
     step: &mut DraftStep,
-) {
+) -> f64 {
     let most_leaves = config.limits.leaves / sequences.len().max(1);
     let found = frontier(sequences, config, most_leaves);
-    let pays = rows_that_pay(config.lanes, cost, found.iter().map(|f| f64::from(f.reach)));
+    let reaches: Vec<f64> = found.iter().map(|f| f64::from(f.reach)).collect();
+    let (pays, forgone_ms) = rows_that_pay(config.lanes, cost, config.most_padded(), &reaches);
     let used: usize = sequences.values().map(|d| d.decoded + d.grown).sum();
     let room = config.limits.cells.saturating_sub(used + kept + MARGIN);
     for found in &found[..pays.min(room)] {
@@ -86,6 +92,7 @@ pub(super) fn expand(
         };
         decode_node(draft, found, most_leaves, names, step);
     }
+    forgone_ms
 }
 
 /// The nodes of highest reach that were not looked past, of all sequences, best first; of a model
@@ -95,7 +102,8 @@ fn frontier(
     config: &DrafterConfig,
     most_leaves: usize,
 ) -> Vec<FrontierNode> {
-    let most = config.limits.rows.min(MOST_NODES);
+    let most = MOST_NODES.max(MOST_EACH.saturating_mul(sequences.len()));
+    let most = config.limits.rows.min(most);
     let mut found: Vec<FrontierNode> = Vec::new();
     let mut nodes = Vec::new();
     for (&sequence, draft) in sequences {
@@ -140,15 +148,19 @@ fn decode_node(
     let Some(candidate) = draft.replica.get(node) else {
         return;
     };
+    let root = draft.replica.root();
+    let parent = draft.replica.parent(node).filter(|p| *p != root);
+    let parent = parent.map(|p| draft.replica.tag(p));
+    if parent == Some(0) {
+        // A guess, behind a node that found no room.
+        return;
+    }
     if draft.adds_leaf(node) {
         if draft.leaves >= most_leaves {
             return;
         }
         draft.leaves += 1;
     }
-    let root = draft.replica.root();
-    let parent = draft.replica.parent(node).filter(|p| *p != root);
-    let parent = parent.map(|p| draft.replica.tag(p));
     let cell = names.take();
     draft.replica.set_tag(node, cell);
     draft.grown += 1;
@@ -163,26 +175,55 @@ fn decode_node(
     step.expand_last(sequence, node);
 }
 
-/// How many nodes of these reaches, the highest first, to look past at a time.
-fn rows_that_pay(lanes: Lanes, cost: &CostCurve, reaches: impl Iterator<Item = f64>) -> usize {
-    let one = cost.ms(1);
+/// How many nodes of these reaches, the highest first, to look past at a time, in a step that may
+/// be filled up to `most_padded` rows; and the milliseconds that this loses against the best number
+/// if a change of shape were free.
+fn rows_that_pay(
+    lanes: Lanes,
+    cost: &CostCurve,
+    most_padded: u32,
+    reaches: &[f64],
+) -> (usize, f64) {
+    let next = |rows: u32| cost.next_ms(rows, most_padded);
+    let (rows, _) = best_rows(lanes, reaches, next);
+    if rows == 0 || cost.shape_change_ms() <= 0.0 {
+        return (rows, 0.0);
+    }
+    let (_, best) = best_rows(lanes, reaches, |rows| cost.ms(rows));
+    let shape_ms = cost.ms(cost.shape_for(rows as u32, most_padded));
+    let here = value(lanes, reaches[..rows].iter().sum(), shape_ms, cost.ms(1));
+    let forgone_ms = match lanes {
+        Lanes::Disjoint => (1.0 - here / best.max(f64::MIN_POSITIVE)) * shape_ms,
+        Lanes::Shared => best - here,
+    };
+    (rows, forgone_ms)
+}
+
+/// The number of nodes that is worth most if a step of so many rows takes `ms`, and that worth.
+fn best_rows(lanes: Lanes, reaches: &[f64], ms: impl Fn(u32) -> f64) -> (usize, f64) {
+    let one = ms(1);
     let mut sum = 0.0;
     let mut best = (0, f64::NEG_INFINITY);
-    for (reach, rows) in reaches.zip(1..) {
+    for (reach, rows) in reaches.iter().zip(1..) {
         sum += reach;
-        let ms = cost.ms(rows);
-        let value = match lanes {
-            // The drafter works all the time: the most reach per millisecond.
-            Lanes::Disjoint => sum / ms,
-            // The target waits for the drafter: a node may save a step of its own later, if the
-            // target gets there, but makes this one longer.
-            Lanes::Shared => sum * one - ms,
-        };
-        if value > best.1 {
-            best = (rows as usize, value);
+        let worth = value(lanes, sum, ms(rows), one);
+        if worth > best.1 {
+            best = (rows as usize, worth);
         }
     }
-    best.0
+    best
+}
+
+/// What a step of `ms` milliseconds is worth that looks past nodes whose reaches sum up to `sum`,
+/// where one of a single node takes `one`.
+fn value(lanes: Lanes, sum: f64, ms: f64, one: f64) -> f64 {
+    match lanes {
+        // The drafter works all the time: the most reach per millisecond.
+        Lanes::Disjoint => sum / ms,
+        // The target waits for the drafter: a node may save a step of its own later, if the target
+        // gets there, but makes this one longer.
+        Lanes::Shared => sum * one - ms,
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +232,29 @@ mod tests {
 
     fn rows(lanes: Lanes, cost: &[(u32, f64)], reaches: &[f64]) -> usize {
         let cost = CostCurve::from_points(cost.iter().copied());
-        rows_that_pay(lanes, &cost, reaches.iter().copied())
+        rows_that_pay(lanes, &cost, 16, reaches).0
+    }
+
+    #[test]
+    fn as_many_nodes_are_looked_past_as_keep_the_shape() {
+        let mut cost = CostCurve::from_points([(1, 1.1), (2, 1.2), (4, 1.4), (8, 1.8)]);
+        let doubtful = [0.9, 0.04, 0.03, 0.02];
+        for lanes in [Lanes::Shared, Lanes::Disjoint] {
+            assert_eq!(rows_that_pay(lanes, &cost, 16, &doubtful).0, 1);
+        }
+        // The first of three steps of each shape takes 1.5 ms longer.
+        for _ in 0..12 {
+            for (rows, ms) in [(1, 2.6), (1, 1.1), (1, 1.1), (4, 2.9), (4, 1.4), (4, 1.4)] {
+                cost.observe(rows, std::time::Duration::from_secs_f64(ms / 1e3));
+            }
+        }
+        for lanes in [Lanes::Shared, Lanes::Disjoint] {
+            let (rows, forgone_ms) = rows_that_pay(lanes, &cost, 16, &doubtful);
+            assert_eq!(rows, 4, "the rows are computed anyway");
+            assert!(forgone_ms > 0.1 && forgone_ms < 0.5, "{forgone_ms}");
+            // Where nothing can be filled up, four nodes keep the shape too.
+            assert_eq!(rows_that_pay(lanes, &cost, 0, &doubtful).0, 4);
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@
 //! One step is [`Drafter::poll`] (first catch up with what was committed, else expand the best
 //! nodes), a forward of the draft model, and [`Drafter::complete`] (logits become candidates).
 //!
+//! On a lane of its own a drafter reads ahead where its text repeats itself (`read_ahead`), so that a
+//! step may add more than one level to the tree.
+//!
 //! A draft model that cannot take back any token (a recurrent one,
 //! [`Rollback`](crate::forward::Rollback)) drafts one chain per sequence, one token of it per
 //! forward. So each drafted token has a state of its own, and whichever of them the target
@@ -21,7 +24,9 @@ mod catch_up;
 mod config;
 mod expand;
 mod proposals;
+mod read_ahead;
 mod sequence;
+mod shape;
 mod step;
 
 use std::collections::BTreeMap;
@@ -36,6 +41,7 @@ use crate::prefix_cache::{NewSequence, PrefixCache, RunningSequence, Stem};
 use crate::protocol::{DraftInput, DraftShare, Drafted, Expansion, Outlook};
 use crate::sampler::{Sampler, Sampling};
 use crate::scouted_text::ScoutedText;
+use crate::sources::Chain;
 use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 use sequence::{DraftSequence, is_possible};
 use step::{DraftStep, ExpandRow};
@@ -120,6 +126,7 @@ pub struct Drafter {
     /// Room for nodes and children, to allocate nothing per token.
     nodes: Vec<NodeId>,
     children: Vec<(Token, Prob)>,
+    guesses: Chain,
 }
 
 impl Drafter {
@@ -138,6 +145,7 @@ impl Drafter {
             step: DraftStep::default(),
             nodes: Vec::new(),
             children: Vec::new(),
+            guesses: Chain::new(),
         }
     }
 
@@ -213,7 +221,14 @@ impl Drafter {
             &mut self.step,
         );
         if self.step.rows.is_empty() {
-            expand::expand(
+            read_ahead::guess(
+                &mut self.sequences,
+                &self.config,
+                &self.acceptance,
+                &mut self.nodes,
+                &mut self.guesses,
+            );
+            let forgone_ms = expand::expand(
                 &mut self.sequences,
                 &self.config,
                 &self.cost,
@@ -221,9 +236,17 @@ impl Drafter {
                 &mut self.names,
                 &mut self.step,
             );
+            self.cost.forgo(forgone_ms);
         }
         let rows = std::mem::take(&mut self.step.rows);
-        (!rows.is_empty()).then_some(Forward { rows, pad_to: 0 })
+        if rows.is_empty() {
+            return None;
+        }
+        let forward = shape::filled_up(&self.config, &self.cost, rows);
+        if !self.step.caught_up.is_empty() {
+            self.cost.forgo(shape::padding_ms(&self.cost, &forward));
+        }
+        Some(forward)
     }
 
     /// The forward is done: what it proposes. Commits are heard afterwards, so nothing
@@ -231,7 +254,7 @@ impl Drafter {
     pub fn complete(&mut self, forward: &Forward, logits: &dyn Logits, now: Duration) -> Drafted {
         let step = std::mem::take(&mut self.step);
         let elapsed = now.saturating_sub(step.started);
-        let rows = Rows::clamped(forward.rows.len());
+        let rows = Rows::clamped(forward.rows.len().max(forward.pad_to));
         self.cost.observe(rows.get(), elapsed);
         for caught_up in &step.caught_up {
             let Some(draft) = self.sequences.get_mut(&caught_up.sequence) else {
@@ -276,6 +299,10 @@ impl Drafter {
             let (prob, rank) = (prob.get(), number.min(usize::from(u8::MAX)) as u8);
             let cond = self.acceptance.expect_in(&draft.counts, source, prob, rank);
             let added = replica.insert(row.node, token, prob, cond, rank, source);
+            if let Some(child) = added {
+                // The model knows better than a guess.
+                replica.set_cond(child, cond);
+            }
             if let Some(child) = added
                 && row.node == replica.root()
                 && !self.share.owns(number)
@@ -284,6 +311,7 @@ impl Drafter {
                 replica.mark_expanded(child);
             }
         }
+        read_ahead::refute(replica, row.node, source);
         Some(Expansion {
             sequence: row.sequence,
             root: at as u32 - 1,
@@ -338,6 +366,7 @@ impl Drafter {
             sequence,
             tenant: d.tenant,
             stem: &d.tokens[..d.decoded],
+            rolled_back: false,
             end: d.end,
         });
         let new = NewSequence {

@@ -7,6 +7,7 @@ use crate::forward::{KvCell, KvOp};
 use crate::protocol::Lanes;
 use crate::sampler::Sampling;
 use crate::scouted_text::ScoutedText;
+use crate::sources::TextIndex;
 use crate::types::{SequenceId, Tenant, Token};
 
 /// A sequence that is drafted for: its text, and a replica of its candidate cache.
@@ -31,6 +32,8 @@ pub(super) struct DraftSequence {
     pub(super) counts: Counts,
     /// The text, if a grammar says what it has to be and the drafter was told.
     pub(super) scouted: Option<ScoutedText>,
+    /// The same text by its token pairs, of a drafter that reads ahead.
+    pub(super) index: Option<TextIndex>,
     /// The target has written something since the sequence was opened here.
     pub(super) begun: bool,
     /// The root was decoded and looked past.
@@ -61,6 +64,7 @@ impl DraftSequence {
             replica: CandidateCache::new(last as u32, config.cache_bytes),
             counts: Counts::default(),
             scouted: None,
+            index: config.reads_ahead().then(|| TextIndex::new(&tokens)),
             begun: false,
             rooted: false,
             leaves: 0,
@@ -120,6 +124,9 @@ impl DraftSequence {
             self.decoded = self.tokens.len() + depth;
         }
         self.tokens.extend_from_slice(tokens);
+        if let Some(index) = &mut self.index {
+            index.extend(tokens);
+        }
         if let Some(scouted) = &mut self.scouted {
             scouted.wrote(tokens);
         }

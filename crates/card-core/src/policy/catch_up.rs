@@ -49,7 +49,7 @@ impl Policy {
         let target_ms = |rows| self.forward_ms(rows);
         let rates = (0..=LONGEST.min(self.longest)).map(|length| {
             let top = f64::from(option.top);
-            expected_rate(lanes, self.repair(), top, length, target_ms, draft)
+            expected_rate(lanes, self.rejection_cost(), top, length, target_ms, draft)
         });
         rates.fold(0.0, f64::max)
     }

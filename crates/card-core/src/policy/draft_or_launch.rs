@@ -10,7 +10,7 @@ use crate::types::Source;
 
 /// A drafter with at least so many rows to decode has a prompt to read. That is paid back over
 /// the whole sequence, not by the next step.
-const PREFILL_ROWS: u32 = 24;
+pub(super) const PREFILL_ROWS: u32 = 24;
 /// Where the model-free sources propose something, so many tokens must have come that they did
 /// not propose before a drafter reads the prompt: the first tokens of an answer that copies are
 /// seldom there to be copied.
@@ -76,7 +76,7 @@ impl Policy {
             } else {
                 rows
             };
-            let first_ms = self.draft_cost(source).ms(rows);
+            let first_ms = self.next_step_ms(source, rows);
             let ahead = self.look_ahead(situation, option, first_ms);
             if best.is_none_or(|(b, _)| ahead.value > b.value) {
                 best = Some((ahead, source));

@@ -16,20 +16,24 @@ impl Policy {
     pub(super) fn remeasures(&self, base: Base) -> bool {
         let plain_ms = self.forward_ms(base.sequences);
         let rate = self.plain_rate(base.sequences).max(self.overall.get());
-        let loss_ms = plain_ms - f64::from(base.sequences) / rate;
+        let changes_ms = self.changes_for_plain_ms(base.sequences);
+        let loss_ms = plain_ms - f64::from(base.sequences) / rate + changes_ms;
         self.config.mode == Mode::Auto && self.exploration.plain_round_is_due(plain_ms, loss_ms)
     }
 
     /// Whether a draft step that does not look profitable may be tried all the same: it would
     /// pay for a drafter that is always right, and the budget affords the step.
     pub(super) fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
-        let draft = self.draft_cost(source);
+        let (first_ms, step_ms) = (
+            self.next_step_ms(source, rows),
+            self.further_step_ms(source),
+        );
         let base_ms = self.forward_ms(base.rows);
-        let cost_ms = draft.ms(rows) + self.forward_ms(base.rows + 1) - base_ms;
+        let taken_back_ms = self.rejection_cost().take_back_ms;
+        let longer_ms = self.forward_ms(base.rows + 1) - base_ms;
+        let cost_ms = first_ms + longer_ms + taken_back_ms;
         let could_pay = (1..=LOOKAHEAD.min(self.longest)).any(|steps| {
-            let ms = draft.ms(rows)
-                + draft.ms(1) * f64::from(steps - 1)
-                + self.forward_ms(base.rows + steps)
+            let ms = first_ms + step_ms * f64::from(steps - 1) + self.forward_ms(base.rows + steps)
                 - base_ms;
             f64::from(steps) > self.rate(base) * ms
         });

@@ -65,6 +65,7 @@ impl DrafterGate {
         if change {
             self.closed = !self.closed;
             std::mem::swap(target, &mut self.other);
+            target.go_on_from(&self.other);
         }
     }
 }

@@ -32,6 +32,17 @@ impl Policy {
         option: &DraftOption,
         first_ms: f64,
     ) -> Lookahead {
+        self.look_ahead_by(situation, option, first_ms, &|rows| self.launch_ms(rows))
+    }
+
+    /// The same where a forward of the target that decodes so many rows takes `target_ms`.
+    pub(super) fn look_ahead_by(
+        &self,
+        situation: &Situation,
+        option: &DraftOption,
+        first_ms: f64,
+        target_ms: &dyn Fn(u32) -> f64,
+    ) -> Lookahead {
         let base = situation.base;
         let rate = self.rate(base);
         let Outlook {
@@ -40,9 +51,9 @@ impl Policy {
             sequence,
             ..
         } = *option.outlook;
-        let step_ms = self.draft_cost(source).ms(1);
-        let forward_ms = |n: usize| self.forward_ms(base.rows + n as u32);
-        let (n, value_now) = self.best_size(base, situation.candidates, 0);
+        let step_ms = self.further_step_ms(source);
+        let forward_ms = |n: usize| target_ms(base.rows + n as u32);
+        let (n, value_now) = self.best_size_by(base, situation.candidates, 0, target_ms);
         let tokens_now = expected_tokens(&situation.candidates[..n]);
         let forward_ms_now = forward_ms(n);
         let mut candidates = situation.candidates.to_vec();
@@ -65,7 +76,7 @@ impl Policy {
                 chance,
             };
             add_draft(&mut candidates, draft, known.copied().unwrap_or_default());
-            let (n, value) = self.best_size(base, &candidates, 0);
+            let (n, value) = self.best_size_by(base, &candidates, 0, target_ms);
             let value = value - rate * draft_ms - value_now;
             if value > best.value {
                 best = Lookahead {

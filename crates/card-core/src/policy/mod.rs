@@ -19,7 +19,8 @@
 //! | whether the target waits for a drafter (lanes of their own) | `wait` |
 //! | what further draft steps are worth | `lookahead` |
 //! | what a token of a lookup chain is worth | `marginal_value` |
-//! | what a rejection costs a model with one state per sequence | `rejection`, `repair` |
+//! | which number of rows is worth repeating | `shape` |
+//! | what a rejection costs a model with one state per sequence | `rejection`, `repair`, `state_cost` |
 //! | whether drafters may work at all | `gate` |
 //! | when to measure what does not look best | `explore`, `budget` |
 //! | what a pair of models promises before it runs | `promise` |
@@ -43,8 +44,10 @@ mod promise;
 mod rate;
 mod rejection;
 mod repair;
+mod shape;
 mod situation;
 mod state;
+mod state_cost;
 #[cfg(test)]
 mod testing;
 mod trace;
@@ -56,4 +59,5 @@ pub use observe::Observation;
 pub use promise::{promise, promises};
 pub use situation::{Base, Candidate, Coverage, DraftOption, Situation};
 pub use state::Policy;
+pub use state_cost::StateCost;
 pub use trace::{DecisionTrace, DraftDecision, Foresight, VerifySize, WaitDecision};

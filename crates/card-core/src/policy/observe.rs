@@ -27,6 +27,22 @@ pub enum Observation {
         /// Time of the forward.
         elapsed: Duration,
     },
+    /// What candidates that were rejected had changed was taken back, of a target that cannot take
+    /// back any token.
+    TakenBack {
+        /// Time it took, beside forwards.
+        elapsed: Duration,
+    },
+    /// The state behind a stem was saved.
+    StateSaved {
+        /// Time it took.
+        elapsed: Duration,
+    },
+    /// A sequence began with a saved state.
+    StateResumed {
+        /// Time it took.
+        elapsed: Duration,
+    },
     /// The target finished a round in which it read no prompt.
     Round {
         /// What the forward decoded without any candidate.
@@ -81,6 +97,9 @@ impl Policy {
                 }
             }
             Observation::Prefill { rows, elapsed } => self.target.observe(rows, elapsed),
+            Observation::TakenBack { elapsed } => self.states.taken_back(elapsed),
+            Observation::StateSaved { elapsed } => self.states.saved(elapsed),
+            Observation::StateResumed { elapsed } => self.states.resumed(elapsed),
             Observation::Round {
                 base,
                 rows,

@@ -2,7 +2,7 @@
 //! cost curves and the probability that a draft is right.
 
 use super::rejection::accepted_before_rejection;
-use super::repair::Repair;
+use super::repair::{RejectionCost, Repair};
 use crate::cost::CostCurve;
 use crate::protocol::Lanes;
 
@@ -55,12 +55,16 @@ pub fn promises(
 /// a row more (`rejection`).
 pub(super) fn expected_rate(
     lanes: Lanes,
-    repair: Repair,
+    rejection: impl Into<RejectionCost>,
     top: f64,
     length: u32,
     target_ms: impl Fn(u32) -> f64,
     draft: &CostCurve,
 ) -> f64 {
+    let RejectionCost {
+        repair,
+        take_back_ms,
+    } = rejection.into();
     let (step, k) = (draft.ms(1), f64::from(length));
     let mut tokens: f64 = (0..=length).map(|j| top.powi(j as i32)).sum();
     let verify = target_ms(1 + length);
@@ -70,6 +74,8 @@ pub(super) fn expected_rate(
         Lanes::Disjoint => verify.max(k * step) + (1.0 - HITS) * 2.0 * step,
     };
     let last = top.powi(length as i32);
+    // Without candidates none is rejected: the last one's probability is 1 then.
+    ms += (1.0 - last) * take_back_ms;
     if repair == Repair::OneRow && length > 0 {
         ms += (1.0 - last) * (target_ms(2 + length) - verify).max(0.0);
     }
@@ -107,6 +113,16 @@ mod tests {
                 assert_eq!(sure, rate(Repair::Nothing, 1.0, length));
             }
             assert_eq!(rate(Repair::Everything, 0.8, 0), 0.1);
+            let dear = RejectionCost {
+                repair: Repair::Nothing,
+                take_back_ms: 10.0,
+            };
+            let dear = |top, length| {
+                expected_rate(lanes, dear, top, length, |rows| target.ms(rows), &draft)
+            };
+            assert!(dear(0.8, 4) < rate(Repair::Nothing, 0.8, 4));
+            assert_eq!(dear(1.0, 4), rate(Repair::Nothing, 1.0, 4));
+            assert_eq!(dear(0.8, 0), 0.1);
         }
     }
 }

@@ -17,6 +17,8 @@
 //! then one row more than necessary is left out of the stem (`scheduler::stem_rules`). The next
 //! forward decodes it again, which costs λ·(T(S + 1) − T(S)) tokens.
 //!
+//! Under either of them taking back may take time of its own (`state_cost`), which costs λ times that.
+//!
 //! The product is taken off the value of n candidates. λ is never below the rate of plain decoding,
 //! so candidates join a forward only if, rejections included, it is expected to bring more than
 //! plain decoding does in the same time.
@@ -24,7 +26,7 @@
 //! [`Rollback::Checkpoint`]: crate::forward::Rollback::Checkpoint
 //! [`Rollback::Bounded`]: crate::forward::Rollback::Bounded
 
-use super::repair::Repair;
+use super::repair::{RejectionCost, Repair};
 use super::situation::{Base, Candidate};
 use super::state::Policy;
 use crate::types::SequenceId;
@@ -48,8 +50,8 @@ pub(super) struct Rejections<'a> {
     policy: &'a Policy,
     /// Sequences that decode.
     sequences: u32,
-    /// What the next forward decodes again after a rejection.
-    repair: Repair,
+    /// What a rejection costs.
+    cost: RejectionCost,
     /// Tokens per millisecond.
     pub(super) rate: f64,
     /// Milliseconds of a forward without candidates.
@@ -66,7 +68,7 @@ impl<'a> Rejections<'a> {
         Rejections {
             policy,
             sequences,
-            repair: policy.repair(),
+            cost: policy.rejection_cost(),
             rate: policy.rate(base),
             plain_ms: policy.forward_ms(sequences),
             chains: Vec::new(),
@@ -77,7 +79,7 @@ impl<'a> Rejections<'a> {
     /// Counts one more candidate; returns the expected tokens that rejections among all of them
     /// lose.
     pub(super) fn count(&mut self, candidate: &Candidate) -> f64 {
-        if self.repair == Repair::Nothing {
+        if self.cost == RejectionCost::from(Repair::Nothing) {
             return 0.0;
         }
         let sequence = candidate.sequence;
@@ -100,14 +102,14 @@ impl<'a> Rejections<'a> {
         let rejected = 1.0 - chain.last;
         let accepted = accepted_before_rejection(chain.length, chain.sum, chain.last);
         let before = chain.loss;
-        let tokens = match self.repair {
+        let tokens = match self.cost.repair {
             Repair::Nothing => 0.0,
             Repair::OneRow => self.longer_by(1),
             Repair::Everything => {
                 self.without_candidates() + self.longer_by(1 + accepted.ceil() as u32)
             }
         };
-        let loss = rejected * tokens;
+        let loss = rejected * (tokens + self.rate * self.cost.take_back_ms);
         self.chains[at].loss = loss;
         self.loss += loss - before;
         self.loss
@@ -138,7 +140,10 @@ pub(super) fn accepted_before_rejection(length: f64, sum: f64, last: f64) -> f64
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::config::Mode;
+    use super::super::observe::Observation;
     use super::super::testing::{ONE, candidates, policy};
     use super::*;
     use crate::forward::Rollback;
@@ -187,6 +192,26 @@ mod tests {
         // Of a model that takes back what it is asked to nothing is lost.
         let p = policy(Mode::Auto, &[(1, 10.0), (2, 16.0)], &[]);
         assert_eq!(Rejections::new(&p, ONE).count(&candidates(&[0.6])[0]), 0.0);
+    }
+
+    #[test]
+    fn a_state_that_is_dear_to_take_back_makes_doubtful_candidates_wait() {
+        let flat = [(1, 10.0), (16, 10.1)];
+        let doubtful = candidates(&[0.9, 0.8, 0.7]);
+        for rollback in [Rollback::Checkpoint, Rollback::Bounded { rows: 4 }] {
+            let policy = policy(Mode::Auto, &flat, &[(1, 1.0)]);
+            let mut p = policy.within(rollback, 4);
+            assert_eq!(p.verify_size(ONE, &doubtful).size, 3);
+            for _ in 0..30 {
+                let elapsed = Duration::from_millis(100);
+                p.observe(Observation::TakenBack { elapsed });
+            }
+            // A candidate is worth 9 ms, and in a tenth of the cases 100 ms are lost.
+            assert_eq!(p.verify_size(ONE, &doubtful).size, 0, "{rollback:?}");
+            // What is sure is never taken back.
+            let sure = candidates(&[1.0, 1.0]);
+            assert_eq!(p.verify_size(ONE, &sure).size, 2, "{rollback:?}");
+        }
     }
 
     #[test]

@@ -13,3 +13,22 @@ pub(super) enum Repair {
     /// one before that forward.
     Everything,
 }
+
+/// What a rejection costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct RejectionCost {
+    /// What the next forward decodes again.
+    pub(super) repair: Repair,
+    /// Milliseconds to take back what was rejected, beside that.
+    pub(super) take_back_ms: f64,
+}
+
+impl From<Repair> for RejectionCost {
+    /// Taking back takes no time.
+    fn from(repair: Repair) -> Self {
+        RejectionCost {
+            repair,
+            take_back_ms: 0.0,
+        }
+    }
+}

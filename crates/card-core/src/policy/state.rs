@@ -4,8 +4,9 @@ use super::budget::ExplorationBudget;
 use super::config::{Mode, PolicyConfig};
 use super::gate::DrafterGate;
 use super::rate::TokenRate;
-use super::repair::Repair;
+use super::repair::{RejectionCost, Repair};
 use super::situation::Base;
+use super::state_cost::StateCost;
 use super::trace::DecisionTrace;
 use crate::cost::CostCurve;
 use crate::forward::Rollback;
@@ -79,12 +80,19 @@ pub struct Policy {
     pub(super) exploration: ExplorationBudget,
     /// How the target takes tokens back.
     pub(super) rollback: Rollback,
+    /// What changes of the target's state take, beside forwards.
+    pub(super) states: StateCost,
     /// Close decisions are made again by forwards of their own.
     pub(super) redecides: bool,
     /// Candidates that a sequence may have in a forward at most.
     pub(super) longest: u32,
     /// Rows that a decoding forward computes at least; 0 if none is filled up.
     pub(super) pad_to: u32,
+    /// Rows that a decoding forward is filled up to at most, to repeat a shape.
+    pub(super) most_rows: u32,
+    /// Milliseconds that the next forward loses because no drafter takes another step before it,
+    /// where that would change the forward's shape.
+    pub(super) held_back_ms: f64,
 }
 
 impl Policy {
@@ -102,9 +110,12 @@ impl Policy {
             led: false,
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,
+            states: StateCost::default(),
             redecides: false,
             longest: u32::MAX,
             pad_to: 0,
+            most_rows: u32::MAX,
+            held_back_ms: 0.0,
         }
     }
 
@@ -213,7 +224,21 @@ impl Policy {
         }
     }
 
-    /// Expected milliseconds of a target forward that decodes so many rows, its padding included.
+    /// What a rejected candidate costs.
+    pub(super) fn rejection_cost(&self) -> RejectionCost {
+        RejectionCost {
+            repair: self.repair(),
+            take_back_ms: self.states.take_back_ms(),
+        }
+    }
+
+    /// What changes of the target's state take, beside forwards, as it was measured so far.
+    pub fn state_cost(&self) -> &StateCost {
+        &self.states
+    }
+
+    /// Expected milliseconds of a target forward that decodes so many rows, the padding included
+    /// that every forward needs, if the one before had as many.
     pub(super) fn forward_ms(&self, rows: u32) -> f64 {
         self.target.ms(self.padded(rows))
     }

@@ -17,8 +17,11 @@ pub struct VerifySize {
     pub ready: usize,
     /// Tokens that the forward is expected to bring.
     pub expected: f64,
-    /// Milliseconds that the forward is expected to take.
+    /// Milliseconds that the forward is expected to take, apart from a change of shape.
     pub forward_ms: f64,
+    /// Rows that the forward is filled up to, so that it has the shape of the one before or will be
+    /// repeated; 0 to leave it as it is.
+    pub shape: u32,
 }
 
 /// Whether a drafter takes a step before the target's next forward.

@@ -19,13 +19,18 @@ impl Policy {
     /// `base` anyway. Whether a lookup chain leads is remembered for the observation of the
     /// round.
     pub fn verify_size(&mut self, base: Base, candidates: &[Candidate]) -> VerifySize {
+        let mut shape = 0;
         let size = match self.config.mode {
             Mode::Plain => 0,
             Mode::DraftThenVerify => candidates.len(),
+            // What is measured is not filled up.
             _ if self.remeasures(base) => 0,
             Mode::Card | Mode::Auto => {
                 let least = usize::from(self.config.mode == Mode::Card).min(candidates.len());
-                self.best_size(base, candidates, least).0
+                let size = self.best_size(base, candidates, least).0;
+                shape = self.launch_shape(base.rows + size as u32);
+                self.note_forgone(base, candidates, size);
+                size
             }
         };
         let best = candidates.first();
@@ -35,21 +40,33 @@ impl Policy {
             rate: self.rate(base),
             ready: candidates.len(),
             expected: f64::from(base.sequences) + expected_tokens(&candidates[..size]),
-            forward_ms: self.forward_ms(base.rows + size as u32),
+            forward_ms: self.forward_ms(shape.max(base.rows + size as u32)),
+            shape,
         }
     }
 
     /// The number of candidates, at least `least`, with the highest net value, and that value:
-    /// expected tokens less the forward's time priced at λ, and less what rejections lose.
+    /// expected tokens less the next forward's time priced at λ, and less what rejections lose.
     pub(super) fn best_size(
         &self,
         base: Base,
         candidates: &[Candidate],
         least: usize,
     ) -> (usize, f64) {
+        self.best_size_by(base, candidates, least, |rows| self.launch_ms(rows))
+    }
+
+    /// The same where a forward that decodes so many rows takes `ms`.
+    pub(super) fn best_size_by(
+        &self,
+        base: Base,
+        candidates: &[Candidate],
+        least: usize,
+        ms: impl Fn(u32) -> f64,
+    ) -> (usize, f64) {
         let mut rejections = Rejections::new(self, base);
         let rate = rejections.rate;
-        let net = |value: f64, n: usize| value - rate * self.forward_ms(base.rows + n as u32);
+        let net = |value: f64, n: usize| value - rate * ms(base.rows + n as u32);
         let mut value: f64 = candidates[..least].iter().map(Candidate::value).sum();
         let least_ones = candidates[..least].iter();
         let lost = least_ones.fold(0.0, |_, candidate| rejections.count(candidate));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::config::Mode;
-use super::situation::{DraftOption, Situation};
+use super::situation::{Base, DraftOption, Situation};
 use super::state::Policy;
 use super::trace::WaitDecision;
 use crate::types::Source;
@@ -19,6 +19,8 @@ impl Policy {
     /// waiting adds is what the next step puts below the best node that no drafter has expanded
     /// yet: `option` is that step. `answer` is the number of milliseconds after which the
     /// drafter's answer to the last commit is due, if that is what is waited for and known.
+    ///
+    /// The target does not wait where the chain of best candidates is long enough already.
     pub fn wait_first(
         &self,
         situation: &Situation,
@@ -30,12 +32,29 @@ impl Policy {
         if !speculates || cost.is_empty() || self.remeasures(situation.base) {
             return WaitDecision::default();
         }
-        let first_ms = answer.unwrap_or_else(|| cost.ms(1));
+        if situation.depth >= self.deep_enough(situation.base, option.outlook.source) {
+            return WaitDecision::default();
+        }
+        let first_ms = answer.unwrap_or_else(|| self.further_step_ms(option.outlook.source));
         let ahead = self.look_ahead(situation, option, first_ms);
         WaitDecision {
             wait: ahead.value > 0.0,
             foresight: Some(ahead.foresight),
         }
+    }
+
+    /// Length of the chain of best candidates at which the target waits for no further one: a third
+    /// of the draft steps that a forward of the target takes, and at least two.
+    ///
+    /// A draft step that the target does not wait for is not lost. The drafter takes it while the
+    /// target verifies, and the next forward verifies what it brought. So behind a first few
+    /// candidates waiting only delays what is there. Without this bound λ is no guard: a target that
+    /// waits becomes slower, so that λ falls, so that waiting looks cheaper.
+    fn deep_enough(&self, base: Base, source: Source) -> u32 {
+        let step_ms = self.draft_cost(source).ms(1);
+        let steps = self.forward_ms(base.rows) / step_ms;
+        // A cast of what is too large, or no number, gives the nearest number of tokens.
+        ((steps / 3.0) as u32).max(2)
     }
 
     /// The longest time that the target shall wait for the drafter in [`Mode::DraftThenVerify`]
@@ -107,5 +126,44 @@ mod tests {
             ..empty(100)
         };
         assert!(!waits(&situation, 0.3));
+    }
+
+    #[test]
+    fn what_is_drafted_while_the_target_verifies_is_not_waited_for() {
+        // Rounds were slow, so time is cheap, and the next candidate is nearly sure.
+        let waits = |draft_ms: f64, depth: u32| {
+            let mut p = policy(Mode::Card, &[(1, 70.0), (64, 70.0)], &[(1, draft_ms)]);
+            for _ in 0..30 {
+                p.observe(round(
+                    8,
+                    Duration::from_millis(70),
+                    Duration::from_millis(140),
+                    5,
+                ));
+            }
+            let sure = vec![0.95; depth as usize];
+            let outlook = Outlook {
+                reach: 0.95,
+                ..outlook(1)
+            };
+            let option = DraftOption {
+                outlook: &outlook,
+                covered: &[],
+                top: 0.95,
+            };
+            let situation = Situation {
+                candidates: &candidates(&sure),
+                depth,
+                ..empty(100)
+            };
+            p.wait_first(&situation, &option, None).wait
+        };
+        // A forward takes seven draft steps: two candidates are deep enough.
+        assert!(waits(10.0, 0) && waits(10.0, 1));
+        assert!(!waits(10.0, 2) && !waits(10.0, 5));
+        // It takes thirty-five: a step is little against it.
+        assert!(waits(2.0, 5) && !waits(2.0, 12));
+        // It takes two.
+        assert!(!waits(35.0, 2));
     }
 }

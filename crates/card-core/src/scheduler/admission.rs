@@ -7,6 +7,7 @@ use super::candidates::{Bounds, Candidates};
 use super::config::SchedulerConfig;
 use super::drafter_view::DrafterView;
 use super::lookup::Lookup;
+use super::marks::marks;
 use super::request::{Request, RequestError};
 use super::sequence::{Decision, Sequence, SequenceSpeculation, SequenceText};
 use crate::forward::KvOp;
@@ -56,12 +57,8 @@ pub(super) fn admit(
     let others = running.iter().map(|(&sequence, s)| RunningSequence {
         sequence,
         tenant: s.tenant,
-        // The model has no state of a rolled-back stem that another sequence could begin with.
-        stem: if s.text.rolled_back {
-            &[]
-        } else {
-            &s.text.tokens[..s.text.decoded]
-        },
+        stem: &s.text.tokens[..s.text.decoded],
+        rolled_back: s.text.rolled_back,
         end: s.text.end.min(context),
     });
     let new = NewSequence {
@@ -71,6 +68,11 @@ pub(super) fn admit(
         end: end.min(context),
     };
     let reused = prefixes.admit(new, others, config.limits.cells, ops);
+    let marks = if config.shapes.whole_pieces {
+        Vec::new()
+    } else {
+        marks(reused, prompt.len(), &prefixes.saved)
+    };
     let lookup = if config.lookup {
         // More cannot be written, and indexing it takes time in which nobody decodes.
         let usable = request.prediction.len().min(context - prompt.len());
@@ -95,6 +97,8 @@ pub(super) fn admit(
             end,
             tokens: prompt,
             rolled_back: reused.rolled_back,
+            marks,
+            saved: reused.tokens,
         },
         lookup,
         stop_tokens: request.stop_tokens,
@@ -112,13 +116,15 @@ pub(super) fn admit(
     }
 }
 
-/// A sequence is over: its decoded tokens stay for a prompt that begins alike.
+/// A sequence is over: its decoded tokens stay for a prompt that begins alike, and the state behind
+/// them for one that parts there.
 pub(super) fn retire(
     sequence: SequenceId,
     seq: Sequence,
     prefixes: &mut PrefixCache,
     ops: &mut Vec<KvOp>,
 ) {
+    let unsaved = seq.text.unsaved();
     let SequenceText {
         mut tokens,
         decoded,
@@ -127,6 +133,9 @@ pub(super) fn retire(
     } = seq.text;
     tokens.truncate(decoded);
     ops.push(KvOp::Prune { sequence });
+    if prefixes.saved.pays(unsaved) {
+        prefixes.saved.save(sequence, seq.tenant, &tokens, ops);
+    }
     let stem = Stem {
         sequence,
         tenant: seq.tenant,

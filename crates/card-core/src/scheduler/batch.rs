@@ -75,6 +75,10 @@ pub(super) struct BatchBuilder<'a> {
     solo: bool,
     /// Prompt tokens that a sequence may decode.
     prompt_rows: usize,
+    /// Rows that the forward is best filled up to; 0 to leave it as it is.
+    shape: usize,
+    /// Rows that it may be filled up to at the most.
+    most_rows: usize,
     forward: Forward,
     parts: Vec<BatchPart>,
 }
@@ -92,9 +96,17 @@ impl<'a> BatchBuilder<'a> {
             names,
             solo: members.solo,
             prompt_rows: piece.max(1),
+            shape: 0,
+            most_rows: config.limits.rows.min(config.shapes.max_rows),
             forward: Forward::default(),
             parts: Vec::new(),
         }
+    }
+
+    /// The same, filled up to `shape` rows if it only decodes.
+    pub(super) fn filled_up_to(mut self, shape: u32) -> Self {
+        self.shape = shape as usize;
+        self
     }
 
     /// Rows that are free.
@@ -110,14 +122,17 @@ impl<'a> BatchBuilder<'a> {
         let first = self.forward.rows.len();
         let pending = seq.text.pending();
         let prefill = seq.text.prefilling();
+        let block = self.config.shapes.room_behind(seq.text.decoded);
+        self.most_rows = self.most_rows.min(first.saturating_add(block.rows));
         let chain = if prefill {
-            pending.min(room).min(self.prompt_rows)
+            let most = self.prompt_rows.min(seq.text.before_mark());
+            pending.min(room).min(most)
         } else if self.solo && pending > 1 {
             // The decision comes from a forward of its own.
             (pending - 1).min(room)
         } else {
             // What does not fit is decoded first, and decided on in the next forward.
-            pending.min(room)
+            pending.min(room).min(block.tokens)
         };
         let text = &seq.text;
         let range = text.decoded..text.decoded + chain;
@@ -130,6 +145,7 @@ impl<'a> BatchBuilder<'a> {
             0
         };
         let cache = &mut seq.candidates.cache;
+        let root_expanded = cache.get(cache.root()).is_some_and(|c| c.expanded);
         let nodes = self.add_tree(sequence, cache, &chosen[..fitting], tip);
         self.parts.push(BatchPart {
             sequence,
@@ -139,6 +155,7 @@ impl<'a> BatchBuilder<'a> {
             prefill,
             tree: VerifyTree {
                 root_row: first + chain - 1,
+                root_expanded,
                 nodes,
             },
         });
@@ -181,6 +198,7 @@ impl<'a> BatchBuilder<'a> {
                 token: candidate.token,
                 parent,
                 row,
+                expanded: candidate.expanded,
             });
         }
         nodes
@@ -192,7 +210,7 @@ impl<'a> BatchBuilder<'a> {
         let prefills = self.parts.iter().any(|p| p.prefill);
         self.forward.pad_to = match (self.solo, prefills) {
             (true, _) => shapes.redecide_rows.max(shapes.pad_to),
-            (false, false) => shapes.pad_to,
+            (false, false) => shapes.pad_to.max(self.shape.min(self.most_rows)),
             (false, true) => 0,
         };
         (self.forward, self.parts)

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::batch::{BatchPart, InFlight};
 use super::learned::Learned;
-use super::round::{Round, RoundNode};
+use super::round::{Round, RoundNode, RoundStop};
 use super::sequence::{Decision, Sequence};
 use super::stem_rules::StemRules;
+use super::tree::VerifyTree;
 use super::verify::{Verdict, WalkEnd};
+use crate::cache::CandidateCache;
 use crate::forward::{Forward, KvOp};
 use crate::types::SourceSet;
 
@@ -28,6 +30,7 @@ pub(super) fn report(
         accepted: Vec::new(),
         tokens: Vec::new(),
         hit: None,
+        stop: None,
         cached_bytes: 0,
         evicted: 0,
         refused: 0,
@@ -130,6 +133,9 @@ impl Committer<'_> {
         } else {
             Decision::Batch
         };
+        if !part.prefill && verdict.end == WalkEnd::Left {
+            round.stop = stop(&seq.candidates.cache, &part.tree, verdict);
+        }
         report_verdict(round, seq, part, verdict);
         self.learn(seq, verdict, &round.accepted, start);
         if !verdict.written().is_empty() {
@@ -167,6 +173,25 @@ impl Committer<'_> {
             corrections.learn(seq.tenant, &seq.text.tokens, start);
         }
     }
+}
+
+/// Why no candidate agrees with the last token of this verdict. The cache was not corrected yet.
+fn stop(cache: &CandidateCache, tree: &VerifyTree, verdict: &Verdict) -> Option<RoundStop> {
+    let token = *verdict.tokens.last()?;
+    let at = verdict.accepted.last().copied();
+    let (node, expanded) = at.map_or((cache.root(), tree.root_expanded), |i| {
+        (tree.nodes[i].node, tree.nodes[i].expanded)
+    });
+    let spoken_of = || {
+        let looked_past = cache.get(node).is_some_and(|c| c.expanded);
+        looked_past || cache.children(node).next().is_some()
+    };
+    Some(match cache.child(node, token) {
+        Some(_) if expanded => RoundStop::NotVerified,
+        Some(_) => RoundStop::Late,
+        None if spoken_of() => RoundStop::NotProposed,
+        None => RoundStop::NotDrafted,
+    })
 }
 
 /// Adds to the report what was decided; what only the report has, the verdict gives away.

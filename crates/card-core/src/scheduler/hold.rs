@@ -85,6 +85,10 @@ impl Hold<'_> {
             .collect();
         let decision = self.policy.draft_first(&prospect.situation(), &options);
         self.trace.note_draft(&decision);
+        if decision.source.is_none() {
+            self.policy
+                .note_not_drafted(&prospect.situation(), &options);
+        }
         decision.source.map(Action::Draft)
     }
 

@@ -29,7 +29,8 @@
 //! is a drafter on the target's lane.
 //!
 //! A target that cannot take back any token (a recurrent model, [`Rollback`]) verifies chains, and
-//! what it has to take back is decoded again with the next forward (`stem_rules`).
+//! what it has to take back is decoded again with the next forward (`stem_rules`). Its states are
+//! saved where texts may part (`saving`).
 //!
 //! [`Rollback`]: crate::forward::Rollback
 //!
@@ -47,14 +48,17 @@ mod hold;
 mod learned;
 mod listen;
 mod lookup;
+mod marks;
 mod members;
 mod output;
 mod pace;
 mod request;
 mod round;
+mod saving;
 mod sequence;
 mod situation;
 mod state;
+mod state_times;
 mod stem_rules;
 #[cfg(test)]
 mod tests;
@@ -84,8 +88,10 @@ pub use config::{SchedulerConfig, Shapes};
 pub use learned::Learned;
 pub use output::{Action, Finish, Output};
 pub use request::{Request, RequestError};
-pub use round::{DraftSpan, Round, RoundNode};
+pub use round::{DraftSpan, Round, RoundNode, RoundStop};
 pub use state::Scheduler;
+
+pub use crate::saved_states::SavedStateCounts;
 
 /// A forward that is done.
 struct Landed<'a> {
@@ -208,14 +214,17 @@ impl Scheduler {
     /// Builds the next forward, with as many of the candidates as pay.
     fn launch(&mut self, now: Duration, members: &Members, prospect: Option<&Prospect>) -> Action {
         let mut chosen = BTreeMap::new();
+        let mut shape = 0;
         if let Some(prospect) = prospect {
             let size = self.policy.verify_size(prospect.base, &prospect.candidates);
             self.trace.note_size(&size);
             chosen = prospect.best(size.size);
+            shape = size.shape;
         }
         let beside = self.decoding_rows();
         let piece = self.pace.piece(&self.config, &self.policy, beside);
-        let mut batch = BatchBuilder::new(&self.config, members, piece, &mut self.names);
+        let batch = BatchBuilder::new(&self.config, members, piece, &mut self.names);
+        let mut batch = batch.filled_up_to(shape);
         for id in &members.sequences {
             if batch.room() == 0 {
                 break;
@@ -263,8 +272,12 @@ impl Scheduler {
             let change = commit::extend_stem(seq, part, landed.forward);
             self.ops.push(change);
             self.hidden.note(seq, part, landed.forward, None);
+            if seq.text.marks.contains(&seq.text.decoded) {
+                self.save_state(part.sequence);
+            }
             return None;
         }
+        let before = seq.text.decoded;
         let mut verdict = verify(&self.config, &mut self.sampler, seq, part, landed);
         let mut committer = Committer {
             forward: landed.forward,
@@ -276,6 +289,14 @@ impl Scheduler {
         let change = committer.apply(seq, part, &mut verdict, round);
         self.ops.push(change);
         self.hidden.note(seq, part, landed.forward, Some(&verdict));
+        let joined = seq.text.decoded - before;
+        let rejected = joined < part.rows() && !part.tree.nodes.is_empty();
+        if rejected && !self.config.limits.rollback.is_free() {
+            self.state_times.reject(part.sequence);
+        }
+        if part.prefill {
+            self.save_state(part.sequence);
+        }
         Some(verdict)
     }
 
@@ -299,7 +320,9 @@ impl Scheduler {
     /// Learns from a forward's time and what it brought, and would have brought without draft models.
     fn observe(&mut self, landed: &Landed, tokens: u32, without_drafters: u32) {
         let (flight, now) = (landed.flight, landed.now);
-        let elapsed = now.saturating_sub(flight.launched);
+        let whole = now.saturating_sub(flight.launched);
+        // What changes of a state took is no part of what rows take.
+        let elapsed = whole.saturating_sub(self.state_times.take_spent());
         let decodes = flight.parts.iter().all(|p| !p.prefill);
         if !decodes {
             let expected_ms = self.policy.target_cost().ms(flight.rows as u32);
@@ -326,7 +349,7 @@ impl Scheduler {
         });
         self.clock = RoundClock {
             ended: now,
-            forward: elapsed,
+            forward: whole,
         };
     }
 
@@ -352,7 +375,8 @@ fn verify(
 ) -> Verdict {
     let (shapes, flight) = (config.shapes, landed.flight);
     // Another forward than the one that re-decides may have decided a near-tie otherwise.
-    let wider = flight.rows != shapes.redecide_rows && !part.prefill && !flight.solo;
+    let rows = flight.rows.max(landed.forward.pad_to);
+    let wider = rows != shapes.redecide_rows && !part.prefill && !flight.solo;
     let walk = VerifyWalk {
         tree: &part.tree,
         logits: landed.logits,

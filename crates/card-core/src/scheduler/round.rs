@@ -24,6 +24,9 @@ pub struct Round {
     /// Whether the token after the last accepted one was cached; `None` if there was no
     /// such decision.
     pub hit: Option<bool>,
+    /// Why the forward accepted no further candidate; `None` where the sequence ended, a decision
+    /// was left to another forward, or the prompt was read.
+    pub stop: Option<RoundStop>,
     /// Bytes of candidates that were cached before the correction.
     pub cached_bytes: usize,
     /// Log probabilities of the tokens, in the model's own distribution (before bias,
@@ -65,6 +68,20 @@ impl Round {
         let accepted = self.accepted.iter().take_while(by_others).count();
         (accepted + 1).min(self.tokens.len())
     }
+}
+
+/// Why a round brought no more tokens: what was known of the target's own token, which follows the
+/// last accepted candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RoundStop {
+    /// Something was proposed for its place, and this token was not among it.
+    NotProposed,
+    /// It was a candidate when the forward began, and had no row in the forward.
+    NotVerified,
+    /// It became a candidate while the forward ran: the drafter is no further ahead.
+    Late,
+    /// Nobody has proposed anything for its place: the drafter is busy elsewhere, or behind.
+    NotDrafted,
 }
 
 /// A step of a drafter.

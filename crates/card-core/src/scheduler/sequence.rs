@@ -67,6 +67,10 @@ pub(super) struct SequenceText {
     /// The last commit left rows of its forward out, of a model that keeps no other state of the
     /// stem ([`StemRules::rolled_back`](super::stem_rules::StemRules::rolled_back)).
     pub(super) rolled_back: bool,
+    /// Numbers of tokens of the prompt after which a forward ends and the state is saved, in order.
+    pub(super) marks: Vec<usize>,
+    /// Tokens up to the last place at which its state was saved, or that it began with.
+    pub(super) saved: usize,
 }
 
 impl SequenceText {
@@ -75,6 +79,17 @@ impl SequenceText {
     /// ([`StemRules`](super::stem_rules::StemRules)), or prompt.
     pub(super) fn pending(&self) -> usize {
         self.tokens.len() - self.decoded
+    }
+
+    /// Tokens to decode before the next mark; as many as there are if there is none.
+    pub(super) fn before_mark(&self) -> usize {
+        let next = self.marks.iter().find(|&&mark| mark > self.decoded);
+        next.map_or(usize::MAX, |mark| mark - self.decoded)
+    }
+
+    /// Tokens of the stem behind the last place at which the state was saved.
+    pub(super) fn unsaved(&self) -> usize {
+        self.decoded.saturating_sub(self.saved)
     }
 
     /// Tokens that may still be written in a context of so many.

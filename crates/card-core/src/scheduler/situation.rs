@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::config::SchedulerConfig;
+use super::config::{SchedulerConfig, Shapes};
 use super::members::Members;
 use super::sequence::Sequence;
 use super::stem_rules::StemRules;
@@ -15,9 +15,12 @@ use crate::policy::{Base, Candidate, Coverage, Policy, Situation};
 use crate::protocol::Outlook;
 use crate::types::{SequenceId, Source};
 
-/// Candidates one forward carries at most: beyond this the smallest cost of a row exceeds what
-/// the reach of another candidate can bring.
+/// Candidates of one sequence that a forward carries at most: beyond this the smallest cost of a
+/// row exceeds what the reach of another candidate can bring.
 const MOST_CANDIDATES: usize = 64;
+/// Candidates of all sequences that a forward may carry for each of its sequences, where that is
+/// more: on a device where rows are cheap many sequences share the rows.
+const MOST_EACH: usize = 8;
 
 /// What the policy is asked about before a launch.
 ///
@@ -55,6 +58,8 @@ struct CandidateBudget {
     context: usize,
     /// How many candidates one sequence may have.
     rules: StemRules,
+    /// Which forwards are allowed.
+    shapes: Shapes,
 }
 
 /// The best place that a drafter on another lane may look past soon.
@@ -133,6 +138,7 @@ impl CandidateBudget {
         let (limits, shapes) = (config.limits, config.shapes);
         let rows = limits.rows.min(shapes.max_rows);
         let rules = StemRules::of(config);
+        let most = MOST_CANDIDATES.max(MOST_EACH.saturating_mul(base.sequences as usize));
         let leaves = if shapes.chain_only || policy.chain_only() || rules.chain_only() {
             1
         } else {
@@ -140,10 +146,11 @@ impl CandidateBudget {
         };
         CandidateBudget {
             base,
-            most: rows.saturating_sub(base.rows as usize).min(MOST_CANDIDATES),
+            most: rows.saturating_sub(base.rows as usize).min(most),
             leaves,
             context: limits.context as usize,
             rules,
+            shapes,
         }
     }
 }
@@ -178,9 +185,14 @@ fn own_candidates(
     budget: CandidateBudget,
     policy: &Policy,
 ) -> Vec<(Candidate, NodeId)> {
-    let most = budget.rules.most_candidates(seq.text.pending());
+    let pending = seq.text.pending();
+    let room = budget.shapes.room_behind(seq.text.decoded);
+    let most = budget.rules.most_candidates(pending);
     let most = most.min(budget.most).min(seq.most_candidates);
+    let most = most.min(room.rows.saturating_sub(pending));
+    let most = most.min(MOST_CANDIDATES);
     let wanted = seq.text.left(budget.context).saturating_sub(1);
+    let wanted = wanted.min(room.tokens.saturating_sub(pending));
     let last = (seq.text.tokens.len() + wanted) as u32;
     let (chain, chances) = seq.candidates.lookup_chain(wanted);
     let values = policy.marginal_values(budget.base, &chances, most);

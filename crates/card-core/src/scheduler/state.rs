@@ -13,6 +13,7 @@ use super::pace::PromptPace;
 use super::request::{Request, RequestError};
 use super::round::DraftSpan;
 use super::sequence::Sequence;
+use super::state_times::StateTimes;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
@@ -113,6 +114,7 @@ pub struct Scheduler {
     pub(super) outputs: Vec<Output>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) pace: PromptPace,
+    pub(super) state_times: StateTimes,
     pub(super) wait: DrafterWait,
     pub(super) clock: RoundClock,
     /// Draft steps that were heard of since the last round.
@@ -140,7 +142,8 @@ impl Scheduler {
             policy: policy
                 .within(config.limits.rollback, rules.most_candidates(1))
                 .redeciding(config.shapes.redecide_below.is_some())
-                .padded_to(config.shapes.pad_to),
+                .padded_to(config.shapes.pad_to)
+                .at_most(most_filled_up(&config)),
             config,
             trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
@@ -151,6 +154,7 @@ impl Scheduler {
             outputs: Vec::new(),
             in_flight: None,
             pace: PromptPace::default(),
+            state_times: StateTimes::default(),
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
             spans: Vec::new(),
@@ -175,6 +179,7 @@ impl Scheduler {
             self.clock.ended = now;
             self.pace.begin(now);
         }
+        self.weigh_states();
         let (sequence, nothing) = (request.sequence, request.max_tokens == 0);
         let seq = admission::admit(
             request,
@@ -203,7 +208,8 @@ impl Scheduler {
     pub fn forget_all(&mut self) -> Vec<SequenceId> {
         self.in_flight = None;
         self.ops.clear();
-        self.prefixes = prefixes(&self.config);
+        self.prefixes.clear();
+        self.state_times.forget();
         self.wait.end();
         self.pace.forget();
         let ran = std::mem::take(&mut self.sequences);
@@ -236,6 +242,16 @@ impl Scheduler {
         };
         admission::retire(sequence, seq, &mut self.prefixes, &mut self.ops);
         self.outputs.push(why);
+    }
+}
+
+/// Rows that a decoding forward is filled up to at the most, to repeat a shape; 0 if none is. A model
+/// that keeps a state per sequence would need one for the padding.
+fn most_filled_up(config: &SchedulerConfig) -> usize {
+    if config.limits.rollback.is_free() {
+        config.limits.rows.min(config.shapes.max_rows)
+    } else {
+        0
     }
 }
 

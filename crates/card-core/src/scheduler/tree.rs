@@ -12,6 +12,8 @@ use crate::types::Token;
 pub(super) struct VerifyTree {
     /// Row of the last committed token.
     pub(super) root_row: usize,
+    /// When the forward began, a drafter had said what may follow that token.
+    pub(super) root_expanded: bool,
     /// The candidates.
     pub(super) nodes: Vec<VerifyNode>,
 }
@@ -27,6 +29,8 @@ pub(super) struct VerifyNode {
     pub(super) parent: Option<usize>,
     /// The row that decodes it.
     pub(super) row: usize,
+    /// When the forward began, a drafter had said what may follow it.
+    pub(super) expanded: bool,
 }
 
 impl VerifyTree {

@@ -225,9 +225,11 @@ mod tests {
                 token,
                 parent,
                 row,
+                expanded: false,
             });
         VerifyTree {
             root_row: 0,
+            root_expanded: false,
             nodes: nodes.collect(),
         }
     }

@@ -77,11 +77,22 @@ impl TextIndex {
 
     /// Proposes what followed the longest earlier match of this text's own end.
     pub fn continue_itself(&self, out: &mut Chain) {
+        let place = self.earlier.last();
+        self.follow(
+            place.and_then(|&p| self.longest(&self.tokens, p, None)),
+            out,
+        );
+    }
+
+    /// Proposes what followed the longest match of the end of `recent`, another text.
+    pub fn continue_other(&self, recent: &[Token], out: &mut Chain) {
+        self.follow(self.find(recent, None), out);
+    }
+
+    /// Proposes what followed a match: its length, and the index behind it.
+    fn follow(&self, found: Option<(usize, usize)>, out: &mut Chain) {
         out.clear();
-        let Some(&place) = self.earlier.last() else {
-            return;
-        };
-        if let Some((length, end)) = self.longest(&self.tokens, place, None) {
+        if let Some((length, end)) = found {
             let follows = self.tokens[end..].iter().take(LONGEST).enumerate();
             out.extend(follows.map(|(i, &t)| (t, match_confidence(length + i))));
         }

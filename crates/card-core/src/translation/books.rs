@@ -235,6 +235,11 @@ impl Books {
                     keep,
                 }))
             }
+            KvOp::Save { sequence, .. } | KvOp::Resume { sequence, .. } => Err(wrong(
+                sequence,
+                "asks for a saved state, and there are none",
+            )),
+            KvOp::Forget { .. } => Ok(None),
         }
     }
 
@@ -276,6 +281,8 @@ impl Books {
             KvOp::Release { sequence } => {
                 self.sequences.remove(&sequence);
             }
+            // None of them is allowed, or there is nothing to do.
+            KvOp::Save { .. } | KvOp::Resume { .. } | KvOp::Forget { .. } => {}
         }
     }
 

@@ -10,12 +10,14 @@ use card_core::protocol::{DraftInput, Drafted, Lanes, Outlook};
 use card_core::scheduler::Scheduler;
 use card_core::types::Source;
 
+use super::device::Device;
+
 /// A drafter with its model.
 pub struct DraftLane {
     pub drafter: Drafter,
     /// `None` if there is no drafter, or it died.
     pub model: Option<Box<dyn Model>>,
-    cost: CostCurve,
+    device: Device,
     /// Whether it takes turns with the target.
     pub shared: bool,
     /// Its forward that runs, and when it ends.
@@ -25,12 +27,18 @@ pub struct DraftLane {
 }
 
 impl DraftLane {
-    pub fn new(config: DrafterConfig, model: Option<Box<dyn Model>>, cost: CostCurve) -> Self {
+    /// `cost` is what is known of the model's forwards.
+    pub fn new(
+        config: DrafterConfig,
+        model: Option<Box<dyn Model>>,
+        cost: CostCurve,
+        device: Device,
+    ) -> Self {
         DraftLane {
             shared: config.lanes == Lanes::Shared,
-            drafter: Drafter::new(config, cost.clone()),
+            drafter: Drafter::new(config, cost),
             model,
-            cost,
+            device,
             drafting: None,
             news: Vec::new(),
         }
@@ -59,10 +67,8 @@ impl DraftLane {
             model.apply(op).unwrap();
         }
         model.forward(&forward).unwrap();
-        self.drafting = Some((
-            forward,
-            now + Duration::from_secs_f64(self.cost.ms(1) / 1e3),
-        ));
+        let end = now + self.device.takes(&forward, 1.0);
+        self.drafting = Some((forward, end));
         true
     }
 

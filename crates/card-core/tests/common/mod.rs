@@ -1,6 +1,7 @@
 //! Runs scheduler and drafter on made-up models in virtual time.
 
 mod alternate;
+mod device;
 mod lanes;
 mod models;
 
@@ -25,6 +26,7 @@ use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 
 use alternate::Alternate;
 pub use alternate::ScoutKind;
+use device::Device;
 use lanes::{DraftLane, OnTheLane};
 use models::{Checked, HeadModel, KeptStates};
 
@@ -57,6 +59,14 @@ pub struct Setup {
     /// What a forward takes of that while no drafter is at work.
     pub alone: f64,
     pub draft_ms: f64,
+    /// What forwards of the draft model take by rows, in place of `draft_ms` whatever they have.
+    pub draft_points: Vec<(u32, f64)>,
+    /// What a forward of the target and of the draft model takes longer if it has another number of
+    /// rows than the one before.
+    pub shape_change_ms: [f64; 2],
+    /// The target's logits depend on the block of so many cells in which a forward ends; 0 if they
+    /// do not.
+    pub cell_block: usize,
     /// Prompts, one sequence each.
     pub prompts: Vec<Vec<Token>>,
     pub max_tokens: u32,
@@ -95,6 +105,9 @@ impl Default for Setup {
             target_ms: vec![(1, 10.0), (8, 12.0), (24, 20.0)],
             alone: 1.0,
             draft_ms: 2.0,
+            draft_points: Vec::new(),
+            shape_change_ms: [0.0; 2],
+            cell_block: 0,
             prompts: vec![vec![1, 2, 3, 4, 5]],
             max_tokens: 60,
             stop_tokens: Vec::new(),
@@ -183,6 +196,24 @@ pub fn converse(setup: &Setup) -> Outcome {
     world.end()
 }
 
+/// Runs the prompts of the setup one after the other, each a sequence. Returns what came of it, and
+/// how much of the time went by after the first one: that of a schedule that knows its devices.
+pub fn settled(setup: &Setup) -> (Outcome, Duration) {
+    let mut world = World::new(setup);
+    let mut first = Duration::ZERO;
+    for (i, prompt) in (0..).zip(&setup.prompts) {
+        world.rest();
+        world.open(SequenceId(i), prompt);
+        world.run();
+        if i == 0 {
+            first = world.now;
+        }
+    }
+    let out = world.end();
+    let time = out.time.saturating_sub(first);
+    (out, time)
+}
+
 /// A driver and a drafter, and what they are doing.
 struct World<'a> {
     setup: &'a Setup,
@@ -191,7 +222,7 @@ struct World<'a> {
     /// The target's head, which takes turns with the target.
     head: DraftLane,
     kept: KeptStates,
-    target_cost: CostCurve,
+    target_device: Device,
     now: Duration,
     /// The target's forward that runs, and when it ends.
     verifying: Option<(Forward, Duration)>,
@@ -202,7 +233,14 @@ struct World<'a> {
 impl<'a> World<'a> {
     fn new(setup: &'a Setup) -> Self {
         let target_cost = CostCurve::from_points(setup.target_ms.iter().copied());
-        let draft_cost = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
+        let [target_change, draft_change] = setup.shape_change_ms;
+        let (draft_cost, draft_device) = if setup.draft_points.is_empty() {
+            let cost = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
+            (cost.clone(), Device::flat(cost, draft_change))
+        } else {
+            let cost = CostCurve::from_points(setup.draft_points.iter().copied());
+            (cost.clone(), Device::new(cost, draft_change))
+        };
         let head_cost = CostCurve::from_points([(1, setup.head_ms), (8, setup.head_ms * 1.5)]);
         let mut scheduler = scheduler(setup, &target_cost, &draft_cost, &head_cost);
         let [target_rollback, draft_rollback] = setup.rollback;
@@ -227,6 +265,8 @@ impl<'a> World<'a> {
             last: Forward::default(),
             head: head.is_some(),
             kept: kept.clone(),
+            cell_block: setup.cell_block,
+            moved: BTreeMap::new(),
         };
         let of_draft = drafter_config(setup);
         let of_head = DrafterConfig {
@@ -238,10 +278,15 @@ impl<'a> World<'a> {
         World {
             setup,
             driver: Driver::new(scheduler, Box::new(target)),
-            lane: DraftLane::new(of_draft, draft, draft_cost),
-            head: DraftLane::new(of_head, head, head_cost),
+            lane: DraftLane::new(of_draft, draft, draft_cost, draft_device),
+            head: DraftLane::new(
+                of_head,
+                head,
+                head_cost.clone(),
+                Device::flat(head_cost, 0.0),
+            ),
             kept,
-            target_cost,
+            target_device: Device::new(target_cost, target_change),
             now: Duration::ZERO,
             verifying: None,
             garbage: setup.garbage,
@@ -366,13 +411,12 @@ impl<'a> World<'a> {
 
     fn begin_forward(&mut self, forward: Forward) {
         self.driver.decode(&forward).unwrap();
-        let rows = forward.rows.len().max(forward.pad_to);
         let part = if self.driver.scheduler.drafters_gated() || self.lane.model.is_none() {
             self.setup.alone
         } else {
             1.0
         };
-        let end = self.now + ms(part * self.target_cost.ms(rows as u32));
+        let end = self.now + self.target_device.takes(&forward, part);
         self.verifying = Some((forward, end));
     }
 
@@ -475,10 +519,6 @@ fn drafter_config(setup: &Setup) -> DrafterConfig {
         prefix_slots: 1,
         lanes: setup.lanes,
     }
-}
-
-fn ms(ms: f64) -> Duration {
-    Duration::from_secs_f64(ms / 1e3)
 }
 
 fn throw_garbage(scheduler: &mut Scheduler, seed: &mut u64, now: Duration) {

@@ -6,6 +6,7 @@
 mod letters;
 mod map;
 mod model;
+mod never_slower;
 mod play;
 mod texts;
 

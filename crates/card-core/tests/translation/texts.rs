@@ -85,6 +85,9 @@ impl Texts {
             KvOp::Release { sequence } => {
                 self.sequences.remove(&sequence);
             }
+            KvOp::Save { .. } | KvOp::Resume { .. } | KvOp::Forget { .. } => {
+                panic!("a draft model saves no states")
+            }
         }
     }
 

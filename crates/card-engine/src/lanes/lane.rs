@@ -14,6 +14,10 @@ use super::link::{DraftEnd, TargetEnd, ends};
 use crate::meters::Meters;
 use crate::pulse::Pulse;
 
+/// Stack of a thread that may look into a grammar, in bytes: what that takes recurses as deep as
+/// the grammar's patterns nest. The system commits only what is used.
+pub(crate) const LANE_STACK: usize = 32 << 20;
+
 /// Starts a drafter on a thread of its own, for a target on another machine. The drafters of
 /// one machine take `turns`. The thread ends when the other end of the channels is dropped.
 ///
@@ -97,7 +101,10 @@ impl DraftLane {
             self.model.forward(&forward)?;
         }
         let end = self.meters.now();
-        let drafted = self.drafter.complete(&forward, &*self.model, end);
+        let mut drafted = self.drafter.complete(&forward, &*self.model, end);
+        // Making proposals of logits is a part of what a step costs: of a large vocabulary, or where a
+        // grammar has a say, no small one.
+        drafted.elapsed = self.meters.now().saturating_sub(start);
         let time = end.saturating_sub(start);
         self.meters.draft(time);
         if self.first {

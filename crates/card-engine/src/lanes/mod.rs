@@ -26,6 +26,7 @@ mod target;
 
 pub(crate) use command::{Attachment, Command, Opening};
 pub use draft::{Dial, Draft, MakeModel};
+pub(crate) use lane::LANE_STACK;
 pub use lane::start_lane;
 pub use link::{DraftEnd, TargetEnd, ends};
 pub(crate) use permits::{AttachPermits, MOST_ATTACHED};

@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Select};
 
 use super::command::{Attachment, Command};
 use super::draft::{Draft, Revival, Revived};
-use super::lane::DraftLane;
+use super::lane::{DraftLane, LANE_STACK};
 use super::lifecycle::{LifeState, Lifecycle};
 use super::link::{Link, MOST_EXPANSIONS, MOST_MESSAGES, ends};
 use super::member::{Member, Worker};
@@ -185,6 +185,7 @@ impl Roster {
         let beat = pulse.clone();
         let thread = std::thread::Builder::new()
             .name(format!("card-{}", source.name()))
+            .stack_size(LANE_STACK)
             .spawn(move || lane.run(&mut far, &beat))?;
         Ok(Worker::Linked(Box::new(Link::local(near, thread, pulse))))
     }

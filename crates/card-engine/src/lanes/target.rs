@@ -289,7 +289,8 @@ impl TargetLane {
             self.options.prefix_slots = 0;
         }
         let learned = self.driver.scheduler.learned().clone();
-        self.driver.scheduler = scheduler(&self.options, self.limits, self.vocab, learned);
+        let scheduler = scheduler(&self.options, self.limits, self.vocab, learned);
+        self.driver.set_scheduler(scheduler);
     }
 
     /// Takes a drafter that came by itself.
@@ -304,10 +305,13 @@ impl TargetLane {
     /// If the model is of no use any more, for this reason.
     fn forward(&mut self, forward: &Forward) -> Result<(), String> {
         let start = self.meters.now();
-        match self.driver.decode(forward) {
+        let meters = &self.meters;
+        let decoded = self.driver.decode_timed(forward, &|| meters.now());
+        match decoded {
             Ok(()) => {
                 let end = self.meters.now();
                 self.meter(forward, end.saturating_sub(start));
+                self.meters.set_states(self.driver.scheduler.saved_states());
                 // What was drafted meanwhile may hold the correction.
                 self.roster.hear(&mut self.driver.scheduler);
                 self.driver.complete(forward, end);
@@ -432,7 +436,9 @@ fn scheduler(options: &Options, limits: Limits, vocab: usize, learned: Learned) 
     if let Some(alone) = &options.target_cost_alone {
         policy = policy.slowed_from(alone.clone());
     }
-    Scheduler::new(config, policy, learned)
+    let mut scheduler = Scheduler::new(config, policy, learned);
+    scheduler.set_state_room(options.state_bytes);
+    scheduler
 }
 
 /// What drafters are told of the sequences that run.

@@ -13,6 +13,7 @@
 //! | `measure` | forwards of one shape, timed |
 //! | `probes` | trees, other sequences, prompts in pieces, padding |
 //! | `compare` | rows of logits, compared |
+//! | `states` | what changes of a state take |
 //! | `report` | what was found |
 //! | `means` | by what means the output is kept exact |
 
@@ -23,6 +24,7 @@ mod measure;
 mod probes;
 mod report;
 mod run;
+mod states;
 #[cfg(test)]
 mod tests;
 
@@ -31,3 +33,4 @@ pub use compare::fingerprint;
 pub use means::{Exactness, Means};
 pub use report::{SelfTestReport, SizeReport};
 pub use run::{HEADS, SIZES, costs, run};
+pub use states::{StateTimes, state_times};

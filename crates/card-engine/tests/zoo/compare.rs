@@ -449,13 +449,17 @@ impl Setup<'_> {
                 head(self, &mut target, &cores)?,
             ],
         };
+        // A model that saves states is reused from them only where the shape of a forward does not
+        // count, as in the product: a prompt is read in other pieces then.
+        let any_shape = self.report.means() == Means::AnyShape;
+        let reuses = any_shape || target.limits().rollback.is_free();
         let options = Options {
             mode,
             lanes,
             shapes: self.shapes,
             near_tie: NOTED,
             target_cost: self.report.cost(),
-            prefix_slots: usize::from(mode != Mode::Plain),
+            prefix_slots: usize::from(mode != Mode::Plain && reuses),
             ..Options::default()
         };
         Engine::start(target, drafts, options).map_err(|e| e.to_string())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelError, Row};
+use card_core::types::SequenceId;
 
 use super::context_options::{ContextOptions, MOST_ROWS};
 use super::cores::{Cores, on_own_thread};
@@ -43,6 +44,8 @@ pub struct LlamaContext {
     limits: Limits,
     /// Logits of a row, as the core sees them.
     vocab: usize,
+    /// Bytes of a saved state, if states can be saved.
+    state_bytes: Option<usize>,
 }
 
 impl LlamaContext {
@@ -128,7 +131,8 @@ impl LlamaContext {
         let store = HiddenStore::of_layers(head.features() / layers.max(1), layers);
         self.keeper = Some(StateKeeper::new(store.clone(), ReadStates::Inputs));
         // llama.cpp plans its graphs anew, which shall not be a measurement.
-        self.warm_up()?;
+        let done = on_own_thread(|| self.warm_up(false));
+        done.map_err(|e| no_context(self.limits.context, e.to_string()))?;
         Ok(store)
     }
 
@@ -203,17 +207,21 @@ impl LlamaContext {
             role: options.role,
             limits: options.limits(kind),
             vocab: model.vocab().len(),
+            state_bytes: None,
         };
-        // The first forward pays for page faults and buffers; it shall not be a measurement.
-        context.warm_up()?;
+        let saves = kind.has_states() && model.saves_states() && !options.drafts();
+        on_own_thread(|| context.warm_up(saves)).map_err(|e| fail(e.to_string()))?;
         Ok(context)
     }
 
-    /// Decodes a row of padding.
-    fn warm_up(&mut self) -> Result<(), LlamaError> {
-        let nothing = PlacedRows::none();
-        let done = on_own_thread(|| self.run(&[], &nothing, 1));
-        done.map_err(|e| no_context(self.limits.context, e.to_string()))
+    /// The first forward pays for page faults and buffers; it shall not be a measurement. If states
+    /// are to be saved, another one says how large they are; nobody asks a draft model to save one.
+    fn warm_up(&mut self, saves: bool) -> Result<(), ModelError> {
+        self.run(&[], &PlacedRows::none(), 1)?;
+        if saves {
+            self.state_bytes = Some(self.weigh_state()?);
+        }
+        Ok(())
     }
 
     /// Empties the KV cache: every sequence begins anew.
@@ -225,6 +233,20 @@ impl LlamaContext {
             reader.reset();
         }
         self.kv.reset(&mut self.llama)
+    }
+
+    /// Bytes of a saved state: a token is read for it, and the cache is empty afterwards.
+    fn weigh_state(&mut self) -> Result<usize, ModelError> {
+        let sequence = SequenceId(0);
+        self.forward(&Forward::chain(sequence, 0, &[0], 0))?;
+        self.apply(KvOp::Commit {
+            sequence,
+            tip: 1,
+            keep_descendants: false,
+        })?;
+        let bytes = self.kv.weigh_state(&mut self.llama, sequence)?;
+        self.reset_cache()?;
+        Ok(bytes)
     }
 
     /// Ends a forward that takes longer than this as a failure. What runs on the CPU is
@@ -434,6 +456,10 @@ impl Model for LlamaContext {
         self.vocab
     }
 
+    fn state_bytes(&self) -> Option<usize> {
+        self.state_bytes
+    }
+
     fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
         if let Some(reader) = &mut self.reader {
             reader.apply(op);
@@ -480,4 +506,5 @@ impl Model for LlamaContext {
 }
 
 #[cfg(test)]
+#[path = "context_tests.rs"]
 mod tests;

@@ -72,7 +72,7 @@ impl ContextOptions {
     }
 
     /// Whether the context drafts.
-    fn drafts(&self) -> bool {
+    pub(super) fn drafts(&self) -> bool {
         self.role == "draft"
     }
 

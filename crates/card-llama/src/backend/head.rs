@@ -203,6 +203,8 @@ impl HeadReader {
                 self.own.remove(&sequence);
                 states.forget(sequence);
             }
+            // A head saves no states of its own.
+            KvOp::Save { .. } | KvOp::Resume { .. } | KvOp::Forget { .. } => {}
         }
     }
 

@@ -24,6 +24,8 @@ mod lane_load;
 mod loading_tests;
 pub(crate) mod model;
 mod own_kernels;
+#[cfg(test)]
+mod saved_state_tests;
 mod state_keeper;
 mod template;
 pub(crate) mod trim;

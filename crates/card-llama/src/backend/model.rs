@@ -202,6 +202,12 @@ impl LlamaModel {
         self.loaded.is_hybrid()
     }
 
+    /// Whether the state behind a text can be saved without what attention keeps of the text.
+    /// llama.cpp saves the cells of a window with it, and of some such models even all cells.
+    pub(super) fn saves_states(&self) -> bool {
+        self.keeps_states() && !self.loaded.has_window()
+    }
+
     /// What keeps attention as the weights need it.
     pub(super) fn kernels(&self) -> Option<&Arc<AttentionGuard>> {
         self.kernels.as_ref()

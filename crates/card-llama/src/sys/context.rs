@@ -12,10 +12,14 @@ use super::deadline::Deadline;
 use super::handle::Handle;
 use super::log;
 use super::lora::Adapters;
-use super::memory::{MemoryOp, SeqId};
 use super::model::ModelSizes;
 use super::shim::{self, Thrown};
 use super::threadpool::{ThreadPool, UsedPools};
+
+/// Of what an id holds, only what cannot be taken back token by token: its recurrent state. It is
+/// llama.cpp's `LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY`, which no bindings have; shim.cpp compares the
+/// two.
+const RECURRENT_STATE: cpp::llama_state_seq_flags = 1;
 
 /// Which part of a model a context computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +94,9 @@ pub(crate) fn most_ids() -> usize {
 /// until the context is freed (`drop` frees it, and fields are dropped after that). `tapped` says
 /// that the last thing that was done is a forward which gave the inputs of all layers of `taps`.
 pub(crate) struct Context {
-    raw: NonNull<cpp::llama_context>,
+    pub(super) raw: NonNull<cpp::llama_context>,
     rows: usize,
-    ids: usize,
+    pub(super) ids: usize,
     part: ModelPart,
     sizes: ModelSizes,
     /// Threads that compute where there is no pool.
@@ -453,116 +457,6 @@ impl Context {
         // SAFETY: a hidden state has as many numbers as the model says. They stay until the
         // next decode, which needs `&mut self`.
         Some(unsafe { std::slice::from_raw_parts(p, self.sizes.hidden) })
-    }
-}
-
-/// The KV cache.
-impl Context {
-    fn memory(&self) -> cpp::llama_memory_t {
-        // SAFETY: the context is alive.
-        unsafe { cpp::llama_get_memory(self.raw.as_ptr()) }
-    }
-
-    /// llama.cpp ends the process over an id beyond those a context has.
-    fn check_id(&self, id: SeqId) {
-        assert!(
-            usize::try_from(id).is_ok_and(|id| id < self.ids),
-            "sequence id {id} of {}",
-            self.ids
-        );
-    }
-
-    /// Empties the cache; with its data, or only of what it says of it.
-    pub(crate) fn clear(&mut self, data: bool) -> Result<(), Thrown> {
-        // SAFETY: the memory is the context's own.
-        unsafe { shim::llama_memory_clear(self.memory(), data) }
-    }
-
-    /// Cells of `from` at the positions `start..end` belong to `to` as well; up to the last if
-    /// `end` is negative.
-    ///
-    /// # Panics
-    /// If there is no such id.
-    pub(crate) fn copy(
-        &mut self,
-        from: SeqId,
-        to: SeqId,
-        start: u32,
-        end: i32,
-    ) -> Result<(), Thrown> {
-        self.check_id(from);
-        self.check_id(to);
-        let start = self.position(start) as i32;
-        let end = u32::try_from(end).map_or(end, |end| self.position(end) as i32);
-        // SAFETY: the memory is the context's own; ids are below n_seq_max, as was checked.
-        unsafe { shim::llama_memory_seq_cp(self.memory(), from, to, start, end) }
-    }
-
-    /// Cells of `id` from position `start` on no longer belong to it. `false` if llama.cpp cannot
-    /// remove them.
-    ///
-    /// # Panics
-    /// If there is no such id.
-    pub(crate) fn remove(&mut self, id: SeqId, start: u32) -> Result<bool, Thrown> {
-        self.check_id(id);
-        let start = self.position(start) as i32;
-        // SAFETY: as above.
-        unsafe { shim::llama_memory_seq_rm(self.memory(), id, start, -1) }
-    }
-
-    /// Carries out a change; `false` if llama.cpp cannot remove these cells.
-    ///
-    /// # Panics
-    /// If there is no such id.
-    pub(crate) fn change(&mut self, op: MemoryOp) -> Result<bool, Thrown> {
-        match op {
-            MemoryOp::Copy { from, to, end } => {
-                self.copy(from, to, 0, end as i32)?;
-                Ok(true)
-            }
-            MemoryOp::CopyAll { from, to } => {
-                self.copy(from, to, 0, -1)?;
-                Ok(true)
-            }
-            MemoryOp::Remove { id, start } => self.remove(id, start),
-        }
-    }
-
-    /// What the cache holds of an id.
-    ///
-    /// # Errors
-    /// Says why llama.cpp cannot give it.
-    pub(crate) fn save(&mut self, id: SeqId) -> Result<Vec<u8>, String> {
-        self.check_id(id);
-        log::forget();
-        let raw = self.raw.as_ptr();
-        // SAFETY: the context is alive and used by nobody else.
-        let size = unsafe { shim::llama_state_seq_get_size(raw, id) };
-        let size = size.map_err(|e| e.to_string())?;
-        let mut bytes = vec![0u8; size];
-        // SAFETY: as above; the buffer is as long as said.
-        let n = unsafe { shim::llama_state_seq_get_data(raw, bytes.as_mut_ptr(), size, id) };
-        match n.map_err(|e| e.to_string())? {
-            0 => Err(log::reason()),
-            n if n != size => Err(format!("{n} bytes of {size} came")),
-            _ => Ok(bytes),
-        }
-    }
-
-    /// Puts in again what [`Context::save`] gave.
-    ///
-    /// # Errors
-    /// Says why llama.cpp cannot take it.
-    pub(crate) fn restore(&mut self, id: SeqId, bytes: &[u8]) -> Result<(), String> {
-        self.check_id(id);
-        log::forget();
-        let raw = self.raw.as_ptr();
-        // SAFETY: the context is alive and used by nobody else; the bytes are as many as said.
-        let n = unsafe { shim::llama_state_seq_set_data(raw, bytes.as_ptr(), bytes.len(), id) };
-        match n.map_err(|e| e.to_string())? {
-            0 => Err(log::reason()),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `vocab`, `model` | a model's tokens, its facts |
 //! | `translation` | a vocabulary as the core translates between two of them |
 //! | `cache_type` | the types of the numbers that a cache keeps |
-//! | `memory`, `batch`, `threadpool`, `deadline`, `context` | what a forward needs |
+//! | `memory`, `batch`, `threadpool`, `deadline`, `context`, `context_memory` | what a forward needs |
 //! | `pooling`, `embedding` | what a text's embedding needs |
 //! | `gguf`, `layer_sizes`, `quantize` | model files that are read and written |
 //! | `arch_keys`, `state_shape`, `kv_shape` | what a model keeps of its tokens, by its file |
@@ -26,6 +26,7 @@ mod arch_keys;
 pub(crate) mod batch;
 pub(crate) mod cache_type;
 pub(crate) mod context;
+mod context_memory;
 mod deadline;
 pub(crate) mod device;
 pub(crate) mod draft_head;

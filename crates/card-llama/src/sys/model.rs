@@ -190,6 +190,12 @@ impl LoadedModel {
         unsafe { cpp::llama_model_is_hybrid(self.handle.raw()) }
     }
 
+    /// Whether some of its layers look back over a window that slides.
+    pub(crate) fn has_window(&self) -> bool {
+        // SAFETY: the model is loaded.
+        unsafe { cpp::llama_model_n_swa(self.handle.raw()) > 0 }
+    }
+
     /// Facts about the model.
     pub(crate) fn info(&self) -> ModelInfo {
         let m = self.handle.raw();

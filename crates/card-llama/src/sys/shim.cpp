@@ -156,6 +156,19 @@ CARD_GUARDED(std::size_t, llama_state_seq_set_data,
              (llama_context * context, const std::uint8_t * from, std::size_t size,
               llama_seq_id id),
              (context, from, size, id))
+// context.rs has this number.
+static_assert(LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY == 1, "llama.cpp numbers its flags otherwise");
+CARD_GUARDED(std::size_t, llama_state_seq_get_size_ext,
+             (llama_context * context, llama_seq_id id, llama_state_seq_flags flags),
+             (context, id, flags))
+CARD_GUARDED(std::size_t, llama_state_seq_get_data_ext,
+             (llama_context * context, std::uint8_t * into, std::size_t size, llama_seq_id id,
+              llama_state_seq_flags flags),
+             (context, into, size, id, flags))
+CARD_GUARDED(std::size_t, llama_state_seq_set_data_ext,
+             (llama_context * context, const std::uint8_t * from, std::size_t size,
+              llama_seq_id id, llama_state_seq_flags flags),
+             (context, from, size, id, flags))
 
 // Hidden states, of which heads make proposals. llama.cpp has these functions in src/llama-ext.h,
 // "a staging header for new llama.cpp API" that it does not install. build.rs compares what is

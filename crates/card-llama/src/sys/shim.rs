@@ -141,6 +141,15 @@ guarded! {
     card_llama_state_seq_set_data: fn llama_state_seq_set_data(
         context: *mut cpp::llama_context, from: *const u8, size: usize, id: cpp::llama_seq_id
     ) -> usize;
+    card_llama_state_seq_get_size_ext: fn llama_state_seq_get_size_ext(
+        context: *mut cpp::llama_context, id: cpp::llama_seq_id,
+        flags: cpp::llama_state_seq_flags) -> usize;
+    card_llama_state_seq_get_data_ext: fn llama_state_seq_get_data_ext(
+        context: *mut cpp::llama_context, into: *mut u8, size: usize, id: cpp::llama_seq_id,
+        flags: cpp::llama_state_seq_flags) -> usize;
+    card_llama_state_seq_set_data_ext: fn llama_state_seq_set_data_ext(
+        context: *mut cpp::llama_context, from: *const u8, size: usize, id: cpp::llama_seq_id,
+        flags: cpp::llama_state_seq_flags) -> usize;
     card_gguf_init_empty: fn gguf_init_empty() -> *mut cpp::gguf_context;
     card_gguf_init_from_file: fn gguf_init_from_file(
         path: *const c_char, params: cpp::gguf_init_params) -> *mut cpp::gguf_context;

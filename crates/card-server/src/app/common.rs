@@ -1,6 +1,7 @@
 //! What all requests of a server share, whatever their model.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
@@ -25,8 +26,10 @@ pub(crate) struct ServerCommon {
     pub(crate) remembered: Arc<ItemMemory>,
     /// Names and seeds of requests.
     pub(crate) numbers: Arc<RequestNumbers>,
-    /// Becomes true when the server ends.
+    /// Becomes true when the server ends, and takes no more requests.
     pub(crate) draining: watch::Sender<bool>,
+    /// Whether the server was told to end. It may still take requests for a while.
+    leaving: Arc<AtomicBool>,
 }
 
 impl ServerCommon {
@@ -44,7 +47,18 @@ impl ServerCommon {
             remembered: Arc::new(ItemMemory::new()),
             numbers: Arc::new(RequestNumbers::new()),
             draining: watch::Sender::new(false),
+            leaving: Arc::new(AtomicBool::new(false)),
         })
+    }
+
+    /// The server was told to end: `/health` says so from now on.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server was told to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
     }
 
     /// Whether the server ends, so that it takes no more requests.

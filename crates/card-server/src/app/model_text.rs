@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use card_api::ApiError;
+use card_api::answer_format::AnswerFormat;
 use card_core::types::Token;
 
 use crate::grammar::Grammars;
@@ -19,6 +20,15 @@ pub(crate) struct ModelText {
     /// Tokens that end an answer.
     pub(crate) end_tokens: Vec<Token>,
     pub(crate) control_names: ControlNames,
+    /// In which words the model writes thoughts and calls, as its chat template tells.
+    pub(crate) format: &'static AnswerFormat,
+    /// In which words it writes calls: where its template has no place for tools, it is told of them
+    /// in the words of most families.
+    pub(crate) call_format: &'static AnswerFormat,
+    /// Whether its chat template knows of thoughts.
+    pub(crate) thinks: bool,
+    /// Control tokens whose names a reader of its answers has to see.
+    shown_marks: Vec<Token>,
     /// The tokens by which the model fills in the middle of a text, if it does.
     pub(crate) fill: Option<FillMarks>,
     pub(crate) grammars: Grammars,
@@ -27,7 +37,24 @@ pub(crate) struct ModelText {
 impl ModelText {
     /// The text of a model with this vocabulary and this template.
     pub(crate) fn new(tokenizer: Arc<dyn Tokenizer>, template: Option<Arc<dyn Template>>) -> Self {
+        let source = template.as_ref().and_then(|template| template.source());
+        let source = source.unwrap_or_default();
+        let format = AnswerFormat::of_template(&source);
+        let knows_tools = template
+            .as_ref()
+            .is_none_or(|template| template.knows_tools());
+        let call_format = if knows_tools {
+            format
+        } else {
+            AnswerFormat::by_default()
+        };
+        let marks = [format.thought_open(), format.thought_close()];
         ModelText {
+            // Messages in channels have one for thoughts.
+            thinks: !format.answer_open().is_empty() || marks.iter().any(|m| source.contains(m)),
+            shown_marks: shown_marks(&*tokenizer, [format, call_format]),
+            format,
+            call_format,
             begin_tokens: tokenizer.tokenize("", true),
             end_tokens: tokenizer.end_tokens(),
             control_names: ControlNames::new(tokenizer.control_texts()),
@@ -36,6 +63,12 @@ impl ModelText {
             tokenizer,
             template,
         }
+    }
+
+    /// The text of a token in an answer that is read in the model's format.
+    pub(crate) fn answer_piece(&self, token: Token) -> Vec<u8> {
+        let marked = self.shown_marks.contains(&token);
+        self.tokenizer.piece(token, marked)
     }
 
     /// Tokens as people see them, control tokens by their names.
@@ -55,4 +88,22 @@ impl ModelText {
         let why = format!("token {token} is not in the model's vocabulary");
         Err(ApiError::field(field, why))
     }
+}
+
+/// Control tokens whose names stand in the marks of these formats. Of a token that ends an answer
+/// nobody sees anything.
+fn shown_marks(tokenizer: &dyn Tokenizer, formats: [&AnswerFormat; 2]) -> Vec<Token> {
+    let ends = tokenizer.end_tokens();
+    let mut shown = Vec::new();
+    for mark in formats.into_iter().flat_map(AnswerFormat::marks) {
+        for token in tokenizer.tokenize(mark, true).unwrap_or_default() {
+            let name = tokenizer.piece(token, true);
+            let hidden = !name.is_empty() && tokenizer.piece(token, false).is_empty();
+            let named = std::str::from_utf8(&name).is_ok_and(|name| mark.contains(name));
+            if hidden && named && !ends.contains(&token) && !shown.contains(&token) {
+                shown.push(token);
+            }
+        }
+    }
+    shown
 }

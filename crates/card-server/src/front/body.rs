@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use card_api::ApiError;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::admission::{Admission, AdmissionPlace, Received};
 use crate::clock::RequestDeadline;
@@ -109,7 +109,9 @@ impl<'de> Visitor<'de> for ModelVisitor {
         let mut name = None;
         while let Some(field) = fields.next_key::<String>()? {
             if field == "model" {
-                name = fields.next_value::<Value>()?.as_str().map(str::to_owned);
+                // What is no text is passed over, and not built.
+                let value = fields.next_value::<&RawValue>()?;
+                name = serde_json::from_str(value.get()).ok();
             } else {
                 fields.next_value::<IgnoredAny>()?;
             }
@@ -121,6 +123,15 @@ impl<'de> Visitor<'de> for ModelVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_name_is_passed_over_however_deep_it_is() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        let body = format!(r#"{{"model":{deep},"model":"a"}}"#);
+        assert_eq!(named(body.as_bytes()).as_deref(), Some("a"));
+        let last = format!(r#"{{"model":"a","model":{deep}}}"#);
+        assert_eq!(named(last.as_bytes()), None);
+    }
 
     #[test]
     fn the_model_is_found_wherever_it_stands() {

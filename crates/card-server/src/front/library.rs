@@ -81,17 +81,47 @@ impl Library for AppLibrary {
     fn unload(&self, model: Arc<LoadedModel>) {
         model.keep_learned();
         let app = model.app.clone();
+        let until = Instant::now() + LAST_LOOKS;
+        // Whoever lets go of a model last waits for what is measured in its pauses. That is to be this
+        // thread, and none that speaks HTTP.
+        wait_until_alone(&model, until);
         drop(model);
         // The paths of a model hold it, too, and answers that were given up a moment ago.
-        let until = Instant::now() + LAST_LOOKS;
-        while Arc::strong_count(&app) > 1 && Instant::now() < until {
-            std::thread::sleep(LOOK);
-        }
+        wait_until_alone(&app, until);
         let levels = app.levels();
         app.metrics.take_over(&levels);
         app.metrics.take_over(&Levels::default());
         tracing::info!("{} is unloaded", app.model.name);
         // The engine's threads end, and its memory is free, when this comes back.
         drop(app);
+    }
+}
+
+/// Waits until nobody else holds this any more, at most until then.
+fn wait_until_alone<T>(held: &Arc<T>, until: Instant) {
+    while Arc::strong_count(held) > 1 && Instant::now() < until {
+        std::thread::sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_a_model_a_moment_longer_is_waited_for() {
+        let model = Arc::new(5);
+        let other = model.clone();
+        let look = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            drop(other);
+        });
+        wait_until_alone(&model, Instant::now() + Duration::from_secs(20));
+        assert_eq!(Arc::strong_count(&model), 1);
+        assert!(look.join().is_ok());
+        // Somebody who does not let go is not waited for without an end.
+        let _other = model.clone();
+        wait_until_alone(&model, Instant::now());
+        assert_eq!(Arc::strong_count(&model), 2);
     }
 }

@@ -104,7 +104,9 @@ impl Front {
             match self.models.lend(default, until).await {
                 Ok(lease) => drop(lease),
                 Err(NotLent::Failed(why)) => return Err(ServeError::Load(why)),
-                Err(NotLent::NoRoom) => return Err(ServeError::Load("it takes too long".into())),
+                Err(NotLent::NoRoom | NotLent::Late) => {
+                    return Err(ServeError::Load("it takes too long".into()));
+                }
             }
         }
         self.starting.store(false, Ordering::SeqCst);
@@ -173,6 +175,7 @@ impl Front {
         };
         lent.map_err(|why| match why {
             NotLent::NoRoom => ApiError::no_room_for_model(name),
+            NotLent::Late => deadline.passed(),
             NotLent::Failed(why) => ApiError::model_not_loaded(name, why),
         })
     }

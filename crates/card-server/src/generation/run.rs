@@ -33,6 +33,11 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
     if let Some(grammar) = task.grammar.take() {
         task.generate.constraint = Some(grammar.constraint());
     }
+    if let Some(budget) = task.budget.take() {
+        let inner = task.generate.constraint.take();
+        let constraint = budget.constraint(app.text.tokenizer.clone(), inner);
+        task.generate.constraint = Some(constraint);
+    }
     if let Some(scored) = &task.scored {
         let (text, vocabulary) = (scored.rest.clone(), app.text.tokenizer.len());
         let inner = task.generate.constraint.take();
@@ -56,6 +61,7 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
         WriterParts {
             watched: task.watched,
             shown: task.shown,
+            marks: task.marks,
             scored: task.scored,
             prompt_read: task.prompt_read,
             timing,

@@ -11,6 +11,7 @@ use super::scored::ScoredPrompt;
 use super::watched::Watched;
 use crate::clock::RequestDeadline;
 use crate::grammar::Compiled;
+use crate::grammar::budget::ThoughtBudget;
 
 /// What one generation runs on.
 pub(crate) struct GenerationTask {
@@ -20,6 +21,11 @@ pub(crate) struct GenerationTask {
     pub(crate) generate: Generate,
     /// What the text has to be. A constraint is made of it when there is a slot to use it in.
     pub(crate) grammar: Option<Compiled>,
+    /// How long the model may think, if there is a bound.
+    pub(crate) budget: Option<ThoughtBudget>,
+    /// Whether marks of thoughts and calls are shown that are control tokens: the text is read in
+    /// the model's format.
+    pub(crate) marks: bool,
     /// Most tokens of the answer that are shown.
     pub(crate) shown: usize,
     /// The prompt, where its own tokens get log probabilities.

@@ -24,6 +24,8 @@ pub(super) struct WriterParts {
     pub(super) watched: Watched,
     /// Most tokens of the answer that are shown.
     pub(super) shown: usize,
+    /// Whether marks of thoughts and calls are shown that are control tokens.
+    pub(super) marks: bool,
     /// The prompt, where its own tokens get log probabilities.
     pub(super) scored: Option<ScoredPrompt>,
     /// Told when the first token came, which says that the prompt was read.
@@ -48,6 +50,8 @@ pub(super) struct Writer<'a> {
     prompt: PromptScore,
     /// Tokens of the answer that may still be shown.
     shown: usize,
+    /// Whether marks of thoughts and calls are shown that are control tokens.
+    marks: bool,
     /// Tokens whose text was held back so far.
     untold: usize,
     prompt_read: Option<watch::Sender<bool>>,
@@ -86,6 +90,7 @@ impl<'a> Writer<'a> {
                 scores: parts.scored.is_some(),
             },
             shown: parts.shown,
+            marks: parts.marks,
             untold: 0,
             prompt_read: parts.prompt_read,
             watched: parts.watched,
@@ -204,7 +209,12 @@ impl<'a> Writer<'a> {
                 self.shown -= 1;
                 self.end.tokens += 1;
                 piece.count += 1;
-                let text = self.text.push(&tokenizer.piece(token, false));
+                let shown = if self.marks {
+                    self.model.answer_piece(token)
+                } else {
+                    tokenizer.piece(token, false)
+                };
+                let text = self.text.push(&shown);
                 piece.text.push_str(&text);
                 if self.report.tokens {
                     piece.tokens.push((token, piece.text.len()));

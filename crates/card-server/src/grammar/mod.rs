@@ -1,6 +1,10 @@
 //! JSON schemas and grammars as constraints of a generation (llguidance).
 
 mod bounds;
+pub(crate) mod budget;
+pub(crate) mod frame;
+#[cfg(test)]
+mod frame_tests;
 mod scout;
 #[cfg(test)]
 mod tests;
@@ -10,15 +14,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use card_api::{AnswerShape, ApiError};
 use card_core::constraint::{Constraint, Grammar, Scout};
 use card_core::types::Token;
-use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
-use serde_json::{Value, json};
 use toktrie::{ApproximateTokEnv, SimpleVob, TokRxInfo, TokTrie};
 
 use crate::text::Tokenizer;
+use frame::AnswerFrame;
 use scout::MatcherScout;
 
-/// Lexer states of a grammar, for a constraint and for each scout: about 32 MiB. Scouts come
+/// Lexer states of a grammar, for a constraint and for each scout: about 32 MiB. Most scouts come
 /// across far fewer.
 const MOST_STATES: usize = 20_000;
 /// Symbols in the productions of a grammar.
@@ -46,7 +49,7 @@ impl Compiled {
     /// A constraint for one generation.
     pub(crate) fn constraint(&self) -> Box<dyn Constraint> {
         Box::new(MatcherConstraint {
-            matcher: self.0.matcher(),
+            matcher: another(&self.0.matcher),
             mask: SimpleVob::new(),
             grammar: self.0.clone(),
         })
@@ -57,21 +60,21 @@ impl Compiled {
 struct CompiledGrammar {
     /// At the beginning of a text.
     matcher: Mutex<Matcher>,
+    /// The same for scouts, with their limits.
+    scouts: Mutex<Matcher>,
     tokenizer: Arc<dyn Tokenizer>,
 }
 
-impl CompiledGrammar {
-    /// A matcher at the beginning of a text, with lexer states of its own.
-    fn matcher(&self) -> Matcher {
-        let matcher = self.matcher.lock();
-        let matcher = matcher.unwrap_or_else(PoisonError::into_inner);
-        matcher.deep_clone()
-    }
+/// A matcher like this one, with lexer states of its own.
+fn another(matcher: &Mutex<Matcher>) -> Matcher {
+    let matcher = matcher.lock();
+    let matcher = matcher.unwrap_or_else(PoisonError::into_inner);
+    matcher.deep_clone()
 }
 
 impl Grammar for CompiledGrammar {
     fn scout(&self) -> Box<dyn Scout> {
-        let scout = MatcherScout::new(self.matcher(), self.tokenizer.clone());
+        let scout = MatcherScout::new(another(&self.scouts), self.tokenizer.clone());
         Box::new(scout)
     }
 }
@@ -85,11 +88,17 @@ impl Grammars {
         }
     }
 
-    /// Compiles what the text has to be, as `field` of the request says.
+    /// Compiles what the text has to be, as `field` of the request says, and what may stand around
+    /// it.
     ///
     /// # Errors
     /// If it asks for what cannot be enforced, or takes more than a grammar may.
-    pub(crate) fn compile(&self, shape: &AnswerShape, field: &str) -> Result<Compiled, ApiError> {
+    pub(crate) fn compile(
+        &self,
+        shape: &AnswerShape,
+        frame: &AnswerFrame,
+        field: &str,
+    ) -> Result<Compiled, ApiError> {
         let wrong = |why: String| ApiError::schema(field, &why);
         bounds::check(shape.schemas()).map_err(|e| {
             let path = [field, &e.path].join(if e.path.is_empty() { "" } else { "." });
@@ -98,9 +107,13 @@ impl Grammars {
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
         // It goes as deep as the schema does.
-        let matcher = std::thread::scope(|scope| {
+        let matchers = std::thread::scope(|scope| {
             let deep = std::thread::Builder::new().stack_size(STACK);
-            let compile = || Matcher::new(factory.create_parser(grammar(shape)));
+            let compile = || {
+                let grammar = || frame::grammar(shape, frame, &*self.tokenizer);
+                let matcher = Matcher::new(factory.create_parser(grammar()));
+                (matcher, scout::matcher(factory, grammar()))
+            };
             let compiling = deep
                 .spawn_scoped(scope, compile)
                 .map_err(|e| e.to_string())?;
@@ -108,53 +121,16 @@ impl Grammars {
                 .join()
                 .map_err(|_| "its compiler broke down".to_owned())
         });
-        let matcher = matcher.map_err(wrong)?;
+        let (matcher, scouts) = matchers.map_err(wrong)?;
         match matcher.get_error() {
             Some(why) => Err(wrong(told(&why))),
             None => Ok(Compiled(Arc::new(CompiledGrammar {
                 matcher: Mutex::new(matcher),
+                scouts: Mutex::new(scouts),
                 tokenizer: self.tokenizer.clone(),
             }))),
         }
     }
-}
-
-/// The grammar of a shape, in the terms of llguidance.
-fn grammar(shape: &AnswerShape) -> TopLevelGrammar {
-    match shape {
-        AnswerShape::Object => TopLevelGrammar::from_json_schema(neat(json!({ "type": "object" }))),
-        AnswerShape::Schema(schema) => TopLevelGrammar::from_json_schema(neat(schema.clone())),
-        AnswerShape::Lark(lark) => TopLevelGrammar::from_lark(lark.clone()),
-        AnswerShape::Call(functions) => {
-            let call = |(name, arguments): &(String, Value)| {
-                json!({
-                    "type": "object",
-                    "properties": { "name": { "const": name }, "arguments": arguments },
-                    "required": ["name", "arguments"],
-                    "additionalProperties": false,
-                })
-            };
-            let calls: Vec<Value> = functions.iter().map(call).collect();
-            let schema = match &calls[..] {
-                [one] => one.clone(),
-                _ => json!({ "anyOf": calls }),
-            };
-            let schema = neat(schema);
-            let lark =
-                format!("start: \"<tool_call>\\n\" call \"\\n</tool_call>\"\ncall: %json {schema}");
-            TopLevelGrammar::from_lark(lark)
-        }
-    }
-}
-
-/// The schema, with a bound of the white space between the parts of a text: a space, or a line
-/// break with an indent. Small models like to go on with blanks for ever.
-fn neat(mut schema: Value) -> Value {
-    if let Some(fields) = schema.as_object_mut() {
-        let blank = r"(\n[ ]{0,40}|[ ])?";
-        fields.insert("x-guidance".into(), json!({ "whitespace_pattern": blank }));
-    }
-    schema
 }
 
 /// Reads a vocabulary. It may be asked for as many parsers as there are grammars.

@@ -3,24 +3,74 @@
 //! A scout has a matcher of its own, with lexer states of its own: what it looks at takes nothing
 //! of what the matcher of the text may use up. It asks for single tokens, which takes
 //! microseconds, and never for a mask of the vocabulary.
+//!
+//! llguidance follows forced text to its end, however far that is: a grammar may force millions of
+//! bytes. So the matchers of scouts have limits of their own. A scout that reaches one is lost.
 
 use std::sync::Arc;
 
 use card_core::constraint::Scout;
 use card_core::types::{Prob, Token};
-use llguidance::Matcher;
-use toktrie::TokTrie;
+use llguidance::api::{GrammarInit, ParserLimits, TopLevelGrammar};
+use llguidance::earley::{BiasComputer, ParserRecognizer};
+use llguidance::{Logger, Matcher, ParserFactory, TokenParser};
+use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokTrie};
 
 use crate::text::Tokenizer;
 
 /// Bytes of forced text that are made tokens of at a time.
 const MOST_FORCED: usize = 128;
+/// Items of the parser while forced text is looked for, as many as llguidance allows by itself: a few
+/// milliseconds.
+const FORCED_ITEMS: usize = 50_000;
+/// What the states of a scout's lexer may cost in all, in llguidance's unit: below a tenth of a
+/// second. How many there may be is the same for all matchers.
+const LEXER_FUEL: u64 = 1_000_000;
 /// Probability of a forced token, before anything was learned. The same text could be written
 /// with other tokens, but models seldom do that.
 const SURE: f32 = 0.98;
 /// The same of the last one, where a longer token begins with it: what comes next may be written
 /// together with it, as `"` and `:` often are.
 const LAST: f32 = 0.5;
+
+/// The matcher of a grammar from which those of its scouts are cloned. It is one that failed if the
+/// grammar cannot be compiled.
+pub(super) fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Matcher {
+    let limits = ParserLimits {
+        step_max_items: FORCED_ITEMS,
+        step_lexer_fuel: LEXER_FUEL,
+        ..factory.limits().clone()
+    };
+    let parser = factory.create_parser_from_init_ext(
+        GrammarInit::Serialized(grammar),
+        Logger::new(0, 0),
+        InferenceCapabilities::default(),
+        limits,
+    );
+    Matcher::new(parser.map(bounded))
+}
+
+/// The parser, whose lexer keeps to its limits. llguidance sets them when a mask is made, and scouts
+/// make none; so one is made of nothing.
+fn bounded(mut parser: TokenParser) -> TokenParser {
+    let nothing = NoMask(parser.token_env.clone());
+    // A mask behind no bytes would be kept, and taken for the real one.
+    parser.parser.compute_bias(&nothing, b" ");
+    parser
+}
+
+/// Allows no token, without a look at any.
+struct NoMask(TokEnv);
+
+impl BiasComputer for NoMask {
+    fn compute_bias(&self, _: &mut ParserRecognizer<'_>, _: &[u8]) -> SimpleVob {
+        self.trie().alloc_token_set()
+    }
+
+    fn trie(&self) -> &TokTrie {
+        self.0.tok_trie()
+    }
+}
 
 /// Looks ahead in one text.
 pub(super) struct MatcherScout {

@@ -6,6 +6,7 @@ use card_core::types::Token;
 use serde_json::json;
 
 use super::Grammars;
+use super::frame::AnswerFrame;
 use crate::testing::ByteTokenizer;
 use crate::text::Tokenizer;
 
@@ -13,7 +14,7 @@ use crate::text::Tokenizer;
 fn both(shape: &AnswerShape) -> (Box<dyn Constraint>, Box<dyn Scout>) {
     let grammars = Grammars::new(std::sync::Arc::new(ByteTokenizer));
     let compiled = grammars
-        .compile(shape, "shape")
+        .compile(shape, &AnswerFrame::default(), "shape")
         .expect("it can be enforced");
     let constraint = compiled.constraint();
     let grammar = constraint.grammar().expect("there is one to look ahead in");
@@ -59,6 +60,26 @@ fn a_scout_allows_what_the_mask_does_wherever_it_looks_from() -> Result<(), Stri
     let end = ByteTokenizer.end_tokens()[0];
     assert!(!from_start.allows(&[&tokens[..], &[end]].concat(), end));
     assert!(!beside.allows(&[], 1 << 20));
+    Ok(())
+}
+
+#[test]
+fn a_scout_follows_forced_text_no_further_than_it_may() -> Result<(), String> {
+    // A long word is one for the lexer; many short ones are as many for the parser.
+    let word = format!("start: \"{}\"", "a".repeat(30_000));
+    let mut words = "start: twice15\ntwice0: \"a\" \"b\"\n".to_owned();
+    for i in 0..15 {
+        words += &format!("twice{}: twice{i} twice{i}\n", i + 1);
+    }
+    for lark in [word, words] {
+        let (mut constraint, mut scout) = both(&AnswerShape::Lark(lark));
+        assert!(scout.forced().len() <= 128);
+        assert!(scout.wrote(b'a'.into()).is_err(), "it is lost");
+        assert!(scout.allows(&[], 3), "and refuses nothing");
+        // What is written goes on.
+        assert!(allows(constraint.allowed()?, b'a'.into()));
+        constraint.wrote(b'a'.into())?;
+    }
     Ok(())
 }
 

@@ -80,8 +80,8 @@ mod tests {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_comment_comes_first_and_in_pauses() {
+    /// A stream whose events come after pauses, with comments in them.
+    async fn with_pauses() -> String {
         let named = SseEvent {
             name: Some("a"),
             data: "{}".into(),
@@ -91,8 +91,57 @@ mod tests {
             tokio::time::sleep(PAUSE + PAUSE / 2).await;
             event
         });
+        read(slow).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_comes_first_and_in_pauses() {
         let comment = ": keep-alive\n";
         let wanted = format!("{comment}{comment}event: a\ndata: {{}}\n\n{comment}data: [DONE]\n\n");
-        assert_eq!(read(slow).await, wanted);
+        assert_eq!(with_pauses().await, wanted);
+    }
+
+    /// As the standard reads a stream (WHATWG HTML, 9.2.6): the data of its events.
+    fn by_the_standard(text: &str) -> Vec<String> {
+        let (mut events, mut data) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            match line.split_once(':') {
+                None if line.is_empty() && !data.is_empty() => {
+                    events.push(data.join("\n"));
+                    data.clear();
+                }
+                Some(("data", value)) => data.push(value.strip_prefix(' ').unwrap_or(value)),
+                _ => {}
+            }
+        }
+        events
+    }
+
+    /// As clients read it that look at lines one by one, and at nothing but their beginning.
+    fn by_lines(text: &str) -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// As clients read it that take every empty line for the end of an event, even one without
+    /// data, which then is no JSON.
+    fn by_empty_lines(text: &str) -> Vec<String> {
+        let (mut events, mut data) = (Vec::new(), String::new());
+        for line in text.lines() {
+            if line.is_empty() {
+                events.push(std::mem::take(&mut data));
+            } else if let Some(value) = line.strip_prefix("data:") {
+                data.push_str(value.trim());
+            }
+        }
+        events
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strict_and_sloppy_parsers_read_the_same_events_past_comments() {
+        let text = with_pauses().await;
+        for parse in [by_the_standard, by_lines, by_empty_lines] {
+            assert_eq!(parse(&text), ["{}", "[DONE]"]);
+        }
     }
 }

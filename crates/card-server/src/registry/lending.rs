@@ -20,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) enum NotLent {
     /// There was no room for it in time, beside those in use.
     NoRoom,
+    /// It was not loaded in time; the load goes on.
+    Late,
     /// It cannot be loaded; the reason is for the operator.
     Failed(String),
 }
@@ -115,7 +117,7 @@ impl<L: Library> ModelRegistry<L> {
     /// being loaded when nobody waits for it any more is loaded all the same.
     ///
     /// # Errors
-    /// If there is no room before `until`, or it cannot be loaded.
+    /// If there is no room before `until`, or it is not loaded by then, or it cannot be loaded.
     pub(crate) async fn lend(
         &self,
         index: usize,
@@ -134,7 +136,7 @@ impl<L: Library> ModelRegistry<L> {
             return Err(NotLent::Failed(why));
         }
         let turn = self.make_room(index, until, turn).await?;
-        self.load(index, turn).await
+        in_time(until, self.load(index, turn)).await
     }
 
     /// A lease of a model that is loaded.
@@ -209,7 +211,7 @@ impl<L: Library> ModelRegistry<L> {
                 }
             };
             tracing::info!("{} needs room", self.listed[index].name);
-            turn = self.unload(model, turn).await?;
+            turn = in_time(until, self.unload(model, turn)).await?;
         }
         Ok(turn)
     }
@@ -269,4 +271,14 @@ impl<L: Library> ModelRegistry<L> {
         let lent = loading.await;
         lent.unwrap_or_else(|error| Err(NotLent::Failed(error.to_string())))
     }
+}
+
+/// What comes of loading or unloading a model, if that is done before `until`. It goes on if it is
+/// not.
+async fn in_time<T>(
+    until: Instant,
+    moving: impl Future<Output = Result<T, NotLent>>,
+) -> Result<T, NotLent> {
+    let moved = tokio::time::timeout_at(until, moving).await;
+    moved.unwrap_or(Err(NotLent::Late))
 }

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::library::Resident;
 
-/// How long a model that could not be loaded is not tried again.
+/// How long a model that could not be loaded is not tried again, at the least. It is as long as the
+/// attempt took, so that one that fails late does not keep others from being loaded.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Whether a model is loaded.
@@ -38,13 +39,14 @@ pub(crate) struct ModelState<M: Resident> {
 /// A place for one model.
 struct ModelSlot<M: Resident> {
     model: Option<Arc<M>>,
-    loading: bool,
+    /// Since when it is being loaded, if it is.
+    loading: Option<Instant>,
     /// Leases that are out.
     users: usize,
     /// When the last of them was given back.
     used: Instant,
     summary: Option<M::Summary>,
-    /// When it could not be loaded, and why.
+    /// Until when it is not tried again, since it could not be loaded, and why.
     failed: Option<(Instant, String)>,
 }
 
@@ -52,7 +54,7 @@ impl<M: Resident> ModelSlot<M> {
     fn empty() -> Self {
         ModelSlot {
             model: None,
-            loading: false,
+            loading: None,
             users: 0,
             used: Instant::now(),
             summary: None,
@@ -100,21 +102,21 @@ impl<M: Resident> Shelf<M> {
 
     /// Why a model cannot be loaded, if that was found a moment ago.
     pub(super) fn failed_just_now(&self, index: usize) -> Option<String> {
-        let (when, why) = self.slots[index].failed.as_ref()?;
-        (when.elapsed() < PAUSE).then(|| why.clone())
+        let (until, why) = self.slots[index].failed.as_ref()?;
+        (Instant::now() < *until).then(|| why.clone())
     }
 
     /// A model is being loaded.
     pub(super) fn begin_loading(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        slot.loading = true;
+        slot.loading = Some(Instant::now());
         slot.failed = None;
     }
 
     /// A model was loaded, and is lent to who asked for it.
     pub(super) fn loaded(&mut self, index: usize, model: Arc<M>) {
         let slot = &mut self.slots[index];
-        slot.loading = false;
+        slot.loading = None;
         slot.summary = Some(model.summary());
         slot.model = Some(model);
         slot.users += 1;
@@ -124,8 +126,8 @@ impl<M: Resident> Shelf<M> {
     /// A model could not be loaded.
     pub(super) fn failed(&mut self, index: usize, why: String) {
         let slot = &mut self.slots[index];
-        slot.loading = false;
-        slot.failed = Some((Instant::now(), why));
+        let took = slot.loading.take().map_or(PAUSE, |since| since.elapsed());
+        slot.failed = Some((Instant::now() + took.max(PAUSE), why));
     }
 
     /// How many models are loaded.
@@ -176,8 +178,8 @@ impl<M: Resident> Shelf<M> {
         let state = |slot: &ModelSlot<M>| ModelState {
             state: match (&slot.model, slot.loading) {
                 (Some(_), _) => LoadState::Loaded,
-                (None, true) => LoadState::Loading,
-                (None, false) => LoadState::Unloaded,
+                (None, Some(_)) => LoadState::Loading,
+                (None, None) => LoadState::Unloaded,
             },
             failed: slot.failed.is_some(),
             summary: slot.summary.clone(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::shelf::SharedShelf;
 use super::{Library, ListedModel, LoadState, ModelRegistry, NotLent, NotUnloaded, Resident};
 use crate::config::ModelLimits;
 
@@ -252,6 +253,19 @@ async fn a_load_that_nobody_waits_for_any_more_is_not_lost() {
     assert!(registry.states()[A].idle.is_some());
 }
 
+#[tokio::test]
+async fn a_load_is_waited_for_no_longer_than_was_said() {
+    let (toys, open) = Toys::gated();
+    let registry = registry(&toys, 3);
+    let soon = Instant::now() + Duration::from_millis(20);
+    let late = registry.lend(A, soon).await;
+    assert_eq!(late.err(), Some(NotLent::Late));
+    // It is loaded all the same.
+    open.send(()).unwrap();
+    use_once(&registry, A).await;
+    assert_eq!(toys.done(), ["load a"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_model_that_cannot_be_loaded_is_tried_again_later() {
     let toys = Toys::default();
@@ -269,6 +283,20 @@ async fn a_model_that_cannot_be_loaded_is_tried_again_later() {
     assert!(registry.lend(PANICS, in_seconds(5)).await.is_err());
     use_once(&registry, A).await;
     assert_eq!(registry.loaded().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_fails_late_is_left_alone_as_long_as_that_took() {
+    let shelf = SharedShelf::<Toy>::new(1);
+    for (took, pause) in [(1, 10), (60, 60)] {
+        shelf.lock().begin_loading(A);
+        tokio::time::advance(Duration::from_secs(took)).await;
+        shelf.lock().failed(A, "it is broken".into());
+        tokio::time::advance(Duration::from_secs(pause - 1)).await;
+        assert!(shelf.lock().failed_just_now(A).is_some(), "after {took} s");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(shelf.lock().failed_just_now(A), None, "after {took} s");
+    }
 }
 
 #[tokio::test]

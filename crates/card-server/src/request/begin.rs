@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use card_api::answer_parts::{AnswerReader, Thinking};
+use card_api::answer_format::AnswerFormat;
+use card_api::answer_parts::{AnswerReader, ReadAs, Thinking};
 use card_api::{ApiError, GenerationJob};
 use tokio::sync::mpsc::{Receiver, channel};
 
@@ -12,7 +13,7 @@ use super::prepare::{Prepared, prepare};
 use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
-use crate::clock::RequestDeadline;
+use crate::clock::{LONGEST, RequestDeadline};
 use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
@@ -39,12 +40,18 @@ pub(crate) struct RunningRequest {
     pub(crate) answers: usize,
     /// The text of each prompt, where it is to be repeated.
     pub(crate) echoes: Vec<String>,
+    /// In which words the model writes thoughts.
+    format: &'static AnswerFormat,
+    /// In which words it writes calls.
+    call_format: &'static AnswerFormat,
     /// Each prompt as the model read it, where that is told.
     pub(crate) told_prompts: Vec<String>,
     /// Whether the answers begin with thoughts.
-    pub(crate) thinking: Thinking,
+    thinking: Thinking,
     /// Whether a grammar makes each answer a call.
     forced_call: bool,
+    /// Most time that the head of a stream waits for the first news.
+    head_wait: Duration,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
     /// What becomes known of the generation of each answer, by the answer's number.
@@ -125,9 +132,12 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         job,
         answers,
         echoes,
+        format: app.text.format,
+        call_format: app.text.call_format,
         told_prompts,
         thinking,
         forced_call,
+        head_wait: app.config.stream_head_wait.min(LONGEST),
         usage,
         news,
         full,
@@ -158,10 +168,6 @@ fn start(
     news
 }
 
-/// How long the first news of an answer are waited for before a stream begins without them. A
-/// failure within that time is still an answer of its own, with its status.
-const SOON: Duration = Duration::from_millis(250);
-
 /// The error of a generation that ended without news of its end.
 pub(crate) fn broke_off() -> ApiError {
     ApiError::internal("the generation broke off")
@@ -178,18 +184,32 @@ pub(crate) enum FirstNews {
 }
 
 impl RunningRequest {
-    /// A reader of the text of an answer.
+    /// A reader of the text of an answer. In a stream it tells calls as they come.
     pub(crate) fn reader(&self) -> AnswerReader {
-        if self.forced_call && self.job.stream {
-            return AnswerReader::of_forced_call();
-        }
-        let offered = self.job.tools.then(|| self.job.offered.clone());
-        AnswerReader::new(self.thinking, offered)
+        self.read(!self.job.stream)
     }
 
-    /// Waits a moment for the first news.
+    /// A reader of the text of an answer that tells calls as a whole.
+    pub(crate) fn whole_reader(&self) -> AnswerReader {
+        self.read(true)
+    }
+
+    fn read(&self, whole_calls: bool) -> AnswerReader {
+        AnswerReader::read_as(ReadAs {
+            format: self.format,
+            call_format: self.call_format,
+            thinking: self.thinking,
+            offered: self.job.tools.then(|| self.job.offered.clone()),
+            whole_calls,
+            forced_call: self.forced_call,
+            one_call: self.job.one_call,
+        })
+    }
+
+    /// Waits a moment for the first news, before a stream begins without them. A failure within that
+    /// time is still an answer of its own, with its status.
     pub(crate) async fn first_news(&mut self) -> FirstNews {
-        match tokio::time::timeout(SOON, self.news.recv()).await {
+        match tokio::time::timeout(self.head_wait, self.news.recv()).await {
             Ok(Some((index, news))) => FirstNews::Came(index, news),
             Ok(None) => FirstNews::BrokenOff,
             Err(_) => FirstNews::Later,

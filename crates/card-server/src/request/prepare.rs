@@ -16,6 +16,8 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::generation::{GenerationTask, ScoredPrompt, Watched};
 use crate::grammar::Compiled;
+use crate::grammar::budget::ThoughtBudget;
+use crate::grammar::frame::{AnswerFrame, ThoughtFrame};
 
 /// Log probabilities that an answer may have to keep until its end, alternatives included: about
 /// 40 MiB.
@@ -49,6 +51,8 @@ struct ReadPrompts {
     told_prompts: Vec<String>,
     /// Whether one of them ends within the model's thoughts.
     begin_thoughts: bool,
+    /// Whether one of them ends behind them.
+    end_thoughts: bool,
 }
 
 /// Makes the tasks of a job, from what all of them share.
@@ -62,6 +66,7 @@ struct TaskMaker<'a> {
     seed: u64,
     prediction: Arc<[Token]>,
     grammar: Option<Compiled>,
+    budget: Option<ThoughtBudget>,
 }
 
 /// Prepares a job. Everything that needs time or memory is done here, in a workshop.
@@ -84,23 +89,34 @@ pub(super) fn prepare(
     let seed = job.seed.or(app.config.sampling.seed);
     let seed = seed.unwrap_or_else(|| app.numbers.seed());
     let prediction: Arc<[Token]> = predicted(app, &job.prediction)?.into();
-    let compile = |shape| app.text.grammars.compile(shape, job.shape_field);
-    let grammar = job.shape.as_ref().map(compile);
-    let grammar = grammar.transpose()?;
     let ReadPrompts {
         prompts,
         usage,
         echoes,
         told_prompts,
         begin_thoughts,
+        end_thoughts,
     } = read_prompts(app, &job)?;
-    // What a grammar lets be written is all answer.
-    let thinking = match (job.chat && job.shape.is_none(), begin_thoughts) {
+    let thinking = match (job.chat, begin_thoughts) {
         (false, _) => Thinking::Never,
         (true, false) => Thinking::MayBegin,
         (true, true) => Thinking::Began,
     };
+    let thoughts = thoughts(app, thinking, end_thoughts);
+    let compile = |shape| {
+        let frame = frame(app, &job, shape, thoughts);
+        app.text.grammars.compile(shape, &frame, job.shape_field)
+    };
+    let grammar = job.shape.as_ref().map(compile);
+    let grammar = grammar.transpose()?;
+    let budget = thoughts.zip(job.thinking_budget);
+    let budget = budget.map(|(thoughts, most)| ThoughtBudget {
+        most,
+        open: thoughts.open,
+        close: thoughts.close,
+    });
     let forced_call = matches!(job.shape, Some(AnswerShape::Call(_)));
+    let job = with_stops(app, job, forced_call);
     // From here on nothing is refused: each task tells its end.
     let maker = TaskMaker {
         app,
@@ -110,6 +126,7 @@ pub(super) fn prepare(
         seed,
         prediction,
         grammar,
+        budget,
     };
     let mut tasks = Vec::new();
     for prompt in &prompts {
@@ -131,6 +148,67 @@ pub(super) fn prepare(
         thinking,
         forced_call,
     })
+}
+
+/// The thoughts that may stand before an answer, if the model has some: where the prompt begins
+/// them, or its template knows of them and the prompt has not ended them.
+fn thoughts(app: &App, thinking: Thinking, ended: bool) -> Option<ThoughtFrame> {
+    let format = app.text.format;
+    let thoughts = |open| ThoughtFrame {
+        open,
+        close: format.thought_close(),
+    };
+    match thinking {
+        Thinking::Never => None,
+        Thinking::Began => Some(thoughts(None)),
+        Thinking::MayBegin => {
+            let may = app.text.thinks && !ended;
+            may.then(|| thoughts(Some(format.thought_open())))
+        }
+    }
+}
+
+/// What may stand around an answer of this shape. A shape that is asked for together with tools
+/// is that of the answer to the user: the model may call a tool in its place.
+fn frame(
+    app: &App,
+    job: &GenerationJob,
+    shape: &AnswerShape,
+    thoughts: Option<ThoughtFrame>,
+) -> AnswerFrame {
+    if !job.chat {
+        return AnswerFrame::default();
+    }
+    let format = app.text.format;
+    let answers = matches!(shape, AnswerShape::Object | AnswerShape::Schema(_));
+    let tools = job.tools && answers;
+    AnswerFrame {
+        thoughts,
+        answer_open: format.answer_open(),
+        call_opens: if tools {
+            app.text.call_format.call_opens().collect()
+        } else {
+            Vec::new()
+        },
+        functions: if tools {
+            job.offered.iter().map(|f| f.name.clone()).collect()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// The job without a text that ends its answer behind the first call, where calls of this model
+/// do not end with it: there the reader leaves out what follows.
+fn with_stops(app: &App, mut job: GenerationJob, forced_call: bool) -> GenerationJob {
+    let kept = |text: &String| forced_call || app.text.call_format.ends_calls_with(text);
+    if job.one_call
+        && let Some((last, others)) = job.stop.split_last()
+        && !kept(last)
+    {
+        job.stop = others.into();
+    }
+    job
 }
 
 /// Whether an answer that keeps its log probabilities until its end has room for them. Most
@@ -171,11 +249,13 @@ fn read_prompts(app: &App, job: &GenerationJob) -> Result<ReadPrompts, ApiError>
         echoes: Vec::new(),
         told_prompts: Vec::new(),
         begin_thoughts: false,
+        end_thoughts: false,
     };
     let (mut echoed, mut told) = (0, 0);
     for prompt in &job.prompts {
         let prompt = prompt::read(app, prompt, &job.template)?;
         read.begin_thoughts |= prompt.begins_thought;
+        read.end_thoughts |= prompt.ends_thought;
         let prompt = prompt.tokens;
         if prompt.is_empty() {
             return Err(ApiError::field("prompt", "the prompt is empty"));
@@ -320,6 +400,8 @@ impl TaskMaker<'_> {
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),
+            budget: self.budget.clone(),
+            marks: job.chat,
             shown: wanted as usize,
             scored,
             stop: job.stop.clone(),

@@ -11,8 +11,6 @@ use crate::text::{Template, at_least, most_bytes};
 
 /// The field with variables for the template.
 const VARIABLES: &str = "chat_template_kwargs";
-/// What begins a model's thoughts. Templates of some models end a prompt with it.
-const THOUGHT: &str = "<think>";
 
 /// A prompt as tokens.
 pub(super) struct ReadPrompt {
@@ -20,6 +18,8 @@ pub(super) struct ReadPrompt {
     pub(super) tokens: Vec<Token>,
     /// Whether it ends within the model's thoughts.
     pub(super) begins_thought: bool,
+    /// Whether it ends behind thoughts, so that there are none in the answer.
+    pub(super) ends_thought: bool,
 }
 
 /// Reads a prompt. `options` say how a conversation is written down.
@@ -56,6 +56,7 @@ pub(super) fn read(
     Ok(ReadPrompt {
         tokens,
         begins_thought: false,
+        ends_thought: false,
     })
 }
 
@@ -178,22 +179,24 @@ fn read_chat(
         let field = if of_variables { VARIABLES } else { "messages" };
         ApiError::field(field, why)
     });
-    let begins_thought = |text: &str| text.trim_end().ends_with(THOUGHT);
+    let format = app.text.format;
+    let ends_with = |text: &str, mark: &str| text.trim_end().ends_with(mark.trim_end());
+    let read = |text: &str, tokens: Vec<Token>| ReadPrompt {
+        tokens,
+        begins_thought: ends_with(text, format.thought_open()),
+        ends_thought: ends_with(text, format.thought_close()),
+    };
     let Some(marks) = marks? else {
         let text = written(template, messages, tools, options)?;
-        return Ok(ReadPrompt {
-            tokens: tokenize(app, "messages", &[(&text, true)])?,
-            begins_thought: begins_thought(&text),
-        });
+        let tokens = tokenize(app, "messages", &[(&text, true)])?;
+        return Ok(read(&text, tokens));
     };
     let messages = marks.mark(messages);
     let tools = tools.map(|t| marks.mark(t));
     let options = marked(&marks, options);
     let text = written(template, &messages, tools.as_ref(), &options)?;
-    Ok(ReadPrompt {
-        tokens: tokenize(app, "messages", &marks.split(&text))?,
-        begins_thought: begins_thought(&text),
-    })
+    let tokens = tokenize(app, "messages", &marks.split(&text))?;
+    Ok(read(&text, tokens))
 }
 
 /// The options with marks in place of names of control tokens.

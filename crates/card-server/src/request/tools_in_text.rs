@@ -2,7 +2,7 @@
 //! instructions, and calls and their results in the text of messages, in the words that many models
 //! were taught (Hermes' function calling, which Qwen's models know too).
 
-use card_api::tool_calls::{CALL_BEGIN, CALL_END};
+use card_api::answer_format::{CALL_BEGIN, CALL_END};
 use serde_json::{Value, json};
 
 /// Whose words say what may be called.

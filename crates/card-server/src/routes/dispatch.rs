@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use tower::ServiceExt;
 
+use super::elsewhere::in_place_of;
 use super::query::query_value;
 use crate::app::App;
 use crate::caller::Caller;
@@ -27,6 +28,12 @@ pub(super) async fn dispatch(
     request: Request,
 ) -> Response {
     let path = request.uri().path().to_owned();
+    if let Some(words) = in_place_of(&path) {
+        // No model is loaded for that, whatever the query names.
+        front.admission.discard(request.into_body()).await;
+        let error = ApiError::not_found(format!("there is no {path} here: {words}"));
+        return OpenAiError(error).into_response();
+    }
     if asks_what_all_are(&front, &request) {
         return llama_server::router_props(&front).into_response();
     }
@@ -90,6 +97,9 @@ async fn to_answer(
     let in_query = query_value(request.uri().query(), "model");
     if method != Method::POST {
         let index = front.model_of(in_query.as_deref())?;
+        // Who waits for a model has a place in the line, whatever the request.
+        let loaded = front.models.is_loaded(index);
+        let _place = (!loaded).then(|| front.admission.enter()).transpose()?;
         let lease = front.lend_named(index, deadline).await?;
         return Ok((request, Answerer::Named(lease)));
     }
@@ -135,7 +145,7 @@ async fn tell_path(request: Request, next: Next) -> Response {
 }
 
 /// There is no such path.
-pub(super) fn no_path() -> ApiError {
+fn no_path() -> ApiError {
     ApiError::not_found("no such path; docs/serving.md lists them")
 }
 

@@ -4,6 +4,7 @@
 mod assets;
 mod cors;
 mod dispatch;
+mod elsewhere;
 mod live;
 mod operations;
 mod query;
@@ -34,6 +35,7 @@ pub(crate) fn router(front: Arc<Front>) -> Result<Router, ServeError> {
         .route("/openapi.json", get(operations::openapi))
         .route("/health", get(operations::health))
         .route("/v1/health", get(operations::health))
+        .route("/v1/loads", get(operations::loads))
         .route("/metrics", get(operations::metrics));
     if front.config.page {
         router = router

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use card_api::loads::{EngineLoad, LoadsAnswer};
 use card_api::{ApiError, document};
 use serde_json::json;
 
@@ -21,7 +22,7 @@ pub(super) async fn health(State(front): State<Arc<Front>>) -> Response {
     }
     let levels = front.levels();
     let dead = front.dead();
-    let (status, word) = match (&dead, front.common.is_draining()) {
+    let (status, word) = match (&dead, front.common.is_leaving()) {
         (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "dead"),
         (None, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         (None, false) => (StatusCode::OK, "ok"),
@@ -36,6 +37,24 @@ pub(super) async fn health(State(front): State<Arc<Front>>) -> Response {
         "exactness": front.summary().map(|known| known.exactness),
     });
     (status, Json(body)).into_response()
+}
+
+/// How much there is to do, for gateways that choose among servers by that.
+pub(super) async fn loads(State(front): State<Arc<Front>>) -> Json<LoadsAnswer> {
+    let levels = front.levels();
+    let slots = front.config.parallel * front.models.loaded().len().max(1);
+    Json(LoadsAnswer {
+        version: concat!("card-", env!("CARGO_PKG_VERSION")).to_owned(),
+        dp_rank_count: 1,
+        loads: vec![EngineLoad {
+            dp_rank: 0,
+            num_running_reqs: levels.running,
+            num_waiting_reqs: levels.waiting,
+            num_total_reqs: levels.running + levels.waiting,
+            max_running_requests: slots,
+            utilization: levels.running as f64 / slots.max(1) as f64,
+        }],
+    })
 }
 
 /// The answer while the default model is being loaded.

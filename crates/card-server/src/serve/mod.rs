@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::clock::LONGEST;
 use crate::config::ServerConfig;
 use crate::connections::{Connections, raise_open_files};
 use crate::error::ServeError;
@@ -25,9 +26,10 @@ const LAST_KEEP: Duration = Duration::from_secs(5);
 /// How long probes can see that the engine is dead before the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Serves until `shutdown` comes, then lets running generations finish. It listens at once:
-/// `listening` hears the address. Then the default model is loaded, if there is one; until that is
-/// done `/health` and all paths that need a model answer 503, and `ready` hears when it is.
+/// Serves until `shutdown` comes, and for the time of `drain_delay` after that; then lets running
+/// generations finish. It listens at once: `listening` hears the address. Then the default model is
+/// loaded, if there is one; until that is done `/health` and all paths that need a model answer 503,
+/// and `ready` hears when it is.
 ///
 /// # Errors
 /// If the address, the certificate or the audit log cannot be used, or the default model cannot be
@@ -89,14 +91,20 @@ fn listen(address: SocketAddr) -> Result<(tokio::net::TcpListener, SocketAddr), 
 }
 
 /// Waits until the server has to end, and lets what runs finish: until `shutdown` comes, or an
-/// engine dies, before or while generations finish.
+/// engine dies, before or while generations finish. Between the two it still takes requests for as
+/// long as the settings say, while `/health` says that it leaves.
 async fn until_it_ends(
     front: &Front,
     serving: JoinHandle<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let told_to_end = async {
+        shutdown.await;
+        front.common.leave();
+        tokio::time::sleep(front.config.drain_delay.min(LONGEST)).await;
+    };
     let died = tokio::select! {
-        () = shutdown => None,
+        () = told_to_end => None,
         why = dead(front) => Some(why),
     };
     if let Some(why) = died {

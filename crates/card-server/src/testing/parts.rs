@@ -11,6 +11,7 @@ use card_core::constraint::Constraint;
 use super::tokenizer::ByteTokenizer;
 use crate::edge::headers::copy;
 use crate::grammar::Grammars;
+use crate::grammar::frame::AnswerFrame;
 use crate::guard::site::Site;
 
 /// What a job's text has to be, compiled for [`ByteTokenizer`] as the server does; `None` if it
@@ -22,7 +23,7 @@ pub fn constraint(job: &GenerationJob) -> Option<Result<Box<dyn Constraint>, Api
     static GRAMMARS: OnceLock<Grammars> = OnceLock::new();
     let grammars = GRAMMARS.get_or_init(|| Grammars::new(Arc::new(ByteTokenizer)));
     let shape = job.shape.as_ref()?;
-    let compiled = grammars.compile(shape, job.shape_field);
+    let compiled = grammars.compile(shape, &AnswerFrame::default(), job.shape_field);
     Some(compiled.map(|c| c.constraint()))
 }
 

@@ -24,6 +24,11 @@ impl Server {
         self.wait()
     }
 
+    /// Tells it to end, and does not wait for that.
+    pub fn leave(&mut self) {
+        self.stop = None;
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> Result<(), ServeError> {
         let ended = self.thread.take().and_then(|t| t.join().ok());
@@ -66,6 +71,8 @@ enum Stage {
 }
 
 fn start_until(setup: &TestSetup, wanted: Stage) -> Result<Server, ServeError> {
+    // A client in the same process may want TLS's cryptography, though it speaks none here.
+    crate::cryptography::name_provider();
     let failed = |e: std::io::Error| ServeError::Engine(e.to_string());
     let (source, config) = served(setup);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -16,13 +16,9 @@ fn function() -> Value {
     } })
 }
 
-/// A grammar of this object with arguments of `f`.
-fn object(name: &str) -> Value {
-    json!({
-        "type": "object",
-        "properties": { "name": { "const": name }, "arguments": function()["parameters"] },
-        "required": ["name", "arguments"], "additionalProperties": false,
-    })
+/// A grammar (GBNF) of an object that calls the function of this name.
+fn object(name: &str) -> String {
+    format!(r#"root ::= "{{\"name\": \"{name}\", \"arguments\": {{\"a\": \"x\"}}}}""#)
 }
 
 #[tokio::test]
@@ -164,8 +160,7 @@ async fn an_answer_that_is_one_object_is_a_call_of_an_offered_function() {
     let tools =
         json!({ "tools": [{ "type": "function", "function": function() }], "max_tokens": 600 });
     for (name, calls) in [("f", true), ("g", false)] {
-        let format = json!({ "type": "json_schema", "json_schema": { "schema": object(name) } });
-        let body = with(with(hello(), &tools), &json!({ "response_format": format }));
+        let body = with(with(hello(), &tools), &json!({ "grammar": object(name) }));
         for stream in [false, true] {
             let reply = client
                 .post(CHAT, &with(body.clone(), &json!({ "stream": stream })))
@@ -178,14 +173,65 @@ async fn an_answer_that_is_one_object_is_a_call_of_an_offered_function() {
             );
         }
     }
-    let format = json!({ "type": "json_schema", "json_schema": { "schema": object("f") } });
-    let body = with(with(hello(), &tools), &json!({ "response_format": format }));
+    let body = with(with(hello(), &tools), &json!({ "grammar": object("f") }));
     let message = client.post(CHAT, &body).await.json()["choices"][0]["message"].clone();
     assert_eq!(
         message["tool_calls"][0]["function"]["arguments"],
         r#"{"a":"x"}"#
     );
     assert!(message["content"].is_null(), "{message}");
+}
+
+#[tokio::test]
+async fn an_answer_with_tools_and_a_schema_is_a_call_or_fits_the_schema() {
+    let client = Client::start(&setup());
+    let schema = json!({ "type": "object", "properties": { "age": { "enum": [1, 2] } },
+                         "required": ["age"], "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "schema": schema } });
+    let tools = json!({ "tools": [{ "type": "function", "function": function() }],
+                        "response_format": format, "max_tokens": 64, "temperature": 1 });
+    let mut fitting = 0;
+    for seed in 0..12 {
+        let body = with(with(hello(), &tools), &json!({ "seed": seed }));
+        let choice = client.post(CHAT, &body).await.json()["choices"][0].clone();
+        let message = &choice["message"];
+        let content = message["content"].as_str().unwrap_or_default();
+        let called = message.get("tool_calls").is_some()
+            || content.starts_with("<tool_call>")
+            || content.starts_with("{\"name\": \"f\"");
+        let cut_off = choice["finish_reason"] == "length";
+        let answer = serde_json::from_str::<Value>(content).ok();
+        let fits = answer.is_some_and(|answer| answer["age"].is_u64());
+        fitting += usize::from(fits);
+        assert!(called || fits || cut_off, "{choice}");
+    }
+    assert!(fitting > 0, "no answer fits the schema");
+}
+
+#[tokio::test]
+async fn a_forced_function_may_have_references_in_its_schema() {
+    let client = Client::start(&setup());
+    let parameters = json!({
+        "$defs": { "Leaf": { "type": "object", "properties": { "v": { "enum": ["x"] } },
+                             "required": ["v"], "additionalProperties": false } },
+        "type": "object", "properties": { "leaf": { "$ref": "#/$defs/Leaf" } },
+        "required": ["leaf"], "additionalProperties": false,
+    });
+    let tool = json!({ "type": "function", "function": { "name": "f", "parameters": parameters } });
+    let body = json!({ "tools": [tool], "tool_choice": "required", "max_tokens": 600 });
+    let reply = client.post(CHAT, &with(hello(), &body)).await.json();
+    let call = &reply["choices"][0]["message"]["tool_calls"][0]["function"];
+    assert_eq!(call["arguments"], r#"{"leaf":{"v":"x"}}"#, "{reply}");
+}
+
+#[tokio::test]
+async fn a_forced_call_that_was_cut_off_is_shown_as_it_is() {
+    let client = Client::start(&setup());
+    let tool = json!({ "type": "function", "function": function() });
+    let body = json!({ "tools": [tool], "tool_choice": "required", "max_tokens": 20 });
+    let choice = client.post(CHAT, &with(hello(), &body)).await.json()["choices"][0].clone();
+    assert_eq!(choice["message"]["content"], "<tool_call>\n{\"name\":");
+    assert_eq!(choice["finish_reason"], "length");
 }
 
 #[tokio::test]

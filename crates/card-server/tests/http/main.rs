@@ -9,7 +9,9 @@ mod common;
 
 mod answers;
 mod anthropic;
+mod cors;
 mod fields;
+mod gateways;
 mod life;
 mod llama_server;
 mod llama_server_texts;

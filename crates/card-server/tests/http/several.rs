@@ -1,5 +1,6 @@
 //! Several models under one address.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use card_server::testing::{LoadGate, TestSetup};
@@ -337,6 +338,43 @@ async fn models_are_loaded_and_unloaded_by_name() {
     let body = json!({ "model": "synthetic" });
     assert_eq!(alone.post("/models/load", &body).await.status, 200);
     assert_eq!(alone.post("/models/unload", &body).await.status, 501);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_model_has_a_place_in_the_line() {
+    let anna = json!({ "model": "anna" });
+    for load_first in [true, false] {
+        // Nothing is loaded as long as the gate is shut, and the line has one place.
+        let gate = LoadGate::default();
+        let client = Client::start(&TestSetup {
+            parallel: 1,
+            queue: 0,
+            default_model: false,
+            others: vec!["anna".into()],
+            gate: Some(gate.clone()),
+            ..setup()
+        });
+        let load: Pin<Box<dyn Future<Output = Reply> + '_>> =
+            Box::pin(client.post("/models/load", &anna));
+        let props: Pin<Box<dyn Future<Output = Reply> + '_>> =
+            Box::pin(client.get("/props?model=anna"));
+        let (first, second) = if load_first {
+            (load, props)
+        } else {
+            (props, load)
+        };
+        let second = async {
+            while gate.loads().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let answered = tokio::time::timeout(Duration::from_secs(10), second).await;
+            gate.open();
+            answered.expect("the line has an end")
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert_eq!(first.status, 200, "{load_first}: {first:?}");
+        assert_eq!(second.status, 429, "{load_first}: {second:?}");
+    }
 }
 
 #[tokio::test]

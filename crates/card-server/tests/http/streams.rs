@@ -1,6 +1,6 @@
 //! Streams: what they say, how they fail, and that they end once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use card_server::testing::TestSetup;
 use serde_json::{Value, json};
@@ -147,4 +147,59 @@ async fn a_stream_says_what_the_whole_answer_says_and_ends_once() {
             None => assert!(usage.is_empty(), "{more}"),
         }
     }
+}
+
+#[tokio::test]
+async fn every_stream_begins_with_a_comment_before_there_is_a_token() {
+    let slow = TestSetup {
+        forward: Duration::from_millis(1500),
+        ..setup()
+    };
+    let client = Client::start(&slow);
+    let message = json!({ "messages": [{ "role": "user", "content": "a" }], "max_tokens": 4 });
+    let cases = [
+        (CHAT, message.clone()),
+        (COMPLETIONS, a()),
+        ("/v1/responses", json!({ "input": "a" })),
+        ("/v1/messages", with(message, &json!({ "model": "any" }))),
+        ("/completion", json!({ "prompt": "a", "n_predict": 4 })),
+    ];
+    for (path, body) in cases {
+        let body = with(body, &json!({ "stream": true }));
+        let began = Instant::now();
+        let mut response = client.send("POST", path, &[], body.to_string()).await;
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        let first = response.chunk().await.unwrap().unwrap();
+        assert!(
+            began.elapsed() < slow.forward,
+            "{path}: {:?}",
+            began.elapsed()
+        );
+        assert!(first.starts_with(b": keep-alive\n"), "{path}: {first:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_comes_while_it_is_written() {
+    let client = Client::start(&TestSetup {
+        forward: Duration::from_millis(40),
+        ..setup()
+    });
+    let text = json!({ "type": "string", "minLength": 300, "maxLength": 320 });
+    let schema = json!({ "type": "object", "properties": { "text": text }, "required": ["text"] });
+    let tool = json!({ "type": "function", "function": { "name": "write", "parameters": schema } });
+    let more = json!({ "tools": [tool], "tool_choice": "required", "max_tokens": 1500,
+                       "stream": true });
+    let body = with(hello(), &more).to_string();
+    let mut response = client.send("POST", CHAT, &[], body).await;
+    let mut came = Vec::new();
+    // Its name, and the first pieces of its arguments.
+    let piece = b"\"tool_calls\":[";
+    let pieces = |came: &[u8]| came.windows(piece.len()).filter(|w| *w == piece).count();
+    while pieces(&came) < 3 {
+        let more = response.chunk().await.unwrap();
+        came.extend_from_slice(&more.expect("the stream ended without a call"));
+    }
+    let health = client.get("/health").await.json();
+    assert_eq!(health["running"], 1, "the call came when it was whole");
 }

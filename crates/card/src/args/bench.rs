@@ -14,6 +14,7 @@ Examples:
   card bench my.jsonl --prompts 5 --tokens 128 your own prompts
   card bench --sweep cache                     memory of the cache against speed
   card bench --emulate a100-70b-1b             paced like devices you do not have
+  card bench --why                             and where card and auto lose against the blind bound
   card bench --peer http://127.0.0.1:8080      another server on the same prompts (docs/bench.md)";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -78,6 +79,10 @@ pub struct BenchArgs {
         value_parser = secret()
     )]
     pub peer_key: Option<SecretText>,
+    /// Say why card and auto are no faster: for each cause the share of the time that was spent
+    /// beyond the blind bound (docs/bounds.md)
+    #[arg(long, conflicts_with = "sweep")]
+    pub why: bool,
     /// Folder for the report
     #[arg(short, long, default_value = "card-bench", value_name = "DIR")]
     pub out: PathBuf,

@@ -47,6 +47,11 @@ pub struct FitArgs {
     /// Type of the values that the drafter keeps
     #[arg(long, value_parser = cache_type(), default_value = "f16", value_name = "TYPE")]
     pub cache_type_v_draft: CacheType,
+    /// Most memory for states of the target that are saved for prompts which begin alike, in MiB; 0
+    /// saves none. Only recurrent and hybrid models (Qwen3.5, LFM2, Nemotron-H, Granite 4) have such
+    /// states (docs/prefix-cache.md)
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u32).range(0..=1 << 20), default_value_t = 256, env = "CARD_CACHE_RAM")]
+    pub cache_ram: u32,
     /// Keep the expert weights of the target on the processor, and the rest of it on the GPU
     #[arg(long, env = "CARD_CPU_MOE", value_parser = BoolishValueParser::new())]
     pub cpu_moe: bool,

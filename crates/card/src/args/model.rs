@@ -157,6 +157,7 @@ impl ModelArgs {
             chat_template_file: args.template.chat_template_file,
             chat_template_kwargs: args.template.chat_template_kwargs,
             cache_kib: args.cache_kib,
+            cache_ram: fit.cache_ram as usize,
             no_memory: args.no_memory,
             emulate: args.emulate,
             offline: args.offline,

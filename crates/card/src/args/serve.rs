@@ -132,6 +132,16 @@ pub struct ServeArgs {
     /// Seconds that running generations get to finish when the server is stopped
     #[arg(long, default_value_t = 30, env = "CARD_DRAIN_TIMEOUT", value_name = "S", value_parser = seconds(0))]
     pub drain_timeout: u64,
+    /// Seconds that a server which is stopped still takes requests, while /health says 503: set it
+    /// behind a gateway or load balancer, so that it turns to other servers before the port is
+    /// closed; running generations get --drain-timeout after that
+    #[arg(long, default_value_t = 0, env = "CARD_DRAIN_DELAY", value_name = "S", value_parser = seconds(0))]
+    pub drain_delay: u64,
+    /// Most milliseconds that the head of a stream waits for the first token: until the head is sent,
+    /// an error has a status, and a gateway can ask another server; some seconds behind a gateway
+    /// that retries
+    #[arg(long, default_value_t = 250, env = "CARD_STREAM_HEAD_WAIT", value_name = "MS", value_parser = value_parser!(u64).range(0..=3_600_000))]
+    pub stream_head_wait: u64,
     /// Speculate on this share of the requests only, and compare the two (`card report`): 5%
     #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
     pub canary: Option<f64>,

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use card_core::words::counted;
-use card_engine::selftest::{Exactness, Means, SelfTestReport};
+use card_engine::selftest::{Exactness, Means, SelfTestReport, StateTimes};
 use card_llama::Kernels;
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{KernelChoice, Settings, devices, kernels, loader};
+use card_setup::{KernelChoice, Settings, devices, kernels, loader, state_times};
 
 use crate::args::SelftestArgs;
 
@@ -16,6 +16,8 @@ struct Tested {
     kernels: Kernels,
     info: card_llama::ModelInfo,
     report: SelfTestReport,
+    /// What its states take, if it has one per sequence.
+    states: Option<StateTimes>,
 }
 
 impl Tested {
@@ -37,6 +39,7 @@ pub fn run(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
                 kernels,
                 info: target.model.info(),
                 report,
+                states: state_times(&settings, &target.model)?,
             });
         }
     }
@@ -49,6 +52,7 @@ pub fn run(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
                     "means": t.report.means(),
                     "model": t.info,
                     "report": t.report,
+                    "states": t.states,
                 })
             })
             .collect();
@@ -59,6 +63,10 @@ pub fn run(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     for t in &tested {
         println!("{} — {}", t.info.description, words(t));
         print_report(&t.report);
+        if let Some(states) = &t.states {
+            print_states(states);
+        }
+        println!();
     }
     println!("tokens/s with 4 of 5 candidates right, if the text has to be plain decoding's:");
     for t in &tested {
@@ -127,5 +135,16 @@ fn print_report(report: &SelfTestReport) {
             Means::NearTies => format!(", below a margin of {:.4}", report.margin_bound()),
         }
     );
-    println!();
+}
+
+/// What the states of a model take that has one per sequence.
+fn print_states(states: &StateTimes) {
+    println!(
+        "  a state: {:.2} MiB, saved in {:.3} ms, put back in {:.3} ms; a rejected candidate is taken \
+         back in {:.3} ms, beside what is decoded again",
+        states.bytes as f64 / f64::from(1 << 20),
+        states.save_ms,
+        states.resume_ms,
+        states.take_back_ms
+    );
 }

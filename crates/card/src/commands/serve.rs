@@ -106,6 +106,8 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
             stalled: idle,
         },
         drain_timeout: Duration::from_secs(args.drain_timeout),
+        drain_delay: Duration::from_secs(args.drain_delay),
+        stream_head_wait: Duration::from_millis(args.stream_head_wait),
         canary: args.canary,
         page: !args.no_page,
         audit: audit.transpose()?,

@@ -6,12 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use card_bench::bound::{Costs, TextBound, Witness, records};
+use card_core::sources::Chain;
+use card_core::types::Source;
 use card_core::words::counted;
 use card_setup::progress;
+use card_sim::forced::forced_answers;
 use card_sim::study::{self, StudyEntry, StudyPoint, Vary};
-use card_sim::{Recording, Scenario, builtin, page};
+use card_sim::{Recording, Scenario, builtin, goodput, page};
 
 use crate::args::SimArgs;
+use crate::why;
 
 /// `card sim`.
 pub fn run(args: &SimArgs) -> Result<ExitCode> {
@@ -24,12 +29,26 @@ pub fn run(args: &SimArgs) -> Result<ExitCode> {
     println!("simulated: {} (seed {})", scenario.title, scenario.seed);
     if let Some(recording) = &scenario.recording {
         println!(
-            "acceptance as recorded: the first draft is right at {:.0} % of the places",
+            "acceptance {}: the first draft is right at {:.0} % of the places",
+            if args.acceptance.is_some() {
+                "as recorded"
+            } else {
+                "in runs, drawn at random"
+            },
             100.0 * recording.agreement()
         );
     }
     for point in &results {
         print_point(args.vary, point);
+        let here = varied(&scenario, args.vary, point.x);
+        if let Some(bound) = &here.latency_bound
+            && let Some(said) = goodput::sentence(bound, here.devices(), point)
+        {
+            println!("  {said}");
+        }
+        if args.why {
+            print_why(&here, point)?;
+        }
     }
     if let Some(file) = &args.html {
         let page = page::html(&scenario, args.vary, &results);
@@ -52,7 +71,22 @@ fn scenario(args: &SimArgs) -> Result<Scenario> {
     let mut scenario = read(&args.scenario)?;
     if let Some(seed) = args.seed {
         scenario.seed = seed;
+        scenario.draw_bursts()?;
     }
+    let several = scenario.load.parallel > 1 || args.vary == Some(Vary::Load);
+    anyhow::ensure!(
+        !(args.why && several),
+        "--why compares with a bound for one request at a time; the scenario has several \
+         (load.parallel)"
+    );
+    anyhow::ensure!(
+        args.vary != Some(Vary::Rate) || scenario.load.per_second > 0.0,
+        "--vary rate needs a scenario in which requests arrive at a rate (load.per_second)"
+    );
+    anyhow::ensure!(
+        args.vary != Some(Vary::Agreement) || scenario.bursts.is_none(),
+        "the scenario's bursts say how often drafts are right, so that cannot be varied"
+    );
     if let Some(file) = &args.acceptance {
         anyhow::ensure!(
             args.vary != Some(Vary::Agreement),
@@ -72,8 +106,8 @@ fn simulate(scenario: &Scenario, vary: Option<Vary>) -> Result<Vec<StudyPoint>> 
     let points: Vec<(Option<f64>, Scenario)> = match vary {
         None => vec![(None, scenario.clone())],
         Some(v) => {
-            let values = v.values().iter();
-            values.map(|&x| (Some(x), v.apply(scenario, x))).collect()
+            let values = v.values().iter().map(|&x| Some(x));
+            values.map(|x| (x, varied(scenario, vary, x))).collect()
         }
     };
     let runs: usize = points.iter().map(|p| study::runs(&p.1)).sum();
@@ -85,6 +119,51 @@ fn simulate(scenario: &Scenario, vary: Option<Vary>) -> Result<Vec<StudyPoint>> 
     }
     bar.finish_and_clear();
     Ok(results)
+}
+
+/// The scenario of one value of what is varied.
+fn varied(scenario: &Scenario, vary: Option<Vary>, x: Option<f64>) -> Scenario {
+    match vary.zip(x) {
+        Some((vary, x)) => vary.apply(scenario, x),
+        None => scenario.clone(),
+    }
+}
+
+/// Prints where the time of card and auto went beyond the blind bound.
+fn print_why(scenario: &Scenario, point: &StudyPoint) -> Result<()> {
+    let answers = forced_answers(scenario)?;
+    let Some(drafter) = scenario.drafters.first().filter(|_| !answers.is_empty()) else {
+        return Ok(());
+    };
+    let witnesses: Vec<Witness> = answers
+        .iter()
+        .map(|answer| Witness {
+            prompt: answer.prompt,
+            text: &answer.text,
+            drafted: answer.places.clone(),
+            // Made-up text does not repeat itself.
+            lookup: vec![(Source::PromptLookup, Chain::new()); answer.text.len()],
+        })
+        .collect();
+    let rows = scenario.target.forward_ms.iter().map(|p| p.0 as usize);
+    let costs = Costs::new(
+        scenario.policy.lanes,
+        scenario.target.cost(),
+        &drafter.cost(),
+    );
+    let costs = costs.within(rows.max().unwrap_or(1));
+    let bounds = records(&witnesses)
+        .iter()
+        .map(|record| TextBound::of(record, &costs).blind_ms)
+        .sum::<f64>();
+    for name in ["card", "auto"] {
+        if let Some(entry) = point.entries.iter().find(|e| e.name == name) {
+            for line in why::table(name, &entry.outcome.shortfall, bounds) {
+                println!("{line}");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read(name: &str) -> Result<Scenario> {

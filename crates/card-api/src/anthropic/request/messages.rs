@@ -173,6 +173,7 @@ impl ConversationFields {
         let mut job = GenerationJob::new(true);
         job.model = self.model.map(|model| model.0);
         job.template.thinking = thinking.enabled;
+        job.thinking_budget = thinking.budget;
         if let Some(format) = self.output_config.and_then(|output| output.0.format) {
             job.shape = Some(format.0.shape()?);
             job.shape_field = SCHEMA_PATH;

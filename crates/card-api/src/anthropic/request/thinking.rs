@@ -11,8 +11,8 @@ fields! {
         /// `enabled`, `disabled`, or `adaptive`, which leaves it to the model.
         #[schemars(rename = "type", required)]
         "type" => kind: Name,
-        /// The client's wish for the length of the thoughts. Without effect but for the check
-        /// that it is less than `max_tokens`, which bounds thoughts and answer together.
+        /// Most tokens of the thoughts, less than `max_tokens`: then they are ended, and the model
+        /// answers.
         "budget_tokens" => budget_tokens: Int<1, { u32::MAX as i64 }>,
         /// `summarized`, or `omitted`, with which thoughts are not shown.
         "display" => display: Name,
@@ -26,6 +26,8 @@ pub struct ThinkingWish {
     pub enabled: Option<bool>,
     /// Whether the client does not want to see the thoughts.
     pub hidden: bool,
+    /// Most tokens of thoughts, if there is a bound.
+    pub budget: Option<u32>,
 }
 
 impl ThinkingParam {
@@ -66,6 +68,11 @@ impl ThinkingParam {
                 );
             }
         };
-        Ok(ThinkingWish { enabled, hidden })
+        let budget = self.budget_tokens.map(|budget| budget.0);
+        Ok(ThinkingWish {
+            enabled,
+            hidden,
+            budget: budget.and_then(|most| u32::try_from(most).ok()),
+        })
     }
 }

@@ -12,6 +12,7 @@ use super::others::OfChat;
 use super::template::{TemplateVariables, continues_last, template_options};
 use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
+use crate::answer_format::CALL_END;
 use crate::error::ApiError;
 use crate::job::{CallForm, GenerationJob, PromptInput};
 use crate::limits;
@@ -22,7 +23,6 @@ use crate::reading::number::{Int, LogprobCount};
 use crate::reading::refused::Others;
 use crate::reading::schema::{described, together};
 use crate::sampling::openai_defaults;
-use crate::tool_calls::CALL_END;
 
 fields! {
     /// The fields of a chat only.
@@ -49,6 +49,10 @@ fields! {
         /// How much a model thinks whose chat template takes a word for that; with `none` it does
         /// not, where the template has a switch.
         "reasoning_effort" => reasoning_effort: Name,
+        /// Most tokens of thoughts: then they are ended, and the model answers. -1 for any number.
+        "thinking_budget_tokens" => thinking_budget_tokens: Int<-1, { limits::TOKEN }>,
+        /// The same, as llama-server calls it too.
+        "reasoning_budget_tokens" => reasoning_budget_tokens: Int<-1, { limits::TOKEN }>,
         /// Variables for the model's chat template, like `enable_thinking`.
         "chat_template_kwargs" => chat_template_kwargs: TemplateVariables,
         /// Whether the prompt ends where the assistant's next message begins; it does where
@@ -117,6 +121,8 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
         begins,
         continues,
     );
+    let budget = chat.reasoning_budget_tokens.or(chat.thinking_budget_tokens);
+    job.thinking_budget = budget.and_then(|most| u32::try_from(most.0).ok());
     job.llama.timings_per_token = job.stream && chat.timings_per_token.unwrap_or(false);
     job.llama.progress = job.stream && chat.return_progress.unwrap_or(false);
     job.llama.verbose = chat.verbose.unwrap_or(false);
@@ -213,7 +219,9 @@ impl Calling {
         job.call_form = form;
         let one = !parallel || form == CallForm::Function;
         if job.tools && one {
-            // The first call is the last: the text ends where it does.
+            // The first call is the last: the text ends where it does, if the model writes calls
+            // so that this can be seen.
+            job.one_call = true;
             let stops = job.stop.iter().cloned();
             job.stop = stops.chain([CALL_END.to_owned()]).collect();
         }

@@ -412,7 +412,8 @@ fn what_is_known_and_not_done_is_refused_by_name() {
             r#","json_schema":{},"response_format":{"type":"json_object"}"#,
             "json_schema",
         ),
-        (r#","speculation":{"max_rows":3}"#, "speculation"),
+        (r#","speculation":{"max_rows":-1}"#, "speculation"),
+        (r#","speculation":{"rows":3}"#, "speculation"),
         (r#","speculation":"fast""#, "speculation"),
     ] {
         assert_eq!(refusal(chat(extra)).0, field, "{extra}");
@@ -499,6 +500,10 @@ fn speculation_is_switched_by_the_request() {
     assert_eq!(switch(""), Speculation::Auto);
     assert_eq!(switch(r#","speculation":"auto""#), Speculation::Auto);
     assert_eq!(switch(r#","speculation":"off""#), Speculation::Off);
+    assert_eq!(
+        switch(r#","speculation":{"max_rows":3}"#),
+        Speculation::Most(3)
+    );
     assert!(chat(r#","card":true"#).unwrap().report);
 }
 
@@ -547,6 +552,16 @@ fn one_call_at_most_ends_the_text_at_its_end() {
         stops(r#","parallel_tool_calls":false,"tool_choice":"none""#),
         0
     );
+}
+
+#[test]
+fn thoughts_have_a_budget() {
+    let budget = |extra: &str| chat(extra).unwrap().thinking_budget;
+    assert_eq!(budget(""), None);
+    assert_eq!(budget(r#","thinking_budget_tokens":0"#), Some(0));
+    assert_eq!(budget(r#","reasoning_budget_tokens":512"#), Some(512));
+    assert_eq!(budget(r#","thinking_budget_tokens":-1"#), None);
+    assert!(chat(r#","thinking_budget_tokens":-2"#).is_err());
 }
 
 #[test]

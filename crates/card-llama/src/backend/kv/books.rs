@@ -1,6 +1,7 @@
 //! The books of either kind of memory.
 
 use card_core::forward::{KvOp, Row};
+use card_core::types::SequenceId;
 
 use super::error::KvError;
 use super::parts::parts;
@@ -27,6 +28,11 @@ pub(crate) enum MemoryKind {
 }
 
 impl MemoryKind {
+    /// Whether there is a state for each sequence id.
+    pub(crate) const fn has_states(self) -> bool {
+        matches!(self, MemoryKind::States { .. })
+    }
+
     /// Whether the cells of each sequence stay in order.
     pub(super) const fn keeps_order(self) -> bool {
         match self {
@@ -75,6 +81,14 @@ impl KvBooks {
         match self {
             KvBooks::Trees(trees) => trees.apply(op, out),
             KvBooks::States(states) => states.apply(op, out),
+        }
+    }
+
+    /// The id that holds the state behind the stem of a sequence, of a model that keeps states.
+    pub(super) fn state_id(&self, sequence: SequenceId) -> Option<SeqId> {
+        match self {
+            KvBooks::Trees(_) => None,
+            KvBooks::States(states) => states.stem_id(sequence),
         }
     }
 

@@ -1,6 +1,9 @@
 //! llama.cpp's KV cache kept in step with the books ([`KvBooks`]).
 
-use card_core::forward::{KvOp, ModelError, Row};
+use std::collections::HashMap;
+
+use card_core::forward::{KvOp, ModelError, Row, StateName};
+use card_core::types::SequenceId;
 
 use super::books::{KvBooks, MemoryKind};
 use super::error::KvError;
@@ -38,6 +41,8 @@ pub(crate) struct KvCache {
     cells: usize,
     /// Changes that are still to be carried out.
     ops: Vec<MemoryOp>,
+    /// States that were saved, in the machine's own memory wherever the model is.
+    saved: HashMap<StateName, Vec<u8>>,
 }
 
 /// The ids of a forward's rows, and what was done for them.
@@ -75,6 +80,7 @@ impl KvCache {
             used: 0,
             cells,
             ops: Vec::new(),
+            saved: HashMap::new(),
         }
     }
 
@@ -100,6 +106,7 @@ impl KvCache {
     pub(crate) fn reset(&mut self, context: &mut Context) -> Result<(), ModelError> {
         self.books = KvBooks::new(self.kind, self.ids - own_ids(self.kind));
         self.ops.clear();
+        self.saved.clear();
         self.used = 0;
         context.clear(true).map_err(|e| thrown(self.role, &e))
     }
@@ -123,7 +130,81 @@ impl KvCache {
     pub(crate) fn apply(&mut self, context: &mut Context, op: KvOp) -> Result<(), ModelError> {
         let done = self.books.apply(op, &mut self.ops);
         done.map_err(|refusal| self.refused(refusal, op))?;
+        self.change(context)?;
+        match op {
+            KvOp::Save { sequence, state } => self.save_state(context, sequence, state),
+            KvOp::Resume {
+                sequence,
+                keep,
+                state,
+                ..
+            } => self.resume(context, sequence, keep, state),
+            KvOp::Forget { state } => {
+                self.saved.remove(&state);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that the state behind the stem of a sequence takes when it is saved.
+    ///
+    /// # Errors
+    /// If the sequence has none, or llama.cpp fails.
+    pub(crate) fn weigh_state(
+        &self,
+        context: &mut Context,
+        sequence: SequenceId,
+    ) -> Result<usize, ModelError> {
+        let id = self.state_id(sequence)?;
+        context.state_size(id).map_err(|why| self.not_saved(&why))
+    }
+
+    /// Saves the state behind the stem of a sequence.
+    fn save_state(
+        &mut self,
+        context: &mut Context,
+        sequence: SequenceId,
+        state: StateName,
+    ) -> Result<(), ModelError> {
+        let id = self.state_id(sequence)?;
+        let bytes = context.save_state(id).map_err(|why| self.not_saved(&why))?;
+        self.saved.insert(state, bytes);
+        Ok(())
+    }
+
+    /// Of a sequence that began with a copy of a stem: its state becomes the saved one, and its cells
+    /// of attention those of the first `keep` tokens.
+    fn resume(
+        &mut self,
+        context: &mut Context,
+        sequence: SequenceId,
+        keep: u32,
+        state: StateName,
+    ) -> Result<(), ModelError> {
+        let id = self.state_id(sequence)?;
+        let restored = match self.saved.get(&state) {
+            Some(bytes) => context.restore_state(id, bytes),
+            None => Err("it was not saved".to_owned()),
+        };
+        if let Err(why) = restored {
+            let why = format!("a saved state cannot be put back ({why})");
+            return Err(self.lost(context, &why));
+        }
+        self.ops.push(MemoryOp::Remove { id, start: keep });
         self.change(context)
+    }
+
+    fn state_id(&self, sequence: SequenceId) -> Result<SeqId, ModelError> {
+        let id = self.books.state_id(sequence);
+        id.ok_or_else(|| self.refused(KvError::Unknown(sequence), sequence))
+    }
+
+    fn not_saved(&self, why: &str) -> ModelError {
+        ModelError::Failed(format!(
+            "the state of the {} model cannot be saved: {why}",
+            self.role
+        ))
     }
 
     /// Finds ids for the rows of a forward, and marks the cells they attend to.

@@ -259,7 +259,49 @@ impl KvStates {
                 self.release(sequence, out);
                 Ok(())
             }
+            KvOp::Save { sequence, .. } => {
+                let known = self.sequences.get(&sequence);
+                let at_rest = known.filter(|s| s.stem.is_some() && s.chains.is_empty());
+                at_rest.map(|_| ()).ok_or(KvError::Unknown(sequence))
+            }
+            KvOp::Resume {
+                sequence,
+                from,
+                keep,
+                ..
+            } => self.resume(sequence, from, keep, out),
+            // The bytes are not in the books.
+            KvOp::Forget { .. } => Ok(()),
         }
+    }
+
+    /// The id that holds the state behind the stem of a sequence.
+    pub(super) fn stem_id(&self, sequence: SequenceId) -> Option<SeqId> {
+        self.sequences.get(&sequence)?.stem
+    }
+
+    /// A new sequence begins with a part of the stem of `from`, which keeps it: with what attention
+    /// keeps of all of it. The state behind that part, and what it is too long, is left to the
+    /// caller.
+    fn resume(
+        &mut self,
+        sequence: SequenceId,
+        from: SequenceId,
+        keep: u32,
+        out: &mut Vec<MemoryOp>,
+    ) -> Result<(), KvError> {
+        let owner = self.sequences.get(&from).filter(|o| keep <= o.stem_len);
+        let stem = owner.and_then(|o| o.stem).ok_or(KvError::Unknown(from))?;
+        ids::refuse_known(&self.sequences, sequence)?;
+        let to = ids::take(&mut self.free, sequence)?;
+        out.push(MemoryOp::CopyAll { from: stem, to });
+        let begun = StateSequence {
+            stem: Some(to),
+            stem_len: keep,
+            ..StateSequence::default()
+        };
+        self.sequences.insert(sequence, begun);
+        Ok(())
     }
 
     /// The path to `tip` joins the stem: the id of its chain becomes the stem's.

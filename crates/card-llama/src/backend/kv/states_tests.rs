@@ -354,6 +354,9 @@ impl Wild {
                 self.stems.remove(&sequence.0);
             }
             KvOp::Prune { .. } => {}
+            KvOp::Save { .. } | KvOp::Resume { .. } | KvOp::Forget { .. } => {
+                panic!("nothing is saved here")
+            }
         }
     }
 
@@ -377,6 +380,46 @@ impl Wild {
         assert_eq!(ids, (0..all as SeqId).collect::<Vec<_>>());
         assert!(kv.free.iter().all(|id| !memory.ids.contains_key(id)));
     }
+}
+
+#[test]
+fn a_sequence_that_goes_on_from_a_saved_state_has_an_id_of_its_own() {
+    let (mut kv, mut memory) = (KvStates::new(3, 2), StateMemory::new(2));
+    let other = SequenceId(2);
+    let save = |sequence| KvOp::Save { sequence, state: 1 };
+    let mut ops = Vec::new();
+    assert_eq!(kv.apply(save(S), &mut ops), Err(KvError::Unknown(S)));
+    forward(&mut kv, &mut memory, &chain(S, 0, None, &[1, 2, 3]));
+    assert_eq!(
+        kv.apply(save(S), &mut ops),
+        Err(KvError::Unknown(S)),
+        "rows hang off the stem"
+    );
+    apply(&mut kv, &mut memory, commit(3, false));
+    kv.apply(save(S), &mut ops).unwrap();
+    let resume = |sequence, keep| KvOp::Resume {
+        sequence,
+        from: S,
+        keep,
+        state: 1,
+    };
+    assert_eq!(
+        kv.apply(resume(other, 4), &mut ops),
+        Err(KvError::Unknown(S)),
+        "it is not as long"
+    );
+    assert_eq!(kv.apply(resume(S, 2), &mut ops), Err(KvError::Unknown(S)));
+    assert!(ops.is_empty(), "{ops:?}");
+    kv.apply(resume(other, 2), &mut ops).unwrap();
+    let (from, to) = (kv.stem_id(S).unwrap(), kv.stem_id(other).unwrap());
+    assert_eq!(ops, [MemoryOp::CopyAll { from, to }]);
+    assert_eq!(kv.sequences[&other].stem_len, 2);
+    // As long as there are ids.
+    assert_eq!(kv.apply(resume(SequenceId(3), 2), &mut Vec::new()), Ok(()));
+    assert_eq!(
+        kv.apply(resume(SequenceId(4), 2), &mut Vec::new()),
+        Err(KvError::NoIds(SequenceId(4)))
+    );
 }
 
 #[test]

@@ -201,6 +201,11 @@ impl KvTrees {
                 }
                 Ok(())
             }
+            // There is no state but the cells.
+            KvOp::Save { sequence, .. } | KvOp::Resume { sequence, .. } => {
+                Err(KvError::Gone(sequence))
+            }
+            KvOp::Forget { .. } => Ok(()),
         }
     }
 

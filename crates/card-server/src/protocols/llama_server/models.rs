@@ -21,7 +21,8 @@ pub(super) async fn load(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let loaded = async {
-        let (index, deadline) = asked(&front, &caller, request).await?;
+        // The request keeps its place in the line while the model is loaded.
+        let (_held, index, deadline) = asked(&front, &caller, request).await?;
         front.lend(index, deadline).await.map(drop)
     };
     told(&front, &caller, &path, loaded.await)
@@ -35,18 +36,19 @@ pub(super) async fn unload(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let unloaded = async {
-        let (index, deadline) = asked(&front, &caller, request).await?;
+        let (_held, index, deadline) = asked(&front, &caller, request).await?;
         front.unload(index, deadline).await
     };
     told(&front, &caller, &path, unloaded.await)
 }
 
-/// The number of the model that a request names, and when it has to be answered.
+/// A request that has a place in the line, the number of the model that it names, and when it has
+/// to be answered.
 async fn asked(
     front: &Front,
     caller: &Caller,
     request: Request,
-) -> Result<(usize, RequestDeadline), ApiError> {
+) -> Result<(ReadBody, usize, RequestDeadline), ApiError> {
     if front.is_starting() {
         front.admission.discard(request.into_body()).await;
         return Err(ApiError::loading());
@@ -58,7 +60,7 @@ async fn asked(
     let name = front.admission.prepare(deadline, parse).await??;
     let unknown = || ApiError::model_not_found(&name, &front.models.names());
     let index = front.find(&name).ok_or_else(unknown)?;
-    Ok((index, deadline))
+    Ok((body, index, deadline))
 }
 
 /// What became of it.

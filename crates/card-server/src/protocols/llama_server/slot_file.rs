@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use card_core::types::Token;
 
@@ -99,8 +100,7 @@ pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
         let why = format!("there are {MOST_FILES} files already; remove some, or use their names");
         return Err(io::Error::other(why));
     }
-    // A name that no request can have.
-    let part = folder.join(format!(".{name}.part"));
+    let part = part_of(folder, name);
     let written = write_through(&part, bytes).and_then(|()| fs::rename(&part, &path));
     if written.is_err() {
         let _ = fs::remove_file(&part);
@@ -108,9 +108,19 @@ pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Where a file is written before it has its name: under a name that no request can have, and another
+/// one each time, since two requests may save to the same file at once.
+fn part_of(folder: &Path, name: &str) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    folder.join(format!(".{name}.{}-{number}.part", std::process::id()))
+}
+
 fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A process of this number that ended in the middle may have left one.
+    let _ = fs::remove_file(path);
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     // What somebody asked a model is nobody else's.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -156,6 +166,18 @@ mod tests {
         old.drain(BEGIN..BEGIN + 4 * HEADER);
         old[8..12].copy_from_slice(&3u32.to_le_bytes());
         assert_eq!(SlotFile::of(&old).unwrap(), file(&[5, 4, 3]));
+    }
+
+    #[test]
+    fn who_saves_to_the_same_file_at_once_writes_another_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = || part_of(folder.path(), "a");
+        assert_ne!(part(), part());
+        for bytes in [&b"first"[..], b"second"] {
+            write(folder.path(), "a", bytes).unwrap();
+            assert_eq!(read(folder.path(), "a", 100).unwrap(), bytes);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -32,11 +32,9 @@ pub(super) struct OllamaAnswer {
 impl OllamaAnswer {
     /// The answer to this request. Nothing is written yet.
     pub(super) fn new(running: RunningRequest, lines: LineWriter, timing: AnswerTiming) -> Self {
-        let job = &running.job;
-        let offered = job.tools.then(|| job.offered.clone());
         OllamaAnswer {
             lines,
-            reader: AnswerReader::new(running.thinking, offered),
+            reader: running.whole_reader(),
             timing,
             running,
         }

@@ -42,12 +42,18 @@ pub fn proposed<'a>(
 pub fn known(setup: &Setup, proposed: &[Witness]) -> Result<BoundInputs> {
     let placement = setup.placement(None).context("no placement")?;
     let curve = |points: &[(u32, f64)]| CostCurve::from_points(points.iter().copied());
+    let mut costs = Costs::new(
+        placement.lanes,
+        curve(&placement.target),
+        &curve(&placement.draft),
+    );
+    if setup.emulation.is_some() {
+        // No forward of an emulated device has more rows than the last point of its profile.
+        let rows = placement.target.iter().map(|p| p.0 as usize).max();
+        costs = costs.within(rows.unwrap_or(1));
+    }
     Ok(BoundInputs {
         records: records(proposed),
-        costs: Costs::new(
-            placement.lanes,
-            curve(&placement.target),
-            &curve(&placement.draft),
-        ),
+        costs,
     })
 }

@@ -55,6 +55,12 @@ pub fn run(args: &BenchArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         files::record(&args.out, &tasks, proposed)?;
     }
     table::print(&report);
+    if args.why {
+        match &known {
+            Some(known) => table::print_why(&contestants, &results, known, tasks.len()),
+            None => eprintln!("--why needs a draft model and --temp 0, from which the bound comes"),
+        }
+    }
     eprintln!(
         "\nwritten: {0}/bench.json, {0}/bench.md, {0}/bench.html{1}",
         args.out.display(),

@@ -1,8 +1,14 @@
 //! The results of a bench, printed as a table: the figures, what the columns are, and what the
 //! figures mean.
 
-use card_bench::report::{BenchReport, BenchRow, LEGEND, TableCell, reading, words_against};
+use card_bench::contest::{Contestant, Results};
+use card_bench::report::{
+    BenchReport, BenchRow, BoundInputs, LEGEND, TableCell, reading, text_bounds, words_against,
+};
+use card_core::shortfall::Shortfall;
 use card_core::words::counted;
+
+use crate::why;
 
 /// Prints a report.
 pub fn print(report: &BenchReport) {
@@ -29,6 +35,24 @@ pub fn print(report: &BenchReport) {
     println!();
     for sentence in reading(report) {
         println!("{sentence}");
+    }
+}
+
+/// Prints where the time of card and auto went beyond the blind bound, all texts together.
+pub fn print_why(contestants: &[Contestant], results: &Results, known: &BoundInputs, tasks: usize) {
+    let bounds = text_bounds(known, contestants, results, tasks);
+    let bound_ms: f64 = bounds.iter().map(|b| b.blind_ms).sum();
+    for (k, contestant) in contestants.iter().enumerate() {
+        if !matches!(&contestant.name[..], "card" | "auto") {
+            continue;
+        }
+        let mut shortfall = Shortfall::default();
+        for samples in results {
+            shortfall.merge(&samples[k].shortfall);
+        }
+        for line in why::table(&contestant.name, &shortfall, bound_ms) {
+            println!("{line}");
+        }
     }
 }
 

@@ -1,6 +1,4 @@
-//! Contexts of small models.
-
-use card_core::types::SequenceId;
+//! Contexts of a tiny model: ids, rows, stems that are moved, and threads.
 
 use super::*;
 use crate::backend::model::LoadOptions;
