@@ -413,6 +413,8 @@ impl Model for BlockContext {
                 self.store.states().forget(sequence);
                 self.drop_text(sequence)
             }
+            // A head saves no states of its own.
+            KvOp::Save { .. } | KvOp::Resume { .. } | KvOp::Forget { .. } => Ok(()),
         }
     }
 

@@ -16,11 +16,6 @@ use super::model::ModelSizes;
 use super::shim::{self, Thrown};
 use super::threadpool::{ThreadPool, UsedPools};
 
-/// Of what an id holds, only what cannot be taken back token by token: its recurrent state. It is
-/// llama.cpp's `LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY`, which no bindings have; shim.cpp compares the
-/// two.
-const RECURRENT_STATE: cpp::llama_state_seq_flags = 1;
-
 /// Which part of a model a context computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModelPart {

@@ -7,6 +7,11 @@ use super::log;
 use super::memory::{MemoryOp, SeqId};
 use super::shim::{self, Thrown};
 
+/// Of what an id holds, only what cannot be taken back token by token: its recurrent state. It is
+/// llama.cpp's `LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY`, which no bindings have; shim.cpp compares the
+/// two.
+const RECURRENT_STATE: cpp::llama_state_seq_flags = 1;
+
 /// The KV cache.
 impl Context {
     fn memory(&self) -> cpp::llama_memory_t {
