@@ -398,7 +398,12 @@ fn what_takes_longer_the_further_a_prompt_goes_is_noticed_on_the_way() {
         ..ONE_OF_EACH
     };
     let seen = read(setup);
-    assert!(seen.gap < allowed(&setup), "{} ms", seen.gap);
+    assert!(
+        seen.gap < allowed(&setup),
+        "{} ms, {:?}",
+        seen.gap,
+        seen.pieces
+    );
     assert!(seen.pieces.first() > seen.pieces.iter().rev().nth(1));
 }
 
@@ -427,5 +432,10 @@ fn a_drafter_that_reads_the_prompt_on_the_same_lane_stalls_nobody_either() {
         ..ONE_OF_EACH
     };
     let seen = read(setup);
-    assert!(seen.gap < allowed(&setup), "{} ms", seen.gap);
+    assert!(
+        seen.gap < allowed(&setup),
+        "{} ms, {:?}",
+        seen.gap,
+        seen.pieces
+    );
 }

@@ -16,7 +16,9 @@ use common::{LIMITS, Setup, run, settled};
 /// Milliseconds that a new number of rows costs on a GPU whose graphs are made anew.
 const CHANGE_MS: f64 = 1.5;
 /// Of the best of the others, `auto` reaches at least so much.
-const LEAST: f64 = 0.97;
+const LEAST: f64 = 0.88;
+/// Least mean of all cells. A text of one cell lies up to a tenth on either side.
+const LEAST_MEAN: f64 = 0.98;
 /// Noise of a draft model that is often right, and of one that seldom is.
 const NOISES: [(&str, f32); 2] = [("high", 0.2), ("low", 1.5)];
 
@@ -143,12 +145,13 @@ fn against_the_best(name: &str, setup: &Setup) -> f64 {
 
 #[test]
 fn auto_is_as_fast_as_the_best_fixed_schedule_wherever_the_drafter_is() {
-    let mut behind = Vec::new();
+    let (mut behind, mut ratios) = (Vec::new(), Vec::new());
     for place in PLACES {
         for (often, noise) in NOISES {
             for change_ms in [0.0, CHANGE_MS] {
                 let name = format!("{place:?}, acceptance {often}, shape change {change_ms} ms");
                 let ratio = against_the_best(&name, &setup(place, noise, change_ms));
+                ratios.push(ratio);
                 if ratio < LEAST {
                     behind.push(format!("{name}: {ratio:.3}"));
                 }
@@ -156,6 +159,8 @@ fn auto_is_as_fast_as_the_best_fixed_schedule_wherever_the_drafter_is() {
         }
     }
     assert!(behind.is_empty(), "behind the best: {behind:#?}");
+    let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+    assert!(mean >= LEAST_MEAN, "{mean} of the best in the mean");
 }
 
 #[test]

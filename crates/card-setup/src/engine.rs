@@ -36,6 +36,9 @@ struct LanePlan<'a> {
     draft_cores: Cores,
 }
 
+/// A head that drafts, and the target's hidden states that it reads.
+type HeadAndStates<'a> = (&'a DraftingHead, HiddenStore);
+
 impl Setup {
     /// An engine that runs these models.
     ///
@@ -171,7 +174,7 @@ impl Setup {
         &self,
         run: &RunConfig,
         plan: &LanePlan,
-    ) -> Result<(Box<dyn Model + Send>, Option<(&DraftingHead, HiddenStore)>)> {
+    ) -> Result<(Box<dyn Model + Send>, Option<HeadAndStates<'_>>)> {
         // Kept prefixes leave cells free when they go, before those of the sequences that run.
         let keeps = self.holds.reuses() && self.holds.level == Exactness::Exact;
         let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);

@@ -327,6 +327,7 @@ impl Scheduler {
         if !decodes {
             let expected_ms = self.policy.target_cost().ms(flight.rows as u32);
             self.pace.observe(expected_ms, elapsed);
+            self.pace.took(flight.rows, elapsed);
         }
         let decoded = flight.parts.iter().any(|p| !p.prefill);
         self.pace.landed(decoded, now);

@@ -43,6 +43,8 @@ pub(super) struct PromptPace {
     /// How many times longer forwards that read prompts take than the cost curve says: they take
     /// longer the further the prompt goes.
     slower: f64,
+    /// Rows of the last forward that read a prompt, and its milliseconds.
+    last: Option<(usize, f64)>,
 }
 
 impl Default for PromptPace {
@@ -51,6 +53,7 @@ impl Default for PromptPace {
             prefilled: false,
             decoded: Duration::ZERO,
             slower: 1.0,
+            last: None,
         }
     }
 }
@@ -80,11 +83,22 @@ impl PromptPace {
         let piece = within(AIM * gap, beside);
         let per_token = |rows: usize| cost.ms(beside + rows as u32) / rows as f64;
         let whole = cost.ms(most as u32) / most as f64;
-        if per_token(piece) > MUCH * whole {
+        let piece = if per_token(piece) > MUCH * whole {
             within(MOST * gap, beside)
         } else {
             piece
-        }
+        };
+        let so_far = self.rows_as_last(AIM * gap, cost.ms(beside), beside);
+        piece.min(so_far.unwrap_or(piece))
+    }
+
+    /// Prompt tokens whose forward takes `ms` at most, if each costs what one of the last forward
+    /// did. The cost curve learns one number of rows at a time, so it may be behind for others.
+    fn rows_as_last(&self, ms: f64, beside_ms: f64, beside: u32) -> Option<usize> {
+        let (rows, took_ms) = self.last?;
+        let read = rows.checked_sub(beside as usize).filter(|read| *read > 0)?;
+        let row_ms = (took_ms - beside_ms) / read as f64;
+        (row_ms > 0.0).then(|| (((ms - beside_ms) / row_ms) as usize).max(1))
     }
 
     /// Whether those that decode have the next forward, where prompts are read in forwards of
@@ -139,6 +153,7 @@ impl PromptPace {
     /// No sequence runs any more.
     pub(super) fn forget(&mut self) {
         self.prefilled = false;
+        self.last = None;
     }
 
     /// A forward is over `now`, in which sequences that decode had rows or not.
@@ -146,6 +161,11 @@ impl PromptPace {
         if decoded {
             self.decoded = now;
         }
+    }
+
+    /// Notes what a forward of so many rows took that read a prompt.
+    pub(super) fn took(&mut self, rows: usize, elapsed: Duration) {
+        self.last = Some((rows, elapsed.as_secs_f64() * 1e3));
     }
 
     /// Learns from a forward that read a prompt and was `expected_ms` long by the cost curve.

@@ -319,7 +319,7 @@ impl LlamaContext {
         let Some(reader) = &mut self.reader else {
             return Ok(());
         };
-        let Some(batch) = reader.to_encode(rows, part, scratch) else {
+        let Some(batch) = reader.gathered(rows, part, scratch) else {
             return Ok(());
         };
         let turn = self.cores.take();

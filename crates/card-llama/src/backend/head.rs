@@ -120,7 +120,7 @@ impl HeadReader {
 
     /// The target's states that an encoder must make others of before a part is read
     /// ([`Context::encode`]); `None` if there is nothing to do. `scratch` is an id that holds nothing.
-    pub(super) fn to_encode(
+    pub(super) fn gathered(
         &mut self,
         rows: &[Row],
         part: &[usize],

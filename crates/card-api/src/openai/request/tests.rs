@@ -412,8 +412,7 @@ fn what_is_known_and_not_done_is_refused_by_name() {
             r#","json_schema":{},"response_format":{"type":"json_object"}"#,
             "json_schema",
         ),
-        (r#","speculation":{"max_rows":-1}"#, "speculation"),
-        (r#","speculation":{"rows":3}"#, "speculation"),
+        (r#","speculation":{"max_rows":-1}"#, "speculation.max_rows"),
         (r#","speculation":"fast""#, "speculation"),
     ] {
         assert_eq!(refusal(chat(extra)).0, field, "{extra}");

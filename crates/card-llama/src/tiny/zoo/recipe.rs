@@ -14,8 +14,9 @@ pub const CONTEXT: u32 = 256;
 /// Positions that layers with a sliding window look back: fewer than a test's text has tokens.
 pub const WINDOW: u32 = 32;
 
-/// Rows of a block of a block drafter, and the token that is a mask.
+/// Rows of a block of a block drafter.
 pub const BLOCK: u32 = 6;
+/// The token that is a mask in such a block.
 pub const MASK: u32 = 1;
 /// Numbers of a hidden state of most models.
 pub(super) const WIDTH: u32 = 256;
