@@ -101,9 +101,24 @@ impl BudgetConstraint {
             self.place = if self.close_tokens.is_empty() {
                 BudgetPlace::Behind
             } else {
-                BudgetPlace::Ending(0)
+                BudgetPlace::Ending(self.already_ended())
             };
         }
+    }
+
+    /// How many of the tokens that end the thoughts the model has written by itself just now.
+    fn already_ended(&self) -> usize {
+        let begins_so = |&most: &usize| {
+            let tokens = self.close_tokens[..most].iter();
+            let begun: Vec<u8> = tokens
+                .flat_map(|&token| self.tokenizer.piece(token, true))
+                .collect();
+            self.tail.ends_with(&begun)
+        };
+        (1..self.close_tokens.len())
+            .rev()
+            .find(begins_so)
+            .unwrap_or(0)
     }
 
     /// Whether the text begins thoughts, and whether it still may.

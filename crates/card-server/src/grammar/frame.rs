@@ -121,16 +121,19 @@ fn answer(shape: &AnswerShape, frame: &AnswerFrame, tokenizer: &dyn Tokenizer) -
         rules.push(TEXT.to_owned());
     }
     if !frame.functions.is_empty() {
-        let names = frame.functions.iter();
-        let names: Vec<String> = names.map(|name| quoted(&quoted(name))).collect();
-        let (begin, middle) = (quoted("{\"name\": "), quoted(", \"arguments\": "));
+        // By the same means as the shape, so that both are cut into the same words: a longer word
+        // that begins as a shorter one would hide it.
+        let object = neat(json!({
+            "type": "object",
+            "properties": {
+                "name": { "enum": frame.functions },
+                "arguments": { "type": "object" },
+            },
+            "required": ["name", "arguments"],
+            "additionalProperties": false,
+        }));
         choices.push("object".to_owned());
-        rules.push(format!(
-            "object: {begin} ({}) {middle} arguments \"}}\"",
-            names.join(" | ")
-        ));
-        let any = neat(json!({ "type": "object" }));
-        rules.push(format!("arguments: %json {any}"));
+        rules.push(format!("object: %json {object}"));
     }
     rules.push(format!("answer: {}", choices.join(" | ")));
     rules

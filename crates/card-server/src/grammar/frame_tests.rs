@@ -114,6 +114,28 @@ fn a_call_may_stand_in_place_of_a_shape() -> Result<(), String> {
 }
 
 #[test]
+fn a_shape_may_have_the_keys_of_a_call() -> Result<(), String> {
+    let shape = AnswerShape::Schema(json!({
+        "type": "object",
+        "properties": { "name": { "type": "string" } },
+        "required": ["name"],
+        "additionalProperties": false,
+    }));
+    let frame = AnswerFrame {
+        functions: vec!["look".to_owned()],
+        ..AnswerFrame::default()
+    };
+    for text in [
+        "{\"name\": \"Bob\"}",
+        "{\"name\": \"look\"}",
+        "{\"name\": \"look\", \"arguments\": {}}",
+    ] {
+        assert!(takes(&shape, &frame, text)?, "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_forced_call_has_the_references_of_its_own_schema() -> Result<(), String> {
     let node = json!({
         "type": "object",
