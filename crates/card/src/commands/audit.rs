@@ -262,7 +262,7 @@ mod tests {
             lines,
             [
                 "a ann 7 prompt tokens 3 tokens in 2 rounds, 1.5 s, stop",
-                "b 10.0.0.2 1 prompt tokens",
+                "b 10.0.0.2 1 prompt token",
                 "c cy refused: 429 queue",
                 "- 10.0.0.9 2 refused: 401 key",
                 "- \u{fffd}[2Jevil\u{fffd} 1 refused: 401 key",
