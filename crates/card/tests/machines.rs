@@ -128,7 +128,7 @@ fn an_edge_device_drafts_and_the_cloud_decides() {
         "secret",
     ]);
     let link = format!("http://{}", cloud.says("accepting drafters at "));
-    let upstream = cloud.says(" at ");
+    let upstream = format!("http{}", cloud.says(" at http"));
     let upstream = upstream.trim_end_matches("/v1");
     let edge = Process::start(&[
         "edge",
@@ -348,7 +348,7 @@ fn a_worker_that_dies_under_a_server_is_named_as_the_reason() {
         "--rpc",
         &address,
     ]);
-    let url = server.says(" at ");
+    let url = format!("http{}", server.says(" at http"));
     let url = url.trim_end_matches("/v1");
     assert_eq!(ask(url).0, 200);
     // It serves one target at a time.
