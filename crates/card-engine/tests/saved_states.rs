@@ -15,7 +15,7 @@ use card_llama::tiny::zoo::{self, CONTEXT, TOKENS};
 use card_llama::{ContextOptions, Cores, LlamaContext, LlamaModel, on_own_thread};
 
 /// Recurrent alone, and hybrid; with states that llama.cpp can take back some tokens of, and without.
-const MODELS: [&str; 5] = ["mamba2", "jamba", "qwen35", "lfm2", "nemotron_h"];
+const MODELS: [&str; 4] = ["mamba2", "jamba", "qwen35", "nemotron_h"];
 /// Tokens with which every prompt begins.
 const BASE: usize = 60;
 const WRITTEN: u32 = 12;

@@ -123,7 +123,7 @@ impl Setup {
             cache_bytes: run.cache_bytes,
             lookup: run.lookup,
             learned: run.learned.clone(),
-            prefix_slots: if self.holds.reuses() {
+            prefix_slots: if self.reuses() {
                 run.sequences as usize
             } else {
                 0
@@ -168,6 +168,11 @@ impl Setup {
         same.then(|| CostCurve::from_points(alone.target.iter().copied()))
     }
 
+    /// Whether beginnings of prompts are reused.
+    fn reuses(&self) -> bool {
+        self.holds.reuses() && self.target.reuses_prefixes()
+    }
+
     /// The target on its cores, paced if its device is emulated; and its head with the hidden states
     /// that it keeps for it, if that drafts in this run.
     fn target_model(
@@ -176,7 +181,7 @@ impl Setup {
         plan: &LanePlan,
     ) -> Result<(Box<dyn Model + Send>, Option<HeadAndStates<'_>>)> {
         // Kept prefixes leave cells free when they go, before those of the sequences that run.
-        let keeps = self.holds.reuses() && self.holds.level == Exactness::Exact;
+        let keeps = self.reuses() && self.holds.level == Exactness::Exact;
         let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);
         let mut target = target_contexts(&self.target, context, sequences, keeps, cores)?;
         let drafts = speculates(run) && run.drafter.is_none();

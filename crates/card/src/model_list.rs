@@ -69,7 +69,7 @@ impl ModelList {
             default: None,
         };
         if several.model_named {
-            list.add_default(named());
+            list.add_default(named(), &several.table);
         }
         if let [only] = &list.models[..] {
             list.default = Some(only.name.clone());
@@ -88,7 +88,7 @@ impl ModelList {
 
     /// Adds the model of --model, as the first one. If its text is the name of one that is listed,
     /// that one is meant, with the flags that are for --model alone.
-    fn add_default(&mut self, named: NamedModel) {
+    fn add_default(&mut self, named: NamedModel, table: &[TableModel]) {
         let asked = &named.settings.model;
         let listed = self.models.iter().position(|m| m.name == *asked);
         let default = match listed.map(|at| self.models.remove(at)) {
@@ -103,9 +103,11 @@ impl ModelList {
             },
             None => named,
         };
-        // A file of the folder may be the same one.
-        let same =
-            |m: &NamedModel| m.name == default.name || m.settings.model == default.settings.model;
+        // A file of the folder may be the same one; what the settings file names has its own name.
+        let of_table = |m: &NamedModel| table.iter().any(|named| named.name == m.name);
+        let same = |m: &NamedModel| {
+            m.name == default.name || (m.settings.model == default.settings.model && !of_table(m))
+        };
         self.models.retain(|m| !same(m));
         self.default = Some(default.name.clone());
         self.models.insert(0, default);

@@ -553,7 +553,9 @@ fn a_report_says_what_a_rollout_pays() {
         command.args(["--price-per-hour", "3.6"]).args(extra);
         command.assert()
     };
-    report(&[]).success().stdout(contains("**2.00 times** as fast"));
+    report(&[])
+        .success()
+        .stdout(contains("**2.00 times** as fast"));
     report(&[
         "--lang".as_ref(),
         "ja".as_ref(),

@@ -22,8 +22,8 @@ pub(super) fn refuses_with(
 }
 
 /// Statuses of refusals of paths that generate text.
-pub(super) const OF_GENERATION: [u16; 13] = [
-    400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 503, 504,
+pub(super) const OF_GENERATION: [u16; 14] = [
+    400, 401, 403, 404, 405, 408, 413, 415, 429, 431, 500, 501, 503, 504,
 ];
 /// Statuses of refusals of paths that say something at once.
 pub(super) const AT_ONCE: [u16; 9] = [400, 401, 403, 404, 405, 408, 431, 500, 503];

@@ -453,6 +453,7 @@ impl Setup<'_> {
         // count, as in the product: a prompt is read in other pieces then.
         let any_shape = self.report.means() == Means::AnyShape;
         let reuses = any_shape || target.limits().rollback.is_free();
+        let reuses = reuses && self.model.reuses_prefixes();
         let options = Options {
             mode,
             lanes,

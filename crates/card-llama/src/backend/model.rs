@@ -208,6 +208,13 @@ impl LlamaModel {
         self.keeps_states() && !self.loaded.has_window()
     }
 
+    /// Whether a text that begins as another one did may be read from where they part, and come to
+    /// the same logits. Layers that make one cell of several tokens (DeepSeek 4) keep something of
+    /// what followed.
+    pub fn reuses_prefixes(&self) -> bool {
+        self.meta("general.architecture").as_deref() != Some("deepseek4")
+    }
+
     /// What keeps attention as the weights need it.
     pub(super) fn kernels(&self) -> Option<&Arc<AttentionGuard>> {
         self.kernels.as_ref()

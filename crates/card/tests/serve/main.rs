@@ -155,7 +155,7 @@ fn refuses_with_a_reason(server: &Server) {
 /// Requests that are wrong: method, path, body, and the status and message they get.
 type WrongRequest = (&'static str, &'static str, Vec<u8>, u16, &'static str);
 
-fn wrong_requests() -> [WrongRequest; 12] {
+fn wrong_requests() -> [WrongRequest; 11] {
     let long = "word ".repeat(9000);
     let chat = |content: &str| json!({ "messages": [{ "role": "user", "content": content }] });
     [
@@ -218,16 +218,6 @@ fn wrong_requests() -> [WrongRequest; 12] {
         ("GET", "/v1/chat/completions", vec![], 405, "method"),
         ("GET", "/nothing", vec![], 404, "no such path"),
         ("GET", "/v1/models/gpt-4", vec![], 404, "there is no model"),
-        (
-            "POST",
-            "/v1/chat/completions",
-            json!({ "messages": [{ "role": "user", "content": "x" }],
-            "tools": [{ "type": "function", "function": { "name": "f" } }] })
-            .to_string()
-            .into(),
-            400,
-            "no place for tools",
-        ),
     ]
 }
 
