@@ -51,7 +51,12 @@ pub(super) fn number(value: f64) -> String {
 pub(super) fn width_of(text: &str) -> f64 {
     // Letters of Japanese, Chinese and Korean are as wide as they are high.
     let wide = |c: char| c as u32 > 0x2e80;
-    text.chars().map(|c| if wide(c) { 13.0 } else { 7.0 }).sum()
+    let width = |c: char| match c {
+        _ if wide(c) => 13.0,
+        '%' | 'M' | 'W' | 'm' | 'w' => 11.5,
+        _ => 7.0,
+    };
+    text.chars().map(width).sum()
 }
 
 /// The text, cut so that it takes no more than `room` pixels.
