@@ -84,6 +84,9 @@ pub struct Setup {
     pub(crate) store: Store,
     /// Whether drafters on other machines may connect by themselves.
     pub accepts_drafters: bool,
+    /// Lanes compute with fewer threads while other programs take their cores. Not where engines
+    /// are compared: there the threads of one would be taken for another program's.
+    pub(crate) adapts: bool,
     /// The settings by which the models are where they are.
     pub(crate) settings: Settings,
 }
@@ -179,6 +182,7 @@ impl Setup {
         }
         setup.correct_costs()?;
         if let Some(budget) = &loader.coarse {
+            setup.adapts = true;
             setup.unmeasured = budget.unmeasured();
             setup.tell_of_coarse_start(budget.spent());
         }
@@ -343,6 +347,7 @@ impl Setup {
             watch: QuietWatch::begin(&SystemFiles),
             store: store.clone(),
             accepts_drafters: false,
+            adapts: false,
             settings: settings.clone(),
         })
     }
@@ -465,7 +470,7 @@ impl Setup {
     /// logits, or if those may change.
     pub(crate) fn threads_may_change(&self) -> bool {
         let same = self.holds.means == Some(Means::AnyShape) && self.target.has_card_kernels();
-        self.emulation.is_none() && (same || self.holds.level == Exactness::Fast)
+        self.adapts && self.emulation.is_none() && (same || self.holds.level == Exactness::Fast)
     }
 
     /// How to run, by the settings it was loaded with.
