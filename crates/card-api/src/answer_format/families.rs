@@ -17,8 +17,18 @@ const THINK_OR_CALL: ThoughtMarks = ThoughtMarks {
     end_at_call: true,
     ..THINK
 };
-/// No sign of its own: a format that is not found but given.
-const BY_DEFAULT: &[&[&str]] = &[];
+/// Text and thoughts alone, and no sign by which it is found; every family says what it has beside.
+const PLAIN: AnswerFormat = AnswerFormat {
+    name: "",
+    signs: &[],
+    thoughts: THINK,
+    sections: &[],
+    calls: &[],
+    closers: &[],
+    dropped: &[],
+    call_end: "",
+    channels: false,
+};
 
 /// A mark and what follows it.
 const fn mark(open: &'static str, body: CallBody) -> CallMark {
@@ -29,14 +39,10 @@ const fn mark(open: &'static str, body: CallBody) -> CallMark {
 /// no family is known.
 pub(super) static HERMES: AnswerFormat = AnswerFormat {
     name: "hermes",
-    signs: BY_DEFAULT,
-    thoughts: THINK,
-    sections: &[],
     calls: &[mark(CALL_BEGIN, CallBody::Mixed)],
     closers: &[CALL_END],
-    dropped: &[],
     call_end: CALL_END,
-    channels: false,
+    ..PLAIN
 };
 
 /// The other families. A template that has all words of one of a family's signs is of the first
@@ -50,12 +56,8 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             close: "<|end|><|start|>assistant<|channel|>final<|message|>",
             end_at_call: false,
         },
-        sections: &[],
-        calls: &[],
-        closers: &[],
-        dropped: &[],
-        call_end: "",
         channels: true,
+        ..PLAIN
     },
     AnswerFormat {
         name: "gemma4",
@@ -65,12 +67,10 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             close: "<channel|>",
             end_at_call: false,
         },
-        sections: &[],
         calls: &[mark("<|tool_call>", CallBody::Gemma)],
         closers: &["<tool_call|>"],
         dropped: &["<|channel>thought\n<channel|>", "<channel|>"],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "kimi-k2",
@@ -79,9 +79,7 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
         sections: &["<|tool_calls_section_begin|>"],
         calls: &[mark("<|tool_call_begin|>", CallBody::Named(NameForm::Kimi))],
         closers: &["<|tool_call_end|>", "<|tool_calls_section_end|>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "deepseek-dsml",
@@ -90,23 +88,18 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
         sections: &["<｜DSML｜function_calls>", "<｜DSML｜tool_calls>"],
         calls: &[mark("<｜DSML｜invoke name=", CallBody::Tagged(&DSML))],
         closers: &["</｜DSML｜function_calls>", "</｜DSML｜tool_calls>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "deepseek",
         signs: &[&["<｜tool▁call▁begin｜>"]],
-        thoughts: THINK,
         sections: &["<｜tool▁calls▁begin｜>"],
         calls: &[mark(
             "<｜tool▁call▁begin｜>",
             CallBody::Named(NameForm::DeepSeek),
         )],
         closers: &["```", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "kimi-k3",
@@ -127,8 +120,7 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             "<|close|>response<|sep|>",
             "<|close|>message<|sep|>",
         ],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "minimax-m3",
@@ -144,20 +136,15 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             CallBody::Tagged(&NAMED_TAGS),
         )],
         closers: &["]<]minimax[>[</tool_call>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "minimax-m2",
         signs: &[&["<minimax:tool_call>", "<invoke"]],
-        thoughts: THINK,
         sections: &["<minimax:tool_call>"],
         calls: &[mark("<invoke name=", CallBody::Tagged(&INVOKE))],
         closers: &["</minimax:tool_call>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "seed-oss",
@@ -170,9 +157,7 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
         sections: &["<seed:tool_call>"],
         calls: &[mark("<function=", CallBody::Tagged(&CLOSE_FUNCTION))],
         closers: &["</seed:tool_call>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "command-r7b",
@@ -182,7 +167,6 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             close: "<|END_THINKING|>",
             end_at_call: false,
         },
-        sections: &[],
         calls: &[mark("<|START_ACTION|>", CallBody::Json)],
         closers: &["<|END_ACTION|>"],
         dropped: &[
@@ -191,19 +175,14 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             "<|START_TEXT|>",
             "<|END_TEXT|>",
         ],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "command-r-plus",
         signs: &[&["Action:", "```json", "tool_name"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("Action:", CallBody::Json)],
         closers: &["```"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "mistral",
@@ -213,12 +192,9 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             close: "[/THINK]",
             end_at_call: false,
         },
-        sections: &[],
         calls: &[mark("[TOOL_CALLS]", CallBody::Named(NameForm::Mistral))],
         closers: &["[/TOOL_CALLS]"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "lfm2",
@@ -227,49 +203,36 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             &["<|tool_list_start|>"],
             &["List of tools: [", "<|im_start|>"],
         ],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("<|tool_call_start|>", CallBody::Python)],
         closers: &["<|tool_call_end|>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "qwen-coder",
         signs: &[&["<tool_call>", "<function=", "<parameter="]],
         thoughts: THINK_OR_CALL,
-        sections: &[],
         calls: &[
             mark("<tool_call>", CallBody::Mixed),
             mark("<function=", CallBody::Tagged(&FUNCTION)),
         ],
         closers: &["</tool_call>"],
-        dropped: &[],
         call_end: CALL_END,
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "glm",
         signs: &[&["<arg_key>", "<arg_value>"]],
         thoughts: THINK_OR_CALL,
-        sections: &[],
         calls: &[mark("<tool_call>", CallBody::Mixed)],
         closers: &["</tool_call>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "nemotron-2",
         signs: &[&["<TOOLCALL>"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("<TOOLCALL>", CallBody::Json)],
         closers: &["</TOOLCALL>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "phi-4-mini",
@@ -277,55 +240,37 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             &["<|tool_call|>", "<|/tool_call|>"],
             &["<|tool|>", "<|/tool|>"],
         ],
-        thoughts: THINK,
-        sections: &[],
         calls: &[
             mark("<|tool_call|>", CallBody::Json),
             mark("functools", CallBody::Json),
         ],
         closers: &["<|/tool_call|>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "granite",
         signs: &[&["<|tool_call|>"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[
             mark("<|tool_call|>", CallBody::Json),
             mark("<tool_call>", CallBody::Mixed),
         ],
         closers: &["</tool_call>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "minicpm-5",
         signs: &[&["<function name=", "<param name="]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("<function name=", CallBody::Tagged(&PARAM))],
-        closers: &[],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "functionary-3.1",
         signs: &[&["<function=", "</function>"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[
             mark("<function=", CallBody::Tagged(&FUNCTION)),
             mark("<|python_tag|>", CallBody::PythonOrJson),
         ],
-        closers: &[],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "llama-3",
@@ -333,27 +278,18 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             &["<|python_tag|>"],
             &["<|start_header_id|>", "\"parameters\": dictionary"],
         ],
-        thoughts: THINK,
-        sections: &[],
         calls: &[
             mark("<|python_tag|>", CallBody::PythonOrJson),
             mark("<tool_call>", CallBody::Mixed),
         ],
         closers: &["</tool_call>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "gigachat-3.1",
         signs: &[&["<|function_call|>"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("<|function_call|>", CallBody::Json)],
-        closers: &[],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "gigachat-3",
@@ -361,24 +297,16 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             &["function call<|role_sep|>"],
             &["<|message_sep|>", "<|role_sep|>"],
         ],
-        thoughts: THINK,
         sections: &["<|message_sep|>"],
         calls: &[mark("function call<|role_sep|>", CallBody::Json)],
-        closers: &[],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "apertus",
         signs: &[&["<|tools_prefix|>"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("<|tools_prefix|>", CallBody::Keyed)],
         closers: &["<|tools_suffix|>"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "apriel",
@@ -388,22 +316,14 @@ pub(super) static FAMILIES: [AnswerFormat; 26] = [
             close: "[BEGIN FINAL RESPONSE]",
             end_at_call: false,
         },
-        sections: &[],
         calls: &[mark("<tool_calls>", CallBody::Json)],
         closers: &["</tool_calls>", "[END FINAL RESPONSE]"],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
     AnswerFormat {
         name: "firefunction",
         signs: &[&["functools["], &[" functools"]],
-        thoughts: THINK,
-        sections: &[],
         calls: &[mark("functools", CallBody::Json)],
-        closers: &[],
-        dropped: &[],
-        call_end: "",
-        channels: false,
+        ..PLAIN
     },
 ];

@@ -1,24 +1,19 @@
 //! A block drafter against plain calls of llama.cpp, made as llama-server's `draft-dflash` and
 //! `draft-dspark` make them.
 
-use card_core::forward::{Forward, HiddenRow, KvOp, Logits, Model, ModelError, Row};
+use card_core::forward::{Forward, KvOp, Logits, Model, ModelError, Row};
 use card_core::types::{SequenceId, Token};
 
 use super::block_head::BlockContext;
 use super::context::LlamaContext;
-use super::context_options::ContextOptions;
-use super::cores::{Cores, on_own_thread};
+use super::cores::on_own_thread;
 use super::head_model::HeadModel;
+use super::head_testing::{SEQUENCE, apart, committed, hidden_rows, options, reading, settings};
 use super::hidden_store::HiddenStore;
 use super::model::{LlamaModel, LoadOptions};
 use crate::sys::batch::Batch;
-use crate::sys::cache_type::CacheTypes;
-use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
+use crate::sys::context::{Context, Decoded, ModelPart};
 use crate::tiny::zoo::{self, BLOCK, MASK, TOKENS};
-
-const SEQUENCE: SequenceId = SequenceId(1);
-/// Rows of a forward.
-const ROWS: u32 = 64;
 
 /// A target, and a block drafter for it.
 fn load(architecture: &str, markov: bool) -> (LlamaModel, HeadModel) {
@@ -38,18 +33,6 @@ fn text() -> Vec<Token> {
     (0..24).map(|i| (i * 37 + 11) % (TOKENS - 2) + 2).collect()
 }
 
-fn options(role: &'static str) -> ContextOptions {
-    ContextOptions {
-        role,
-        context: 128,
-        sequences: 1,
-        spare_cells: 64,
-        rows: ROWS,
-        in_order: false,
-        cores: Cores::one_lane(1),
-    }
-}
-
 /// What llama-server does behind each of these lengths of a text: keys and values are made of the
 /// states of all tokens but the last, and a block of the last token and masks is decoded. Returns the
 /// logits of the rows that draft.
@@ -59,15 +42,6 @@ fn by_plain_calls(
     text: &[Token],
     lengths: &[usize],
 ) -> Vec<Vec<Vec<f32>>> {
-    let settings = |part| ContextSettings {
-        part,
-        cells: 256,
-        rows: ROWS,
-        ids: 4,
-        snapshots: 0,
-        threads: 1,
-        cache: CacheTypes::default(),
-    };
     let mut of_target = Context::new(target.handle(), &settings(ModelPart::Trunk)).unwrap();
     of_target.tap(head.layers()).unwrap();
     let mut batch = of_target.batch(false).unwrap();
@@ -124,22 +98,13 @@ fn drafted(position: usize, cell: u64, parent: Option<u64>) -> Row {
 
 /// Has the head read a text from `at` on, and then all that its block says.
 fn draft_of(of_head: &mut BlockContext, at: usize, text: &[Token]) -> Vec<Vec<f32>> {
-    let mut forward = Forward::chain(SEQUENCE, at, text, 0);
+    let forward = reading(SEQUENCE, at, text);
     let last = text.len() - 1;
-    for row in &mut forward.rows[..last] {
-        row.logits = false;
-    }
     of_head.forward(&forward).unwrap();
     assert!(last == 0 || of_head.row(0).is_empty());
     let mut draft = vec![of_head.row(last).to_vec()];
     let end = at + text.len();
-    of_head
-        .apply(KvOp::Commit {
-            sequence: SEQUENCE,
-            tip: end as u64,
-            keep_descendants: false,
-        })
-        .unwrap();
+    of_head.apply(committed(end)).unwrap();
     for depth in 0..BLOCK as usize {
         let cell = 1000 * end as u64 + depth as u64;
         let parent = (depth > 0).then_some(cell - 1);
@@ -172,21 +137,8 @@ fn by_contexts(
         let end = length - 1;
         let forward = Forward::chain(SEQUENCE, decoded, &text[decoded..end], 0);
         of_target.forward(&forward).unwrap();
-        let kept: Vec<HiddenRow> = (decoded..end)
-            .map(|position| HiddenRow {
-                sequence: SEQUENCE,
-                position: position as u32,
-                row: position - decoded,
-            })
-            .collect();
-        of_target.keep_hidden(&kept);
-        of_target
-            .apply(KvOp::Commit {
-                sequence: SEQUENCE,
-                tip: end as u64,
-                keep_descendants: false,
-            })
-            .unwrap();
+        of_target.keep_hidden(&hidden_rows(SEQUENCE, decoded..end));
+        of_target.apply(committed(end)).unwrap();
         decoded = end;
         of_head.apply(KvOp::Prune { sequence: SEQUENCE }).unwrap();
         drafts.push(draft_of(&mut of_head, read, &text[read..length]));
@@ -212,8 +164,7 @@ fn a_block_drafter_proposes_what_plain_calls_of_llama_cpp_propose() {
         for (plain, own) in plain.iter().zip(&own) {
             assert_eq!(plain.len() as u32, BLOCK - u32::from(!markov), "{what}");
             for (depth, (plain, own)) in plain.iter().zip(own).enumerate() {
-                let pairs = plain.iter().zip(own);
-                let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let apart = apart(plain, own);
                 assert_eq!(plain.len(), own.len(), "{what}");
                 assert!(apart < 1e-3, "{what}, depth {depth}: {apart}");
             }
@@ -233,14 +184,7 @@ fn texts_that_begin_with_others_and_end_leave_nothing_behind() {
         let mut of_head = BlockContext::new(&head, &options("head"), states.clone()).unwrap();
         let forward = Forward::chain(SEQUENCE, 0, &text, 0);
         of_target.forward(&forward).unwrap();
-        let kept = |sequence| -> Vec<HiddenRow> {
-            let row = |row| HiddenRow {
-                sequence,
-                position: row as u32,
-                row,
-            };
-            (0..text.len()).map(row).collect()
-        };
+        let kept = |sequence| hidden_rows(sequence, 0..text.len());
         of_target.keep_hidden(&kept(SEQUENCE));
         let expected = draft_of(&mut of_head, 0, &text);
         // Another one begins with a part of it, and goes on in the same way.
@@ -262,14 +206,10 @@ fn texts_that_begin_with_others_and_end_leave_nothing_behind() {
             of_head.apply(op).unwrap();
             of_target.keep_hidden(&kept(other));
             let at = keep as usize;
-            let mut forward = Forward::chain(other, at, &text[at..], 0);
+            let forward = reading(other, at, &text[at..]);
             let last = forward.rows.len() - 1;
-            for row in &mut forward.rows[..last] {
-                row.logits = false;
-            }
             of_head.forward(&forward).unwrap();
-            let pairs = expected[0].iter().zip(of_head.row(last));
-            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let apart = apart(&expected[0], of_head.row(last));
             assert!(apart < 1e-3, "{op:?}: {apart}");
             assert_eq!(of_head.row(last).len(), TOKENS as usize);
             of_head.apply(KvOp::Release { sequence: other }).unwrap();
@@ -294,15 +234,7 @@ fn texts_that_begin_with_others_and_end_leave_nothing_behind() {
             let forward = Forward::chain(SEQUENCE, at, &text[at..at + 8], 0);
             measured.forward(&forward).unwrap();
             assert_eq!(measured.row(7).len(), TOKENS as usize);
-            let tip = at as u64 + 8;
-            let sequence = SEQUENCE;
-            let keep_descendants = false;
-            let commit = KvOp::Commit {
-                sequence,
-                tip,
-                keep_descendants,
-            };
-            measured.apply(commit).unwrap();
+            measured.apply(committed(at + 8)).unwrap();
         }
     });
 }

@@ -174,8 +174,8 @@ impl LlamaContext {
         };
         let made = Context::borrowing(model.handle(), &settings, lender);
         let mut llama = made.map_err(fail)?;
-        if head || model.always_gives_states() {
-            let given = llama.give_head_states(head);
+        if head {
+            let given = llama.give_head_states(true);
             given.map_err(|thrown| fail(thrown.to_string()))?;
         }
         if let Some(adapters) = model.adapters() {

@@ -3,25 +3,21 @@
 
 use std::path::{Path, PathBuf};
 
-use card_core::forward::{Forward, HiddenRow, KvOp, Logits, Model, Row};
-use card_core::types::{SequenceId, Token};
+use card_core::forward::{Forward, Logits, Model};
+use card_core::types::Token;
 
 use super::context::LlamaContext;
-use super::context_options::ContextOptions;
-use super::cores::{Cores, on_own_thread};
+use super::cores::on_own_thread;
 use super::head_model::HeadModel;
+use super::head_testing::{
+    DRAFTED, HeadDraft, SEQUENCE, apart, draft_by, favourite, hidden_rows, options, prompt,
+    read_by, settings, target_says,
+};
 use super::hidden_store::HiddenStore;
 use super::model::{LlamaModel, LoadOptions};
 use crate::sys::batch::Batch;
-use crate::sys::cache_type::CacheTypes;
-use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
+use crate::sys::context::{Context, Decoded, ModelPart};
 use crate::tiny::zoo::{self, Architecture, FEW, TOKENS};
-
-const SEQUENCE: SequenceId = SequenceId(1);
-/// Tokens that a draft has.
-const DRAFTED: usize = 3;
-/// Rows of a forward.
-const ROWS: u32 = 64;
 
 fn removed<T>(file: PathBuf, use_it: impl FnOnce(&Path) -> T) -> T {
     let found = use_it(&file);
@@ -46,42 +42,6 @@ fn head(architecture: &Architecture, target: &LlamaModel, right: bool) -> HeadMo
     })
 }
 
-fn prompt() -> Vec<Token> {
-    (0..20).map(|i| (i * 37 + 11) % (TOKENS - 1) + 1).collect()
-}
-
-fn options(role: &'static str) -> ContextOptions {
-    ContextOptions {
-        role,
-        context: 128,
-        sequences: 1,
-        spare_cells: 64,
-        rows: ROWS,
-        in_order: false,
-        cores: Cores::one_lane(1),
-    }
-}
-
-fn favourite(logits: &[f32]) -> Token {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(token, _)| token as Token)
-}
-
-/// The logits of a draft and the token that follows from each.
-type Draft = Vec<(Vec<f32>, Token)>;
-
-fn settings(part: ModelPart) -> ContextSettings {
-    ContextSettings {
-        part,
-        cells: 256,
-        rows: ROWS,
-        ids: 4,
-        snapshots: 0,
-        threads: 1,
-        cache: CacheTypes::default(),
-    }
-}
-
 /// Decodes tokens from the position `at` on, with these states beside them if there are any.
 fn decode(
     (context, batch): (&mut Context, &mut Batch),
@@ -103,7 +63,7 @@ fn decode(
 /// What llama-server does: the target reads the prompt; the head's encoder makes a state of three
 /// layers' inputs behind each token; the head reads each state with the token that comes next, at the
 /// position of the state; and a draft is prolonged with the head's own states.
-fn by_plain_calls(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (Token, Draft) {
+fn by_plain_calls(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (Token, HeadDraft) {
     let length = prompt.len();
     let mut of_target = Context::new(target.handle(), &settings(ModelPart::Trunk)).unwrap();
     of_target.tap(head.layers()).unwrap();
@@ -135,7 +95,7 @@ fn by_plain_calls(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (T
     let (shifted, seed) = states.split_at(length - 1);
     decode((&mut of_head, &mut batch), 0, &prompt[1..], shifted, false);
     let (mut token, mut state) = (first, seed[0].clone());
-    let mut draft = Draft::new();
+    let mut draft = HeadDraft::new();
     for step in 0..DRAFTED {
         let at = length - 1 + step;
         decode((&mut of_head, &mut batch), at, &[token], &[state], true);
@@ -160,60 +120,16 @@ fn contexts(
     let read = Forward::chain(SEQUENCE, 0, prompt, 0);
     of_target.forward(&read).unwrap();
     let first = favourite(of_target.row(prompt.len() - 1));
-    let kept: Vec<HiddenRow> = (0..prompt.len())
-        .map(|row| HiddenRow {
-            sequence: SEQUENCE,
-            position: row as u32,
-            row,
-        })
-        .collect();
-    of_target.keep_hidden(&kept);
+    of_target.keep_hidden(&hidden_rows(SEQUENCE, 0..prompt.len()));
     (first, of_target, of_head)
 }
 
-/// Has a head read a text of which the last token's logits are wanted.
-fn read_by(of_head: &mut LlamaContext, at: usize, text: &[Token]) -> Vec<f32> {
-    let mut forward = Forward::chain(SEQUENCE, at, text, 0);
-    for row in &mut forward.rows[..text.len() - 1] {
-        row.logits = false;
-    }
-    of_head.forward(&forward).unwrap();
-    let logits = of_head.row(text.len() - 1).to_vec();
-    of_head
-        .apply(KvOp::Commit {
-            sequence: SEQUENCE,
-            tip: (at + text.len()) as u64,
-            keep_descendants: false,
-        })
-        .unwrap();
-    logits
-}
-
 /// The same by the contexts that an engine has.
-fn by_contexts(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (Token, Draft) {
+fn by_contexts(target: &LlamaModel, head: &HeadModel, prompt: &[Token]) -> (Token, HeadDraft) {
     let (first, _target, mut of_head) = contexts(target, head, prompt);
     let mut text = prompt.to_vec();
     text.push(first);
-    let logits = read_by(&mut of_head, 0, &text);
-    let mut token = favourite(&logits);
-    let mut draft = vec![(logits, token)];
-    for step in 1..DRAFTED {
-        let cell = 1000 + step as u64;
-        let row = Row {
-            sequence: SEQUENCE,
-            token,
-            position: (prompt.len() + step) as u32,
-            cell,
-            parent: (step > 1).then_some(cell - 1),
-            logits: true,
-        };
-        let rows = vec![row];
-        of_head.forward(&Forward { rows, pad_to: 0 }).unwrap();
-        let logits = of_head.row(0).to_vec();
-        token = favourite(&logits);
-        draft.push((logits, token));
-    }
-    (first, draft)
+    (first, draft_by(&mut of_head, &text))
 }
 
 #[test]
@@ -239,9 +155,7 @@ fn a_head_proposes_what_plain_calls_of_llama_cpp_propose() {
                 let finite = plain.0.iter().filter(|l| l.is_finite()).count();
                 let tokens = if right { TOKENS } else { FEW };
                 assert_eq!(finite, tokens as usize, "{what}");
-                let pairs = plain.0.iter().zip(&own.0);
-                let apart = pairs.filter(|(a, b)| a != b).map(|(a, b)| (a - b).abs());
-                let apart = apart.fold(0.0, f32::max);
+                let apart = apart(&plain.0, &own.0);
                 assert!(apart < 1e-3, "{what}, step {step}: {apart}");
                 assert_eq!(plain.1, own.1, "{what}, step {step}");
             }
@@ -266,8 +180,7 @@ fn a_head_reads_on_where_it_stopped_and_a_text_from_its_second_token() {
             // Nothing can be said from a first token alone.
             assert_eq!(before.is_empty(), split == 1);
             let logits = read_by(&mut in_two, split, &text[split..]);
-            let pairs = expected.iter().zip(&logits).filter(|(a, b)| a != b);
-            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let apart = apart(&expected, &logits);
             assert!(apart < 1e-3, "split at {split}: {apart}");
         }
         // Where forwards are only measured, the first token is a row like others.
@@ -283,22 +196,13 @@ fn a_head_reads_on_where_it_stopped_and_a_text_from_its_second_token() {
 fn a_target_whose_layers_are_read_computes_what_it_did() {
     for architecture in zoo::head_targets() {
         let what = architecture.name();
-        let prompt = prompt();
         let target = target(architecture);
         let head = head(architecture, &target, false);
         let logits = |keeps: bool| {
-            on_own_thread(|| {
-                let mut target = LlamaContext::new(&target, &options("target")).unwrap();
+            target_says(&target, |target| {
                 if keeps {
                     target.keep_layers(&head).unwrap();
                 }
-                // The logits of the last token only, as where a prompt is read.
-                let mut forward = Forward::chain(SEQUENCE, 0, &prompt, 0);
-                for row in &mut forward.rows[..prompt.len() - 1] {
-                    row.logits = false;
-                }
-                target.forward(&forward).unwrap();
-                target.row(prompt.len() - 1).to_vec()
             })
         };
         assert_eq!(logits(false), logits(true), "{what}");

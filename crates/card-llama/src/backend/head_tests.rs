@@ -1,22 +1,18 @@
 //! A head against plain calls of llama.cpp, made as llama-server's `draft-mtp` makes them.
 
-use card_core::forward::{Forward, HiddenRow, KvOp, Logits, Model, Row};
-use card_core::types::{SequenceId, Token};
+use card_core::forward::{Forward, Logits, Model};
+use card_core::types::Token;
 
 use super::context::LlamaContext;
-use super::context_options::ContextOptions;
-use super::cores::{Cores, on_own_thread};
+use super::cores::on_own_thread;
+use super::head_testing::{
+    DRAFTED, HeadDraft, SEQUENCE, apart, draft_by, favourite, hidden_rows, options, prompt,
+    settings, target_says,
+};
 use super::model::{LlamaModel, LoadOptions};
 use crate::sys::batch::Batch;
-use crate::sys::cache_type::CacheTypes;
-use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
-use crate::tiny::zoo::{self, Architecture, TOKENS};
-
-const SEQUENCE: SequenceId = SequenceId(1);
-/// Tokens that a draft has.
-const DRAFTED: usize = 3;
-/// Rows of a forward.
-const ROWS: u32 = 64;
+use crate::sys::context::{Context, Decoded, ModelPart};
+use crate::tiny::zoo::{self, Architecture};
 
 fn load(architecture: &Architecture, head: bool) -> LlamaModel {
     load_with(architecture, head, 1)
@@ -34,30 +30,6 @@ fn load_with(architecture: &Architecture, head: bool, layers: u32) -> LlamaModel
     model
 }
 
-fn prompt() -> Vec<Token> {
-    (0..20).map(|i| (i * 37 + 11) % (TOKENS - 1) + 1).collect()
-}
-
-fn options(role: &'static str) -> ContextOptions {
-    ContextOptions {
-        role,
-        context: 128,
-        sequences: 1,
-        spare_cells: 64,
-        rows: ROWS,
-        in_order: false,
-        cores: Cores::one_lane(1),
-    }
-}
-
-fn favourite(logits: &[f32]) -> Token {
-    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-    best.map_or(0, |(token, _)| token as Token)
-}
-
-/// The logits of a draft and the token that follows from each.
-type Draft = Vec<(Vec<f32>, Token)>;
-
 /// A context of llama.cpp and its batch, as they are.
 struct Plain {
     context: Context,
@@ -66,16 +38,7 @@ struct Plain {
 
 impl Plain {
     fn new(model: &LlamaModel, part: ModelPart) -> Self {
-        let settings = ContextSettings {
-            part,
-            cells: 256,
-            rows: ROWS,
-            ids: 4,
-            snapshots: 0,
-            threads: 1,
-            cache: CacheTypes::default(),
-        };
-        let mut context = Context::new(model.handle(), &settings).unwrap();
+        let mut context = Context::new(model.handle(), &settings(part)).unwrap();
         context.give_head_states(part == ModelPart::Head).unwrap();
         let batch = context.batch(false).unwrap();
         Plain { context, batch }
@@ -98,7 +61,7 @@ impl Plain {
 
 /// What llama-server does: the target reads the prompt, the head reads it one token behind, each
 /// token with the state before it; and a draft is prolonged with the head's own states.
-fn by_plain_calls(model: &LlamaModel, prompt: &[Token]) -> (Token, Draft) {
+fn by_plain_calls(model: &LlamaModel, prompt: &[Token]) -> (Token, HeadDraft) {
     let mut target = Plain::new(model, ModelPart::Trunk);
     target.decode(0, prompt, &[], true);
     let first = favourite(target.context.logits(prompt.len() - 1));
@@ -109,7 +72,7 @@ fn by_plain_calls(model: &LlamaModel, prompt: &[Token]) -> (Token, Draft) {
     let mut head = Plain::new(model, ModelPart::Head);
     head.decode(0, prompt, &states[..prompt.len()], false);
     let (mut token, mut state) = (first, states[prompt.len()].clone());
-    let mut draft = Draft::new();
+    let mut draft = HeadDraft::new();
     for step in 0..DRAFTED {
         head.decode(prompt.len() + step, &[token], &[state], true);
         let logits = head.context.logits(0).to_vec();
@@ -121,7 +84,7 @@ fn by_plain_calls(model: &LlamaModel, prompt: &[Token]) -> (Token, Draft) {
 }
 
 /// The same by the contexts that an engine has.
-fn by_contexts(model: &LlamaModel, prompt: &[Token]) -> (Token, Draft) {
+fn by_contexts(model: &LlamaModel, prompt: &[Token]) -> (Token, HeadDraft) {
     let mut target = LlamaContext::new(model, &options("target")).unwrap();
     let states = target.keep_states().unwrap();
     let mut head = LlamaContext::of_head(model, &options("head"), states).unwrap();
@@ -129,48 +92,11 @@ fn by_contexts(model: &LlamaModel, prompt: &[Token]) -> (Token, Draft) {
     let read = Forward::chain(SEQUENCE, 0, prompt, 0);
     target.forward(&read).unwrap();
     let first = favourite(target.row(prompt.len() - 1));
-    let kept: Vec<HiddenRow> = (0..prompt.len())
-        .map(|row| HiddenRow {
-            sequence: SEQUENCE,
-            position: row as u32,
-            row,
-        })
-        .collect();
-    target.keep_hidden(&kept);
+    target.keep_hidden(&hidden_rows(SEQUENCE, 0..prompt.len()));
 
     let mut text = prompt.to_vec();
     text.push(first);
-    let mut forward = Forward::chain(SEQUENCE, 0, &text, 0);
-    for row in &mut forward.rows[..prompt.len()] {
-        row.logits = false;
-    }
-    head.forward(&forward).unwrap();
-    let logits = head.row(prompt.len()).to_vec();
-    let mut token = favourite(&logits);
-    let mut draft = vec![(logits, token)];
-    head.apply(KvOp::Commit {
-        sequence: SEQUENCE,
-        tip: text.len() as u64,
-        keep_descendants: false,
-    })
-    .unwrap();
-    for step in 1..DRAFTED {
-        let cell = 1000 + step as u64;
-        let row = Row {
-            sequence: SEQUENCE,
-            token,
-            position: (prompt.len() + step) as u32,
-            cell,
-            parent: (step > 1).then_some(cell - 1),
-            logits: true,
-        };
-        let rows = vec![row];
-        head.forward(&Forward { rows, pad_to: 0 }).unwrap();
-        let logits = head.row(0).to_vec();
-        token = favourite(&logits);
-        draft.push((logits, token));
-    }
-    (first, draft)
+    (first, draft_by(&mut head, &text))
 }
 
 #[test]
@@ -192,8 +118,7 @@ fn a_head_proposes_what_plain_calls_of_llama_cpp_propose() {
         assert_eq!(plain.0, own.0, "{what}: the target");
         assert_eq!(plain.1.len(), DRAFTED);
         for (step, (plain, own)) in plain.1.iter().zip(&own.1).enumerate() {
-            let pairs = plain.0.iter().zip(&own.0);
-            let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let apart = apart(&plain.0, &own.0);
             assert!(apart < 1e-3, "{what}, step {step}: {apart}");
             assert_eq!(plain.1, own.1, "{what}, step {step}");
         }
@@ -204,21 +129,12 @@ fn a_head_proposes_what_plain_calls_of_llama_cpp_propose() {
 fn a_target_that_keeps_states_computes_what_it_did() {
     for architecture in zoo::heads() {
         let what = architecture.name();
-        let prompt = prompt();
         let logits = |keeps: bool| {
             let model = load(architecture, keeps);
-            on_own_thread(|| {
-                let mut target = LlamaContext::new(&model, &options("target")).unwrap();
+            target_says(&model, |target| {
                 if keeps {
                     target.keep_states().unwrap();
                 }
-                // The logits of the last token only, as where a prompt is read.
-                let mut forward = Forward::chain(SEQUENCE, 0, &prompt, 0);
-                for row in &mut forward.rows[..prompt.len() - 1] {
-                    row.logits = false;
-                }
-                target.forward(&forward).unwrap();
-                target.row(prompt.len() - 1).to_vec()
             })
         };
         assert_eq!(logits(false), logits(true), "{what}");

@@ -16,6 +16,8 @@ pub(crate) mod head_model;
 #[cfg(test)]
 mod head_model_tests;
 #[cfg(test)]
+mod head_testing;
+#[cfg(test)]
 mod head_tests;
 pub(crate) mod hidden_store;
 mod kv;

@@ -236,13 +236,6 @@ impl LlamaModel {
         self.head.as_ref().is_some_and(|(_, loaded)| *loaded)
     }
 
-    /// Whether contexts are always asked for hidden states, so that a head which reads them changes
-    /// no forward.
-    pub(super) fn always_gives_states(&self) -> bool {
-        let head = self.head.as_ref();
-        head.is_some_and(|(head, _)| head.changes_target)
-    }
-
     /// What a trimmed model needs beside itself.
     pub(super) fn trimmed(&self) -> Option<&Arc<Trimmed>> {
         self.trimmed.as_ref()

@@ -13,10 +13,6 @@ use crate::error::LlamaError;
 /// An architecture whose head card can run.
 struct HeadKind {
     name: &'static str,
-    /// llama.cpp computes the last layer of the target for other rows when hidden states are asked
-    /// for. A target of such a model is always asked for them, so that plain decoding has the same
-    /// forwards.
-    changes_target: bool,
     /// llama.cpp's graph takes a head of several layers, and computes the first of them unless it is
     /// told otherwise. Of another architecture such a head ends the process.
     takes_several: bool,
@@ -28,22 +24,18 @@ struct HeadKind {
 const KINDS: [HeadKind; 4] = [
     HeadKind {
         name: "hy_v3",
-        changes_target: false,
         takes_several: true,
     },
     HeadKind {
         name: "qwen35",
-        changes_target: false,
         takes_several: false,
     },
     HeadKind {
         name: "qwen35moe",
-        changes_target: false,
         takes_several: false,
     },
     HeadKind {
         name: "qwen3next",
-        changes_target: false,
         takes_several: false,
     },
 ];
@@ -57,8 +49,6 @@ pub struct DraftHead {
     pub layers: u64,
     /// Why the head cannot draft here; `None` if it can.
     pub unusable: Option<String>,
-    /// See [`HeadKind`].
-    pub(crate) changes_target: bool,
 }
 
 impl DraftHead {
@@ -133,7 +123,6 @@ fn found(keys: &ArchKeys, tensors: &HashSet<String>) -> Option<DraftHead> {
     Some(DraftHead {
         layers,
         unusable: why,
-        changes_target: kind.is_some_and(|k| k.changes_target),
     })
 }
 
@@ -172,7 +161,7 @@ mod tests {
         assert_eq!(of(named("none", "qwen35", 0)), None);
         let head = of(whole(named("whole", "qwen35", 1), 2)).unwrap();
         assert_eq!((head.layers, head.unusable.clone()), (1, None));
-        assert!(head.is_usable() && !head.changes_target);
+        assert!(head.is_usable());
     }
 
     #[test]
