@@ -1,6 +1,7 @@
 //! A head in a file of its own against plain calls of llama.cpp, made as llama-server's
 //! `draft-eagle3` makes them.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use card_core::forward::{Forward, Logits, Model};
@@ -19,16 +20,33 @@ use crate::sys::batch::Batch;
 use crate::sys::context::{Context, Decoded, ModelPart};
 use crate::tiny::zoo::{self, Architecture, FEW, TOKENS};
 
-fn removed<T>(file: PathBuf, use_it: impl FnOnce(&Path) -> T) -> T {
-    let found = use_it(&file);
-    let _ = std::fs::remove_file(file);
-    found
+/// A file that is removed in the end.
+struct TestFile(PathBuf);
+
+impl Drop for TestFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
-fn target(architecture: &Architecture) -> LlamaModel {
-    removed(zoo::write(architecture, 1).unwrap(), |file| {
-        LlamaModel::load(file, &LoadOptions::default(), &mut |_| {}).unwrap()
-    })
+/// A target with its file, which its heads are compared with when they are loaded.
+struct Target {
+    model: LlamaModel,
+    _file: TestFile,
+}
+
+impl Deref for Target {
+    type Target = LlamaModel;
+
+    fn deref(&self) -> &LlamaModel {
+        &self.model
+    }
+}
+
+fn target(architecture: &Architecture) -> Target {
+    let file = TestFile(zoo::write(architecture, 1).unwrap());
+    let model = LlamaModel::load(&file.0, &LoadOptions::default(), &mut |_| {}).unwrap();
+    Target { model, _file: file }
 }
 
 fn head(architecture: &Architecture, target: &LlamaModel, right: bool) -> HeadModel {
@@ -37,9 +55,8 @@ fn head(architecture: &Architecture, target: &LlamaModel, right: bool) -> HeadMo
     } else {
         zoo::head_file(architecture, 2)
     };
-    removed(file.unwrap(), |file| {
-        HeadModel::load(file, target, &LoadOptions::default(), &mut |_| {}).unwrap()
-    })
+    let file = TestFile(file.unwrap());
+    HeadModel::load(&file.0, target, &LoadOptions::default(), &mut |_| {}).unwrap()
 }
 
 /// Decodes tokens from the position `at` on, with these states beside them if there are any.
@@ -218,25 +235,23 @@ fn a_head_for_another_target_is_refused_by_name() {
         let loaded = HeadModel::load(file, target, &LoadOptions::default(), &mut |_| {});
         loaded.map(|_| ()).map_err(|e| e.to_string())
     };
-    removed(zoo::head_file(llama, 1).unwrap(), |file| {
-        assert_eq!(load(file, &wide), Ok(()));
-        let error = load(file, &narrow).unwrap_err();
-        assert!(
-            error.contains("256 numbers") && error.contains("--draft"),
-            "{error}"
-        );
-        // It is no model by itself.
-        let alone = LlamaModel::load(file, &LoadOptions::default(), &mut |_| {});
-        let error = alone.map(|_| ()).unwrap_err().to_string();
-        assert!(
-            error.contains("EAGLE-3") && error.contains("--draft"),
-            "{error}"
-        );
-    });
-    removed(zoo::write(llama, 1).unwrap(), |file| {
-        let error = load(file, &wide).unwrap_err();
-        assert!(error.contains("no head"), "{error}");
-    });
+    let file = TestFile(zoo::head_file(llama, 1).unwrap());
+    assert_eq!(load(&file.0, &wide), Ok(()));
+    let error = load(&file.0, &narrow).unwrap_err();
+    assert!(
+        error.contains("256 numbers") && error.contains("--draft"),
+        "{error}"
+    );
+    // It is no model by itself.
+    let alone = LlamaModel::load(&file.0, &LoadOptions::default(), &mut |_| {});
+    let error = alone.map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("EAGLE-3") && error.contains("--draft"),
+        "{error}"
+    );
+    let file = TestFile(zoo::write(llama, 1).unwrap());
+    let error = load(&file.0, &wide).unwrap_err();
+    assert!(error.contains("no head"), "{error}");
     // Nor does a context keep states for a head of another model.
     let head = head(llama, &wide, false);
     let other = target(zoo::find("qwen3").unwrap());

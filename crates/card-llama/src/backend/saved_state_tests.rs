@@ -139,7 +139,9 @@ fn a_state_that_was_taken_back_can_be_saved() {
 
 #[test]
 fn a_context_says_how_large_its_states_are_and_what_it_cannot_do() {
-    for label in MODELS {
+    // llama.cpp saves the cells of its window with the state.
+    assert_eq!(context("lfm2", "target", false).state_bytes(), None);
+    for label in MODELS.into_iter().filter(|label| *label != "lfm2") {
         let mut context = context(label, "target", false);
         let bytes = context.state_bytes().unwrap();
         assert!((1 << 8..1 << 24).contains(&bytes), "{label}: {bytes}");
