@@ -208,7 +208,7 @@ def full_disk(plain):
         verified = run(CARD, "audit", "verify", log, check=False)
         if verified.returncode:
             sys.exit(f"full disk: the log is broken: {verified.stderr}")
-        told = sum(int(n) for n in re.findall(r": (\d+) records were lost", verified.stdout))
+        told = sum(int(n) for n in re.findall(r": (\d+) records? w(?:as|ere) lost", verified.stdout))
         if told != lost:
             sys.exit(f"full disk: {lost:.0f} records were lost, and the log tells of {told}")
         print(f"full disk: {count} answers, {lost:.0f} records lost, counted and told of, the log holds together")

@@ -126,15 +126,16 @@ impl ThoughtSplitter {
 
     /// Where the thoughts end, or may; and whether they do.
     fn next_end(&self) -> (usize, bool) {
-        let close = std::iter::once(self.format.thoughts.close);
-        let calls = self.format.call_opens().filter(|_| self.end_at_call);
-        let ends: Vec<&str> = close.chain(calls).collect();
+        let ends = || {
+            let calls = self.format.call_opens().filter(|_| self.end_at_call);
+            std::iter::once(self.format.thoughts.close).chain(calls)
+        };
         for (at, _) in self.held.char_indices() {
             let rest = &self.held[at..];
-            if ends.iter().any(|mark| rest.starts_with(mark)) {
+            if ends().any(|mark| rest.starts_with(mark)) {
                 return (at, true);
             }
-            if ends.iter().any(|mark| mark.starts_with(rest)) {
+            if ends().any(|mark| mark.starts_with(rest)) {
                 return (at, false);
             }
         }

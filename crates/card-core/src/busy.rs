@@ -11,6 +11,8 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// Threads that wait for a core, on average, from which on cores count as taken.
 const TAKEN: f64 = 0.15;
 /// A thread shares a taken core half and half, so each that waits all the time stands for two.
@@ -64,8 +66,8 @@ pub struct ThreadRule {
     trial: bool,
     /// When all threads are tried again.
     retry_at: Duration,
-    /// Time from giving up threads to the next trial.
-    retry: Duration,
+    /// Times from giving up threads to the next trial.
+    retry: Backoff,
 }
 
 impl ThreadRule {
@@ -78,7 +80,7 @@ impl ThreadRule {
             taken: 0,
             trial: false,
             retry_at: Duration::ZERO,
-            retry: FIRST_RETRY,
+            retry: Backoff::new(FIRST_RETRY, LAST_RETRY),
         }
     }
 
@@ -99,10 +101,7 @@ impl ThreadRule {
             return self.now;
         }
         self.taken = 0;
-        if self.trial {
-            self.trial = false;
-            self.retry = FIRST_RETRY;
-        }
+        self.trial = false;
         if self.now < self.all && at >= self.retry_at {
             self.now = self.all;
             self.trial = true;
@@ -114,12 +113,10 @@ impl ThreadRule {
     fn give_up(&mut self, at: Duration, waiting: f64) {
         let cores = (SHARE * waiting).round().max(1.0) as usize;
         self.now = self.now.saturating_sub(cores).max(1);
-        self.retry = if self.trial {
-            (2 * self.retry).min(LAST_RETRY)
-        } else {
-            FIRST_RETRY
-        };
-        self.retry_at = at.saturating_add(self.retry);
+        if !self.trial {
+            self.retry.reset();
+        }
+        self.retry_at = at.saturating_add(self.retry.fail());
         self.trial = false;
         self.taken = 0;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use card_core::cost::CostCurve;
 use card_core::forward::Forward;
+use card_core::words::counted;
 
 /// Forwards of each number of rows that are remembered.
 const RING: usize = 32;
@@ -46,8 +47,8 @@ impl std::fmt::Display for CostDeviation {
         } = self;
         write!(
             f,
-            "forwards with {rows} {} take {taken:.1} ms, where {measured:.1} ms was measured",
-            if *rows == 1 { "row" } else { "rows" }
+            "forwards with {} take {taken:.1} ms, where {measured:.1} ms was measured",
+            counted(*rows, "row")
         )
     }
 }

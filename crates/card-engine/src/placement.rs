@@ -156,7 +156,8 @@ fn once(model: &mut dyn Model, passage: &[Token], rows: u32) -> Result<f64, Mode
     Ok(elapsed.as_secs_f64() * 1e3)
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
+/// The median of these numbers, the upper one of two; 0 if there are none.
+pub(crate) fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(0.0)
 }

@@ -4,10 +4,10 @@ use anyhow::Result;
 use card_llama::{EmbedderOptions, LlamaEmbedder, Pooling};
 
 use crate::devices;
+use crate::loader::with_bar;
 use crate::models::catalogue::Catalogue;
 use crate::models::locate::Models;
 use crate::models::store::Store;
-use crate::progress;
 use crate::settings::Settings;
 
 /// The model that `settings` name, fetched if it is not here, ready to make vectors. `pooling` says
@@ -30,11 +30,7 @@ pub fn load(
         gpu_layers: settings.gpu_layers,
         devices: settings.device.clone(),
     };
-    let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
-    bar.set_message("loading the model");
-    let loaded = LlamaEmbedder::load(&file, &options, &mut |part| {
-        bar.set_position((part * 100.0) as u64);
-    });
-    bar.finish_and_clear();
-    Ok(loaded?)
+    with_bar("loading the model", |progress| {
+        LlamaEmbedder::load(&file, &options, progress)
+    })
 }

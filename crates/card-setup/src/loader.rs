@@ -10,7 +10,7 @@ use card_engine::selftest::SelfTestReport;
 use card_engine::{Patient, Pauses};
 use card_llama::{Cores, HeadModel, Kernels, KvShape, LlamaError, LlamaModel, LoadOptions};
 
-use crate::coarse::{CoarseBudget, Deadline};
+use crate::coarse::{CoarseBudget, Deadline, Unmeasured};
 use crate::contexts::{coarse_context, test_context};
 use crate::devices;
 use crate::draft_model::DraftModel;
@@ -213,18 +213,33 @@ impl<'a> Loader<'a> {
         let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
         let cores = &self.target_cores;
         if let Some(budget) = &self.coarse {
-            if let Some(known) = self_test::remembered(self.store, model, &setup, look)? {
-                return Ok(known);
-            }
-            budget.leave_out(|u| u.target = true);
+            let left_out = |u: &mut Unmeasured| u.target = true;
             let measure = || self.coarse_target(model, budget);
-            return self_test::coarse_report(self.store, model, &setup, look, measure);
+            return self.known_or_coarse(budget, model, &setup, look, left_out, measure);
         }
         let context = || -> Result<Box<dyn Model + Send>> {
             self.scratch(Box::new(test_context(model, "target", cores)?))
         };
         let (store, manner) = (self.store, self.manner());
         self_test::report(store, model, passage, context, &setup, look, manner)
+    }
+
+    /// The whole report on a model if it is remembered, else a coarse one; `left_out` notes what that
+    /// leaves to be measured.
+    fn known_or_coarse(
+        &self,
+        budget: &CoarseBudget,
+        model: &LlamaModel,
+        setup: &str,
+        look: Look,
+        left_out: impl FnOnce(&mut Unmeasured),
+        measure: impl FnOnce() -> Result<SelfTestReport>,
+    ) -> Result<SelfTestReport> {
+        if let Some(known) = self_test::remembered(self.store, model, setup, look)? {
+            return Ok(known);
+        }
+        budget.leave_out(left_out);
+        self_test::coarse_report(self.store, model, setup, look, measure)
     }
 
     /// What a few forwards of a target say. Where card's kernels compute all of it, every shape of
@@ -325,15 +340,12 @@ impl<'a> Loader<'a> {
         let setup = format!("{}{}", self.draft_key(kernels), model.key(&vocab));
         let passage = || model.tokenize(&vocab, self_test::PASSAGE);
         if let Some(budget) = &self.coarse {
-            if let Some(known) = self_test::remembered(store, &model.llama, &setup, look)? {
-                return Ok(known);
-            }
-            budget.leave_out(|u| u.draft = true);
+            let left_out = |u: &mut Unmeasured| u.draft = true;
             let spend = |deadline: Deadline| -> Result<SelfTestReport> {
                 self.coarse_draft(model, &passage()?, deadline)
             };
             let measure = || budget.spend(1.0, spend);
-            return self_test::coarse_report(store, &model.llama, &setup, look, measure);
+            return self.known_or_coarse(budget, &model.llama, &setup, look, left_out, measure);
         }
         let context = || -> Result<Box<dyn Model + Send>> {
             let made = test_context(&model.llama, "draft", &self.draft_cores)?;
@@ -370,14 +382,12 @@ impl<'a> Loader<'a> {
         let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
         let context = || head.test_context(&self.target_cores);
         if let Some(budget) = &self.coarse {
-            if let Some(known) = self_test::remembered(store, model, &setup, look)? {
-                return Ok(known);
-            }
             let spend = |deadline: Deadline| -> Result<SelfTestReport> {
                 self_test::coarse(&passage()?, &mut *context()?, false, deadline)
             };
             let measure = || budget.spend(1.0, spend);
-            return self_test::coarse_report(store, model, &setup, look, measure);
+            // Real forwards make its costs finer; no pause is used for them.
+            return self.known_or_coarse(budget, model, &setup, look, |_| {}, measure);
         }
         let context = || -> Result<Box<dyn Model + Send>> { Ok(context()?) };
         let manner = self.manner();
@@ -441,16 +451,18 @@ pub fn tested_target(
 /// # Errors
 /// If it cannot be loaded.
 pub fn load_model(file: &Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
-    with_bar(role, |progress| LlamaModel::load(file, options, progress))
+    with_bar(&format!("loading the {role} model"), |progress| {
+        LlamaModel::load(file, options, progress)
+    })
 }
 
 /// What `load` loads, with a progress bar.
-fn with_bar<T>(
-    role: &str,
+pub(crate) fn with_bar<T>(
+    message: &str,
     load: impl FnOnce(&mut dyn FnMut(f32)) -> Result<T, LlamaError>,
 ) -> Result<T> {
     let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
-    bar.set_message(format!("loading the {role} model"));
+    bar.set_message(message.to_owned());
     let loaded = load(&mut |part: f32| bar.set_position((part * 100.0) as u64));
     bar.finish_and_clear();
     Ok(loaded?)

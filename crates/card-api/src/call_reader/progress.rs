@@ -49,11 +49,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// The last beginning of a character at or before `at`.
 pub(crate) fn floor(text: &str, at: usize) -> usize {
-    let at = at.min(text.len());
-    (0..=at)
-        .rev()
-        .find(|&i| text.is_char_boundary(i))
-        .unwrap_or(0)
+    text.floor_char_boundary(at)
 }
 
 /// Length of the longest end of `text` that is a beginning of `mark`, but not the whole of it.

@@ -34,7 +34,7 @@ impl DraftSequence {
         self.begun = true;
         acceptance.learn(&mut self.counts, &self.replica, tokens);
         let change = self.rooted.then_some(KvOp::Prune { sequence });
-        self.tokens.extend_from_slice(tokens);
+        self.wrote(tokens);
         let last = self.tokens.len().saturating_sub(1);
         self.replica = CandidateCache::new(last as u32, config.cache_bytes);
         self.rooted = false;

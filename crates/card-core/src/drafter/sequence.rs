@@ -123,6 +123,15 @@ impl DraftSequence {
         if self.rooted {
             self.decoded = self.tokens.len() + depth;
         }
+        self.wrote(tokens);
+        self.replica.correct(tokens);
+        self.rooted = self.rooted && whole;
+        (self.grown, self.leaves) = decoded_size(&self.replica);
+        change
+    }
+
+    /// The text goes on with these tokens, and so does whatever follows it.
+    pub(super) fn wrote(&mut self, tokens: &[Token]) {
         self.tokens.extend_from_slice(tokens);
         if let Some(index) = &mut self.index {
             index.extend(tokens);
@@ -130,10 +139,6 @@ impl DraftSequence {
         if let Some(scouted) = &mut self.scouted {
             scouted.wrote(tokens);
         }
-        self.replica.correct(tokens);
-        self.rooted = self.rooted && whole;
-        (self.grown, self.leaves) = decoded_size(&self.replica);
-        change
     }
 
     /// How many of `tokens` are decoded as a path from the root, and the cell of the last one.

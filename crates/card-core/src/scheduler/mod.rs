@@ -221,8 +221,13 @@ impl Scheduler {
             chosen = prospect.best(size.size);
             shape = size.shape;
         }
-        let beside = self.decoding_rows();
-        let piece = self.pace.piece(&self.config, &self.policy, beside);
+        // Where nobody reads a prompt, no piece of one is read.
+        let piece = if members.decides {
+            0
+        } else {
+            let beside = self.decoding_rows();
+            self.pace.piece(&self.config, &self.policy, beside)
+        };
         let batch = BatchBuilder::new(&self.config, members, piece, &mut self.names);
         let mut batch = batch.filled_up_to(shape);
         for id in &members.sequences {
@@ -326,8 +331,7 @@ impl Scheduler {
         let decodes = flight.parts.iter().all(|p| !p.prefill);
         if !decodes {
             let expected_ms = self.policy.target_cost().ms(flight.rows as u32);
-            self.pace.observe(expected_ms, elapsed);
-            self.pace.took(flight.rows, elapsed);
+            self.pace.observe(flight.rows, expected_ms, elapsed);
         }
         let decoded = flight.parts.iter().any(|p| !p.prefill);
         self.pace.landed(decoded, now);

@@ -163,14 +163,12 @@ impl PromptPace {
         }
     }
 
-    /// Notes what a forward of so many rows took that read a prompt.
-    pub(super) fn took(&mut self, rows: usize, elapsed: Duration) {
-        self.last = Some((rows, elapsed.as_secs_f64() * 1e3));
-    }
-
-    /// Learns from a forward that read a prompt and was `expected_ms` long by the cost curve.
-    pub(super) fn observe(&mut self, expected_ms: f64, elapsed: Duration) {
-        let ratio = elapsed.as_secs_f64() * 1e3 / expected_ms.max(1e-6);
+    /// Learns from a forward of so many rows that read a prompt and was `expected_ms` long by the
+    /// cost curve.
+    pub(super) fn observe(&mut self, rows: usize, expected_ms: f64, elapsed: Duration) {
+        let took_ms = elapsed.as_secs_f64() * 1e3;
+        self.last = Some((rows, took_ms));
+        let ratio = took_ms / expected_ms.max(1e-6);
         self.slower += GAIN * (ratio.clamp(1.0, 4.0) - self.slower);
     }
 }
@@ -250,12 +248,12 @@ mod tests {
         let (free, processor) = (config(Shapes::FREE), policy(25.0, 4.0));
         let mut pace = PromptPace::default();
         for _ in 0..20 {
-            pace.observe(100.0, Duration::from_millis(200));
+            pace.observe(1, 100.0, Duration::from_millis(200));
         }
         assert_eq!(pace.piece(&free, &processor, 1), 20);
         // It is never read faster than the curve says, in what is expected.
         for _ in 0..20 {
-            pace.observe(100.0, Duration::from_millis(1));
+            pace.observe(1, 100.0, Duration::from_millis(1));
         }
         assert_eq!(pace.piece(&free, &processor, 1), 48);
     }

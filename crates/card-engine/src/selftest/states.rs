@@ -8,6 +8,7 @@ use card_core::types::Token;
 use serde::Serialize;
 
 use super::measure::{BODY, STEM, begin_body, commit, end_body, read_head};
+use crate::placement::median;
 
 /// Tokens that the states are of.
 const HEAD: usize = 8;
@@ -83,11 +84,6 @@ fn timed(model: &mut dyn Model, op: KvOp) -> Result<f64, ModelError> {
     let start = Instant::now();
     model.apply(op)?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::head_model::HeadModel;
 use super::hidden_store::HiddenStore;
 use super::kv::books::MemoryKind;
 use super::kv::cache::thrown;
+use super::kv::ids;
 use crate::error::LlamaError;
 use crate::sys::batch::Batch;
 use crate::sys::context::{Context, ContextSettings, Decoded, ModelPart};
@@ -121,7 +122,7 @@ impl BlockContext {
             shape,
             width,
             sequences: HashMap::new(),
-            free: ids(settings.ids),
+            free: ids::all(settings.ids),
             answers: Vec::new(),
             cores: options.cores.clone(),
             limits: options.limits(MEMORY),
@@ -313,11 +314,6 @@ impl BlockSequence {
     }
 }
 
-/// So many ids.
-fn ids(count: usize) -> Vec<SeqId> {
-    (0..count as SeqId).rev().collect()
-}
-
 fn unknown(what: &str) -> ModelError {
     ModelError::Failed(format!(
         "the head does not know {what} that it is asked about"
@@ -419,7 +415,7 @@ impl Model for BlockContext {
     }
 
     fn reset(&mut self) -> Result<(), ModelError> {
-        self.free = ids(self.free.len() + self.sequences.len());
+        self.free = ids::all(self.free.len() + self.sequences.len());
         self.sequences.clear();
         self.answers.clear();
         self.llama.clear(true).map_err(|e| thrown("head", &e))

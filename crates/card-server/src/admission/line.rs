@@ -157,7 +157,12 @@ impl Admission {
                     if !room.grow(all, &self.bodies) {
                         return Err(ApiError::busy(self.wait_s()));
                     }
-                    bytes.extend_from_slice(&data);
+                    if bytes.is_empty() {
+                        // A body in one piece is taken over, not copied.
+                        bytes = Vec::from(data);
+                    } else {
+                        bytes.extend_from_slice(&data);
+                    }
                 }
                 Some(Ok(_)) => {
                     *body = Some(Body::from_stream(stream));

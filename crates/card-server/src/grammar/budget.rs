@@ -131,6 +131,9 @@ impl BudgetConstraint {
 
     /// The text goes on with the text of this token.
     fn goes_on(&mut self, token: Token) {
+        if self.place == BudgetPlace::Behind {
+            return;
+        }
         self.tail.extend(self.tokenizer.piece(token, true));
         match self.place {
             BudgetPlace::Before => {
@@ -157,7 +160,7 @@ impl BudgetConstraint {
                 self.place = BudgetPlace::Ending(written + 1);
             }
             BudgetPlace::Ending(_) => self.place = BudgetPlace::Behind,
-            BudgetPlace::Behind => self.tail.clear(),
+            BudgetPlace::Behind => {}
         }
         self.end_if_spent();
     }

@@ -110,9 +110,9 @@ impl Grammars {
         let matchers = std::thread::scope(|scope| {
             let deep = std::thread::Builder::new().stack_size(STACK);
             let compile = || {
-                let grammar = || frame::grammar(shape, frame, &*self.tokenizer);
-                let matcher = Matcher::new(factory.create_parser(grammar()));
-                (matcher, scout::matcher(factory, grammar()))
+                let grammar = frame::grammar(shape, frame, &*self.tokenizer);
+                let matcher = Matcher::new(factory.create_parser(grammar.clone()));
+                (matcher, scout::matcher(factory, grammar))
             };
             let compiling = deep
                 .spawn_scoped(scope, compile)

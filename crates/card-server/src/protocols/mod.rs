@@ -18,6 +18,6 @@ pub(crate) mod openai;
 mod shape;
 pub(crate) mod sse;
 mod timings;
-mod told;
+pub(crate) mod told;
 
 pub(crate) use shape::Protocol;

@@ -229,7 +229,7 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
     // Tokens that begin every text stand only at the beginning of the whole.
     let begin = match parts.len() {
         0 | 1 => Vec::new(),
-        _ => tokenizer.tokenize("", true).map_err(wrong)?,
+        _ => app.text.begin_tokens.clone().map_err(wrong)?,
     };
     let mut tokens: Vec<Token> = Vec::new();
     for &(text, special) in parts {
@@ -266,12 +266,8 @@ pub(crate) fn too_long(app: &App, chat: bool, tokens: usize) -> ApiError {
 /// If it cannot be tokenized.
 pub(super) fn predicted(app: &App, text: &str) -> Result<Vec<Token>, ApiError> {
     let context = app.model.context;
-    let most = most_bytes(context).min(text.len());
-    let end = (0..=most).rev().find(|&i| text.is_char_boundary(i));
-    let tokens = app
-        .text
-        .tokenizer
-        .tokenize(&text[..end.unwrap_or(0)], false);
+    let end = text.floor_char_boundary(most_bytes(context));
+    let tokens = app.text.tokenizer.tokenize(&text[..end], false);
     let mut tokens = tokens.map_err(|why| ApiError::field("prediction", why))?;
     tokens.truncate(context as usize);
     Ok(tokens)

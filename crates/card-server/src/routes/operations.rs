@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use card_api::loads::{EngineLoad, LoadsAnswer};
 use card_api::{ApiError, document};
@@ -13,6 +13,7 @@ use serde_json::json;
 use super::query::query_value;
 use crate::front::Front;
 use crate::protocols::openai::error::OpenAiError;
+use crate::protocols::told::say_when;
 
 /// Whether the server takes requests. While the default model is being loaded the answer is
 /// llama-server's, which its clients and probes wait for.
@@ -66,10 +67,7 @@ fn loading() -> Response {
         "type": error.kind(),
     } });
     let mut response = (error.status, Json(body)).into_response();
-    if let Some(seconds) = error.retry_after() {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    say_when(&mut response, &error);
     response
 }
 

@@ -8,7 +8,7 @@ use super::error::KvError;
 use crate::sys::memory::{MemoryOp, SeqId};
 
 /// The ids `0..ids`, the least of which is taken first.
-pub(super) fn all(ids: usize) -> Vec<SeqId> {
+pub(crate) fn all(ids: usize) -> Vec<SeqId> {
     (0..ids as SeqId).rev().collect()
 }
 

@@ -14,7 +14,7 @@
 pub(crate) mod books;
 pub(crate) mod cache;
 mod error;
-mod ids;
+pub(crate) mod ids;
 mod parts;
 mod states;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use card_api::ApiError;
 use card_api::anthropic::response::error::AnthropicErrorAnswer;
 
 use super::{named, request_id};
+use crate::protocols::told::say_when;
 
 /// The error of the request `id` as JSON.
 pub(in crate::protocols) fn body(error: &ApiError, id: &str) -> Vec<u8> {
@@ -18,11 +19,9 @@ pub(in crate::protocols) fn body(error: &ApiError, id: &str) -> Vec<u8> {
 pub(super) fn response(error: &ApiError, id: &str) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     let mut response = (error.status, kind, body(error, id)).into_response();
-    let headers = response.headers_mut();
-    if let Some(seconds) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    say_when(&mut response, error);
     if error.status == StatusCode::UNAUTHORIZED {
+        let headers = response.headers_mut();
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     named(response, id)

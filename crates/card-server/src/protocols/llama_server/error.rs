@@ -1,10 +1,11 @@
 //! An error as an HTTP response in llama-server's shape.
 
 use axum::Json;
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_api::llama_server::error::NativeErrorAnswer;
+
+use crate::protocols::told::say_when;
 
 /// An error that answers a request at one of llama-server's own paths.
 pub(super) struct NativeError(pub(super) ApiError);
@@ -20,10 +21,7 @@ impl IntoResponse for NativeError {
         let NativeError(error) = self;
         let body = Json(NativeErrorAnswer::from(&error));
         let mut response = (error.status, body).into_response();
-        if let Some(seconds) = error.retry_after() {
-            let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        say_when(&mut response, &error);
         response
     }
 }

@@ -1,9 +1,11 @@
 //! An error as an HTTP response in Ollama's shape.
 
-use axum::http::{HeaderValue, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_api::ollama::response::error::OllamaErrorAnswer;
+
+use crate::protocols::told::say_when;
 
 /// The error as JSON.
 pub(in crate::protocols) fn body(error: &ApiError) -> Vec<u8> {
@@ -15,9 +17,6 @@ pub(in crate::protocols) fn body(error: &ApiError) -> Vec<u8> {
 pub(super) fn response(error: &ApiError) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     let mut response = (error.status, kind, body(error)).into_response();
-    if let Some(seconds) = error.retry_after() {
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    say_when(&mut response, error);
     response
 }

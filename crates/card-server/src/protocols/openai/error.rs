@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_api::openai::response::error::ErrorAnswer;
 
-use crate::protocols::told::ToldError;
+use crate::protocols::told::{ToldError, say_when};
 
 /// An error that answers a request.
 pub(crate) struct OpenAiError(pub(crate) ApiError);
@@ -22,11 +22,9 @@ impl IntoResponse for OpenAiError {
         let OpenAiError(error) = self;
         let mut response = (error.status, Json(ErrorAnswer::from(&error))).into_response();
         response.extensions_mut().insert(ToldError(error.clone()));
-        let headers = response.headers_mut();
-        if let Some(seconds) = error.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        say_when(&mut response, &error);
         if error.status == StatusCode::UNAUTHORIZED {
+            let headers = response.headers_mut();
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
