@@ -53,22 +53,31 @@ struct PerplexityResult {
 }
 
 impl PerplexityResult {
-    fn mean(&self) -> f64 {
-        self.losses.iter().sum::<f64>() / self.losses.len() as f64
-    }
-
     fn perplexity(&self) -> f64 {
-        self.mean().exp()
+        mean_and_error(&self.losses).0.exp()
     }
 
     /// The standard error of the perplexity: what another text of the kind may give.
     fn error(&self) -> f64 {
-        let n = self.losses.len() as f64;
-        let mean = self.mean();
-        let squares = self.losses.iter().map(|l| (l - mean).powi(2));
-        let variance = squares.sum::<f64>() / (n - 1.0).max(1.0);
-        (variance / n).sqrt() * self.perplexity()
+        mean_and_error(&self.losses).1 * self.perplexity()
     }
+
+    /// How many times `other`'s perplexity this one is, and the standard error of that: both read
+    /// the same tokens, so what the text does to both is not in it.
+    fn relative(&self, other: &PerplexityResult) -> (f64, f64) {
+        let pairs = self.losses.iter().zip(&other.losses);
+        let differences: Vec<f64> = pairs.map(|(ours, theirs)| ours - theirs).collect();
+        let (mean, error) = mean_and_error(&differences);
+        (mean.exp(), error * mean.exp())
+    }
+}
+
+/// The mean of these numbers, and its standard error.
+fn mean_and_error(of: &[f64]) -> (f64, f64) {
+    let n = of.len() as f64;
+    let mean = of.iter().sum::<f64>() / n;
+    let variance = of.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, (variance / n).sqrt())
 }
 
 /// The negative logarithm of the probability of a token.
@@ -187,14 +196,17 @@ fn main() -> Result<(), Failure> {
         "perplexity".to_owned(),
         "standard error".to_owned(),
         format!("relative to {}", common::kernels_name(last.kernels)),
+        "its standard error".to_owned(),
         "tokens/s".to_owned(),
     ];
     let row = |o: &PerplexityResult| {
+        let (ratio, ratio_error) = o.relative(last);
         vec![
             common::kernels_name(o.kernels).to_owned(),
             format!("{:.4}", o.perplexity()),
             format!("{:.4}", o.error()),
-            format!("{:.5}", o.perplexity() / last.perplexity()),
+            format!("{ratio:.5}"),
+            format!("{ratio_error:.5}"),
             format!("{:.1}", o.read as f64 / o.time.as_secs_f64()),
         ]
     };

@@ -49,6 +49,9 @@ struct Args {
     /// Files with a prompt per line; they are taken in turn
     #[arg(required = true, value_name = "PROMPTS.jsonl")]
     files: Vec<PathBuf>,
+    /// Prompts to leave out first, so that a long run can be done in parts
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip: usize,
     /// Prompts to take in all
     #[arg(long, value_name = "N", default_value_t = 40)]
     prompts: usize,
@@ -264,7 +267,7 @@ fn others(
 fn main() -> Result<ExitCode, Failure> {
     let args = Args::parse();
     let prompts = common::prompts(&args.files)?;
-    let count = args.prompts.min(prompts.len());
+    let count = args.prompts.min(prompts.len().saturating_sub(args.skip));
     println!("Texts of {} tokens, {count} prompts:", args.tokens);
     println!();
     let setup = Setup::new(&args)?;
@@ -276,7 +279,7 @@ fn main() -> Result<ExitCode, Failure> {
             let kind = |&company: &Company| Tally::new(sampling, mode, company);
             kinds.extend(args.company.iter().map(kind));
         }
-        for (number, prompt) in prompts.iter().enumerate().take(count) {
+        for (number, prompt) in prompts.iter().enumerate().skip(args.skip).take(count) {
             let ask = Ask {
                 prompt: prompter.tokens(prompt)?,
                 params: sampling.params(SEED + number as u64),
@@ -298,7 +301,7 @@ fn main() -> Result<ExitCode, Failure> {
             eprintln!(
                 "{}, prompt {number}: {} of {count} done, {:.0} s",
                 sampling.name(),
-                number + 1,
+                number + 1 - args.skip,
                 start.elapsed().as_secs_f64()
             );
         }
