@@ -44,8 +44,7 @@ pub(super) async fn dispatch(
         }
         Ok((request, Answerer::Anybody(model))) => answer(&model, request).await,
         Err(error) => {
-            let id = front.common.numbers.name();
-            front.common.audit.refused(&id, &caller, &path, &error);
+            front.common.refused(&caller, &path, &error);
             OpenAiError(error).into_response()
         }
     }

@@ -68,8 +68,7 @@ fn told(front: &Front, caller: &Caller, path: &str, moved: Result<(), ApiError>)
     match moved {
         Ok(()) => Json(ModelMoved { success: true }).into_response(),
         Err(error) => {
-            let id = front.common.numbers.name();
-            front.common.audit.refused(&id, caller, path, &error);
+            front.common.refused(caller, path, &error);
             NativeError(error).into_response()
         }
     }

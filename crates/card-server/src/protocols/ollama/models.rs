@@ -101,8 +101,7 @@ pub(super) async fn show(
     match shown(&front, &caller, request).await {
         Ok(shown) => Json(shown).into_response(),
         Err(error) => {
-            let id = front.common.numbers.name();
-            front.common.audit.refused(&id, &caller, &path, &error);
+            front.common.refused(&caller, &path, &error);
             error::response(&error)
         }
     }
