@@ -58,9 +58,7 @@ async fn asked(
     let bytes = body.bytes();
     let parse = move || parse_model_name(&bytes);
     let name = front.admission.prepare(deadline, parse).await??;
-    let unknown = || ApiError::model_not_found(&name, &front.models.names());
-    let index = front.find(&name).ok_or_else(unknown)?;
-    Ok((body, index, deadline))
+    Ok((body, front.named(&name)?, deadline))
 }
 
 /// What became of it.
