@@ -14,12 +14,12 @@ use card_api::ApiError;
 use tower::ServiceExt;
 
 use super::elsewhere::in_place_of;
-use super::query::query_value;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
+use crate::query::query_value;
 
 /// Passes a request on to its model, which is loaded first if it is not loaded.
 pub(super) async fn dispatch(

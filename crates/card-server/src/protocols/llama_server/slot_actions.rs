@@ -16,11 +16,11 @@ use serde::Serialize;
 
 use super::error::NativeError;
 use super::slot_file::{self, SlotFile};
-use super::slots::value_of;
 use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::generation::News;
+use crate::query::query_value;
 use crate::request::{Incoming, begin_with, broke_off};
 
 /// What is to be done with a slot.
@@ -85,7 +85,7 @@ fn asked(app: &App, caller: &Caller, request: &Request) -> Result<AskedSlot, Api
     let number = number.parse::<usize>().ok();
     let slot = number.filter(|n| *n < app.config.parallel);
     let slot = slot.ok_or_else(|| ApiError::field("id_slot", "there is no such slot"))?;
-    let action = match value_of(request.uri().query(), "action") {
+    let action = match query_value(request.uri().query(), "action").as_deref() {
         Some("save") => SlotAction::Save,
         Some("restore") => SlotAction::Restore,
         Some("erase") => SlotAction::Erase,
