@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::argument_fit::fits;
 use crate::call_reader::json_span::JsonSpan;
 use crate::job::OfferedFunction;
-use crate::reading::loose::{Loose, within_budget};
+use crate::reading::loose::value_of;
 
 /// Longest such call, in bytes. It is held back until it is whole; what is longer is text.
 const LONGEST: usize = 1 << 20;
@@ -182,8 +182,7 @@ fn unfenced(text: &str) -> &str {
 }
 
 fn object(text: &str) -> Option<Map<String, Value>> {
-    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text)).ok();
-    match parsed?.0 {
+    match value_of(text)? {
         Value::Object(fields) => Some(fields),
         _ => None,
     }
