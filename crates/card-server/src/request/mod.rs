@@ -16,7 +16,7 @@ mod vectors;
 
 pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with, broke_off};
 pub(crate) use incoming::Incoming;
-pub(crate) use mixed::{begin_tokens, prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
+pub(crate) use mixed::{prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};
 pub(crate) use prompt::{chat_text, count, too_long};
 pub(crate) use small::small;

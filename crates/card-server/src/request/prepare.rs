@@ -114,6 +114,7 @@ pub(super) fn prepare(
         most,
         open: thoughts.open,
         close: thoughts.close,
+        close_tokens: app.text.thought_close_tokens.clone(),
     });
     let forced_call = matches!(job.shape, Some(AnswerShape::Call(_)));
     let job = with_stops(app, job, forced_call);
