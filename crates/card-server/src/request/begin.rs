@@ -6,7 +6,7 @@ use std::time::Duration;
 use card_api::answer_format::AnswerFormat;
 use card_api::answer_parts::{AnswerReader, ReadAs, Thinking};
 use card_api::{ApiError, GenerationJob};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::channel;
 
 use super::incoming::Incoming;
 use super::prepare::{Prepared, prepare};
@@ -14,7 +14,7 @@ use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::clock::{LONGEST, RequestDeadline};
-use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
+use crate::generation::{EventSink, FullAnswers, GenerationTask, NewsFeed, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
@@ -54,8 +54,8 @@ pub(crate) struct RunningRequest {
     head_wait: Duration,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
-    /// What becomes known of the generation of each answer, by the answer's number.
-    pub(crate) news: Receiver<(usize, News)>,
+    /// What becomes known of the generation of each answer.
+    pub(crate) news: NewsFeed,
     /// Answers that have all that they are to have, so that their generations end.
     pub(crate) full: FullAnswers,
     /// Given up when the answer was taken.
@@ -158,29 +158,14 @@ fn start(
     full: &FullAnswers,
     ahead: usize,
     deadline: RequestDeadline,
-) -> Receiver<(usize, News)> {
+) -> NewsFeed {
     let (sender, news) = channel(ahead);
     let patience = app.config.connections.stalled;
     for (index, task) in tasks.into_iter().enumerate() {
         let sink = EventSink::new(index, sender.clone(), full.clone(), deadline, patience);
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
-    news
-}
-
-/// The error of a generation that ended without news of its end.
-pub(crate) fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
-}
-
-/// What is known when a stream shall begin.
-pub(crate) enum FirstNews {
-    /// The first news, of the answer of this number.
-    Came(usize, News),
-    /// There are none yet.
-    Later,
-    /// There will be none.
-    BrokenOff,
+    NewsFeed::of(news)
 }
 
 impl RunningRequest {
@@ -206,14 +191,12 @@ impl RunningRequest {
         })
     }
 
-    /// Waits a moment for the first news, before a stream begins without them. A failure within that
-    /// time is still an answer of its own, with its status.
-    pub(crate) async fn first_news(&mut self) -> FirstNews {
-        match tokio::time::timeout(self.head_wait, self.news.recv()).await {
-            Ok(Some((index, news))) => FirstNews::Came(index, news),
-            Ok(None) => FirstNews::BrokenOff,
-            Err(_) => FirstNews::Later,
-        }
+    /// Waits a moment for the first news, before a stream begins without them.
+    ///
+    /// # Errors
+    /// If a generation failed within that time: an answer of its own, with its status.
+    pub(crate) async fn first_news(&mut self) -> Result<(), ApiError> {
+        self.news.wait(self.head_wait).await
     }
 }
 

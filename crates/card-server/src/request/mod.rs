@@ -14,7 +14,7 @@ mod tools_in_text;
 mod usage;
 mod vectors;
 
-pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with, broke_off};
+pub(crate) use begin::{RunningRequest, begin, begin_with};
 pub(crate) use incoming::Incoming;
 pub(crate) use mixed::{prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};

@@ -21,7 +21,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::generation::News;
 use crate::query::query_value;
-use crate::request::{Incoming, begin_with, broke_off};
+use crate::request::{Incoming, begin_with};
 
 /// What is to be done with a slot.
 #[derive(Clone, Copy)]
@@ -198,11 +198,10 @@ async fn restore(
     let tenant = incoming.caller.tenant;
     let (mut running, read) = begin_with(app, id, incoming, read).await?;
     loop {
-        match running.news.recv().await {
-            Some((_, News::Piece(_))) => {}
-            Some((_, News::Done(_))) => break,
-            Some((_, News::Failed(error))) => return Err(error),
-            None => return Err(broke_off()),
+        match running.news.next().await {
+            (_, News::Piece(_)) => {}
+            (_, News::Done(_)) => break,
+            (_, News::Failed(error)) => return Err(error),
         }
     }
     let answer = RestoredSlot {

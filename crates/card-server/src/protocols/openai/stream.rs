@@ -3,14 +3,12 @@
 use card_api::ApiError;
 use card_api::openai::response::error::error_body;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
 
 use super::choice::AnswerChoice;
 use super::frame::AnswerFrame;
-use crate::generation::{GenerationTimings, News, PromptRead};
+use crate::generation::{GenerationTimings, News, NewsFeed, PromptRead};
 use crate::protocols::timings::{progress, timings};
 use crate::request::TokenUsage;
-use crate::request::broke_off;
 
 /// What a stream is made of.
 pub(super) struct StreamParts {
@@ -25,9 +23,7 @@ pub(super) struct StreamParts {
     /// Whether times and counts come with every chunk.
     pub(super) with_timings: bool,
     pub(super) usage: TokenUsage,
-    pub(super) news: Receiver<(usize, News)>,
-    /// News that came already.
-    pub(super) first: Option<(usize, News)>,
+    pub(super) news: NewsFeed,
 }
 
 /// A stream as it is written. It ends once, with `[DONE]`, whatever becomes of its choices.
@@ -39,11 +35,9 @@ pub(super) struct StreamedAnswer {
     with_report: bool,
     with_timings: bool,
     usage: TokenUsage,
-    news: Receiver<(usize, News)>,
+    news: NewsFeed,
     /// Choices that go on; 0 when everything was said.
     open: usize,
-    /// News that came already.
-    next: Option<(usize, News)>,
     /// Times and counts of the choice that ended last.
     ended: GenerationTimings,
 }
@@ -64,7 +58,6 @@ impl StreamedAnswer {
             with_timings: parts.with_timings,
             usage: parts.usage,
             news: parts.news,
-            next: parts.first,
             ended: GenerationTimings::default(),
         };
         (streamed, begin)
@@ -76,12 +69,8 @@ impl StreamedAnswer {
         if self.open == 0 {
             return None;
         }
-        let news = match self.next.take() {
-            Some(news) => Some(news),
-            None => self.news.recv().await,
-        };
-        let mut events = match news {
-            Some((index, News::Piece(piece))) => {
+        let mut events = match self.news.next().await {
+            (index, News::Piece(piece)) => {
                 let taken = piece.timings;
                 match piece.progress {
                     Some(read) => vec![self.progress_event(index, &read, &taken)],
@@ -91,15 +80,14 @@ impl StreamedAnswer {
                     }
                 }
             }
-            Some((index, News::Done(end))) => {
+            (index, News::Done(end)) => {
                 self.usage.add(&end, index, self.answers_per_prompt);
                 self.open -= 1;
                 let chunks = self.choices[index].finish(&end);
                 self.ended = end.timings;
                 self.chunk_events(chunks, &end.timings)
             }
-            Some((_, News::Failed(error))) => self.failure(&error),
-            None => self.failure(&broke_off()),
+            (_, News::Failed(error)) => self.failure(&error),
         };
         if self.open == 0 {
             if self.with_usage || self.with_report {
