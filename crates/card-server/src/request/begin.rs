@@ -81,23 +81,27 @@ pub(crate) async fn begin(
 /// the server knows, in a workshop, and may keep what the answer needs.
 ///
 /// # Errors
-/// The same as those of [`begin`].
-pub(crate) async fn begin_with<X: Send + 'static>(
+/// The same as those of [`begin`], and what `read` says instead of a job.
+pub(crate) async fn begin_with<X, E>(
     app: &Arc<App>,
     id: &str,
     incoming: &mut Incoming,
-    read: impl FnOnce(&App, &[u8]) -> Result<(GenerationJob, X), ApiError> + Send + 'static,
-) -> Result<(RunningRequest, X), ApiError> {
+    read: impl FnOnce(&App, &[u8]) -> Result<(GenerationJob, X), E> + Send + 'static,
+) -> Result<(RunningRequest, X), E>
+where
+    X: Send + 'static,
+    E: From<ApiError> + Send + 'static,
+{
     if app.is_draining() {
-        return Err(ApiError::draining());
+        return Err(ApiError::draining().into());
     }
     if let Some(why) = app.dead() {
-        return Err(ApiError::engine_gone(why));
+        return Err(ApiError::engine_gone(why).into());
     }
     if app.embedder.is_some() {
         let why =
             "This server makes embeddings and writes no text. Start it without `--embeddings`";
-        return Err(ApiError::not_supported(why));
+        return Err(ApiError::not_supported(why).into());
     }
     let place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
@@ -110,7 +114,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
             drop(received);
             job.drafter = drafter;
             let prepared = prepare(&app, &caller, job, &id)?;
-            Ok::<_, ApiError>((prepared, kept))
+            Ok::<_, E>((prepared, kept))
         }
     };
     let (prepared, kept) = app.admission.prepare(deadline, work).await??;
