@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{LONGEST, RequestDeadline};
+use crate::config::ServerConfig;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub(crate) const BODY_BUDGET: usize = 64 << 20;
@@ -95,9 +96,19 @@ impl BodyRoom {
 }
 
 impl Admission {
+    /// The bounds that a server was told.
+    pub(crate) fn of(config: &ServerConfig) -> Self {
+        Self::new(
+            config.parallel,
+            config.queue,
+            config.max_request_bytes,
+            config.body_timeout,
+        )
+    }
+
     /// `parallel` generations at a time, `line` more requests, bodies of up to `max_body`
     /// bytes that have to be there within `body_timeout`.
-    pub(crate) fn new(
+    pub(super) fn new(
         parallel: usize,
         line: usize,
         max_body: usize,

@@ -76,12 +76,7 @@ impl Front {
         };
         Ok(Front {
             models: ModelRegistry::new(library, listed, default.as_deref(), limits),
-            admission: Admission::new(
-                config.parallel,
-                config.queue,
-                config.max_request_bytes,
-                config.body_timeout,
-            ),
+            admission: Admission::of(&config),
             common,
             metrics,
             paths: KnownPaths::of_the_document(),

@@ -145,11 +145,7 @@ where
         usage,
         news,
         full,
-        hold: AnswerHold {
-            place,
-            deadline,
-            busy: incoming.caller.busy.clone(),
-        },
+        hold: incoming.hold(place, deadline),
     };
     Ok((running, kept))
 }

@@ -19,7 +19,7 @@ pub(crate) use incoming::Incoming;
 pub(crate) use mixed::{prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};
 pub(crate) use prompt::{chat_text, count, too_long};
-pub(crate) use small::small;
+pub(crate) use small::{at_once, small};
 pub(crate) use usage::TokenUsage;
 pub(crate) use vectors::{
     TextVectors, check_bytes, check_tokens, embedded_tokens, embedder, vectors,

@@ -119,11 +119,7 @@ async fn computed<X: Send + 'static>(
     app.metrics
         .llama_server
         .embedded(read, decodes, begin.elapsed());
-    let hold = AnswerHold {
-        place,
-        deadline,
-        busy: incoming.caller.busy.clone(),
-    };
+    let hold = incoming.hold(place, deadline);
     Ok((hold, kept, TextVectors { texts, tokens }))
 }
 

@@ -12,16 +12,14 @@ use axum::response::{IntoResponse, Response};
 use card_api::llama_server::slot::{ErasedSlot, RestoreTime, RestoredSlot, SaveTime, SavedSlot};
 use card_api::{ApiError, GenerationJob, PromptInput, parse_slot_file};
 use card_core::types::Tenant;
-use serde::Serialize;
 
 use super::error::NativeError;
 use super::slot_file::{self, SlotFile};
-use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::generation::News;
 use crate::query::query_value;
-use crate::request::{Incoming, begin_with};
+use crate::request::{Incoming, at_once, begin_with};
 
 /// What is to be done with a slot.
 #[derive(Clone, Copy)]
@@ -103,26 +101,6 @@ fn asked(app: &App, caller: &Caller, request: &Request) -> Result<AskedSlot, Api
         slot,
         folder,
     })
-}
-
-/// Does work that reads the body, in a workshop, and answers.
-async fn at_once<T: Serialize + Send + 'static>(
-    app: &Arc<App>,
-    incoming: &mut Incoming,
-    work: impl FnOnce(&App, &[u8]) -> Result<T, ApiError> + Send + 'static,
-) -> Result<Response, ApiError> {
-    let deadline = app.deadline(incoming.caller.came);
-    let place = app.admission.enter()?;
-    let received = incoming.receive(app, deadline).await?;
-    let shared = app.clone();
-    let work = move || work(&shared, &received.bytes);
-    let answer = app.admission.prepare(deadline, work).await??;
-    let hold = AnswerHold {
-        place,
-        deadline,
-        busy: incoming.caller.busy.clone(),
-    };
-    hold.write(move || serde_json::to_vec(&answer)).await
 }
 
 async fn save(
