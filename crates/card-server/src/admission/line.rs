@@ -142,7 +142,8 @@ impl Admission {
         }
     }
 
-    /// Reads a body whose head announced `announced` bytes.
+    /// Reads a body whose head announced `announced` bytes. What is left of one for which there
+    /// is no room stays in `body`, to be discarded.
     ///
     /// # Errors
     /// If it is too large or too slow, breaks off, or there is no room for it.
@@ -166,6 +167,7 @@ impl Admission {
                 Some(Ok(data)) if bytes.len() + data.len() <= most => {
                     let all = bytes.len() + data.len();
                     if !room.grow(all, &self.bodies) {
+                        *body = Some(Body::from_stream(stream));
                         return Err(ApiError::busy(self.wait_s()));
                     }
                     if bytes.is_empty() {
@@ -379,8 +381,10 @@ mod tests {
         drop(got);
         let large = || Some(Body::from(vec![b' '; BODY_BUDGET]));
         let all = admission.receive(&mut large(), None, soon()).await.unwrap();
-        let more = admission.receive(&mut large(), None, soon()).await;
+        let mut refused = large();
+        let more = admission.receive(&mut refused, None, soon()).await;
         assert_eq!(more.err().unwrap().status, 429);
+        assert!(refused.is_some(), "its rest is still to be discarded");
         // A small one needs none.
         let small = admission
             .receive(&mut Some(Body::from("y")), Some(1), soon())
