@@ -401,6 +401,7 @@ impl TaskMaker<'_> {
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),
+            shape_field: job.shape_field,
             budget: self.budget.clone(),
             marks: job.chat,
             shown: wanted as usize,
