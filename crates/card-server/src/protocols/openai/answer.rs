@@ -87,6 +87,8 @@ impl OpenAiAnswer {
         if let Err(error) = self.running.first_news().await {
             return OpenAiError(error).into_response();
         }
+        let usage = self.running.usage;
+        let verbose = verbose(&mut self.running, &usage);
         let OpenAiAnswer {
             frame,
             choices,
@@ -99,6 +101,7 @@ impl OpenAiAnswer {
             with_usage: running.job.include_usage,
             with_report: running.job.report,
             with_timings: running.job.llama.timings_per_token,
+            verbose,
             usage: running.usage,
             news: running.news,
         });

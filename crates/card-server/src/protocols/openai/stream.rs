@@ -2,6 +2,7 @@
 
 use card_api::ApiError;
 use card_api::openai::response::error::error_body;
+use card_api::openai::response::report::VerboseReport;
 use serde_json::{Value, json};
 
 use super::choice::AnswerChoice;
@@ -22,6 +23,8 @@ pub(super) struct StreamParts {
     pub(super) with_report: bool,
     /// Whether times and counts come with every chunk.
     pub(super) with_timings: bool,
+    /// What the model read, if that is told.
+    pub(super) verbose: Option<VerboseReport>,
     pub(super) usage: TokenUsage,
     pub(super) news: NewsFeed,
 }
@@ -34,6 +37,7 @@ pub(super) struct StreamedAnswer {
     with_usage: bool,
     with_report: bool,
     with_timings: bool,
+    verbose: Option<VerboseReport>,
     usage: TokenUsage,
     news: NewsFeed,
     /// Choices that go on; 0 when everything was said.
@@ -56,6 +60,7 @@ impl StreamedAnswer {
             with_usage: parts.with_usage,
             with_report: parts.with_report,
             with_timings: parts.with_timings,
+            verbose: parts.verbose,
             usage: parts.usage,
             news: parts.news,
             ended: GenerationTimings::default(),
@@ -85,7 +90,7 @@ impl StreamedAnswer {
                 self.open -= 1;
                 let chunks = self.choices[index].finish(&end);
                 self.ended = end.timings;
-                self.chunk_events(chunks, &end.timings)
+                self.last_events(chunks, &end.timings)
             }
             (_, News::Failed(error)) => self.failure(&error),
         };
@@ -105,6 +110,23 @@ impl StreamedAnswer {
         let chunks = chunks.into_iter();
         let event = |choice| self.chunk(choice, taken).to_string();
         chunks.map(event).collect()
+    }
+
+    /// The events with which a choice ends. The last one of all tells what the model read, if that
+    /// is told.
+    fn last_events(&mut self, mut chunks: Vec<Value>, taken: &GenerationTimings) -> Vec<String> {
+        let last = chunks.pop();
+        let mut events = self.chunk_events(chunks, taken);
+        if let Some(last) = last {
+            let mut chunk = self.chunk(last, taken);
+            let verbose = self.verbose.take_if(|_| self.open == 0);
+            if let Some(mut verbose) = verbose {
+                verbose.tokens_predicted = self.usage.completion;
+                chunk["__verbose"] = json!(verbose);
+            }
+            events.push(chunk.to_string());
+        }
+        events
     }
 
     fn chunk(&self, choice: Value, taken: &GenerationTimings) -> Value {
