@@ -81,8 +81,11 @@ fn asked(app: &App, caller: &Caller, request: &Request) -> Result<AskedSlot, Api
     };
     let number = request.uri().path().rsplit('/').next().unwrap_or_default();
     let number = number.parse::<usize>().ok();
-    let slot = number.filter(|n| *n < app.config.parallel);
-    let slot = slot.ok_or_else(|| ApiError::field("id_slot", "there is no such slot"))?;
+    let slots = app.config.parallel;
+    let slot = number.filter(|n| *n < slots).ok_or_else(|| {
+        let why = format!("there is no such slot; this server has {slots}, counted from 0");
+        ApiError::field("id_slot", why)
+    })?;
     let action = match query_value(request.uri().query(), "action").as_deref() {
         Some("save") => SlotAction::Save,
         Some("restore") => SlotAction::Restore,
