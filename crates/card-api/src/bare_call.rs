@@ -11,10 +11,13 @@ use serde_json::{Map, Value};
 use crate::argument_fit::fits;
 use crate::call_reader::json_span::JsonSpan;
 use crate::job::OfferedFunction;
-use crate::reading::loose::{Loose, within_budget};
+use crate::reading::loose::value_of;
 
 /// Longest such call, in bytes. It is held back until it is whole; what is longer is text.
 const LONGEST: usize = 1 << 20;
+/// Longest beginning that may still become a call, in bytes: it is looked at again with each piece
+/// of text. A longer one is nearly all spaces.
+const LONGEST_OPENING: usize = 4 << 10;
 /// Longest beginning of a fence, in bytes.
 const LONGEST_FENCE: usize = 32;
 /// Keys with which such a call begins.
@@ -64,9 +67,9 @@ impl BareCallFinder {
         self.held.push_str(text);
         if self.stage == FinderStage::CallOpening {
             match opening(&self.held) {
-                CallOpening::Unknown => {}
+                CallOpening::Unknown if self.held.len() <= LONGEST_OPENING => {}
                 CallOpening::LikeCall => self.stage = FinderStage::Holding,
-                CallOpening::Other => self.stage = FinderStage::Passing,
+                CallOpening::Unknown | CallOpening::Other => self.stage = FinderStage::Passing,
             }
         }
         if self.held.len() > LONGEST {
@@ -182,8 +185,7 @@ fn unfenced(text: &str) -> &str {
 }
 
 fn object(text: &str) -> Option<Map<String, Value>> {
-    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text)).ok();
-    match parsed?.0 {
+    match value_of(text)? {
         Value::Object(fields) => Some(fields),
         _ => None,
     }
@@ -324,5 +326,9 @@ mod tests {
         let mut finder = BareCallFinder::new(offered());
         let long = format!("{{\"name\":\"{}", "x".repeat(LONGEST));
         assert_eq!(finder.push(&long), long);
+        let mut finder = BareCallFinder::new(offered());
+        let blank = " ".repeat(LONGEST_OPENING);
+        assert_eq!(finder.push(&blank), "");
+        assert_eq!(finder.push("\n"), blank + "\n");
     }
 }

@@ -2,14 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::reading::loose::{Loose, within_budget};
+use crate::reading::loose::value_of;
 
 /// The arguments of a call as an object. What the model wrote instead of an object is the value
 /// of a field `input`.
 pub fn object_of(arguments: &str) -> Map<String, Value> {
-    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(arguments)).ok();
-    let value = parsed.map_or_else(|| Value::from(arguments), |parsed| parsed.0);
-    match value {
+    match value_of(arguments).unwrap_or_else(|| Value::from(arguments)) {
         Value::Object(fields) => fields,
         other => Map::from_iter([("input".to_owned(), other)]),
     }
@@ -18,11 +16,8 @@ pub fn object_of(arguments: &str) -> Map<String, Value> {
 /// Arguments as compact JSON text; `None` if they are no JSON that says something, or have more
 /// values than a request may have.
 pub(crate) fn compact(arguments: &str) -> Option<String> {
-    let parsed: Result<Loose, _> = within_budget(|| serde_json::from_str(arguments));
-    match parsed {
-        Err(_) | Ok(Loose(Value::Null)) => None,
-        Ok(Loose(value)) => Some(value.to_string()),
-    }
+    let value = value_of(arguments).filter(|value| !value.is_null());
+    value.map(|value| value.to_string())
 }
 
 #[cfg(test)]

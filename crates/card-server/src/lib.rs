@@ -48,6 +48,7 @@ mod headers;
 mod metrics;
 mod no_text;
 mod protocols;
+mod query;
 mod registry;
 mod request;
 mod rollout;

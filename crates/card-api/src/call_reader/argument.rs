@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::json_text::{json_word, text_of};
 use crate::argument_fit::fits;
 use crate::job::OfferedFunction;
-use crate::reading::loose::{Loose, within_budget};
+use crate::reading::loose::value_of;
 
 /// What an argument may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,17 +53,10 @@ pub(super) fn json_of(
     written: &str,
 ) -> String {
     let schema = schema(offered, function, argument);
-    let trimmed = written.trim();
-    let word = match trimmed {
-        "True" => "true",
-        "False" => "false",
-        "None" => "null",
-        other => other,
-    };
-    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(word)).ok();
-    match parsed {
-        Some(Loose(Value::String(_))) | None => text_of(written),
-        Some(Loose(value)) if schema.is_none_or(|schema| shaped(schema, &value)) => word.to_owned(),
+    let word = json_word(written.trim());
+    match value_of(word) {
+        Some(Value::String(_)) | None => text_of(written),
+        Some(value) if schema.is_none_or(|schema| shaped(schema, &value)) => word.to_owned(),
         Some(_) => text_of(written),
     }
 }
@@ -70,15 +64,4 @@ pub(super) fn json_of(
 /// Whether a value fits a schema, or at least the schema allows no text in its place.
 fn shaped(schema: &Value, value: &Value) -> bool {
     fits(schema, value) || !fits(schema, &Value::String(String::new()))
-}
-
-/// A text as JSON.
-pub(super) fn text_of(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-/// The inside of a text as JSON.
-pub(super) fn escaped(text: &str) -> String {
-    let quoted = text_of(text);
-    quoted[1..quoted.len() - 1].to_owned()
 }

@@ -1,7 +1,7 @@
 //! Calls as Gemma 4 writes them: `call:f{a:1,b:<|"|>text<|"|>}`.
 
 use super::literal::{LiteralReader, LiteralStep, LiteralStyle};
-use super::progress::{BodyProgress, BodyState, CallEvent, floor, is_name};
+use super::progress::{BodyProgress, BodyState, CallEvent, cut, floor, is_name};
 
 /// What stands before the name.
 const CALL: &str = "call:";
@@ -27,12 +27,7 @@ impl GemmaCall {
         if self.arguments.is_none() {
             let window = &text[..floor(text, LONGEST_NAME)];
             let Some(end) = window.find('{') else {
-                let state = if text.len() > LONGEST_NAME {
-                    BodyState::Wrong
-                } else {
-                    BodyState::Wants
-                };
-                return BodyProgress::new(0, state);
+                return BodyProgress::new(0, cut(text, LONGEST_NAME));
             };
             let name = text[..end].trim().strip_prefix(CALL).map(str::trim);
             let Some(name) = name.filter(|name| is_name(name)) else {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::json_span::JsonSpan;
 use super::progress::{BodyProgress, BodyState, CallEvent, blanks, is_name};
-use crate::reading::loose::{Loose, within_budget};
+use crate::reading::loose::value_of;
 
 /// Keys of a function's name.
 const NAMES: [&str; 3] = ["name", "tool_name", "function_name"];
@@ -269,8 +269,7 @@ impl JsonCall {
 
 /// The text of arguments that may be missing, or an object that stands in a text.
 fn object_text(arguments: &str) -> String {
-    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(arguments)).ok();
-    match parsed.map(|parsed| parsed.0) {
+    match value_of(arguments) {
         Some(Value::String(text)) => text,
         Some(Value::Null) => "{}".to_owned(),
         None if arguments.trim().is_empty() => "{}".to_owned(),

@@ -1,5 +1,7 @@
 //! Values as Python or Gemma writes them, made JSON character by character.
 
+use super::json_text::{json_word, text_of};
+
 /// In which words a value is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum LiteralStyle {
@@ -320,12 +322,7 @@ fn is_in_word(c: char) -> bool {
 
 /// A word as JSON.
 fn word_of(word: &str) -> String {
-    let word = match word {
-        "True" => "true",
-        "False" => "false",
-        "None" => "null",
-        other => other,
-    };
+    let word = json_word(word);
     let known = matches!(word, "true" | "false" | "null");
     let is_json = known || serde_json::from_str::<serde_json::Number>(word).is_ok();
     if is_json {
@@ -333,10 +330,6 @@ fn word_of(word: &str) -> String {
     } else {
         text_of(word)
     }
-}
-
-fn text_of(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// A character within a text of JSON.

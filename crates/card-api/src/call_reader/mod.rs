@@ -10,6 +10,7 @@ mod body;
 mod gemma_call;
 mod json_call;
 pub(crate) mod json_span;
+mod json_text;
 mod literal;
 mod named_call;
 mod nested;

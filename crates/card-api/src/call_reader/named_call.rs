@@ -1,7 +1,7 @@
 //! Calls as a name in marks and an object of arguments: Kimi K2, DeepSeek V3 and R1, Mistral.
 
 use super::json_span::JsonSpan;
-use super::progress::{BodyProgress, BodyState, CallEvent, floor, is_name};
+use super::progress::{BodyProgress, BodyState, CallEvent, cut, floor, is_name};
 use crate::answer_format::markup::NameForm;
 
 /// Most bytes before the arguments.
@@ -35,12 +35,7 @@ impl NamedCall {
         if self.span.is_none() {
             let window = &text[..floor(text, LONGEST_NAME)];
             let Some(end) = window.find('{') else {
-                let state = if text.len() > LONGEST_NAME {
-                    BodyState::Wrong
-                } else {
-                    BodyState::Wants
-                };
-                return BodyProgress::new(0, state);
+                return BodyProgress::new(0, cut(text, LONGEST_NAME));
             };
             let Some(name) = name_in(self.form, &text[..end]) else {
                 return BodyProgress::new(0, BodyState::Wrong);

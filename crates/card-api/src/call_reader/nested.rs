@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::answer_format::markup::MINIMAX_TAG;
-use crate::reading::loose::{Loose, within_budget};
+use crate::reading::loose::value_of;
 
 /// The tag of an item of a list.
 const ITEM: &str = "item";
@@ -17,8 +17,7 @@ pub(super) fn json_of(text: &str) -> Option<String> {
 
 fn value(text: &str, depth: usize) -> Option<Value> {
     if !text.starts_with(MINIMAX_TAG) {
-        let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text.trim())).ok();
-        return Some(parsed.map_or_else(|| Value::from(text), |parsed| parsed.0));
+        return Some(value_of(text.trim()).unwrap_or_else(|| Value::from(text)));
     }
     let depth = depth.checked_sub(1)?;
     let (mut fields, mut items) = (Map::new(), Vec::new());

@@ -40,6 +40,16 @@ impl BodyProgress {
     }
 }
 
+/// What a text is in which nothing has ended a name yet, which may have `most` bytes with what stands
+/// beside it.
+pub(super) fn cut(text: &str, most: usize) -> BodyState {
+    if text.len() > most {
+        BodyState::Wrong
+    } else {
+        BodyState::Wants
+    }
+}
+
 /// Whether a text may be the name of a function.
 pub(super) fn is_name(text: &str) -> bool {
     const LONGEST: usize = 256;

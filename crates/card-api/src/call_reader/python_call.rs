@@ -1,5 +1,6 @@
 //! Calls as Python writes them: `[f(a=1, b="x"), g()]`, or one alone.
 
+use super::json_text::text_of;
 use super::literal::{LiteralReader, LiteralStep, LiteralStyle};
 use super::progress::{BodyProgress, BodyState, CallEvent, is_name};
 
@@ -117,7 +118,7 @@ impl PythonCall {
                     json.push(',');
                 }
                 self.arguments += 1;
-                let key = serde_json::Value::from(self.name.trim_end());
+                let key = text_of(self.name.trim_end());
                 json.push_str(&format!("{key}:"));
                 self.value = LiteralReader::new(LiteralStyle::Python);
                 self.at = PythonPlace::Value;

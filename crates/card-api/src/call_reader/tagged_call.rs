@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::argument::{self, ArgumentKind};
 use super::json_span::JsonSpan;
+use super::json_text::{escaped, text_of};
 use super::nested;
-use super::progress::{BodyProgress, BodyState, CallEvent, blanks, floor, held_for, is_name};
+use super::progress::{BodyProgress, BodyState, CallEvent, blanks, cut, floor, held_for, is_name};
 use crate::answer_format::markup::{MINIMAX_TAG, TaggedMarks};
 use crate::job::OfferedFunction;
 
@@ -111,7 +112,7 @@ impl TaggedCall {
             mark => window.find(mark),
         };
         let Some(end) = end else {
-            return (0, Some(cut(text)));
+            return (0, Some(cut(text, LONGEST_NAME)));
         };
         let name = unquoted(&window[..end]).0;
         // A name in no marks of its own may be any word.
@@ -164,7 +165,7 @@ impl TaggedCall {
     fn argument_name(&mut self, text: &str, told: &mut Vec<CallEvent>) -> Step {
         let window = &text[..floor(text, LONGEST_NAME)];
         let Some(end) = window.find(self.marks.argument_name_end) else {
-            return (0, Some(cut(text)));
+            return (0, Some(cut(text, LONGEST_NAME)));
         };
         let (name, beside) = unquoted(&window[..end]);
         self.argument = name.to_owned();
@@ -180,7 +181,7 @@ impl TaggedCall {
             ..TaggedValue::default()
         };
         let before = if self.arguments == 0 { "{" } else { "," };
-        let key = argument::text_of(name);
+        let key = text_of(name);
         told.push(CallEvent::More(format!("{before}{key}:")));
         self.arguments += 1;
         self.at = if self.marks.value_open.is_empty() {
@@ -254,7 +255,7 @@ impl TaggedCall {
             value.kept.push('\n');
         }
         if !whole.is_empty() {
-            told.push(CallEvent::More(argument::escaped(&whole)));
+            told.push(CallEvent::More(escaped(&whole)));
         }
     }
 
@@ -306,15 +307,6 @@ impl TaggedCall {
         told.push(CallEvent::End);
         self.at = TaggedPlace::Over;
         Some(BodyState::Called)
-    }
-}
-
-/// A text in which a name does not end.
-fn cut(text: &str) -> BodyState {
-    if text.len() > LONGEST_NAME {
-        BodyState::Wrong
-    } else {
-        BodyState::Wants
     }
 }
 

@@ -25,6 +25,12 @@ pub(crate) fn within_budget<T>(parse: impl FnOnce() -> T) -> T {
     parsed
 }
 
+/// The value that a text is, if it is JSON of at most [`VALUES`] values.
+pub(crate) fn value_of(text: &str) -> Option<Value> {
+    let parsed: Option<Loose> = within_budget(|| serde_json::from_str(text)).ok();
+    parsed.map(|parsed| parsed.0)
+}
+
 /// Counts a value.
 ///
 /// # Errors
@@ -150,6 +156,8 @@ mod tests {
         let nested = format!("[{}[]]", "[{}],".repeat(VALUES / 2));
         let refused = within_budget(|| from_str::<Loose>(&nested)).unwrap_err();
         assert!(refused.is_data(), "{refused}");
+        assert_eq!(value_of(&more), None);
+        assert_eq!(value_of("[1]"), Some(json!([1])));
         // The next request has a budget of its own.
         assert!(within_budget(|| from_str::<Loose>("[1]")).is_ok());
     }

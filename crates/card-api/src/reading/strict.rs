@@ -82,10 +82,8 @@ impl<T: Fields> Fields for Noted<T> {
         }
         let given = map.next_value::<Option<IgnoredAny>>()?.is_some();
         if given && self.unknown.is_none() {
-            let end = (0..=NAME_BYTES.min(name.len()))
-                .rev()
-                .find(|&i| name.is_char_boundary(i));
-            self.unknown = Some(name[..end.unwrap_or(0)].to_owned());
+            let end = name.floor_char_boundary(NAME_BYTES);
+            self.unknown = Some(name[..end].to_owned());
         }
         Ok(true)
     }

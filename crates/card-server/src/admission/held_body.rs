@@ -107,9 +107,10 @@ impl HeldBody {
         // A body is not asked while the connection's buffer is full, so it cannot look at the
         // time itself.
         let end = busy.map(|busy| {
+            let close = busy.closer();
             let end = async move {
                 tokio::time::sleep_until(until.into()).await;
-                busy.close();
+                close();
             };
             tokio::spawn(end).abort_handle()
         });

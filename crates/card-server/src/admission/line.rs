@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::{LONGEST, RequestDeadline};
+use crate::config::ServerConfig;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub(crate) const BODY_BUDGET: usize = 64 << 20;
@@ -95,9 +96,19 @@ impl BodyRoom {
 }
 
 impl Admission {
+    /// The bounds that a server was told.
+    pub(crate) fn of(config: &ServerConfig) -> Self {
+        Self::new(
+            config.parallel,
+            config.queue,
+            config.max_request_bytes,
+            config.body_timeout,
+        )
+    }
+
     /// `parallel` generations at a time, `line` more requests, bodies of up to `max_body`
     /// bytes that have to be there within `body_timeout`.
-    pub(crate) fn new(
+    pub(super) fn new(
         parallel: usize,
         line: usize,
         max_body: usize,
@@ -131,7 +142,8 @@ impl Admission {
         }
     }
 
-    /// Reads a body whose head announced `announced` bytes.
+    /// Reads a body whose head announced `announced` bytes. What is left of one for which there
+    /// is no room stays in `body`, to be discarded.
     ///
     /// # Errors
     /// If it is too large or too slow, breaks off, or there is no room for it.
@@ -155,6 +167,7 @@ impl Admission {
                 Some(Ok(data)) if bytes.len() + data.len() <= most => {
                     let all = bytes.len() + data.len();
                     if !room.grow(all, &self.bodies) {
+                        *body = Some(Body::from_stream(stream));
                         return Err(ApiError::busy(self.wait_s()));
                     }
                     if bytes.is_empty() {
@@ -368,8 +381,10 @@ mod tests {
         drop(got);
         let large = || Some(Body::from(vec![b' '; BODY_BUDGET]));
         let all = admission.receive(&mut large(), None, soon()).await.unwrap();
-        let more = admission.receive(&mut large(), None, soon()).await;
+        let mut refused = large();
+        let more = admission.receive(&mut refused, None, soon()).await;
         assert_eq!(more.err().unwrap().status, 429);
+        assert!(refused.is_some(), "its rest is still to be discarded");
         // A small one needs none.
         let small = admission
             .receive(&mut Some(Body::from("y")), Some(1), soon())

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use card_api::ApiError;
 use tokio::sync::watch;
 
 use super::audit_trail::AuditTrail;
 use super::item_memory::ItemMemory;
 use super::live::LiveRounds;
 use super::request_numbers::RequestNumbers;
+use crate::caller::Caller;
 use crate::caller::keys::Keyring;
 use crate::config::ServerConfig;
 use crate::error::ServeError;
@@ -49,6 +51,13 @@ impl ServerCommon {
             draining: watch::Sender::new(false),
             leaving: Arc::new(AtomicBool::new(false)),
         })
+    }
+
+    /// A request was refused before it reached a model: that is written down under a name of its
+    /// own.
+    pub(crate) fn refused(&self, caller: &Caller, path: &str, error: &ApiError) {
+        self.audit
+            .refused(&self.numbers.name(), caller, path, error);
     }
 
     /// The server was told to end: `/health` says so from now on.

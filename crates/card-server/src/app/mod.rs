@@ -99,12 +99,7 @@ impl App {
             text: ModelText::new(served.tokenizer, served.template),
             embedder: served.embedder,
             keys: common.keys.clone(),
-            admission: Admission::new(
-                config.parallel,
-                config.queue,
-                config.max_request_bytes,
-                config.body_timeout,
-            ),
+            admission: Admission::of(&config),
             audit: common.audit.clone(),
             rollout: Rollout::new(config.canary, metrics.rollout.clone()),
             metrics,

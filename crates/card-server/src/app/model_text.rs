@@ -9,14 +9,14 @@ use card_core::types::Token;
 use crate::grammar::Grammars;
 use crate::text::control_names::ControlNames;
 use crate::text::fill::FillMarks;
-use crate::text::{Template, Tokenizer};
+use crate::text::{Template, Tokenizer, behind_begin};
 
 /// What turns a request's text into tokens and tokens into text.
 pub(crate) struct ModelText {
     pub(crate) tokenizer: Arc<dyn Tokenizer>,
     pub(crate) template: Option<Arc<dyn Template>>,
     /// Tokens that begin every text, or why the vocabulary cannot say.
-    pub(crate) begin_tokens: Result<Vec<Token>, String>,
+    begin_tokens: Result<Vec<Token>, String>,
     /// Tokens that end an answer.
     pub(crate) end_tokens: Vec<Token>,
     pub(crate) control_names: ControlNames,
@@ -25,6 +25,8 @@ pub(crate) struct ModelText {
     /// In which words it writes calls: where its template has no place for tools, it is told of them
     /// in the words of most families.
     pub(crate) call_format: &'static AnswerFormat,
+    /// The tokens of what ends its thoughts.
+    pub(crate) thought_close_tokens: Arc<[Token]>,
     /// Whether its chat template knows of thoughts.
     pub(crate) thinks: bool,
     /// Control tokens whose names a reader of its answers has to see.
@@ -49,20 +51,44 @@ impl ModelText {
             AnswerFormat::by_default()
         };
         let marks = [format.thought_open(), format.thought_close()];
+        let begin_tokens = tokenizer.tokenize("", true);
+        // Where the vocabulary cannot say, nothing begins a text.
+        let begin = begin_tokens.as_deref().unwrap_or_default();
+        let thought_close = tokenizer.tokenize(format.thought_close(), true);
         ModelText {
             // Messages in channels have one for thoughts.
             thinks: !format.answer_open().is_empty() || marks.iter().any(|m| source.contains(m)),
             shown_marks: shown_marks(&*tokenizer, [format, call_format]),
             format,
             call_format,
-            begin_tokens: tokenizer.tokenize("", true),
+            thought_close_tokens: behind_begin(&thought_close.unwrap_or_default(), begin).into(),
+            fill: FillMarks::of(&*tokenizer, begin),
+            begin_tokens,
             end_tokens: tokenizer.end_tokens(),
             control_names: ControlNames::new(tokenizer.control_texts()),
-            fill: FillMarks::of(&*tokenizer),
             grammars: Grammars::new(tokenizer.clone()),
             tokenizer,
             template,
         }
+    }
+
+    /// The tokens that begin every text.
+    ///
+    /// # Errors
+    /// If the vocabulary cannot say.
+    pub(crate) fn begin_tokens(&self) -> Result<&[Token], ApiError> {
+        match &self.begin_tokens {
+            Ok(tokens) => Ok(tokens),
+            Err(why) => Err(ApiError::internal(why.as_str())),
+        }
+    }
+
+    /// Tokens of a text without those that begin every text.
+    ///
+    /// # Errors
+    /// If the vocabulary cannot say which these are.
+    pub(crate) fn behind_begin<'a>(&self, tokens: &'a [Token]) -> Result<&'a [Token], ApiError> {
+        Ok(behind_begin(tokens, self.begin_tokens()?))
     }
 
     /// The text of a token in an answer that is read in the model's format.

@@ -32,9 +32,11 @@ impl Busy {
         }
     }
 
-    /// Closes the connection that the request is on.
-    pub(crate) fn close(&self) {
-        self.close.notify_one();
+    /// Closes the connection that the request is on, once it is called. Who holds it does not keep
+    /// the connection busy.
+    pub(crate) fn closer(&self) -> impl FnOnce() + Send + use<> {
+        let close = self.close.clone();
+        move || close.notify_one()
     }
 
     /// The request was let in, so that its connection is busy.
@@ -120,5 +122,20 @@ mod tests {
         assert!(all.admit(after(4)).is_some());
         drop((first, second, third));
         assert_eq!(all.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_may_close_a_connection_does_not_keep_it_busy() {
+        let all = connections(1);
+        let now = Instant::now();
+        let first = all.admit(now).unwrap();
+        let busy = Busy::new(&first, FirstBytes::default());
+        busy.begin();
+        let close = busy.closer();
+        assert!(all.admit(now).is_none());
+        drop(busy);
+        close();
+        first.close.notified().await;
+        assert!(all.admit(now).is_some());
     }
 }

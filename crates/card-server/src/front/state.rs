@@ -76,12 +76,7 @@ impl Front {
         };
         Ok(Front {
             models: ModelRegistry::new(library, listed, default.as_deref(), limits),
-            admission: Admission::new(
-                config.parallel,
-                config.queue,
-                config.max_request_bytes,
-                config.body_timeout,
-            ),
+            admission: Admission::of(&config),
             common,
             metrics,
             paths: KnownPaths::of_the_document(),
@@ -133,10 +128,7 @@ impl Front {
             return Ok(0);
         }
         match name.filter(|name| !name.is_empty()) {
-            Some(name) => {
-                let unknown = || ApiError::model_not_found(name, &models.names());
-                self.find(name).ok_or_else(unknown)
-            }
+            Some(name) => self.named(name),
             None => {
                 let none = || ApiError::no_model_named(&models.names());
                 models.default_model().ok_or_else(none)
@@ -146,13 +138,17 @@ impl Front {
 
     /// The number of the model that has this name; the default one has other names, too, where flags
     /// give it some.
-    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub(crate) fn named(&self, name: &str) -> Result<usize, ApiError> {
         let other_name = || {
             let mut named = self.config.llama_server.aliases.iter();
             let is_named = named.any(|alias| alias == name);
             self.models.default_model().filter(|_| is_named)
         };
-        self.models.find(name).or_else(other_name)
+        let found = self.models.find(name).or_else(other_name);
+        found.ok_or_else(|| ApiError::model_not_found(name, &self.models.names()))
     }
 
     /// Lends a model, loading it first if it is not loaded.
@@ -244,10 +240,9 @@ impl Front {
 
     /// What is known of the default model; else of the first one that is loaded.
     pub(crate) fn summary(&self) -> Option<ModelSummary> {
-        let mut states = self.models.states();
         let default = self.models.default_model();
-        let known = default.and_then(|index| states[index].summary.take());
-        known.or_else(|| states.into_iter().find_map(loaded_summary))
+        let known = default.and_then(|index| self.models.state(index).summary);
+        known.or_else(|| self.models.states().into_iter().find_map(loaded_summary))
     }
 
     /// The name of the default model; the names of all, if there is none.

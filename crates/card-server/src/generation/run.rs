@@ -51,7 +51,7 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
         Ok(stream) => stream,
         Err(failure) => {
             task.watched.ended("failed");
-            sink.send(News::Failed(refusal(&failure)));
+            sink.send(News::Failed(refusal(&failure, task.shape_field)));
             return;
         }
     };
@@ -63,6 +63,7 @@ pub(super) fn run(app: &Arc<App>, mut task: GenerationTask, sink: &EventSink) {
             shown: task.shown,
             marks: task.marks,
             scored: task.scored,
+            shape_field: task.shape_field,
             prompt_read: task.prompt_read,
             timing,
             recheck,

@@ -21,6 +21,8 @@ pub(crate) struct GenerationTask {
     pub(crate) generate: Generate,
     /// What the text has to be. A constraint is made of it when there is a slot to use it in.
     pub(crate) grammar: Option<Compiled>,
+    /// Where in the request that stands, for errors of the grammar.
+    pub(crate) shape_field: &'static str,
     /// How long the model may think, if there is a bound.
     pub(crate) budget: Option<ThoughtBudget>,
     /// Whether marks of thoughts and calls are shown that are control tokens: the text is read in

@@ -19,8 +19,13 @@ pub(crate) struct Watched {
     request: String,
     /// The number of the choice among those of the request.
     choice: usize,
-    /// Who sent the request.
-    caller: Caller,
+    /// The name of its sender. Nothing is kept of the connection: a generation may outlast its answer,
+    /// and a request that was answered keeps no connection busy.
+    owner: Arc<str>,
+    /// The sender's address.
+    address: Option<String>,
+    /// When the request came.
+    came: Instant,
     stage: WatchStage,
     /// When the client was last sent tokens.
     last: Option<Instant>,
@@ -48,7 +53,9 @@ impl Watched {
             app: app.clone(),
             request: request.to_owned(),
             choice,
-            caller: caller.clone(),
+            owner: caller.name.clone(),
+            address: caller.address(),
+            came: caller.came,
             stage: WatchStage::Waiting,
             last: None,
             rounds: 0,
@@ -63,7 +70,7 @@ impl Watched {
 
     /// When the request came.
     pub(crate) fn came(&self) -> Instant {
-        self.caller.came
+        self.came
     }
 
     /// Rounds so far.
@@ -78,8 +85,8 @@ impl Watched {
         self.log(|| {
             json!({
                 "kind": "begin",
-                "who": &*self.caller.name,
-                "peer": self.caller.address(),
+                "who": &*self.owner,
+                "peer": self.address,
                 "prompt_tokens": prompt.len(),
                 "settings": settings,
                 "model": app.model.name,
@@ -132,8 +139,8 @@ impl Watched {
                 self.log(|| {
                     json!({
                         "kind": "refused",
-                        "who": &*self.caller.name,
-                        "peer": self.caller.address(),
+                        "who": &*self.owner,
+                        "peer": self.address,
                         "reason": finish,
                     })
                 });
@@ -161,8 +168,7 @@ impl Watched {
 
     /// Shows a record to the owner of the request.
     fn show(&self, record: impl FnOnce() -> Value) {
-        let owner = &self.caller.name;
-        self.app.live.show(owner, || self.named(record()));
+        self.app.live.show(&self.owner, || self.named(record()));
     }
 
     /// The record with the names that all records of a generation have.

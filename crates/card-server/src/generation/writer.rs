@@ -28,6 +28,8 @@ pub(super) struct WriterParts {
     pub(super) marks: bool,
     /// The prompt, where its own tokens get log probabilities.
     pub(super) scored: Option<ScoredPrompt>,
+    /// Where in the request it stands what the text has to be.
+    pub(super) shape_field: &'static str,
     /// Told when the first token came, which says that the prompt was read.
     pub(super) prompt_read: Option<watch::Sender<bool>>,
     /// How long the generation takes, for the rollout.
@@ -52,6 +54,8 @@ pub(super) struct Writer<'a> {
     shown: usize,
     /// Whether marks of thoughts and calls are shown that are control tokens.
     marks: bool,
+    /// Where in the request it stands what the text has to be.
+    shape_field: &'static str,
     /// Tokens whose text was held back so far.
     untold: usize,
     prompt_read: Option<watch::Sender<bool>>,
@@ -91,6 +95,7 @@ impl<'a> Writer<'a> {
             },
             shown: parts.shown,
             marks: parts.marks,
+            shape_field: parts.shape_field,
             untold: 0,
             prompt_read: parts.prompt_read,
             watched: parts.watched,
@@ -134,7 +139,7 @@ impl<'a> Writer<'a> {
                 None
             }
             Event::Finished(reason) => Some(self.finish(reason, sink)),
-            Event::Failed(failure) => Some(News::Failed(refusal(&failure))),
+            Event::Failed(failure) => Some(News::Failed(refusal(&failure, self.shape_field))),
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct ThoughtBudget {
     pub(crate) open: Option<&'static str>,
     /// What ends them.
     pub(crate) close: &'static str,
+    /// The same in tokens.
+    pub(crate) close_tokens: Arc<[Token]>,
 }
 
 impl ThoughtBudget {
@@ -36,7 +38,7 @@ impl ThoughtBudget {
             *last = (1 << (tokenizer.len() % 32)) - 1;
         }
         let mut constraint = BudgetConstraint {
-            close_tokens: close_tokens(&*tokenizer, self.close),
+            close_tokens: self.close_tokens.clone(),
             tokenizer,
             inner,
             all,
@@ -55,16 +57,6 @@ impl ThoughtBudget {
     }
 }
 
-/// The tokens of what ends the thoughts, without one that begins every text.
-fn close_tokens(tokenizer: &dyn Tokenizer, close: &str) -> Vec<Token> {
-    let begin = tokenizer.tokenize("", true).unwrap_or_default();
-    let tokens = tokenizer.tokenize(close, true).unwrap_or_default();
-    match tokens.strip_prefix(&begin[..]) {
-        Some(behind) => behind.to_vec(),
-        None => tokens,
-    }
-}
-
 /// Ends the thoughts when their budget is spent, and otherwise allows what the inner constraint
 /// does, or everything.
 struct BudgetConstraint {
@@ -76,7 +68,7 @@ struct BudgetConstraint {
     only: Vec<u32>,
     open: &'static str,
     close: &'static str,
-    close_tokens: Vec<Token>,
+    close_tokens: Arc<[Token]>,
     most: u32,
     place: BudgetPlace,
     /// The last bytes of the text.
@@ -201,13 +193,19 @@ mod tests {
     use super::*;
     use crate::testing::ByteTokenizer;
 
-    /// What is written where the model would go on with `wish` for ever.
-    fn written(most: u32, open: Option<&'static str>, wish: &str) -> Result<String, String> {
-        let budget = ThoughtBudget {
+    fn budget(most: u32, open: Option<&'static str>) -> Result<ThoughtBudget, String> {
+        let close = "</think>";
+        Ok(ThoughtBudget {
             most,
             open,
-            close: "</think>",
-        };
+            close,
+            close_tokens: ByteTokenizer.tokenize(close, true)?.into(),
+        })
+    }
+
+    /// What is written where the model would go on with `wish` for ever.
+    fn written(most: u32, open: Option<&'static str>, wish: &str) -> Result<String, String> {
+        let budget = budget(most, open)?;
         let mut constraint = budget.constraint(Arc::new(ByteTokenizer), None);
         let mut text = Vec::new();
         for byte in wish.bytes() {
@@ -250,11 +248,7 @@ mod tests {
 
     #[test]
     fn every_token_is_allowed_within_the_budget_and_no_other() -> Result<(), String> {
-        let budget = ThoughtBudget {
-            most: 5,
-            open: None,
-            close: "</think>",
-        };
+        let budget = budget(5, None)?;
         let mut constraint = budget.constraint(Arc::new(ByteTokenizer), None);
         let mask = constraint.allowed()?;
         assert!((0..258).all(|token| allows(mask, token)) && !allows(mask, 258));

@@ -2,7 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The key a client sent: `Authorization: Bearer KEY`, or `X-Api-Key: KEY`.
+/// The key a client sent: `Authorization: Bearer KEY`, or `X-Api-Key: KEY`. An empty header is none:
+/// some clients always send both.
 pub(super) fn given_key(headers: &HeaderMap) -> Option<&str> {
     fn text(value: Option<&HeaderValue>) -> Option<&str> {
         value?.to_str().ok().map(str::trim)
@@ -11,7 +12,8 @@ pub(super) fn given_key(headers: &HeaderMap) -> Option<&str> {
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    text(headers.get("x-api-key")).or(bearer)
+    let named = text(headers.get("x-api-key")).filter(|key| !key.is_empty());
+    named.or(bearer)
 }
 
 #[cfg(test)]
@@ -41,5 +43,7 @@ mod tests {
             );
         }
         assert_eq!(given_key(&headers(&[("authorization", "Basic k")])), None);
+        let both = [("authorization", "Bearer k"), ("x-api-key", " ")];
+        assert_eq!(given_key(&headers(&both)), Some("k"));
     }
 }

@@ -102,6 +102,11 @@ impl<L: Library> ModelRegistry<L> {
         self.shelf.lock().states()
     }
 
+    /// What the model of this number is doing.
+    pub(crate) fn state(&self, index: usize) -> ModelState<L::Model> {
+        self.shelf.lock().state(index)
+    }
+
     /// The models that are loaded, in the order in which they are listed.
     pub(crate) fn loaded(&self) -> Vec<Arc<L::Model>> {
         self.states().into_iter().filter_map(|s| s.model).collect()

@@ -67,6 +67,21 @@ impl<M: Resident> ModelSlot<M> {
         let at_rest = self.model.as_ref().is_some_and(|model| !model.at_work());
         at_rest && self.users == 0
     }
+
+    /// What the model is doing.
+    fn state(&self) -> ModelState<M> {
+        ModelState {
+            state: match (&self.model, self.loading) {
+                (Some(_), _) => LoadState::Loaded,
+                (None, Some(_)) => LoadState::Loading,
+                (None, None) => LoadState::Unloaded,
+            },
+            failed: self.failed.is_some(),
+            summary: self.summary.clone(),
+            model: self.model.clone(),
+            idle: self.is_idle().then(|| self.used.elapsed()),
+        }
+    }
 }
 
 /// What can be unloaded to make room.
@@ -175,18 +190,12 @@ impl<M: Resident> Shelf<M> {
 
     /// What each model is doing, by number.
     pub(super) fn states(&self) -> Vec<ModelState<M>> {
-        let state = |slot: &ModelSlot<M>| ModelState {
-            state: match (&slot.model, slot.loading) {
-                (Some(_), _) => LoadState::Loaded,
-                (None, Some(_)) => LoadState::Loading,
-                (None, None) => LoadState::Unloaded,
-            },
-            failed: slot.failed.is_some(),
-            summary: slot.summary.clone(),
-            model: slot.model.clone(),
-            idle: slot.is_idle().then(|| slot.used.elapsed()),
-        };
-        self.slots.iter().map(state).collect()
+        self.slots.iter().map(ModelSlot::state).collect()
+    }
+
+    /// What the model of this number is doing.
+    pub(super) fn state(&self, index: usize) -> ModelState<M> {
+        self.slots[index].state()
     }
 }
 

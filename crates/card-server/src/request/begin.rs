@@ -6,7 +6,7 @@ use std::time::Duration;
 use card_api::answer_format::AnswerFormat;
 use card_api::answer_parts::{AnswerReader, ReadAs, Thinking};
 use card_api::{ApiError, GenerationJob};
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::channel;
 
 use super::incoming::Incoming;
 use super::prepare::{Prepared, prepare};
@@ -14,7 +14,7 @@ use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::clock::{LONGEST, RequestDeadline};
-use crate::generation::{EventSink, FullAnswers, GenerationTask, News, run_in_slot};
+use crate::generation::{EventSink, FullAnswers, GenerationTask, NewsFeed, run_in_slot};
 
 /// Pieces of an answer that wait for its reader; a generation that is further ahead waits.
 const AHEAD: usize = 1024;
@@ -54,8 +54,8 @@ pub(crate) struct RunningRequest {
     head_wait: Duration,
     /// Tokens so far.
     pub(crate) usage: TokenUsage,
-    /// What becomes known of the generation of each answer, by the answer's number.
-    pub(crate) news: Receiver<(usize, News)>,
+    /// What becomes known of the generation of each answer.
+    pub(crate) news: NewsFeed,
     /// Answers that have all that they are to have, so that their generations end.
     pub(crate) full: FullAnswers,
     /// Given up when the answer was taken.
@@ -81,23 +81,27 @@ pub(crate) async fn begin(
 /// the server knows, in a workshop, and may keep what the answer needs.
 ///
 /// # Errors
-/// The same as those of [`begin`].
-pub(crate) async fn begin_with<X: Send + 'static>(
+/// The same as those of [`begin`], and what `read` says instead of a job.
+pub(crate) async fn begin_with<X, E>(
     app: &Arc<App>,
     id: &str,
     incoming: &mut Incoming,
-    read: impl FnOnce(&App, &[u8]) -> Result<(GenerationJob, X), ApiError> + Send + 'static,
-) -> Result<(RunningRequest, X), ApiError> {
+    read: impl FnOnce(&App, &[u8]) -> Result<(GenerationJob, X), E> + Send + 'static,
+) -> Result<(RunningRequest, X), E>
+where
+    X: Send + 'static,
+    E: From<ApiError> + Send + 'static,
+{
     if app.is_draining() {
-        return Err(ApiError::draining());
+        return Err(ApiError::draining().into());
     }
     if let Some(why) = app.dead() {
-        return Err(ApiError::engine_gone(why));
+        return Err(ApiError::engine_gone(why).into());
     }
     if app.embedder.is_some() {
         let why =
             "This server makes embeddings and writes no text. Start it without `--embeddings`";
-        return Err(ApiError::not_supported(why));
+        return Err(ApiError::not_supported(why).into());
     }
     let place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
@@ -110,7 +114,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
             drop(received);
             job.drafter = drafter;
             let prepared = prepare(&app, &caller, job, &id)?;
-            Ok::<_, ApiError>((prepared, kept))
+            Ok::<_, E>((prepared, kept))
         }
     };
     let (prepared, kept) = app.admission.prepare(deadline, work).await??;
@@ -141,11 +145,7 @@ pub(crate) async fn begin_with<X: Send + 'static>(
         usage,
         news,
         full,
-        hold: AnswerHold {
-            place,
-            deadline,
-            busy: incoming.caller.busy.clone(),
-        },
+        hold: incoming.hold(place, deadline),
     };
     Ok((running, kept))
 }
@@ -158,29 +158,14 @@ fn start(
     full: &FullAnswers,
     ahead: usize,
     deadline: RequestDeadline,
-) -> Receiver<(usize, News)> {
+) -> NewsFeed {
     let (sender, news) = channel(ahead);
     let patience = app.config.connections.stalled;
     for (index, task) in tasks.into_iter().enumerate() {
         let sink = EventSink::new(index, sender.clone(), full.clone(), deadline, patience);
         tokio::spawn(run_in_slot(app.clone(), task, sink));
     }
-    news
-}
-
-/// The error of a generation that ended without news of its end.
-pub(crate) fn broke_off() -> ApiError {
-    ApiError::internal("the generation broke off")
-}
-
-/// What is known when a stream shall begin.
-pub(crate) enum FirstNews {
-    /// The first news, of the answer of this number.
-    Came(usize, News),
-    /// There are none yet.
-    Later,
-    /// There will be none.
-    BrokenOff,
+    NewsFeed::of(news)
 }
 
 impl RunningRequest {
@@ -206,14 +191,12 @@ impl RunningRequest {
         })
     }
 
-    /// Waits a moment for the first news, before a stream begins without them. A failure within that
-    /// time is still an answer of its own, with its status.
-    pub(crate) async fn first_news(&mut self) -> FirstNews {
-        match tokio::time::timeout(self.head_wait, self.news.recv()).await {
-            Ok(Some((index, news))) => FirstNews::Came(index, news),
-            Ok(None) => FirstNews::BrokenOff,
-            Err(_) => FirstNews::Later,
-        }
+    /// Waits a moment for the first news, before a stream begins without them.
+    ///
+    /// # Errors
+    /// If a generation failed within that time: an answer of its own, with its status.
+    pub(crate) async fn first_news(&mut self) -> Result<(), ApiError> {
+        self.news.wait(self.head_wait).await
     }
 }
 

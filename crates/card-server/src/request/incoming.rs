@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::http::HeaderMap;
 use card_api::ApiError;
 
-use crate::admission::Received;
+use crate::admission::{AdmissionPlace, AnswerHold, Received};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::clock::RequestDeadline;
@@ -52,6 +52,15 @@ impl Incoming {
         let announced = announced_length(&self.headers);
         let body = &mut self.body;
         app.admission.receive(body, announced, deadline).await
+    }
+
+    /// What its answer holds until it was taken.
+    pub(crate) fn hold(&self, place: AdmissionPlace, deadline: RequestDeadline) -> AnswerHold {
+        AnswerHold {
+            place,
+            deadline,
+            busy: self.caller.busy.clone(),
+        }
     }
 
     /// Refuses the request: writes down why under the name `id`, and reads the rest of its body

@@ -8,17 +8,6 @@ use super::prompt::too_long;
 use crate::app::App;
 use crate::text::{at_least, most_bytes};
 
-/// The tokens that begin every text of the model.
-///
-/// # Errors
-/// If the vocabulary cannot say.
-pub(crate) fn begin_tokens(app: &App) -> Result<&[Token], ApiError> {
-    match &app.text.begin_tokens {
-        Ok(tokens) => Ok(tokens),
-        Err(why) => Err(ApiError::internal(why.as_str())),
-    }
-}
-
 /// The tokens of a text, without those that begin every text. With `special`, the name of a
 /// control token is that token.
 ///
@@ -32,12 +21,8 @@ pub(crate) fn text_tokens(
 ) -> Result<Vec<Token>, ApiError> {
     check_bytes(app, field, text.len())?;
     let wrong = |why: String| ApiError::field(field, why);
-    let mut tokens = app.text.tokenizer.tokenize(text, special).map_err(wrong)?;
-    let begin = begin_tokens(app)?;
-    if tokens.starts_with(begin) {
-        tokens.drain(..begin.len());
-    }
-    Ok(tokens)
+    let tokens = app.text.tokenizer.tokenize(text, special).map_err(wrong)?;
+    Ok(app.text.behind_begin(&tokens)?.to_vec())
 }
 
 /// The tokens of a prompt. Names of control tokens in its texts are those tokens. The tokens
@@ -50,7 +35,7 @@ pub(crate) fn prompt_tokens(app: &App, prompt: &MixedPrompt) -> Result<Vec<Token
     const FIELD: &str = "prompt";
     check_bytes(app, FIELD, text_bytes(prompt))?;
     let mut tokens = match prompt.0.first() {
-        Some(PromptSpan::Text(_)) => begin_tokens(app)?.to_vec(),
+        Some(PromptSpan::Text(_)) => app.text.begin_tokens()?.to_vec(),
         _ => Vec::new(),
     };
     for span in &prompt.0 {

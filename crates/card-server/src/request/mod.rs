@@ -14,12 +14,12 @@ mod tools_in_text;
 mod usage;
 mod vectors;
 
-pub(crate) use begin::{FirstNews, RunningRequest, begin, begin_with, broke_off};
+pub(crate) use begin::{RunningRequest, begin, begin_with};
 pub(crate) use incoming::Incoming;
-pub(crate) use mixed::{begin_tokens, prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
+pub(crate) use mixed::{prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};
 pub(crate) use prompt::{chat_text, count, too_long};
-pub(crate) use small::small;
+pub(crate) use small::{at_once, small};
 pub(crate) use usage::TokenUsage;
 pub(crate) use vectors::{
     TextVectors, check_bytes, check_tokens, embedded_tokens, embedder, vectors,

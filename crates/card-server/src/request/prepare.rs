@@ -114,6 +114,7 @@ pub(super) fn prepare(
         most,
         open: thoughts.open,
         close: thoughts.close,
+        close_tokens: app.text.thought_close_tokens.clone(),
     });
     let forced_call = matches!(job.shape, Some(AnswerShape::Call(_)));
     let job = with_stops(app, job, forced_call);
@@ -400,6 +401,7 @@ impl TaskMaker<'_> {
                 tenant: self.caller.tenant,
             },
             grammar: self.grammar.clone(),
+            shape_field: job.shape_field,
             budget: self.budget.clone(),
             marks: job.chat,
             shown: wanted as usize,

@@ -226,18 +226,14 @@ fn tokenize(app: &App, field: &str, parts: &[(&str, bool)]) -> Result<Vec<Token>
     }
     let tokenizer = &app.text.tokenizer;
     let wrong = |why: String| ApiError::field(field, why);
-    // Tokens that begin every text stand only at the beginning of the whole.
-    let begin = match parts.len() {
-        0 | 1 => Vec::new(),
-        _ => app.text.begin_tokens.clone().map_err(wrong)?,
-    };
     let mut tokens: Vec<Token> = Vec::new();
     for &(text, special) in parts {
         let more = tokenizer.tokenize(text, special).map_err(wrong)?;
         if tokens.is_empty() {
             tokens = more;
         } else {
-            tokens.extend(more.strip_prefix(&begin[..]).unwrap_or(&more));
+            // Tokens that begin every text stand only at the beginning of the whole.
+            tokens.extend(app.text.behind_begin(&more)?);
         }
         if tokens.len() >= context as usize {
             return Err(too_long(app, field == "messages", tokens.len()));

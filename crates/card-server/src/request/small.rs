@@ -7,7 +7,6 @@ use card_api::ApiError;
 use serde::Serialize;
 
 use super::incoming::Incoming;
-use crate::admission::AnswerHold;
 use crate::app::App;
 
 /// Reads a small request and answers it in a workshop, admitted like any other.
@@ -19,8 +18,8 @@ pub(crate) async fn small<T: Serialize + Send + 'static>(
     mut incoming: Incoming,
     work: fn(&App, &[u8]) -> Result<T, ApiError>,
 ) -> Result<Response, ApiError> {
-    match answer(&app, &mut incoming, work).await {
-        Ok((json, hold)) => Ok(hold.json(json)),
+    match at_once(&app, &mut incoming, work).await {
+        Ok(response) => Ok(response),
         Err(error) => {
             let id = app.numbers.name();
             incoming.refuse(&app, &id, &error).await;
@@ -29,11 +28,15 @@ pub(crate) async fn small<T: Serialize + Send + 'static>(
     }
 }
 
-async fn answer<T: Serialize + Send + 'static>(
+/// Does work that reads the body, in a workshop, and answers.
+///
+/// # Errors
+/// If the request is refused.
+pub(crate) async fn at_once<T: Serialize + Send + 'static>(
     app: &Arc<App>,
     incoming: &mut Incoming,
-    work: fn(&App, &[u8]) -> Result<T, ApiError>,
-) -> Result<(Vec<u8>, AnswerHold), ApiError> {
+    work: impl FnOnce(&App, &[u8]) -> Result<T, ApiError> + Send + 'static,
+) -> Result<Response, ApiError> {
     let deadline = app.deadline(incoming.caller.came);
     let place = app.admission.enter()?;
     let received = incoming.receive(app, deadline).await?;
@@ -44,10 +47,5 @@ async fn answer<T: Serialize + Send + 'static>(
         serde_json::to_vec(&answer).map_err(|e| ApiError::internal(e.to_string()))
     };
     let json = app.admission.prepare(deadline, work).await??;
-    let hold = AnswerHold {
-        place,
-        deadline,
-        busy: incoming.caller.busy.clone(),
-    };
-    Ok((json, hold))
+    Ok(incoming.hold(place, deadline).json(json))
 }

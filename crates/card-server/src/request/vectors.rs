@@ -119,11 +119,7 @@ async fn computed<X: Send + 'static>(
     app.metrics
         .llama_server
         .embedded(read, decodes, begin.elapsed());
-    let hold = AnswerHold {
-        place,
-        deadline,
-        busy: incoming.caller.busy.clone(),
-    };
+    let hold = incoming.hold(place, deadline);
     Ok((hold, kept, TextVectors { texts, tokens }))
 }
 
@@ -178,7 +174,7 @@ pub(crate) fn embedded_tokens(
     check_bytes(embedder, field, text_bytes(text))?;
     let wrong = |why: String| ApiError::field(field, why);
     let tokenizer = &app.text.tokenizer;
-    let frame = tokenizer.tokenize("", false).map_err(wrong)?;
+    let frame = app.text.begin_tokens()?;
     let mut tokens = Vec::new();
     for (number, span) in text.0.iter().enumerate() {
         match span {
@@ -187,7 +183,7 @@ pub(crate) fn embedded_tokens(
                 let inner = if number == 0 {
                     &whole[..]
                 } else {
-                    without_frame(&whole, &frame)
+                    without_frame(&whole, frame)
                 };
                 tokens.extend(inner);
             }

@@ -14,12 +14,12 @@ use card_api::ApiError;
 use tower::ServiceExt;
 
 use super::elsewhere::in_place_of;
-use super::query::query_value;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
+use crate::query::query_value;
 
 /// Passes a request on to its model, which is loaded first if it is not loaded.
 pub(super) async fn dispatch(
@@ -44,8 +44,7 @@ pub(super) async fn dispatch(
         }
         Ok((request, Answerer::Anybody(model))) => answer(&model, request).await,
         Err(error) => {
-            let id = front.common.numbers.name();
-            front.common.audit.refused(&id, &caller, &path, &error);
+            front.common.refused(&caller, &path, &error);
             OpenAiError(error).into_response()
         }
     }

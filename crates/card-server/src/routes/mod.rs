@@ -7,7 +7,6 @@ mod dispatch;
 mod elsewhere;
 mod live;
 mod operations;
-mod query;
 
 use std::sync::Arc;
 

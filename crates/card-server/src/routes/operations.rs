@@ -10,10 +10,10 @@ use card_api::loads::{EngineLoad, LoadsAnswer};
 use card_api::{ApiError, document};
 use serde_json::json;
 
-use super::query::query_value;
 use crate::front::Front;
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::told::say_when;
+use crate::query::query_value;
 
 /// Whether the server takes requests. While the default model is being loaded the answer is
 /// llama-server's, which its clients and probes wait for.

@@ -1,6 +1,8 @@
 //! Tokens by which a model fills in the middle of a text (FIM; arXiv 2207.14255).
 
-use super::Tokenizer;
+use card_core::types::Token;
+
+use super::{Tokenizer, behind_begin};
 
 /// The names of the tokens before the prefix, the suffix and the middle, model by model.
 const FORMS: [FillMarks; 8] = [
@@ -42,13 +44,12 @@ const fn form(prefix: &'static str, suffix: &'static str, middle: &'static str) 
 }
 
 impl FillMarks {
-    /// The marks of this vocabulary; `None` if it has none, so that its model was not trained
-    /// to fill in.
-    pub(crate) fn of(tokenizer: &dyn Tokenizer) -> Option<Self> {
-        let begin = tokenizer.tokenize("", true).unwrap_or_default();
+    /// The marks of this vocabulary, whose texts begin with the tokens `begin`; `None` if it has
+    /// none, so that its model was not trained to fill in.
+    pub(crate) fn of(tokenizer: &dyn Tokenizer, begin: &[Token]) -> Option<Self> {
         let is_token = |name: &str| {
             let tokens = tokenizer.tokenize(name, true).unwrap_or_default();
-            match tokens.strip_prefix(&begin[..]).unwrap_or(&tokens) {
+            match behind_begin(&tokens, begin) {
                 &[token] => tokenizer.piece(token, true) == name.as_bytes(),
                 _ => false,
             }
@@ -72,8 +73,6 @@ impl FillMarks {
 
 #[cfg(test)]
 mod tests {
-    use card_core::types::Token;
-
     use super::*;
 
     /// A vocabulary of bytes and the names of some tokens.
@@ -118,13 +117,13 @@ mod tests {
     #[test]
     fn a_vocabulary_with_all_three_marks_can_fill_in() {
         let coder = NamedMark(&["<|fim_middle|>", "<|fim_prefix|>", "<|fim_suffix|>"]);
-        let marks = FillMarks::of(&coder);
+        let marks = FillMarks::of(&coder, &[1]);
         assert_eq!(marks, Some(FORMS[0]));
         let parts = FORMS[0].parts("a", "b");
         let text: String = parts.iter().map(|p| p.0).collect();
         assert_eq!(text, "<|fim_prefix|>a<|fim_suffix|>b<|fim_middle|>");
         for names in [&["<|fim_prefix|>", "<|fim_suffix|>"][..], &[]] {
-            assert_eq!(FillMarks::of(&NamedMark(names)), None);
+            assert_eq!(FillMarks::of(&NamedMark(names), &[1]), None);
         }
     }
 }

@@ -73,6 +73,11 @@ pub trait Template: Send + Sync {
     }
 }
 
+/// Tokens without those that begin every text of the model, where these stand before them.
+pub(crate) fn behind_begin<'a>(tokens: &'a [Token], begin: &[Token]) -> &'a [Token] {
+    tokens.strip_prefix(begin).unwrap_or(tokens)
+}
+
 /// Bytes that a token stands for at most, in text that people write. As a rule it is four.
 const BYTES_PER_TOKEN: usize = 32;
 

@@ -25,6 +25,13 @@ async fn events(client: &Client, body: &Value) -> Vec<Value> {
         .collect()
 }
 
+/// The chunks of a chat's stream.
+fn chat_events(reply: &Reply) -> Vec<Value> {
+    let events = reply.events().into_iter();
+    let events = events.filter(|event| *event != "[DONE]");
+    events.map(|e| serde_json::from_str(e).unwrap()).collect()
+}
+
 #[tokio::test]
 async fn an_answer_says_what_it_is_and_what_it_took() {
     let client = Client::start(&setup());
@@ -225,24 +232,19 @@ async fn a_chat_s_stream_tells_of_the_prompt_and_of_times_where_that_is_asked_fo
         "stream": true, "max_tokens": 4, "return_progress": true, "timings_per_token": true,
         "seed": 3, "logit_bias": { "257": -100 },
     });
-    let events = |reply: &Reply| -> Vec<Value> {
-        let events = reply.events().into_iter();
-        let events = events.filter(|event| *event != "[DONE]");
-        events.map(|e| serde_json::from_str(e).unwrap()).collect()
-    };
     let reply = client.post(CHAT, &with(hello(), &asked)).await;
-    let told = events(&reply);
+    let told = chat_events(&reply);
     assert!(told.iter().any(|e| e.get("prompt_progress").is_some()));
     assert_eq!(told.last().unwrap()["timings"]["predicted_n"], 4);
     let plain = json!({ "stream": true, "max_tokens": 4 });
     let reply = client.post(CHAT, &with(hello(), &plain)).await;
-    let plain = events(&reply).into_iter();
+    let plain = chat_events(&reply).into_iter();
     let mut fields = plain.flat_map(|e| e.as_object().cloned().unwrap_or_default());
     assert!(fields.all(|(name, _)| name != "timings" && name != "prompt_progress"));
     let usage = json!({ "stream": true, "max_tokens": 4, "seed": 3,
                         "logit_bias": { "257": -100 },
                         "stream_options": { "include_usage": true } });
-    let told = events(&client.post(CHAT, &with(hello(), &usage)).await);
+    let told = chat_events(&client.post(CHAT, &with(hello(), &usage)).await);
     assert!(told[0]["choices"][0]["delta"]["content"].is_null());
     let last = told.last().unwrap();
     assert_eq!(last["choices"], json!([]));
@@ -263,6 +265,18 @@ async fn a_whole_chat_tells_its_times_and_what_was_read_where_that_is_asked_for(
     assert_eq!(told["prompt"], prompt);
     assert_eq!(told["tokens_evaluated"], 24);
     assert!(told["generation_settings"]["temperature"].is_number());
+    // A stream tells the same with the end of the last answer.
+    let stream = json!({ "verbose": true, "stream": true, "max_tokens": 4, "n": 2,
+                         "logit_bias": { "257": -100 } });
+    let streamed = chat_events(&client.post(CHAT, &with(hello(), &stream)).await);
+    let verbose = |event: &&Value| event.get("__verbose").is_some();
+    let telling: Vec<&Value> = streamed.iter().filter(verbose).collect();
+    assert_eq!(telling.len(), 1);
+    assert_eq!(telling[0]["choices"][0]["finish_reason"], "length");
+    let told = &telling[0]["__verbose"];
+    assert_eq!(told["prompt"], prompt);
+    let tokens = (&told["tokens_evaluated"], &told["tokens_predicted"]);
+    assert_eq!(tokens, (&json!(24), &json!(8)));
 }
 
 #[tokio::test]

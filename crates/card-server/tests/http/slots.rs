@@ -104,6 +104,9 @@ async fn what_is_no_slot_or_no_file_of_one_says_so() {
         assert_eq!(reply.status, 400, "{path} {body}: {reply:?}");
         assert_eq!(reply.json()["error"]["param"], field, "{path} {body}");
     }
+    let none = client.post("/slots/9?action=save", &file("a")).await.json();
+    let message = none["error"]["message"].as_str().unwrap();
+    assert!(message.contains("counted from 0"), "{message}");
     client.serves().await;
 }
 

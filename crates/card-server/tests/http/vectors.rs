@@ -135,15 +135,16 @@ async fn ollama_s_paths_answer_in_its_form() {
         .post("/api/embeddings", &json!({ "model": "m", "prompt": "bc" }))
         .await;
     assert_eq!(numbers(&old.json()["embedding"]), vectors[1]);
-    // What is too long is cut off, unless that may not be.
-    let long = "a".repeat(65);
-    let cut = client
-        .post("/api/embed", &json!({ "input": long }))
-        .await
-        .json();
-    assert_eq!(cut["prompt_eval_count"], 64);
-    let whole = json!({ "input": long, "truncate": false });
-    assert_eq!(client.post("/api/embed", &whole).await.status, 400);
+    // What is too long is cut off, unless that may not be, however long it is.
+    for long in ["a".repeat(65), "a".to_owned() + &"é".repeat(50_000)] {
+        let cut = client
+            .post("/api/embed", &json!({ "input": long }))
+            .await
+            .json();
+        assert_eq!(cut["prompt_eval_count"], 64);
+        let whole = json!({ "input": long, "truncate": false });
+        assert_eq!(client.post("/api/embed", &whole).await.status, 400);
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use super::fit::{FitArgs, Switch};
 use super::hub::HubArgs;
 use super::link::LinkArgs;
 use super::template::TemplateArgs;
-use super::values::{ALL_LAYERS, FlagValue, layers, one_of, possible_value, sizes};
+use super::values::{
+    ALL_LAYERS, FlagValue, LEAST_CONTEXT, MOST_CONTEXT, layers, one_of, possible_value, sizes,
+};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]
@@ -74,7 +76,7 @@ pub struct ModelArgs {
     pub draft_threads: Option<u32>,
     /// Tokens of context, prompt included [default: 4096, or what the model was trained for; less
     /// where memory is short, which is said]
-    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", value_parser = value_parser!(u32).range(64..=1_048_576))]
+    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", value_parser = value_parser!(u32).range(i64::from(LEAST_CONTEXT)..=i64::from(MOST_CONTEXT)))]
     pub ctx: Option<u32>,
     /// Layers of the target on the GPU: a number, or all [default: all]
     #[arg(long, visible_alias = "n-gpu-layers", value_name = "N", value_parser = layers)]

@@ -7,14 +7,10 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde::Deserialize;
 
-use super::values::sizes;
+use super::values::{LEAST_CONTEXT, MOST_CONTEXT, sizes};
 
 /// Most minutes that a model stays loaded which nobody uses: a year.
 const YEAR: u64 = 366 * 24 * 60;
-/// Fewest tokens of context of a model, as for --ctx.
-const LEAST_CONTEXT: u32 = 64;
-/// Most tokens of context of a model, as for --ctx.
-const MOST_CONTEXT: u32 = 1_048_576;
 
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Several models")]

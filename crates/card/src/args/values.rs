@@ -9,6 +9,11 @@ use clap::builder::{
     NonEmptyStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser,
 };
 
+/// Fewest tokens of context of a model.
+pub const LEAST_CONTEXT: u32 = 64;
+/// Most tokens of context of a model.
+pub const MOST_CONTEXT: u32 = 1_048_576;
+
 /// A share, like `5%` or `0.05`.
 pub fn share(text: &str) -> Result<f64, String> {
     let (number, of) = match text.strip_suffix('%') {

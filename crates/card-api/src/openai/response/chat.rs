@@ -95,6 +95,10 @@ pub struct ChatChunk {
     /// where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// The prompt as the model read it, if that was asked for: in the chunk with which the last answer
+    /// ends.
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    pub verbose: Option<VerboseReport>,
 }
 
 /// A piece of an answer of a chat.
@@ -153,6 +157,7 @@ mod tests {
             usage,
             card: None,
             timings: None,
+            verbose: None,
         };
         let plain = to_value(chunk(None)).unwrap();
         assert_eq!(

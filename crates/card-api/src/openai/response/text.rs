@@ -60,6 +60,10 @@ pub struct TextChunk {
     /// where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+    /// The prompt as the model read it, if the server tells it: in the chunk with which the last answer
+    /// ends.
+    #[serde(rename = "__verbose", skip_serializing_if = "Option::is_none")]
+    pub verbose: Option<VerboseReport>,
 }
 
 /// An answer of a completion.

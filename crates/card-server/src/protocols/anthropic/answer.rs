@@ -14,8 +14,7 @@ use super::stream::{StreamedMessage, StreamedParts};
 use crate::app::ModelFacts;
 use crate::generation::{GenerationEnd, News};
 use crate::protocols::sse::{SseEvent, respond};
-use crate::request::broke_off;
-use crate::request::{FirstNews, RunningRequest};
+use crate::request::RunningRequest;
 
 /// The answer to a request that runs.
 pub(super) struct AnthropicAnswer {
@@ -66,11 +65,10 @@ impl AnthropicAnswer {
     /// If it fails or breaks off.
     async fn collect(&mut self, blocks: &mut CollectedBlocks) -> Result<GenerationEnd, ApiError> {
         loop {
-            let (parts, end) = match self.running.news.recv().await {
-                Some((_, News::Piece(piece))) => (self.parts.push(piece.text), None),
-                Some((_, News::Done(end))) => (self.parts.finish(), Some(*end)),
-                Some((_, News::Failed(error))) => return Err(error),
-                None => return Err(broke_off()),
+            let (parts, end) = match self.running.news.next().await {
+                (_, News::Piece(piece)) => (self.parts.push(piece.text), None),
+                (_, News::Done(end)) => (self.parts.finish(), Some(*end)),
+                (_, News::Failed(error)) => return Err(error),
             };
             for part in parts {
                 blocks.take(part, &self.running.id);
@@ -84,14 +82,9 @@ impl AnthropicAnswer {
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
     /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.first_news().await {
-            FirstNews::Came(_, News::Failed(error)) => {
-                return error::response(&error, &self.running.id);
-            }
-            FirstNews::Came(_, news) => Some(news),
-            FirstNews::Later => None,
-            FirstNews::BrokenOff => return error::response(&broke_off(), &self.running.id),
-        };
+        if let Err(error) = self.running.first_news().await {
+            return error::response(&error, &self.running.id);
+        }
         let AnthropicAnswer {
             message,
             parts,
@@ -104,7 +97,6 @@ impl AnthropicAnswer {
             parts,
             usage: running.usage,
             news: running.news,
-            first,
         });
         let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
             Some((streamed.next_events().await?, streamed))

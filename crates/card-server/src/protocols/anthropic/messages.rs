@@ -1,6 +1,6 @@
 //! `/v1/messages` and `/v1/messages/count_tokens`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
@@ -14,7 +14,7 @@ use super::version::check_version;
 use super::{error, named};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{self, Incoming, begin, small};
+use crate::request::{self, Incoming, begin_with, small};
 
 /// Goes on with a conversation.
 pub(super) async fn messages(
@@ -65,32 +65,28 @@ pub(super) async fn count_tokens(
 /// # Errors
 /// If it is refused. What goes wrong later is an answer.
 async fn answer(app: &Arc<App>, id: &str, incoming: &mut Incoming) -> Result<Response, ApiError> {
-    let wishes = Arc::new(OnceLock::new());
-    let parse = {
-        let (wishes, defaults) = (wishes.clone(), app.config.sampling.params.clone());
-        move |body: &[u8]| -> Result<GenerationJob, ApiError> {
-            let MessagesRequest {
-                job,
-                thinking,
-                one_call,
-            } = parse_messages_with(body, &defaults)?;
-            // A body is parsed once.
-            let _ = wishes.set(AnswerWishes {
-                hides_thoughts: thinking.hidden,
-                one_call,
-            });
-            Ok(job)
-        }
-    };
-    let running = begin(app, id, incoming, parse).await?;
+    let (running, wishes) = begin_with(app, id, incoming, read_messages).await?;
     let streams = running.job.stream;
-    let wishes = wishes.get().copied().unwrap_or_default();
     let answer = AnthropicAnswer::new(&app.model, running, wishes);
     Ok(if streams {
         answer.stream().await
     } else {
         answer.whole().await
     })
+}
+
+/// The job of a body, and how its answer is to be written.
+fn read_messages(app: &App, body: &[u8]) -> Result<(GenerationJob, AnswerWishes), ApiError> {
+    let MessagesRequest {
+        job,
+        thinking,
+        one_call,
+    } = parse_messages_with(body, &app.config.sampling.params)?;
+    let wishes = AnswerWishes {
+        hides_thoughts: thinking.hidden,
+        one_call,
+    };
+    Ok((job, wishes))
 }
 
 fn count(app: &App, body: &[u8]) -> Result<TokenCount, ApiError> {

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use card_api::ApiError;
 use card_api::answer_parts::SpokenPart;
 use card_api::anthropic::response::event::StreamEvent;
-use tokio::sync::mpsc::Receiver;
 
 use super::blocks::BlockEvents;
 use super::end::{message_end, message_usage};
 use super::parts::WishedParts;
-use crate::generation::{GenerationEnd, News};
+use crate::generation::{GenerationEnd, News, NewsFeed};
 use crate::request::TokenUsage;
-use crate::request::broke_off;
 
 /// What a stream is made of.
 pub(super) struct StreamedParts {
@@ -22,9 +20,7 @@ pub(super) struct StreamedParts {
     pub(super) stops: Arc<[String]>,
     pub(super) parts: WishedParts,
     pub(super) usage: TokenUsage,
-    pub(super) news: Receiver<(usize, News)>,
-    /// News that came already.
-    pub(super) first: Option<News>,
+    pub(super) news: NewsFeed,
 }
 
 /// A stream as it is written. It ends once, with `message_stop` or with an error.
@@ -34,9 +30,7 @@ pub(super) struct StreamedMessage {
     parts: WishedParts,
     blocks: BlockEvents,
     usage: TokenUsage,
-    news: Receiver<(usize, News)>,
-    /// News that came already.
-    next: Option<News>,
+    news: NewsFeed,
     /// Whether everything was said.
     over: bool,
 }
@@ -51,7 +45,6 @@ impl StreamedMessage {
             blocks: BlockEvents::default(),
             usage: parts.usage,
             news: parts.news,
-            next: parts.first,
             over: false,
         }
     }
@@ -61,18 +54,14 @@ impl StreamedMessage {
         if self.over {
             return None;
         }
-        let news = match self.next.take() {
-            Some(news) => Some(news),
-            None => self.news.recv().await.map(|(_, news)| news),
-        };
+        let (_, news) = self.news.next().await;
         Some(match news {
-            Some(News::Piece(piece)) => {
+            News::Piece(piece) => {
                 let parts = self.parts.push(piece.text);
                 self.block_events(parts)
             }
-            Some(News::Done(end)) => self.last_events(&end),
-            Some(News::Failed(error)) => self.failure(&error),
-            None => self.failure(&broke_off()),
+            News::Done(end) => self.last_events(&end),
+            News::Failed(error) => self.failure(&error),
         })
     }
 
@@ -125,8 +114,6 @@ mod tests {
     /// The names of the events that these news make.
     async fn events(news: Vec<News>) -> Vec<&'static str> {
         let (sender, receiver) = channel(8);
-        let mut news = news.into_iter();
-        let first = news.next();
         for more in news {
             let _ = sender.send((0, more)).await;
         }
@@ -139,8 +126,7 @@ mod tests {
                 AnswerWishes::default(),
             ),
             usage: TokenUsage::default(),
-            news: receiver,
-            first,
+            news: NewsFeed::of(receiver),
         });
         let mut names = Vec::new();
         while let Some(events) = streamed.next_events().await {

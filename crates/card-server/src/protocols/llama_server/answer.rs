@@ -13,8 +13,7 @@ use super::stream::NativeStream;
 use crate::app::App;
 use crate::generation::News;
 use crate::protocols::sse;
-use crate::request::broke_off;
-use crate::request::{FirstNews, RunningRequest};
+use crate::request::RunningRequest;
 
 /// The answer to a request that runs.
 pub(super) struct RunningAnswer {
@@ -60,8 +59,8 @@ impl RunningAnswer {
     pub(super) async fn whole(mut self) -> Response {
         let mut done: Vec<_> = self.choices.iter().map(|_| None).collect();
         while done.iter().any(Option::is_none) {
-            match self.running.news.recv().await {
-                Some((index, News::Piece(piece))) => {
+            match self.running.news.next().await {
+                (index, News::Piece(piece)) => {
                     let choice = &mut self.choices[index];
                     choice.take(piece);
                     if choice.is_over() && done[index].is_none() {
@@ -69,13 +68,12 @@ impl RunningAnswer {
                         done[index] = Some(choice.finish(None));
                     }
                 }
-                Some((index, News::Done(end))) => {
+                (index, News::Done(end)) => {
                     if done[index].is_none() {
                         done[index] = Some(self.choices[index].finish(Some(&end)));
                     }
                 }
-                Some((_, News::Failed(error))) => return NativeError(error).into_response(),
-                None => return NativeError(broke_off()).into_response(),
+                (_, News::Failed(error)) => return NativeError(error).into_response(),
             }
         }
         // Generations that are still at work have nothing more to say.
@@ -92,14 +90,11 @@ impl RunningAnswer {
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
     /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.first_news().await {
-            FirstNews::Came(_, News::Failed(error)) => return NativeError(error).into_response(),
-            FirstNews::Came(index, news) => Some((index, news)),
-            FirstNews::Later => None,
-            FirstNews::BrokenOff => return NativeError(broke_off()).into_response(),
-        };
+        if let Err(error) = self.running.first_news().await {
+            return NativeError(error).into_response();
+        }
         let RunningAnswer { choices, running } = self;
-        let streamed = NativeStream::new(choices, running.news, running.full, first);
+        let streamed = NativeStream::new(choices, running.news, running.full);
         let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
             Some((streamed.next_events().await?, streamed))
         });

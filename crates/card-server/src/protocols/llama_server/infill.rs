@@ -13,7 +13,7 @@ use super::fim::{FimParts, FimTokens, FimWindow};
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin_tokens, surrounding_tokens, text_tokens};
+use crate::request::{Incoming, surrounding_tokens, text_tokens};
 
 /// The name of the repository, as in llama-server.
 const REPOSITORY: &str = "myproject\n";
@@ -46,7 +46,7 @@ fn read(app: &App, body: &[u8]) -> Result<(GenerationJob, NativeJob), ApiError> 
 /// the text itself either; the only control tokens are those between the parts and the files.
 fn in_tokens(app: &App, parts: &InfillParts, fim: FimTokens) -> Result<FimParts, ApiError> {
     Ok(FimParts {
-        begin: begin_tokens(app)?.to_vec(),
+        begin: app.text.begin_tokens()?.to_vec(),
         extra: extra_tokens(app, parts, fim)?,
         prefix: surrounding_tokens(app, "input_prefix", &parts.prefix)?,
         suffix: surrounding_tokens(app, "input_suffix", &parts.suffix)?,

@@ -58,9 +58,7 @@ async fn asked(
     let bytes = body.bytes();
     let parse = move || parse_model_name(&bytes);
     let name = front.admission.prepare(deadline, parse).await??;
-    let unknown = || ApiError::model_not_found(&name, &front.models.names());
-    let index = front.find(&name).ok_or_else(unknown)?;
-    Ok((body, index, deadline))
+    Ok((body, front.named(&name)?, deadline))
 }
 
 /// What became of it.
@@ -68,8 +66,7 @@ fn told(front: &Front, caller: &Caller, path: &str, moved: Result<(), ApiError>)
     match moved {
         Ok(()) => Json(ModelMoved { success: true }).into_response(),
         Err(error) => {
-            let id = front.common.numbers.name();
-            front.common.audit.refused(&id, caller, path, &error);
+            front.common.refused(caller, path, &error);
             NativeError(error).into_response()
         }
     }

@@ -13,11 +13,10 @@ use super::error::NativeError;
 use super::native_job;
 use super::settings::sampling;
 use crate::app::App;
-use crate::request::begin_tokens;
 
 /// What the server is.
 pub(super) async fn props(State(app): State<Arc<App>>) -> Result<Json<Props>, NativeError> {
-    let begin = begin_tokens(&app)?;
+    let begin = app.text.begin_tokens()?;
     let config = &app.config.llama_server;
     let template = app.text.template.as_ref().and_then(|t| t.source());
     let mut settings = Map::new();

@@ -12,16 +12,14 @@ use axum::response::{IntoResponse, Response};
 use card_api::llama_server::slot::{ErasedSlot, RestoreTime, RestoredSlot, SaveTime, SavedSlot};
 use card_api::{ApiError, GenerationJob, PromptInput, parse_slot_file};
 use card_core::types::Tenant;
-use serde::Serialize;
 
 use super::error::NativeError;
 use super::slot_file::{self, SlotFile};
-use super::slots::value_of;
-use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::generation::News;
-use crate::request::{Incoming, begin_with, broke_off};
+use crate::query::query_value;
+use crate::request::{Incoming, at_once, begin_with};
 
 /// What is to be done with a slot.
 #[derive(Clone, Copy)]
@@ -83,9 +81,12 @@ fn asked(app: &App, caller: &Caller, request: &Request) -> Result<AskedSlot, Api
     };
     let number = request.uri().path().rsplit('/').next().unwrap_or_default();
     let number = number.parse::<usize>().ok();
-    let slot = number.filter(|n| *n < app.config.parallel);
-    let slot = slot.ok_or_else(|| ApiError::field("id_slot", "there is no such slot"))?;
-    let action = match value_of(request.uri().query(), "action") {
+    let slots = app.config.parallel;
+    let slot = number.filter(|n| *n < slots).ok_or_else(|| {
+        let why = format!("there is no such slot; this server has {slots}, counted from 0");
+        ApiError::field("id_slot", why)
+    })?;
+    let action = match query_value(request.uri().query(), "action").as_deref() {
         Some("save") => SlotAction::Save,
         Some("restore") => SlotAction::Restore,
         Some("erase") => SlotAction::Erase,
@@ -103,26 +104,6 @@ fn asked(app: &App, caller: &Caller, request: &Request) -> Result<AskedSlot, Api
         slot,
         folder,
     })
-}
-
-/// Does work that reads the body, in a workshop, and answers.
-async fn at_once<T: Serialize + Send + 'static>(
-    app: &Arc<App>,
-    incoming: &mut Incoming,
-    work: impl FnOnce(&App, &[u8]) -> Result<T, ApiError> + Send + 'static,
-) -> Result<Response, ApiError> {
-    let deadline = app.deadline(incoming.caller.came);
-    let place = app.admission.enter()?;
-    let received = incoming.receive(app, deadline).await?;
-    let shared = app.clone();
-    let work = move || work(&shared, &received.bytes);
-    let answer = app.admission.prepare(deadline, work).await??;
-    let hold = AnswerHold {
-        place,
-        deadline,
-        busy: incoming.caller.busy.clone(),
-    };
-    hold.write(move || serde_json::to_vec(&answer)).await
 }
 
 async fn save(
@@ -198,11 +179,10 @@ async fn restore(
     let tenant = incoming.caller.tenant;
     let (mut running, read) = begin_with(app, id, incoming, read).await?;
     loop {
-        match running.news.recv().await {
-            Some((_, News::Piece(_))) => {}
-            Some((_, News::Done(_))) => break,
-            Some((_, News::Failed(error))) => return Err(error),
-            None => return Err(broke_off()),
+        match running.news.next().await {
+            (_, News::Piece(_)) => {}
+            (_, News::Done(_)) => break,
+            (_, News::Failed(error)) => return Err(error),
         }
     }
     let answer = RestoredSlot {

@@ -12,6 +12,7 @@ use card_api::llama_server::response::Slot;
 
 use super::error::NativeError;
 use crate::app::App;
+use crate::query::query_value;
 
 /// The slots. With `fail_on_no_slot` in the query there has to be a free one.
 pub(super) async fn slots(
@@ -24,7 +25,7 @@ pub(super) async fn slots(
     }
     let levels = app.levels();
     let total = app.config.parallel;
-    let asked = value_of(request.uri().query(), "fail_on_no_slot");
+    let asked = query_value(request.uri().query(), "fail_on_no_slot");
     if asked.is_some_and(|value| !value.is_empty()) && levels.running >= total {
         return Err(ApiError::no_free_slot().into());
     }
@@ -35,25 +36,4 @@ pub(super) async fn slots(
         is_processing: id < levels.running,
     };
     Ok(Json((0..total).map(slot).collect()))
-}
-
-/// The value of a parameter of a query.
-pub(super) fn value_of<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    let pairs = query?.split('&');
-    let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_parameter_is_found_by_its_name() {
-        let query = Some("a=1&action=save&b");
-        assert_eq!(value_of(query, "action"), Some("save"));
-        assert_eq!(value_of(query, "b"), Some(""));
-        assert_eq!(value_of(query, "c"), None);
-        assert_eq!(value_of(None, "a"), None);
-    }
 }

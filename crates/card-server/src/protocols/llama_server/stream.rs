@@ -4,40 +4,30 @@
 use card_api::ApiError;
 use card_api::llama_server::error::native_error_body;
 use serde_json::Value;
-use tokio::sync::mpsc::Receiver;
 
 use super::choice::{FinalAnswer, NativeChoice};
-use crate::generation::{FullAnswers, News};
-use crate::request::broke_off;
+use crate::generation::{FullAnswers, News, NewsFeed};
 
 /// A stream as it is written.
 pub(super) struct NativeStream {
     choices: Vec<NativeChoice>,
     /// Which of them were finished.
     finished: Vec<bool>,
-    news: Receiver<(usize, News)>,
+    news: NewsFeed,
     /// Answers that have all that they are to have.
     full: FullAnswers,
-    /// News that came already.
-    next: Option<(usize, News)>,
     /// Whether everything was said.
     over: bool,
 }
 
 impl NativeStream {
-    /// The stream of these answers; `first` are news that came already.
-    pub(super) fn new(
-        choices: Vec<NativeChoice>,
-        news: Receiver<(usize, News)>,
-        full: FullAnswers,
-        first: Option<(usize, News)>,
-    ) -> Self {
+    /// The stream of these answers.
+    pub(super) fn new(choices: Vec<NativeChoice>, news: NewsFeed, full: FullAnswers) -> Self {
         NativeStream {
             finished: vec![false; choices.len()],
             choices,
             news,
             full,
-            next: first,
             over: false,
         }
     }
@@ -48,12 +38,8 @@ impl NativeStream {
         if self.over {
             return None;
         }
-        let news = match self.next.take() {
-            Some(news) => Some(news),
-            None => self.news.recv().await,
-        };
-        let events = match news {
-            Some((index, News::Piece(piece))) => {
+        let events = match self.news.next().await {
+            (index, News::Piece(piece)) => {
                 let choice = &mut self.choices[index];
                 let chunks = choice.take(piece).into_iter();
                 let mut events: Vec<String> = chunks.map(|c: Value| c.to_string()).collect();
@@ -64,13 +50,12 @@ impl NativeStream {
                 }
                 events
             }
-            Some((index, News::Done(end))) if !self.finished[index] => {
+            (index, News::Done(end)) if !self.finished[index] => {
                 let last = self.choices[index].finish(Some(&end));
                 self.finish(index, &last).into_iter().collect()
             }
-            Some((_, News::Done(_))) => Vec::new(),
-            Some((_, News::Failed(error))) => self.failure(&error),
-            None => self.failure(&broke_off()),
+            (_, News::Done(_)) => Vec::new(),
+            (_, News::Failed(error)) => self.failure(&error),
         };
         Some(events)
     }

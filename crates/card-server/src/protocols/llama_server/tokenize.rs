@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::openai::error::OpenAiError;
-use crate::request::{Incoming, begin_tokens, small, text_bytes};
+use crate::request::{Incoming, small, text_bytes};
 use crate::text::most_bytes;
 
 /// Text that `/tokenize` takes whatever the context, in bytes.
@@ -103,9 +103,8 @@ fn with_pieces(app: &App, tokens: &[Token]) -> Result<Vec<TokenizedToken>, ApiEr
 
 /// The tokens of the content. What begins every text stands at most before the whole.
 fn tokens_of(app: &App, asked: &Tokenize) -> Result<Vec<Token>, ApiError> {
-    let begin = begin_tokens(app)?;
     let mut all = match asked.content.0.first() {
-        Some(PromptSpan::Text(_)) if asked.begin => begin.to_vec(),
+        Some(PromptSpan::Text(_)) if asked.begin => app.text.begin_tokens()?.to_vec(),
         _ => Vec::new(),
     };
     for span in &asked.content.0 {
@@ -113,7 +112,7 @@ fn tokens_of(app: &App, asked: &Tokenize) -> Result<Vec<Token>, ApiError> {
             PromptSpan::Text(text) => {
                 let tokens = app.text.tokenizer.tokenize(text, asked.special);
                 let tokens = tokens.map_err(|why| ApiError::field("content", why))?;
-                all.extend(tokens.strip_prefix(begin).unwrap_or(&tokens));
+                all.extend(app.text.behind_begin(&tokens)?);
             }
             PromptSpan::Tokens(tokens) => {
                 for &token in tokens {

@@ -15,8 +15,7 @@ use super::logprobs::logprobs;
 use super::stream::{OllamaParts, StreamedLines};
 use super::timing::AnswerTiming;
 use crate::generation::{GenerationEnd, News};
-use crate::request::broke_off;
-use crate::request::{FirstNews, RunningRequest};
+use crate::request::RunningRequest;
 
 /// The media type of an answer line by line.
 pub(super) const LINES: &str = "application/x-ndjson";
@@ -66,16 +65,15 @@ impl OllamaAnswer {
     /// If it fails or breaks off.
     async fn collect(&mut self, said: &mut OllamaSaid) -> Result<GenerationEnd, ApiError> {
         loop {
-            let news = self.running.news.recv().await;
+            let (_, news) = self.running.news.next().await;
             self.timing.news();
             let (parts, end) = match news {
-                Some((_, News::Piece(piece))) => {
+                News::Piece(piece) => {
                     said.add_logprobs(logprobs(piece.logprobs));
                     (self.reader.push(piece.text), None)
                 }
-                Some((_, News::Done(end))) => (self.reader.finish(), Some(*end)),
-                Some((_, News::Failed(error))) => return Err(error),
-                None => return Err(broke_off()),
+                News::Done(end) => (self.reader.finish(), Some(*end)),
+                News::Failed(error) => return Err(error),
             };
             for part in parts {
                 self.lines.add(said, part);
@@ -89,15 +87,9 @@ impl OllamaAnswer {
     /// The answer line by line. A failure that comes soon is an answer of its own, with its
     /// status; later it is a line.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.first_news().await {
-            FirstNews::Came(_, News::Failed(error)) => return error::response(&error),
-            FirstNews::Came(_, news) => {
-                self.timing.news();
-                Some(news)
-            }
-            FirstNews::Later => None,
-            FirstNews::BrokenOff => return error::response(&broke_off()),
-        };
+        if let Err(error) = self.running.first_news().await {
+            return error::response(&error);
+        }
         let OllamaAnswer {
             lines,
             reader,
@@ -110,7 +102,6 @@ impl OllamaAnswer {
             timing,
             usage: running.usage,
             news: running.news,
-            first,
         });
         let bytes = futures_util::stream::unfold(streamed, |mut streamed| async move {
             Some((streamed.next_lines().await?, streamed))

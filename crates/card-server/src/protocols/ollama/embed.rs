@@ -16,7 +16,7 @@ use crate::caller::Caller;
 use crate::protocols::llama_server::check_dimensions;
 use crate::protocols::norm::{EUCLIDEAN, normalise};
 use crate::request::{Incoming, TextVectors, check_bytes, check_tokens, embedder, vectors};
-use crate::text::{Embedder, VectorKind};
+use crate::text::{Embedder, VectorKind, most_bytes};
 
 /// What the answer needs of a request.
 struct EmbedAsked {
@@ -78,7 +78,13 @@ fn tokens_of(
     text: &str,
 ) -> Result<Vec<Token>, ApiError> {
     let field = request.field;
-    check_bytes(embedder, field, text.len())?;
+    let text = if request.truncate {
+        // What is cut off here is not even looked at.
+        &text[..text.floor_char_boundary(most_bytes(embedder.context()))]
+    } else {
+        check_bytes(embedder, field, text.len())?;
+        text
+    };
     let tokens = app.text.tokenizer.tokenize(text, false);
     let mut tokens = tokens.map_err(|why| ApiError::field(field, why))?;
     let most = embedder.context() as usize;

@@ -1,6 +1,6 @@
 //! `/api/chat` and `/api/generate`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::http::header;
@@ -16,7 +16,7 @@ use super::lines::{LineWriter, OllamaAsked, OllamaSaid};
 use super::timing::{AnswerTiming, loaded};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin};
+use crate::request::{Incoming, begin_with};
 
 /// Goes on with a conversation.
 pub(super) async fn chat(
@@ -43,17 +43,26 @@ struct LoadOnly {
     stream: bool,
 }
 
+/// Why nothing is generated for a request.
+enum NotBegun {
+    /// It asks for nothing but that the model is there.
+    LoadOnly(LoadOnly),
+    Refused(ApiError),
+}
+
+impl From<ApiError> for NotBegun {
+    fn from(error: ApiError) -> Self {
+        NotBegun::Refused(error)
+    }
+}
+
 /// Runs what a request asks for and answers it, whole or line by line.
 async fn answer(app: Arc<App>, mut incoming: Incoming, asked: OllamaAsked) -> Response {
     let id = app.numbers.name();
     let came = incoming.caller.came;
-    let load = Arc::new(OnceLock::new());
-    let parse = {
-        let (app, load) = (app.clone(), load.clone());
-        move |body: &[u8]| parse(&app, asked, body, &load)
-    };
-    match begin(&app, &id, &mut incoming, parse).await {
-        Ok(mut running) => {
+    let read = move |app: &App, body: &[u8]| parse(app, asked, body).map(|job| (job, ()));
+    match begin_with(&app, &id, &mut incoming, read).await {
+        Ok((mut running, ())) => {
             let model = running.job.model.take();
             let model = model.unwrap_or_else(|| app.model.name.clone());
             let streams = running.job.stream;
@@ -65,19 +74,18 @@ async fn answer(app: Arc<App>, mut incoming: Incoming, asked: OllamaAsked) -> Re
                 answer.whole().await
             }
         }
-        Err(error) => {
-            if let Some(load) = load.get() {
-                let model = load.model.clone();
-                let model = model.unwrap_or_else(|| app.model.name.clone());
-                let lines = LineWriter::new(asked, model, id);
-                let line = lines.line(OllamaSaid::default(), Some(loaded(came)));
-                let kind = if load.stream {
-                    LINES
-                } else {
-                    "application/json"
-                };
-                return ([(header::CONTENT_TYPE, kind)], line).into_response();
-            }
+        Err(NotBegun::LoadOnly(load)) => {
+            let model = load.model.unwrap_or_else(|| app.model.name.clone());
+            let lines = LineWriter::new(asked, model, id);
+            let line = lines.line(OllamaSaid::default(), Some(loaded(came)));
+            let kind = if load.stream {
+                LINES
+            } else {
+                "application/json"
+            };
+            ([(header::CONTENT_TYPE, kind)], line).into_response()
+        }
+        Err(NotBegun::Refused(error)) => {
             incoming.refuse(&app, &id, &error).await;
             error::response(&error)
         }
@@ -95,14 +103,11 @@ fn defaults(app: &App) -> SamplingParams {
     }
 }
 
-/// The job that a body asks for. Where nothing is to be generated, that is an error, and `load`
-/// says so.
-fn parse(
-    app: &App,
-    asked: OllamaAsked,
-    body: &[u8],
-    load: &OnceLock<LoadOnly>,
-) -> Result<GenerationJob, ApiError> {
+/// The job that a body asks for.
+///
+/// # Errors
+/// If it is wrong, or nothing is to be generated.
+fn parse(app: &App, asked: OllamaAsked, body: &[u8]) -> Result<GenerationJob, NotBegun> {
     let defaults = defaults(app);
     let request = match asked {
         OllamaAsked::Chat => parse_ollama_chat_with(body, &defaults)?,
@@ -110,17 +115,15 @@ fn parse(
     };
     let OllamaRequest { job, loads_only } = request;
     if loads_only {
-        // A body is parsed once.
-        let _ = load.set(LoadOnly {
+        return Err(NotBegun::LoadOnly(LoadOnly {
             model: job.model,
             stream: job.stream,
-        });
-        return Err(ApiError::invalid("there is nothing to generate"));
+        }));
     }
     let template = app.text.template.as_ref();
     if job.template.thinking == Some(true) && !template.is_some_and(|t| t.switches_thinking()) {
         let why = "the model's chat template has no switch for thinking; leave it out";
-        return Err(ApiError::field("think", why));
+        return Err(ApiError::field("think", why).into());
     }
     Ok(job)
 }

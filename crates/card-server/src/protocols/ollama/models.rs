@@ -101,8 +101,7 @@ pub(super) async fn show(
     match shown(&front, &caller, request).await {
         Ok(shown) => Json(shown).into_response(),
         Err(error) => {
-            let id = front.common.numbers.name();
-            front.common.audit.refused(&id, &caller, &path, &error);
+            front.common.refused(&caller, &path, &error);
             error::response(&error)
         }
     }
@@ -114,10 +113,8 @@ async fn shown(front: &Front, caller: &Caller, request: Request) -> Result<Ollam
     let bytes = body.bytes();
     let parse = move || parse_show(&bytes);
     let name = front.admission.prepare(deadline, parse).await??;
-    let unknown = || ApiError::model_not_found(&name, &front.models.names());
-    let index = front.find(&name).ok_or_else(unknown)?;
-    let state = front.models.states().into_iter().nth(index);
-    let known = state.and_then(|state| state.summary);
+    let index = front.named(&name)?;
+    let known = front.models.state(index).summary;
     let listed = &front.models.listed()[index];
     let capabilities = known.as_ref().map(ModelSummary::capabilities);
     Ok(OllamaShow {

@@ -2,15 +2,13 @@
 
 use card_api::ApiError;
 use card_api::answer_parts::{AnswerReader, SpokenPart};
-use tokio::sync::mpsc::Receiver;
 
 use super::error;
 use super::lines::{LineWriter, OllamaSaid};
 use super::logprobs::logprobs;
 use super::timing::AnswerTiming;
-use crate::generation::{GenerationEnd, News};
+use crate::generation::{GenerationEnd, News, NewsFeed};
 use crate::request::TokenUsage;
-use crate::request::broke_off;
 
 /// What an answer line by line is made of.
 pub(super) struct OllamaParts {
@@ -18,9 +16,7 @@ pub(super) struct OllamaParts {
     pub(super) reader: AnswerReader,
     pub(super) timing: AnswerTiming,
     pub(super) usage: TokenUsage,
-    pub(super) news: Receiver<(usize, News)>,
-    /// News that came already.
-    pub(super) first: Option<News>,
+    pub(super) news: NewsFeed,
 }
 
 /// An answer line by line. It ends once, with a line that is done or with an error.
@@ -29,9 +25,7 @@ pub(super) struct StreamedLines {
     reader: AnswerReader,
     timing: AnswerTiming,
     usage: TokenUsage,
-    news: Receiver<(usize, News)>,
-    /// News that came already.
-    next: Option<News>,
+    news: NewsFeed,
     /// Whether everything was said.
     over: bool,
 }
@@ -45,7 +39,6 @@ impl StreamedLines {
             timing: parts.timing,
             usage: parts.usage,
             news: parts.news,
-            next: parts.first,
             over: false,
         }
     }
@@ -53,21 +46,17 @@ impl StreamedLines {
     /// The lines that the next news make, at least one; `None` when everything was said.
     pub(super) async fn next_lines(&mut self) -> Option<Vec<u8>> {
         while !self.over {
-            let news = match self.next.take() {
-                Some(news) => Some(news),
-                None => self.news.recv().await.map(|(_, news)| news),
-            };
+            let (_, news) = self.news.next().await;
             self.timing.news();
             let lines = match news {
-                Some(News::Piece(piece)) => {
+                News::Piece(piece) => {
                     let mut said = OllamaSaid::default();
                     said.add_logprobs(logprobs(piece.logprobs));
                     let parts = self.reader.push(piece.text);
                     self.line(said, parts)
                 }
-                Some(News::Done(end)) => self.last_lines(&end),
-                Some(News::Failed(error)) => self.failure(&error),
-                None => self.failure(&broke_off()),
+                News::Done(end) => self.last_lines(&end),
+                News::Failed(error) => self.failure(&error),
             };
             if !lines.is_empty() {
                 return Some(lines);

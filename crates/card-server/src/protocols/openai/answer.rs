@@ -14,8 +14,7 @@ use crate::generation::{GenerationTimings, News};
 use crate::protocols::llama_server::sampling;
 use crate::protocols::sse;
 use crate::protocols::timings::timings;
-use crate::request::broke_off;
-use crate::request::{FirstNews, RunningRequest, TokenUsage};
+use crate::request::{RunningRequest, TokenUsage};
 
 /// The answer to a request that runs.
 pub(super) struct OpenAiAnswer {
@@ -55,18 +54,17 @@ impl OpenAiAnswer {
         let mut done: Vec<_> = self.choices.iter().map(|_| None).collect();
         let mut taken = GenerationTimings::default();
         while done.iter().any(Option::is_none) {
-            match self.running.news.recv().await {
-                Some((index, News::Piece(piece))) => {
+            match self.running.news.next().await {
+                (index, News::Piece(piece)) => {
                     self.choices[index].take(piece);
                 }
-                Some((index, News::Done(end))) => {
+                (index, News::Done(end)) => {
                     let n = self.running.job.n;
                     self.running.usage.add(&end, index, n);
                     taken = end.timings;
                     done[index] = Some(self.choices[index].whole(&end));
                 }
-                Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
-                None => return OpenAiError(broke_off()).into_response(),
+                (_, News::Failed(error)) => return OpenAiError(error).into_response(),
             }
         }
         let choices = done.into_iter().flatten().collect();
@@ -86,12 +84,11 @@ impl OpenAiAnswer {
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
     /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.first_news().await {
-            FirstNews::Came(_, News::Failed(error)) => return OpenAiError(error).into_response(),
-            FirstNews::Came(index, news) => Some((index, news)),
-            FirstNews::Later => None,
-            FirstNews::BrokenOff => return OpenAiError(broke_off()).into_response(),
-        };
+        if let Err(error) = self.running.first_news().await {
+            return OpenAiError(error).into_response();
+        }
+        let usage = self.running.usage;
+        let verbose = verbose(&mut self.running, &usage);
         let OpenAiAnswer {
             frame,
             choices,
@@ -104,9 +101,9 @@ impl OpenAiAnswer {
             with_usage: running.job.include_usage,
             with_report: running.job.report,
             with_timings: running.job.llama.timings_per_token,
+            verbose,
             usage: running.usage,
             news: running.news,
-            first,
         });
         let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
             Some((streamed.next_events().await?, streamed))

@@ -28,10 +28,8 @@ pub(super) async fn model(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelEntry>, OpenAiError> {
     let Path(name) = name.map_err(|e| ApiError::invalid(e.body_text()))?;
-    let unknown = || ApiError::model_not_found(&name, &front.models.names());
-    let index = front.find(&name).ok_or_else(unknown)?;
-    let state = front.models.states().into_iter().nth(index);
-    let state = state.ok_or_else(unknown)?;
+    let index = front.named(&name)?;
+    let state = front.models.state(index);
     Ok(Json(entry(&front, index, state)))
 }
 

@@ -2,15 +2,14 @@
 
 use card_api::ApiError;
 use card_api::openai::response::error::error_body;
+use card_api::openai::response::report::VerboseReport;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::Receiver;
 
 use super::choice::AnswerChoice;
 use super::frame::AnswerFrame;
-use crate::generation::{GenerationTimings, News, PromptRead};
+use crate::generation::{GenerationTimings, News, NewsFeed, PromptRead};
 use crate::protocols::timings::{progress, timings};
 use crate::request::TokenUsage;
-use crate::request::broke_off;
 
 /// What a stream is made of.
 pub(super) struct StreamParts {
@@ -24,10 +23,10 @@ pub(super) struct StreamParts {
     pub(super) with_report: bool,
     /// Whether times and counts come with every chunk.
     pub(super) with_timings: bool,
+    /// What the model read, if that is told.
+    pub(super) verbose: Option<VerboseReport>,
     pub(super) usage: TokenUsage,
-    pub(super) news: Receiver<(usize, News)>,
-    /// News that came already.
-    pub(super) first: Option<(usize, News)>,
+    pub(super) news: NewsFeed,
 }
 
 /// A stream as it is written. It ends once, with `[DONE]`, whatever becomes of its choices.
@@ -38,12 +37,11 @@ pub(super) struct StreamedAnswer {
     with_usage: bool,
     with_report: bool,
     with_timings: bool,
+    verbose: Option<VerboseReport>,
     usage: TokenUsage,
-    news: Receiver<(usize, News)>,
+    news: NewsFeed,
     /// Choices that go on; 0 when everything was said.
     open: usize,
-    /// News that came already.
-    next: Option<(usize, News)>,
     /// Times and counts of the choice that ended last.
     ended: GenerationTimings,
 }
@@ -62,9 +60,9 @@ impl StreamedAnswer {
             with_usage: parts.with_usage,
             with_report: parts.with_report,
             with_timings: parts.with_timings,
+            verbose: parts.verbose,
             usage: parts.usage,
             news: parts.news,
-            next: parts.first,
             ended: GenerationTimings::default(),
         };
         (streamed, begin)
@@ -76,12 +74,8 @@ impl StreamedAnswer {
         if self.open == 0 {
             return None;
         }
-        let news = match self.next.take() {
-            Some(news) => Some(news),
-            None => self.news.recv().await,
-        };
-        let mut events = match news {
-            Some((index, News::Piece(piece))) => {
+        let mut events = match self.news.next().await {
+            (index, News::Piece(piece)) => {
                 let taken = piece.timings;
                 match piece.progress {
                     Some(read) => vec![self.progress_event(index, &read, &taken)],
@@ -91,15 +85,14 @@ impl StreamedAnswer {
                     }
                 }
             }
-            Some((index, News::Done(end))) => {
+            (index, News::Done(end)) => {
                 self.usage.add(&end, index, self.answers_per_prompt);
                 self.open -= 1;
                 let chunks = self.choices[index].finish(&end);
                 self.ended = end.timings;
-                self.chunk_events(chunks, &end.timings)
+                self.last_events(chunks, &end.timings)
             }
-            Some((_, News::Failed(error))) => self.failure(&error),
-            None => self.failure(&broke_off()),
+            (_, News::Failed(error)) => self.failure(&error),
         };
         if self.open == 0 {
             if self.with_usage || self.with_report {
@@ -117,6 +110,23 @@ impl StreamedAnswer {
         let chunks = chunks.into_iter();
         let event = |choice| self.chunk(choice, taken).to_string();
         chunks.map(event).collect()
+    }
+
+    /// The events with which a choice ends. The last one of all tells what the model read, if that
+    /// is told.
+    fn last_events(&mut self, mut chunks: Vec<Value>, taken: &GenerationTimings) -> Vec<String> {
+        let last = chunks.pop();
+        let mut events = self.chunk_events(chunks, taken);
+        if let Some(last) = last {
+            let mut chunk = self.chunk(last, taken);
+            let verbose = self.verbose.take_if(|_| self.open == 0);
+            if let Some(mut verbose) = verbose {
+                verbose.tokens_predicted = self.usage.completion;
+                chunk["__verbose"] = json!(verbose);
+            }
+            events.push(chunk.to_string());
+        }
+        events
     }
 
     fn chunk(&self, choice: Value, taken: &GenerationTimings) -> Value {

@@ -6,16 +6,14 @@ use axum::response::{IntoResponse, Response};
 use card_api::ResponseEcho;
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::sync::mpsc::Receiver;
 
 use super::super::error::OpenAiError;
 use super::writer::{ResponseHead, ResponseWriter};
 use crate::app::{ItemMemory, ModelFacts};
 use crate::clock::unix_seconds;
-use crate::generation::News;
+use crate::generation::{News, NewsFeed};
 use crate::protocols::sse::{self, SseEvent};
-use crate::request::broke_off;
-use crate::request::{FirstNews, RunningRequest, TokenUsage};
+use crate::request::{RunningRequest, TokenUsage};
 
 /// Where items are remembered, and for whom.
 type Remembering = Option<(Arc<ItemMemory>, Arc<str>)>;
@@ -53,11 +51,11 @@ impl RunningResponse {
     /// The answer as a whole.
     pub(super) async fn whole(mut self) -> Response {
         loop {
-            match self.running.news.recv().await {
-                Some((_, News::Piece(piece))) => {
+            match self.running.news.next().await {
+                (_, News::Piece(piece)) => {
                     self.writer.take(piece);
                 }
-                Some((index, News::Done(end))) => {
+                (index, News::Done(end)) => {
                     self.running.usage.add(&end, index, 1);
                     let (_, response) = self.writer.finish(&end, &self.running.usage);
                     remember(&self.memory, &self.writer);
@@ -65,8 +63,7 @@ impl RunningResponse {
                     let written = self.running.hold.write(write).await;
                     return written.unwrap_or_else(|error| OpenAiError(error).into_response());
                 }
-                Some((_, News::Failed(error))) => return OpenAiError(error).into_response(),
-                None => return OpenAiError(broke_off()).into_response(),
+                (_, News::Failed(error)) => return OpenAiError(error).into_response(),
             }
         }
     }
@@ -74,12 +71,9 @@ impl RunningResponse {
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
     /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
-        let first = match self.running.first_news().await {
-            FirstNews::Came(_, News::Failed(error)) => return OpenAiError(error).into_response(),
-            FirstNews::Came(index, news) => Some((index, news)),
-            FirstNews::Later => None,
-            FirstNews::BrokenOff => return OpenAiError(broke_off()).into_response(),
-        };
+        if let Err(error) = self.running.first_news().await {
+            return OpenAiError(error).into_response();
+        }
         let RunningResponse {
             mut writer,
             memory,
@@ -91,7 +85,6 @@ impl RunningResponse {
             memory,
             usage: running.usage,
             news: running.news,
-            next: first,
             over: false,
         };
         let rest = futures_util::stream::unfold(streamed, |mut streamed| async move {
@@ -109,9 +102,7 @@ struct StreamedResponse {
     writer: ResponseWriter,
     memory: Remembering,
     usage: TokenUsage,
-    news: Receiver<(usize, News)>,
-    /// News that came already.
-    next: Option<(usize, News)>,
+    news: NewsFeed,
     /// Whether everything was said.
     over: bool,
 }
@@ -122,20 +113,15 @@ impl StreamedResponse {
         if self.over {
             return None;
         }
-        let news = match self.next.take() {
-            Some(news) => Some(news),
-            None => self.news.recv().await,
-        };
-        let events = match news {
-            Some((_, News::Piece(piece))) => return Some(self.writer.take(piece)),
-            Some((index, News::Done(end))) => {
+        let events = match self.news.next().await {
+            (_, News::Piece(piece)) => return Some(self.writer.take(piece)),
+            (index, News::Done(end)) => {
                 self.usage.add(&end, index, 1);
                 let (events, _): (_, Value) = self.writer.finish(&end, &self.usage);
                 remember(&self.memory, &self.writer);
                 events
             }
-            Some((_, News::Failed(error))) => self.writer.fail(&error),
-            None => self.writer.fail(&broke_off()),
+            (_, News::Failed(error)) => self.writer.fail(&error),
         };
         self.over = true;
         Some(events)

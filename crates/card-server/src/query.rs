@@ -1,7 +1,7 @@
 //! What the query of an address says.
 
 /// The value of a parameter of a query, decoded. `+` stands for a space, as in forms.
-pub(super) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
+pub(crate) fn query_value(query: Option<&str>, name: &str) -> Option<String> {
     let pairs = query?.split('&');
     let mut pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let (_, value) = pairs.find(|(key, _)| *key == name)?;
@@ -47,6 +47,15 @@ mod tests {
         assert_eq!(query_value(query, "b").as_deref(), Some(""));
         assert_eq!(query_value(query, "c").as_deref(), Some("%zz%4"));
         assert_eq!(query_value(query, "d"), None);
+        assert_eq!(query_value(None, "a"), None);
+    }
+
+    #[test]
+    fn a_parameter_is_found_by_its_name() {
+        let value = |name: &str| query_value(Some("a=1&action=save&b"), name);
+        assert_eq!(value("action").as_deref(), Some("save"));
+        assert_eq!(value("b").as_deref(), Some(""));
+        assert_eq!(value("c"), None);
         assert_eq!(query_value(None, "a"), None);
     }
 }
