@@ -1,11 +1,15 @@
 //! How much memory there is, and how long a context it has room for.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use card_core::words::counted;
-use card_llama::{CacheTypes, KvShape, devices};
+use card_llama::{CacheTypes, KvShape, LlamaError};
 
 use crate::contexts;
 pub use crate::contexts::SPARE_CELLS;
+use crate::devices;
+use crate::settings::Settings;
 
 /// Tokens of context where the settings do not say.
 pub const DEFAULT_CONTEXT: u32 = 4096;
@@ -33,6 +37,35 @@ pub struct Occupant {
 }
 
 impl Occupant {
+    /// A target where `settings` put it, with so many bytes of weights that are not in memory yet.
+    pub fn target(settings: &Settings, shape: KvShape, missing: u64) -> Self {
+        Occupant {
+            role: "target",
+            shape,
+            cache: settings.target_cache(),
+            gpu_layers: settings.gpu_layers,
+            on_cpu: devices::target_on_cpu(settings),
+            missing,
+        }
+    }
+
+    /// The draft model or the head in `file` where `settings` put it, for the target in another
+    /// file. Its weights are not in memory yet, unless it is the target itself.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn draft(settings: &Settings, file: &Path, target: &Path) -> Result<Self, LlamaError> {
+        let shape = KvShape::of_file(file)?;
+        Ok(Occupant {
+            role: "draft",
+            shape,
+            cache: settings.draft_cache(),
+            gpu_layers: settings.draft_gpu_layers,
+            on_cpu: devices::draft_on_cpu(settings),
+            missing: if file == target { 0 } else { shape.bytes },
+        })
+    }
+
     /// How many of `bytes` that are spread over its layers are on GPUs.
     fn on_gpus(&self, bytes: u64) -> u64 {
         if self.on_cpu {
@@ -62,9 +95,19 @@ impl Room {
         }
     }
 
+    /// What is free now for the models of `settings`. Where layers of the target are on other
+    /// machines, nothing is known of their memory.
+    pub fn of(settings: &Settings) -> Self {
+        if settings.rpc.is_empty() {
+            Room::now(&devices::named(settings))
+        } else {
+            Room::unknown()
+        }
+    }
+
     /// What is free now, where a model may use the GPUs of these names, or all if there are none.
     pub fn now(names: &[String]) -> Self {
-        let all = devices();
+        let all = card_llama::devices();
         let named =
             |gpu: &str| names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(gpu));
         let gpus = all.iter().filter(|d| d.is_gpu && named(&d.name));
