@@ -5,6 +5,7 @@ mod shape;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::moving_average::MovingAverage;
 use crate::types::Rows;
 use shape::ShapeChange;
 
@@ -50,14 +51,12 @@ pub struct CostCurve {
 struct CostPoint {
     /// Milliseconds as given at the start.
     given: Option<f64>,
-    /// Mean milliseconds of the forwards that were seen; old ones are forgotten.
-    seen_ms: f64,
-    /// Number of forwards that were seen.
-    seen: u32,
+    /// Milliseconds of the forwards that were seen.
+    seen: MovingAverage,
 }
 
-/// The weight of a new measurement in the mean, once there are ten.
-const GAIN: f64 = 0.1;
+/// The weight of a new measurement in what forwards take longer than was given.
+const GAIN: f64 = MovingAverage::GAIN;
 /// So many measurements of one size are enough to say something of smaller sizes.
 const SOUND: u32 = 3;
 /// What was given at the start counts like so many measurements.
@@ -121,10 +120,10 @@ impl CostCurve {
         if given.is_empty() {
             return;
         }
-        self.points.retain(|_, p| p.seen > 0);
+        self.points.retain(|_, p| p.seen.count() > 0);
         for point in self.points.values_mut() {
             point.given = None;
-            point.seen = point.seen.min(FEW);
+            point.seen.weigh_at_most(FEW);
         }
         for (rows, new) in given.points {
             self.points.entry(rows).or_default().given = new.given;
@@ -146,10 +145,10 @@ impl CostCurve {
     /// what was seen, by their weights.
     fn value(&self, point: &CostPoint) -> f64 {
         let Some(given) = point.given else {
-            return point.seen_ms;
+            return point.seen.value();
         };
-        let seen = f64::from(point.seen);
-        (GIVEN * given * self.drift + seen * point.seen_ms) / (GIVEN + seen)
+        let seen = f64::from(point.seen.count());
+        (GIVEN * given * self.drift + seen * point.seen.value()) / (GIVEN + seen)
     }
 
     /// Learns that a forward of `rows`, padding included, took `elapsed`. Outliers (a machine that
@@ -164,9 +163,7 @@ impl CostCurve {
         let ms = self.shape.observe(rows, known, ms).max(MEASURED.0);
         let ms = known.map_or(ms, |known| ms.min(2.0 * known));
         let point = self.points.entry(rows).or_default();
-        point.seen = point.seen.saturating_add(1);
-        let gain = (1.0 / f64::from(point.seen)).max(GAIN);
-        point.seen_ms += gain * (ms - point.seen_ms);
+        point.seen.add(ms);
         if let Some(given) = point.given.filter(|g| *g > 0.0) {
             self.drift += GAIN * (ms / given - self.drift);
         }
@@ -182,7 +179,7 @@ impl CostCurve {
         if seen.clone().count() < CostCurve::MOST_SEEN {
             return;
         }
-        let least = seen.min_by_key(|(rows, p)| (p.seen, std::cmp::Reverse(**rows)));
+        let least = seen.min_by_key(|(rows, p)| (p.seen.count(), std::cmp::Reverse(**rows)));
         if let Some(rows) = least.map(|(&rows, _)| rows) {
             self.points.remove(&rows);
         }
@@ -194,7 +191,10 @@ impl CostCurve {
         let rows = rows.max(1);
         // No more than what larger forwards were seen to take: a size that is seldom seen may
         // have been measured while the machine was busy.
-        let larger = self.points.range(rows..).filter(|(_, p)| p.seen >= SOUND);
+        let larger = self
+            .points
+            .range(rows..)
+            .filter(|(_, p)| p.seen.count() >= SOUND);
         let most = larger.map(|(_, p)| self.value(p));
         most.fold(self.between(rows), f64::min)
     }
