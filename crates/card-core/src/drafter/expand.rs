@@ -80,7 +80,7 @@ pub(super) fn expand(
     names: &mut CellNames,
     step: &mut DraftStep,
 ) -> f64 {
-    let most_leaves = config.limits.leaves / sequences.len().max(1);
+    let most_leaves = config.limits.leaves_each(sequences.len());
     let found = frontier(sequences, config, most_leaves);
     let reaches: Vec<f64> = found.iter().map(|f| f64::from(f.reach)).collect();
     let (pays, forgone_ms) = rows_that_pay(config.lanes, cost, config.most_padded(), &reaches);

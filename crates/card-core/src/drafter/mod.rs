@@ -196,7 +196,7 @@ impl Drafter {
     /// What it would do next, if anything.
     pub fn outlook(&mut self) -> Option<Outlook> {
         let mut best: Option<Outlook> = None;
-        let share = self.config.limits.leaves / self.sequences.len().max(1);
+        let share = self.config.limits.leaves_each(self.sequences.len());
         for (&sequence, draft) in &mut self.sequences {
             let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
@@ -330,7 +330,7 @@ impl Drafter {
         if self.config.limits.rollback.is_free() {
             return;
         }
-        let states = self.config.limits.leaves / self.sequences.len().max(1);
+        let states = self.config.limits.leaves_each(self.sequences.len());
         let next = draft.next_of_chain(&self.config, states);
         let replica = &draft.replica;
         // What another drafter looks past is marked as expanded here.
