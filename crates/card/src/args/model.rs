@@ -25,10 +25,11 @@ pub struct ModelArgs {
     pub model: String,
     #[command(flatten)]
     pub hub: HubArgs,
-    /// Draft model, named like the target, or the file of a head that was made for it (EAGLE-3,
-    /// DFlash); `none` for none, `head` for the head in the target's own file, `auto` for that head if
-    /// there is one, else the pair's, else a file eagle3-*.gguf or dflash-*.gguf beside the target,
-    /// else the best of those here that speak the target's vocabulary [default: auto]
+    /// Draft model, named like the target (of a pair, its drafter), or the file of a head that was
+    /// made for it (EAGLE-3, DFlash); `none` for none, `head` for the head in the target's own file,
+    /// `auto` for that head if there is one, else the pair's, else a file eagle3-*.gguf or
+    /// dflash-*.gguf beside the target, else the best of those here that speak the target's
+    /// vocabulary [default: auto]
     #[arg(short, long, env = "CARD_DRAFT")]
     pub draft: Option<String>,
     /// A model of the hub in place of --draft, as -hfd of llama-server
