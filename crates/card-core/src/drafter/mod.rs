@@ -28,6 +28,8 @@ mod read_ahead;
 mod sequence;
 mod shape;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -288,6 +290,8 @@ impl Drafter {
     /// Makes children of the logits after a node, here and in the message to the target.
     fn look_past(&mut self, row: &ExpandRow, logits: &[f32]) -> Option<Expansion> {
         let draft = self.sequences.get_mut(&row.sequence)?;
+        // What was put behind the nodes before it may have taken its place.
+        draft.replica.get(row.node)?;
         let path = draft.replica.path(row.node);
         let at = draft.tokens.len();
         let (branch, children) = (self.config.branch, &mut self.children);
