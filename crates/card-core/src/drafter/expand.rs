@@ -55,7 +55,9 @@ pub(super) fn outlook(
     }
     let node = if config.limits.rollback.is_free() {
         let depth = draft.depth_limit(config);
-        draft.replica.frontier(1, depth, config.min_reach, nodes);
+        let most = if draft.leaves < share { 1 } else { MOST_NODES };
+        draft.replica.frontier(most, depth, config.min_reach, nodes);
+        draft.leave_out_leaves(share, nodes);
         nodes.first().copied()?
     } else {
         draft.next_of_chain(config, share)?
@@ -114,6 +116,7 @@ fn frontier(
             let depth = draft.depth_limit(config);
             let replica = &mut draft.replica;
             replica.frontier(most, depth, config.min_reach, &mut nodes);
+            draft.leave_out_leaves(most_leaves, &mut nodes);
         } else {
             nodes.clear();
             nodes.extend(draft.next_of_chain(config, most_leaves));

@@ -77,3 +77,21 @@ fn a_node_that_lost_its_place_while_it_was_decoded_is_not_spoken_of() {
     let paths: Vec<&[Token]> = drafted.expansions.iter().map(|e| &e.path[..]).collect();
     assert_eq!(paths, [&[0][..], &[2], &[3]]);
 }
+
+#[test]
+fn where_no_leaf_may_be_added_drafting_goes_on_along_the_leaves_there_are() {
+    // One row at a time pays.
+    let steep = [(1, 1.0), (2, 10.0)];
+    let one_leaf = |config: &mut DrafterConfig| config.limits.leaves = 1;
+    let mut drafter = drafter(one_leaf, &steep);
+    let model = Same::of(&[0.6, 0.3, 0.1, 1e-9, 1e-9, 1e-9]);
+    for depth in 0..3 {
+        let (_, drafted) = step(&mut drafter, &model);
+        assert_eq!(drafted.expansions[0].path, vec![0; depth]);
+    }
+    // Behind the last token 1 is likelier than a third 0, but has no place in the KV cache.
+    let outlook = drafter.outlook().expect("there is a step");
+    assert_eq!(outlook.path, [0, 0, 0]);
+    let (_, drafted) = step(&mut drafter, &model);
+    assert_eq!(drafted.expansions[0].path, [0, 0, 0]);
+}
