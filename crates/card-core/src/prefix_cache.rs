@@ -282,8 +282,13 @@ impl PrefixCache {
     }
 
     /// Keeps the cells of a finished sequence, within the number of slots; the oldest stem
-    /// makes room.
+    /// makes room. A sequence of which nothing was decoded has none, and takes no slot.
     pub(crate) fn keep(&mut self, stem: Stem, ops: &mut Vec<KvOp>) {
+        if stem.tokens.is_empty() {
+            let Stem { sequence, .. } = stem;
+            ops.push(KvOp::Release { sequence });
+            return;
+        }
         self.stems.push(stem);
         while self.stems.len() > self.slots {
             self.release_oldest(ops);
