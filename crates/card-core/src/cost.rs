@@ -5,6 +5,7 @@ mod shape;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::moving_average::MovingAverage;
 use crate::types::Rows;
 use shape::ShapeChange;
 
@@ -20,6 +21,8 @@ use shape::ShapeChange;
 ///
 /// A drafter on another machine tells what its forwards take, and that ends up here. So the
 /// number of points is bounded, and so is what a single measurement can say.
+///
+/// Invariant: `most_ms` of each point is what the points from it on say, as they are now.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,14 +53,15 @@ pub struct CostCurve {
 struct CostPoint {
     /// Milliseconds as given at the start.
     given: Option<f64>,
-    /// Mean milliseconds of the forwards that were seen; old ones are forgotten.
-    seen_ms: f64,
-    /// Number of forwards that were seen.
-    seen: u32,
+    /// Milliseconds of the forwards that were seen.
+    seen: MovingAverage,
+    /// The least milliseconds that forwards of this size or a larger one were soundly seen to take,
+    /// and so the most that smaller ones take; infinite if none were.
+    most_ms: f64,
 }
 
-/// The weight of a new measurement in the mean, once there are ten.
-const GAIN: f64 = 0.1;
+/// The weight of a new measurement in what forwards take longer than was given.
+const GAIN: f64 = MovingAverage::GAIN;
 /// So many measurements of one size are enough to say something of smaller sizes.
 const SOUND: u32 = 3;
 /// What was given at the start counts like so many measurements.
@@ -72,6 +76,18 @@ const BELIEVED: (f64, f64) = (1e-9, 3.6e6);
 /// A change of shape that costs less than this share of a forward of one row counts as free: so
 /// much is in what times of like forwards differ by.
 const LEAST_CHANGE: f64 = 0.1;
+
+impl CostPoint {
+    /// Expected milliseconds: the given value, corrected by the drift, and the mean of what was
+    /// seen, by their weights.
+    fn ms(&self, drift: f64) -> f64 {
+        let Some(given) = self.given else {
+            return self.seen.value();
+        };
+        let seen = f64::from(self.seen.count());
+        (GIVEN * given * drift + seen * self.seen.value()) / (GIVEN + seen)
+    }
+}
 
 impl Default for CostCurve {
     fn default() -> Self {
@@ -99,10 +115,12 @@ impl CostCurve {
             ..CostPoint::default()
         };
         let points = points.into_iter().filter(|p| p.1 >= 0.0);
-        CostCurve {
+        let mut curve = CostCurve {
             points: points.map(|(rows, ms)| (rows, given(ms))).collect(),
             ..CostCurve::default()
-        }
+        };
+        curve.note_larger();
+        curve
     }
 
     /// Takes in `(rows, milliseconds)` points that were measured anew, in place of those that were
@@ -121,15 +139,16 @@ impl CostCurve {
         if given.is_empty() {
             return;
         }
-        self.points.retain(|_, p| p.seen > 0);
+        self.points.retain(|_, p| p.seen.count() > 0);
         for point in self.points.values_mut() {
             point.given = None;
-            point.seen = point.seen.min(FEW);
+            point.seen.weigh_at_most(FEW);
         }
         for (rows, new) in given.points {
             self.points.entry(rows).or_default().given = new.given;
         }
         self.drift = 1.0;
+        self.note_larger();
     }
 
     /// Whether nothing was measured yet.
@@ -142,14 +161,20 @@ impl CostCurve {
         self.points.iter().map(|(&rows, p)| (rows, self.value(p)))
     }
 
-    /// Expected milliseconds at a point: the given value, corrected by the drift, and the mean of
-    /// what was seen, by their weights.
+    /// Expected milliseconds at a point.
     fn value(&self, point: &CostPoint) -> f64 {
-        let Some(given) = point.given else {
-            return point.seen_ms;
-        };
-        let seen = f64::from(point.seen);
-        (GIVEN * given * self.drift + seen * point.seen_ms) / (GIVEN + seen)
+        point.ms(self.drift)
+    }
+
+    /// Notes at each point what forwards of its size or a larger one were seen to take.
+    fn note_larger(&mut self) {
+        let mut least = f64::INFINITY;
+        for point in self.points.values_mut().rev() {
+            if point.seen.count() >= SOUND {
+                least = least.min(point.ms(self.drift));
+            }
+            point.most_ms = least;
+        }
     }
 
     /// Learns that a forward of `rows`, padding included, took `elapsed`. Outliers (a machine that
@@ -164,12 +189,11 @@ impl CostCurve {
         let ms = self.shape.observe(rows, known, ms).max(MEASURED.0);
         let ms = known.map_or(ms, |known| ms.min(2.0 * known));
         let point = self.points.entry(rows).or_default();
-        point.seen = point.seen.saturating_add(1);
-        let gain = (1.0 / f64::from(point.seen)).max(GAIN);
-        point.seen_ms += gain * (ms - point.seen_ms);
+        point.seen.add(ms);
         if let Some(given) = point.given.filter(|g| *g > 0.0) {
             self.drift += GAIN * (ms / given - self.drift);
         }
+        self.note_larger();
         let least = LEAST_CHANGE * self.ms(1);
         let matters = |change: f64| if change >= least { change } else { 0.0 };
         self.change = self.shape.change_ms().map(matters);
@@ -182,7 +206,7 @@ impl CostCurve {
         if seen.clone().count() < CostCurve::MOST_SEEN {
             return;
         }
-        let least = seen.min_by_key(|(rows, p)| (p.seen, std::cmp::Reverse(**rows)));
+        let least = seen.min_by_key(|(rows, p)| (p.seen.count(), std::cmp::Reverse(**rows)));
         if let Some(rows) = least.map(|(&rows, _)| rows) {
             self.points.remove(&rows);
         }
@@ -194,9 +218,9 @@ impl CostCurve {
         let rows = rows.max(1);
         // No more than what larger forwards were seen to take: a size that is seldom seen may
         // have been measured while the machine was busy.
-        let larger = self.points.range(rows..).filter(|(_, p)| p.seen >= SOUND);
-        let most = larger.map(|(_, p)| self.value(p));
-        most.fold(self.between(rows), f64::min)
+        let larger = self.points.range(rows..).next();
+        let most = larger.map_or(f64::INFINITY, |(_, p)| p.most_ms);
+        self.between(rows).min(most)
     }
 
     /// Milliseconds that a forward takes longer if it has another number of rows than the one before
@@ -360,6 +384,32 @@ mod tests {
             c.observe(8, Duration::from_millis(40));
         }
         assert!(c.ms(1) < 50.0, "{}", c.ms(1));
+    }
+
+    #[test]
+    fn what_larger_forwards_take_is_known_after_every_change() {
+        // As if all points were looked at.
+        fn scan(c: &CostCurve, rows: u32) -> f64 {
+            let sound = |p: &&CostPoint| p.seen.count() >= SOUND;
+            let larger = c.points.range(rows..).map(|(_, p)| p).filter(sound);
+            larger.fold(c.between(rows), |least, p| least.min(c.value(p)))
+        }
+        fn agree(c: &CostCurve) {
+            for rows in 1..140 {
+                assert_eq!(c.ms(rows), scan(c, rows), "{rows}");
+            }
+        }
+        let mut c = CostCurve::from_points([(1, 10.0), (8, 40.0), (64, 90.0)]);
+        agree(&c);
+        let mut draw = 1_u32;
+        for _ in 0..600 {
+            draw = draw.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (rows, ms) = (1 + (draw >> 8) % 100, 1 + (draw >> 16) % 80);
+            c.observe(rows, Duration::from_millis(ms.into()));
+            agree(&c);
+        }
+        c.give([(1, 5.0), (32, 6.0), (128, 7.0)]);
+        agree(&c);
     }
 
     #[test]

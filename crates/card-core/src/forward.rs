@@ -353,6 +353,26 @@ pub struct Limits {
     pub rollback: Rollback,
 }
 
+impl Limits {
+    /// Leaves that the tree of one sequence may have while so many run.
+    ///
+    /// ```
+    /// use card_core::forward::{Limits, Rollback};
+    ///
+    /// let limits = Limits {
+    ///     context: 100,
+    ///     cells: 200,
+    ///     rows: 8,
+    ///     leaves: 5,
+    ///     rollback: Rollback::Free,
+    /// };
+    /// assert_eq!((limits.leaves_each(0), limits.leaves_each(2)), (5, 2));
+    /// ```
+    pub fn leaves_each(&self, running: usize) -> usize {
+        self.leaves / running.max(1)
+    }
+}
+
 /// How a model takes decoded tokens back.
 ///
 /// Attention keeps a KV cell per token, and any of them can be dropped. A recurrent model (Mamba,

@@ -20,6 +20,7 @@ pub mod drafter;
 pub mod driver;
 pub mod forward;
 pub mod mixer;
+mod moving_average;
 pub mod policy;
 mod prefix_cache;
 pub mod protocol;

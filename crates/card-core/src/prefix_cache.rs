@@ -282,8 +282,13 @@ impl PrefixCache {
     }
 
     /// Keeps the cells of a finished sequence, within the number of slots; the oldest stem
-    /// makes room.
+    /// makes room. A sequence of which nothing was decoded has none, and takes no slot.
     pub(crate) fn keep(&mut self, stem: Stem, ops: &mut Vec<KvOp>) {
+        if stem.tokens.is_empty() {
+            let Stem { sequence, .. } = stem;
+            ops.push(KvOp::Release { sequence });
+            return;
+        }
         self.stems.push(stem);
         while self.stems.len() > self.slots {
             self.release_oldest(ops);
@@ -293,8 +298,7 @@ impl PrefixCache {
     /// Releases the stems of a tenant that have more than half of a text.
     pub(crate) fn release_text(&mut self, tenant: Tenant, text: &[Token], ops: &mut Vec<KvOp>) {
         let has = |stem: &Stem| {
-            let pairs = stem.tokens.iter().zip(text);
-            stem.tenant == tenant && 2 * pairs.take_while(|(a, b)| a == b).count() > text.len()
+            stem.tenant == tenant && 2 * common_prefix(&stem.tokens, text) > text.len()
         };
         let gone = self.stems.iter().filter(|stem| has(stem));
         ops.extend(gone.map(|stem| KvOp::Release {
@@ -322,9 +326,8 @@ impl PrefixCache {
 impl Match {
     /// What the stem of `from` has in common with the tokens of a new sequence.
     fn of(from: SequenceId, stem: &[Token], finished: bool, tokens: &[Token]) -> Self {
-        let same = stem.iter().zip(tokens).take_while(|(a, b)| a == b).count();
         // The last token is decoded anew: its logits are needed.
-        let common = same.min(tokens.len().saturating_sub(1));
+        let common = common_prefix(stem, tokens).min(tokens.len().saturating_sub(1));
         Match {
             common,
             finished,
@@ -334,6 +337,11 @@ impl Match {
             rolled_back: false,
         }
     }
+}
+
+/// Tokens that two texts have in common at their beginning.
+fn common_prefix(a: &[Token], b: &[Token]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 #[cfg(test)]

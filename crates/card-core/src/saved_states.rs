@@ -15,9 +15,6 @@ use crate::types::{SequenceId, Tenant, Token};
 
 /// Bytes of states that are saved at most, where nobody says how many.
 const ROOM: usize = 256 << 20;
-/// States that are saved at most, however small they are: every prompt is compared with all of
-/// them.
-const MOST: usize = 64;
 
 /// What became of saved states, for people and metrics.
 ///
@@ -41,11 +38,17 @@ pub struct SavedStateCounts {
     pub forgotten: u64,
 }
 
+impl SavedStateCounts {
+    /// States that are kept at most, however small they are: every prompt is compared with all of
+    /// them.
+    pub const MOST_KEPT: usize = 64;
+}
+
 /// The saved states, that used longest ago first.
 ///
-/// Invariants: all of them together take `room` bytes at most and are [`MOST`] at most; no two are
-/// of the same tokens of one tenant; no name is given twice. Tokens of one tenant are never found
-/// for another.
+/// Invariants: all of them together take `room` bytes at most and are
+/// [`SavedStateCounts::MOST_KEPT`] at most; no two are of the same tokens of one tenant; no name is
+/// given twice. Tokens of one tenant are never found for another.
 #[derive(Debug)]
 pub(crate) struct SavedStates {
     /// Bytes of one state; `None` if the model saves none.
@@ -140,7 +143,7 @@ impl SavedStates {
         if bytes > self.room {
             return;
         }
-        while self.states.len() >= MOST || self.bytes() > self.room - bytes {
+        while self.states.len() >= SavedStateCounts::MOST_KEPT || self.bytes() > self.room - bytes {
             self.forget(0, ops);
         }
         let name = self.next;
@@ -278,10 +281,10 @@ mod tests {
     fn however_small_states_are_there_are_not_many() {
         let mut states = SavedStates::new();
         states.set_bytes(Some(1));
-        for token in 0..2 * MOST as Token {
+        for token in 0..2 * SavedStateCounts::MOST_KEPT as Token {
             save(&mut states, &[token]);
         }
-        assert_eq!(states.counts().kept, MOST);
+        assert_eq!(states.counts().kept, SavedStateCounts::MOST_KEPT);
     }
 
     #[test]

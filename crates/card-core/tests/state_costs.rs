@@ -3,23 +3,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/paced.rs"]
+mod paced;
+
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use card_core::cost::CostCurve;
 use card_core::drafter::Drafter;
-use card_core::driver::{Driver, NextStep, SharedLane};
+use card_core::driver::Driver;
 use card_core::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError, Rollback};
 use card_core::policy::{Mode, Policy, PolicyConfig};
-use card_core::protocol::{DraftInput, DraftPlan, Lanes, Outlook};
+use card_core::protocol::{DraftPlan, Lanes};
 use card_core::sampler::Sampling;
 use card_core::scheduler::{
-    Learned, Output, Request, SavedStateCounts, Scheduler, SchedulerConfig, Shapes,
+    Learned, Request, SavedStateCounts, Scheduler, SchedulerConfig, Shapes,
 };
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{SequenceId, Source, Tenant, Token};
+use paced::{Clock, Lane, Paced, run};
 
 const VOCAB: usize = 23;
 const TARGET_MS: [(u32, f64); 3] = [(1, 10.0), (8, 12.0), (24, 20.0)];
@@ -46,20 +47,6 @@ fn limits(rollback: Rollback) -> Limits {
     }
 }
 
-/// A clock that models advance.
-#[derive(Clone, Default)]
-struct Clock(Arc<AtomicU64>);
-
-impl Clock {
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
-
-    fn pass(&self, ms: f64) {
-        self.0.fetch_add((1e3 * ms) as u64, Ordering::Relaxed);
-    }
-}
-
 /// Milliseconds beside forwards.
 #[derive(Clone, Copy, Default)]
 struct StateMs {
@@ -73,9 +60,8 @@ struct StateMs {
 
 /// A target whose states cost time.
 struct Dear {
-    inner: Synthetic,
+    inner: Paced<Synthetic>,
     costs: StateMs,
-    clock: Clock,
     /// The last row of each sequence in the last forward, until some of its rows join the stem.
     last: HashMap<SequenceId, KvCell>,
 }
@@ -108,54 +94,21 @@ impl Model for Dear {
             _ => false,
         };
         if taken_back {
-            self.clock.pass(self.costs.take_back);
+            self.inner.clock.pass(self.costs.take_back);
         }
         if let KvOp::Save { .. } = op {
-            self.clock.pass(self.costs.save);
+            self.inner.clock.pass(self.costs.save);
         }
         self.inner.apply(op)
     }
 
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        let curve = CostCurve::from_points(TARGET_MS);
-        self.clock.pass(curve.ms(forward.rows.len() as u32));
         // Of committed tokens only the last one's logits are asked for.
         if forward.rows.iter().filter(|r| r.logits).count() > 1 {
-            self.clock.pass(self.costs.keep);
+            self.inner.clock.pass(self.costs.keep);
         }
         self.last = forward.rows.iter().map(|r| (r.sequence, r.cell)).collect();
         self.inner.forward(forward)
-    }
-}
-
-/// A drafter on the target's lane.
-struct Lane {
-    drafter: Drafter,
-    model: Synthetic,
-    clock: Clock,
-}
-
-impl SharedLane for Lane {
-    fn outlooks(&mut self) -> Vec<Outlook> {
-        self.drafter.outlook().into_iter().collect()
-    }
-
-    fn draft(&mut self, _: Source, now: Duration, scheduler: &mut Scheduler) -> bool {
-        let Some(forward) = self.drafter.poll(now) else {
-            return false;
-        };
-        let mut ops = Vec::new();
-        self.drafter.take_ops(&mut ops);
-        for op in ops {
-            self.model.apply(op).unwrap();
-        }
-        self.model.forward(&forward).unwrap();
-        self.clock.pass(DRAFT_MS);
-        let drafted = self
-            .drafter
-            .complete(&forward, &self.model, self.clock.now());
-        scheduler.drafted(&drafted, self.clock.now());
-        true
     }
 }
 
@@ -170,8 +123,7 @@ struct Play {
 }
 
 /// What came of it.
-#[derive(Debug, Default)]
-struct Written {
+struct Played {
     text: Vec<Token>,
     ms: f64,
     offered: usize,
@@ -201,16 +153,20 @@ fn driver(play: &Play, clock: &Clock) -> Driver {
         near_tie: 0.0,
     };
     let scheduler = Scheduler::new(config, policy, Learned::default());
-    let target = Dear {
+    let paced = Paced {
         inner: synthetic(0.0, play.rollback),
-        costs: play.costs,
+        cost: CostCurve::from_points(TARGET_MS),
         clock: clock.clone(),
+    };
+    let target = Dear {
+        inner: paced,
+        costs: play.costs,
         last: HashMap::new(),
     };
     Driver::new(scheduler, Box::new(target))
 }
 
-fn lane(clock: &Clock) -> Lane {
+fn lane(clock: &Clock) -> Lane<Paced<Synthetic>> {
     let plan = DraftPlan {
         chain: None,
         branch: 3,
@@ -225,17 +181,22 @@ fn lane(clock: &Clock) -> Lane {
             plan.config(Source::Draft, limits(Rollback::Free), VOCAB),
             cost,
         ),
-        // It is right more often than not.
-        model: synthetic(0.5, Rollback::Free),
+        // It is right more often than not, and takes as long whatever it decodes.
+        model: Paced {
+            inner: synthetic(0.5, Rollback::Free),
+            cost: CostCurve::from_points([(1, DRAFT_MS), (2, DRAFT_MS)]),
+            clock: clock.clone(),
+        },
         clock: clock.clone(),
+        steps: 0,
     }
 }
 
 /// Writes behind each prompt, one after the other.
-fn write(play: &Play) -> Written {
+fn write(play: &Play) -> Played {
     let clock = Clock::default();
     let (mut driver, mut lane) = (driver(play, &clock), lane(&clock));
-    let mut written = Written::default();
+    let mut written = paced::Written::default();
     for (sequence, prompt) in (1..).map(SequenceId).zip(&play.prompts) {
         let request = Request {
             sequence,
@@ -253,48 +214,19 @@ fn write(play: &Play) -> Written {
         driver.scheduler.open(request, clock.now()).unwrap();
         lane.drafter
             .handle(driver.scheduler.introduction(sequence).unwrap());
-        run(&mut driver, &mut lane, &clock, &mut written);
+        run(&mut driver, &mut lane, &mut written);
     }
-    written.ms = 1e3 * clock.now().as_secs_f64();
-    written.states = driver.scheduler.saved_states();
-    written
-}
-
-/// Runs what was opened to its end.
-fn run(driver: &mut Driver, lane: &mut Lane, clock: &Clock, written: &mut Written) {
-    loop {
-        match driver.next_step(&|| clock.now(), lane) {
-            NextStep::Decode(forward) => {
-                driver.decode_timed(&forward, &|| clock.now()).unwrap();
-                driver.complete(&forward, clock.now());
-            }
-            NextStep::Drafting => {}
-            NextStep::Wait(until) => panic!("waits until {until:?} on one lane"),
-            NextStep::Idle => return,
-        }
-        for output in driver.scheduler.take_outputs() {
-            match output {
-                Output::Tokens(sequence, from, tokens) => {
-                    written.text.extend(&tokens);
-                    lane.drafter.handle(DraftInput::Commit {
-                        sequence,
-                        from,
-                        tokens,
-                    });
-                }
-                Output::Round(round) => written.offered += round.offered,
-                Output::Finished(sequence, _) => {
-                    lane.drafter.handle(DraftInput::Close { sequence });
-                }
-                Output::Failed(_, why) => panic!("{why}"),
-            }
-        }
+    Played {
+        text: written.text,
+        ms: 1e3 * clock.now().as_secs_f64(),
+        offered: written.offered,
+        states: driver.scheduler.saved_states(),
     }
 }
 
 const KINDS: [Rollback; 2] = [Rollback::Checkpoint, Rollback::Bounded { rows: 4 }];
 
-fn long_text(rollback: Rollback, costs: StateMs) -> [Written; 2] {
+fn long_text(rollback: Rollback, costs: StateMs) -> [Played; 2] {
     [Mode::Plain, Mode::Auto].map(|mode| {
         write(&Play {
             mode,

@@ -81,7 +81,7 @@ pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
     };
     let second = settings.draft2.as_deref();
     if let Some(name) = second.filter(|name| speculates && *name != HEAD) {
-        files.take(models.locate(name)?.file, true)?;
+        files.take(models.drafter(name)?, true)?;
     }
     // One that was named goes before the one that the target brings.
     files.head &= files.head_file.is_none() || head::is_demanded(settings);
@@ -96,7 +96,7 @@ pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
                 find_drafter(&mut files, own.transpose()?)?;
             }
         }
-        Some(name) => files.take(models.locate(name)?.file, false)?,
+        Some(name) => files.take(models.drafter(name)?, false)?,
     }
     if files.head && files.head_file.is_some() {
         bail!("a target drafts with one head: leave out `head`, or the file of another");
@@ -123,8 +123,54 @@ fn find_drafter(files: &mut ModelFiles, own: Option<PathBuf>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::models::catalogue::Catalogue;
     use crate::models::drafters::DraftCandidate;
+    use crate::models::store::Store;
+
+    #[test]
+    fn where_a_drafter_is_asked_for_a_pair_means_its_drafter() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path());
+        let file = |name: &str| store.models().join(format!("{name}.gguf"));
+        fs::create_dir_all(store.models()).unwrap();
+        let mut text = String::new();
+        for name in ["other", "large", "small"] {
+            fs::write(file(name), "x").unwrap();
+            text += &format!(
+                "[[model]]\nname = {name:?}\ntitle = \"\"\nlicence = \"MIT\"\nbytes = 1\n\
+                 sha256 = \"{}\"\nsource = [{{ kind = \"hub\", repo = \"a/b\", \
+                 file = \"{name}.gguf\" }}]\n",
+                "0".repeat(64)
+            );
+        }
+        text += "[[pair]]\nname = \"pair\"\ntitle = \"\"\ntarget = \"large\"\ndraft = \"small\"\n";
+        let path = dir.path().join("catalogue.toml");
+        fs::write(&path, text).unwrap();
+        let catalogue = Catalogue::load(Some(&path)).unwrap();
+        let models = Models::new(&catalogue, &store, true).unwrap();
+        let found = |draft: &str, draft2: Option<&str>| {
+            let settings = Settings {
+                model: "other".into(),
+                draft: Some(draft.into()),
+                draft2: draft2.map(str::to_owned),
+                ..Settings::default()
+            };
+            find(&settings, &models).unwrap()
+        };
+        let of_pair = found("pair", None);
+        assert_eq!(
+            (of_pair.target, of_pair.draft),
+            (file("other"), Some(file("small")))
+        );
+        let both = found("large", Some("pair"));
+        assert_eq!(
+            (both.draft, both.draft2),
+            (Some(file("large")), Some(file("small")))
+        );
+    }
 
     #[test]
     fn room_is_left_for_the_largest_model_that_may_draft() {

@@ -96,18 +96,12 @@ pub fn renew<T: Serialize + DeserializeOwned>(
     key: String,
     find_out: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let watch = QuietWatch::begin(&SystemFiles);
-    let report = find_out()?;
-    let finding_now = Finding {
-        report,
-        key,
-        quiet: watch.so_far(&SystemFiles),
-    };
-    let earlier = finding::<T>(store, &finding_now.key);
-    if earlier.is_none_or(|earlier| replaces(finding_now.quiet, earlier.quiet)) {
-        write(store, &finding_now);
+    let now = watched(key, find_out)?;
+    let earlier = finding::<T>(store, &now.key);
+    if earlier.is_none_or(|earlier| replaces(now.quiet, earlier.quiet)) {
+        write(store, &now);
     }
-    Ok(finding_now.report)
+    Ok(now.report)
 }
 
 /// As [`remember`], but what a busy machine gave is not kept: for what is measured in a moment.
@@ -122,22 +116,30 @@ pub fn remember_quiet<T: Serialize + DeserializeOwned>(
     if let Some(report) = known(store, &key) {
         return Ok(report);
     }
+    let now = watched(key, find_out)?;
+    if !is_busy(now.quiet) {
+        write(store, &now);
+    }
+    Ok(now.report)
+}
+
+/// What `find_out` returns for `key`, with how quiet the machine was meanwhile.
+fn watched<T>(key: String, find_out: impl FnOnce() -> Result<T>) -> Result<Finding<T>> {
     let watch = QuietWatch::begin(&SystemFiles);
-    let finding = Finding {
+    Ok(Finding {
         report: find_out()?,
         key,
         quiet: watch.so_far(&SystemFiles),
-    };
-    if !finding.quiet.is_some_and(|q| q.is_busy()) {
-        write(store, &finding);
-    }
-    Ok(finding.report)
+    })
+}
+
+fn is_busy(quiet: Option<Quiet>) -> bool {
+    quiet.is_some_and(|q| q.is_busy())
 }
 
 /// Whether a finding of such a time is worth more than an earlier one.
 fn replaces(now: Option<Quiet>, earlier: Option<Quiet>) -> bool {
-    let busy = |quiet: Option<Quiet>| quiet.is_some_and(|q| q.is_busy());
-    !busy(now) || busy(earlier)
+    !is_busy(now) || is_busy(earlier)
 }
 
 /// Keeps something that was found out otherwise, as [`remember`] does.

@@ -1,9 +1,8 @@
 //! Whether a model would fit the memory that is free now.
 
 use anyhow::Result;
-use card_llama::{CacheTypes, KvShape};
+use card_llama::KvShape;
 
-use crate::devices;
 use crate::files;
 use crate::models::catalogue::Catalogue;
 use crate::models::drafters;
@@ -28,54 +27,15 @@ pub fn room_for(settings: &Settings, catalogue: &Catalogue) -> Result<bool> {
         .then(|| drafters::plan(&found.target, &models));
     let found = found.with_likely_draft(&plan.unwrap_or_default());
     let target = KvShape::of_file(&found.target)?;
-    let on_cpu = devices::target_on_cpu(settings);
-    let mut all = vec![occupant(
-        "target",
-        target,
-        settings.target_cache(),
-        settings.gpu_layers,
-        on_cpu,
-    )];
+    let mut all = vec![Occupant::target(settings, target, target.bytes)];
     let drafts = found.draft.iter().chain(&found.draft2);
     for file in drafts.chain(&found.head_file) {
-        let shape = KvShape::of_file(file)?;
-        let on_cpu = devices::draft_on_cpu(settings);
-        let cache = settings.draft_cache();
-        let layers = settings.draft_gpu_layers;
-        let mut draft = occupant("draft", shape, cache, layers, on_cpu);
-        if *file == found.target {
-            // The weights are in memory once.
-            draft.missing = 0;
-        }
-        all.push(draft);
+        all.push(Occupant::draft(settings, file, &found.target)?);
     }
     let wish = Wish {
         context: Some(settings.ctx.unwrap_or(DEFAULT_CONTEXT)),
         trained: u32::MAX,
         sequences: settings.parallel,
     };
-    let room = if settings.rpc.is_empty() {
-        Room::now(&devices::named(settings))
-    } else {
-        // Layers are on machines whose memory is not known.
-        Room::unknown()
-    };
-    Ok(room::context(wish, &all, room).is_ok())
-}
-
-fn occupant(
-    role: &'static str,
-    shape: KvShape,
-    cache: CacheTypes,
-    gpu_layers: Option<u32>,
-    on_cpu: bool,
-) -> Occupant {
-    Occupant {
-        role,
-        shape,
-        cache,
-        gpu_layers,
-        on_cpu,
-        missing: shape.bytes,
-    }
+    Ok(room::context(wish, &all, Room::of(settings)).is_ok())
 }

@@ -267,35 +267,15 @@ impl<'a> Loader<'a> {
         // Pages of a file count as free, though the weights in them are needed. Who asks for a
         // context may want them to be read again and again.
         let in_file = kernels == Kernels::GgmlPlain && settings.ctx.is_none();
-        let target = KvShape::of_file(model.path()).map(|shape| Occupant {
-            role: "target",
-            shape,
-            cache: settings.target_cache(),
-            gpu_layers: settings.gpu_layers,
-            on_cpu: devices::target_on_cpu(settings),
-            missing: if in_file { info.bytes } else { 0 },
-        });
-        let draft = |file: &PathBuf| {
-            KvShape::of_file(file).map(|shape| Occupant {
-                role: "draft",
-                shape,
-                cache: settings.draft_cache(),
-                gpu_layers: settings.draft_gpu_layers,
-                on_cpu: devices::draft_on_cpu(settings),
-                missing: if file == model.path() { 0 } else { shape.bytes },
-            })
-        };
+        let missing = if in_file { info.bytes } else { 0 };
+        let target = KvShape::of_file(model.path());
+        let target = target.map(|shape| Occupant::target(settings, shape, missing));
+        let draft = |file: &PathBuf| Occupant::draft(settings, file, model.path());
         // What is wrong with a file is said when it is loaded.
         let drafts = self.drafts.iter().map(draft);
         let sure: Vec<Occupant> = std::iter::once(target).chain(drafts).flatten().collect();
         let likely = self.likely_draft.as_ref().and_then(|file| draft(file).ok());
-        let room = if settings.rpc.is_empty() {
-            Room::now(&devices::named(settings))
-        } else {
-            // Layers are on machines whose memory is not known.
-            Room::unknown()
-        };
-        room::context_beside(wish, &sure, likely, room)
+        room::context_beside(wish, &sure, likely, Room::of(settings))
     }
 
     /// The draft model in `file`, laid out for `kernels`. If it has another vocabulary than the

@@ -1,11 +1,16 @@
 //! How much memory there is, and how long a context it has room for.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
+use card_core::scheduler::SavedStateCounts;
 use card_core::words::counted;
-use card_llama::{CacheTypes, KvShape, devices};
+use card_llama::{CacheTypes, KvShape, LlamaError};
 
 use crate::contexts;
 pub use crate::contexts::SPARE_CELLS;
+use crate::devices;
+use crate::settings::Settings;
 
 /// Tokens of context where the settings do not say.
 pub const DEFAULT_CONTEXT: u32 = 4096;
@@ -30,9 +35,43 @@ pub struct Occupant {
     pub on_cpu: bool,
     /// Bytes of weights that are not in memory yet.
     pub missing: u64,
+    /// Bytes that its saved states take at most, in the memory of the machine wherever the layers
+    /// are.
+    pub saved: u64,
 }
 
 impl Occupant {
+    /// A target where `settings` put it, with so many bytes of weights that are not in memory yet.
+    pub fn target(settings: &Settings, shape: KvShape, missing: u64) -> Self {
+        Occupant {
+            role: "target",
+            shape,
+            cache: settings.target_cache(),
+            gpu_layers: settings.gpu_layers,
+            on_cpu: devices::target_on_cpu(settings),
+            missing,
+            saved: saved_bytes(&shape, settings.cache_ram),
+        }
+    }
+
+    /// The draft model or the head in `file` where `settings` put it, for the target in another
+    /// file. Its weights are not in memory yet, unless it is the target itself. It saves no states.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn draft(settings: &Settings, file: &Path, target: &Path) -> Result<Self, LlamaError> {
+        let shape = KvShape::of_file(file)?;
+        Ok(Occupant {
+            role: "draft",
+            shape,
+            cache: settings.draft_cache(),
+            gpu_layers: settings.draft_gpu_layers,
+            on_cpu: devices::draft_on_cpu(settings),
+            missing: if file == target { 0 } else { shape.bytes },
+            saved: 0,
+        })
+    }
+
     /// How many of `bytes` that are spread over its layers are on GPUs.
     fn on_gpus(&self, bytes: u64) -> u64 {
         if self.on_cpu {
@@ -42,6 +81,13 @@ impl Occupant {
         let there = self.gpu_layers.map_or(layers, u64::from).min(layers);
         (u128::from(bytes) * u128::from(there) / u128::from(layers)) as u64
     }
+}
+
+/// Bytes that the saved states of a target take at most, where all of them may take so many MiB.
+fn saved_bytes(shape: &KvShape, most_mib: usize) -> u64 {
+    let most = (most_mib as u64).saturating_mul(1 << 20);
+    let all = (SavedStateCounts::MOST_KEPT as u64).saturating_mul(shape.state);
+    all.min(most)
 }
 
 /// Bytes of one kind of memory: what is free, and what is not known is `None`.
@@ -62,9 +108,19 @@ impl Room {
         }
     }
 
+    /// What is free now for the models of `settings`. Where layers of the target are on other
+    /// machines, nothing is known of their memory.
+    pub fn of(settings: &Settings) -> Self {
+        if settings.rpc.is_empty() {
+            Room::now(&devices::named(settings))
+        } else {
+            Room::unknown()
+        }
+    }
+
     /// What is free now, where a model may use the GPUs of these names, or all if there are none.
     pub fn now(names: &[String]) -> Self {
-        let all = devices();
+        let all = card_llama::devices();
         let named =
             |gpu: &str| names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(gpu));
         let gpus = all.iter().filter(|d| d.is_gpu && named(&d.name));
@@ -145,8 +201,15 @@ pub fn context(wish: Wish, occupants: &[Occupant], room: Room) -> Result<u32> {
         sequences(wish.sequences),
         gib(takes),
     );
-    let shorter = "let each token take less with --cache-type-k q8_0 --cache-type-v q8_0, lower \
-                   --parallel, or choose a smaller model";
+    let fewer_states = if occupants.iter().any(|o| o.saved > 0) {
+        "lower --cache-ram, "
+    } else {
+        ""
+    };
+    let shorter = format!(
+        "let each token take less with --cache-type-k q8_0 --cache-type-v q8_0, {fewer_states}lower \
+         --parallel, or choose a smaller model"
+    );
     if wish.context.is_some() {
         bail!("{what}: lower --ctx, {shorter}");
     }
@@ -199,6 +262,7 @@ fn needs(sequences: u32, occupants: &[Occupant]) -> (Need, Need) {
         gpus.fixed = gpus.fixed.saturating_add(fixed_there);
         here.token = here.token.saturating_add(token - token_there);
         here.fixed = here.fixed.saturating_add(fixed - fixed_there);
+        here.fixed = here.fixed.saturating_add(occupant.saved);
     }
     (here, gpus)
 }
@@ -278,6 +342,7 @@ mod tests {
             gpu_layers: None,
             on_cpu: true,
             missing: 0,
+            saved: 0,
         }
     }
 
@@ -393,6 +458,44 @@ mod tests {
             ..hybrid("target")
         };
         assert_eq!(needs(1, &[on_gpus]).1.fixed, (512 + 30) * MIB);
+    }
+
+    #[test]
+    fn saved_states_take_memory_of_the_machine_wherever_the_model_is() {
+        const MIB: u64 = 1 << 20;
+        let hybrid = KvShape {
+            state: MIB,
+            ..occupant().shape
+        };
+        let target = |cache_ram, shape| {
+            let settings = Settings {
+                cache_ram,
+                ..Settings::default()
+            };
+            Occupant::target(&settings, shape, 0)
+        };
+        // As many as are kept, or what they may take.
+        assert_eq!(target(256, hybrid).saved, 64 * MIB);
+        assert_eq!(target(10, hybrid).saved, 10 * MIB);
+        assert_eq!(target(0, hybrid).saved, 0);
+        assert_eq!(target(256, occupant().shape).saved, 0, "it has no states");
+        let on_gpus = Occupant {
+            on_cpu: false,
+            gpu_layers: None,
+            ..target(256, hybrid)
+        };
+        assert_eq!(needs(1, &[on_gpus]).0.fixed, 64 * MIB);
+        // What would fit without them is refused, and the remedy named.
+        let with = |saved| {
+            let occupants = [Occupant {
+                saved,
+                ..occupant()
+            }];
+            context(wish(Some(512)), &occupants, here(1024 * MIB))
+        };
+        assert_eq!(with(0).unwrap(), 512);
+        let why = with(MIB).unwrap_err().to_string();
+        assert!(why.contains("--cache-ram"), "{why}");
     }
 
     #[test]

@@ -21,9 +21,9 @@ pub struct Settings {
     /// The target: a pair or a model of the catalogue, a GGUF file, `hf:OWNER/REPO[:QUANT]`,
     /// `ollama:NAME` or `lmstudio:NAME`.
     pub model: String,
-    /// The draft model, named like the target, or `none`, or `head` for the head in the target's
-    /// file. `None` and `auto` are for that head, else for the pair's draft model, or for one that
-    /// is found here.
+    /// The draft model, named like the target (of a pair, its drafter), or `none`, or `head` for the
+    /// head in the target's file. `None` and `auto` are for that head, else for the pair's draft
+    /// model, or for one that is found here.
     pub draft: Option<String>,
     /// A second draft model, or `head`. Each draft step goes to the one that promises more.
     pub draft2: Option<String>,

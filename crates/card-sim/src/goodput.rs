@@ -1,11 +1,12 @@
 //! Goodput in words and in a chart: the tokens per second of the requests that were answered as
 //! fast as a bound asks (DistServe, arXiv 2401.09670), on as many devices for each schedule.
 
-use card_look::chart::{Bar, BarChart, BarGroup, LineChart, Series, Unit};
+use card_look::chart::Unit;
 use card_look::{Page, stacked};
 
+use crate::figure::{self, Figure};
 use crate::scenario::LatencyBound;
-use crate::study::{StudyEntry, StudyPoint, Vary};
+use crate::study::{StudyPoint, Vary};
 
 /// The schedules of a chart, by how their names begin.
 const SCHEDULES: [&str; 5] = [
@@ -15,6 +16,13 @@ const SCHEDULES: [&str; 5] = [
     "auto",
     "in turns: auto",
 ];
+
+const GOODPUT: Figure = Figure {
+    title: "Simulated goodput on as many devices",
+    axis: "tokens per second of requests that met the bound",
+    unit: Unit::Number,
+    reference: None,
+};
 
 /// The comparison in one line; `None` without a drafter.
 ///
@@ -49,54 +57,21 @@ pub(crate) fn add(
 ) {
     page.heading("Goodput");
     match (vary, points) {
-        (Some(vary), _) => page.add(&line_chart(bound, vary, points).html()),
+        (Some(vary), _) => {
+            let value = |point: &StudyPoint, name: &str| point.goodput(name, bound);
+            page.add(&GOODPUT.lines(vary, points, &SCHEDULES, value).html());
+        }
         (None, [point, ..]) => {
             if let Some(sentence) = sentence(bound, devices, point) {
                 page.add(&format!("<p>{}</p>", card_look::escape(&sentence)));
             }
-            page.add(&bar_chart(bound, point).html());
+            let entries = point.entries.iter();
+            let bars = entries.map(|e| (e.name.clone(), e.outcome.goodput(bound)));
+            page.add(&GOODPUT.bars(bars).html());
         }
         (None, []) => {}
     }
     page.add(&table(bound, vary, points));
-}
-
-fn bar_chart(bound: &LatencyBound, point: &StudyPoint) -> BarChart {
-    let bar = |entry: &StudyEntry| Bar {
-        name: entry.name.clone(),
-        value: entry.outcome.goodput(bound),
-        spread: None,
-    };
-    BarChart {
-        title: "Simulated goodput on as many devices".into(),
-        axis: "tokens per second of requests that met the bound".into(),
-        unit: Unit::Number,
-        most: None,
-        reference: None,
-        groups: vec![BarGroup {
-            name: String::new(),
-            bars: point.entries.iter().map(bar).collect(),
-        }],
-    }
-}
-
-fn line_chart(bound: &LatencyBound, vary: Vary, points: &[StudyPoint]) -> LineChart {
-    let line = |name: &&str| Series {
-        name: (*name).to_owned(),
-        points: points
-            .iter()
-            .filter_map(|p| Some((p.x?, p.goodput(name, bound)?)))
-            .collect(),
-    };
-    LineChart {
-        title: "Simulated goodput on as many devices".into(),
-        x: vary.unit().into(),
-        y: "tokens per second of requests that met the bound".into(),
-        unit: Unit::Number,
-        log: false,
-        reference: None,
-        series: SCHEDULES.iter().map(line).collect(),
-    }
 }
 
 /// What each schedule made of the bound, at each value of what was varied.
@@ -106,22 +81,15 @@ fn table(bound: &LatencyBound, vary: Option<Vary>, points: &[StudyPoint]) -> Str
         heads[0] = vary.unit();
         heads.insert(1, "schedule");
     }
-    let mut rows = Vec::new();
-    for point in points {
-        for entry in &point.entries {
-            let outcome = &entry.outcome;
-            let mut cells = vec![
-                entry.name.clone(),
-                format!("{:.0}", outcome.goodput(bound)),
-                format!("{:.0} %", 100.0 * outcome.met(bound)),
-                format!("{:.0}", outcome.throughput()),
-            ];
-            if let Some(x) = point.x {
-                cells.insert(0, x.to_string());
-            }
-            rows.push(cells);
-        }
-    }
+    let rows = figure::rows(points, |_, entry| {
+        let outcome = &entry.outcome;
+        vec![
+            entry.name.clone(),
+            format!("{:.0}", outcome.goodput(bound)),
+            format!("{:.0} %", 100.0 * outcome.met(bound)),
+            format!("{:.0}", outcome.throughput()),
+        ]
+    });
     stacked(&heads, &rows)
 }
 
@@ -132,6 +100,7 @@ mod tests {
 
     use super::*;
     use crate::outcome::{Outcome, Served};
+    use crate::study::StudyEntry;
 
     const BOUND: LatencyBound = LatencyBound {
         first_token_ms: 500.0,

@@ -13,6 +13,7 @@ pub mod bursts;
 mod connection;
 mod error;
 mod faults;
+mod figure;
 pub mod forced;
 mod forwards;
 mod garbage;

@@ -1,14 +1,21 @@
 //! A study as one HTML page that needs nothing else.
 
-use card_look::chart::{Bar, BarChart, BarGroup, LineChart, Series, Unit};
+use card_look::chart::Unit;
 use card_look::{Page, stacked, terms, wide};
 
+use crate::figure::{self, Figure};
 use crate::goodput;
 use crate::scenario::Scenario;
 use crate::study::{StudyEntry, StudyPoint, Vary};
 
 /// The schedules that are compared with plain decoding, by how their names begin.
 const SCHEDULES: [&str; 3] = ["draft-then-verify", "card", "auto"];
+const SPEED_UP: Figure = Figure {
+    title: "Simulated speed-up over plain decoding",
+    axis: "times as fast as plain decoding",
+    unit: Unit::Times,
+    reference: Some((1.0, "plain decoding")),
+};
 /// Speed-ups closer than this count as the same.
 const SAME: f64 = 0.01;
 
@@ -24,12 +31,16 @@ pub fn html(scenario: &Scenario, vary: Option<Vary>, points: &[StudyPoint]) -> S
     }
     match (vary, points) {
         (Some(vary), _) => {
-            page.add(&line_chart(vary, points).html());
+            let chart = SPEED_UP.lines(vary, points, &SCHEDULES, StudyPoint::speed_up);
+            page.add(&chart.html());
             page.heading("Speed-up over plain decoding");
             page.add(&pivot(vary, points));
         }
         (None, [point, ..]) => {
-            page.add(&bar_chart(point).html());
+            // Plain decoding is what the others are compared with.
+            let others = point.entries.iter().skip(1);
+            let bars = others.filter_map(|e| Some((e.name.clone(), point.speed_up(&e.name)?)));
+            page.add(&SPEED_UP.bars(bars).html());
             page.heading("Schedules");
             page.add(&schedules(point));
         }
@@ -97,46 +108,6 @@ fn against_chains(points: &[StudyPoint]) -> String {
     })
 }
 
-fn line_chart(vary: Vary, points: &[StudyPoint]) -> LineChart {
-    let line = |name: &&str| Series {
-        name: (*name).to_owned(),
-        points: points
-            .iter()
-            .filter_map(|p| Some((p.x?, p.speed_up(name)?)))
-            .collect(),
-    };
-    LineChart {
-        title: "Simulated speed-up over plain decoding".into(),
-        x: vary.unit().into(),
-        y: "times as fast as plain decoding".into(),
-        unit: Unit::Times,
-        log: false,
-        reference: Some((1.0, "plain decoding".into())),
-        series: SCHEDULES.iter().map(line).collect(),
-    }
-}
-
-fn bar_chart(point: &StudyPoint) -> BarChart {
-    let bar = |e: &StudyEntry| {
-        Some(Bar {
-            name: e.name.clone(),
-            value: point.speed_up(&e.name)?,
-            spread: None,
-        })
-    };
-    BarChart {
-        title: "Simulated speed-up over plain decoding".into(),
-        axis: "times as fast as plain decoding".into(),
-        unit: Unit::Times,
-        most: None,
-        reference: Some((1.0, "plain decoding".into())),
-        groups: vec![BarGroup {
-            name: String::new(),
-            bars: point.entries.iter().skip(1).filter_map(bar).collect(),
-        }],
-    }
-}
-
 /// Speed-ups: a row for each value, a column for each schedule.
 fn pivot(vary: Vary, points: &[StudyPoint]) -> String {
     let mut heads = vec![vary.unit()];
@@ -188,12 +159,7 @@ fn all_figures(vary: Option<Vary>, points: &[StudyPoint]) -> String {
     if priced {
         heads.push("cost per million tokens");
     }
-    let mut rows = Vec::new();
-    for point in points {
-        for entry in &point.entries {
-            rows.push(figures(point, entry, priced));
-        }
-    }
+    let rows = figure::rows(points, |point, entry| figures(point, entry, priced));
     wide("All figures of the study", &heads, &rows)
 }
 
@@ -210,9 +176,6 @@ fn figures(point: &StudyPoint, entry: &StudyEntry, priced: bool) -> Vec<String> 
         format!("{:.0}", 1e3 * o.first_token(0.5)),
         format!("{:.1}", o.throughput()),
     ];
-    if let Some(x) = point.x {
-        cells.insert(0, x.to_string());
-    }
     if priced {
         cells.push(format!("{:.2}", o.cost_per_million()));
     }

@@ -196,10 +196,10 @@ impl Acceptance {
             let mut next = None;
             for (id, evidence) in children {
                 let written = cache.get(id).is_some_and(|c| c.token == token);
-                let against = spoke.without(evidence.sources());
-                let opinions = self.opinions(local, &evidence, against);
                 // A source alone is calibrated; there is nothing to mix.
                 if spoke.len() > 1 {
+                    let against = spoke.without(evidence.sources());
+                    let opinions = self.opinions(local, &evidence, against);
                     self.mixer.learn(&opinions, written);
                 }
                 for (source, prob, rank) in evidence.iter() {

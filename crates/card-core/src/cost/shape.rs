@@ -17,10 +17,12 @@
 //! is best with the shape as it is, that count begins anew: to have left it would have meant to come
 //! back.
 
+use crate::moving_average::MovingAverage;
+
 /// Rows of the largest forward that is filled up to a shape. Larger ones read prompts.
 pub(super) const WIDEST: u32 = 32;
 /// The weight of a new measurement in a mean, once there are ten.
-const GAIN: f64 = 0.1;
+const GAIN: f64 = MovingAverage::GAIN;
 /// So many forwards of a kind are enough to say what they take.
 const SOUND: u32 = 3;
 /// The most that one forward says: so many times what was expected, too much or too little.
@@ -38,38 +40,35 @@ const NOTHING: f64 = 1e-9;
 /// Forwards of a shape from the third on.
 const LATER: usize = 2;
 
-/// By how much forwards of a kind exceed what was expected: a mean and a variance that forget the
-/// old.
+/// By how much forwards of a kind exceed what was expected, and a variance that forgets the old as
+/// the mean does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Excess {
-    ms: f64,
+    ms: MovingAverage,
     variance: f64,
-    seen: u32,
 }
 
 impl Excess {
     fn add(&mut self, ms: f64) {
-        self.seen = self.seen.saturating_add(1);
-        let gain = (1.0 / f64::from(self.seen)).max(GAIN);
-        let off = ms - self.ms;
-        self.ms += gain * off;
+        let off = ms - self.ms.value();
+        let gain = self.ms.add(ms);
         self.variance = (1.0 - gain) * (self.variance + gain * off * off);
     }
 
     /// The mean, once enough was seen.
     fn known(self) -> Option<Excess> {
-        (self.seen >= SOUND).then_some(self)
+        (self.ms.count() >= SOUND).then_some(self)
     }
 
     /// The square of the mean's standard error.
     fn error_squared(self) -> f64 {
-        let weight = (1.0 / f64::from(self.seen.max(1))).max(GAIN / (2.0 - GAIN));
+        let weight = (1.0 / f64::from(self.ms.count().max(1))).max(GAIN / (2.0 - GAIN));
         weight * self.variance
     }
 
     /// How much more this is than `other`; 0 if that may be chance.
     fn beyond(self, other: Excess) -> f64 {
-        let more = self.ms - other.ms;
+        let more = self.ms.value() - other.ms.value();
         let error = (self.error_squared() + other.error_squared()).sqrt();
         if more > ERRORS * error { more } else { 0.0 }
     }

@@ -55,7 +55,9 @@ pub(super) fn outlook(
     }
     let node = if config.limits.rollback.is_free() {
         let depth = draft.depth_limit(config);
-        draft.replica.frontier(1, depth, config.min_reach, nodes);
+        let most = if draft.leaves < share { 1 } else { MOST_NODES };
+        draft.replica.frontier(most, depth, config.min_reach, nodes);
+        draft.leave_out_leaves(share, nodes);
         nodes.first().copied()?
     } else {
         draft.next_of_chain(config, share)?
@@ -80,7 +82,7 @@ pub(super) fn expand(
     names: &mut CellNames,
     step: &mut DraftStep,
 ) -> f64 {
-    let most_leaves = config.limits.leaves / sequences.len().max(1);
+    let most_leaves = config.limits.leaves_each(sequences.len());
     let found = frontier(sequences, config, most_leaves);
     let reaches: Vec<f64> = found.iter().map(|f| f64::from(f.reach)).collect();
     let (pays, forgone_ms) = rows_that_pay(config.lanes, cost, config.most_padded(), &reaches);
@@ -114,6 +116,7 @@ fn frontier(
             let depth = draft.depth_limit(config);
             let replica = &mut draft.replica;
             replica.frontier(most, depth, config.min_reach, &mut nodes);
+            draft.leave_out_leaves(most_leaves, &mut nodes);
         } else {
             nodes.clear();
             nodes.extend(draft.next_of_chain(config, most_leaves));

@@ -28,6 +28,8 @@ mod read_ahead;
 mod sequence;
 mod shape;
 mod step;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -196,7 +198,7 @@ impl Drafter {
     /// What it would do next, if anything.
     pub fn outlook(&mut self) -> Option<Outlook> {
         let mut best: Option<Outlook> = None;
-        let share = self.config.limits.leaves / self.sequences.len().max(1);
+        let share = self.config.limits.leaves_each(self.sequences.len());
         for (&sequence, draft) in &mut self.sequences {
             let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
@@ -288,6 +290,8 @@ impl Drafter {
     /// Makes children of the logits after a node, here and in the message to the target.
     fn look_past(&mut self, row: &ExpandRow, logits: &[f32]) -> Option<Expansion> {
         let draft = self.sequences.get_mut(&row.sequence)?;
+        // What was put behind the nodes before it may have taken its place.
+        draft.replica.get(row.node)?;
         let path = draft.replica.path(row.node);
         let at = draft.tokens.len();
         let (branch, children) = (self.config.branch, &mut self.children);
@@ -330,7 +334,7 @@ impl Drafter {
         if self.config.limits.rollback.is_free() {
             return;
         }
-        let states = self.config.limits.leaves / self.sequences.len().max(1);
+        let states = self.config.limits.leaves_each(self.sequences.len());
         let next = draft.next_of_chain(&self.config, states);
         let replica = &draft.replica;
         // What another drafter looks past is marked as expanded here.

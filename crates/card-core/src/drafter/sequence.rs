@@ -181,6 +181,27 @@ impl DraftSequence {
         within.then_some(next)
     }
 
+    /// Leaves out the nodes that would add a leaf, if there are `most` already: there is no place in the
+    /// KV cache for them, and they shall not stand before others that there is one for.
+    pub(super) fn leave_out_leaves(&self, most: usize, nodes: &mut Vec<NodeId>) {
+        if self.leaves >= most {
+            nodes.retain(|&node| !self.adds_leaf(self.first_undecoded(node)));
+        }
+    }
+
+    /// The first node on the path to `node`, which is not decoded, that is not decoded either: a guess
+    /// hangs behind such nodes.
+    fn first_undecoded(&self, node: NodeId) -> NodeId {
+        let replica = &self.replica;
+        let before = |&at: &NodeId| {
+            let parent = replica.parent(at)?;
+            (parent != replica.root() && replica.tag(parent) == 0).then_some(parent)
+        };
+        std::iter::successors(Some(node), before)
+            .last()
+            .unwrap_or(node)
+    }
+
     /// Whether decoding `node` adds a leaf: it hangs off the root, or a sibling was decoded
     /// before.
     pub(super) fn adds_leaf(&self, node: NodeId) -> bool {

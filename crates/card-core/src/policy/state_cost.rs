@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-/// Weight of a new measurement in the mean, once there are ten.
-const GAIN: f64 = 0.1;
+use crate::moving_average::MovingAverage;
+
 /// A measurement counts as at most so many times the mean: a machine that paused says nothing.
 const MOST: f64 = 4.0;
 /// Milliseconds that are believed at most.
@@ -35,61 +35,51 @@ const LONGEST: f64 = 60_000.0;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StateCost {
-    take_back: MeanMs,
-    save: MeanMs,
-    resume: MeanMs,
+    take_back: MovingAverage,
+    save: MovingAverage,
+    resume: MovingAverage,
 }
 
-/// A mean that forgets the old, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct MeanMs {
-    ms: f64,
-    seen: u32,
-}
-
-impl MeanMs {
-    fn add(&mut self, elapsed: Duration) {
-        let ms = (elapsed.as_secs_f64() * 1e3).min(LONGEST);
-        let ms = if self.seen > 0 && self.ms > 0.0 {
-            ms.min(MOST * self.ms)
-        } else {
-            ms
-        };
-        self.seen = self.seen.saturating_add(1);
-        let gain = (1.0 / f64::from(self.seen)).max(GAIN);
-        self.ms += gain * (ms - self.ms);
-    }
+/// Adds a measurement to a mean in milliseconds.
+fn add(mean: &mut MovingAverage, elapsed: Duration) {
+    let ms = (elapsed.as_secs_f64() * 1e3).min(LONGEST);
+    let most = if mean.value() > 0.0 {
+        MOST * mean.value()
+    } else {
+        LONGEST
+    };
+    mean.add(ms.min(most));
 }
 
 impl StateCost {
     /// A rejected candidate was taken back in this time.
     pub fn taken_back(&mut self, elapsed: Duration) {
-        self.take_back.add(elapsed);
+        add(&mut self.take_back, elapsed);
     }
 
     /// A state was saved in this time.
     pub fn saved(&mut self, elapsed: Duration) {
-        self.save.add(elapsed);
+        add(&mut self.save, elapsed);
     }
 
     /// A saved state was put back in this time.
     pub fn resumed(&mut self, elapsed: Duration) {
-        self.resume.add(elapsed);
+        add(&mut self.resume, elapsed);
     }
 
     /// Milliseconds to take back what was rejected, beside decoding again.
     pub fn take_back_ms(&self) -> f64 {
-        self.take_back.ms
+        self.take_back.value()
     }
 
     /// Milliseconds to save a state.
     pub fn save_ms(&self) -> f64 {
-        self.save.ms
+        self.save.value()
     }
 
     /// Milliseconds to put a saved state back.
     pub fn resume_ms(&self) -> f64 {
-        self.resume.ms
+        self.resume.value()
     }
 
     /// Tokens that a saved state has to spare at least, if reading one takes `token_ms`

@@ -160,6 +160,17 @@ fn the_oldest_makes_room() {
 }
 
 #[test]
+fn a_sequence_of_which_nothing_was_decoded_takes_no_place() {
+    let mut cache = PrefixCache::new(1, Rollback::Free);
+    let mut ops = Vec::new();
+    let (a, b) = (SequenceId(1), SequenceId(2));
+    cache.keep(stem(a, US, &[1, 2, 3]), &mut ops);
+    cache.keep(stem(b, US, &[]), &mut ops);
+    assert_eq!(ops, [KvOp::Release { sequence: b }]);
+    assert_eq!(cache.cells(), 3);
+}
+
+#[test]
 fn a_model_with_one_state_per_sequence_goes_on_from_whole_stems_only() {
     let (a, b, c) = (SequenceId(1), SequenceId(2), SequenceId(3));
     let mut cache = PrefixCache::new(2, Rollback::Checkpoint);

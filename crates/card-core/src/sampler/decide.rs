@@ -133,6 +133,7 @@ impl Sampler {
             };
             self.scores.clear();
             self.scores.extend(filtered.kept().iter().map(score));
+            // All are sorted, not only the best: the bits of the sum below depend on the order.
             self.scores
                 .sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
             let max = self.scores.first().map_or(0.0, |s| s.0);

@@ -156,6 +156,8 @@ impl Scheduler {
         let Some(flight) = self.in_flight.take() else {
             return;
         };
+        // What the changes before it took is no part of the next forward's time.
+        self.state_times.take_spent();
         for part in &flight.parts {
             if let Some(seq) = self.sequences.get_mut(&part.sequence) {
                 part.land(&mut seq.candidates.cache);

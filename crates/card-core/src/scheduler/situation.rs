@@ -142,7 +142,7 @@ impl CandidateBudget {
         let leaves = if shapes.chain_only || policy.chain_only() || rules.chain_only() {
             1
         } else {
-            (limits.leaves / running.max(1)).max(1)
+            limits.leaves_each(running).max(1)
         };
         CandidateBudget {
             base,

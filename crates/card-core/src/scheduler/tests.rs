@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cost::CostCurve;
-use crate::forward::{Limits, Model, Rollback};
+use crate::forward::{KvOp, Limits, Model, Rollback};
 use crate::policy::{Policy, PolicyConfig};
 use crate::protocol::Lanes;
 use crate::sampler::Sampling;
@@ -19,17 +19,16 @@ const LIMITS: Limits = Limits {
 const VOCAB: usize = 20;
 const SEQUENCE: SequenceId = SequenceId(1);
 
-#[test]
-fn what_does_not_fit_one_forward_is_decoded_in_several() {
+fn scheduler(limits: Limits) -> Scheduler {
     let config = PolicyConfig {
         mode: Mode::Auto,
         lanes: Lanes::Shared,
         draft_len: 4,
     };
     let curves = || [CostCurve::default(), CostCurve::default()];
-    let mut scheduler = Scheduler::new(
+    Scheduler::new(
         SchedulerConfig {
-            limits: LIMITS,
+            limits,
             vocab: VOCAB,
             shapes: Shapes::FREE,
             prefill_rows: 7,
@@ -41,16 +40,22 @@ fn what_does_not_fit_one_forward_is_decoded_in_several() {
         },
         Policy::new(config, CostCurve::default(), curves()),
         Learned::default(),
-    );
-    let mut model = Synthetic::new(SyntheticConfig {
+    )
+}
+
+fn model(limits: Limits) -> Synthetic {
+    Synthetic::new(SyntheticConfig {
         vocab: VOCAB,
         seed: 5,
         spread: 2.0,
         noise: 0.0,
         noise_seed: 1,
-        limits: LIMITS,
-    });
-    let request = Request {
+        limits,
+    })
+}
+
+fn request() -> Request {
+    Request {
         sequence: SEQUENCE,
         prompt: vec![3],
         tenant: Tenant::SHARED,
@@ -62,12 +67,23 @@ fn what_does_not_fit_one_forward_is_decoded_in_several() {
         constraint: None,
         plain: false,
         most_candidates: None,
-    };
-    scheduler.open(request, Duration::ZERO).unwrap();
+    }
+}
+
+/// The forward that comes next.
+fn next(scheduler: &mut Scheduler) -> Forward {
+    match scheduler.poll(Duration::ZERO, &[]) {
+        Action::Forward(forward) => forward,
+        other => panic!("there is nothing to wait for: {other:?}"),
+    }
+}
+
+#[test]
+fn what_does_not_fit_one_forward_is_decoded_in_several() {
+    let (mut scheduler, mut model) = (scheduler(LIMITS), model(LIMITS));
+    scheduler.open(request(), Duration::ZERO).unwrap();
     let mut round = |scheduler: &mut Scheduler| {
-        let Action::Forward(forward) = scheduler.poll(Duration::ZERO, &[]) else {
-            panic!("there is nothing to wait for");
-        };
+        let forward = next(scheduler);
         let mut ops = Vec::new();
         scheduler.take_ops(&mut ops);
         for op in ops {
@@ -91,4 +107,24 @@ fn what_does_not_fit_one_forward_is_decoded_in_several() {
         scheduler.tokens(SEQUENCE).map(<[_]>::len),
         Some(written + 2)
     );
+}
+
+#[test]
+fn changes_before_a_forward_that_was_not_done_are_no_part_of_the_next_ones_time() {
+    let limits = Limits {
+        rollback: Rollback::Checkpoint,
+        ..LIMITS
+    };
+    let (mut scheduler, mut model) = (scheduler(limits), model(limits));
+    scheduler.open(request(), Duration::ZERO).unwrap();
+    next(&mut scheduler);
+    let change = KvOp::Prune { sequence: SEQUENCE };
+    scheduler.applied(change, Duration::from_millis(500));
+    scheduler.abandon();
+    let forward = next(&mut scheduler);
+    model.forward(&forward).unwrap();
+    scheduler.complete(&forward, &model, Duration::from_millis(10));
+    let rows = forward.rows.len() as u32;
+    let found = scheduler.policy().target_cost().ms(rows);
+    assert!((found - 10.0).abs() < 0.01, "{found}");
 }

@@ -7,6 +7,8 @@ mod letters;
 mod map;
 mod model;
 mod never_slower;
+#[path = "../common/paced.rs"]
+mod paced;
 mod play;
 mod texts;
 

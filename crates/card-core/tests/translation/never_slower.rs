@@ -2,99 +2,17 @@
 //! translation and every piece of a token included, decides whether it is used. So decoding with it
 //! takes no longer than without.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use card_core::cost::CostCurve;
-use card_core::drafter::Drafter;
-use card_core::driver::{Driver, NextStep, SharedLane};
-use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError};
+use card_core::driver::Driver;
+use card_core::forward::Model;
 use card_core::policy::Mode;
-use card_core::protocol::{DraftInput, Lanes, Outlook};
-use card_core::scheduler::{Output, Scheduler};
+use card_core::protocol::Lanes;
 use card_core::translation::Translated;
-use card_core::types::{SequenceId, Source, Token};
+use card_core::types::{SequenceId, Token};
 
 use crate::letters::{DRAFT, LIMITS, Letters, TARGET, map, synthetic};
+use crate::paced::{Clock, Lane, Paced, Written, run};
 use crate::play::Play;
-
-/// A clock that models advance.
-#[derive(Clone, Default)]
-struct Clock(Arc<AtomicU64>);
-
-impl Clock {
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
-
-    fn pass(&self, ms: f64) {
-        self.0.fetch_add((1e3 * ms) as u64, Ordering::Relaxed);
-    }
-}
-
-/// A model whose forwards take what the curve says.
-struct Paced<M> {
-    inner: M,
-    cost: CostCurve,
-    clock: Clock,
-}
-
-impl<M: Model> Logits for Paced<M> {
-    fn row(&self, i: usize) -> &[f32] {
-        self.inner.row(i)
-    }
-}
-
-impl<M: Model> Model for Paced<M> {
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-
-    fn vocab(&self) -> usize {
-        self.inner.vocab()
-    }
-
-    fn apply(&mut self, op: KvOp) -> Result<(), ModelError> {
-        self.inner.apply(op)
-    }
-
-    fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
-        self.clock.pass(self.cost.ms(forward.rows.len() as u32));
-        self.inner.forward(forward)
-    }
-}
-
-/// A translated drafter on the target's lane.
-struct Lane<M> {
-    drafter: Drafter,
-    model: Translated<Paced<M>>,
-    clock: Clock,
-    steps: usize,
-}
-
-impl<M: Model> SharedLane for Lane<M> {
-    fn outlooks(&mut self) -> Vec<Outlook> {
-        self.drafter.outlook().into_iter().collect()
-    }
-
-    fn draft(&mut self, _: Source, now: Duration, scheduler: &mut Scheduler) -> bool {
-        let Some(forward) = self.drafter.poll(now) else {
-            return false;
-        };
-        let mut ops = Vec::new();
-        self.drafter.take_ops(&mut ops);
-        for op in ops {
-            self.model.apply(op).unwrap();
-        }
-        self.model.forward(&forward).unwrap();
-        self.steps += 1;
-        let now = self.clock.now();
-        let drafted = self.drafter.complete(&forward, &self.model, now);
-        scheduler.drafted(&drafted, now);
-        true
-    }
-}
 
 /// A text, how long it took, and the drafter's steps.
 struct Timed {
@@ -134,44 +52,12 @@ fn write<M: Model>(mode: Mode, draft: M, draft_ms: f64) -> Timed {
     driver.scheduler.open(request, clock.now()).unwrap();
     lane.drafter
         .handle(driver.scheduler.introduction(sequence).unwrap());
-    let text = run(&mut driver, &mut lane, &clock);
+    let mut written = Written::default();
+    run(&mut driver, &mut lane, &mut written);
     Timed {
-        text,
+        text: written.text,
         ms: 1e3 * clock.now().as_secs_f64(),
         steps: lane.steps,
-    }
-}
-
-/// Runs to the end; returns what was written.
-fn run<M: Model>(driver: &mut Driver, lane: &mut Lane<M>, clock: &Clock) -> Vec<Token> {
-    let mut text = Vec::new();
-    loop {
-        match driver.next_step(&|| clock.now(), lane) {
-            NextStep::Decode(forward) => {
-                driver.decode(&forward).unwrap();
-                driver.complete(&forward, clock.now());
-            }
-            NextStep::Drafting => {}
-            NextStep::Wait(until) => panic!("waits until {until:?} on one lane"),
-            NextStep::Idle => return text,
-        }
-        for output in driver.scheduler.take_outputs() {
-            match output {
-                Output::Tokens(sequence, from, tokens) => {
-                    text.extend(&tokens);
-                    lane.drafter.handle(DraftInput::Commit {
-                        sequence,
-                        from,
-                        tokens,
-                    });
-                }
-                Output::Finished(sequence, _) => {
-                    lane.drafter.handle(DraftInput::Close { sequence });
-                }
-                Output::Round(_) => {}
-                Output::Failed(_, why) => panic!("{why}"),
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What changes of a state take, of a model that cannot take back any token: saving it, putting it
 //! back, and taking a rejected candidate back.
 
+use std::fmt;
 use std::time::Instant;
 
 use card_core::forward::{Forward, KvOp, Model, ModelError, Rollback, StateName};
@@ -27,6 +28,20 @@ pub struct StateTimes {
     /// Milliseconds to take back a candidate that was rejected, beside what the next forward decodes
     /// again.
     pub take_back_ms: f64,
+}
+
+impl fmt::Display for StateTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a state: {:.2} MiB, saved in {:.3} ms, put back in {:.3} ms; a rejected candidate is taken \
+             back in {:.3} ms, beside what is decoded again",
+            self.bytes as f64 / f64::from(1 << 20),
+            self.save_ms,
+            self.resume_ms,
+            self.take_back_ms
+        )
+    }
 }
 
 /// Times changes of a model's state on a passage of at least eleven tokens, each several times, and
@@ -108,6 +123,19 @@ mod tests {
                 rollback,
             },
         })
+    }
+
+    #[test]
+    fn what_a_state_takes_is_said_in_one_line() {
+        let times = StateTimes {
+            bytes: 3 << 19,
+            save_ms: 0.25,
+            resume_ms: 0.125,
+            take_back_ms: 2.0,
+        };
+        let expected = "a state: 1.50 MiB, saved in 0.250 ms, put back in 0.125 ms; a rejected \
+                        candidate is taken back in 2.000 ms, beside what is decoded again";
+        assert_eq!(times.to_string(), expected);
     }
 
     #[test]

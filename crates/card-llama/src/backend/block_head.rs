@@ -18,7 +18,7 @@ use super::cores::{Cores, on_own_thread};
 use super::head_model::HeadModel;
 use super::hidden_store::HiddenStore;
 use super::kv::books::MemoryKind;
-use super::kv::cache::thrown;
+use super::kv::cache::{check, thrown};
 use super::kv::ids;
 use crate::error::LlamaError;
 use crate::sys::batch::Batch;
@@ -216,7 +216,7 @@ impl BlockContext {
             let end = until.min(from + most);
             self.fill_states(sequence, id, from, end);
             let decoded = self.decode_states()?;
-            check(decoded)?;
+            check("head", decoded)?;
             from = end;
             self.sequence(sequence)?.injected = from;
         }
@@ -261,7 +261,7 @@ impl BlockContext {
         let turn = self.cores.take();
         let decoded = self.llama.decode(&self.block, turn.pool());
         drop(turn);
-        check(decoded.map_err(|e| thrown("head", &e))?)?;
+        check("head", decoded.map_err(|e| thrown("head", &e))?)?;
         let places = self.shape.first as usize..self.shape.rows as usize;
         let logits = places.map(|place| self.llama.logits(place).into());
         let draft = BlockDraft {
@@ -318,22 +318,6 @@ fn unknown(what: &str) -> ModelError {
     ModelError::Failed(format!(
         "the head does not know {what} that it is asked about"
     ))
-}
-
-/// The error of a forward that did not go through.
-fn check(decoded: Decoded) -> Result<(), ModelError> {
-    match decoded {
-        Decoded::Whole => Ok(()),
-        Decoded::Full => Err(ModelError::Full {
-            model: "head".into(),
-        }),
-        Decoded::GivenUp => Err(ModelError::Failed(
-            "the head took too long over a block".into(),
-        )),
-        Decoded::Failed { code, why } => Err(ModelError::Failed(format!(
-            "the head failed to decode (code {code}: {why})"
-        ))),
-    }
 }
 
 impl Logits for BlockContext {

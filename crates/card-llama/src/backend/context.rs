@@ -14,7 +14,7 @@ use super::head::HeadReader;
 use super::head_model::HeadModel;
 use super::hidden_store::HiddenStore;
 use super::kv::books::MemoryKind;
-use super::kv::cache::{KvCache, PlacedRows, thrown};
+use super::kv::cache::{KvCache, PlacedRows, check, thrown};
 use super::model::LlamaModel;
 use super::state_keeper::{ReadStates, StateKeeper};
 use super::trim::widen::Widener;
@@ -305,7 +305,7 @@ impl LlamaContext {
         if padding > 0 {
             self.kv.drop_padding(&mut self.llama)?;
         }
-        self.check(decoded)?;
+        check(self.role, decoded)?;
         self.widen(rows, part, hidden);
         if let Some(reader) = &mut self.reader {
             reader.note_part(rows, part, &self.llama);
@@ -326,7 +326,7 @@ impl LlamaContext {
         let encoded = self.llama.encode(batch, turn.pool());
         drop(turn);
         let encoded = encoded.map_err(|e| thrown(self.role, &e))?;
-        self.check(encoded)?;
+        check(self.role, encoded)?;
         if let Some(reader) = &mut self.reader {
             reader.take_encoded(&self.llama);
         }
@@ -393,24 +393,6 @@ impl LlamaContext {
         drop(turn);
         // Of a forward that threw something nobody knows how far it came.
         decoded.map_err(|thrown| self.kv.lost(&mut self.llama, &thrown.to_string()))
-    }
-
-    /// The error of a forward that did not go through.
-    fn check(&self, decoded: Decoded) -> Result<(), ModelError> {
-        match decoded {
-            Decoded::Whole => Ok(()),
-            Decoded::Full => Err(ModelError::Full {
-                model: self.role.into(),
-            }),
-            Decoded::GivenUp => Err(ModelError::Failed(format!(
-                "the {} model took too long over a forward",
-                self.role
-            ))),
-            Decoded::Failed { code, why } => Err(ModelError::Failed(format!(
-                "the {} model failed to decode (code {code}: {why})",
-                self.role
-            ))),
-        }
     }
 
     /// Puts the logits of a trimmed model where the whole vocabulary has them.

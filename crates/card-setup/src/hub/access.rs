@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{HumanBytes, ProgressBar};
 
-use super::cache::{self, HubCache};
+use super::cache::{self, CachedFile, HubCache};
 use super::client::HubClient;
 use super::download::Download;
 use super::error::HubError;
@@ -83,13 +83,7 @@ impl Hub {
             Wanted::Usual if !any => &first,
             wanted => wanted,
         };
-        // Parts of different commits do not make a model.
-        self.cache.files(&name.repo).into_iter().find_map(|files| {
-            let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
-            let chosen = choice::choose(&paths, wanted).ok()?;
-            let first = files.iter().find(|f| chosen.first() == Some(&f.path))?;
-            Some(first.file.clone())
-        })
+        model_in(&self.cache.files(&name.repo), wanted)
     }
 
     /// The file of a model as the hub has it now, fetched if it is not here.
@@ -244,6 +238,18 @@ impl Hub {
     }
 }
 
+/// The file of the wanted model (the first, if it is split) among the files of a repository by commit
+/// ([`HubCache::files`]): of the first commit that has all of it. Parts of different commits do not
+/// make a model.
+pub fn model_in(commits: &[Vec<CachedFile>], wanted: &Wanted) -> Option<PathBuf> {
+    commits.iter().find_map(|files| {
+        let paths: Vec<&str> = files.iter().map(|f| f.path.as_str()).collect();
+        let chosen = choice::choose(&paths, wanted).ok()?;
+        let first = files.iter().find(|f| chosen.first() == Some(&f.path))?;
+        Some(first.file.clone())
+    })
+}
+
 /// The name of a blob while it arrives, as other tools have it.
 fn part_of(blob: &Path) -> PathBuf {
     let mut name = blob.as_os_str().to_owned();
@@ -261,4 +267,37 @@ fn chosen(repo: &RepoId, listing: &RepoListing, wanted: &Wanted) -> Result<Vec<H
     })?;
     let find = |path: &String| listing.files.iter().find(|f| f.path == *path).cloned();
     Ok(chosen.iter().filter_map(find).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files of a commit.
+    fn commit(folder: &str, paths: &[&str]) -> Vec<CachedFile> {
+        let file = |path: &&str| CachedFile {
+            path: (*path).to_owned(),
+            file: Path::new(folder).join(path),
+            bytes: 1,
+        };
+        paths.iter().map(file).collect()
+    }
+
+    #[test]
+    fn a_model_is_found_in_the_first_commit_that_has_all_of_it() {
+        let parts = ["b-00001-of-00002.gguf", "b-00002-of-00002.gguf"];
+        let commits = [
+            commit("new", &["a.gguf", parts[0]]),
+            commit("old", &["a.gguf", parts[0], parts[1]]),
+            commit("oldest", &["c.gguf"]),
+        ];
+        let found = |path: &str| model_in(&commits, &Wanted::File(path.to_owned()));
+        assert_eq!(found("a.gguf"), Some("new/a.gguf".into()));
+        assert_eq!(found(parts[0]), Some(Path::new("old").join(parts[0])));
+        assert_eq!(found("c.gguf"), Some("oldest/c.gguf".into()));
+        assert_eq!(found("d.gguf"), None);
+        // A part of each of two commits is no model.
+        let apart = [commit("new", &parts[..1]), commit("old", &parts[1..])];
+        assert_eq!(model_in(&apart, &Wanted::File(parts[0].to_owned())), None);
+    }
 }

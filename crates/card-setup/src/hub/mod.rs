@@ -22,7 +22,7 @@ mod partial;
 mod record;
 mod words;
 
-pub use access::Hub;
+pub use access::{Hub, model_in};
 pub use cache::{CachedFile, HubCache};
 pub use choice::{Split, is_model, quant};
 pub use error::HubError;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::locate::Models;
-use crate::hub::{HubCache, HubName, RepoId, Wanted, is_model};
+use crate::hub::{HubName, RepoId, Wanted, is_model, model_in};
 use crate::local::{header, lmstudio, ollama};
 
 /// Who keeps a model.
@@ -70,9 +70,8 @@ pub fn models(models: &Models) -> Vec<LocalModel> {
         };
         found.push(model(entry.name.clone(), file, keeper));
     }
-    let cache = models.hub.cache();
-    for repo in cache.repos() {
-        found.extend(of_repo(models, cache, &repo));
+    for repo in models.hub.cache().repos() {
+        found.extend(of_repo(models, &repo));
     }
     for kept in ollama::models(&ollama::folders()) {
         // One that is not whole, or in another format, is nothing to run.
@@ -92,18 +91,20 @@ pub fn models(models: &Models) -> Vec<LocalModel> {
     found
 }
 
-fn of_repo(models: &Models, cache: &HubCache, repo: &RepoId) -> Vec<LocalModel> {
-    let files = cache.files(repo).into_iter().flatten();
-    let paths: BTreeSet<String> = files.map(|file| file.path).collect();
+fn of_repo(models: &Models, repo: &RepoId) -> Vec<LocalModel> {
+    let commits = models.hub.cache().files(repo);
+    let paths = commits.iter().flatten().map(|file| file.path.as_str());
+    let paths: BTreeSet<&str> = paths.filter(|path| is_model(path)).collect();
     let mut found = Vec::new();
-    for path in paths.into_iter().filter(|path| is_model(path)) {
+    for path in paths {
+        let wanted = Wanted::File(path.to_owned());
+        // Of a model that is split, all parts have to be here.
+        let Some(first) = model_in(&commits, &wanted) else {
+            continue;
+        };
         let name = HubName {
             repo: repo.clone(),
-            wanted: Wanted::File(path),
-        };
-        // Of a model that is split, all parts have to be here.
-        let Some(first) = models.hub.cached(&name, true) else {
-            continue;
+            wanted,
         };
         let keeper = hub_keeper(models, &first);
         found.push(model(name.to_string(), first, keeper));

@@ -72,7 +72,7 @@ impl DraftModelArgs {
     /// What the flags mean to the library.
     pub fn settings(&self) -> DrafterSettings {
         DrafterSettings {
-            model: self.hub.name().unwrap_or_else(|| self.model.clone()),
+            model: self.model.clone(),
             threads: self.threads,
             gpu_layers: self.gpu_layers,
             device: self.device.clone(),

@@ -7,8 +7,9 @@ use std::ffi::OsString;
 use card_setup::hub::PREFIX;
 use clap::Args;
 
-/// The flags of a command that loads a target.
-#[derive(Args, Clone, Debug, Default)]
+/// The flags of a command that loads a model. They are in `--help`, and the parser says what is wrong
+/// with them; their values are never read, since [`as_models`] has put others in their place.
+#[derive(Args, Clone, Debug)]
 pub struct HubArgs {
     /// A model of the hub in place of --model, as -hf of llama-server: hf:OWNER/REPO[:QUANT]
     /// without the `hf:`. It is fetched once (HF_HOME, HF_TOKEN and HF_ENDPOINT apply)
@@ -17,14 +18,6 @@ pub struct HubArgs {
     /// File of --hf-repo, in place of QUANT
     #[arg(long, value_name = "FILE", requires = "hf_repo")]
     pub hf_file: Option<String>,
-}
-
-impl HubArgs {
-    /// The name of the model, if these flags give one.
-    pub fn name(&self) -> Option<String> {
-        let repo = self.hf_repo.as_deref()?;
-        Some(name(repo, self.hf_file.as_deref()))
-    }
 }
 
 /// The name of a repository's model. A file stands in for a quantisation.
@@ -181,11 +174,7 @@ mod tests {
 
     #[test]
     fn a_name_is_made_of_both_flags() {
-        let args = HubArgs {
-            hf_repo: Some("a/b:Q8_0".into()),
-            hf_file: Some("c.gguf".into()),
-        };
-        assert_eq!(args.name().as_deref(), Some("hf:a/b/c.gguf"));
-        assert_eq!(HubArgs::default().name(), None);
+        assert_eq!(name("a/b:Q8_0", Some("c.gguf")), "hf:a/b/c.gguf");
+        assert_eq!(of(&["card"]), ["card"]);
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use card_core::policy::Mode;
 use card_engine::selftest::Exactness;
-use card_setup::hub::PREFIX;
 use card_setup::models::catalogue::DEFAULT_PAIR;
 use card_setup::{DraftWeights, KernelChoice, LaneChoice, Settings};
 use clap::builder::{BoolishValueParser, PossibleValue, TypedValueParser};
@@ -28,10 +27,11 @@ pub struct ModelArgs {
     pub model: String,
     #[command(flatten)]
     pub hub: HubArgs,
-    /// Draft model, named like the target, or the file of a head that was made for it (EAGLE-3,
-    /// DFlash); `none` for none, `head` for the head in the target's own file, `auto` for that head if
-    /// there is one, else the pair's, else a file eagle3-*.gguf or dflash-*.gguf beside the target,
-    /// else the best of those here that speak the target's vocabulary [default: auto]
+    /// Draft model, named like the target (of a pair, its drafter), or the file of a head that was
+    /// made for it (EAGLE-3, DFlash); `none` for none, `head` for the head in the target's own file,
+    /// `auto` for that head if there is one, else the pair's, else a file eagle3-*.gguf or
+    /// dflash-*.gguf beside the target, else the best of those here that speak the target's
+    /// vocabulary [default: auto]
     #[arg(short, long, env = "CARD_DRAFT")]
     pub draft: Option<String>,
     /// A model of the hub in place of --draft, as -hfd of llama-server
@@ -124,10 +124,9 @@ impl ModelArgs {
     pub fn settings(&self) -> Settings {
         let args = self.clone();
         let fit = args.fit;
-        let draft = args.hf_repo_draft.map(|repo| format!("{PREFIX}{repo}"));
         Settings {
-            model: args.hub.name().unwrap_or(args.model),
-            draft: draft.or(args.draft),
+            model: args.model,
+            draft: args.draft,
             draft2: args.draft2,
             drafter: args.drafter,
             draft_weights: args.draft_weights,
@@ -269,9 +268,12 @@ impl TypedValueParser for ExactnessParser {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use card_llama::CacheType;
     use clap::{CommandFactory, Parser};
 
+    use super::super::hub::as_models;
     use super::*;
 
     #[derive(Parser)]
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_a_flag_says_is_in_the_settings() {
-        let line = CommandLine::try_parse_from([
+        let line = [
             "card",
             "--mode",
             "draft-then-verify",
@@ -354,7 +356,10 @@ mod tests {
             "{{ messages }}",
             "--chat-template-kwargs",
             "{\"a\":1}",
-        ]);
+        ];
+        // As the program reads it: flags of the hub become names.
+        let line = as_models(line.map(OsString::from).to_vec());
+        let line = CommandLine::try_parse_from(line);
         let settings = line.unwrap().model.settings();
         assert_eq!((settings.ctx, settings.gpu_layers), (Some(8192), None));
         assert_eq!(settings.target_cache().k, CacheType::Q8_0);

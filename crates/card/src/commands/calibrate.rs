@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use card_bench::calibrate;
 use card_core::words::counted;
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{LaneChoice, Settings, Setup};
+use card_setup::{LaneChoice, Settings, Setup, state_times};
 
 use crate::args::CalibrateArgs;
 
@@ -48,6 +48,9 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     if let Some(best) = setup.placements.first() {
         println!("\nbest: {best}");
     }
+    if let Some(said) = states(&settings, &setup)? {
+        println!("{said}");
+    }
     if let Some(said) = noise(&setup)? {
         println!("{said}");
     }
@@ -57,6 +60,16 @@ pub fn run(args: &CalibrateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         eprintln!("written: {}", file.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What saving, putting back and taking back a state of the target takes, if it has one per sequence;
+/// of an emulated device nobody knows.
+fn states(settings: &Settings, setup: &Setup) -> Result<Option<String>> {
+    if setup.emulation.is_some() {
+        return Ok(None);
+    }
+    let times = state_times(settings, &setup.target)?;
+    Ok(times.map(|times| times.to_string()))
 }
 
 /// What speaks against the figures: other work on the machine while they were measured.

@@ -64,7 +64,7 @@ pub fn run(args: &SelftestArgs, catalogue: &Catalogue) -> Result<ExitCode> {
         println!("{} — {}", t.info.description, words(t));
         print_report(&t.report);
         if let Some(states) = &t.states {
-            print_states(states);
+            println!("  {states}");
         }
         println!();
     }
@@ -134,17 +134,5 @@ fn print_report(report: &SelfTestReport) {
             Means::OneClass => format!(", {least} (padded) to {}", counted(most, "row")),
             Means::NearTies => format!(", below a margin of {:.4}", report.margin_bound()),
         }
-    );
-}
-
-/// What the states of a model take that has one per sequence.
-fn print_states(states: &StateTimes) {
-    println!(
-        "  a state: {:.2} MiB, saved in {:.3} ms, put back in {:.3} ms; a rejected candidate is taken \
-         back in {:.3} ms, beside what is decoded again",
-        states.bytes as f64 / f64::from(1 << 20),
-        states.save_ms,
-        states.resume_ms,
-        states.take_back_ms
     );
 }

@@ -7,7 +7,7 @@ use card_core::types::SequenceId;
 
 use super::books::{KvBooks, MemoryKind};
 use super::error::KvError;
-use crate::sys::context::Context;
+use crate::sys::context::{Context, Decoded};
 use crate::sys::memory::{MemoryOp, SeqId};
 use crate::sys::shim::Thrown;
 
@@ -379,4 +379,18 @@ fn save(context: &mut Context, stems: &[(SeqId, u32)]) -> Result<Vec<SavedStem>,
 /// The words for what llama.cpp threw.
 pub(crate) fn thrown(role: &str, thrown: &Thrown) -> ModelError {
     ModelError::Failed(format!("the {role} model: {thrown}"))
+}
+
+/// The error of a forward that did not go through.
+pub(crate) fn check(role: &str, decoded: Decoded) -> Result<(), ModelError> {
+    match decoded {
+        Decoded::Whole => Ok(()),
+        Decoded::Full => Err(ModelError::Full { model: role.into() }),
+        Decoded::GivenUp => Err(ModelError::Failed(format!(
+            "the {role} model took too long over a forward"
+        ))),
+        Decoded::Failed { code, why } => Err(ModelError::Failed(format!(
+            "the {role} model failed to decode (code {code}: {why})"
+        ))),
+    }
 }

@@ -1,0 +1,97 @@
+//! What only a drafter by itself can bring about.
+
+use super::*;
+use crate::cache::BYTES_PER_NODE;
+use crate::forward::{Limits, Rollback};
+use crate::protocol::Lanes;
+
+const SEQUENCE: SequenceId = SequenceId(1);
+
+/// A model that says the same behind every token.
+struct Same(Vec<f32>);
+
+impl Same {
+    fn of(probs: &[f32]) -> Self {
+        Same(probs.iter().map(|p| p.ln()).collect())
+    }
+}
+
+impl Logits for Same {
+    fn row(&self, _: usize) -> &[f32] {
+        &self.0
+    }
+}
+
+/// A drafter on a lane of its own that was told of a text of one token. Its forwards take what these
+/// points say.
+fn drafter(change: impl FnOnce(&mut DrafterConfig), points: &[(u32, f64)]) -> Drafter {
+    let mut config = DrafterConfig {
+        source: Source::Draft,
+        branch: 4,
+        max_depth: 6,
+        min_reach: 0.01,
+        cache_bytes: 100 * BYTES_PER_NODE,
+        limits: Limits {
+            context: 100,
+            cells: 400,
+            rows: 8,
+            leaves: 8,
+            rollback: Rollback::Free,
+        },
+        vocab: 6,
+        prefix_slots: 1,
+        lanes: Lanes::Disjoint,
+    };
+    change(&mut config);
+    let cost = CostCurve::from_points(points.iter().copied());
+    let mut drafter = Drafter::new(config, cost);
+    drafter.handle(DraftInput::Open {
+        sequence: SEQUENCE,
+        tenant: Tenant::SHARED,
+        tokens: vec![5],
+        params: Sampling::default(),
+        end: 50,
+        grammar: None,
+    });
+    drafter
+}
+
+/// One step, which takes a millisecond: the tokens of its rows, and what it drafts.
+fn step(drafter: &mut Drafter, model: &Same) -> (Vec<Token>, Drafted) {
+    let forward = drafter.poll(Duration::ZERO).expect("there is a step");
+    let drafted = drafter.complete(&forward, model, Duration::from_millis(1));
+    (forward.rows.iter().map(|r| r.token).collect(), drafted)
+}
+
+#[test]
+fn a_node_that_lost_its_place_while_it_was_decoded_is_not_spoken_of() {
+    let flat = [(1, 1.0), (8, 1.0)];
+    let small = |config: &mut DrafterConfig| config.cache_bytes = 4 * BYTES_PER_NODE;
+    let mut drafter = drafter(small, &flat);
+    let model = Same::of(&[0.7, 0.1, 0.1, 0.1, 1e-9, 1e-9]);
+    step(&mut drafter, &model);
+    let (tokens, drafted) = step(&mut drafter, &model);
+    assert_eq!(tokens, [0, 1, 2, 3]);
+    // The best child of the first one took the place of the second one. What the model said behind
+    // that one is not said of the last token of the text.
+    let paths: Vec<&[Token]> = drafted.expansions.iter().map(|e| &e.path[..]).collect();
+    assert_eq!(paths, [&[0][..], &[2], &[3]]);
+}
+
+#[test]
+fn where_no_leaf_may_be_added_drafting_goes_on_along_the_leaves_there_are() {
+    // One row at a time pays.
+    let steep = [(1, 1.0), (2, 10.0)];
+    let one_leaf = |config: &mut DrafterConfig| config.limits.leaves = 1;
+    let mut drafter = drafter(one_leaf, &steep);
+    let model = Same::of(&[0.6, 0.3, 0.1, 1e-9, 1e-9, 1e-9]);
+    for depth in 0..3 {
+        let (_, drafted) = step(&mut drafter, &model);
+        assert_eq!(drafted.expansions[0].path, vec![0; depth]);
+    }
+    // Behind the last token 1 is likelier than a third 0, but has no place in the KV cache.
+    let outlook = drafter.outlook().expect("there is a step");
+    assert_eq!(outlook.path, [0, 0, 0]);
+    let (_, drafted) = step(&mut drafter, &model);
+    assert_eq!(drafted.expansions[0].path, [0, 0, 0]);
+}
