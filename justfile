@@ -85,6 +85,10 @@ gpu *ARGUMENTS:
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
 
+# Look for files, functions and structs that are too large.
+sizes:
+    scripts/test-sizes
+
 # Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
 ja:
     scripts/test-ja

@@ -84,7 +84,7 @@ impl ServedModels {
         let sampling = sampling(self.sampling.or(setup.sampling))?;
         let accepting = self.accepting.lock();
         let accepting = accepting.unwrap_or_else(PoisonError::into_inner).take();
-        setup.accepts_drafters = accepting.is_some();
+        setup.let_drafters_connect(accepting.is_some());
         let run = RunConfig {
             trace: true,
             learned: setup.learned.clone(),
