@@ -153,7 +153,7 @@ impl Setup {
         let has_head = files.head || files.head_file.is_some();
         let nobody = files.draft.is_none() && !files.finds_draft && !has_head;
         if nobody && settings.mode != Mode::Plain {
-            tracing::info!("there is no draft model; only text that is at hand proposes");
+            tracing::info!("there is no draft model; only sources without a model propose");
         }
         let loader = Loader::new(settings, &store).beside(&expected);
         let loader = loader.coarsely(budget);
