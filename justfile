@@ -89,6 +89,10 @@ bare MODEL *ARGUMENTS:
 sizes:
     scripts/test-sizes
 
+# Check documents: links, the glossary, the pages that explain.
+test-docs:
+    scripts/test-docs
+
 # Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
 ja:
     scripts/test-ja
