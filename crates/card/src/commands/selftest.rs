@@ -95,7 +95,7 @@ fn verdict(means: Means, kernels: &str) -> String {
              bit"
         }
         Means::NearTies => {
-            "every mode writes plain decoding's text, as long as no tie is beyond the margin above"
+            "every mode writes plain decoding's text, as long as the margin above covers every near-tie"
         }
         Means::PlainOnly => "only plain decoding is known to write its text",
     };
