@@ -85,6 +85,14 @@ gpu *ARGUMENTS:
 bare MODEL *ARGUMENTS:
     tools/bare-loop/compare {{MODEL}} {{ARGUMENTS}}
 
+# Look for files, functions and structs that are too large.
+sizes:
+    scripts/test-sizes
+
+# Check documents: links, the glossary, the pages that explain.
+test-docs:
+    scripts/test-docs
+
 # Check the Japanese: marks, spaces, terms, and README.ja.md against README.md.
 ja:
     scripts/test-ja

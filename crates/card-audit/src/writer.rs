@@ -79,7 +79,7 @@ impl Drop for Audit {
         }
         if let Some(loss) = self.losses.take() {
             tracing::error!(
-                "{} records of the audit log were lost, and it cannot tell",
+                "records of the audit log that were lost, of which it cannot tell: {}",
                 loss.lost
             );
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 
-/// Threads that wait for a core, on average, from which on cores count as taken.
+/// Cores count as taken if at least so many threads wait for one, on average.
 const TAKEN: f64 = 0.15;
 /// A thread shares a taken core half and half, so each that waits all the time stands for two.
 const SHARE: f64 = 2.0;

@@ -13,6 +13,36 @@ use crate::types::{Prob, Token};
 /// Follows the text of one sequence and says which tokens may come next. A constraint is asked
 /// at every position the target decides, and told what the target wrote, so it needs no
 /// look-ahead along candidates and no way back.
+///
+/// ```
+/// use card_core::constraint::{Constraint, allows};
+/// use card_core::types::Token;
+///
+/// /// Even and odd tokens take turns.
+/// struct Turns {
+///     mask: [u32; 1],
+/// }
+///
+/// impl Constraint for Turns {
+///     fn allowed(&mut self) -> Result<&[u32], String> {
+///         Ok(&self.mask)
+///     }
+///
+///     fn wrote(&mut self, token: Token) -> Result<(), String> {
+///         if !allows(&self.mask, token) {
+///             return Err(format!("{token} is not allowed now"));
+///         }
+///         self.mask[0] = !self.mask[0];
+///         Ok(())
+///     }
+/// }
+///
+/// let mut constraint = Turns { mask: [0x5555_5555] };
+/// constraint.wrote(2)?;
+/// assert!(allows(constraint.allowed()?, 3));
+/// assert!(constraint.wrote(4).is_err());
+/// # Ok::<(), String>(())
+/// ```
 pub trait Constraint: Send {
     /// The tokens allowed next: bit `t % 32` of word `t / 32` for token `t`. A token beyond
     /// the mask is not allowed. At least one is: the one that ends the text, if nothing else.

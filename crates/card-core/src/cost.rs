@@ -62,7 +62,7 @@ struct CostPoint {
 
 /// The weight of a new measurement in what forwards take longer than was given.
 const GAIN: f64 = MovingAverage::GAIN;
-/// So many measurements of one size are enough to say something of smaller sizes.
+/// So many measurements of one size are enough to correct what is expected of smaller sizes.
 const SOUND: u32 = 3;
 /// What was given at the start counts like so many measurements.
 const GIVEN: f64 = 1.0;
@@ -73,8 +73,8 @@ const FEW: u32 = 2;
 const MEASURED: (f64, f64) = (1e-3, 60_000.0);
 /// The same for a forward that is given at the start.
 const BELIEVED: (f64, f64) = (1e-9, 3.6e6);
-/// A change of shape that costs less than this share of a forward of one row counts as free: so
-/// much is in what times of like forwards differ by.
+/// A change of shape that costs less than this share of a forward of one row counts as free: the
+/// times of like forwards differ by about as much.
 const LEAST_CHANGE: f64 = 0.1;
 
 impl CostPoint {

@@ -77,6 +77,65 @@ pub enum DecodeError {
 ///
 /// Invariant: at most one forward is between [`Driver::next_step`] and [`Driver::complete`]
 /// (or [`Driver::give_up`]); until then `next_step` answers [`NextStep::Idle`].
+///
+/// A target that no drafter shares its lane with:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use card_core::driver::{Driver, NextStep, SharedLane};
+/// # use card_core::cost::CostCurve;
+/// # use card_core::forward::{Limits, Rollback};
+/// # use card_core::policy::{Mode, Policy, PolicyConfig};
+/// # use card_core::protocol::{Lanes, Outlook};
+/// # use card_core::sampler::Sampling;
+/// # use card_core::scheduler::{Learned, Request, Scheduler, SchedulerConfig, Shapes};
+/// # use card_core::synthetic::{Synthetic, SyntheticConfig};
+/// # use card_core::types::{SequenceId, Source, Tenant};
+///
+/// struct NoDrafter;
+///
+/// impl SharedLane for NoDrafter {
+///     fn outlooks(&mut self) -> Vec<Outlook> {
+///         Vec::new()
+///     }
+///
+///     fn draft(&mut self, _: Source, _: Duration, _: &mut Scheduler) -> bool {
+///         false
+///     }
+/// }
+/// # let rollback = Rollback::Free;
+/// # let limits = Limits { context: 100, cells: 200, rows: 8, leaves: 4, rollback };
+/// # let (vocab, seed, spread) = (20, 5, 2.0);
+/// # let language = SyntheticConfig { vocab, seed, spread, noise: 0.0, noise_seed: 1, limits };
+/// # let target = Synthetic::new(language);
+/// # let config = SchedulerConfig {
+/// #     limits, vocab, shapes: Shapes::FREE, prefill_rows: 8, cache_bytes: 1 << 14,
+/// #     prefix_slots: 1, lookup: true, trace: false, near_tie: 0.0,
+/// # };
+/// # let mode = PolicyConfig { mode: Mode::Auto, lanes: Lanes::Shared, draft_len: 4 };
+/// # let costs = [CostCurve::default(), CostCurve::default()];
+/// # let policy = Policy::new(mode, CostCurve::default(), costs);
+/// # let mut scheduler = Scheduler::new(config, policy, Learned::default());
+/// # let request = Request {
+/// #     sequence: SequenceId(1), prompt: vec![3, 1, 4], tenant: Tenant::SHARED,
+/// #     params: Sampling::default(), max_tokens: 10, stop_tokens: Vec::new(),
+/// #     prediction: Vec::new(), logprobs: None, constraint: None, plain: false,
+/// #     most_candidates: None,
+/// # };
+/// scheduler.open(request, Duration::ZERO)?;
+/// let mut driver = Driver::new(scheduler, Box::new(target));
+/// let mut now = Duration::ZERO;
+/// loop {
+///     let step = driver.next_step(&|| now, &mut NoDrafter);
+///     let NextStep::Decode(forward) = step else { break };
+///     driver.decode(&forward)?;
+///     now += Duration::from_millis(10);
+///     driver.complete(&forward, now);
+/// }
+/// assert_eq!(driver.scheduler.running(), 0, "the text is written");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Driver {
     /// The scheduler, to open and cancel sequences and to report drafts. The driver alone
     /// calls `poll`, `take_ops`, `complete` and `abandon`.

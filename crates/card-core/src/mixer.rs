@@ -15,7 +15,7 @@ use crate::types::{Prob, SOURCES, Source, SourceSet};
 
 /// Step of the gradient descent.
 const RATE: f32 = 0.02;
-/// MixWeights stay between minus this and this.
+/// No weight is above this, or below minus this.
 const MOST: f32 = 4.0;
 
 /// What the sources think of one candidate, made comparable by calibration.
@@ -58,7 +58,7 @@ pub struct Mixer {
 
 impl Default for Mixer {
     fn default() -> Self {
-        /// Against a draft model's word, a model-free source is believed so much less.
+        /// The bias against a model-free source where a draft model proposes something else.
         const CONTRADICTED: f32 = -3.0;
         let set = |index: usize| {
             let proposed = SourceSet::from_bits(index / OPPOSITIONS);

@@ -43,119 +43,142 @@ fn scout_kinds() -> impl Strategy<Value = ScoutKind> {
     ]
 }
 
-fn setups() -> impl Strategy<Value = Setup> {
-    let schedule = (
-        prop_oneof![
-            Just(Mode::DraftThenVerify),
-            Just(Mode::Card),
-            Just(Mode::Auto)
-        ],
-        prop_oneof![Just(Lanes::Shared), Just(Lanes::Disjoint)],
-        prop_oneof![
-            Just(Shapes::FREE),
-            Just(Shapes {
-                pad_to: 2,
-                max_rows: 6,
-                chain_only: true,
-                alone: true,
-                ..Shapes::FREE
-            }),
-            Just(Shapes {
-                redecide_below: Some(0.4),
-                redecide_rows: 2,
-                prefill_alone: true,
-                ..Shapes::FREE
-            })
-        ],
-        params(),
-    );
-    let rollback = || {
-        prop_oneof![
-            Just(Rollback::Free),
-            Just(Rollback::Checkpoint),
-            (1u32..6).prop_map(|rows| Rollback::Bounded { rows }),
-        ]
-    };
-    let drafting = (
-        (
-            proptest::option::weighted(0.9, 0.0f32..3.0),
-            [rollback(), rollback()],
-        ),
-        1u32..8,
-        1usize..6,
-        1usize..200,
+/// In which mode, on which lanes and in which shapes of forward.
+fn schedules() -> impl Strategy<Value = Setup> {
+    let modes = prop_oneof![
+        Just(Mode::DraftThenVerify),
+        Just(Mode::Card),
+        Just(Mode::Auto)
+    ];
+    let lanes = prop_oneof![Just(Lanes::Shared), Just(Lanes::Disjoint)];
+    let shapes = prop_oneof![
+        Just(Shapes::FREE),
+        Just(Shapes {
+            pad_to: 2,
+            max_rows: 6,
+            chain_only: true,
+            alone: true,
+            ..Shapes::FREE
+        }),
+        Just(Shapes {
+            redecide_below: Some(0.4),
+            redecide_rows: 2,
+            prefill_alone: true,
+            ..Shapes::FREE
+        })
+    ];
+    (modes, lanes, shapes, params()).prop_map(|(mode, lanes, shapes, params)| Setup {
+        mode,
+        lanes,
+        shapes,
+        params,
+        ..Setup::default()
+    })
+}
+
+fn rollbacks() -> impl Strategy<Value = Rollback> {
+    prop_oneof![
+        Just(Rollback::Free),
+        Just(Rollback::Checkpoint),
+        (1u32..6).prop_map(|rows| Rollback::Bounded { rows }),
+    ]
+}
+
+/// Who drafts, how much, and how the models take tokens back.
+fn drafting() -> impl Strategy<Value = Setup> {
+    let drafter = (
+        proptest::option::weighted(0.9, 0.0f32..3.0),
         0.1f64..30.0,
-    );
-    let world = (
-        prop::collection::vec(prop::collection::vec(0u32..23, 1..30), 1..4),
-        prop::collection::vec(0.0f64..8.0, 6),
-        proptest::option::weighted(0.3, any::<u64>()),
-        proptest::option::weighted(0.3, 0u64..400),
-        prop_oneof![Just(vec![]), Just(vec![0])],
         any::<bool>(),
-        prop::collection::vec(0u32..23, 0..40),
-        proptest::option::weighted(0.4, prop::collection::vec(0u32..23, 1..4)),
-        (
-            proptest::option::weighted(0.7, scout_kinds()),
-            any::<bool>(),
-            (proptest::option::weighted(0.5, 0.0f32..3.0), 0.1f64..10.0),
-            prop_oneof![Just([0.0; 2]), Just([6.0, 1.5])],
-        ),
     );
-    (schedule, drafting, world).prop_map(
-        |(
-            (mode, lanes, shapes, params),
-            drafting,
-            (
-                prompts,
-                steps,
-                garbage,
-                dies,
-                stop_tokens,
-                lookup,
-                prediction,
-                allowed,
-                (scouts, far, head, shape_change_ms),
-            ),
-        )| {
-            let ((draft_noise, rollback), draft_len, branch, cache_nodes, draft_ms) = drafting;
-            let (head_noise, head_ms) = head;
-            let mut ms = 5.0;
-            let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
-            let target_ms = target_ms.map(|(rows, step)| {
-                ms += step;
-                (rows, ms)
-            });
+    let head = (proptest::option::weighted(0.5, 0.0f32..3.0), 0.1f64..10.0);
+    let bounds = (1u32..8, 1usize..6, 1usize..200);
+    (drafter, head, bounds, [rollbacks(), rollbacks()]).prop_map(
+        |((draft_noise, draft_ms, far), (head_noise, head_ms), bounds, rollback)| {
+            let (draft_len, branch, cache_nodes) = bounds;
             Setup {
-                plain: false,
-                mode,
-                lanes,
-                shapes,
-                params,
                 draft_noise,
+                draft_ms,
+                far,
                 head_noise,
                 head_ms,
-                rollback,
                 draft_len,
                 branch,
                 cache_nodes,
-                alone: 1.0,
-                draft_ms,
-                draft_points: Vec::new(),
-                shape_change_ms,
-                cell_block: 0,
-                target_ms: target_ms.collect(),
-                prompts,
-                max_tokens: 40,
-                stop_tokens,
-                garbage,
-                lookup,
-                prediction,
-                dies: dies.map(Duration::from_millis),
-                allowed,
-                scouts,
-                far,
+                rollback,
+                ..Setup::default()
             }
+        },
+    )
+}
+
+/// What is written, and what else proposes it.
+fn texts() -> impl Strategy<Value = Setup> {
+    let prompts = prop::collection::vec(prop::collection::vec(0u32..23, 1..30), 1..4);
+    let stop_tokens = prop_oneof![Just(vec![]), Just(vec![0])];
+    let others = (any::<bool>(), prop::collection::vec(0u32..23, 0..40));
+    let grammar = (
+        proptest::option::weighted(0.4, prop::collection::vec(0u32..23, 1..4)),
+        proptest::option::weighted(0.7, scout_kinds()),
+    );
+    (prompts, stop_tokens, others, grammar).prop_map(
+        |(prompts, stop_tokens, (lookup, prediction), (allowed, scouts))| Setup {
+            prompts,
+            max_tokens: 40,
+            stop_tokens,
+            lookup,
+            prediction,
+            allowed,
+            scouts,
+            ..Setup::default()
+        },
+    )
+}
+
+/// What forwards of the target cost, and what goes wrong.
+fn machines() -> impl Strategy<Value = Setup> {
+    let steps = prop::collection::vec(0.0f64..8.0, 6);
+    let garbage = proptest::option::weighted(0.3, any::<u64>());
+    let dies = proptest::option::weighted(0.3, 0u64..400);
+    let shape_change_ms = prop_oneof![Just([0.0; 2]), Just([6.0, 1.5])];
+    (steps, garbage, dies, shape_change_ms).prop_map(|(steps, garbage, dies, shape_change_ms)| {
+        let mut ms = 5.0;
+        let target_ms = [1, 2, 4, 8, 16, 24].into_iter().zip(steps);
+        let target_ms = target_ms.map(|(rows, step)| {
+            ms += step;
+            (rows, ms)
+        });
+        Setup {
+            target_ms: target_ms.collect(),
+            garbage,
+            dies: dies.map(Duration::from_millis),
+            shape_change_ms,
+            ..Setup::default()
+        }
+    })
+}
+
+fn setups() -> impl Strategy<Value = Setup> {
+    (schedules(), drafting(), texts(), machines()).prop_map(
+        |(schedule, drafting, text, machine)| Setup {
+            mode: schedule.mode,
+            lanes: schedule.lanes,
+            shapes: schedule.shapes,
+            params: schedule.params,
+            draft_noise: drafting.draft_noise,
+            draft_ms: drafting.draft_ms,
+            far: drafting.far,
+            head_noise: drafting.head_noise,
+            head_ms: drafting.head_ms,
+            draft_len: drafting.draft_len,
+            branch: drafting.branch,
+            cache_nodes: drafting.cache_nodes,
+            rollback: drafting.rollback,
+            target_ms: machine.target_ms,
+            garbage: machine.garbage,
+            dies: machine.dies,
+            shape_change_ms: machine.shape_change_ms,
+            ..text
         },
     )
 }

@@ -12,8 +12,8 @@ use card_core::words::counted;
 const RING: usize = 32;
 /// The largest forwards that are remembered: those that decode.
 const MOST_ROWS: usize = 32;
-/// Forwards whose rows are further into a text than this take longer for the attention's sake, and
-/// say nothing of what was measured in a short context.
+/// A forward whose rows are further into a text than this takes longer, since attention does. It is
+/// not compared with what was measured in a short context.
 const NEAR: u32 = 1024;
 /// Forwards of one number of rows that are enough to say something against a measurement.
 const ENOUGH: usize = 16;

@@ -1,4 +1,4 @@
-//! What a thread is at, for those who watch it from outside.
+//! A thread's heartbeat: what the thread does right now, for those who watch it from outside.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;

@@ -1,5 +1,5 @@
-//! What was found out while an engine runs, for it to take up before the next generation that begins
-//! alone.
+//! What was found out while an engine runs. The engine takes it up before the next generation that
+//! begins while no other runs.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -45,13 +45,15 @@ pub fn find(
             Err(error) => tracing::warn!("{} does not draft: {error:#}", candidate.name),
         }
     }
-    eprintln!("no drafter: none of those that looked fit works; only text at hand proposes");
+    eprintln!(
+        "no drafter: none of those that looked fit works; only sources without a model propose"
+    );
     None
 }
 
 /// Why there is no drafter, and what helps.
 fn missing(fetch: Option<&(String, String)>) -> String {
-    let until = "only text at hand proposes";
+    let until = "only sources without a model propose";
     match fetch {
         Some((family, name)) => format!(
             "no smaller model here speaks this one's vocabulary, so {until}; `card pull {name}` \
@@ -61,18 +63,25 @@ fn missing(fetch: Option<&(String, String)>) -> String {
     }
 }
 
+/// Why a candidate would be taken that was not measured.
+fn reason(candidate: &DraftCandidate) -> String {
+    let vocabulary = if candidate.translated {
+        "it is the one for the target's family, its tokens are translated,"
+    } else {
+        "it speaks the target's vocabulary"
+    };
+    format!(
+        "{vocabulary} and it is {:.0} times smaller",
+        candidate.smaller
+    )
+}
+
 /// The candidates with why each would be taken, the one that promises most first.
 fn ordered(
     loader: &Loader,
     target: &LoadedTarget,
     mut candidates: Vec<DraftCandidate>,
 ) -> Vec<(DraftCandidate, String)> {
-    let said = |candidate: &DraftCandidate| {
-        format!(
-            "it speaks the target's vocabulary and is {:.0} times smaller",
-            candidate.smaller
-        )
-    };
     let mut measured = None;
     if candidates.len() > 1 {
         match winner(loader, target, &candidates) {
@@ -92,7 +101,7 @@ fn ordered(
     }
     let mut ordered = Vec::new();
     for candidate in candidates {
-        let why = measured.take().unwrap_or_else(|| said(&candidate));
+        let why = measured.take().unwrap_or_else(|| reason(&candidate));
         ordered.push((candidate, why));
     }
     ordered
@@ -254,6 +263,21 @@ impl<'a> Trial<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drafter_of_other_tokens_is_told_from_one_of_the_same() {
+        let candidate = |translated| DraftCandidate {
+            name: "small".into(),
+            file: "small.gguf".into(),
+            smaller: 11.8,
+            translated,
+        };
+        assert_eq!(
+            reason(&candidate(false)),
+            "it speaks the target's vocabulary and it is 12 times smaller"
+        );
+        assert!(reason(&candidate(true)).contains("tokens are translated"));
+    }
 
     #[test]
     fn what_is_missing_is_said_with_the_command_that_fetches_it() {

@@ -50,7 +50,7 @@ impl Setup {
         let (target, head) = self.target_model(run, &plan)?;
         let mut drafters = Vec::new();
         if plan.drafts_here {
-            let second = self.draft2.iter().map(|d| &d.model);
+            let second = self.others.second.iter().map(|d| &d.model);
             for model in self.draft.iter().chain(second) {
                 drafters.push(self.drafter_here(model, run, &plan, options.drafter_hang)?);
             }
@@ -118,7 +118,7 @@ impl Setup {
             mode: run.mode,
             lanes: plan.lanes,
             draft_len: run.draft_len,
-            shapes: self.rules.shapes,
+            shapes: self.forwards.shapes,
             plain_at_first: self.holds.means == Some(Means::PlainOnly),
             cache_bytes: run.cache_bytes,
             lookup: run.lookup,
@@ -130,7 +130,7 @@ impl Setup {
             },
             state_bytes: self.settings.cache_ram.saturating_mul(1 << 20),
             trace: run.trace,
-            near_tie: run.near_tie.unwrap_or(self.rules.near_tie),
+            near_tie: run.near_tie.unwrap_or(self.forwards.near_tie),
             ..Options::default()
         };
         if let Some(p) = plan.placement {
@@ -145,11 +145,11 @@ impl Setup {
         if plan.drafts_here && plan.lanes == Lanes::Disjoint {
             options.target_cost_alone = self.target_cost_alone();
         }
-        if let Some(draft2) = &self.draft2 {
-            options.draft_costs[1] = draft2.report.cost();
+        if let Some(second) = &self.others.second {
+            options.draft_costs[1] = second.report.cost();
         }
-        if let Some(head) = &self.head_cost {
-            options.head_cost = head.clone();
+        if let Some(cost) = &self.others.head_cost {
+            options.head_cost = cost.clone();
         }
         if let Some(emulation) = &self.emulation {
             options.latency = emulation.profile.latency(run.latency_ms);
@@ -185,7 +185,7 @@ impl Setup {
         let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);
         let mut target = target_contexts(&self.target, context, sequences, keeps, cores)?;
         let drafts = speculates(run) && run.drafter.is_none();
-        let head = self.head.as_ref().filter(|_| drafts);
+        let head = self.others.head.as_ref().filter(|_| drafts);
         let head = head.map(|head| Ok::<_, anyhow::Error>((head, head.keep(&mut target)?)));
         let head = head.transpose()?;
         let target = match &self.emulation {
@@ -270,7 +270,7 @@ impl Setup {
 
     /// Whether drafters on other machines are, or may come to be, at work.
     fn drafts_elsewhere(&self) -> bool {
-        !self.settings.drafter.is_empty() || self.accepts_drafters
+        !self.settings.drafter.is_empty() || self.others.may_connect
     }
 
     /// What drafters on other machines are asked for.

@@ -178,6 +178,7 @@ mod tests {
             name: name.to_owned(),
             file: PathBuf::from(name),
             smaller,
+            translated: false,
         };
         let plan = DrafterSearch {
             candidates: vec![

@@ -131,16 +131,16 @@ impl Chores {
         let settings = setup.settings.clone();
         let placement = setup.placement(settings.lanes.chosen());
         Chores {
-            store: setup.store.clone(),
+            store: setup.storage.store.clone(),
             target: setup.target.clone(),
             context: setup.context,
-            kernels: setup.kernels,
+            kernels: setup.forwards.kernels,
             draft: setup.draft.clone(),
             top: setup.draft_top(),
             level: setup.holds.level,
-            shapes: Cell::new(setup.rules.shapes),
+            shapes: Cell::new(setup.forwards.shapes),
             in_turns: placement.is_none_or(|p| p.lanes == Lanes::Shared),
-            unmeasured: setup.unmeasured,
+            unmeasured: setup.coarse_start.unwrap_or_default(),
             seen: setup.seen_key(),
             watch: QuietWatch::begin(&SystemFiles),
             settings,

@@ -91,6 +91,11 @@ impl SamplingSettings {
         }
     }
 
+    /// Whether something is said of what to cut off: top-k, top-p or min-p.
+    pub fn cuts_off(&self) -> bool {
+        self.top_k.is_some() || self.top_p.is_some() || self.min_p.is_some()
+    }
+
     /// `base` with these settings in it.
     ///
     /// # Errors
@@ -151,6 +156,7 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(recommended(&[("top_k", "-1")]).top_k, Some(0));
         assert_eq!(recommended(&[("top_k", "many")]).top_k, None);
+        assert!(found.cuts_off() && !recommended(&[("temp", "0.7")]).cuts_off());
     }
 
     #[test]

@@ -52,51 +52,63 @@ pub struct Setup {
     pub sampling: SamplingSettings,
     /// The target.
     pub target: LlamaModel,
-    /// Whose kernels its weights are laid out for.
-    pub(crate) kernels: Kernels,
+    /// What is known of its forwards.
+    pub(crate) forwards: TargetForwards,
     /// The draft model, if there is one here.
     pub draft: Option<DraftModel>,
-    /// The second draft model.
-    pub(crate) draft2: Option<LoadedDraft>,
-    /// The head that drafts, if one does.
-    pub(crate) head: Option<DraftingHead>,
-    /// What its forwards cost.
-    pub(crate) head_cost: Option<CostCurve>,
+    /// Who drafts beside it, or in its place.
+    pub(crate) others: OtherDrafters,
     /// The devices that are emulated, if some are.
     pub emulation: Option<Emulation>,
     /// Ways to run the pair, best first. There is at least one.
     pub placements: Vec<Placement>,
     /// What earlier runs learned.
     pub learned: Learned,
-    /// Where that is kept; `None` where nothing shall be.
-    learned_store: Option<LearnedStore>,
-    /// Which forwards the target may run, and which of its decisions are near-ties.
-    pub(crate) rules: ForwardRules,
     /// What holds of the text, and by what.
     pub holds: Holds,
-    /// What was not measured, since the start did not wait for it.
-    pub(crate) unmeasured: Unmeasured,
-    /// How far the times of like forwards of the target lay apart when they were measured.
-    spread: Option<f64>,
-    /// How quiet the machine is while the setup is in use.
-    watch: QuietWatch,
-    /// Where findings are kept.
-    pub(crate) store: Store,
-    /// Whether drafters on other machines may connect by themselves.
-    pub accepts_drafters: bool,
-    /// Lanes compute with fewer threads while other programs take their cores. Not where engines
-    /// are compared: there the threads of one would be taken for another program's.
-    pub(crate) adapts: bool,
+    /// What a start that did not wait for measurements left out. `None` after one that did: engines
+    /// are compared then, and no lane changes its threads, since the threads of one engine would be
+    /// taken for another program's.
+    pub(crate) coarse_start: Option<Unmeasured>,
+    /// Where the next start finds what this one learns.
+    pub(crate) storage: Storage,
     /// The settings by which the models are where they are.
     pub(crate) settings: Settings,
 }
 
-/// What the self-test says of the target's forwards.
-pub(crate) struct ForwardRules {
-    /// Forwards that the target may run.
+/// What is known of the target's forwards, by its file and the self-test.
+pub(crate) struct TargetForwards {
+    /// Whose kernels its weights are laid out for.
+    pub(crate) kernels: Kernels,
+    /// Forwards that it may run.
     pub(crate) shapes: Shapes,
     /// Margin below which a decision is a near-tie, in logits.
     pub(crate) near_tie: f32,
+    /// How far the times of like forwards lay apart when they were measured.
+    spread: Option<f64>,
+}
+
+/// Drafters beside the draft model.
+#[derive(Default)]
+pub(crate) struct OtherDrafters {
+    /// The second draft model.
+    pub(crate) second: Option<LoadedDraft>,
+    /// The head that drafts, if one does.
+    pub(crate) head: Option<DraftingHead>,
+    /// What its forwards cost.
+    pub(crate) head_cost: Option<CostCurve>,
+    /// Whether drafters on other machines may connect by themselves.
+    pub(crate) may_connect: bool,
+}
+
+/// Where findings and what was learned are kept.
+pub(crate) struct Storage {
+    /// What was measured.
+    pub(crate) store: Store,
+    /// What was learned of the pair; `None` where nothing shall be kept.
+    learned: Option<LearnedStore>,
+    /// How quiet the machine is while the setup is in use.
+    watch: QuietWatch,
 }
 
 impl Setup {
@@ -141,7 +153,7 @@ impl Setup {
         let has_head = files.head || files.head_file.is_some();
         let nobody = files.draft.is_none() && !files.finds_draft && !has_head;
         if nobody && settings.mode != Mode::Plain {
-            tracing::info!("there is no draft model; only text that is at hand proposes");
+            tracing::info!("there is no draft model; only sources without a model propose");
         }
         let loader = Loader::new(settings, &store).beside(&expected);
         let loader = loader.coarsely(budget);
@@ -166,14 +178,14 @@ impl Setup {
         };
         let mut setup = Setup::of_models(settings, &store, &target, first.as_ref(), head.as_ref())?;
         setup.emulation = emulation;
-        setup.draft2 = second;
+        setup.others.second = second;
         if let Some(head) = &head {
             eprintln!("{}", head.told(first.is_none()));
             let emulated = setup.emulation.as_ref();
             emulated.map_or(Ok(()), Emulation::check_head)?;
-            setup.head_cost = Some(loader.head_report(head, &target)?.cost());
+            setup.others.head_cost = Some(loader.head_report(head, &target)?.cost());
         }
-        setup.head = head;
+        setup.others.head = head;
         setup.fit_emulation(&loader, &target, first.as_ref())?;
         setup.placements = setup.placements_with(&loader, &target, first.as_ref())?;
         let beside = devices::with_draft_beside(settings).zip(files.draft.as_deref());
@@ -182,9 +194,8 @@ impl Setup {
         }
         setup.correct_costs()?;
         if let Some(budget) = &loader.coarse {
-            setup.adapts = true;
-            setup.unmeasured = budget.unmeasured();
-            setup.tell_of_coarse_start(budget.spent());
+            setup.coarse_start = Some(budget.unmeasured());
+            setup.tell_of_coarse_start(budget.unmeasured(), budget.spent());
         }
         Ok(setup)
     }
@@ -211,10 +222,11 @@ impl Setup {
             top,
         };
         let (target, draft) = pair.real_costs()?;
-        let head = self.head_cost.clone().unwrap_or_default();
+        let head_cost = &mut self.others.head_cost;
+        let head = head_cost.clone().unwrap_or_default();
         emulation.fit([&target, &draft, &head])?;
-        if self.head_cost.is_some() {
-            self.head_cost = emulation.profile.head_cost();
+        if head_cost.is_some() {
+            *head_cost = emulation.profile.head_cost();
         }
         Ok(())
     }
@@ -228,7 +240,7 @@ impl Setup {
         target: &LoadedTarget,
         budget: Option<&CoarseBudget>,
     ) -> Result<()> {
-        let store = self.store.clone();
+        let store = self.storage.store.clone();
         let key = format!(
             "{} | {} | the draft model beside it is faster, {}",
             findings::identity(target.model.path())?,
@@ -260,14 +272,13 @@ impl Setup {
         }
         let pair = self.pair_key()?;
         for placement in &mut self.placements {
-            SeenKey::new(&pair, placement).correct(&self.store, placement);
+            SeenKey::new(&pair, placement).correct(&self.storage.store, placement);
         }
         Ok(())
     }
 
     /// Says what a start left for later.
-    fn tell_of_coarse_start(&self, spent: Duration) {
-        let unmeasured = self.unmeasured;
+    fn tell_of_coarse_start(&self, unmeasured: Unmeasured, spent: Duration) {
         let plain = self.holds.means == Some(Means::PlainOnly);
         if unmeasured.forms {
             tracing::info!("`card calibrate` compares kernels, draft copies and drafters");
@@ -310,13 +321,16 @@ impl Setup {
     ) -> Result<Self> {
         let template = chat_template(settings, &target.model)?;
         let holds = Holds::of(settings, target);
-        let mut rules = ForwardRules {
+        let mut forwards = TargetForwards {
+            kernels: target.kernels,
             shapes: Shapes::FREE,
             near_tie: Options::default().near_tie,
+            spread: None,
         };
         if let Some(report) = &target.report {
-            rules.shapes = report.shapes(holds.level);
-            rules.near_tie = report.margin_bound().max(rules.near_tie);
+            forwards.shapes = report.shapes(holds.level);
+            forwards.near_tie = report.margin_bound().max(forwards.near_tie);
+            forwards.spread = report.spread;
         }
         tracing::info!("{holds}");
         let draft = draft.map(|d| d.model.clone());
@@ -331,23 +345,19 @@ impl Setup {
             context: target.context,
             sampling: SamplingSettings::of_model(&target.model),
             target: target.model.clone(),
-            kernels: target.kernels,
+            forwards,
             draft,
-            draft2: None,
-            head: None,
-            head_cost: None,
+            others: OtherDrafters::default(),
             emulation: None,
             placements: Vec::new(),
             learned: learned.unwrap_or_default(),
-            learned_store,
-            rules,
             holds,
-            unmeasured: Unmeasured::default(),
-            spread: target.report.as_ref().and_then(|r| r.spread),
-            watch: QuietWatch::begin(&SystemFiles),
-            store: store.clone(),
-            accepts_drafters: false,
-            adapts: false,
+            coarse_start: None,
+            storage: Storage {
+                store: store.clone(),
+                learned: learned_store,
+                watch: QuietWatch::begin(&SystemFiles),
+            },
             settings: settings.clone(),
         })
     }
@@ -393,7 +403,7 @@ impl Setup {
 
     /// Keeps what an engine learned for the next run, unless the user said not to.
     pub fn keep(&self, learned: &Learned) {
-        if let Some(store) = &self.learned_store {
+        if let Some(store) = &self.storage.learned {
             store.save(learned);
         }
     }
@@ -401,15 +411,15 @@ impl Setup {
     /// Keeps what the forwards of an engine took, for the costs of the next start.
     pub fn keep_costs(&self, pauses: &Pauses) {
         let seen = SeenCosts::of(pauses);
-        let quiet = self.watch.so_far(&SystemFiles);
+        let quiet = self.storage.watch.so_far(&SystemFiles);
         if let Some(key) = self.seen_key() {
-            key.keep(&self.store, seen, quiet);
+            key.keep(&self.storage.store, seen, quiet);
         }
     }
 
     /// Where that is kept; `None` where nothing shall be.
     pub(crate) fn seen_key(&self) -> Option<SeenKey> {
-        let keeps = self.emulation.is_none() && self.learned_store.is_some();
+        let keeps = self.emulation.is_none() && self.storage.learned.is_some();
         let placement = self
             .placement(self.settings.lanes.chosen())
             .filter(|_| keeps)?;
@@ -418,14 +428,15 @@ impl Setup {
 
     /// The key of all that the costs of the pair depend on.
     fn pair_key(&self) -> Result<String> {
-        let loader = Loader::new(&self.settings, &self.store);
+        let loader = Loader::new(&self.settings, &self.storage.store);
         let draft = self.draft.as_ref().map(|d| &d.llama);
         let draft = draft.map(|llama| {
             let key = loader.draft_key(kernels_of(llama));
             (llama.path(), key)
         });
         let draft = draft.as_ref().map(|(path, key)| (*path, key.as_str()));
-        pair_key(self.target.path(), &loader.target_key(self.kernels), draft)
+        let target_key = loader.target_key(self.forwards.kernels);
+        pair_key(self.target.path(), &target_key, draft)
     }
 
     /// How quiet the machine was while the target was measured, at the worst; `None` if that is not
@@ -434,13 +445,13 @@ impl Setup {
     /// # Errors
     /// If the target's file is not there any more.
     pub fn noise(&self) -> Result<Option<Quiet>> {
-        findings::noise_about(&self.store, self.target.path())
+        findings::noise_about(&self.storage.store, self.target.path())
     }
 
     /// How far the times of like forwards of the target lay apart when they were measured: the middle
     /// half of them, as a share of the median.
     pub fn spread(&self) -> Option<f64> {
-        self.spread
+        self.forwards.spread
     }
 
     /// Forgets all that was measured of the models that `settings` ask for, alone and beside
@@ -470,7 +481,8 @@ impl Setup {
     /// logits, or if those may change.
     pub(crate) fn threads_may_change(&self) -> bool {
         let same = self.holds.means == Some(Means::AnyShape) && self.target.has_card_kernels();
-        self.adapts && self.emulation.is_none() && (same || self.holds.level == Exactness::Fast)
+        let changes = same || self.holds.level == Exactness::Fast;
+        self.coarse_start.is_some() && self.emulation.is_none() && changes
     }
 
     /// How to run, by the settings it was loaded with.
@@ -486,7 +498,12 @@ impl Setup {
 
     /// Whether a head of the target drafts.
     pub fn has_head(&self) -> bool {
-        self.head_cost.is_some()
+        self.others.head_cost.is_some()
+    }
+
+    /// Says whether drafters on other machines may connect by themselves.
+    pub fn let_drafters_connect(&mut self, may_connect: bool) {
+        self.others.may_connect = may_connect;
     }
 
     /// Probability that a draft is right, as far as is known of the pair.

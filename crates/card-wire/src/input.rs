@@ -115,7 +115,7 @@ impl Intake {
         }
         if self.open.len() >= self.sequences {
             return Err(format!(
-                "{} sequences are open; no more were granted",
+                "no more sequences were granted than are open: {}",
                 self.open.len()
             ));
         }

@@ -84,7 +84,7 @@ impl ServedModels {
         let sampling = sampling(self.sampling.or(setup.sampling))?;
         let accepting = self.accepting.lock();
         let accepting = accepting.unwrap_or_else(PoisonError::into_inner).take();
-        setup.accepts_drafters = accepting.is_some();
+        setup.let_drafters_connect(accepting.is_some());
         let run = RunConfig {
             trace: true,
             learned: setup.learned.clone(),
@@ -124,10 +124,14 @@ fn named_drafter(settings: &Settings) -> Option<String> {
     named.then(|| name_of(draft))
 }
 
-/// How to sample where a request does not say: as was asked for, over OpenAI's defaults.
+/// How to sample where a request does not say: as was asked for, over OpenAI's defaults. Where
+/// nothing is said of what to cut off, the improbable tail is.
 fn sampling(asked: SamplingSettings) -> Result<DefaultSampling> {
-    let usual = DefaultSampling::default();
-    let params = asked.over(&usual.params)?;
+    let mut usual = DefaultSampling::default().params;
+    if asked.cuts_off() {
+        usual.min_p = 0.0;
+    }
+    let params = asked.over(&usual)?;
     tracing::info!(
         "where a request does not say: temperature {}, top-k {}, top-p {}, min-p {}, repeat \
          penalty {}",
@@ -245,6 +249,26 @@ impl StillLoading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_tail_is_cut_off_unless_somebody_says_what_is() {
+        let min_p = |asked: SamplingSettings| sampling(asked).unwrap().params.min_p;
+        let nothing = SamplingSettings::default();
+        let temp = SamplingSettings {
+            temp: Some(0.7),
+            ..nothing
+        };
+        let top_k = SamplingSettings {
+            top_k: Some(40),
+            ..nothing
+        };
+        let all = SamplingSettings {
+            min_p: Some(0.0),
+            ..nothing
+        };
+        assert_eq!((min_p(nothing), min_p(temp)), (0.05, 0.05));
+        assert_eq!((min_p(top_k), min_p(all)), (0.0, 0.0));
+    }
 
     #[test]
     fn a_drafter_is_named_or_looked_for() {

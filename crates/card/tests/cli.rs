@@ -210,6 +210,11 @@ fn a_self_test_shows_each_kind_of_kernels() {
     assert_eq!(said.matches("  exact: ").count(), 2, "{said}");
     let lines = said.lines().filter(|l| l.starts_with("  ggml's kernels"));
     assert_eq!(lines.count(), 2, "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("on this machine, with ggml's kernels"),
+        "{said}"
+    );
 }
 
 #[test]

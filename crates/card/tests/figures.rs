@@ -71,7 +71,9 @@ fn a_simulation_says_where_a_schedule_loses_time() {
 fn a_simulation_says_that_it_is_one() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     let shown = command.args(["sim", "published-70b-1b"]).assert().success();
-    shown.stdout(contains("simulated: 70B target"));
+    shown
+        .stdout(contains("simulated: 70B target"))
+        .stdout(contains("τ: tokens for each forward").and(contains("idle: share of the time")));
     let mut command = Command::new(env!("CARGO_BIN_EXE_card"));
     let refused = command.args(["sim", "nowhere"]).assert().failure();
     refused.stderr(contains("built in are: published-70b-1b"));

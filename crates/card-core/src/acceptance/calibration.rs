@@ -41,14 +41,14 @@ pub struct Acceptance {
     mixer: Mixer,
     /// Mean calibrated probability of each drafter's best child.
     tops: [f32; DRAFTERS],
-    /// The same of the target's head.
+    /// Mean calibrated probability of the best child that the target's head proposes.
     head_top: f32,
     /// Take the surest source's word instead of mixing, to measure what mixing brings.
     #[serde(skip)]
     pub unmixed: bool,
 }
 
-/// The same as it was saved, by whatever version, and whatever became of the file since.
+/// The same as a file has it. Another version may have written the file, and it may be damaged.
 #[derive(Deserialize)]
 struct Saved {
     counts: Counts,

@@ -13,9 +13,9 @@
 //! Whether to go on with a larger shape than is needed, or to change, is the problem of renting or
 //! buying skis: going on costs a little each time, changing costs much once. A shape is left when
 //! what going on has cost comes to a change. So what is lost is never more than twice what a schedule
-//! loses that knows the future (Karlin et al. 1988, *Competitive snoopy caching*). Whenever a forward
-//! is best with the shape as it is, that count begins anew: to have left it would have meant to come
-//! back.
+//! loses that knows the future (Karlin et al. 1988, *Competitive snoopy caching*). The count begins
+//! anew with each forward for which the present shape is the best one: a lane that had left the
+//! shape would have to come back now.
 
 use crate::moving_average::MovingAverage;
 
@@ -35,7 +35,7 @@ const FREE: f64 = 0.05;
 const STEP: f64 = 0.25;
 /// A difference of two means counts if it is more than so many of its standard errors.
 const ERRORS: f64 = 3.0;
-/// Less than so many milliseconds are nothing.
+/// Times below this, in milliseconds, count as zero.
 const NOTHING: f64 = 1e-9;
 /// Forwards of a shape from the third on.
 const LATER: usize = 2;

@@ -22,7 +22,7 @@ const MARGIN: usize = 64;
 /// tens of rows looks past side branches beside the best path for nothing, so that a draft goes on
 /// where the target leaves that path (docs/policy.md). Where rows cost time, fewer pay.
 const MOST_NODES: usize = 64;
-/// The same for each sequence that is drafted for, where that is more.
+/// Nodes that one forward looks past at most for each sequence, where that is more.
 const MOST_EACH: usize = 4;
 
 /// A node that could be looked past.

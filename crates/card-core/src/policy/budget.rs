@@ -1,4 +1,4 @@
-//! How much time may go to measuring what a decision would not choose.
+//! How much time may be spent on trying what does not look best.
 
 /// The share of the time that may go to draft steps that do not look profitable, to find out
 /// whether speculation pays by now. Trials of gated drafters earn the same share of tokens.

@@ -1,4 +1,4 @@
-//! When to do what does not look best, to find out whether it is by now.
+//! When to try what does not look best, since it may have become the best.
 //!
 //! Two things are tried: plain rounds, since every decision is made against the cost of plain
 //! decoding, and draft steps that do not look profitable. Both are bounded by a share of the

@@ -4,10 +4,9 @@
 //! works all the time then costs the target time whether its drafts are used or not. The gate
 //! is one with hysteresis: it closes when an account of tokens is empty and opens when the
 //! account is full. A round with drafters at work pays in what it brought against the round
-//! without them (plain decoding alone, or with what the target's head and text at hand proposed),
-//! and takes out what it lost. While the gate is closed, a small share of the
-//! tokens that are written goes to the account, and when it is full the drafters get another
-//! trial. What drafters can cost is bounded by that share, and by the full account at first.
+//! without them (plain decoding alone, or with what the target's head and the model-free sources
+//! proposed), and takes out what it lost. While the gate is closed, a small share of the tokens
+//! that are written goes to the account, and when it is full the drafters get another trial. What drafters can cost is bounded by that share, and by the full account at first.
 
 use crate::cost::CostCurve;
 

@@ -1,4 +1,4 @@
-//! When to verify, how much, and when to draft: DESIGN §5, written out in docs/policy.md.
+//! When to verify, how much, and when to draft. docs/policy.md explains it.
 //!
 //! One number ties the decisions together: the rate λ, in tokens per millisecond, that the
 //! engine reaches. A millisecond is worth λ tokens. So a candidate joins a forward if its reach

@@ -62,7 +62,7 @@ pub(super) struct Rejections<'a> {
 }
 
 impl<'a> Rejections<'a> {
-    /// None are counted yet, of a forward that decodes `base` anyway.
+    /// No candidate is counted yet. The forward decodes `base` anyway.
     pub(super) fn new(policy: &'a Policy, base: Base) -> Self {
         let sequences = base.sequences.max(1);
         Rejections {

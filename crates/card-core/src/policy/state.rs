@@ -67,13 +67,13 @@ pub struct Policy {
     pub(super) gate: Option<DrafterGate>,
     /// Milliseconds of the draft models' forwards by rows.
     pub(super) drafts: [CostCurve; DRAFTERS],
-    /// The same of the target's head.
+    /// Milliseconds of the forwards of the target's head by rows.
     pub(super) head: CostCurve,
     /// Tokens per millisecond of all rounds.
     pub(super) overall: TokenRate,
-    /// The same of rounds in which no lookup chain led and no drafter was gated.
+    /// Tokens per millisecond of the rounds in which no lookup chain led and no drafter was gated.
     pub(super) unled: TokenRate,
-    /// What the same rounds would have reached without draft models.
+    /// Tokens per millisecond that those rounds would have reached without draft models.
     pub(super) undrafted: TokenRate,
     /// Whether a lookup chain leads in the round that was sized last.
     pub(super) led: bool,

@@ -1,8 +1,8 @@
 //! What it takes to take back, save and put back the state of a model that cannot take back any
 //! token.
 //!
-//! What a forward takes to leave a state to go back to is in the cost curve: every forward of such a
-//! model is measured with it. What comes on top is measured where it happens, and charged here:
+//! A forward keeps the state from before it, and the time that this takes is in the cost curve,
+//! since every forward of such a model is measured with it. What comes on top is measured where it happens, and charged here:
 //!
 //! | time | when | charged |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! By how much the choice among the tokens that pass the filters could be missed.
+//! How far the logits may move before another token is chosen.
 //!
 //! A forward of another shape gives slightly other logits. The *margin* of a choice says how
 //! far off they may be: as long as every logit moves by less than half of it, up or down, the

@@ -48,7 +48,7 @@ struct Proposal {
 }
 
 impl Candidates {
-    /// None yet, behind the token at index `root`; they take `bytes` at most. `scouted` is the
+    /// An empty cache behind the token at index `root`, of at most `bytes` bytes. `scouted` is the
     /// text behind that token, if it has a grammar.
     pub(super) fn new(
         root: u32,

@@ -45,7 +45,7 @@ pub(super) struct DrafterAnswer {
 }
 
 impl DrafterView {
-    /// Of a sequence that begins.
+    /// The view of a sequence that begins.
     pub(super) fn new(now: Duration) -> Self {
         DrafterView {
             state: ViewState::Unread,

@@ -17,12 +17,12 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    /// Nothing is proposed by these.
+    /// Sources that propose nothing.
     pub(super) fn off() -> Self {
         Lookup::new(&[], &[])
     }
 
-    /// Of a sequence with this prompt and this expected text (may be empty).
+    /// The sources of a sequence with this prompt and this expected text (may be empty).
     pub(super) fn new(prompt: &[Token], prediction: &[Token]) -> Self {
         Lookup {
             text: TextIndex::new(prompt),

@@ -1,4 +1,4 @@
-//! Whom the next forward is for.
+//! Which sequences the next forward is for.
 
 use std::collections::BTreeMap;
 

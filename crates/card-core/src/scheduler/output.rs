@@ -1,4 +1,4 @@
-//! What the scheduler wants done, and what it tells.
+//! What the scheduler asks its caller to do, and what it reports.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum Finish {
     Cancelled,
 }
 
-/// What the scheduler wants done.
+/// What the scheduler asks its caller to do.
 #[derive(Debug)]
 pub enum Action {
     /// Apply [`Scheduler::take_ops`](super::Scheduler::take_ops), decode this on the target,
@@ -40,7 +40,7 @@ pub enum Action {
     Idle,
 }
 
-/// What the scheduler tells.
+/// What the scheduler reports.
 #[derive(Clone, Debug)]
 pub enum Output {
     /// Tokens were committed: index of the first, and the tokens. A token that ended the

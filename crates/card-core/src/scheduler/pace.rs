@@ -25,10 +25,10 @@ const MOST: f64 = 0.97;
 /// A prompt is slowed down much if a token of it takes so many times longer than in a forward
 /// of the most rows.
 const MUCH: f64 = 1.2;
-/// Where prompts are read in forwards of their own: they take so many times as long as a forward
-/// that decodes before it is that one's turn, if the gap allows.
+/// Where prompts are read in forwards of their own: these may take so many times as long as a
+/// forward that decodes, before that one has its turn. The gap may allow less.
 const READING: f64 = 6.0;
-/// Part of the gap for which sequences may always have waited when a drafter begins a step.
+/// A drafter may always begin a step if sequences have waited for less than this part of the gap.
 const SOON: f64 = 0.05;
 /// Weight of a new forward in the mean.
 const GAIN: f64 = 0.5;

@@ -133,7 +133,7 @@ impl Prospect {
 }
 
 impl CandidateBudget {
-    /// Of a forward that decodes `base`, while so many sequences run.
+    /// The bounds of a forward that decodes `base` while `running` sequences run.
     fn of(base: Base, running: usize, config: &SchedulerConfig, policy: &Policy) -> Self {
         let (limits, shapes) = (config.limits, config.shapes);
         let rows = limits.rows.min(shapes.max_rows);

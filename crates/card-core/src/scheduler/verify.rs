@@ -28,7 +28,8 @@ pub(super) struct DecisionRules<'a> {
     pub(super) context: usize,
     /// Decisions of a margin below this are reported.
     pub(super) near_tie: f32,
-    /// Decisions of a margin below this are left to a forward of their own, if this is none.
+    /// Decisions of a margin below this are left to a forward of their own; `None` where this
+    /// forward is one, or where none is left.
     pub(super) redecide_below: Option<f32>,
     /// Most probable tokens to report with each token, if any probability is.
     pub(super) logprobs: Option<usize>,

@@ -1,4 +1,4 @@
-//! Waiting for drafters on lanes of their own: for how long, and for how long it was.
+//! Waiting for drafters on lanes of their own: until when, and how long their answers take.
 
 use std::time::Duration;
 

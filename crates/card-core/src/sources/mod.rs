@@ -1,9 +1,9 @@
 //! Model-free sources: prompt lookup, corrections, the prediction, and the grammar.
 //!
-//! They propose what text that is known already says next, or what a grammar leaves no choice of. The scheduler asks all of them once
-//! per commit, which takes microseconds, and they write to the same candidate cache as a draft
-//! model. Whether one of their candidates is verified is the policy's business: their
-//! probabilities are calibrated like everyone else's.
+//! They propose what follows in a text that is known already, or what a grammar leaves no choice
+//! of. The scheduler asks all of them once per commit, which takes microseconds. They write to the
+//! same candidate cache as a draft model, and their probabilities are calibrated in the same way.
+//! Whether one of their candidates is verified, the policy decides.
 //!
 //! | source | text | file |
 //! |---|---|---|

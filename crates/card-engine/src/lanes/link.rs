@@ -4,9 +4,9 @@
 //! [`Outbox`]. If the outbox overflows, or the drafter owes an answer for too long, the link
 //! is of no use and is dropped; a drafter that comes back is told of every sequence anew.
 //!
-//! Invariants: a drafter is believed of the sequences it was told of only; of what it says the
-//! target takes in a bounded number of expansions a round; the sum of the times it claims for
-//! its forwards is at most the time it has been there.
+//! Invariants: what a drafter says of a sequence that it was not told of is left out; the target
+//! takes in a bounded number of its expansions in each round; the times that it claims for its
+//! forwards add up to no more than the time for which it has been there.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use card_core::busy::{LaneWindow, ThreadRule};
+use card_core::words::counted;
 
 /// Time of forwards after which the lane is looked at again. To look costs a small file for each
 /// thread of the process.
@@ -58,12 +59,13 @@ impl LaneLoad {
             let next = self.rule.observe(self.started.elapsed(), window);
             if next != threads {
                 tracing::info!(
-                    "other programs {} the cores: computing with {next} threads",
+                    "other programs {} the cores: computing with {}",
                     if next < threads {
                         "take"
                     } else {
                         "may have left"
-                    }
+                    },
+                    counted(next, "thread")
                 );
             }
         }

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use card_core::words::counted;
 use llama_cpp_sys_2 as cpp;
 
 use super::arch_keys::ArchKeys;
@@ -263,7 +264,8 @@ impl HeadParts<'_> {
             Some("this build of llama.cpp gives no hidden states".into())
         } else if read != READ_LAYERS {
             Some(format!(
-                "it names {read} layers of its target, and such a head reads {READ_LAYERS}"
+                "it names {} of its target, and such a head reads {READ_LAYERS}",
+                counted(read, "layer")
             ))
         } else if blocks != 1 {
             Some(format!("it has {blocks} layers, and such a head has one"))
@@ -294,7 +296,7 @@ impl HeadParts<'_> {
         } else if self.keys.number("attention.sliding_window").unwrap_or(0) > 0 {
             Some("some of its layers have a window, which is not tested here".into())
         } else if !(1..=MOST_READ).contains(&read) {
-            Some(format!("it names {read} layers of its target"))
+            Some(format!("it names {} of its target", counted(read, "layer")))
         } else if rows.is_none() && self.has(MARKOV) {
             Some("it does not say how long its blocks are".into())
         } else if !(2..=MOST_BLOCK).contains(&rows.unwrap_or(BLOCK)) {

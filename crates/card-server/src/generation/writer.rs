@@ -48,8 +48,7 @@ pub(super) struct Writer<'a> {
     text: TextStream,
     /// Log probabilities of tokens that are still to come.
     logprobs: Vec<Logprob>,
-    /// The prompt's own tokens, if they get log probabilities.
-    prompt: PromptScore,
+    prompt: PromptNews,
     /// Tokens of the answer that may still be shown.
     shown: usize,
     /// Whether marks of thoughts and calls are shown that are control tokens.
@@ -58,7 +57,6 @@ pub(super) struct Writer<'a> {
     shape_field: &'static str,
     /// Tokens whose text was held back so far.
     untold: usize,
-    prompt_read: Option<watch::Sender<bool>>,
     pub(super) watched: Watched,
     pub(super) timing: Timing,
     pub(super) recheck: Option<Recheck>,
@@ -70,9 +68,11 @@ pub(super) struct Writer<'a> {
     pub(super) end: GenerationEnd,
 }
 
-/// How far a prompt is told whose own tokens get log probabilities: they come as if they were
-/// written.
-struct PromptScore {
+/// What is still to be told about the prompt. Its own tokens, where they get log probabilities,
+/// come as if they were written.
+struct PromptNews {
+    /// Told when the first token came, which says that the prompt was read.
+    read: Option<watch::Sender<bool>>,
     /// The first token, until it was told.
     first: Option<Token>,
     /// Tokens of the prompt that are still to come.
@@ -88,7 +88,8 @@ impl<'a> Writer<'a> {
             model,
             text: TextStream::new(stops.to_vec()),
             logprobs: Vec::new(),
-            prompt: PromptScore {
+            prompt: PromptNews {
+                read: parts.prompt_read,
                 first: parts.scored.as_ref().map(|s| s.first),
                 left: parts.scored.as_ref().map_or(0, |s| s.rest.len()),
                 scores: parts.scored.is_some(),
@@ -97,7 +98,6 @@ impl<'a> Writer<'a> {
             marks: parts.marks,
             shape_field: parts.shape_field,
             untold: 0,
-            prompt_read: parts.prompt_read,
             watched: parts.watched,
             timing: parts.timing,
             recheck: parts.recheck,
@@ -144,7 +144,7 @@ impl<'a> Writer<'a> {
     }
 
     fn take_tokens(&mut self, tokens: &[Token], sink: &EventSink) {
-        if let Some(others) = self.prompt_read.take() {
+        if let Some(others) = self.prompt.read.take() {
             let _ = others.send(true);
         }
         self.timing.wrote(tokens.len());

@@ -189,7 +189,8 @@ async fn an_answer_with_tools_and_a_schema_is_a_call_or_fits_the_schema() {
                          "required": ["age"], "additionalProperties": false });
     let format = json!({ "type": "json_schema", "json_schema": { "schema": schema } });
     let tools = json!({ "tools": [{ "type": "function", "function": function() }],
-                        "response_format": format, "max_tokens": 64, "temperature": 1 });
+                        "response_format": format, "max_tokens": 64, "temperature": 1,
+                        "min_p": 0 });
     let mut fitting = 0;
     for seed in 0..12 {
         let body = with(with(hello(), &tools), &json!({ "seed": seed }));

@@ -436,7 +436,18 @@ mod tests {
             ("llama", "SmolLM2 1.7B Instruct", "SmolLM2"),
             ("gemma3", "gemma-3-27b-it", "Gemma 3"),
             ("gemma4", "gemma-4-31B-it", "Gemma 4"),
+            (
+                "mistral3",
+                "Ministral-3-8B-Instruct",
+                "Mistral and Ministral 3",
+            ),
+            ("llama", "Mistral Small 3.2 24B", "Mistral and Ministral 3"),
             ("gpt-oss", "gpt-oss-120b", "gpt-oss"),
+            ("glm4moe", "GLM-4.6", "GLM 4.5 to 4.7"),
+            ("deepseek2", "DeepSeek-V3.1", "DeepSeek V3 and R1"),
+            ("phi3", "Phi-3-medium-4k-instruct", "Phi 3"),
+            ("granitehybrid", "Granite 4.0 H Small", "Granite 4"),
+            ("lfm2moe", "LFM2-8B-A1B", "LFM2"),
         ] {
             let found = family(architecture, name);
             assert_eq!(found.map(|f| f.0), Some(expected), "{name}");
@@ -444,7 +455,20 @@ mod tests {
         assert_eq!(family("qwen2", "Qwen2.5 7B").unwrap().1, "qwen2.5-0.5b");
         assert_eq!(family("llama", "Some Other 7B"), None);
         assert_eq!(family("mamba", "Qwen3"), None);
-        // Every family has a drafter here, and none of its members drafts for itself by a pair.
+    }
+
+    #[test]
+    fn every_family_has_a_pair_whose_target_is_a_member() {
+        let c = Catalogue::load(None).unwrap();
+        for family in &c.families {
+            let is_of = |pair: &&CataloguePair| {
+                let title = &c.model(&pair.target).unwrap().title;
+                let architectures = family.architectures.iter();
+                let first = architectures.filter_map(|a| c.family(a, title)).next();
+                pair.draft == family.draft && first.is_some_and(|(f, _)| f.name == family.name)
+            };
+            assert!(c.pairs.iter().any(|p| is_of(&p)), "{}", family.name);
+        }
         for pair in &c.pairs {
             assert!(c.model(&pair.draft).is_some() && c.model(&pair.target).is_some());
         }

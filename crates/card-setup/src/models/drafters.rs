@@ -2,7 +2,9 @@
 //! what to fetch.
 //!
 //! A drafter has to speak the target's vocabulary and be much smaller. Which of several is best
-//! depends on this machine and on the pair, so that is measured (`crate::draft_choice`).
+//! depends on this machine and on the pair, so that is measured (`crate::draft_choice`). If there is
+//! none, the model that the target's family names will do, whose tokens are translated where they
+//! are others: in some families only the names of special tokens are.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ pub struct DraftCandidate {
     pub file: PathBuf,
     /// How many times smaller than the target it is.
     pub smaller: f64,
+    /// Whether its vocabulary is another one than the target's.
+    pub translated: bool,
 }
 
 /// What is known of drafters for a target.
@@ -108,25 +112,33 @@ pub fn plan_among(
     let family = models.catalogue.family(&head.architecture, &name);
     let preferred = family.map(|(_, entry)| entry.name.as_str());
     let mut ranked = Vec::new();
+    let mut translated = None;
     for model in small {
         let Some(other) = heads.of(&model.file) else {
             continue;
         };
         // A head that has a file of its own is no model that drafts by itself.
         let is_head = HeadFileKind::of_architecture(&other.architecture).is_some();
-        if is_head || !other.speaks_as(&head) {
+        let named = preferred == Some(model.name.as_str());
+        let speaks = other.speaks_as(&head);
+        if is_head || !(speaks || named) {
             continue;
         }
         let smaller = target_bytes as f64 / model.bytes as f64;
-        let rank = Rank {
-            named: preferred != Some(model.name.as_str()),
-            family: other.architecture != head.architecture,
-            far: (smaller / USUAL).ln().abs(),
-        };
         let candidate = DraftCandidate {
             name: model.name.clone(),
             file: model.file.clone(),
             smaller,
+            translated: !speaks,
+        };
+        if !speaks {
+            translated = Some(candidate);
+            continue;
+        }
+        let rank = Rank {
+            named: !named,
+            family: other.architecture != head.architecture,
+            far: (smaller / USUAL).ln().abs(),
         };
         ranked.push((rank, candidate));
     }
@@ -135,7 +147,10 @@ pub fn plan_among(
         order.then(a.far.total_cmp(&b.far))
     });
     ranked.truncate(MOST_CANDIDATES);
-    let candidates: Vec<_> = ranked.into_iter().map(|(_, c)| c).collect();
+    let mut candidates: Vec<_> = ranked.into_iter().map(|(_, c)| c).collect();
+    if candidates.is_empty() {
+        candidates.extend(translated);
+    }
     let fetch = family.filter(|(_, entry)| {
         // One that is here, or is the target itself, was looked at.
         candidates.is_empty() && models.here(entry).is_none()
@@ -211,13 +226,17 @@ mod tests {
     }
 
     fn planned(dir: &tempfile::TempDir, target: &str) -> DrafterSearch {
+        planned_among(dir, target, &[])
+    }
+
+    fn planned_among(dir: &tempfile::TempDir, target: &str, here: &[LocalModel]) -> DrafterSearch {
         let catalogue = Catalogue::load(None).unwrap();
         let store = Store::open().unwrap();
         let models = Models::new(&catalogue, &store, true).unwrap();
         plan_among(
             &dir.path().join(target),
             &models,
-            &[],
+            here,
             &mut Heads::default(),
         )
     }
@@ -257,6 +276,31 @@ mod tests {
         let plan = planned(&dir, "target.gguf");
         assert_eq!(names(&plan), ["b.gguf", "a.gguf", "d.gguf"]);
         assert!(plan.words().ends_with("b.gguf"));
+    }
+
+    #[test]
+    fn the_drafter_of_a_family_is_translated_if_no_model_here_speaks_the_vocabulary() {
+        let name = "DeepSeek-R1-Distill-Llama-70B.gguf";
+        let dir = folder(&[(name, "llama", "t", 1_200_000)]);
+        let elsewhere = folder(&[
+            ("named.gguf", "llama", "u", 100_000),
+            ("foreign.gguf", "llama", "u", 100_000),
+            ("speaks.gguf", "llama", "t", 15_000),
+        ]);
+        let here = |name: &str, file: &str| LocalModel {
+            name: name.to_owned(),
+            file: elsewhere.path().join(file),
+            bytes: header::bytes(&elsewhere.path().join(file)),
+            keeper: ModelKeeper::Card,
+        };
+        let named = here("llama-3.2-1b", "named.gguf");
+        let foreign = here("another", "foreign.gguf");
+        let plan = planned_among(&dir, name, &[foreign.clone(), named.clone()]);
+        assert_eq!(names(&plan), ["named.gguf"]);
+        assert!(plan.candidates[0].translated && plan.fetch.is_none());
+        let plan = planned_among(&dir, name, &[foreign, named, here("small", "speaks.gguf")]);
+        assert_eq!(names(&plan), ["speaks.gguf"]);
+        assert!(!plan.candidates[0].translated);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct DefaultSamplingArgs {
     #[arg(long, value_name = "P")]
     pub top_p: Option<f32>,
     /// Only tokens at least P times as probable as the best [default: the model's
-    /// general.sampling.min_p, else 0]
+    /// general.sampling.min_p; else 0 if the model or a flag says top-k or top-p, and 0.05 if not]
     #[arg(long, value_name = "P")]
     pub min_p: Option<f32>,
     /// Divides the logits of recent tokens [default: the model's

@@ -15,7 +15,9 @@ Examples:
   card sim serve-32                      goodput under load, on as many GPUs with and without drafters
   card sim fleet                         4 targets, 4 drafters, machines that fail, and what it costs
   card sim fleet --print > mine.toml     a scenario to change: then card sim mine.toml
-  card sim --acceptance card-bench/acceptance.jsonl   drafts as right as on your own prompts";
+  card sim --acceptance card-bench/acceptance.jsonl   drafts as right as on your own prompts
+
+A scenario takes seconds, a fleet and --vary take minutes; a bar says how many are left.";
 
 const VARY: &[FlagValue<Vary>] = &[
     ("latency", "One-way latency of the links", Vary::Latency),

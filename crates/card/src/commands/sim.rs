@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use card_bench::bound::{Costs, TextBound, Witness, records};
+use card_bench::report::LEGEND;
 use card_core::sources::Chain;
 use card_core::types::Source;
 use card_core::words::counted;
@@ -50,6 +51,7 @@ pub fn run(args: &SimArgs) -> Result<ExitCode> {
             print_why(&here, point)?;
         }
     }
+    println!("{LEGEND}");
     if let Some(file) = &args.html {
         let page = page::html(&scenario, args.vary, &results);
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;

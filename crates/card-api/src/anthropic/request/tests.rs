@@ -215,30 +215,56 @@ fn what_changes_nothing_is_taken() {
     }
 }
 
+/// The model said this block, and the user goes on.
+fn said(block: Value) -> Value {
+    json!({ "messages": [
+        { "role": "assistant", "content": [block] },
+        { "role": "user", "content": "a" },
+    ] })
+}
+
+/// Each of these is refused, and the message names the field by its path.
+fn refused_by_path(cases: impl IntoIterator<Item = (Value, &'static str)>) {
+    for (more, path) in cases {
+        let (param, message) = refusal(&more);
+        assert_eq!(param, path, "{more}: {message}");
+        assert!(!message.is_empty());
+    }
+}
+
 #[test]
 fn wrong_fields_are_named_with_their_paths() {
-    let blocks = |blocks: Value| json!({ "messages": [{ "role": "user", "content": blocks }] });
-    let said = |block: Value| {
-        json!({ "messages": [
-            { "role": "assistant", "content": [block] },
-            { "role": "user", "content": "a" },
-        ] })
-    };
-    let tool = |more: Value| {
-        let mut tool = weather();
-        for (name, value) in more.as_object().unwrap() {
-            tool[name] = value.clone();
-        }
-        json!({ "tools": [tool] })
-    };
-    let choice = |choice: Value| json!({ "tools": [weather()], "tool_choice": choice });
-    let at_first = "messages[0].content[0]";
-    let cases = [
+    refused_by_path([
         (json!({ "max_tokens": null }), "max_tokens"),
         (json!({ "max_tokens": 0 }), "max_tokens"),
         (json!({ "temperature": "hot" }), "temperature"),
         (json!({ "unheard_of": 1 }), "unheard_of"),
         (json!({ "stop_sequences": [""] }), "stop_sequences[0]"),
+        (
+            json!({ "thinking": { "type": "between_tools" } }),
+            "thinking.type",
+        ),
+        (
+            json!({ "thinking": { "type": "enabled", "budget_tokens": 16 } }),
+            "thinking.budget_tokens",
+        ),
+        (
+            json!({ "output_config": { "format": {} } }),
+            "output_config.format.type",
+        ),
+        (json!({ "mcp_servers": [{ "url": "u" }] }), "mcp_servers"),
+        (json!({ "container": "c" }), "container"),
+        (
+            json!({ "context_management": { "edits": [{ "type": "clear_tool_uses_20250919" }] } }),
+            "context_management.edits[0].type",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_messages_are_named_with_their_paths() {
+    let blocks = |blocks: Value| json!({ "messages": [{ "role": "user", "content": blocks }] });
+    refused_by_path([
         (json!({ "messages": [] }), "messages"),
         (
             json!({ "messages": [{ "role": "tool", "content": "" }] }),
@@ -307,6 +333,22 @@ fn wrong_fields_are_named_with_their_paths() {
             said(json!({ "type": "thinking" })),
             "messages[0].content[0].thinking",
         ),
+    ]);
+    let result = said(json!({ "type": "tool_result", "tool_use_id": "t" }));
+    assert_eq!(refusal(&result).0, "messages[0].content[0].type");
+}
+
+#[test]
+fn wrong_tools_are_named_with_their_paths() {
+    let tool = |more: Value| {
+        let mut tool = weather();
+        for (name, value) in more.as_object().unwrap() {
+            tool[name] = value.clone();
+        }
+        json!({ "tools": [tool] })
+    };
+    let choice = |choice: Value| json!({ "tools": [weather()], "tool_choice": choice });
+    refused_by_path([
         (tool(json!({ "name": "" })), "tools[0].name"),
         (
             tool(json!({ "input_schema": null })),
@@ -332,32 +374,7 @@ fn wrong_fields_are_named_with_their_paths() {
             json!({ "tool_choice": { "type": "any" } }),
             "tool_choice.type",
         ),
-        (
-            json!({ "thinking": { "type": "between_tools" } }),
-            "thinking.type",
-        ),
-        (
-            json!({ "thinking": { "type": "enabled", "budget_tokens": 16 } }),
-            "thinking.budget_tokens",
-        ),
-        (
-            json!({ "output_config": { "format": {} } }),
-            "output_config.format.type",
-        ),
-        (json!({ "mcp_servers": [{ "url": "u" }] }), "mcp_servers"),
-        (json!({ "container": "c" }), "container"),
-        (
-            json!({ "context_management": { "edits": [{ "type": "clear_tool_uses_20250919" }] } }),
-            "context_management.edits[0].type",
-        ),
-    ];
-    for (more, path) in cases {
-        let (param, message) = refusal(&more);
-        assert_eq!(param, path, "{more}: {message}");
-        assert!(!message.is_empty());
-    }
-    let result = said(json!({ "type": "tool_result", "tool_use_id": "t" }));
-    assert_eq!(refusal(&result).0, format!("{at_first}.type"));
+    ]);
 }
 
 #[test]

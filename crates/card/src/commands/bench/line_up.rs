@@ -227,7 +227,7 @@ impl LineUp {
     fn sources(&mut self, setup: &Setup) -> Result<()> {
         for (name, lookup, mixed, corrections) in [
             ("draft model only", false, true, false),
-            ("and text at hand", true, true, false),
+            ("and prompt lookup", true, true, false),
             ("and corrections, unmixed", true, false, true),
             ("and corrections, mixed", true, true, true),
         ] {

@@ -29,7 +29,7 @@ pub fn ways(setup: &Setup) -> Vec<Way> {
             settings: vec!["mode = \"plain\"".into()],
         },
         Way {
-            name: "text at hand, no draft model".into(),
+            name: "prompt lookup, no draft model".into(),
             setup: 0,
             run: RunConfig {
                 drafts: false,

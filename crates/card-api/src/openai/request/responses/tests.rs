@@ -76,10 +76,17 @@ fn items_become_messages() {
     assert_eq!(messages(&body), wanted);
 }
 
+/// Each of these is refused, and the field is named by its path.
+fn refused_by_path(cases: impl IntoIterator<Item = (Value, &'static str)>) {
+    for (body, field) in cases {
+        assert_eq!(refused(&body), field, "{body}");
+    }
+}
+
 #[test]
-fn what_is_wrong_is_named_with_its_path() {
+fn what_is_wrong_with_the_input_is_named_with_its_path() {
     let item = |item: Value| json!({ "input": [{ "role": "user", "content": "a" }, item] });
-    let cases = [
+    refused_by_path([
         (json!({}), "input"),
         (json!({ "input": [] }), "input"),
         (json!({ "input": 7 }), "input"),
@@ -119,6 +126,12 @@ fn what_is_wrong_is_named_with_its_path() {
             "input[1].id",
         ),
         (item(json!({ "type": "web_search_call" })), "input[1].type"),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_beside_the_input_is_named_with_its_path() {
+    refused_by_path([
         (
             json!({ "input": "a", "previous_response_id": "resp_1" }),
             "previous_response_id",
@@ -164,10 +177,7 @@ fn what_is_wrong_is_named_with_its_path() {
             json!({ "input": "a", "tool_choice": { "type": "mcp" } }),
             "tool_choice",
         ),
-    ];
-    for (body, field) in cases {
-        assert_eq!(refused(&body), field, "{body}");
-    }
+    ]);
 }
 
 #[test]
