@@ -10,9 +10,10 @@ use crate::forward::{CellNames, push_text};
 use crate::protocol::Lanes;
 use crate::types::SequenceId;
 
-/// Adds rows for committed tokens that are not decoded yet, as many as one step takes. If a
-/// sequence's last token is among them, its logits are looked past. `cost` is what is known of
-/// the model's forwards.
+/// Adds rows for committed tokens that are not decoded yet, as many as one step takes: first of the
+/// sequences that have the fewest, so that one with a long prompt does not keep the others from
+/// drafting. If a sequence's last token is among them, its logits are looked past. `cost` is what
+/// is known of the model's forwards.
 pub(super) fn catch_up(
     sequences: &BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
@@ -21,10 +22,11 @@ pub(super) fn catch_up(
     step: &mut DraftStep,
 ) {
     let most = most_rows(config, cost, sequences.len());
-    for (&sequence, draft) in sequences {
-        if draft.rooted || !draft.is_wanted(config) || !draft.fits(config) {
-            continue;
-        }
+    let behind =
+        |draft: &DraftSequence| !draft.rooted && draft.is_wanted(config) && draft.fits(config);
+    let mut waiting: Vec<_> = sequences.iter().filter(|(_, d)| behind(d)).collect();
+    waiting.sort_by_key(|(_, draft)| draft.pending());
+    for (&sequence, draft) in waiting {
         let room = most.saturating_sub(step.rows.len());
         let count = draft.pending().min(room);
         let end = draft.decoded + count;

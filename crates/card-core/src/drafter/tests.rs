@@ -45,15 +45,19 @@ fn drafter(change: impl FnOnce(&mut DrafterConfig), points: &[(u32, f64)]) -> Dr
     change(&mut config);
     let cost = CostCurve::from_points(points.iter().copied());
     let mut drafter = Drafter::new(config, cost);
+    open(&mut drafter, SEQUENCE, vec![5]);
+    drafter
+}
+
+fn open(drafter: &mut Drafter, sequence: SequenceId, tokens: Vec<Token>) {
     drafter.handle(DraftInput::Open {
-        sequence: SEQUENCE,
+        sequence,
         tenant: Tenant::SHARED,
-        tokens: vec![5],
+        tokens,
         params: Sampling::default(),
         end: 50,
         grammar: None,
     });
-    drafter
 }
 
 /// One step, which takes a millisecond: the tokens of its rows, and what it drafts.
@@ -94,4 +98,15 @@ fn where_no_leaf_may_be_added_drafting_goes_on_along_the_leaves_there_are() {
     assert_eq!(outlook.path, [0, 0, 0]);
     let (_, drafted) = step(&mut drafter, &model);
     assert_eq!(drafted.expansions[0].path, [0, 0, 0]);
+}
+
+#[test]
+fn a_long_prompt_does_not_keep_others_from_drafting() {
+    let mut drafter = drafter(|_| (), &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.3, 1e-9, 1e-9, 1e-9, 1e-9]);
+    // Of the two, the sequence with the lower number has a prompt of five steps.
+    open(&mut drafter, SequenceId(0), vec![4; 40]);
+    let (tokens, drafted) = step(&mut drafter, &model);
+    assert_eq!(tokens, [5, 4, 4, 4, 4, 4, 4, 4]);
+    assert_eq!(drafted.expansions.len(), 1);
 }
