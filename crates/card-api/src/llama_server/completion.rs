@@ -436,6 +436,15 @@ mod tests {
     }
 
     #[test]
+    fn every_field_that_llama_server_knows_is_known_here() {
+        for name in super::super::KNOWN_FIELDS.split(' ') {
+            let asked = with(&format!(r#""{name}":null"#)).unwrap();
+            assert_eq!(asked.job.unknown, 0, "{name}");
+        }
+        assert_eq!(with(r#""no_such_field":null"#).unwrap().job.unknown, 1);
+    }
+
+    #[test]
     fn samplers_that_are_left_out_are_off() {
         let asked = with(r#""samplers":["top_k"],"top_k":5,"top_p":0.1,"repeat_penalty":2"#);
         let params = asked.unwrap().job.params;

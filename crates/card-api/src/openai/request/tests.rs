@@ -16,6 +16,7 @@ use super::tool::{Function, Tool};
 use super::{parse_chat, parse_completion};
 use crate::error::ApiError;
 use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput, Speculation, TemplateOptions};
+use crate::llama_server::KNOWN_FIELDS;
 use crate::reading::refused::OtherFields;
 
 fn chat(extra: &str) -> Result<GenerationJob, ApiError> {
@@ -363,6 +364,23 @@ fn the_page_of_fields_says_what_the_parser_does() {
 }
 
 #[test]
+fn every_field_that_llama_server_knows_is_done_or_refused_or_without_effect() {
+    fn check<T: OtherFields>(path: &str, done: &[&[&str]]) {
+        // Other names of fields that are done.
+        let mut known = vec!["n_predict", "repeat_penalty"];
+        known.extend(done.concat());
+        known.extend(T::REFUSED.iter().copied().flatten().map(|f| f.name));
+        known.extend(T::WITHOUT_EFFECT.iter().copied().flatten().map(|f| f.0));
+        let theirs = KNOWN_FIELDS.split(' ');
+        let left: Vec<&str> = theirs.filter(|name| !known.contains(name)).collect();
+        assert!(left.is_empty(), "{path}: {left:?}");
+    }
+    check::<OfChat>("chat", &[Common::NAMES, Chat::NAMES]);
+    check::<OfCompletion>("completion", &[Common::NAMES, Completion::NAMES]);
+    check::<OfResponse>("response", &[Common::NAMES, Response::NAMES]);
+}
+
+#[test]
 fn what_is_known_and_not_done_is_refused_by_name() {
     for extra in [
         r#""guided_choice":["a"]"#,
@@ -374,6 +392,15 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         r#""min_tokens":3"#,
         r#""use_beam_search":true"#,
         r#""prompt_logprobs":0"#,
+        r#""n_indent":4"#,
+        r#""n_cmpl":2"#,
+        r#""adaptive_target":0.5"#,
+        r#""grammar_triggers":[{"type":1,"value":"a"}]"#,
+        r#""reasoning_format":"none""#,
+        r#""reasoning_budget_message":"enough""#,
+        r#""return_token_ids":true"#,
+        r#""stop_regex":"a+""#,
+        r#""image_data":[{"id":1,"data":""}]"#,
     ] {
         let name = extra.split('"').nth(1).unwrap();
         let (param, message) = refusal(chat(&format!(",{extra}")));
@@ -384,7 +411,9 @@ fn what_is_known_and_not_done_is_refused_by_name() {
     }
     // What asks for nothing is let through.
     let neutral = r#","grammar":null,"best_of":1,"mirostat":0,"ignore_eos":false,"lora":[],
-        "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null"#;
+        "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null,
+        "reasoning_format":"auto","include_reasoning":true,"add_special_tokens":false,"n_indent":0,
+        "speculative.n_max":16,"adaptive_target":-1,"grammar_triggers":[],"n_cmpl":1"#;
     assert!(chat(neutral).is_ok());
     for (extra, field) in [
         (
@@ -403,6 +432,9 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         (r#","grammar":"root ::= (""#, "grammar"),
         (r#","grammar":"root ::= \"a\"","json_schema":{}"#, "grammar"),
         (r#","modalities":["text","audio"]"#, "modalities"),
+        (r#","include_reasoning":false"#, "include_reasoning"),
+        (r#","add_special_tokens":true"#, "add_special_tokens"),
+        (r#","echo":true"#, "echo"),
         (
             r#","structured_outputs":{"regex":"a"}"#,
             "structured_outputs.regex",
