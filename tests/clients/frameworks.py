@@ -144,7 +144,7 @@ def llm(url, model):
 if __name__ == "__main__":
     url, names = sys.argv[1], sys.argv[2:]
     # No framework is to report to its makers from a test.
-    os.environ.update(LITELLM_TELEMETRY="False", DO_NOT_TRACK="1", ANONYMIZED_TELEMETRY="False")
+    os.environ.update(LITELLM_TELEMETRY="False", LITELLM_LOCAL_MODEL_COST_MAP="True", DO_NOT_TRACK="1")
     model = first_model(url)
     for name in names:
         globals()[name](url, model)
