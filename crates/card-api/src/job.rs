@@ -19,6 +19,8 @@ pub struct GenerationJob {
     pub model: Option<String>,
     /// How to sample; it was checked. The seed is filled in if the client gave none.
     pub params: SamplingParams,
+    /// What the frequency and the presence penalty count.
+    pub penalized: PenalizedText,
     /// The client's seed.
     pub seed: Option<u64>,
     /// Most tokens to write; `None` for what fits.
@@ -75,6 +77,7 @@ impl GenerationJob {
             prompts: Vec::new(),
             model: None,
             params: SamplingParams::default(),
+            penalized: PenalizedText::Generated,
             seed: None,
             max_tokens: None,
             stop: Arc::default(),
@@ -105,6 +108,16 @@ impl GenerationJob {
     pub fn scores_prompt(&self) -> bool {
         self.echo && self.logprobs.is_some()
     }
+}
+
+/// Which tokens the frequency and the presence penalty count. The repeat penalty counts all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PenalizedText {
+    /// Those that were generated, as OpenAI and vLLM count.
+    #[default]
+    Generated,
+    /// Those of the prompt as well, as llama-server and Ollama count.
+    All,
 }
 
 /// Whether speculation may be used for a request.

@@ -39,8 +39,8 @@ mod thoughts;
 
 pub use error::ApiError;
 pub use job::{
-    AnswerShape, CallForm, GenerationJob, LlamaOptions, OfferedFunction, PromptInput, Speculation,
-    TemplateOptions,
+    AnswerShape, CallForm, GenerationJob, LlamaOptions, OfferedFunction, PenalizedText,
+    PromptInput, Speculation, TemplateOptions,
 };
 pub use llama_server::completion::parse_native;
 pub use llama_server::embedding::{EmbeddingRequest, parse_embedding};

@@ -18,14 +18,21 @@ use proptest::prelude::*;
 
 fn params() -> impl Strategy<Value = Sampling> {
     let filters = (0u32..8, 0.3f32..1.0, 0.0f32..0.2, 0.8f32..1.5, any::<u64>());
-    (prop_oneof![Just(0.0f32), 0.2f32..1.5], filters).prop_map(
-        |(temperature, (top_k, top_p, min_p, repeat_penalty, seed))| {
+    let counted = (prop_oneof![Just(0.0f32), -0.5f32..1.0], 0u32..60);
+    (prop_oneof![Just(0.0f32), 0.2f32..1.5], filters, counted).prop_map(
+        |(
+            temperature,
+            (top_k, top_p, min_p, repeat_penalty, seed),
+            (frequency_penalty, generated_from),
+        )| {
             let params = SamplingParams {
                 temperature,
                 top_k,
                 top_p,
                 min_p,
                 repeat_penalty,
+                frequency_penalty,
+                generated_from,
                 seed,
                 ..Default::default()
             };

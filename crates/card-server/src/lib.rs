@@ -62,6 +62,7 @@ mod text;
 pub use caller::keys::Key;
 pub use card_api::TemplateOptions;
 pub use card_api::health::ExactnessAnswer;
+pub use card_api::openai::response::models::LoadStage;
 pub use config::{DefaultSampling, LlamaServerConfig, ModelLimits, ServerConfig};
 pub use connections::ConnectionLimits;
 pub use error::ServeError;

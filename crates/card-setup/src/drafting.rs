@@ -13,6 +13,7 @@ use crate::devices::{self, threads};
 use crate::draft_model::DraftModel;
 use crate::kernels;
 use crate::link::{runtime, vocabulary_of};
+use crate::load_progress::LoadProgress;
 use crate::loader::load_model;
 use crate::models::catalogue::Catalogue;
 use crate::models::locate::Models;
@@ -35,7 +36,7 @@ pub fn load(settings: &DrafterSettings, catalogue: &Catalogue) -> Result<Draftin
         ),
         ..LoadOptions::default()
     };
-    let model = load_model(&path, &options, "draft")?;
+    let model = load_model(&path, &options, "draft", &LoadProgress::default())?;
     let cores = Cores::one_lane(threads(settings.threads));
     Ok(drafting(model, cores, settings.max_cells))
 }

@@ -18,6 +18,7 @@ use crate::drafting_head::DraftingHead;
 use crate::files::{self, ModelFiles};
 use crate::head;
 use crate::kernels;
+use crate::load_progress::LoadProgress;
 use crate::models::catalogue::Catalogue;
 use crate::models::locate::Models;
 use crate::models::store::Store;
@@ -51,6 +52,8 @@ pub struct Loader<'a> {
     pauses: Option<Pauses>,
     /// Whether measurements are made anew whatever is remembered.
     pub again: bool,
+    /// Hears how far a file is.
+    told: LoadProgress,
 }
 
 /// A target, ready.
@@ -87,7 +90,14 @@ impl<'a> Loader<'a> {
             coarse: None,
             pauses: None,
             again: false,
+            told: LoadProgress::default(),
         }
+    }
+
+    /// The same, which tells how far each file is.
+    pub fn telling(mut self, told: &LoadProgress) -> Self {
+        self.told = told.clone();
+        self
     }
 
     /// The same, which measures only coarsely what is not remembered.
@@ -156,7 +166,7 @@ impl<'a> Loader<'a> {
             head: head::may_draft(self.settings),
             ..self.where_target_is(kernels)
         };
-        let model = load_model(file, &options, "target")?;
+        let model = load_model(file, &options, "target", &self.told)?;
         let trained = model.info().trained_context;
         let context = self.context(&model, kernels)?;
         if context > trained {
@@ -193,7 +203,7 @@ impl<'a> Loader<'a> {
             cache: self.settings.draft_cache(),
             ..self.where_target_is(target.kernels)
         };
-        with_bar("head", |progress| {
+        with_bar("head", "head", &self.told, |progress| {
             HeadModel::load(file, &target.model, &options, progress)
         })
     }
@@ -300,7 +310,7 @@ impl<'a> Loader<'a> {
             cache: self.settings.draft_cache(),
             ..LoadOptions::default()
         };
-        let model = load_model(file, &options, "draft")?;
+        let model = load_model(file, &options, "draft", &self.told)?;
         DraftModel::new(&target.model.vocab(), model)
     }
 
@@ -426,24 +436,37 @@ pub fn tested_target(
     Loader::new(settings, &store).target(&files.target, kernels, Some(Look::Everything))
 }
 
-/// A model, with a progress bar. `role` is "target" or "draft".
+/// A model, with a progress bar. `role` is "target" or "draft"; `told` hears how far it is.
 ///
 /// # Errors
 /// If it cannot be loaded.
-pub fn load_model(file: &Path, options: &LoadOptions, role: &str) -> Result<LlamaModel> {
-    with_bar(&format!("loading the {role} model"), |progress| {
+pub fn load_model(
+    file: &Path,
+    options: &LoadOptions,
+    role: &'static str,
+    told: &LoadProgress,
+) -> Result<LlamaModel> {
+    let message = format!("loading the {role} model");
+    with_bar(role, &message, told, |progress| {
         LlamaModel::load(file, options, progress)
     })
 }
 
-/// What `load` loads, with a progress bar.
+/// What `load` loads, with a progress bar. `told` hears how far it is, as `what`.
 pub(crate) fn with_bar<T>(
+    what: &'static str,
     message: &str,
+    told: &LoadProgress,
     load: impl FnOnce(&mut dyn FnMut(f32)) -> Result<T, LlamaError>,
 ) -> Result<T> {
     let bar = progress::bar(100, "  {msg:32} {bar:24} {percent:>3} %");
     bar.set_message(message.to_owned());
-    let loaded = load(&mut |part: f32| bar.set_position((part * 100.0) as u64));
+    told.tell(what, 0.0);
+    let loaded = load(&mut |part: f32| {
+        bar.set_position((part * 100.0) as u64);
+        told.tell(what, part);
+    });
+    told.end();
     bar.finish_and_clear();
     Ok(loaded?)
 }

@@ -110,6 +110,7 @@ impl SamplingSettings {
             frequency_penalty: self.frequency_penalty.unwrap_or(base.frequency_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(base.presence_penalty),
             penalty_window: self.repeat_last_n.unwrap_or(base.penalty_window),
+            generated_from: base.generated_from,
             logit_bias: base.logit_bias.clone(),
             seed: base.seed,
         };

@@ -28,6 +28,7 @@ use crate::findings;
 use crate::fit;
 use crate::holds::Holds;
 use crate::learned::LearnedStore;
+use crate::load_progress::LoadProgress;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
 use crate::models::catalogue::Catalogue;
 use crate::models::drafters;
@@ -117,7 +118,7 @@ impl Setup {
     /// # Errors
     /// If a model cannot be found, fetched, loaded or measured.
     pub fn load(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
-        Setup::load_with(settings, catalogue, None)
+        Setup::load_with(settings, catalogue, None, &LoadProgress::default())
     }
 
     /// Loads what `settings` ask for. What is not known yet is timed coarsely, for two seconds at
@@ -129,13 +130,26 @@ impl Setup {
     /// # Errors
     /// If a model cannot be found, fetched, loaded or run.
     pub fn start(settings: &Settings, catalogue: &Catalogue) -> Result<Setup> {
-        Setup::load_with(settings, catalogue, Some(CoarseBudget::whole()))
+        Setup::start_telling(settings, catalogue, &LoadProgress::default())
+    }
+
+    /// The same as [`Setup::start`]; `told` hears how far each file is that is loaded.
+    ///
+    /// # Errors
+    /// The same as those of [`Setup::start`].
+    pub fn start_telling(
+        settings: &Settings,
+        catalogue: &Catalogue,
+        told: &LoadProgress,
+    ) -> Result<Setup> {
+        Setup::load_with(settings, catalogue, Some(CoarseBudget::whole()), told)
     }
 
     fn load_with(
         settings: &Settings,
         catalogue: &Catalogue,
         budget: Option<CoarseBudget>,
+        told: &LoadProgress,
     ) -> Result<Setup> {
         let store = Store::open()?;
         let models = Models::new(catalogue, &store, settings.offline)?;
@@ -156,7 +170,7 @@ impl Setup {
             tracing::info!("there is no draft model; only sources without a model propose");
         }
         let loader = Loader::new(settings, &store).beside(&expected);
-        let loader = loader.coarsely(budget);
+        let loader = loader.coarsely(budget).telling(told);
         let target = choice::target(&loader, &files.target)?;
         let draft = |file: &Path| choice::draft(&loader, file, &target);
         let first = if files.finds_draft {

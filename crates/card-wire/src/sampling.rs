@@ -17,6 +17,7 @@ pub(crate) fn sampling_out(sampling: &Sampling) -> proto::Sampling {
         frequency_penalty,
         presence_penalty,
         penalty_window,
+        generated_from,
         logit_bias,
         seed,
     } = &**sampling;
@@ -29,6 +30,7 @@ pub(crate) fn sampling_out(sampling: &Sampling) -> proto::Sampling {
         frequency_penalty: *frequency_penalty,
         presence_penalty: *presence_penalty,
         penalty_window: *penalty_window,
+        generated_from: *generated_from,
         logit_bias: logit_bias.iter().map(bias_out).collect(),
         seed: *seed,
     }
@@ -65,6 +67,7 @@ pub(crate) fn sampling_in(message: proto::Sampling) -> Result<Sampling, String> 
         frequency_penalty: message.frequency_penalty,
         presence_penalty: message.presence_penalty,
         penalty_window: message.penalty_window,
+        generated_from: message.generated_from,
         logit_bias: LogitBias::new(biases).ok_or_else(many)?,
         seed: message.seed,
     };

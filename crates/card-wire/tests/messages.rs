@@ -75,6 +75,7 @@ fn same(a: &SamplingParams, b: &SamplingParams) {
         frequency_penalty,
         presence_penalty,
         penalty_window,
+        generated_from,
         logit_bias,
         seed,
     } = a;
@@ -86,6 +87,7 @@ fn same(a: &SamplingParams, b: &SamplingParams) {
     assert_eq!(*frequency_penalty, b.frequency_penalty);
     assert_eq!(*presence_penalty, b.presence_penalty);
     assert_eq!(*penalty_window, b.penalty_window);
+    assert_eq!(*generated_from, b.generated_from);
     assert_eq!(shifts(logit_bias), shifts(&b.logit_bias));
     assert_eq!(*seed, b.seed);
 }
@@ -103,12 +105,19 @@ fn settings() -> impl Strategy<Value = Sampling> {
         -100.0f32..=100.0,
         -100.0f32..=100.0,
         any::<u32>(),
+        any::<u32>(),
     );
     (filters, penalties, bias, any::<u64>()).prop_filter_map(
         "cannot be built",
         |(filters, penalties, bias, seed)| {
             let (temperature, top_k, top_p, min_p) = filters;
-            let (repeat_penalty, frequency_penalty, presence_penalty, penalty_window) = penalties;
+            let (
+                repeat_penalty,
+                frequency_penalty,
+                presence_penalty,
+                penalty_window,
+                generated_from,
+            ) = penalties;
             let params = SamplingParams {
                 temperature,
                 top_k,
@@ -118,6 +127,7 @@ fn settings() -> impl Strategy<Value = Sampling> {
                 frequency_penalty,
                 presence_penalty,
                 penalty_window,
+                generated_from,
                 logit_bias: biases(bias),
                 seed,
             };

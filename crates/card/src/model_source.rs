@@ -12,9 +12,11 @@ use card_core::scheduler::Learned;
 use card_engine::Engine;
 use card_engine::selftest::Means;
 use card_link::ServerSecurity;
-use card_server::{DefaultSampling, ListedModel, ModelSource, ServedModel};
+use card_server::{DefaultSampling, ListedModel, LoadStage, ModelSource, ServedModel};
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{PauseWork, RunConfig, SamplingSettings, Settings, Setup, link, room_for};
+use card_setup::{
+    LoadProgress, PauseWork, RunConfig, SamplingSettings, Settings, Setup, link, room_for,
+};
 
 use crate::model_list::{ModelList, name_of};
 use crate::served::{ServedTemplate, ServedVocab, served_exactness};
@@ -37,6 +39,8 @@ pub struct ServedModels {
     pub parallel: u32,
     /// Where drafters are accepted for the model that is loaded first, which is the only one then.
     pub accepting: Mutex<Option<AcceptAt>>,
+    /// How far the model is that is being loaded.
+    pub progress: LoadProgress,
 }
 
 impl ModelSource for ServedModels {
@@ -56,9 +60,13 @@ impl ModelSource for ServedModels {
     fn load(&self, name: &str) -> Result<ServedModel, String> {
         let settings = self.list.settings(name);
         let settings = settings.ok_or_else(|| format!("there is no model {name:?}"))?;
-        let _said = StillLoading::begin(name.to_owned());
+        let _said = StillLoading::begin(name.to_owned(), self.progress.clone());
         let loaded = self.load_by(name, settings);
         loaded.map_err(|error| format!("{error:#}"))
+    }
+
+    fn progress(&self) -> Option<LoadStage> {
+        told(&self.progress)
     }
 
     fn fits(&self, name: &str) -> bool {
@@ -80,7 +88,7 @@ impl ServedModels {
     /// Loads a model and starts its engine.
     fn load_by(&self, name: &str, settings: &Settings) -> Result<ServedModel> {
         let began = Instant::now();
-        let mut setup = Setup::start(settings, &self.catalogue)?;
+        let mut setup = Setup::start_telling(settings, &self.catalogue, &self.progress)?;
         let sampling = sampling(self.sampling.or(setup.sampling))?;
         let accepting = self.accepting.lock();
         let accepting = accepting.unwrap_or_else(PoisonError::into_inner).take();
@@ -115,6 +123,14 @@ impl ServedModels {
         }
         Ok(served)
     }
+}
+
+/// How far the model is that is being loaded, as the server tells it.
+pub fn told(progress: &LoadProgress) -> Option<LoadStage> {
+    progress.now().map(|stage| LoadStage {
+        what: stage.what.to_owned(),
+        percent: stage.percent,
+    })
 }
 
 /// The draft model that settings name; `None` if they name none, or have one looked for.
@@ -227,13 +243,16 @@ struct StillLoading {
 }
 
 impl StillLoading {
-    fn begin(name: String) -> Self {
+    fn begin(name: String, progress: LoadProgress) -> Self {
         let (end, ended) = channel::<()>();
         let began = Instant::now();
         let say = move || {
             while ended.recv_timeout(STILL) == Err(RecvTimeoutError::Timeout) {
                 let seconds = began.elapsed().as_secs();
-                eprintln!("still loading and measuring {name}, for {seconds} s now");
+                let stage = progress.now();
+                let stage = stage.map(|s| format!(" ({} at {} %)", s.what, s.percent));
+                let stage = stage.unwrap_or_default();
+                eprintln!("still loading and measuring {name}, for {seconds} s now{stage}");
             }
         };
         if !std::io::stderr().is_terminal() {

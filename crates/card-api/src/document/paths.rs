@@ -16,7 +16,7 @@ use crate::openai::request::chat::ChatRequest;
 use crate::openai::request::completion::CompletionRequest;
 use crate::openai::request::responses::ResponseRequest;
 use crate::openai::response::chat::{ChatChunk, ChatCompletion};
-use crate::openai::response::models::{ModelEntry, Models};
+use crate::openai::response::models::{LoadStage, ModelEntry, Models};
 use crate::openai::response::responses::{ResponseAnswer, ResponseEvent};
 use crate::openai::response::text::{TextChunk, TextCompletion};
 
@@ -138,7 +138,10 @@ fn operations(paths: &mut Map<String, Value>, schemas: &mut Schemas, error: &Val
     let loading = json!({
         "description": "While a model is being loaded: llama-server's answer.",
         "type": "object",
-        "properties": { "error": { "type": "object" } },
+        "properties": { "error": {
+            "type": "object",
+            "properties": { "progress": schemas.told::<LoadStage>() },
+        } },
         "required": ["error"],
     });
     let sick = json!({

@@ -13,7 +13,7 @@ use super::prompt::{MixedPrompt, NativePrompts};
 use super::samplers::{SamplerNames, Samplers};
 use super::stop::NativeStops;
 use crate::error::ApiError;
-use crate::job::{AnswerShape, GenerationJob, LlamaOptions};
+use crate::job::{AnswerShape, GenerationJob, LlamaOptions, PenalizedText};
 use crate::limits;
 use crate::reading::bounded::{Bounded, Name};
 use crate::reading::fields::{self, Read, fields};
@@ -41,7 +41,7 @@ fields! {
         "top_p" => top_p: Real<limits::NativeTopMass>,
         /// Only tokens at least this fraction as probable as the best.
         "min_p" => min_p: Real<limits::BestFraction>,
-        /// Divides the logit of a token that was seen lately.
+        /// Divides the logit of a token that was seen lately, in the prompt too.
         "repeat_penalty" | "repetition_penalty" => repeat_penalty: Real<limits::Repetition>,
         /// How many of the last tokens count as lately; -1 for all.
         "repeat_last_n" => repeat_last_n: Int<-1, { i32::MAX as i64 }>,
@@ -259,6 +259,7 @@ impl Native {
         let stream = on(self.stream);
         GenerationJob {
             params,
+            penalized: PenalizedText::All,
             // The engine reads no prompt for nothing: one token is written, and not shown.
             max_tokens: options.n_predict.map(|most| most.max(1)),
             stop: self.stop.take().unwrap_or_default().0.into(),
@@ -432,6 +433,15 @@ mod tests {
         );
         assert_eq!(with(r#""n_predict":-1"#).unwrap().job.max_tokens, None);
         assert_eq!(with(r#""max_tokens":3"#).unwrap().job.max_tokens, Some(3));
+    }
+
+    #[test]
+    fn every_field_that_llama_server_knows_is_known_here() {
+        for name in super::super::KNOWN_FIELDS.split(' ') {
+            let asked = with(&format!(r#""{name}":null"#)).unwrap();
+            assert_eq!(asked.job.unknown, 0, "{name}");
+        }
+        assert_eq!(with(r#""no_such_field":null"#).unwrap().job.unknown, 1);
     }
 
     #[test]

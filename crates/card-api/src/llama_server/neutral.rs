@@ -73,6 +73,10 @@ fields! {
         "adaptive_target" => adaptive_target: f64,
         /// Must be 0 or 1: filters always keep one token.
         "min_keep" => min_keep: f64,
+        /// Must be negative: thoughts of a native answer are text like the rest.
+        "reasoning_budget_tokens" => reasoning_budget_tokens: f64,
+        /// Must be false: the thoughts of an answer cannot be ended while it is written.
+        "reasoning_control" => reasoning_control: bool,
         /// Must be empty: there are no LoRA adapters.
         "lora" => lora: EmptyList,
         /// Must be empty: this server reads text only.
@@ -117,6 +121,12 @@ fields! {
         "speculative.p_min" => speculative_p_min: Anything,
         /// Without effect: speculation changes no text.
         "speculative.type" | "speculative.types" => speculative_type: Anything,
+        /// Without effect: speculation changes no text.
+        "speculative.ngram_size_n" => speculative_ngram_size_n: Anything,
+        /// Without effect: speculation changes no text.
+        "speculative.ngram_size_m" => speculative_ngram_size_m: Anything,
+        /// Without effect: speculation changes no text.
+        "speculative.ngram_min_hits" => speculative_ngram_min_hits: Anything,
         /// Without effect where `dry_multiplier` is 0.
         "dry_base" => dry_base: Anything,
         /// Without effect where `dry_multiplier` is 0.
@@ -139,6 +149,22 @@ fields! {
         "preserved_tokens" => preserved_tokens: Anything,
         /// Without effect: a native answer is the text as the model writes it.
         "reasoning_format" => reasoning_format: Anything,
+        /// Without effect: a native answer is the text as the model writes it.
+        "parse_tool_calls" => parse_tool_calls: Anything,
+        /// Without effect: a native answer is the text as the model writes it.
+        "chat_format" => chat_format: Anything,
+        /// Without effect: a native answer is the text as the model writes it.
+        "chat_parser" => chat_parser: Anything,
+        /// Without effect: a native answer is the text as the model writes it.
+        "generation_prompt" => generation_prompt: Anything,
+        /// Without effect: a native answer goes on with its prompt.
+        "continue_final_message" => continue_final_message: Anything,
+        /// Without effect where `reasoning_budget_tokens` is negative.
+        "reasoning_budget_start_tag" => reasoning_budget_start_tag: Anything,
+        /// Without effect where `reasoning_budget_tokens` is negative.
+        "reasoning_budget_end_tags" | "reasoning_budget_end_tag" => reasoning_budget_end_tags: Anything,
+        /// Without effect where `reasoning_budget_tokens` is negative.
+        "reasoning_budget_message" => reasoning_budget_message: Anything,
     }
 }
 
@@ -150,7 +176,8 @@ impl Neutral {
     pub(super) fn check(&self) -> Result<(), ApiError> {
         type Off = fn(f64) -> bool;
         let zero: Off = |x| x == 0.0;
-        let numbers: [(&str, Option<f64>, Off, &str); 8] = [
+        let budget = self.reasoning_budget_tokens;
+        let numbers: [(&str, Option<f64>, Off, &str); 9] = [
             ("dry_multiplier", self.dry_multiplier, zero, "0"),
             ("xtc_probability", self.xtc_probability, zero, "0"),
             ("typical_p", self.typical_p, |x| x >= 1.0, "1"),
@@ -158,6 +185,7 @@ impl Neutral {
             ("mirostat", self.mirostat, zero, "0"),
             ("dynatemp_range", self.dynatemp_range, zero, "0"),
             ("adaptive_target", self.adaptive_target, |x| x < 0.0, "-1"),
+            ("reasoning_budget_tokens", budget, |x| x < 0.0, "-1"),
             ("min_keep", self.min_keep, |x| (0.0..=1.0).contains(&x), "0"),
         ];
         for (name, value, off, neutral) in numbers {
@@ -177,6 +205,7 @@ impl Neutral {
         }
         let switches = [
             ("grammar_lazy", self.grammar_lazy),
+            ("reasoning_control", self.reasoning_control),
             ("verbose", self.verbose),
             ("echo", self.echo),
         ];
@@ -211,6 +240,8 @@ mod tests {
         let off = r#"{"dry_multiplier":0,"xtc_probability":0.0,"typical_p":1,"typ_p":1.0,
             "top_n_sigma":-1,"mirostat":0,"dynatemp_range":0,"adaptive_target":-1.0,"min_keep":0,
             "lora":[],"image_data":[],"grammar_lazy":false,"grammar_triggers":[],"verbose":false,
+            "reasoning_budget_tokens":-1,"reasoning_control":false,"parse_tool_calls":true,
+            "reasoning_budget_end_tag":"</think>","continue_final_message":true,
             "echo":false,"n_keep":-1,"dry_base":1.75,"mirostat_tau":5,"speculative.p_min":0.0}"#;
         assert_eq!(check(off), Ok(()));
         for (name, on) in [
@@ -222,6 +253,8 @@ mod tests {
             ("dynatemp_range", "0.5"),
             ("adaptive_target", "0.5"),
             ("min_keep", "5"),
+            ("reasoning_budget_tokens", "0"),
+            ("reasoning_control", "true"),
             ("lora", r#"[{"id":0,"scale":1}]"#),
             ("image_data", "[1]"),
             ("grammar_lazy", "true"),

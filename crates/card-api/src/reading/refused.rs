@@ -26,8 +26,8 @@ pub(crate) enum Neutral {
     Empty,
     /// This number.
     Number(f64),
-    /// This word, or a list of nothing else.
-    Word(&'static str),
+    /// One of these words, or a list of nothing else.
+    Words(&'static [&'static str]),
     /// True; false asks for something then.
     True,
 }
@@ -62,7 +62,8 @@ impl<T: OtherFields> Fields for Others<T> {
 
 impl RefusedField {
     fn asks_nothing(&self, value: &Value) -> bool {
-        let word = |text: &str| matches!(self.neutral, Neutral::Word(w) if w == text);
+        let word =
+            |text: &str| matches!(self.neutral, Neutral::Words(words) if words.contains(&text));
         match value {
             Value::Null => true,
             Value::Bool(value) => *value == matches!(self.neutral, Neutral::True),
@@ -108,7 +109,7 @@ mod tests {
             },
             RefusedField {
                 name: "modalities",
-                neutral: Neutral::Word("text"),
+                neutral: Neutral::Words(&["text"]),
                 instead: "ask for text",
             },
             RefusedField {

@@ -9,7 +9,8 @@ use crate::types::Token;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Adjuster {
     logits: Vec<f32>,
-    /// Each token of the penalty window, and how often it is there.
+    /// Each token of the penalty window, and how often it is there behind the prompt, or with the
+    /// prompt where that counts.
     counts: Vec<(Token, u32)>,
 }
 
@@ -60,10 +61,18 @@ impl Adjuster {
 
     /// Lowers the logits of tokens in the window at the end of `history`.
     fn penalize(&mut self, params: &SamplingParams, history: &[Token]) {
-        let window = history.len().min(params.penalty_window as usize);
-        let recent = &history[history.len() - window..];
+        let generated_from = params.generated_from as usize;
+        let window = history.len().saturating_sub(params.penalty_window as usize);
+        let start = if params.repeat_penalty == 1.0 {
+            // Tokens before that change nothing.
+            window.max(generated_from.min(history.len()))
+        } else {
+            window
+        };
+        let recent = history.iter().enumerate().skip(start);
         self.counts.clear();
-        self.counts.extend(recent.iter().map(|&t| (t, 1)));
+        self.counts
+            .extend(recent.map(|(at, &token)| (token, u32::from(at >= generated_from))));
         self.counts.sort_unstable();
         self.counts.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -79,7 +88,9 @@ impl Adjuster {
             } else {
                 *logit *= params.repeat_penalty;
             }
-            *logit -= count as f32 * params.frequency_penalty + params.presence_penalty;
+            if count > 0 {
+                *logit -= count as f32 * params.frequency_penalty + params.presence_penalty;
+            }
         }
     }
 }

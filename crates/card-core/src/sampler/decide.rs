@@ -251,6 +251,44 @@ mod tests {
     }
 
     #[test]
+    fn frequency_and_presence_count_what_was_generated_and_repetition_the_prompt_too() {
+        let logits = [2.0, 1.0];
+        let mut s = Sampler::default();
+        let mut chosen = |change: fn(&mut SamplingParams), from, history: &[Token]| {
+            let mut params = SamplingParams {
+                generated_from: from,
+                ..Default::default()
+            };
+            change(&mut params);
+            let position = history.len() as u32;
+            let params = checked(params);
+            let choice = s.choose(&params, &logits, None, history, position);
+            let mut proposed = Vec::new();
+            s.propose(&params, &logits, history, position, 1, &mut proposed);
+            assert_eq!(proposed[0].0, choice.token);
+            choice.token
+        };
+        let counted: [fn(&mut SamplingParams); 2] =
+            [|p| p.frequency_penalty = 0.6, |p| p.presence_penalty = 1.2];
+        for change in counted {
+            // Of these tokens the first two are the prompt, and then one, and then none.
+            assert_eq!(chosen(change, 2, &[0, 0]), 0);
+            assert_eq!(chosen(change, 1, &[1, 0, 0]), 1);
+            assert_eq!(chosen(change, 0, &[0, 0]), 1);
+            // A prompt that is longer than the text is all there is.
+            assert_eq!(chosen(change, 9, &[0, 0]), 0);
+        }
+        assert_eq!(chosen(|p| p.repeat_penalty = 3.0, 2, &[0, 0]), 1);
+        // Both at once: repetition counts the prompt, which the other one leaves out.
+        let both = |p: &mut SamplingParams| {
+            p.repeat_penalty = 1.5;
+            p.frequency_penalty = 0.6;
+        };
+        assert_eq!(chosen(both, 2, &[0, 0]), 0);
+        assert_eq!(chosen(both, 1, &[0, 0]), 1);
+    }
+
+    #[test]
     fn proposals_are_the_target_choice_when_the_models_agree() {
         let logits: Vec<f32> = (0..50).map(|i| ((i * 37) % 50) as f32 / 10.0).collect();
         let params = checked(SamplingParams {

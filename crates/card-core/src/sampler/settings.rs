@@ -36,12 +36,17 @@ pub struct SamplingParams {
     /// What the logit of a token seen lately is divided by (multiplied, if it is negative); 1 for
     /// no penalty.
     pub repeat_penalty: f32,
-    /// What is taken from the logit for every time the token was seen lately.
+    /// What is taken from the logit for every time the token was seen lately, from
+    /// `generated_from` on.
     pub frequency_penalty: f32,
-    /// What is taken once from the logit of a token seen lately.
+    /// What is taken once from the logit of a token seen lately, from `generated_from` on.
     pub presence_penalty: f32,
     /// How many of the last tokens count as lately.
     pub penalty_window: u32,
+    /// Index of the first token that the frequency and the presence penalty count: the length of
+    /// the prompt where they count what was generated only, 0 where they count the prompt as
+    /// well. The repeat penalty counts both in any case.
+    pub generated_from: u32,
     /// Tokens that are banned, and tokens whose logits are raised or lowered.
     pub logit_bias: LogitBias,
     /// The seed of the noise.
@@ -59,6 +64,7 @@ impl Default for SamplingParams {
             frequency_penalty: 0.0,
             presence_penalty: 0.0,
             penalty_window: 64,
+            generated_from: 0,
             logit_bias: LogitBias::default(),
             seed: 0,
         }

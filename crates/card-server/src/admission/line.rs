@@ -14,7 +14,10 @@ use crate::config::ServerConfig;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub(crate) const BODY_BUDGET: usize = 64 << 20;
-/// Room for a body is taken in steps of this, as its bytes come; the first one is free.
+/// Bytes of answers of vectors that are computed, written or still to be taken, in all.
+const ANSWER_BUDGET: usize = 256 << 20;
+/// Room for a body is taken in steps of this, as its bytes come; the first one is free. So are as
+/// many bytes of an answer.
 const STEP: usize = 64 << 10;
 /// Requests that are read and prepared at a time.
 const WORKSHOPS: usize = 2;
@@ -29,6 +32,8 @@ pub(crate) struct Admission {
     slots: Arc<Semaphore>,
     /// Room for bodies, in KiB.
     bodies: Arc<Semaphore>,
+    /// Room for answers of vectors, in KiB.
+    answers: Arc<Semaphore>,
     /// Requests that may be read and prepared at a time.
     workshops: Arc<Semaphore>,
     /// Slots in all.
@@ -48,6 +53,8 @@ pub(crate) struct Admission {
 /// A request's place, from its head to the end of its answer.
 pub(crate) struct AdmissionPlace {
     _permit: OwnedSemaphorePermit,
+    /// The room of its answer, where that is counted.
+    _answer: Option<OwnedSemaphorePermit>,
 }
 
 /// A generation's slot.
@@ -121,6 +128,7 @@ impl Admission {
             places: Arc::new(Semaphore::new(parallel + line)),
             slots: Arc::new(Semaphore::new(parallel)),
             bodies: Arc::new(Semaphore::new(kib(BODY_BUDGET.max(max_body)) as usize)),
+            answers: Arc::new(Semaphore::new(kib(ANSWER_BUDGET) as usize)),
             workshops: Arc::new(Semaphore::new(WORKSHOPS)),
             parallel,
             line,
@@ -137,9 +145,33 @@ impl Admission {
     /// If there is none.
     pub(crate) fn enter(&self) -> Result<AdmissionPlace, ApiError> {
         match self.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok(AdmissionPlace { _permit: permit }),
+            Ok(permit) => Ok(AdmissionPlace {
+                _permit: permit,
+                _answer: None,
+            }),
             Err(_) => Err(ApiError::busy(self.wait_s())),
         }
+    }
+
+    /// The place with room for an answer of so many bytes, which it holds until the answer was
+    /// taken. Room is not waited for, since a reader decides when it is given back.
+    ///
+    /// # Errors
+    /// If there is not enough; the place is given back.
+    pub(crate) fn with_answer(
+        &self,
+        place: AdmissionPlace,
+        bytes: usize,
+    ) -> Result<AdmissionPlace, ApiError> {
+        if bytes <= STEP {
+            return Ok(place);
+        }
+        let room = self.answers.clone().try_acquire_many_owned(kib(bytes));
+        let room = room.map_err(|_| ApiError::busy(self.wait_s()))?;
+        Ok(AdmissionPlace {
+            _answer: Some(room),
+            ..place
+        })
     }
 
     /// Reads a body whose head announced `announced` bytes. What is left of one for which there
@@ -395,6 +427,23 @@ mod tests {
         // The clock of this test goes ahead from here.
         let slow = admission.receive(&mut never(), Some(3), soon()).await;
         assert_eq!(slow.err().unwrap().status, 408);
+    }
+
+    #[tokio::test]
+    async fn answers_of_vectors_are_bounded_in_all() {
+        let admission = admission(1, 3);
+        let place = || admission.enter().unwrap();
+        let half = ANSWER_BUDGET / 2;
+        let first = admission.with_answer(place(), half).unwrap();
+        let _second = admission.with_answer(place(), half).unwrap();
+        let more = admission.with_answer(place(), STEP + 1);
+        assert_eq!(more.err().unwrap().status, 429);
+        // A small one needs no room, and who is refused keeps no place.
+        let _small = admission.with_answer(place(), STEP).unwrap();
+        let _last = place();
+        assert!(admission.enter().is_err());
+        drop(first);
+        assert!(admission.with_answer(place(), half).is_ok());
     }
 
     #[tokio::test]

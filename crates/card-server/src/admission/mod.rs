@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | places | generations + line | a connection and its head |
 //! | bodies | 64 MiB in all, beside the first 64 KiB of each | themselves |
+//! | answers of vectors | 256 MiB in all, beside the first 64 KiB of each | tokens, numbers, and these as text |
 //! | workshops | 2 | parsing, rendering, tokenizing, compiling grammars |
 //! | slots | generations at a time | KV cells, a thread |
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use card_api::ApiError;
+use card_api::openai::response::models::LoadStage;
 
 use super::known_paths::KnownPaths;
 use super::library::{AppLibrary, LoadedModel};
@@ -37,6 +38,7 @@ pub(crate) struct Front {
     /// Which paths need a model.
     pub(crate) paths: KnownPaths,
     pub(crate) config: ServerConfig,
+    source: Arc<dyn ModelSource>,
     book: Arc<MetricsBook>,
     connections: Arc<Connections>,
     started: Instant,
@@ -69,7 +71,7 @@ impl Front {
             ..config.models
         };
         let library = AppLibrary {
-            source,
+            source: source.clone(),
             common: common.clone(),
             config: config.clone(),
             book: book.clone(),
@@ -81,6 +83,7 @@ impl Front {
             metrics,
             paths: KnownPaths::of_the_document(),
             config,
+            source,
             book,
             connections,
             started: Instant::now(),
@@ -111,6 +114,11 @@ impl Front {
     /// Whether the default model is still being loaded.
     pub(crate) fn is_starting(&self) -> bool {
         self.starting.load(Ordering::SeqCst)
+    }
+
+    /// How far the model is that is being loaded, if one is and that is known.
+    pub(crate) fn load_progress(&self) -> Option<LoadStage> {
+        self.source.progress()
     }
 
     /// When a request that came at `came` has to be answered.

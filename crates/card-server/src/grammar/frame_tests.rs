@@ -11,7 +11,7 @@ use crate::testing::ByteTokenizer;
 use crate::text::Tokenizer;
 
 /// Whether the grammar of this shape in this frame takes the whole text, and lets it end there.
-fn takes(shape: &AnswerShape, frame: &AnswerFrame, text: &str) -> Result<bool, String> {
+pub(super) fn takes(shape: &AnswerShape, frame: &AnswerFrame, text: &str) -> Result<bool, String> {
     let grammars = Grammars::new(std::sync::Arc::new(ByteTokenizer));
     let compiled = grammars.compile(shape, frame, "shape");
     let compiled = compiled.map_err(|error| error.message().to_owned())?;

@@ -5,6 +5,8 @@ pub(crate) mod budget;
 pub(crate) mod frame;
 #[cfg(test)]
 mod frame_tests;
+#[cfg(test)]
+mod schema_tests;
 mod scout;
 #[cfg(test)]
 mod tests;

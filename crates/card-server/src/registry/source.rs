@@ -1,5 +1,7 @@
 //! Where the models of a server come from.
 
+use card_api::openai::response::models::LoadStage;
+
 use crate::served::ServedModel;
 
 /// A model that a server can load.
@@ -28,6 +30,11 @@ pub trait ModelSource: Send + Sync {
     /// # Errors
     /// Says why it cannot be loaded, and what to do, for the operator.
     fn load(&self, name: &str) -> Result<ServedModel, String>;
+
+    /// How far the model is that is being loaded: one at a time is. `None` if nobody knows.
+    fn progress(&self) -> Option<LoadStage> {
+        None
+    }
 
     /// Whether the model of this name fits the memory that is free now. Where nobody knows, it
     /// does.

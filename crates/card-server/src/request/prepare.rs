@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use card_api::answer_parts::Thinking;
-use card_api::{AnswerShape, ApiError, GenerationJob, Speculation};
+use card_api::{AnswerShape, ApiError, GenerationJob, PenalizedText, Speculation};
 use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::Generate;
@@ -351,6 +351,10 @@ impl TaskMaker<'_> {
     ) -> GenerationTask {
         let (app, job) = (self.app, self.job);
         let params = SamplingParams {
+            generated_from: match job.penalized {
+                PenalizedText::Generated => prompt.len() as u32,
+                PenalizedText::All => 0,
+            },
             seed: self.seed.wrapping_add(choice as u64),
             ..job.params.clone()
         };

@@ -20,6 +20,9 @@ use crate::text::{Embedder, VectorKind, at_least, most_bytes};
 /// Numbers that an answer may have, all its vectors together: 16 MiB, and as text about three times
 /// that.
 const MOST_NUMBERS: usize = 4 << 20;
+/// Bytes that a number of an answer takes: 4 as a number, and up to 14 and a comma as text, in a
+/// buffer that may be twice as large as the text.
+const NUMBER_BYTES: usize = 34;
 
 /// The vectors of the texts of a request, in their order.
 pub(crate) struct TextVectors {
@@ -87,10 +90,14 @@ async fn computed<X: Send + 'static>(
     let deadline = app.deadline(incoming.caller.came);
     let received = incoming.receive(app, deadline).await?;
     let shared = app.clone();
+    let body = received.bytes.len();
     let work = move || read(&shared, &received.bytes);
     let (texts, kept) = app.admission.prepare(deadline, work).await??;
-    check_room(&*embedder, &texts)?;
-    let tokens = texts.iter().map(Vec::len).sum();
+    let numbers = numbers(&*embedder, &texts)?;
+    let tokens: usize = texts.iter().map(Vec::len).sum();
+    // Documents are kept, and may be repeated in the answer.
+    let bytes = numbers * NUMBER_BYTES + tokens * size_of::<Token>() + 2 * body;
+    let place = app.admission.with_answer(place, bytes)?;
     app.audit.add(|| {
         json!({
             "kind": "embed",
@@ -143,8 +150,11 @@ fn compute(
     Ok(all)
 }
 
-/// Whether the vectors of these texts have room in an answer.
-fn check_room(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<(), ApiError> {
+/// How many numbers the vectors of these texts have.
+///
+/// # Errors
+/// If they are more than an answer has room for.
+fn numbers(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<usize, ApiError> {
     let vectors: usize = match embedder.kind() {
         VectorKind::OfTokens => texts.iter().map(Vec::len).sum(),
         VectorKind::OfText | VectorKind::Score => texts.len(),
@@ -157,7 +167,7 @@ fn check_room(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<(), ApiEr
         );
         return Err(ApiError::invalid(why));
     }
-    Ok(())
+    Ok(numbers)
 }
 
 /// The tokens of a text that shall become a vector. Nothing in it is a control token, but what

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use card_api::loads::{EngineLoad, LoadsAnswer};
+use card_api::openai::response::models::LoadStage;
 use card_api::{ApiError, document};
 use serde_json::json;
 
@@ -19,7 +20,7 @@ use crate::query::query_value;
 /// llama-server's, which its clients and probes wait for.
 pub(super) async fn health(State(front): State<Arc<Front>>) -> Response {
     if front.is_starting() {
-        return loading();
+        return loading(front.load_progress());
     }
     let levels = front.levels();
     let dead = front.dead();
@@ -58,14 +59,17 @@ pub(super) async fn loads(State(front): State<Arc<Front>>) -> Json<LoadsAnswer> 
     })
 }
 
-/// The answer while the default model is being loaded.
-fn loading() -> Response {
+/// The answer while the default model is being loaded, with how far it is where that is known.
+fn loading(progress: Option<LoadStage>) -> Response {
     let error = ApiError::loading();
-    let body = json!({ "error": {
+    let mut body = json!({ "error": {
         "code": error.status.as_u16(),
         "message": error.message(),
         "type": error.kind(),
     } });
+    if let Some(progress) = progress {
+        body["error"]["progress"] = json!(progress);
+    }
     let mut response = (error.status, Json(body)).into_response();
     say_when(&mut response, &error);
     response

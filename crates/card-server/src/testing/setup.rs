@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use card_api::health::ExactnessAnswer;
+use card_api::openai::response::models::LoadStage;
 use card_core::forward::{Limits, Model, Rollback};
 use card_core::policy::Mode;
 use card_core::protocol::Lanes;
@@ -68,6 +69,7 @@ struct GateState {
     open: bool,
     broken: BTreeSet<String>,
     loads: Vec<String>,
+    progress: Option<LoadStage>,
 }
 
 impl LoadGate {
@@ -81,6 +83,22 @@ impl LoadGate {
         self.change(|state| {
             state.broken.insert(name.to_owned());
         });
+    }
+
+    /// So much of the target is loaded, as is told from now on.
+    pub fn tell_percent(&self, percent: u8) {
+        self.change(|state| {
+            state.progress = Some(LoadStage {
+                what: "target".to_owned(),
+                percent,
+            });
+        });
+    }
+
+    fn progress(&self) -> Option<LoadStage> {
+        let state = self.0.state.lock();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        state.progress.clone()
     }
 
     /// The names of the models whose loading was begun, in that order.
@@ -169,6 +187,10 @@ impl ModelSource for SyntheticModels {
         let number = self.0.others.iter().position(|other| other == name);
         let seed = 7 + number.map_or(0, |n| n as u64 + 1);
         model_served(&self.0, name, seed).map_err(|e| e.to_string())
+    }
+
+    fn progress(&self) -> Option<LoadStage> {
+        self.0.gate.as_ref()?.progress()
     }
 }
 

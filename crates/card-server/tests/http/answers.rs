@@ -1,6 +1,6 @@
 //! The form of answers and errors, and what the document says of them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{CHAT, COMPLETIONS, Client, setup};
 use crate::common::{hello, with};
@@ -73,6 +73,48 @@ async fn errors_have_a_form_and_tell_no_secrets() {
         .post(COMPLETIONS, &json!({ "prompt": "x".repeat(5000) }))
         .await;
     assert_eq!(long.json()["error"]["code"], "context_length_exceeded");
+}
+
+#[tokio::test]
+async fn an_answer_ends_before_its_stop_text_and_usage_counts_what_was_written() {
+    let client = Client::start(&setup());
+    let asked = async |grammar: &str, more: Value| {
+        let body = json!({ "prompt": "abc", "grammar": grammar, "max_tokens": 40 });
+        let answer = client.post(COMPLETIONS, &with(body, &more)).await.json();
+        let choice = answer["choices"][0].clone();
+        (choice, answer["usage"].clone())
+    };
+    for speculation in ["auto", "off"] {
+        let more = json!({ "stop": ["de"], "speculation": speculation });
+        let (choice, usage) = asked("root ::= \"abcdefgh\"", more).await;
+        assert_eq!(
+            (&choice["text"], &choice["finish_reason"]),
+            (&json!("abc"), &json!("stop"))
+        );
+        // Each byte is a token; those behind the stop text do not count.
+        assert_eq!(usage["completion_tokens"], 5, "{speculation}");
+        let own = json!({ "speculation": speculation });
+        let (choice, usage) = asked("root ::= \"abcd\"", own).await;
+        assert_eq!(choice["finish_reason"], "stop");
+        // The token that ends the text does not count.
+        assert_eq!(usage["completion_tokens"], 4, "{speculation}");
+        assert_eq!(usage["prompt_tokens"], 3);
+    }
+    let (choice, usage) = asked("root ::= \"abcd\"", json!({ "max_tokens": 2, "n": 3 })).await;
+    assert_eq!(choice["finish_reason"], "length");
+    assert_eq!(
+        (&usage["prompt_tokens"], &usage["completion_tokens"]),
+        (&json!(3), &json!(6))
+    );
+    // Thoughts end with it, too.
+    let more = json!({ "grammar": "root ::= \"<think>abcd</think>ef\"", "stop": ["cd"],
+                       "max_tokens": 60 });
+    let answer = client.post(CHAT, &with(hello(), &more)).await.json();
+    let choice = &answer["choices"][0];
+    assert_eq!(choice["message"]["reasoning_content"], "ab", "{answer}");
+    assert_eq!(choice["finish_reason"], "stop");
+    let content = choice["message"]["content"].as_str();
+    assert_eq!(content.unwrap_or_default(), "", "{answer}");
 }
 
 #[tokio::test]

@@ -296,6 +296,80 @@ async fn tokens_are_counted_as_they_are_used() {
     assert!(all[1..].iter().all(|count| *count > all[0]), "{all:?}");
 }
 
+/// What Claude Code 2.1.332 sends for a question, its texts cut short.
+fn of_claude_code() -> Value {
+    let kept = json!({ "type": "ephemeral" });
+    json!({
+        "model": "m",
+        "max_tokens": 32,
+        "messages": [
+            { "role": "user", "content": [
+                { "type": "text", "text": "<system-reminder>The date.</system-reminder>" },
+                { "type": "text", "text": "Say hi.", "cache_control": kept },
+            ] },
+            { "role": "system", "content": "Agents may be started." },
+        ],
+        "system": [
+            { "type": "text",
+              "text": "x-anthropic-billing-header: cc_version=2.1.197.123; cc_entrypoint=sdk-cli;" },
+            { "type": "text", "text": "You are an agent.", "cache_control": kept },
+        ],
+        "tools": [{
+            "name": "TaskUpdate",
+            "description": "Updates a task.",
+            "input_schema": {
+                "$schema": "https://json-schema.org/draft/2020-12/schema",
+                "type": "object",
+                "properties": {
+                    "taskId": { "type": "string", "minLength": 1, "maxLength": 65536 },
+                    "metadata": { "type": "object", "propertyNames": { "type": "string" },
+                                  "additionalProperties": {} },
+                    "delaySeconds": { "type": "integer", "exclusiveMinimum": 0,
+                                      "maximum": 9_007_199_254_740_991_u64 },
+                    "url": { "type": "string", "format": "uri" },
+                },
+                "required": ["taskId"],
+                "additionalProperties": false,
+            },
+        }],
+        "metadata": { "user_id": "{\"device_id\":\"b05c\"}" },
+        "thinking": { "type": "adaptive" },
+        "context_management": { "edits": [{ "type": "clear_thinking_20251015", "keep": "all" }] },
+        "output_config": { "effort": "high" },
+        "stream": true,
+    })
+}
+
+#[tokio::test]
+async fn what_claude_code_sends_is_answered() {
+    let client = Client::start(&two_keys());
+    let headers = [
+        ("authorization", ANNA),
+        ("anthropic-version", "2023-06-01"),
+        (
+            "anthropic-beta",
+            "claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27",
+        ),
+    ];
+    let path = format!("{MESSAGES}?beta=true");
+    let body = of_claude_code();
+    let reply = client.ask("POST", &path, &headers, body.to_string()).await;
+    let message = told(&events(&reply));
+    assert!(message["stop_reason"].is_string(), "{message}");
+    let counted = json!({ "messages": body["messages"], "system": body["system"],
+                          "tools": body["tools"], "model": "m" });
+    let path = format!("{COUNT}?beta=true");
+    let counted = client
+        .ask("POST", &path, &headers, counted.to_string())
+        .await;
+    assert_eq!(counted.status, 200, "{counted:?}");
+    let read = |usage: &Value| {
+        let part = |name: &str| usage[name].as_u64().unwrap_or_default();
+        part("input_tokens") + part("cache_read_input_tokens")
+    };
+    assert_eq!(read(&message["usage"]), read(&counted.json()));
+}
+
 #[tokio::test]
 async fn a_line_that_changes_with_every_request_does_not_defeat_the_cache() {
     let client = Client::start(&setup());

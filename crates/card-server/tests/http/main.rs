@@ -17,6 +17,7 @@ mod llama_server;
 mod llama_server_texts;
 mod ollama;
 mod pages;
+mod reports;
 mod responses;
 mod several;
 mod slots;

@@ -55,6 +55,35 @@ async fn it_listens_before_a_model_is_loaded_and_says_so() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_model_hears_how_far_it_is() {
+    let gate = LoadGate::default();
+    let client = Client::listening(&gated(&gate));
+    gate.tell_percent(42);
+    let progress = json!({ "what": "target", "percent": 42 });
+    let health = client.get("/health").await;
+    assert_eq!(health.status, 503, "{health:?}");
+    let error = health.json()["error"].clone();
+    assert_eq!(error["progress"], progress);
+    assert_eq!(error["message"], "Loading model");
+    // The load begins a moment after the server listens.
+    let status = async || client.get("/v1/models").await.json()["data"][0]["status"].clone();
+    let mut loading = status().await;
+    while loading["value"] == "unloaded" {
+        loading = status().await;
+    }
+    assert_eq!(
+        loading,
+        json!({ "value": "loading", "failed": false, "progress": progress })
+    );
+    gate.open();
+    client
+        .until("the model", |health| health["status"] == "ok")
+        .await;
+    let loaded = json!({ "value": "loaded", "failed": false });
+    assert_eq!(status().await, loaded);
+}
+
+#[tokio::test]
 async fn whoever_asks_for_a_model_meanwhile_hears_when_to_ask_again() {
     let gate = LoadGate::default();
     let client = Client::listening(&gated(&gate));

@@ -166,6 +166,75 @@ async fn a_ban_bans_and_a_command_commands() {
     }
 }
 
+/// What a body writes behind a prompt of sixty `a`, of `a` and `b` only, with `a` well ahead: its
+/// logit is 40 more than its own, and each `a` that is counted takes 2 of that.
+fn penalized() -> Value {
+    let others = (0..258)
+        .filter(|t| ![97, 98].contains(t))
+        .map(|t| (t.to_string(), json!(-100)));
+    let mut bias = Value::Object(others.collect());
+    bias["97"] = json!(40);
+    json!({ "prompt": "a".repeat(60), "temperature": 0, "frequency_penalty": 2,
+            "logit_bias": bias })
+}
+
+#[tokio::test]
+async fn openai_s_frequency_penalty_counts_what_was_generated() {
+    let client = Client::start(&setup());
+    let body = with(penalized(), &json!({ "max_tokens": 40 }));
+    let mut texts = Vec::new();
+    for more in [
+        json!({}),
+        json!({ "speculation": "off" }),
+        json!({ "prediction": { "content": "a".repeat(40) } }),
+    ] {
+        let answer = client.post(COMPLETIONS, &with(body.clone(), &more)).await;
+        let text = answer.json()["choices"][0]["text"].clone();
+        texts.push(text.as_str().unwrap().to_owned());
+    }
+    // The prompt makes no `a` less likely, and each `a` of the answer makes the next one so.
+    assert!(texts[0].starts_with("aaaaaaaa"), "{texts:?}");
+    assert!(texts[0].contains('b'), "{texts:?}");
+    // Candidates count those before them.
+    assert_eq!(texts[0], texts[1]);
+    assert_eq!(texts[0], texts[2]);
+    // `echo` with log probabilities decides the prompt's tokens too; they stay a prompt.
+    let scored = json!({ "echo": true, "logprobs": 1 });
+    let answer = client.post(COMPLETIONS, &with(body.clone(), &scored)).await;
+    let text = answer.json()["choices"][0]["text"].clone();
+    assert_eq!(text, format!("{}{}", "a".repeat(60), texts[0]));
+    // A chat counts as a completion does.
+    let chat = json!({ "messages": [{ "role": "user", "content": "a".repeat(60) }] });
+    let answer = client.post(CHAT, &with(body, &chat)).await.json();
+    let text = answer["choices"][0]["message"]["content"].as_str();
+    assert!(text.unwrap().starts_with("aaaaaaaa"), "{answer}");
+}
+
+#[tokio::test]
+async fn llama_server_s_and_ollama_s_penalties_count_the_prompt_too() {
+    let client = Client::start(&setup());
+    let body = with(penalized(), &json!({ "n_predict": 4 }));
+    let answer = client.post("/completion", &body).await.json();
+    assert_eq!(answer["content"], "bbbb", "{answer}");
+    // But no further back than that many tokens.
+    let near = json!({ "repeat_last_n": 4 });
+    let answer = client.post("/completion", &with(body, &near)).await.json();
+    assert_eq!(answer["content"], "aaaa", "{answer}");
+    let options = json!({ "num_predict": 4, "temperature": 0, "repeat_penalty": 1 });
+    let written = async |more: Value| {
+        let body = json!({ "model": "synthetic", "prompt": "a".repeat(60), "raw": true,
+                           "stream": false, "options": with(options.clone(), &more) });
+        let answer = client.post("/api/generate", &body).await.json();
+        answer["response"].as_str().unwrap_or_default().to_owned()
+    };
+    let unpenalized = written(json!({})).await;
+    // What is most probable behind the prompt is no `a`, or it is one that is penalised away.
+    let penalized = written(json!({ "presence_penalty": 100 })).await;
+    assert!(!penalized.starts_with('a'), "{unpenalized} {penalized}");
+    let rewarded = written(json!({ "presence_penalty": -100, "repeat_last_n": 60 })).await;
+    assert!(rewarded.starts_with('a'), "{unpenalized} {rewarded}");
+}
+
 #[tokio::test]
 async fn a_message_cannot_forge_a_turn() {
     let client = Client::start(&setup());

@@ -1,10 +1,13 @@
 //! Vectors of texts and scores of documents, on a server that makes them and writes no text.
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
 use card_server::VectorKind;
 use card_server::testing::TestSetup;
 use serde_json::{Value, json};
 
-use crate::client::{CHAT, COMPLETIONS, Client, Reply, setup};
+use crate::client::{CHAT, COMPLETIONS, Client, Reply, request, setup};
 use crate::common::{ANNA, BERT, hello, two_keys};
 
 const EMBEDDINGS: &str = "/v1/embeddings";
@@ -264,6 +267,40 @@ async fn vectors_want_a_key_and_are_counted() {
         "llamacpp:tokens_predicted_total 0",
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn large_answers_that_nobody_takes_are_counted_before_the_next_is_computed() {
+    let client = Client::start(&TestSetup {
+        vectors: Some(VectorKind::OfTokens),
+        ..setup()
+    });
+    // As many vectors as an answer may have; two such answers do not fit at a time.
+    let large = json!({ "input": vec!["a".repeat(4096); 256] });
+    let bytes = request(
+        "POST",
+        "/embedding",
+        &["Host: localhost"],
+        &large.to_string(),
+    );
+    let mut untaken = client.open(&bytes);
+    untaken
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut head = [0; 12];
+    untaken.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let refused = client.post("/embedding", &large).await;
+    assert_eq!(refused.status, 429, "{}", refused.status);
+    assert!(!refused.header("retry-after").is_empty());
+    // Small answers are not held up, and when the reader has left there is room again.
+    let small = json!({ "input": "a" });
+    assert_eq!(client.post("/embedding", &small).await.status, 200);
+    drop(untaken);
+    let end = Instant::now() + Duration::from_secs(60);
+    while client.post("/embedding", &large).await.status != 200 {
+        assert!(Instant::now() < end, "the room was not given back");
     }
 }
 

@@ -131,6 +131,8 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty,
             presence_penalty: self.presence_penalty,
             penalty_window: self.repeat_last_n,
+            // As llama.cpp's own tool does, penalties count the prompt too.
+            generated_from: 0,
             logit_bias: Default::default(),
             seed: self.seed.unwrap_or_else(fresh),
         };

@@ -10,7 +10,7 @@ use card_server::{
     ConnectionLimits, DefaultSampling, Key, LlamaServerConfig, ModelLimits, ServerConfig,
 };
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{Settings, tenant_secret};
+use card_setup::{LoadProgress, Settings, tenant_secret};
 
 use super::run_server::run_server;
 use super::vectors;
@@ -48,6 +48,7 @@ pub fn run(args: &ServeArgs, catalogue: Catalogue) -> Result<ExitCode> {
         sampling: args.sampling.settings(),
         parallel: args.parallel,
         accepting: Mutex::new(accepting),
+        progress: LoadProgress::default(),
     };
     run_server(config, Arc::new(models), default.as_deref(), count)
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use card_llama::{LlamaEmbedder, Pooling};
 use card_server::{
-    ExactnessAnswer, ListedModel, ModelSource, ServedModel, ServerConfig, engine_without_text,
+    ExactnessAnswer, ListedModel, LoadStage, ModelSource, ServedModel, ServerConfig,
+    engine_without_text,
 };
 use card_setup::models::catalogue::Catalogue;
-use card_setup::{Settings, embedder};
+use card_setup::{LoadProgress, Settings, embedder};
 
 use super::run_server::run_server;
 use crate::args::ServeArgs;
 use crate::model_list::name_of;
-use crate::model_source::file_name;
+use crate::model_source::{file_name, told};
 use crate::served::{ServedEmbedder, ServedVocab};
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -44,6 +45,7 @@ pub fn run(
         settings,
         catalogue,
         pooling: args.vectors.pooling(),
+        progress: LoadProgress::default(),
     };
     run_server(config, Arc::new(model), Some(&name), 1)
 }
@@ -58,6 +60,8 @@ struct VectorModel {
     catalogue: Catalogue,
     /// How a text gets its vector; `None` for what the model's file says.
     pooling: Option<Pooling>,
+    /// How far it is, while it is being loaded.
+    progress: LoadProgress,
 }
 
 impl ModelSource for VectorModel {
@@ -74,9 +78,18 @@ impl ModelSource for VectorModel {
     }
 
     fn load(&self, name: &str) -> Result<ServedModel, String> {
-        let loaded = embedder::load(&self.settings, &self.catalogue, self.pooling);
+        let loaded = embedder::load(
+            &self.settings,
+            &self.catalogue,
+            self.pooling,
+            &self.progress,
+        );
         let served = loaded.and_then(|model| served_model(name, model));
         served.map_err(|error| format!("{error:#}"))
+    }
+
+    fn progress(&self) -> Option<LoadStage> {
+        told(&self.progress)
     }
 }
 

@@ -25,7 +25,11 @@ const FILE: &str = "card.toml";
 /// Parses the command line, with what a file says as defaults of `card serve`.
 pub fn parse() -> Result<(Cli, ArgMatches)> {
     let mut command = negative_numbers(Cli::command());
-    let args: Vec<OsString> = as_models(long_names(std::env::args_os().collect()));
+    let (args, left_out) = long_names(std::env::args_os().collect());
+    let args: Vec<OsString> = as_models(args);
+    if !left_out.is_empty() {
+        eprintln!("without effect here: {}", left_out.join(", "));
+    }
     let mut models = FileModels::default();
     match settings_file(&args) {
         SettingsFile::None => {}

@@ -6,7 +6,7 @@ use super::format::Format;
 use super::options::SamplingOptions;
 use super::think::Think;
 use crate::error::ApiError;
-use crate::job::GenerationJob;
+use crate::job::{GenerationJob, PenalizedText};
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
 use crate::reading::number::LogprobCount;
@@ -59,6 +59,7 @@ impl OllamaCommon {
         defaults: &SamplingParams,
     ) -> Result<GenerationJob, ApiError> {
         let mut job = GenerationJob::new(chat);
+        job.penalized = PenalizedText::All;
         self.options
             .map(|o| o.0)
             .unwrap_or_default()

@@ -30,11 +30,11 @@ fields! {
         "top_k" => top_k: Int<-1, { u32::MAX as i64 }>,
         /// Only tokens at least this fraction as probable as the best.
         "min_p" => min_p: Real<limits::BestFraction>,
-        /// Divides the logit of a token that was seen.
+        /// Divides the logit of a token that is in the prompt or was generated.
         "repetition_penalty" | "repeat_penalty" => repetition_penalty: Real<limits::Repetition>,
-        /// Taken from the logit for every time the token was seen.
+        /// Taken from the logit for every time the token was generated.
         "frequency_penalty" => frequency_penalty: Real<limits::Penalty>,
-        /// Taken once from the logit of a token that was seen.
+        /// Taken once from the logit of a token that was generated.
         "presence_penalty" => presence_penalty: Real<limits::Penalty>,
         /// Of that many tokens the three penalties look; 0 for none, -1, the default, for all.
         "repeat_last_n" => repeat_last_n: Int<-1, { u32::MAX as i64 }>,

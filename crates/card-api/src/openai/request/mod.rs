@@ -28,4 +28,6 @@ pub use completion::{parse_completion, parse_completion_with};
 pub use responses::{ParsedResponse, ResponseEcho, parse_response, parse_response_with};
 
 #[cfg(test)]
+mod other_field_tests;
+#[cfg(test)]
 mod tests;

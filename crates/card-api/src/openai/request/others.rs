@@ -21,8 +21,9 @@ impl OtherFields for OfChat {
 }
 
 impl OtherFields for OfCompletion {
-    const REFUSED: &'static [&'static [RefusedField]] = &[GENERATION, CHOICES];
-    const WITHOUT_EFFECT: &'static [&'static [WithoutEffect]] = &[NOTED, SERVED];
+    const REFUSED: &'static [&'static [RefusedField]] = &[GENERATION, CHOICES, COMPLETION];
+    const WITHOUT_EFFECT: &'static [&'static [WithoutEffect]] =
+        &[NOTED, SERVED, COMPLETION_WITHOUT_EFFECT];
 }
 
 impl OtherFields for OfResponse {
@@ -43,13 +44,16 @@ const SCHEMA: &str = "send a JSON schema as `response_format`";
 const SAMPLING: &str = "sample by `temperature`, `top_p`, `top_k` and `min_p`";
 const STOP: &str = "send texts as `stop`, and bias tokens by `logit_bias`";
 const LEAVE: &str = "leave it out";
+const GRAMMAR: &str = "send `grammar`, which holds from the first token on";
+const CHATS: &str = "ask /v1/chat/completions";
+const TOKENS: &str = "ask /completion, with `return_tokens`";
 
 /// What changes how text is generated, on every path.
 const GENERATION: &[RefusedField] = &[
     refused("guided_choice", Neutral::Empty, SCHEMA),
     refused("guided_regex", Neutral::Empty, SCHEMA),
     refused("guided_grammar", Neutral::Empty, SCHEMA),
-    refused("guided_decoding_backend", Neutral::Word("auto"), LEAVE),
+    refused("guided_decoding_backend", Neutral::Words(&["auto"]), LEAVE),
     refused("ebnf", Neutral::Empty, SCHEMA),
     refused("regex", Neutral::Empty, SCHEMA),
     refused("min_tokens", Neutral::Number(0.0), STOP),
@@ -90,19 +94,84 @@ const GENERATION: &[RefusedField] = &[
     refused("lora", Neutral::Empty, "start the server with --lora"),
     refused("logits_processors", Neutral::Empty, LEAVE),
     refused("priority", Neutral::Number(0.0), LEAVE),
+    refused("adaptive_target", Neutral::Number(-1.0), SAMPLING),
+    refused("n_indent", Neutral::Number(0.0), STOP),
+    refused("stop_regex", Neutral::Empty, STOP),
+    refused("no_stop_trim", Neutral::Empty, LEAVE),
+    refused("grammar_lazy", Neutral::Empty, GRAMMAR),
+    refused("grammar_triggers", Neutral::Empty, GRAMMAR),
+    refused(
+        "post_sampling_probs",
+        Neutral::Empty,
+        "send `logprobs`, which are those before sampling",
+    ),
+    refused("return_token_ids", Neutral::Empty, TOKENS),
+    refused("return_tokens_as_token_ids", Neutral::Empty, TOKENS),
+    refused("return_hidden_states", Neutral::Empty, LEAVE),
+    refused(
+        "reasoning_format",
+        Neutral::Words(&["auto", "deepseek"]),
+        "read `reasoning_content`",
+    ),
+    refused("reasoning_budget_message", Neutral::Empty, LEAVE),
+    refused("reasoning_control", Neutral::Empty, LEAVE),
+    refused(
+        "thinking_token_budget",
+        Neutral::Empty,
+        "send `thinking_budget_tokens` with a chat",
+    ),
+    refused("image_data", Neutral::Empty, "send text"),
+    refused("mm_processor_kwargs", Neutral::Empty, LEAVE),
+    refused("prompt_embeds", Neutral::Empty, "send text or tokens"),
+    refused("lora_path", Neutral::Empty, "start the server with --lora"),
+    refused("custom_logit_processor", Neutral::Empty, LEAVE),
+    refused(
+        "repetition_detection",
+        Neutral::Empty,
+        "send `repetition_penalty`",
+    ),
+    refused("vllm_xargs", Neutral::Empty, LEAVE),
+    refused("kv_transfer_params", Neutral::Empty, LEAVE),
 ];
 
 /// What asks for answers to choose from.
-const CHOICES: &[RefusedField] = &[refused(
-    "best_of",
-    Neutral::Number(1.0),
-    "ask for `n` answers with `logprobs` and choose one",
-)];
+const CHOICES: &[RefusedField] = &[
+    refused(
+        "best_of",
+        Neutral::Number(1.0),
+        "ask for `n` answers with `logprobs` and choose one",
+    ),
+    refused("n_cmpl", Neutral::Number(1.0), "ask for `n` answers"),
+];
+
+/// What only completions have.
+const COMPLETION: &[RefusedField] = &[
+    refused(
+        "add_special_tokens",
+        Neutral::True,
+        "send tokens as `prompt`",
+    ),
+    refused(
+        "verbose",
+        Neutral::Empty,
+        "ask /completion, whose answers repeat prompt and settings",
+    ),
+    refused(
+        "thinking_budget_tokens",
+        Neutral::Number(-1.0),
+        "send a chat",
+    ),
+    refused(
+        "reasoning_budget_tokens",
+        Neutral::Number(-1.0),
+        "send a chat",
+    ),
+];
 
 /// What only chats have.
 const CHAT: &[RefusedField] = &[
     refused("audio", Neutral::Empty, LEAVE),
-    refused("modalities", Neutral::Word("text"), "ask for text"),
+    refused("modalities", Neutral::Words(&["text"]), "ask for text"),
     refused(
         "web_search_options",
         Neutral::Empty,
@@ -115,11 +184,29 @@ const CHAT: &[RefusedField] = &[
     ),
     refused("documents", Neutral::Empty, "write them into a message"),
     refused("moderation", Neutral::Empty, LEAVE),
+    refused(
+        "echo",
+        Neutral::Empty,
+        "send the conversation to /v1/completions as a prompt",
+    ),
+    refused("add_special_tokens", Neutral::Empty, LEAVE),
+    refused(
+        "include_reasoning",
+        Neutral::True,
+        "leave `reasoning_content` unread",
+    ),
+    refused(
+        "separate_reasoning",
+        Neutral::True,
+        "put `reasoning_content` and `content` together",
+    ),
+    refused("response_role", Neutral::Words(&["assistant"]), LEAVE),
 ];
 
 /// What only `/v1/responses` has.
 const RESPONSE: &[RefusedField] = &[
     refused("n", Neutral::Number(1.0), "ask once for each answer"),
+    refused("n_cmpl", Neutral::Number(1.0), "ask once for each answer"),
     refused(
         "background",
         Neutral::Empty,
@@ -146,7 +233,19 @@ const RESPONSE: &[RefusedField] = &[
         "send a shorter conversation",
     ),
     refused("moderation", Neutral::Empty, LEAVE),
-    refused("modalities", Neutral::Word("text"), "ask for text"),
+    refused("modalities", Neutral::Words(&["text"]), "ask for text"),
+    refused("verbose", Neutral::Empty, CHATS),
+    refused("timings_per_token", Neutral::Empty, CHATS),
+    refused("return_progress", Neutral::Empty, CHATS),
+    refused("continue_final_message", Neutral::Empty, CHATS),
+    refused("thinking_budget_tokens", Neutral::Number(-1.0), CHATS),
+    refused("reasoning_budget_tokens", Neutral::Number(-1.0), CHATS),
+    refused("echo", Neutral::Empty, LEAVE),
+    refused(
+        "logprobs",
+        Neutral::Empty,
+        "send `include` with `message.output_text.logprobs`",
+    ),
 ];
 
 /// What is for the operator's books.
@@ -188,7 +287,91 @@ const SERVED: &[WithoutEffect] = &[
         "special tokens are not shown",
     ),
     ("min_keep", "there is always a token left"),
+    ("n_cache_reuse", "nothing is shifted in the cache"),
+    ("adaptive_decay", "`adaptive_target` is refused"),
+    ("preserved_tokens", "`grammar_triggers` is refused"),
+    (
+        "speculative.n_max",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    (
+        "speculative.n_min",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    (
+        "speculative.p_min",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    (
+        "speculative.type",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    (
+        "backend_sampling",
+        "the text is the same wherever tokens are sampled",
+    ),
+    (
+        "t_max_prompt_ms",
+        "llama-server does nothing with it either",
+    ),
+    (
+        "sse_ping_interval",
+        "streams send comments at a pace of their own",
+    ),
+    (
+        "return_tokens",
+        "only answers of llama-server's own paths have tokens, as there",
+    ),
+    (
+        "response_fields",
+        "only answers of llama-server's own paths are cut down, as there",
+    ),
+    (
+        "speculative.ngram_size_n",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    (
+        "speculative.ngram_size_m",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    (
+        "speculative.ngram_min_hits",
+        "speculation changes no text; `speculation` bounds it",
+    ),
+    ("parse_tool_calls", "calls are read where tools are offered"),
+    (
+        "chat_format",
+        "the model's family says how an answer is read",
+    ),
+    (
+        "chat_parser",
+        "the model's family says how an answer is read",
+    ),
+    (
+        "generation_prompt",
+        "the template says how an answer begins",
+    ),
+    (
+        "reasoning_budget_start_tag",
+        "the model's family says what begins a thought",
+    ),
+    (
+        "reasoning_budget_end_tags",
+        "the model's family says what ends a thought",
+    ),
+    (
+        "reasoning_budget_end_tag",
+        "the model's family says what ends a thought",
+    ),
+    ("cache_salt", "what was read is kept apart by key"),
+    ("request_id", "the server gives each request a name"),
+    ("rid", "the server gives each request a name"),
 ];
+
+const COMPLETION_WITHOUT_EFFECT: &[WithoutEffect] = &[(
+    "continue_final_message",
+    "a completion goes on with its prompt",
+)];
 
 const CHAT_WITHOUT_EFFECT: &[WithoutEffect] = &[
     ("store", "nothing is kept"),

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::chat::Chat;
 use super::common::{Common, StreamOptions};
 use super::completion::Completion;
-use super::others::{OfChat, OfCompletion, OfResponse};
 use super::prediction::PredictionField;
 use super::response_format::{NamedSchema, ResponseFormat};
 use super::responses::{Reasoning, Response, TextOptions};
@@ -16,9 +15,8 @@ use super::tool::{Function, Tool};
 use super::{parse_chat, parse_completion};
 use crate::error::ApiError;
 use crate::job::{AnswerShape, CallForm, GenerationJob, PromptInput, Speculation, TemplateOptions};
-use crate::reading::refused::OtherFields;
 
-fn chat(extra: &str) -> Result<GenerationJob, ApiError> {
+pub(super) fn chat(extra: &str) -> Result<GenerationJob, ApiError> {
     let body = format!(r#"{{"messages":[{{"role":"user","content":"hi"}}]{extra}}}"#);
     parse_chat(body.as_bytes())
 }
@@ -28,7 +26,7 @@ fn completion(prompt: &str) -> Result<GenerationJob, ApiError> {
 }
 
 /// The field that is named, and the message.
-fn refusal(result: Result<GenerationJob, ApiError>) -> (String, String) {
+pub(super) fn refusal(result: Result<GenerationJob, ApiError>) -> (String, String) {
     let error = result.unwrap_err();
     assert_eq!(error.status.as_u16(), 400);
     let param = error.param().unwrap_or_default().to_owned();
@@ -99,6 +97,7 @@ fn wrong_fields_are_named_with_their_paths() {
         (r#","prediction":{"content":3}"#, "prediction.content"),
         (r#","prediction":{}"#, "prediction.content"),
         (r#","tool_choice":"required""#, "tool_choice"),
+        (r#","tools":[],"tool_choice":"required""#, "tool_choice"),
         (
             r#","tool_choice":{"function":{"name":1}}"#,
             "tool_choice.function.name",
@@ -262,6 +261,22 @@ fn messages_are_as_templates_take_them() {
 }
 
 #[test]
+fn messages_without_text_and_lists_without_members_are_taken() {
+    let body = br#"{"messages":[
+        {"role":"user","content":[]},
+        {"role":"assistant","content":null},
+        {"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},
+        {"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"1"}]}],"tools":[]}"#;
+    let job = parse_chat(body).unwrap();
+    let PromptInput::Chat { messages, tools } = &job.prompts[0] else {
+        panic!("a chat");
+    };
+    let texts = messages.as_array().unwrap().iter().map(|m| &m["content"]);
+    assert_eq!(texts.collect::<Vec<_>>(), ["", "", "no", "1"]);
+    assert!(tools.is_none() && !job.tools);
+}
+
+#[test]
 fn a_forced_tool_is_a_shape() {
     let tool = json!({ "type": "function", "function": { "name": "f", "parameters": { "type": "object" } } });
     let tools = format!(r#","tools":[{tool}]"#);
@@ -293,20 +308,6 @@ fn a_forced_tool_is_a_shape() {
     );
 }
 
-/// The lines of a table of docs/serving-fields.md: field and what becomes of it.
-fn page(heading: &str) -> Vec<(String, String)> {
-    let page = include_str!("../../../../../docs/serving-fields.md");
-    let from = page.find(heading).unwrap_or_else(|| panic!("{heading}"));
-    let section = &page[from + heading.len()..];
-    let section = section.split("\n## ").next().unwrap();
-    let lines = section.lines().filter_map(|line| {
-        let mut cells = line.strip_prefix("| `")?.split('|');
-        let field = cells.next()?.trim().trim_end_matches('`');
-        Some((field.to_owned(), cells.next()?.trim().to_owned()))
-    });
-    lines.collect()
-}
-
 #[test]
 fn a_forced_call_stands_beside_no_other_shape() {
     let tools = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
@@ -335,88 +336,6 @@ fn a_forced_call_stands_beside_no_other_shape() {
     }
     let text = r#","response_format":{"type":"text"}"#;
     assert!(chat(&format!(r#"{tools},"tool_choice":"required"{text}"#)).is_ok());
-}
-
-#[test]
-fn the_page_of_fields_says_what_the_parser_does() {
-    fn check<T: OtherFields>(heading: &str, done: &[&[&str]]) {
-        let named = |names: Vec<&str>, state: &str| -> Vec<(String, String)> {
-            let pair = |name: &str| (name.to_owned(), state.to_owned());
-            names.into_iter().map(pair).collect()
-        };
-        let refused = T::REFUSED.iter().copied().flatten().map(|f| f.name);
-        let ignored = T::WITHOUT_EFFECT.iter().copied().flatten().map(|f| f.0);
-        let mut wanted = named(done.concat(), "done");
-        wanted.extend(named(refused.collect(), "refused"));
-        wanted.extend(named(ignored.collect(), "without effect"));
-        let mut found = page(heading);
-        wanted.sort();
-        found.sort();
-        assert_eq!(found, wanted, "{heading}");
-        let mut names: Vec<&String> = wanted.iter().map(|w| &w.0).collect();
-        names.dedup();
-        assert_eq!(names.len(), wanted.len(), "{heading}: a field stands twice");
-    }
-    check::<OfChat>("## /v1/chat/completions", &[Common::NAMES, Chat::NAMES]);
-    check::<OfCompletion>("## /v1/completions", &[Common::NAMES, Completion::NAMES]);
-    check::<OfResponse>("## /v1/responses", &[Common::NAMES, Response::NAMES]);
-}
-
-#[test]
-fn what_is_known_and_not_done_is_refused_by_name() {
-    for extra in [
-        r#""guided_choice":["a"]"#,
-        r#""best_of":2"#,
-        r#""ignore_eos":true"#,
-        r#""stop_token_ids":[1]"#,
-        r#""mirostat":2"#,
-        r#""typical_p":0.5"#,
-        r#""min_tokens":3"#,
-        r#""use_beam_search":true"#,
-        r#""prompt_logprobs":0"#,
-    ] {
-        let name = extra.split('"').nth(1).unwrap();
-        let (param, message) = refusal(chat(&format!(",{extra}")));
-        assert_eq!(param, name, "{message}");
-        assert!(message.contains(name), "{message}");
-        let body = format!(r#"{{"prompt":"a",{extra}}}"#);
-        assert_eq!(refusal(parse_completion(body.as_bytes())).0, name);
-    }
-    // What asks for nothing is let through.
-    let neutral = r#","grammar":null,"best_of":1,"mirostat":0,"ignore_eos":false,"lora":[],
-        "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null"#;
-    assert!(chat(neutral).is_ok());
-    for (extra, field) in [
-        (
-            r#","continue_final_message":true"#,
-            "continue_final_message",
-        ),
-        (
-            r#","continue_final_message":true,"add_generation_prompt":true"#,
-            "continue_final_message",
-        ),
-        (r#","chat_template_kwargs":[1]"#, "chat_template_kwargs"),
-        (
-            r#","chat_template_kwargs":{"messages":[]}"#,
-            "chat_template_kwargs",
-        ),
-        (r#","grammar":"root ::= (""#, "grammar"),
-        (r#","grammar":"root ::= \"a\"","json_schema":{}"#, "grammar"),
-        (r#","modalities":["text","audio"]"#, "modalities"),
-        (
-            r#","structured_outputs":{"regex":"a"}"#,
-            "structured_outputs.regex",
-        ),
-        (r#","guided_json":"{}""#, "guided_json"),
-        (
-            r#","json_schema":{},"response_format":{"type":"json_object"}"#,
-            "json_schema",
-        ),
-        (r#","speculation":{"max_rows":-1}"#, "speculation.max_rows"),
-        (r#","speculation":"fast""#, "speculation"),
-    ] {
-        assert_eq!(refusal(chat(extra)).0, field, "{extra}");
-    }
 }
 
 #[test]

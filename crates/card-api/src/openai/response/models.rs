@@ -45,6 +45,18 @@ pub struct ModelStatus {
     pub value: String,
     /// Whether it could not be loaded the last time.
     pub failed: bool,
+    /// How far it is, while a file of it is being loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<LoadStage>,
+}
+
+/// A file of a model that is being loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LoadStage {
+    /// What is in it: `target`, `draft`, `head`, or `model` where there is one only.
+    pub what: String,
+    /// The part of it that is loaded, in per cent.
+    pub percent: u8,
 }
 
 /// More about a model. What is not known until it was loaded for the first time is `null`.

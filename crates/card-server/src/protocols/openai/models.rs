@@ -53,6 +53,11 @@ fn entry(front: &Front, index: usize, state: ModelState<LoadedModel>) -> ModelEn
         status: ModelStatus {
             value: word(state.state).to_owned(),
             failed: state.failed,
+            progress: if state.state == LoadState::Loading {
+                front.load_progress()
+            } else {
+                None
+            },
         },
         capabilities: known.map(|k| k.capabilities()),
         meta: ModelMeta {
