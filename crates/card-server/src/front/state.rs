@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use card_api::ApiError;
+use axum::body::Bytes;
+use card_api::{ApiError, document};
 
 use super::known_paths::KnownPaths;
 use super::library::{AppLibrary, LoadedModel};
@@ -36,6 +37,8 @@ pub(crate) struct Front {
     pub(crate) metrics: ServerMetrics,
     /// Which paths need a model.
     pub(crate) paths: KnownPaths,
+    /// The OpenAPI document as it is sent. It is made once, since making it takes milliseconds.
+    pub(crate) document: Bytes,
     pub(crate) config: ServerConfig,
     book: Arc<MetricsBook>,
     connections: Arc<Connections>,
@@ -74,12 +77,15 @@ impl Front {
             config: config.clone(),
             book: book.clone(),
         };
+        let models = ModelRegistry::new(library, listed, default.as_deref(), limits);
+        let document = document::document(&server_name(&models), env!("CARGO_PKG_VERSION"));
         Ok(Front {
-            models: ModelRegistry::new(library, listed, default.as_deref(), limits),
+            models,
             admission: Admission::of(&config),
             common,
             metrics,
-            paths: KnownPaths::of_the_document(),
+            paths: KnownPaths::of(&document),
+            document: document.to_string().into(),
             config,
             book,
             connections,
@@ -247,10 +253,7 @@ impl Front {
 
     /// The name of the default model; the names of all, if there is none.
     pub(crate) fn name(&self) -> String {
-        match self.models.default_model() {
-            Some(index) => self.models.listed()[index].name.clone(),
-            None => self.models.names().join(", "),
-        }
+        server_name(&self.models)
     }
 
     /// When the server started, in seconds since 1970.
@@ -278,6 +281,14 @@ impl Front {
     /// How long a model stays loaded that nobody uses.
     pub(crate) fn idle_limit(&self) -> Option<Duration> {
         self.models.idle_limit()
+    }
+}
+
+/// The name of the default model of these; the names of all, if there is none.
+fn server_name(models: &ServerModels) -> String {
+    match models.default_model() {
+        Some(index) => models.listed()[index].name.clone(),
+        None => models.names().join(", "),
     }
 }
 
