@@ -14,6 +14,7 @@ use card_api::ApiError;
 use tower::ServiceExt;
 
 use super::elsewhere::in_place_of;
+use crate::admission::Admission;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
@@ -30,9 +31,8 @@ pub(super) async fn dispatch(
     let path = request.uri().path().to_owned();
     if let Some(words) = in_place_of(&path) {
         // No model is loaded for that, whatever the query names.
-        front.admission.discard(request.into_body()).await;
         let error = ApiError::not_found(format!("there is no {path} here: {words}"));
-        return OpenAiError(error).into_response();
+        return OpenAiError(unread(&front.admission, request, error).await).into_response();
     }
     if asks_what_all_are(&front, &request) {
         return llama_server::router_props(&front).into_response();
@@ -72,8 +72,7 @@ async fn to_answer(
     request: Request,
 ) -> Result<(Request, Answerer), ApiError> {
     if front.is_starting() {
-        front.admission.discard(request.into_body()).await;
-        return Err(ApiError::loading());
+        return Err(unread(&front.admission, request, ApiError::loading()).await);
     }
     let deadline = front.deadline(caller.came);
     if front.models.is_single() {
@@ -87,11 +86,12 @@ async fn to_answer(
     let path = request.uri().path().to_owned();
     if !front.paths.takes(method.as_str(), &path) {
         // It is refused, or done by no model. No model is loaded for that.
-        return match front.models.loaded().into_iter().next() {
-            Some(model) => Ok((request, Answerer::Anybody(model))),
-            None if front.paths.pattern(&path).is_some() => Err(no_method()),
-            None => Err(no_path()),
-        };
+        if let Some(model) = front.models.loaded().into_iter().next() {
+            return Ok((request, Answerer::Anybody(model)));
+        }
+        let known = front.paths.pattern(&path).is_some();
+        let error = if known { no_method() } else { no_path() };
+        return Err(unread(&front.admission, request, error).await);
     }
     let in_query = query_value(request.uri().query(), "model");
     if method != Method::POST {
@@ -126,8 +126,8 @@ fn router(app: Arc<App>) -> Router {
         .merge(anthropic::routes())
         .merge(llama_server::routes())
         .merge(ollama::routes())
-        .fallback(async || OpenAiError(no_path()))
-        .method_not_allowed_fallback(async || OpenAiError(no_method()))
+        .fallback(refuse_path)
+        .method_not_allowed_fallback(refuse_method)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(tell_path))
         .with_state(app)
@@ -143,12 +143,37 @@ async fn tell_path(request: Request, next: Next) -> Response {
     response
 }
 
+/// The error that answers a request whose body nobody reads. What its sender is still sending is
+/// read for a moment: a connection that is closed before would hide the reason from it.
+async fn unread(admission: &Admission, request: Request, error: ApiError) -> ApiError {
+    admission.discard(request.into_body()).await;
+    error
+}
+
+/// Refuses a path that no protocol has.
+async fn refuse_path(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
+    OpenAiError(unread(&app.admission, request, no_path()).await)
+}
+
+/// Refuses a method that the path of a protocol does not take.
+async fn refuse_method(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
+    OpenAiError(unread(&app.admission, request, no_method()).await)
+}
+
+/// Refuses a method that a path which needs no model does not take.
+pub(super) async fn refuse_method_here(
+    State(front): State<Arc<Front>>,
+    request: Request,
+) -> OpenAiError {
+    OpenAiError(unread(&front.admission, request, no_method()).await)
+}
+
 /// There is no such path.
 fn no_path() -> ApiError {
     ApiError::not_found("no such path; docs/serving.md lists them")
 }
 
 /// The path does not take the method.
-pub(super) fn no_method() -> ApiError {
+fn no_method() -> ApiError {
     ApiError::method("the path does not take this method")
 }

@@ -105,7 +105,8 @@ fn check_echo(echo: &ResponseEcho, streams: bool) -> Result<(), ApiError> {
 }
 
 /// No answer is kept that could be asked for later.
-async fn not_kept() -> OpenAiError {
+async fn not_kept(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
+    app.admission.discard(request.into_body()).await;
     let why = "this server keeps no responses, so there is none of this name; send the \
                conversation with each request";
     OpenAiError(ApiError::not_found(why))
