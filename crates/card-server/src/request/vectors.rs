@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::incoming::Incoming;
 use super::mixed::text_bytes;
+use super::token_lists::TokenLists;
 use crate::admission::AnswerHold;
 use crate::app::App;
 use crate::clock::RequestDeadline;
@@ -41,10 +42,10 @@ pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
     })
 }
 
-/// Makes texts of a body, as tokens, and what the answer needs beside their vectors.
-type ReadTexts<X> = fn(&App, &[u8]) -> Result<(Vec<Vec<Token>>, X), ApiError>;
+/// Reads the texts of a body, as tokens, and gives what the answer needs beside their vectors.
+type ReadTexts<X> = fn(&App, &[u8], &mut TokenLists) -> Result<X, ApiError>;
 
-/// Answers a request by vectors. `read` makes texts of its body, as tokens, and keeps what `answer`
+/// Answers a request by vectors. `read` reads the texts of its body, and keeps what `answer`
 /// needs; both run in a workshop. The vectors are computed in a slot, like a generation.
 ///
 /// # Errors
@@ -87,7 +88,11 @@ async fn computed<X: Send + 'static>(
     let deadline = app.deadline(incoming.caller.came);
     let received = incoming.receive(app, deadline).await?;
     let shared = app.clone();
-    let work = move || read(&shared, &received.bytes);
+    let work = move || {
+        let mut lists = TokenLists::new(deadline);
+        let kept = read(&shared, &received.bytes, &mut lists)?;
+        Ok::<_, ApiError>((lists.finish(), kept))
+    };
     let (texts, kept) = app.admission.prepare(deadline, work).await??;
     check_room(&*embedder, &texts)?;
     let tokens = texts.iter().map(Vec::len).sum();
