@@ -13,7 +13,7 @@ use serde_json::json;
 use super::incoming::Incoming;
 use super::mixed::text_bytes;
 use super::token_lists::TokenLists;
-use crate::admission::AnswerHold;
+use crate::admission::{AnswerHold, Received};
 use crate::app::App;
 use crate::clock::RequestDeadline;
 use crate::text::{Embedder, VectorKind, at_least, most_bytes};
@@ -21,6 +21,8 @@ use crate::text::{Embedder, VectorKind, at_least, most_bytes};
 /// Numbers that an answer may have, all its vectors together: 16 MiB, and as text about three times
 /// that.
 const MOST_NUMBERS: usize = 4 << 20;
+/// Bytes that a number of an answer takes: its own four, and at most 16 of text with a comma.
+const NUMBER_BYTES: usize = 20;
 
 /// The vectors of the texts of a request, in their order.
 pub(crate) struct TextVectors {
@@ -43,7 +45,7 @@ pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
 }
 
 /// Reads the texts of a body, as tokens, and gives what the answer needs beside their vectors.
-type ReadTexts<X> = fn(&App, &[u8], &mut TokenLists) -> Result<X, ApiError>;
+type ReadTexts<X> = fn(&App, &[u8], &mut TokenLists<'_>) -> Result<X, ApiError>;
 
 /// Answers a request by vectors. `read` reads the texts of its body, and keeps what `answer`
 /// needs; both run in a workshop. The vectors are computed in a slot, like a generation.
@@ -84,17 +86,21 @@ async fn computed<X: Send + 'static>(
         return Err(ApiError::draining());
     }
     let embedder = embedder(app)?.clone();
-    let place = app.admission.enter()?;
+    let mut place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
-    let received = incoming.receive(app, deadline).await?;
+    let Received { bytes, room } = incoming.receive(app, deadline).await?;
     let shared = app.clone();
     let work = move || {
-        let mut lists = TokenLists::new(deadline);
-        let kept = read(&shared, &received.bytes, &mut lists)?;
+        let mut lists = TokenLists::new(&shared.admission, room, deadline);
+        let kept = read(&shared, &bytes, &mut lists)?;
         Ok::<_, ApiError>((lists.finish(), kept))
     };
-    let (texts, kept) = app.admission.prepare(deadline, work).await??;
-    check_room(&*embedder, &texts)?;
+    let ((texts, room), kept) = app.admission.prepare(deadline, work).await??;
+    let answer_bytes = numbers(&*embedder, &texts)? * NUMBER_BYTES;
+    let has_room = app
+        .admission
+        .answer_room(&mut place, answer_bytes, deadline);
+    has_room.await?;
     let tokens = texts.iter().map(Vec::len).sum();
     app.audit.add(|| {
         json!({
@@ -114,7 +120,8 @@ async fn computed<X: Send + 'static>(
     let begin = Instant::now();
     let work = move || {
         let computed = compute(&*embedder, &texts, deadline, &there);
-        drop(slot);
+        drop(texts);
+        drop((room, slot));
         computed
     };
     let computed = tokio::task::spawn_blocking(work).await;
@@ -148,8 +155,11 @@ fn compute(
     Ok(all)
 }
 
-/// Whether the vectors of these texts have room in an answer.
-fn check_room(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<(), ApiError> {
+/// How many numbers the vectors of these texts have.
+///
+/// # Errors
+/// If an answer may not have so many.
+fn numbers(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<usize, ApiError> {
     let vectors: usize = match embedder.kind() {
         VectorKind::OfTokens => texts.iter().map(Vec::len).sum(),
         VectorKind::OfText | VectorKind::Score => texts.len(),
@@ -162,7 +172,7 @@ fn check_room(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<(), ApiEr
         );
         return Err(ApiError::invalid(why));
     }
-    Ok(())
+    Ok(numbers)
 }
 
 /// The tokens of a text that shall become a vector. Nothing in it is a control token, but what

@@ -59,7 +59,11 @@ pub(super) async fn native(
     answered.unwrap_or_else(|error| NativeError(error).into_response())
 }
 
-fn read_openai(app: &App, body: &[u8], lists: &mut TokenLists) -> Result<ToldVectors, ApiError> {
+fn read_openai(
+    app: &App,
+    body: &[u8],
+    lists: &mut TokenLists<'_>,
+) -> Result<ToldVectors, ApiError> {
     if embedder(app)?.kind() == VectorKind::OfTokens {
         let why = "Pooling type 'none' is not OAI compatible. Please use a different pooling type";
         return Err(ApiError::invalid(why));
@@ -70,7 +74,11 @@ fn read_openai(app: &App, body: &[u8], lists: &mut TokenLists) -> Result<ToldVec
     read(app, &request, openai, lists)
 }
 
-fn read_native(app: &App, body: &[u8], lists: &mut TokenLists) -> Result<ToldVectors, ApiError> {
+fn read_native(
+    app: &App,
+    body: &[u8],
+    lists: &mut TokenLists<'_>,
+) -> Result<ToldVectors, ApiError> {
     let request = parse_embedding(body)?;
     if request.base64 {
         let why = "vectors come as numbers here; ask /v1/embeddings for base64";
@@ -83,7 +91,7 @@ fn read(
     app: &App,
     request: &EmbeddingRequest,
     openai: bool,
-    lists: &mut TokenLists,
+    lists: &mut TokenLists<'_>,
 ) -> Result<ToldVectors, ApiError> {
     let embedder = &**embedder(app)?;
     check_dimensions(embedder.width(), request.dimensions)?;

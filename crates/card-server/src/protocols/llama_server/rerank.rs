@@ -39,7 +39,7 @@ pub(super) async fn rerank(
     answered.unwrap_or_else(|error| NativeError(error).into_response())
 }
 
-fn read(app: &App, body: &[u8], lists: &mut TokenLists) -> Result<RerankRequest, ApiError> {
+fn read(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<RerankRequest, ApiError> {
     let embedder = &**embedder(app)?;
     if embedder.kind() != VectorKind::Score {
         let why = "This server does not support reranking. Start it with `--reranking`, and with a \

@@ -48,15 +48,19 @@ pub(super) async fn embeddings(
     answered.unwrap_or_else(|error| error::response(&error))
 }
 
-fn read_many(app: &App, body: &[u8], lists: &mut TokenLists) -> Result<EmbedAsked, ApiError> {
+fn read_many(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<EmbedAsked, ApiError> {
     read(app, parse_embed(body)?, lists)
 }
 
-fn read_one(app: &App, body: &[u8], lists: &mut TokenLists) -> Result<EmbedAsked, ApiError> {
+fn read_one(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<EmbedAsked, ApiError> {
     read(app, parse_embeddings(body)?, lists)
 }
 
-fn read(app: &App, request: EmbedRequest, lists: &mut TokenLists) -> Result<EmbedAsked, ApiError> {
+fn read(
+    app: &App,
+    request: EmbedRequest,
+    lists: &mut TokenLists<'_>,
+) -> Result<EmbedAsked, ApiError> {
     let since = Instant::now();
     let embedder = &**embedder(app)?;
     if embedder.kind() != VectorKind::OfText {
