@@ -202,6 +202,21 @@ impl Admission {
         })
     }
 
+    /// Takes over a request that was let in by another line, with its body.
+    ///
+    /// # Errors
+    /// If there is no place, or no room for the body.
+    pub(crate) fn take_over(
+        &self,
+        received: Received,
+    ) -> Result<(AdmissionPlace, Received), ApiError> {
+        let place = self.enter()?;
+        let mut room = BodyRoom::new();
+        self.enlarge(&mut room, received.bytes.len())?;
+        let bytes = received.bytes;
+        Ok((place, Received { bytes, room }))
+    }
+
     /// Makes the room of a body large enough for `bytes` that are made of it.
     ///
     /// # Errors
@@ -443,6 +458,26 @@ mod tests {
         // The clock of this test goes ahead from here.
         let slow = admission.receive(&mut never(), Some(3), soon()).await;
         assert_eq!(slow.err().unwrap().status, 408);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_changes_its_line_leaves_nothing_behind() {
+        let new = || Admission::new(1, 0, BODY_BUDGET, Duration::from_secs(10));
+        let (front, line) = (new(), new());
+        let large = || Some(Body::from(vec![b' '; BODY_BUDGET]));
+        let first = front.receive(&mut large(), None, soon()).await.unwrap();
+        let full = front.receive(&mut large(), None, soon()).await;
+        assert_eq!(full.err().unwrap().status, 429);
+        let (place, first) = line.take_over(first).unwrap();
+        assert_eq!(first.bytes.len(), BODY_BUDGET);
+        let second = front.receive(&mut large(), None, soon()).await.unwrap();
+        // The other line has one place, and room for one such body.
+        assert_eq!(line.take_over(second).err().unwrap().status, 429);
+        drop(place);
+        let third = front.receive(&mut large(), None, soon()).await.unwrap();
+        assert_eq!(line.take_over(third).err().unwrap().status, 429);
+        drop(first);
+        assert!(line.enter().is_ok());
     }
 
     #[tokio::test]

@@ -17,7 +17,8 @@ use crate::connections::Connections;
 use crate::error::ServeError;
 use crate::metrics::{Levels, MetricsBook, ServerLevels, ServerMetrics};
 use crate::registry::{
-    LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent, NotUnloaded,
+    ListedModel, LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent,
+    NotUnloaded,
 };
 
 /// The models of a server.
@@ -31,8 +32,10 @@ pub(crate) struct Front {
     pub(crate) common: ServerCommon,
     /// The models.
     pub(crate) models: ServerModels,
-    /// Bounds the requests whose body is read here, and those that wait for a model.
+    /// Bounds the requests whose body is read here.
     pub(crate) admission: Admission,
+    /// The line of each model, by number.
+    lines: Vec<Arc<Admission>>,
     /// What is counted of the server itself.
     pub(crate) metrics: ServerMetrics,
     /// Which paths need a model.
@@ -71,7 +74,11 @@ impl Front {
             idle: config.models.idle.filter(|_| several),
             ..config.models
         };
+        let line = |_: &ListedModel| Arc::new(Admission::of(&config));
+        let lines: Vec<Arc<Admission>> = listed.iter().map(line).collect();
+        let names = listed.iter().map(|model| model.name.clone());
         let library = AppLibrary {
+            lines: names.zip(lines.iter().cloned()).collect(),
             source,
             common: common.clone(),
             config: config.clone(),
@@ -82,6 +89,7 @@ impl Front {
         Ok(Front {
             models,
             admission: Admission::of(&config),
+            lines,
             common,
             metrics,
             paths: KnownPaths::of(&document),
@@ -155,6 +163,12 @@ impl Front {
         };
         let found = self.models.find(name).or_else(other_name);
         found.ok_or_else(|| ApiError::model_not_found(name, &self.models.names()))
+    }
+
+    /// The line of a model. Whoever waits until it is loaded has a place there, and not in the way
+    /// of requests to models that are loaded.
+    pub(crate) fn line(&self, index: usize) -> &Admission {
+        &self.lines[index]
     }
 
     /// Lends a model, loading it first if it is not loaded.

@@ -17,6 +17,7 @@ use super::elsewhere::in_place_of;
 use crate::admission::Admission;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::clock::RequestDeadline;
 use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
@@ -95,19 +96,36 @@ async fn to_answer(
     }
     let in_query = query_value(request.uri().query(), "model");
     if method != Method::POST {
-        let index = front.model_of(in_query.as_deref())?;
-        // Who waits for a model has a place in the line, whatever the request.
-        let loaded = front.models.is_loaded(index);
-        let _place = (!loaded).then(|| front.admission.enter()).transpose()?;
-        let lease = front.lend_named(index, deadline).await?;
-        return Ok((request, Answerer::Named(lease)));
+        return match lent_by_query(front, in_query.as_deref(), deadline).await {
+            Ok(lease) => Ok((request, Answerer::Named(lease))),
+            Err(error) => Err(unread(&front.admission, request, error).await),
+        };
     }
     let body = ReadBody::read(&front.admission, request, deadline).await?;
     let in_body = body.model(&front.admission, deadline).await?;
     let index = front.model_of(in_body.or(in_query).as_deref())?;
-    // The request keeps its place in the line while its model is loaded.
+    if let Some(lease) = front.models.at_hand(index) {
+        return Ok((body.into_request(), Answerer::Named(lease)));
+    }
+    // The request stands in the line of its model while that is loaded.
+    let body = body.moved_to(front.line(index))?;
     let lease = front.lend_named(index, deadline).await?;
     Ok((body.into_request(), Answerer::Named(lease)))
+}
+
+/// Lends the model that the query of a request names. Whoever waits for it has a place in its line,
+/// whatever the request.
+async fn lent_by_query(
+    front: &Front,
+    name: Option<&str>,
+    deadline: RequestDeadline,
+) -> Result<AppLease, ApiError> {
+    let index = front.model_of(name)?;
+    if let Some(lease) = front.models.at_hand(index) {
+        return Ok(lease);
+    }
+    let _place = front.line(index).enter()?;
+    front.lend_named(index, deadline).await
 }
 
 /// The answer of a model.
