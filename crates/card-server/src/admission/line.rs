@@ -14,11 +14,11 @@ use crate::config::ServerConfig;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub(crate) const BODY_BUDGET: usize = 64 << 20;
-/// Bytes of answers of vectors that are computed, written or still to be taken, in all.
-const ANSWER_BUDGET: usize = 256 << 20;
-/// Room for a body is taken in steps of this, as its bytes come; the first one is free. So are as
-/// many bytes of an answer.
+/// Room for a body is taken in steps of this, as its bytes come; the first one is free, as the first
+/// one of an answer is.
 const STEP: usize = 64 << 10;
+/// Bytes of answers that are counted before they are made, in all.
+const ANSWER_BUDGET: usize = 256 << 20;
 /// Requests that are read and prepared at a time.
 const WORKSHOPS: usize = 2;
 /// How long the body of a refused request is read, so that its sender hears why.
@@ -30,9 +30,9 @@ pub(crate) struct Admission {
     places: Arc<Semaphore>,
     /// Generations that may be at work at a time.
     slots: Arc<Semaphore>,
-    /// Room for bodies, in KiB.
+    /// Room for bodies and for what is made of them, in KiB.
     bodies: Arc<Semaphore>,
-    /// Room for answers of vectors, in KiB.
+    /// Room for answers that are counted before they are made, in KiB.
     answers: Arc<Semaphore>,
     /// Requests that may be read and prepared at a time.
     workshops: Arc<Semaphore>,
@@ -52,9 +52,8 @@ pub(crate) struct Admission {
 
 /// A request's place, from its head to the end of its answer.
 pub(crate) struct AdmissionPlace {
-    _permit: OwnedSemaphorePermit,
-    /// The room of its answer, where that is counted.
-    _answer: Option<OwnedSemaphorePermit>,
+    /// The permit of the place, and that of the room for the answer, where that was counted before.
+    permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// A generation's slot.
@@ -66,19 +65,21 @@ pub(crate) struct AdmissionSlot {
 pub(crate) struct Received {
     /// The bytes.
     pub(crate) bytes: Bytes,
-    _room: BodyRoom,
+    /// Their room.
+    pub(crate) room: BodyRoom,
 }
 
-/// The room that a body has taken of what all bodies may take together. It is given back when
-/// this is dropped.
-struct BodyRoom {
+/// The room that a body, or what was made of it, has taken of what all bodies may take together. It
+/// is given back when this is dropped.
+pub(crate) struct BodyRoom {
     /// Bytes that fit, the first [`STEP`] of which are free.
     bytes: usize,
     permits: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyRoom {
-    fn new() -> Self {
+    /// The room that everybody has.
+    pub(crate) fn new() -> Self {
         BodyRoom {
             bytes: STEP,
             permits: None,
@@ -146,32 +147,10 @@ impl Admission {
     pub(crate) fn enter(&self) -> Result<AdmissionPlace, ApiError> {
         match self.places.clone().try_acquire_owned() {
             Ok(permit) => Ok(AdmissionPlace {
-                _permit: permit,
-                _answer: None,
+                permits: vec![permit],
             }),
             Err(_) => Err(ApiError::busy(self.wait_s())),
         }
-    }
-
-    /// The place with room for an answer of so many bytes, which it holds until the answer was
-    /// taken. Room is not waited for, since a reader decides when it is given back.
-    ///
-    /// # Errors
-    /// If there is not enough; the place is given back.
-    pub(crate) fn with_answer(
-        &self,
-        place: AdmissionPlace,
-        bytes: usize,
-    ) -> Result<AdmissionPlace, ApiError> {
-        if bytes <= STEP {
-            return Ok(place);
-        }
-        let room = self.answers.clone().try_acquire_many_owned(kib(bytes));
-        let room = room.map_err(|_| ApiError::busy(self.wait_s()))?;
-        Ok(AdmissionPlace {
-            _answer: Some(room),
-            ..place
-        })
     }
 
     /// Reads a body whose head announced `announced` bytes. What is left of one for which there
@@ -219,8 +198,60 @@ impl Admission {
         }
         Ok(Received {
             bytes: bytes.into(),
-            _room: room,
+            room,
         })
+    }
+
+    /// Takes over a request that was let in by another line, with its body.
+    ///
+    /// # Errors
+    /// If there is no place, or no room for the body.
+    pub(crate) fn take_over(
+        &self,
+        received: Received,
+    ) -> Result<(AdmissionPlace, Received), ApiError> {
+        let place = self.enter()?;
+        let mut room = BodyRoom::new();
+        self.enlarge(&mut room, received.bytes.len())?;
+        let bytes = received.bytes;
+        Ok((place, Received { bytes, room }))
+    }
+
+    /// Makes the room of a body large enough for `bytes` that are made of it.
+    ///
+    /// # Errors
+    /// If there is not so much room now, or never is.
+    pub(crate) fn enlarge(&self, room: &mut BodyRoom, bytes: usize) -> Result<(), ApiError> {
+        let most = BODY_BUDGET.max(self.max_body);
+        if bytes > most {
+            let why = format!("the request would take more than {most} bytes; send less at once");
+            return Err(ApiError::invalid(why));
+        }
+        if room.grow(bytes, &self.bodies) {
+            return Ok(());
+        }
+        Err(ApiError::busy(self.wait_s()))
+    }
+
+    /// Waits until there is room for an answer of so many bytes, which it has until it was taken.
+    /// Whoever waits has none yet, and whoever has some gives it back when its answer was taken, or is
+    /// broken off at its deadline.
+    ///
+    /// # Errors
+    /// If there is none before `deadline`.
+    pub(crate) async fn answer_room(
+        &self,
+        place: &mut AdmissionPlace,
+        bytes: usize,
+        deadline: RequestDeadline,
+    ) -> Result<(), ApiError> {
+        if bytes <= STEP {
+            return Ok(());
+        }
+        let wanted = kib(bytes.min(ANSWER_BUDGET) - STEP);
+        let room = before(deadline, self.answers.clone().acquire_many_owned(wanted)).await?;
+        place.permits.push(room.map_err(|_| ApiError::draining())?);
+        Ok(())
     }
 
     /// Runs what takes a while and needs memory on a thread that may, when it is its turn. A
@@ -430,20 +461,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_of_vectors_are_bounded_in_all() {
-        let admission = admission(1, 3);
-        let place = || admission.enter().unwrap();
-        let half = ANSWER_BUDGET / 2;
-        let first = admission.with_answer(place(), half).unwrap();
-        let _second = admission.with_answer(place(), half).unwrap();
-        let more = admission.with_answer(place(), STEP + 1);
-        assert_eq!(more.err().unwrap().status, 429);
-        // A small one needs no room, and who is refused keeps no place.
-        let _small = admission.with_answer(place(), STEP).unwrap();
-        let _last = place();
-        assert!(admission.enter().is_err());
+    async fn a_request_that_changes_its_line_leaves_nothing_behind() {
+        let new = || Admission::new(1, 0, BODY_BUDGET, Duration::from_secs(10));
+        let (front, line) = (new(), new());
+        let large = || Some(Body::from(vec![b' '; BODY_BUDGET]));
+        let first = front.receive(&mut large(), None, soon()).await.unwrap();
+        let full = front.receive(&mut large(), None, soon()).await;
+        assert_eq!(full.err().unwrap().status, 429);
+        let (place, first) = line.take_over(first).unwrap();
+        assert_eq!(first.bytes.len(), BODY_BUDGET);
+        let second = front.receive(&mut large(), None, soon()).await.unwrap();
+        // The other line has one place, and room for one such body.
+        assert_eq!(line.take_over(second).err().unwrap().status, 429);
+        drop(place);
+        let third = front.receive(&mut large(), None, soon()).await.unwrap();
+        assert_eq!(line.take_over(third).err().unwrap().status, 429);
         drop(first);
-        assert!(admission.with_answer(place(), half).is_ok());
+        assert!(line.enter().is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_made_of_bodies_has_room_among_them() {
+        let admission = admission(1, 1);
+        let (mut one, mut other) = (BodyRoom::new(), BodyRoom::new());
+        admission.enlarge(&mut one, BODY_BUDGET / 2).unwrap();
+        let full = admission.enlarge(&mut other, BODY_BUDGET);
+        assert_eq!(full.unwrap_err().status, 429);
+        drop(one);
+        admission.enlarge(&mut other, BODY_BUDGET).unwrap();
+        let never = admission.enlarge(&mut other, BODY_BUDGET + 1);
+        assert_eq!(never.unwrap_err().status, 400);
+        let mut large = Some(Body::from(vec![b' '; 1 << 20]));
+        let body = admission.receive(&mut large, None, soon()).await;
+        assert_eq!(body.err().unwrap().status, 429);
+    }
+
+    #[tokio::test]
+    async fn answers_wait_for_room_and_small_ones_need_none() {
+        let admission = admission(1, 3);
+        let mut places = [(); 3].map(|()| Some(admission.enter().unwrap()));
+        let [first, second, third] = &mut places;
+        let large = ANSWER_BUDGET / 2 + STEP;
+        let room = admission.answer_room(first.as_mut().unwrap(), large + 1, soon());
+        room.await.unwrap();
+        let late = admission.answer_room(second.as_mut().unwrap(), large, now());
+        assert_eq!(late.await.unwrap_err().status, 504);
+        let small = admission.answer_room(third.as_mut().unwrap(), STEP, now());
+        small.await.unwrap();
+        // An answer that was taken gives its room to who waits.
+        let waiting = admission.answer_room(second.as_mut().unwrap(), usize::MAX, soon());
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        *first = None;
+        waiting.await.unwrap();
     }
 
     #[tokio::test]

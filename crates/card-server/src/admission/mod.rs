@@ -7,8 +7,8 @@
 //! | what | bound | what each costs |
 //! |---|---|---|
 //! | places | generations + line | a connection and its head |
-//! | bodies | 64 MiB in all, beside the first 64 KiB of each | themselves |
-//! | answers of vectors | 256 MiB in all, beside the first 64 KiB of each | tokens, numbers, and these as text |
+//! | bodies | 64 MiB in all, beside the first 64 KiB of each | themselves, tokens of texts for vectors |
+//! | vectors | 256 MiB in all, beside the first 64 KiB of each answer | their numbers and their text |
 //! | workshops | 2 | parsing, rendering, tokenizing, compiling grammars |
 //! | slots | generations at a time | KV cells, a thread |
 
@@ -16,4 +16,6 @@ mod held_body;
 mod line;
 
 pub(crate) use held_body::AnswerHold;
-pub(crate) use line::{Admission, AdmissionPlace, Received};
+#[cfg(test)]
+pub(crate) use line::BODY_BUDGET;
+pub(crate) use line::{Admission, AdmissionPlace, BodyRoom, Received};

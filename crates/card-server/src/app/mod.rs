@@ -46,8 +46,8 @@ pub(crate) struct App {
     pub(crate) embedder: Option<Arc<dyn Embedder>>,
     /// Who may ask, if not everybody may.
     pub(crate) keys: Arc<Keyring>,
-    /// Bounds what requests to this model hold.
-    pub(crate) admission: Admission,
+    /// Bounds what requests to this model hold, and those that wait until it is loaded.
+    pub(crate) admission: Arc<Admission>,
     /// What is counted of this model.
     pub(crate) metrics: Arc<Metrics>,
     /// Says which requests speculate.
@@ -67,11 +67,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// What requests to this model share, beside what they share with those to other models.
+    /// What requests to this model share, beside what they share with those to other models. The
+    /// line in which they stand is there before the model is loaded.
     pub(crate) fn new(
         served: ServedModel,
         common: &ServerCommon,
         config: &ServerConfig,
+        admission: Arc<Admission>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let fingerprint = format!(
@@ -99,7 +101,7 @@ impl App {
             text: ModelText::new(served.tokenizer, served.template),
             embedder: served.embedder,
             keys: common.keys.clone(),
-            admission: Admission::of(&config),
+            admission,
             audit: common.audit.clone(),
             rollout: Rollout::new(config.canary, metrics.rollout.clone()),
             metrics,

@@ -74,6 +74,20 @@ impl ReadBody {
         admission.prepare(deadline, move || named(&bytes)).await
     }
 
+    /// The same request in another line; its place and the room of its body in the first one are
+    /// given back.
+    ///
+    /// # Errors
+    /// If the other line has no place, or no room for the body.
+    pub(crate) fn moved_to(self, line: &Admission) -> Result<Self, ApiError> {
+        let (place, received) = line.take_over(self.received)?;
+        Ok(ReadBody {
+            parts: self.parts,
+            received,
+            _place: place,
+        })
+    }
+
     /// The request, with its body. Its place and the room of its body are given back.
     pub(crate) fn into_request(self) -> Request {
         let bytes = self.bytes();

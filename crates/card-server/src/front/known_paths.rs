@@ -1,6 +1,5 @@
 //! Which paths there are, by the OpenAPI document. A path that is not in it needs no model.
 
-use card_api::document;
 use serde_json::Value;
 
 /// A path of the document.
@@ -15,9 +14,8 @@ struct KnownPath {
 pub(crate) struct KnownPaths(Vec<KnownPath>);
 
 impl KnownPaths {
-    /// Those of the document of this version.
-    pub(crate) fn of_the_document() -> Self {
-        let document = document::document("card", env!("CARGO_PKG_VERSION"));
+    /// Those of this document.
+    pub(crate) fn of(document: &Value) -> Self {
         let paths = document["paths"].as_object().into_iter().flatten();
         let known = |(pattern, methods): (&String, &Value)| KnownPath {
             pattern: pattern.clone(),
@@ -71,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_path_is_known_with_its_methods() {
-        let known = KnownPaths::of_the_document();
+        let known = KnownPaths::of(&card_api::document::document("card", "1"));
         assert!(known.takes("POST", "/v1/chat/completions"));
         assert!(!known.takes("GET", "/v1/chat/completions"));
         assert!(!known.takes("POST", "/v1/nothing"));

@@ -1,10 +1,12 @@
 //! Models with their engines, loaded and unloaded by name.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 
+use crate::admission::Admission;
 use crate::app::{App, ModelSummary, ServerCommon};
 use crate::config::ServerConfig;
 use crate::metrics::{Levels, MetricsBook};
@@ -56,17 +58,21 @@ pub(crate) struct AppLibrary {
     pub(super) config: ServerConfig,
     /// What is counted of each model.
     pub(super) book: Arc<MetricsBook>,
+    /// The line of each model, by its name.
+    pub(super) lines: HashMap<String, Arc<Admission>>,
 }
 
 impl Library for AppLibrary {
     type Model = LoadedModel;
 
     fn load(&self, name: &str) -> Result<LoadedModel, String> {
+        let line = self.lines.get(name);
+        let line = line.ok_or_else(|| format!("{name} is not among the models"))?;
         let metrics = self.book.of_model(name).map_err(|e| e.to_string())?;
         let served = self.source.load(name)?;
         metrics.restarted();
         let keep = served.keep.clone();
-        let app = App::new(served, &self.common, &self.config, metrics);
+        let app = App::new(served, &self.common, &self.config, line.clone(), metrics);
         Ok(LoadedModel {
             app: Arc::new(app),
             router: OnceLock::new(),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use card_api::ApiError;
+use axum::body::Bytes;
 use card_api::openai::response::models::LoadStage;
+use card_api::{ApiError, document};
 
 use super::known_paths::KnownPaths;
 use super::library::{AppLibrary, LoadedModel};
@@ -17,7 +18,8 @@ use crate::connections::Connections;
 use crate::error::ServeError;
 use crate::metrics::{Levels, MetricsBook, ServerLevels, ServerMetrics};
 use crate::registry::{
-    LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent, NotUnloaded,
+    ListedModel, LoadState, ModelLease, ModelRegistry, ModelSource, ModelState, NotLent,
+    NotUnloaded,
 };
 
 /// The models of a server.
@@ -31,12 +33,16 @@ pub(crate) struct Front {
     pub(crate) common: ServerCommon,
     /// The models.
     pub(crate) models: ServerModels,
-    /// Bounds the requests whose body is read here, and those that wait for a model.
+    /// Bounds the requests whose body is read here.
     pub(crate) admission: Admission,
+    /// The line of each model, by number.
+    lines: Vec<Arc<Admission>>,
     /// What is counted of the server itself.
     pub(crate) metrics: ServerMetrics,
     /// Which paths need a model.
     pub(crate) paths: KnownPaths,
+    /// The OpenAPI document as it is sent. It is made once, since making it takes milliseconds.
+    pub(crate) document: Bytes,
     pub(crate) config: ServerConfig,
     source: Arc<dyn ModelSource>,
     book: Arc<MetricsBook>,
@@ -70,18 +76,26 @@ impl Front {
             idle: config.models.idle.filter(|_| several),
             ..config.models
         };
+        let line = |_: &ListedModel| Arc::new(Admission::of(&config));
+        let lines: Vec<Arc<Admission>> = listed.iter().map(line).collect();
+        let names = listed.iter().map(|model| model.name.clone());
         let library = AppLibrary {
+            lines: names.zip(lines.iter().cloned()).collect(),
             source: source.clone(),
             common: common.clone(),
             config: config.clone(),
             book: book.clone(),
         };
+        let models = ModelRegistry::new(library, listed, default.as_deref(), limits);
+        let document = document::document(&server_name(&models), env!("CARGO_PKG_VERSION"));
         Ok(Front {
-            models: ModelRegistry::new(library, listed, default.as_deref(), limits),
+            models,
             admission: Admission::of(&config),
+            lines,
             common,
             metrics,
-            paths: KnownPaths::of_the_document(),
+            paths: KnownPaths::of(&document),
+            document: document.to_string().into(),
             config,
             source,
             book,
@@ -157,6 +171,12 @@ impl Front {
         };
         let found = self.models.find(name).or_else(other_name);
         found.ok_or_else(|| ApiError::model_not_found(name, &self.models.names()))
+    }
+
+    /// The line of a model. Whoever waits until it is loaded has a place there, and not in the way
+    /// of requests to models that are loaded.
+    pub(crate) fn line(&self, index: usize) -> &Admission {
+        &self.lines[index]
     }
 
     /// Lends a model, loading it first if it is not loaded.
@@ -255,10 +275,7 @@ impl Front {
 
     /// The name of the default model; the names of all, if there is none.
     pub(crate) fn name(&self) -> String {
-        match self.models.default_model() {
-            Some(index) => self.models.listed()[index].name.clone(),
-            None => self.models.names().join(", "),
-        }
+        server_name(&self.models)
     }
 
     /// When the server started, in seconds since 1970.
@@ -286,6 +303,14 @@ impl Front {
     /// How long a model stays loaded that nobody uses.
     pub(crate) fn idle_limit(&self) -> Option<Duration> {
         self.models.idle_limit()
+    }
+}
+
+/// The name of the default model of these; the names of all, if there is none.
+fn server_name(models: &ServerModels) -> String {
+    match models.default_model() {
+        Some(index) => models.listed()[index].name.clone(),
+        None => models.names().join(", "),
     }
 }
 

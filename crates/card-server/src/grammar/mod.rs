@@ -33,7 +33,7 @@ const LARGEST_GRAMMAR: usize = 200_000;
 /// characters takes several for each byte of each token that fits.
 const MOST_ITEMS: usize = 4_000_000;
 
-/// Stack for compiling; as much of it is used as a schema needs.
+/// Bytes of stack for compiling; as much of it is used as a schema needs.
 const STACK: usize = 256 << 20;
 
 /// Makes constraints for one vocabulary. Reading the vocabulary takes a while, so that is
@@ -41,6 +41,8 @@ const STACK: usize = 256 << 20;
 pub(crate) struct Grammars {
     tokenizer: Arc<dyn Tokenizer>,
     factory: OnceLock<Result<ParserFactory, String>>,
+    /// Bytes of stack of the thread that compiles.
+    stack: usize,
 }
 
 /// A grammar that was compiled; each generation has a constraint of its own.
@@ -87,6 +89,7 @@ impl Grammars {
         Grammars {
             tokenizer,
             factory: OnceLock::new(),
+            stack: STACK,
         }
     }
 
@@ -94,7 +97,8 @@ impl Grammars {
     /// it.
     ///
     /// # Errors
-    /// If it asks for what cannot be enforced, or takes more than a grammar may.
+    /// If it asks for what cannot be enforced, or takes more than a grammar may; or the system gives
+    /// no thread, which is the server's fault.
     pub(crate) fn compile(
         &self,
         shape: &AnswerShape,
@@ -109,21 +113,22 @@ impl Grammars {
         let factory = self.factory.get_or_init(|| factory(&*self.tokenizer));
         let factory = factory.as_ref().map_err(|why| wrong(why.clone()))?;
         // It goes as deep as the schema does.
-        let matchers = std::thread::scope(|scope| {
-            let deep = std::thread::Builder::new().stack_size(STACK);
+        let compiled = std::thread::scope(|scope| {
+            let deep = std::thread::Builder::new().stack_size(self.stack);
             let compile = || {
                 let grammar = frame::grammar(shape, frame, &*self.tokenizer);
                 let matcher = Matcher::new(factory.create_parser(grammar.clone()));
                 (matcher, scout::matcher(factory, grammar))
             };
-            let compiling = deep
-                .spawn_scoped(scope, compile)
-                .map_err(|e| e.to_string())?;
+            let no_thread = |error: std::io::Error| {
+                ApiError::internal(format!("there is no thread to compile a grammar: {error}"))
+            };
+            let compiling = deep.spawn_scoped(scope, compile).map_err(no_thread)?;
             compiling
                 .join()
-                .map_err(|_| "its compiler broke down".to_owned())
+                .map_err(|_| wrong("its compiler broke down".to_owned()))
         });
-        let (matcher, scouts) = matchers.map_err(wrong)?;
+        let (matcher, scouts) = compiled?;
         match matcher.get_error() {
             Some(why) => Err(wrong(told(&why))),
             None => Ok(Compiled(Arc::new(CompiledGrammar {

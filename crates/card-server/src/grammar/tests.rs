@@ -64,6 +64,19 @@ fn a_scout_allows_what_the_mask_does_wherever_it_looks_from() -> Result<(), Stri
 }
 
 #[test]
+fn a_system_without_a_thread_is_no_fault_of_the_schema() {
+    let grammars = Grammars {
+        // No system has so much room for a stack.
+        stack: 1 << 60,
+        ..Grammars::new(std::sync::Arc::new(ByteTokenizer))
+    };
+    let compiled = grammars.compile(&user(), &AnswerFrame::default(), "shape");
+    let error = compiled.err().expect("there is no thread");
+    assert_eq!(error.status, 500, "{}", error.message());
+    assert_eq!(error.param(), None);
+}
+
+#[test]
 fn a_scout_follows_forced_text_no_further_than_it_may() -> Result<(), String> {
     // A long word is one for the lexer; many short ones are as many for the parser.
     let word = format!("start: \"{}\"", "a".repeat(30_000));

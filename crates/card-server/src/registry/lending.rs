@@ -40,6 +40,14 @@ pub(crate) enum NotUnloaded {
 /// The turn to load or unload: whoever has it is the only one who does.
 type Turn = OwnedMutexGuard<()>;
 
+/// What becomes of the turn of whoever makes room.
+enum LoadTurn {
+    /// There is room, and the turn is kept.
+    Kept(Turn),
+    /// So many models are loaded, all of them in use, and the turn was given back.
+    GivenBack(usize),
+}
+
 /// The models of a server.
 pub(crate) struct ModelRegistry<L: Library> {
     library: Arc<L>,
@@ -48,6 +56,8 @@ pub(crate) struct ModelRegistry<L: Library> {
     limits: ModelLimits,
     shelf: SharedShelf<L::Model>,
     turn: Arc<Mutex<()>>,
+    /// For each model, whoever sees to it that it is loaded; others that wait for it only wait.
+    seen_to: Vec<Mutex<()>>,
 }
 
 impl<L: Library> ModelRegistry<L> {
@@ -66,6 +76,7 @@ impl<L: Library> ModelRegistry<L> {
             limits,
             shelf: SharedShelf::new(listed.len()),
             turn: Arc::default(),
+            seen_to: listed.iter().map(|_| Mutex::default()).collect(),
             listed,
         }
     }
@@ -131,21 +142,31 @@ impl<L: Library> ModelRegistry<L> {
         if let Some(lease) = self.at_hand(index) {
             return Ok(lease);
         }
-        let turn = tokio::time::timeout_at(until, self.turn.clone().lock_owned()).await;
-        let turn = turn.map_err(|_| NotLent::NoRoom)?;
-        // Somebody else may have asked for the same one before.
-        if let Some(lease) = self.at_hand(index) {
-            return Ok(lease);
+        let seen_to = tokio::time::timeout_at(until, self.seen_to[index].lock()).await;
+        let _seen_to = seen_to.map_err(|_| NotLent::NoRoom)?;
+        loop {
+            // Whoever saw to it before may have loaded it.
+            if let Some(lease) = self.at_hand(index) {
+                return Ok(lease);
+            }
+            let turn = tokio::time::timeout_at(until, self.turn.clone().lock_owned()).await;
+            let turn = turn.map_err(|_| NotLent::NoRoom)?;
+            // Whoever saw to it and left had it loaded all the same.
+            if let Some(lease) = self.at_hand(index) {
+                return Ok(lease);
+            }
+            if let Some(why) = self.shelf.lock().failed_just_now(index) {
+                return Err(NotLent::Failed(why));
+            }
+            match self.make_room(index, until, turn).await? {
+                LoadTurn::Kept(turn) => return in_time(until, self.load(index, turn)).await,
+                LoadTurn::GivenBack(loaded) => self.wait_for_room(loaded, until).await?,
+            }
         }
-        if let Some(why) = self.shelf.lock().failed_just_now(index) {
-            return Err(NotLent::Failed(why));
-        }
-        let turn = self.make_room(index, until, turn).await?;
-        in_time(until, self.load(index, turn)).await
     }
 
     /// A lease of a model that is loaded.
-    fn at_hand(&self, index: usize) -> Option<ModelLease<L>> {
+    pub(crate) fn at_hand(&self, index: usize) -> Option<ModelLease<L>> {
         let model = self.shelf.lock().lend(index)?;
         Some(ModelLease::counted(self.shelf.clone(), index, model))
     }
@@ -164,6 +185,9 @@ impl<L: Library> ModelRegistry<L> {
         index: usize,
         until: Instant,
     ) -> Result<(), NotUnloaded> {
+        if self.shelf.lock().is_in_use(index) {
+            return Err(NotUnloaded::InUse);
+        }
         let turn = tokio::time::timeout_at(until, self.turn.clone().lock_owned()).await;
         let turn = turn.map_err(|_| NotUnloaded::InUse)?;
         let taken = self.shelf.lock().take_idle(index);
@@ -197,28 +221,47 @@ impl<L: Library> ModelRegistry<L> {
         }
     }
 
-    /// Unloads idle models until there is room for this one, or nothing is left to unload.
+    /// Unloads idle models until there is room for this one, or nothing is left to unload. Where all
+    /// are in use the turn is given back, so that others may unload, or load what fits. But whoever
+    /// has unloaded one keeps it and waits: else that one would be loaded again, and so on.
     async fn make_room(
         &self,
         index: usize,
         until: Instant,
         mut turn: Turn,
-    ) -> Result<Turn, NotLent> {
+    ) -> Result<LoadTurn, NotLent> {
+        let mut unloaded = false;
         while !self.has_room(index).await {
-            let model = loop {
-                let victim = self.shelf.lock().take_oldest_idle();
-                match victim {
-                    Victim::Taken(model) => break model,
-                    // Then it is loaded whatever was estimated; loading says what is wrong.
-                    Victim::Nothing => return Ok(turn),
-                    Victim::AllInUse if Instant::now() >= until => return Err(NotLent::NoRoom),
-                    Victim::AllInUse => tokio::time::sleep(LOOK).await,
+            let (victim, loaded) = {
+                let mut shelf = self.shelf.lock();
+                (shelf.take_oldest_idle(), shelf.count())
+            };
+            let model = match victim {
+                Victim::Taken(model) => model,
+                // Then it is loaded whatever was estimated; loading says what is wrong.
+                Victim::Nothing => return Ok(LoadTurn::Kept(turn)),
+                Victim::AllInUse if unloaded => {
+                    self.wait_for_room(loaded, until).await?;
+                    continue;
                 }
+                Victim::AllInUse => return Ok(LoadTurn::GivenBack(loaded)),
             };
             tracing::info!("{} needs room", self.listed[index].name);
             turn = in_time(until, self.unload(model, turn)).await?;
+            unloaded = true;
         }
-        Ok(turn)
+        Ok(LoadTurn::Kept(turn))
+    }
+
+    /// Waits until room may be made where all models that are loaded, so many, were in use.
+    async fn wait_for_room(&self, loaded: usize, until: Instant) -> Result<(), NotLent> {
+        while !self.shelf.lock().may_make_room(loaded) {
+            if Instant::now() >= until {
+                return Err(NotLent::NoRoom);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
     }
 
     async fn has_room(&self, index: usize) -> bool {

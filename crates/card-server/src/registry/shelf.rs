@@ -145,6 +145,12 @@ impl<M: Resident> Shelf<M> {
         slot.failed = Some((Instant::now() + took.max(PAUSE), why));
     }
 
+    /// Whether room may be made now where it could not be while so many models were loaded, all of
+    /// them in use.
+    pub(super) fn may_make_room(&self, loaded: usize) -> bool {
+        self.count() != loaded || self.slots.iter().any(ModelSlot::is_idle)
+    }
+
     /// How many models are loaded.
     pub(super) fn count(&self) -> usize {
         self.slots.iter().filter(|s| s.model.is_some()).count()
@@ -164,6 +170,12 @@ impl<M: Resident> Shelf<M> {
     /// Whether a model is loaded.
     pub(super) fn is_loaded(&self, index: usize) -> bool {
         self.slots[index].model.is_some()
+    }
+
+    /// Whether a model is loaded and cannot be unloaded now.
+    pub(super) fn is_in_use(&self, index: usize) -> bool {
+        let slot = &self.slots[index];
+        slot.model.is_some() && !slot.is_idle()
     }
 
     /// Takes this model off the shelf, if nobody uses it.

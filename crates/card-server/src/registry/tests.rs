@@ -38,6 +38,8 @@ struct Toys {
     done: Arc<Mutex<Vec<String>>>,
     /// How many fit the memory; 0 for any number.
     room: usize,
+    /// This one fits always.
+    small: Option<&'static str>,
     loaded: Arc<AtomicUsize>,
     at_work: Arc<AtomicBool>,
     /// A load waits for a message, if there is this.
@@ -84,8 +86,8 @@ impl Library for Toys {
         })
     }
 
-    fn fits(&self, _: &str) -> bool {
-        self.room == 0 || self.loaded.load(Ordering::SeqCst) < self.room
+    fn fits(&self, name: &str) -> bool {
+        self.small == Some(name) || self.room == 0 || self.loaded.load(Ordering::SeqCst) < self.room
     }
 
     fn unload(&self, model: Arc<Toy>) {
@@ -195,6 +197,61 @@ async fn a_model_in_use_is_waited_for_and_never_unloaded() {
     assert_eq!(late.err(), Some(NotLent::NoRoom));
     toys.at_work.store(false, Ordering::SeqCst);
     use_once(&registry, B).await;
+    assert_eq!(toys.done(), ["unload a", "load b"]);
+}
+
+/// Toys of which one fits, beside the small one `c`.
+fn one_and_a_small_one() -> Toys {
+    Toys {
+        room: 1,
+        small: Some("c"),
+        ..Toys::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_keeps_no_other_from_it() {
+    let toys = one_and_a_small_one();
+    let registry = registry(&toys, 9);
+    let lease = registry.lend(A, in_seconds(5)).await.ok();
+    let waiting = registry.lend(B, in_seconds(3600));
+    tokio::pin!(waiting);
+    let other = tokio::select! {
+        biased;
+        _ = &mut waiting => None,
+        other = registry.lend(C, in_seconds(60)) => other.ok(),
+    };
+    assert!(lease.is_some() && other.is_some());
+    assert_eq!(toys.done(), ["load a", "load c"]);
+    // Whatever goes on, a model in use is not unloaded.
+    let asked = Instant::now();
+    let unloaded = registry.unload_idle(A, in_seconds(60)).await;
+    assert_eq!(unloaded, Err(NotUnloaded::InUse));
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    drop((lease, other));
+    assert!(waiting.await.is_ok());
+    assert_eq!(toys.done().pop().as_deref(), Some("load b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_unloaded_to_make_room_is_not_loaded_before() {
+    let toys = one_and_a_small_one();
+    let registry = registry(&toys, 9);
+    let lease = registry.lend(A, in_seconds(5)).await.ok();
+    use_once(&registry, C).await;
+    let waiting = registry.lend(B, in_seconds(3600));
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut waiting).await;
+    assert!(early.is_err());
+    let other = tokio::select! {
+        biased;
+        _ = &mut waiting => None,
+        other = registry.lend(C, in_seconds(60)) => other.err(),
+    };
+    assert_eq!(other, Some(NotLent::NoRoom));
+    assert_eq!(toys.done(), ["load a", "load c", "unload c"]);
+    drop(lease);
+    assert!(waiting.await.is_ok());
     assert_eq!(toys.done(), ["unload a", "load b"]);
 }
 

@@ -10,6 +10,7 @@ mod mixed;
 mod prepare;
 mod prompt;
 mod small;
+mod token_lists;
 mod tools_in_text;
 mod usage;
 mod vectors;
@@ -20,6 +21,7 @@ pub(crate) use mixed::{prompt_tokens, surrounding_tokens, text_bytes, text_token
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};
 pub(crate) use prompt::{chat_text, count, too_long};
 pub(crate) use small::{at_once, small};
+pub(crate) use token_lists::TokenLists;
 pub(crate) use usage::TokenUsage;
 pub(crate) use vectors::{
     TextVectors, check_bytes, check_tokens, embedded_tokens, embedder, vectors,

@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::incoming::Incoming;
 use super::mixed::text_bytes;
-use crate::admission::AnswerHold;
+use super::token_lists::TokenLists;
+use crate::admission::{AnswerHold, Received};
 use crate::app::App;
 use crate::clock::RequestDeadline;
 use crate::text::{Embedder, VectorKind, at_least, most_bytes};
@@ -44,10 +45,10 @@ pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
     })
 }
 
-/// Makes texts of a body, as tokens, and what the answer needs beside their vectors.
-type ReadTexts<X> = fn(&App, &[u8]) -> Result<(Vec<Vec<Token>>, X), ApiError>;
+/// Reads the texts of a body, as tokens, and gives what the answer needs beside their vectors.
+type ReadTexts<X> = fn(&App, &[u8], &mut TokenLists<'_>) -> Result<X, ApiError>;
 
-/// Answers a request by vectors. `read` makes texts of its body, as tokens, and keeps what `answer`
+/// Answers a request by vectors. `read` reads the texts of its body, and keeps what `answer`
 /// needs; both run in a workshop. The vectors are computed in a slot, like a generation.
 ///
 /// # Errors
@@ -86,18 +87,24 @@ async fn computed<X: Send + 'static>(
         return Err(ApiError::draining());
     }
     let embedder = embedder(app)?.clone();
-    let place = app.admission.enter()?;
+    let mut place = app.admission.enter()?;
     let deadline = app.deadline(incoming.caller.came);
-    let received = incoming.receive(app, deadline).await?;
+    let Received { bytes, room } = incoming.receive(app, deadline).await?;
     let shared = app.clone();
-    let body = received.bytes.len();
-    let work = move || read(&shared, &received.bytes);
-    let (texts, kept) = app.admission.prepare(deadline, work).await??;
-    let numbers = numbers(&*embedder, &texts)?;
-    let tokens: usize = texts.iter().map(Vec::len).sum();
+    let body = bytes.len();
+    let work = move || {
+        let mut lists = TokenLists::new(&shared.admission, room, deadline);
+        let kept = read(&shared, &bytes, &mut lists)?;
+        Ok::<_, ApiError>((lists.finish(), kept))
+    };
+    let ((texts, room), kept) = app.admission.prepare(deadline, work).await??;
     // Documents are kept, and may be repeated in the answer.
-    let bytes = numbers * NUMBER_BYTES + tokens * size_of::<Token>() + 2 * body;
-    let place = app.admission.with_answer(place, bytes)?;
+    let answer_bytes = numbers(&*embedder, &texts)? * NUMBER_BYTES + 2 * body;
+    let has_room = app
+        .admission
+        .answer_room(&mut place, answer_bytes, deadline);
+    has_room.await?;
+    let tokens = texts.iter().map(Vec::len).sum();
     app.audit.add(|| {
         json!({
             "kind": "embed",
@@ -116,7 +123,8 @@ async fn computed<X: Send + 'static>(
     let begin = Instant::now();
     let work = move || {
         let computed = compute(&*embedder, &texts, deadline, &there);
-        drop(slot);
+        drop(texts);
+        drop((room, slot));
         computed
     };
     let computed = tokio::task::spawn_blocking(work).await;
@@ -153,7 +161,7 @@ fn compute(
 /// How many numbers the vectors of these texts have.
 ///
 /// # Errors
-/// If they are more than an answer has room for.
+/// If an answer may not have so many.
 fn numbers(embedder: &dyn Embedder, texts: &[Vec<Token>]) -> Result<usize, ApiError> {
     let vectors: usize = match embedder.kind() {
         VectorKind::OfTokens => texts.iter().map(Vec::len).sum(),

@@ -14,8 +14,10 @@ use card_api::ApiError;
 use tower::ServiceExt;
 
 use super::elsewhere::in_place_of;
+use crate::admission::Admission;
 use crate::app::App;
 use crate::caller::Caller;
+use crate::clock::RequestDeadline;
 use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
@@ -30,9 +32,8 @@ pub(super) async fn dispatch(
     let path = request.uri().path().to_owned();
     if let Some(words) = in_place_of(&path) {
         // No model is loaded for that, whatever the query names.
-        front.admission.discard(request.into_body()).await;
         let error = ApiError::not_found(format!("there is no {path} here: {words}"));
-        return OpenAiError(error).into_response();
+        return OpenAiError(unread(&front.admission, request, error).await).into_response();
     }
     if asks_what_all_are(&front, &request) {
         return llama_server::router_props(&front).into_response();
@@ -72,8 +73,7 @@ async fn to_answer(
     request: Request,
 ) -> Result<(Request, Answerer), ApiError> {
     if front.is_starting() {
-        front.admission.discard(request.into_body()).await;
-        return Err(ApiError::loading());
+        return Err(unread(&front.admission, request, ApiError::loading()).await);
     }
     let deadline = front.deadline(caller.came);
     if front.models.is_single() {
@@ -87,27 +87,45 @@ async fn to_answer(
     let path = request.uri().path().to_owned();
     if !front.paths.takes(method.as_str(), &path) {
         // It is refused, or done by no model. No model is loaded for that.
-        return match front.models.loaded().into_iter().next() {
-            Some(model) => Ok((request, Answerer::Anybody(model))),
-            None if front.paths.pattern(&path).is_some() => Err(no_method()),
-            None => Err(no_path()),
-        };
+        if let Some(model) = front.models.loaded().into_iter().next() {
+            return Ok((request, Answerer::Anybody(model)));
+        }
+        let known = front.paths.pattern(&path).is_some();
+        let error = if known { no_method() } else { no_path() };
+        return Err(unread(&front.admission, request, error).await);
     }
     let in_query = query_value(request.uri().query(), "model");
     if method != Method::POST {
-        let index = front.model_of(in_query.as_deref())?;
-        // Who waits for a model has a place in the line, whatever the request.
-        let loaded = front.models.is_loaded(index);
-        let _place = (!loaded).then(|| front.admission.enter()).transpose()?;
-        let lease = front.lend_named(index, deadline).await?;
-        return Ok((request, Answerer::Named(lease)));
+        return match lent_by_query(front, in_query.as_deref(), deadline).await {
+            Ok(lease) => Ok((request, Answerer::Named(lease))),
+            Err(error) => Err(unread(&front.admission, request, error).await),
+        };
     }
     let body = ReadBody::read(&front.admission, request, deadline).await?;
     let in_body = body.model(&front.admission, deadline).await?;
     let index = front.model_of(in_body.or(in_query).as_deref())?;
-    // The request keeps its place in the line while its model is loaded.
+    if let Some(lease) = front.models.at_hand(index) {
+        return Ok((body.into_request(), Answerer::Named(lease)));
+    }
+    // The request stands in the line of its model while that is loaded.
+    let body = body.moved_to(front.line(index))?;
     let lease = front.lend_named(index, deadline).await?;
     Ok((body.into_request(), Answerer::Named(lease)))
+}
+
+/// Lends the model that the query of a request names. Whoever waits for it has a place in its line,
+/// whatever the request.
+async fn lent_by_query(
+    front: &Front,
+    name: Option<&str>,
+    deadline: RequestDeadline,
+) -> Result<AppLease, ApiError> {
+    let index = front.model_of(name)?;
+    if let Some(lease) = front.models.at_hand(index) {
+        return Ok(lease);
+    }
+    let _place = front.line(index).enter()?;
+    front.lend_named(index, deadline).await
 }
 
 /// The answer of a model.
@@ -126,8 +144,8 @@ fn router(app: Arc<App>) -> Router {
         .merge(anthropic::routes())
         .merge(llama_server::routes())
         .merge(ollama::routes())
-        .fallback(async || OpenAiError(no_path()))
-        .method_not_allowed_fallback(async || OpenAiError(no_method()))
+        .fallback(refuse_path)
+        .method_not_allowed_fallback(refuse_method)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(tell_path))
         .with_state(app)
@@ -143,12 +161,37 @@ async fn tell_path(request: Request, next: Next) -> Response {
     response
 }
 
+/// The error that answers a request whose body nobody reads. What its sender is still sending is
+/// read for a moment: a connection that is closed before would hide the reason from it.
+async fn unread(admission: &Admission, request: Request, error: ApiError) -> ApiError {
+    admission.discard(request.into_body()).await;
+    error
+}
+
+/// Refuses a path that no protocol has.
+async fn refuse_path(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
+    OpenAiError(unread(&app.admission, request, no_path()).await)
+}
+
+/// Refuses a method that the path of a protocol does not take.
+async fn refuse_method(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
+    OpenAiError(unread(&app.admission, request, no_method()).await)
+}
+
+/// Refuses a method that a path which needs no model does not take.
+pub(super) async fn refuse_method_here(
+    State(front): State<Arc<Front>>,
+    request: Request,
+) -> OpenAiError {
+    OpenAiError(unread(&front.admission, request, no_method()).await)
+}
+
 /// There is no such path.
 fn no_path() -> ApiError {
     ApiError::not_found("no such path; docs/serving.md lists them")
 }
 
 /// The path does not take the method.
-pub(super) fn no_method() -> ApiError {
+fn no_method() -> ApiError {
     ApiError::method("the path does not take this method")
 }

@@ -29,7 +29,8 @@ pub(super) async fn live(
         return Err(ApiError::loading().into());
     }
     let common = &front.common;
-    let seat = common.live.seat().ok_or_else(|| ApiError::busy(RETRY_S))?;
+    let seat = common.live.seat(&caller.name);
+    let seat = seat.ok_or_else(|| ApiError::busy(RETRY_S))?;
     let known = front.summary();
     let known = known.as_ref();
     let about = json!({
@@ -42,7 +43,6 @@ pub(super) async fn live(
         "version": env!("CARGO_PKG_VERSION"),
     });
     let watcher = LiveWatcher {
-        owner: caller.name,
         seat,
         ends: common.draining.subscribe(),
         first: Some(about.to_string()),
@@ -55,8 +55,7 @@ pub(super) async fn live(
 
 /// A page that looks on.
 struct LiveWatcher {
-    /// The caller whose records the page may see.
-    owner: Arc<str>,
+    /// A seat among those of the caller, whose own records are shown.
     seat: LiveSeat,
     /// Becomes true when the server ends.
     ends: watch::Receiver<bool>,
@@ -77,9 +76,9 @@ impl LiveWatcher {
                 record = self.seat.records.recv() => record,
             };
             match record {
-                Ok(record) if record.owner == self.owner => return Some(record.text.to_string()),
-                // Somebody else's; or a page that cannot keep up misses some.
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Ok(record) => return Some(record.to_string()),
+                // A page that cannot keep up misses some.
+                Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return None,
             }
         }

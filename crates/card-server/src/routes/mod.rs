@@ -14,12 +14,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Router, middleware};
 
-use dispatch::{dispatch, no_method};
+use dispatch::{dispatch, refuse_method_here};
 
 use crate::error::ServeError;
 use crate::front::Front;
 use crate::guard::{PAGE_FILES, guard};
-use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{llama_server, ollama, openai};
 
 /// All paths.
@@ -44,7 +43,7 @@ pub(crate) fn router(front: Arc<Front>) -> Result<Router, ServeError> {
     }
     let router = router
         .fallback(dispatch)
-        .method_not_allowed_fallback(async || OpenAiError(no_method()))
+        .method_not_allowed_fallback(refuse_method_here)
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(front.clone(), guard));
     let router = match cors::layer(&front.config.cors)? {

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use card_api::ApiError;
 use card_api::loads::{EngineLoad, LoadsAnswer};
 use card_api::openai::response::models::LoadStage;
-use card_api::{ApiError, document};
 use serde_json::json;
 
 use crate::front::Front;
@@ -77,8 +77,8 @@ fn loading(progress: Option<LoadStage>) -> Response {
 
 /// The OpenAPI document: this API as clients and tools read it.
 pub(super) async fn openapi(State(front): State<Arc<Front>>) -> Response {
-    let version = env!("CARGO_PKG_VERSION");
-    Json(document::document(&front.name(), version)).into_response()
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, front.document.clone()).into_response()
 }
 
 /// What Prometheus reads; with `model` in the query, of that model only.
@@ -105,4 +105,29 @@ pub(super) async fn metrics(
     // The header by which llama-server says since when it counts.
     let since = [("process-start-time-unix", front.started_s().to_string())];
     Ok((kind, since, text).into_response())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::connections::Connections;
+    use crate::testing::{TestSetup, served};
+
+    #[tokio::test]
+    async fn the_document_is_made_once() {
+        let (source, config) = served(&TestSetup::default());
+        let connections = Connections::new(config.connections);
+        let front = Arc::new(Front::new(source, config, connections).unwrap());
+        let asked = async || {
+            let answer = openapi(State(front.clone())).await;
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/json");
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX);
+            body.await.unwrap()
+        };
+        let (first, second) = (asked().await, asked().await);
+        assert_eq!(first.as_ptr(), second.as_ptr(), "the same bytes of memory");
+        let document: serde_json::Value = serde_json::from_slice(&first).unwrap();
+        assert_eq!(document["info"]["title"], "synthetic");
+    }
 }

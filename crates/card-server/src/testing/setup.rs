@@ -78,6 +78,11 @@ impl LoadGate {
         self.change(|state| state.open = true);
     }
 
+    /// Lets no load through until it is opened.
+    pub fn shut(&self) {
+        self.change(|state| state.open = false);
+    }
+
     /// The model of this name cannot be loaded from now on.
     pub fn break_model(&self, name: &str) {
         self.change(|state| {

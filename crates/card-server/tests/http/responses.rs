@@ -253,6 +253,21 @@ async fn a_stream_that_would_keep_too_many_log_probabilities_is_refused() {
 }
 
 #[tokio::test]
+async fn an_answer_repeats_no_more_of_its_request_than_it_has_room_for() {
+    let client = Client::start(&setup());
+    // A stream repeats it three times, which is more than 8 MiB.
+    let large = json!({ "metadata": { "a": "x".repeat(3 << 20) }, "store": false });
+    let body = with(yes(), &large);
+    let reply = client
+        .post(RESPONSES, &with(body.clone(), &json!({ "stream": true })))
+        .await;
+    refused(&reply, "metadata", "three times 3 MiB");
+    let whole = client.post(RESPONSES, &body).await;
+    assert_eq!(whole.status, 200);
+    assert_eq!(whole.json()["metadata"], large["metadata"]);
+}
+
+#[tokio::test]
 async fn what_is_not_done_is_refused_by_name() {
     let client = Client::start(&setup());
     let cases = [

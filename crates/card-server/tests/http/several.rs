@@ -377,6 +377,43 @@ async fn whoever_waits_for_a_model_has_a_place_in_the_line() {
     }
 }
 
+/// Waits until a model is being loaded.
+async fn until_loading(client: &Client, name: &str) {
+    let loading = (name.to_owned(), "loading".to_owned());
+    let waiting = async { while !states(client).await.contains(&loading) {} };
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    waited.expect("it is loaded");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_model_is_not_in_the_way_of_who_asks_for_another() {
+    // Each line has one place, that of the front too, where bodies are read.
+    let gate = LoadGate::default();
+    let client = Client::start(&TestSetup {
+        parallel: 1,
+        queue: 0,
+        ..three(&gate, 4)
+    });
+    gate.shut();
+    let (asked, anna) = (by("anna"), json!({ "model": "anna" }));
+    let waiting = client.post(COMPLETIONS, &asked);
+    let others = async {
+        until_loading(&client, "anna").await;
+        let loaded = client.post(COMPLETIONS, &by("synthetic")).await;
+        // The line of this one is full, whatever is asked.
+        let full = [
+            client.post(COMPLETIONS, &asked).await,
+            client.get("/props?model=anna").await,
+            client.post("/models/unload", &anna).await,
+        ];
+        gate.open();
+        (loaded.status, full.map(|reply| reply.status))
+    };
+    let (waited, others) = tokio::join!(waiting, others);
+    assert_eq!(others, (200, [429; 3]));
+    assert_eq!(waited.status, 200, "{waited:?}");
+}
+
 #[tokio::test]
 async fn a_model_in_use_is_not_unloaded() {
     let gate = LoadGate::default();

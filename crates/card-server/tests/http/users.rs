@@ -88,6 +88,21 @@ async fn live_shows_ones_own_requests_only() {
 }
 
 #[tokio::test]
+async fn a_user_with_many_pages_leaves_seats_for_others() {
+    let client = Client::start(&two_keys());
+    let mut open = Vec::new();
+    for _ in 0..32 {
+        open.push(client.follow("/live", &[("authorization", ANNA)]).await);
+    }
+    let look = async |key: &str| {
+        let headers = [("authorization", key)];
+        let response = client.send("GET", "/live", &headers, "").await;
+        response.status().as_u16()
+    };
+    assert_eq!((look(ANNA).await, look(BERT).await), (429, 200));
+}
+
+#[tokio::test]
 async fn what_was_read_for_one_user_tells_another_nothing() {
     let cached = async |client: &Client, key: &str, path: &str, text: &str| {
         let body = match path {

@@ -175,6 +175,21 @@ async fn documents_are_ordered_by_their_scores() {
 }
 
 #[tokio::test]
+async fn a_question_is_not_read_a_thousand_times_if_it_is_long() {
+    let mut setup = of(VectorKind::Score);
+    setup.context = 20_000;
+    let client = Client::start(&setup);
+    let ask = |documents: usize| {
+        let question = "q".repeat(17 << 10);
+        json!({ "query": question, "documents": vec!["a"; documents] })
+    };
+    let reply = client.post("/rerank", &ask(1024)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert_eq!(reply.json()["error"]["param"], "query");
+    assert_eq!(client.post("/rerank", &ask(16)).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_says_what_to_do() {
     let client = Client::start(&of(VectorKind::OfText));
     let error = |reply: Reply, status: u16| {

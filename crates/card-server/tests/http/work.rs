@@ -164,6 +164,38 @@ async fn what_comes_too_slowly_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_nobody_reads_leaves_its_connection_usable() {
+    let one = Client::start(&setup());
+    // Several models, none of which is loaded.
+    let none = Client::start(&TestSetup {
+        others: vec!["anna".into()],
+        default_model: false,
+        ..setup()
+    });
+    let body = " ".repeat(1 << 20);
+    let next = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for client in [&one, &none] {
+        for (line, status) in [
+            ("POST /nothing", 404),
+            ("POST /version", 404),
+            ("PUT /v1/chat/completions", 405),
+            ("POST /health", 405),
+        ] {
+            let head = format!(
+                "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let answers = client.raw((head + &body + next).as_bytes());
+            let answers = answers.unwrap_or_default();
+            let refused = format!("HTTP/1.1 {status} ");
+            assert!(answers.starts_with(&refused), "{line}: {answers}");
+            assert!(answers.contains("HTTP/1.1 200 "), "{line}: {answers}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn connections_that_are_idle_make_room_for_those_that_ask() {
     let mut setup = setup();
     setup.config.connections.most = 8;

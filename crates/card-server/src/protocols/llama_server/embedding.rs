@@ -11,7 +11,6 @@ use card_api::llama_server::embedding::{
     EmbeddingEntry, Embeddings, EncodedVector, InputUsage, NativeEmbedding,
 };
 use card_api::{ApiError, EmbeddingRequest, parse_embedding};
-use card_core::types::Token;
 use serde::Serialize;
 
 use super::error::NativeError;
@@ -19,7 +18,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::norm::normalise;
 use crate::protocols::openai::error::OpenAiError;
-use crate::request::{Incoming, TextVectors, embedded_tokens, embedder, vectors};
+use crate::request::{Incoming, TextVectors, TokenLists, embedded_tokens, embedder, vectors};
 use crate::text::VectorKind;
 
 /// How the vectors of a request are told.
@@ -60,7 +59,11 @@ pub(super) async fn native(
     answered.unwrap_or_else(|error| NativeError(error).into_response())
 }
 
-fn read_openai(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, ToldVectors), ApiError> {
+fn read_openai(
+    app: &App,
+    body: &[u8],
+    lists: &mut TokenLists<'_>,
+) -> Result<ToldVectors, ApiError> {
     if embedder(app)?.kind() == VectorKind::OfTokens {
         let why = "Pooling type 'none' is not OAI compatible. Please use a different pooling type";
         return Err(ApiError::invalid(why));
@@ -68,35 +71,40 @@ fn read_openai(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, ToldVectors),
     let request = parse_embedding(body)?;
     // llama-server's word asks for llama-server's form.
     let openai = request.field == "input";
-    read(app, &request, openai)
+    read(app, &request, openai, lists)
 }
 
-fn read_native(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, ToldVectors), ApiError> {
+fn read_native(
+    app: &App,
+    body: &[u8],
+    lists: &mut TokenLists<'_>,
+) -> Result<ToldVectors, ApiError> {
     let request = parse_embedding(body)?;
     if request.base64 {
         let why = "vectors come as numbers here; ask /v1/embeddings for base64";
         return Err(ApiError::field("encoding_format", why));
     }
-    read(app, &request, false)
+    read(app, &request, false, lists)
 }
 
 fn read(
     app: &App,
     request: &EmbeddingRequest,
     openai: bool,
-) -> Result<(Vec<Vec<Token>>, ToldVectors), ApiError> {
+    lists: &mut TokenLists<'_>,
+) -> Result<ToldVectors, ApiError> {
     let embedder = &**embedder(app)?;
     check_dimensions(embedder.width(), request.dimensions)?;
-    let told = ToldVectors {
+    for text in &request.inputs {
+        lists.add(|| embedded_tokens(app, embedder, request.field, text))?;
+    }
+    Ok(ToldVectors {
         openai,
         base64: request.base64 && openai,
         order: request
             .normalize
             .unwrap_or(app.config.llama_server.embd_normalize),
-    };
-    let texts = request.inputs.iter();
-    let texts = texts.map(|text| embedded_tokens(app, embedder, request.field, text));
-    Ok((texts.collect::<Result<_, _>>()?, told))
+    })
 }
 
 /// Whether vectors of so many numbers can be had.

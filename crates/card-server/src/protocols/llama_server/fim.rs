@@ -1,100 +1,21 @@
-//! Fill in the middle: the tokens of a vocabulary for it, and the prompt they make.
+//! Fill in the middle: the prompt that the tokens of a vocabulary for it make.
 
 use card_api::ApiError;
 use card_core::types::Token;
 
 use crate::app::App;
-use crate::request::text_tokens;
+use crate::text::fill::FillMarks;
 
-/// Names of the tokens in the vocabularies of models that know them, as llama.cpp looks for them.
-const PREFIX: [&str; 8] = [
-    "<|fim_prefix|>",
-    "<fim-prefix>",
-    "<fim_prefix>",
-    "<｜fim▁begin｜>",
-    "<PRE>",
-    "▁<PRE>",
-    "<|code_prefix|>",
-    "<|prefix|>",
-];
-const SUFFIX: [&str; 8] = [
-    "<|fim_suffix|>",
-    "<fim-suffix>",
-    "<fim_suffix>",
-    "<｜fim▁hole｜>",
-    "<SUF>",
-    "▁<SUF>",
-    "<|code_suffix|>",
-    "<|suffix|>",
-];
-const MIDDLE: [&str; 8] = [
-    "<|fim_middle|>",
-    "<fim-middle>",
-    "<fim_middle>",
-    "<｜fim▁end｜>",
-    "<MID>",
-    "▁<MID>",
-    "<|code_middle|>",
-    "<|middle|>",
-];
-const REPOSITORY: [&str; 6] = [
-    "<|fim_repo|>",
-    "<|repo_name|>",
-    "<fim-repo>",
-    "<REPO>",
-    "<reponame>",
-    "<|repository|>",
-];
-const FILE: [&str; 2] = ["<|file_sep|>", "<file_sep>"];
-
-/// The tokens of a vocabulary for filling in the middle.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct FimTokens {
-    pub(super) prefix: Token,
-    pub(super) suffix: Token,
-    pub(super) middle: Token,
-    /// Before the name of a repository.
-    pub(super) repository: Option<Token>,
-    /// Before the name of a file.
-    pub(super) file: Option<Token>,
-}
-
-impl FimTokens {
-    /// Those of the model.
-    ///
-    /// # Errors
-    /// If it lacks one that is needed.
-    pub(super) fn of(app: &App) -> Result<Self, ApiError> {
-        let needed = |names: &[&str], what: &str| {
-            find(app, names)?.ok_or_else(|| {
-                let why = format!(
-                    "infill is not supported by this model: its vocabulary has no {what} token"
-                );
-                ApiError::not_supported(why)
-            })
-        };
-        Ok(FimTokens {
-            prefix: needed(&PREFIX, "prefix")?,
-            suffix: needed(&SUFFIX, "suffix")?,
-            middle: needed(&MIDDLE, "middle")?,
-            repository: find(app, &REPOSITORY)?,
-            file: find(app, &FILE)?,
-        })
-    }
-}
-
-/// The first of these names that is a token of its own, and not only text.
-fn find(app: &App, names: &[&str]) -> Result<Option<Token>, ApiError> {
-    for name in names {
-        let special = text_tokens(app, "input_prefix", name, true)?;
-        let plain = text_tokens(app, "input_prefix", name, false)?;
-        if let [token] = special[..]
-            && plain != special
-        {
-            return Ok(Some(token));
-        }
-    }
-    Ok(None)
+/// The tokens by which the model fills in the middle.
+///
+/// # Errors
+/// If its vocabulary has none.
+pub(super) fn fill_marks(app: &App) -> Result<FillMarks, ApiError> {
+    app.text.fill.ok_or_else(|| {
+        let why = "infill is not supported by this model: its vocabulary has no prefix token, suffix \
+                   token and middle token that belong together";
+        ApiError::not_supported(why)
+    })
 }
 
 /// What an infill is made of, in tokens.
@@ -127,7 +48,7 @@ impl FimWindow {
     /// for prefix and suffix the prefix has three quarters; other files have what is left
     /// beside twice the tokens that are to be written, and lose their beginning. There is room
     /// for the tokens that are to be written, unless they want more than half of the context.
-    pub(super) fn prompt(self, fim: FimTokens, mut parts: FimParts) -> Vec<Token> {
+    pub(super) fn prompt(self, marks: FillMarks, mut parts: FimParts) -> Vec<Token> {
         let written = self.n_predict.min(self.context / 2);
         let near = NEAR.min(self.context.saturating_sub(written + 8));
         let suffix = (near / 4).saturating_sub(2 + parts.prompt.len());
@@ -138,12 +59,12 @@ impl FimWindow {
         keep_end(&mut parts.extra, far);
         let mut all = parts.begin;
         all.append(&mut parts.extra);
-        all.push(fim.prefix);
+        all.push(marks.prefix.token);
         all.append(&mut parts.prefix);
         all.append(&mut parts.prompt);
-        all.push(fim.suffix);
+        all.push(marks.suffix.token);
         all.append(&mut parts.suffix);
-        all.push(fim.middle);
+        all.push(marks.middle.token);
         all
     }
 }
@@ -157,11 +78,16 @@ fn keep_end(tokens: &mut Vec<Token>, most: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::fill::FillMark;
 
-    const FIM: FimTokens = FimTokens {
-        prefix: 1001,
-        suffix: 1002,
-        middle: 1003,
+    const fn mark(name: &'static str, token: Token) -> FillMark {
+        FillMark { name, token }
+    }
+
+    const MARKS: FillMarks = FillMarks {
+        prefix: mark("<PRE>", 1001),
+        suffix: mark("<SUF>", 1002),
+        middle: mark("<MID>", 1003),
         repository: None,
         file: None,
     };
@@ -180,7 +106,7 @@ mod tests {
             n_predict: 16,
         };
         assert_eq!(
-            window.prompt(FIM, parts),
+            window.prompt(MARKS, parts),
             [1, 2, 3, 1001, 10, 11, 12, 1002, 20, 21, 1003]
         );
     }
@@ -200,9 +126,12 @@ mod tests {
                 context,
                 n_predict: 64,
             };
-            let prompt = window.prompt(FIM, parts);
+            let prompt = window.prompt(MARKS, parts);
             assert!(prompt.len() + 64 <= context, "{context}: {}", prompt.len());
-            let gap = prompt.iter().position(|&t| t == FIM.suffix).unwrap_or(0);
+            let gap = prompt
+                .iter()
+                .position(|&t| t == MARKS.suffix.token)
+                .unwrap_or(0);
             assert_eq!(prompt[gap - 2..gap], [39_999, 7]);
             assert_eq!(prompt[gap + 1], 50_000);
         }

@@ -9,11 +9,12 @@ use card_api::{ApiError, GenerationJob, parse_infill};
 use card_core::types::Token;
 
 use super::completion::answer;
-use super::fim::{FimParts, FimTokens, FimWindow};
+use super::fim::{FimParts, FimWindow, fill_marks};
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::request::{Incoming, surrounding_tokens, text_tokens};
+use crate::text::fill::FillMarks;
 
 /// The name of the repository, as in llama-server.
 const REPOSITORY: &str = "myproject\n";
@@ -33,21 +34,21 @@ pub(super) async fn infill(
 
 fn read(app: &App, body: &[u8]) -> Result<(GenerationJob, NativeJob), ApiError> {
     let (request, parts) = parse_infill(body, &defaults(app))?;
-    let fim = FimTokens::of(app)?;
+    let marks = fill_marks(app)?;
     let window = FimWindow {
         context: app.model.context as usize,
         n_predict: request.options.n_predict.unwrap_or(0) as usize,
     };
-    let prompt = window.prompt(fim, in_tokens(app, &parts, fim)?);
+    let prompt = window.prompt(marks, in_tokens(app, &parts, marks)?);
     resolve(app, request, vec![prompt])
 }
 
 /// The parts in tokens. Nothing that somebody typed is a control token, not in the beginning of
 /// the text itself either; the only control tokens are those between the parts and the files.
-fn in_tokens(app: &App, parts: &InfillParts, fim: FimTokens) -> Result<FimParts, ApiError> {
+fn in_tokens(app: &App, parts: &InfillParts, marks: FillMarks) -> Result<FimParts, ApiError> {
     Ok(FimParts {
         begin: app.text.begin_tokens()?.to_vec(),
-        extra: extra_tokens(app, parts, fim)?,
+        extra: extra_tokens(app, parts, marks)?,
         prefix: surrounding_tokens(app, "input_prefix", &parts.prefix)?,
         suffix: surrounding_tokens(app, "input_suffix", &parts.suffix)?,
         prompt: text_tokens(app, "prompt", &parts.prompt, false)?,
@@ -55,15 +56,15 @@ fn in_tokens(app: &App, parts: &InfillParts, fim: FimTokens) -> Result<FimParts,
 }
 
 /// The pieces of other files.
-fn extra_tokens(app: &App, parts: &InfillParts, fim: FimTokens) -> Result<Vec<Token>, ApiError> {
+fn extra_tokens(app: &App, parts: &InfillParts, marks: FillMarks) -> Result<Vec<Token>, ApiError> {
     let text = |text: &str| text_tokens(app, "input_extra", text, false);
     let mut all = Vec::new();
-    if let Some(repository) = fim.repository {
+    if let Some(repository) = marks.repository {
         all.push(repository);
         all.extend(text(REPOSITORY)?);
     }
     for (name, content) in &parts.extra {
-        match fim.file {
+        match marks.file {
             Some(file) => {
                 all.push(file);
                 all.extend(text(&format!("{name}\n"))?);
@@ -72,7 +73,7 @@ fn extra_tokens(app: &App, parts: &InfillParts, fim: FimTokens) -> Result<Vec<To
         }
         all.extend(text(content)?);
     }
-    if let Some(file) = fim.file {
+    if let Some(file) = marks.file {
         all.push(file);
         all.extend(text(FILE)?);
     }

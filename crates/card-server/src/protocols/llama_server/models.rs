@@ -21,8 +21,12 @@ pub(super) async fn load(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let loaded = async {
-        // The request keeps its place in the line while the model is loaded.
-        let (_held, index, deadline) = asked(&front, &caller, request).await?;
+        let (body, index, deadline) = asked(&front, &caller, request).await?;
+        if front.models.at_hand(index).is_some() {
+            return Ok(());
+        }
+        // The request stands in the line of the model while that is loaded.
+        let _held = body.moved_to(front.line(index))?;
         front.lend(index, deadline).await.map(drop)
     };
     told(&front, &caller, &path, loaded.await)
@@ -36,14 +40,16 @@ pub(super) async fn unload(
 ) -> Response {
     let path = request.uri().path().to_owned();
     let unloaded = async {
-        let (_held, index, deadline) = asked(&front, &caller, request).await?;
+        let (body, index, deadline) = asked(&front, &caller, request).await?;
+        // Another model may be loaded before.
+        let _held = body.moved_to(front.line(index))?;
         front.unload(index, deadline).await
     };
     told(&front, &caller, &path, unloaded.await)
 }
 
-/// A request that has a place in the line, the number of the model that it names, and when it has
-/// to be answered.
+/// A request that was let in, the number of the model that it names, and when it has to be
+/// answered.
 async fn asked(
     front: &Front,
     caller: &Caller,

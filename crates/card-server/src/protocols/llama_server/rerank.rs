@@ -13,8 +13,13 @@ use serde::Serialize;
 use super::error::NativeError;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, TextVectors, check_bytes, check_tokens, embedder, vectors};
-use crate::text::VectorKind;
+use crate::request::{
+    Incoming, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
+};
+use crate::text::{Embedder, VectorKind};
+
+/// Bytes in which the question may be read, which is read with each document.
+const MOST_QUESTIONS: usize = 16 << 20;
 
 /// Either form of an answer.
 #[derive(Serialize)]
@@ -34,7 +39,7 @@ pub(super) async fn rerank(
     answered.unwrap_or_else(|error| NativeError(error).into_response())
 }
 
-fn read(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, RerankRequest), ApiError> {
+fn read(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<RerankRequest, ApiError> {
     let embedder = &**embedder(app)?;
     if embedder.kind() != VectorKind::Score {
         let why = "This server does not support reranking. Start it with `--reranking`, and with a \
@@ -42,18 +47,39 @@ fn read(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, RerankRequest), ApiE
         return Err(ApiError::not_supported(why));
     }
     let request = parse_rerank(body)?;
-    let field = request.field;
-    let pair = |(number, document): (usize, &String)| {
-        let path = format!("{field}[{number}]");
-        check_bytes(embedder, &path, request.query.len() + document.len())?;
-        let tokens = embedder.pair(&request.query, document);
-        let tokens = tokens.map_err(|why| ApiError::field(&path, why))?;
-        check_tokens(embedder, &path, tokens.len())?;
-        Ok(tokens)
-    };
-    let pairs = request.documents.iter().enumerate().map(pair);
-    let pairs = pairs.collect::<Result<_, ApiError>>()?;
-    Ok((pairs, request))
+    check_question(&request)?;
+    for (number, document) in request.documents.iter().enumerate() {
+        let path = format!("{}[{number}]", request.field);
+        lists.add(|| pair_tokens(embedder, &path, &request.query, document))?;
+    }
+    Ok(request)
+}
+
+/// Whether the question may be read with so many documents.
+fn check_question(request: &RerankRequest) -> Result<(), ApiError> {
+    let (query, documents) = (request.query.len(), request.documents.len());
+    if query.saturating_mul(documents) <= MOST_QUESTIONS {
+        return Ok(());
+    }
+    let why = format!(
+        "the question has {query} bytes and would be read with each of {documents} documents, in \
+         more than {MOST_QUESTIONS} bytes; send a shorter one, or fewer documents at once"
+    );
+    Err(ApiError::field("query", why))
+}
+
+/// The tokens of the question and a document, which stands at `path`.
+fn pair_tokens(
+    embedder: &dyn Embedder,
+    path: &str,
+    query: &str,
+    document: &str,
+) -> Result<Vec<Token>, ApiError> {
+    check_bytes(embedder, path, query.len() + document.len())?;
+    let tokens = embedder.pair(query, document);
+    let tokens = tokens.map_err(|why| ApiError::field(path, why))?;
+    check_tokens(embedder, path, tokens.len())?;
+    Ok(tokens)
 }
 
 fn answer(app: &App, request: RerankRequest, vectors: TextVectors) -> RerankAnswer {

@@ -15,7 +15,9 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::llama_server::check_dimensions;
 use crate::protocols::norm::{EUCLIDEAN, normalise};
-use crate::request::{Incoming, TextVectors, check_bytes, check_tokens, embedder, vectors};
+use crate::request::{
+    Incoming, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
+};
 use crate::text::{Embedder, VectorKind, most_bytes};
 
 /// What the answer needs of a request.
@@ -46,15 +48,19 @@ pub(super) async fn embeddings(
     answered.unwrap_or_else(|error| error::response(&error))
 }
 
-fn read_many(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, EmbedAsked), ApiError> {
-    read(app, parse_embed(body)?)
+fn read_many(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<EmbedAsked, ApiError> {
+    read(app, parse_embed(body)?, lists)
 }
 
-fn read_one(app: &App, body: &[u8]) -> Result<(Vec<Vec<Token>>, EmbedAsked), ApiError> {
-    read(app, parse_embeddings(body)?)
+fn read_one(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<EmbedAsked, ApiError> {
+    read(app, parse_embeddings(body)?, lists)
 }
 
-fn read(app: &App, request: EmbedRequest) -> Result<(Vec<Vec<Token>>, EmbedAsked), ApiError> {
+fn read(
+    app: &App,
+    request: EmbedRequest,
+    lists: &mut TokenLists<'_>,
+) -> Result<EmbedAsked, ApiError> {
     let since = Instant::now();
     let embedder = &**embedder(app)?;
     if embedder.kind() != VectorKind::OfText {
@@ -63,11 +69,11 @@ fn read(app: &App, request: EmbedRequest) -> Result<(Vec<Vec<Token>>, EmbedAsked
         return Err(ApiError::not_supported(why));
     }
     check_dimensions(embedder.width(), request.dimensions)?;
-    let tokens = |text: &String| tokens_of(app, embedder, &request, text);
-    let texts = request.inputs.iter().map(tokens);
-    let texts = texts.collect::<Result<_, _>>()?;
+    for text in &request.inputs {
+        lists.add(|| tokens_of(app, embedder, &request, text))?;
+    }
     let model = request.model.unwrap_or_else(|| app.model.name.clone());
-    Ok((texts, EmbedAsked { model, since }))
+    Ok(EmbedAsked { model, since })
 }
 
 /// The tokens of a text, without its end if it is too long and that may be.

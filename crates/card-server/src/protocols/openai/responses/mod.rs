@@ -23,7 +23,10 @@ use self::answer::RunningResponse;
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin_with, check_kept_logprobs};
+use crate::request::{Incoming, MOST_ECHO, begin_with, check_kept_logprobs};
+
+/// How often a stream repeats the request: when the answer is made, when it begins, and at its end.
+const ECHOES_OF_STREAM: usize = 3;
 
 /// The paths at which it is spoken.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -74,11 +77,36 @@ fn read_response(
     let parsed = parse_response_with(body, &recall, &app.config.sampling.params)?;
     let instead = "ask for fewer tokens, or for fewer alternatives";
     check_kept_logprobs(app, &parsed.job, "top_logprobs", instead)?;
+    check_echo(&parsed.echo, parsed.job.stream)?;
     Ok((parsed.job, parsed.echo))
 }
 
+/// Whether the answer has room for what it repeats of the request. The error names the field that
+/// is largest.
+///
+/// # Errors
+/// If it would repeat too much.
+fn check_echo(echo: &ResponseEcho, streams: bool) -> Result<(), ApiError> {
+    let times = if streams { ECHOES_OF_STREAM } else { 1 };
+    let (mut all, mut largest) = (0, (0, ""));
+    for (name, value) in &echo.fields {
+        let bytes = value.to_string().len();
+        all += bytes * times;
+        largest = largest.max((bytes, name.as_str()));
+    }
+    if all <= MOST_ECHO {
+        return Ok(());
+    }
+    let why = format!(
+        "the answer would repeat the request in more than {MOST_ECHO} bytes (a stream does it \
+         {ECHOES_OF_STREAM} times); send less of it"
+    );
+    Err(ApiError::field(largest.1, why))
+}
+
 /// No answer is kept that could be asked for later.
-async fn not_kept() -> OpenAiError {
+async fn not_kept(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
+    app.admission.discard(request.into_body()).await;
     let why = "this server keeps no responses, so there is none of this name; send the \
                conversation with each request";
     OpenAiError(ApiError::not_found(why))
