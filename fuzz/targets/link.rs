@@ -2,10 +2,10 @@
 #![no_main]
 
 use card_core::types::Rows;
-use card_wire::{self as wire, Intake, Refusal, Vocabulary, proto};
+use card_wire::{self as wire, Intake, Refusal, SharedVocabulary, proto};
 use prost::Message;
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 1,
     tokens: 1 << 17,
 };

@@ -129,14 +129,14 @@ mod tests {
     const WINDOW: Duration = Duration::from_millis(500);
 
     /// A rule with a clock, whose windows follow each other.
-    struct Lane {
+    struct ClockedRule {
         rule: ThreadRule,
         at: Duration,
     }
 
-    impl Lane {
+    impl ClockedRule {
         fn new(threads: usize) -> Self {
-            Lane {
+            ClockedRule {
                 rule: ThreadRule::new(threads),
                 at: Duration::ZERO,
             }
@@ -163,14 +163,14 @@ mod tests {
 
     #[test]
     fn a_machine_of_ones_own_keeps_all_threads() {
-        let mut lane = Lane::new(8);
+        let mut clocked = ClockedRule::new(8);
         for waiting in [0.0, 0.1, 0.02, 0.14, 0.0] {
-            assert_eq!(lane.see(waiting), 8);
+            assert_eq!(clocked.see(waiting), 8);
         }
         // One window may be a program that came and went.
-        assert_eq!(lane.see(3.0), 8);
-        assert_eq!(lane.see(0.0), 8);
-        assert_eq!(lane.see(3.0), 8);
+        assert_eq!(clocked.see(3.0), 8);
+        assert_eq!(clocked.see(0.0), 8);
+        assert_eq!(clocked.see(3.0), 8);
     }
 
     #[test]
@@ -183,43 +183,47 @@ mod tests {
             (4, 9.0, 1),
             (3, 0.2, 2),
         ] {
-            let mut lane = Lane::new(threads);
-            assert_eq!(lane.see(waiting), threads);
-            assert_eq!(lane.see(waiting), left, "{threads} {waiting}");
+            let mut clocked = ClockedRule::new(threads);
+            assert_eq!(clocked.see(waiting), threads);
+            assert_eq!(clocked.see(waiting), left, "{threads} {waiting}");
         }
     }
 
     #[test]
     fn one_thread_that_waits_all_the_same_stays_alone() {
-        let mut lane = Lane::new(2);
-        lane.see(0.8);
-        assert_eq!(lane.see(0.8), 1);
+        let mut clocked = ClockedRule::new(2);
+        clocked.see(0.8);
+        assert_eq!(clocked.see(0.8), 1);
         for _ in 0..200 {
-            assert_eq!(lane.see(0.4), 1);
+            assert_eq!(clocked.see(0.4), 1);
         }
         // The others have gone.
-        assert_eq!(lane.see(0.0), 2);
-        assert_eq!(lane.see(0.0), 2);
+        assert_eq!(clocked.see(0.0), 2);
+        assert_eq!(clocked.see(0.0), 2);
     }
 
     #[test]
     fn trials_become_rarer_while_they_fail_and_begin_anew_once_one_holds() {
-        let mut lane = Lane::new(2);
-        lane.see(0.5);
-        assert_eq!(lane.see(0.5), 1);
+        let mut clocked = ClockedRule::new(2);
+        clocked.see(0.5);
+        assert_eq!(clocked.see(0.5), 1);
         let mut waits = Vec::new();
         for _ in 0..6 {
             // With one thread nobody waits; with both one does.
-            waits.push(lane.until_change(0.0));
-            assert_eq!(lane.rule.threads(), 2);
-            assert_eq!(lane.see(0.5), 1, "a trial that fails ends with its window");
+            waits.push(clocked.until_change(0.0));
+            assert_eq!(clocked.rule.threads(), 2);
+            assert_eq!(
+                clocked.see(0.5),
+                1,
+                "a trial that fails ends with its window"
+            );
         }
         assert_eq!(waits, [8, 16, 32, 64, 128, 128]);
-        lane.until_change(0.0);
-        assert_eq!(lane.see(0.0), 2);
-        lane.see(0.5);
-        assert_eq!(lane.see(0.5), 1);
-        assert_eq!(lane.until_change(0.0), 8);
+        clocked.until_change(0.0);
+        assert_eq!(clocked.see(0.0), 2);
+        clocked.see(0.5);
+        assert_eq!(clocked.see(0.5), 1);
+        assert_eq!(clocked.until_change(0.0), 8);
     }
 
     #[test]

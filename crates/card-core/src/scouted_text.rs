@@ -108,19 +108,19 @@ mod tests {
     use super::*;
 
     /// Even and odd tokens take turns, and 13 is never written.
-    struct Turns;
+    struct EvenAndOdd;
 
-    struct TurnsScout {
+    struct EvenAndOddScout {
         written: usize,
     }
 
-    impl Grammar for Turns {
+    impl Grammar for EvenAndOdd {
         fn scout(&self) -> Box<dyn Scout> {
-            Box::new(TurnsScout { written: 0 })
+            Box::new(EvenAndOddScout { written: 0 })
         }
     }
 
-    impl Scout for TurnsScout {
+    impl Scout for EvenAndOddScout {
         fn wrote(&mut self, token: Token) -> Result<(), String> {
             self.written += 1;
             if token == 13 {
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_left_out_and_the_rest_is_as_likely_as_among_what_is_allowed() {
-        let mut text = ScoutedText::new(Arc::new(Turns), &[2]);
+        let mut text = ScoutedText::new(Arc::new(EvenAndOdd), &[2]);
         let proposed = [(4, 0.5), (5, 0.25), (6, 0.125), (7, 0.0625)];
         let mut behind = children(&proposed);
         // One token was written: an odd one comes next.
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_scout_that_is_lost_refuses_nothing() {
-        let mut text = ScoutedText::new(Arc::new(Turns), &[2]);
+        let mut text = ScoutedText::new(Arc::new(EvenAndOdd), &[2]);
         text.wrote(&[13]);
         let mut behind = children(&[(4, 0.5), (5, 0.25)]);
         assert_eq!(text.sift(&[], 1, &mut behind), 0);

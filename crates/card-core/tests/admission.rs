@@ -51,7 +51,7 @@ fn drafter(lanes: Lanes, rollback: Rollback) -> (Drafter, Synthetic) {
 
 /// A message, or a step of the model.
 #[derive(Clone, Debug)]
-enum Event {
+enum DrafterEvent {
     Hears(DraftInput),
     Steps(u8),
 }
@@ -61,7 +61,7 @@ fn tokens(most: usize) -> impl Strategy<Value = Vec<Token>> {
     prop::collection::vec(token, 0..most)
 }
 
-fn events() -> impl Strategy<Value = Vec<Event>> {
+fn events() -> impl Strategy<Value = Vec<DrafterEvent>> {
     // Mostly a few names, so that messages meet.
     let name = || prop_oneof![20 => 0u64..5, 1 => any::<u64>()].prop_map(SequenceId);
     let index = || prop_oneof![20 => 0u32..50, 1 => any::<u32>()];
@@ -89,11 +89,11 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let share = (any::<u32>(), prop_oneof![0u32..4, any::<u32>()])
         .prop_map(|(index, of)| DraftInput::Share(DraftShare { index, of }));
     let event = prop_oneof![
-        4 => open.prop_map(Event::Hears),
-        8 => commit.prop_map(Event::Hears),
-        2 => close.prop_map(Event::Hears),
-        1 => share.prop_map(Event::Hears),
-        6 => (1u8..5).prop_map(Event::Steps),
+        4 => open.prop_map(DrafterEvent::Hears),
+        8 => commit.prop_map(DrafterEvent::Hears),
+        2 => close.prop_map(DrafterEvent::Hears),
+        1 => share.prop_map(DrafterEvent::Hears),
+        6 => (1u8..5).prop_map(DrafterEvent::Steps),
     ];
     prop::collection::vec(event, 1..80)
 }
@@ -136,8 +136,8 @@ proptest! {
         let (mut drafter, mut model) = drafter(lanes, rollback);
         for event in events {
             match event {
-                Event::Hears(input) => drafter.handle(input),
-                Event::Steps(steps) => {
+                DrafterEvent::Hears(input) => drafter.handle(input),
+                DrafterEvent::Steps(steps) => {
                     for _ in 0..steps {
                         if !step(&mut drafter, &mut model) {
                             break;

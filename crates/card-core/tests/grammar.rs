@@ -10,7 +10,7 @@ use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::types::{Source, Token};
-use common::{Outcome, ScoutKind, Setup, run};
+use common::{ScoutKind, Setup, Transcript, run};
 
 /// Of 23 tokens, those that may be written at every other place.
 const ONLY: [Token; 3] = [4, 11, 17];
@@ -46,7 +46,7 @@ fn ways_to_sample() -> [Sampling; 3] {
 }
 
 /// Whether every candidate that was verified is allowed where it was.
-fn verified_what_is_allowed(out: &Outcome) -> bool {
+fn verified_what_is_allowed(out: &Transcript) -> bool {
     let mut written = 0;
     let mut sound = true;
     for round in &out.rounds {
@@ -61,11 +61,11 @@ fn verified_what_is_allowed(out: &Outcome) -> bool {
     sound
 }
 
-fn refused(out: &Outcome) -> usize {
+fn refused(out: &Transcript) -> usize {
     out.rounds.iter().map(|r| r.refused).sum()
 }
 
-fn accepted_of(out: &Outcome, source: Source) -> usize {
+fn accepted_of(out: &Transcript, source: Source) -> usize {
     let accepted = out.rounds.iter().flat_map(|r| &r.accepted);
     accepted.filter(|sources| sources.contains(source)).count()
 }

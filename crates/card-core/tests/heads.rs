@@ -13,7 +13,7 @@ use card_core::protocol::{DraftInput, DraftPlan, Lanes};
 use card_core::sampler::Sampling;
 use card_core::scheduler::Shapes;
 use card_core::types::{SequenceId, Source, SourceSet, Tenant, Token};
-use common::{LIMITS, Outcome, Setup, VOCAB, model, run};
+use common::{LIMITS, Setup, Transcript, VOCAB, model, run};
 
 /// A target with a head and without a draft model.
 fn with_head(noise: f32) -> Setup {
@@ -27,7 +27,7 @@ fn with_head(noise: f32) -> Setup {
     }
 }
 
-fn plain(setup: &Setup) -> Outcome {
+fn plain(setup: &Setup) -> Transcript {
     run(&Setup {
         mode: Mode::Plain,
         head_noise: None,
@@ -36,7 +36,7 @@ fn plain(setup: &Setup) -> Outcome {
 }
 
 /// How many times faster than plain decoding, which writes the same.
-fn gain(setup: &Setup) -> (f64, Outcome) {
+fn gain(setup: &Setup) -> (f64, Transcript) {
     let (plain, with) = (plain(setup), run(setup));
     assert_eq!(plain.text, with.text);
     assert_eq!(plain.finish, with.finish);
@@ -45,7 +45,7 @@ fn gain(setup: &Setup) -> (f64, Outcome) {
 }
 
 /// How many accepted candidates were proposed by all of these sources.
-fn accepted_of(outcome: &Outcome, sources: &[Source]) -> usize {
+fn accepted_of(outcome: &Transcript, sources: &[Source]) -> usize {
     let all = |set: &&SourceSet| sources.iter().all(|&s| set.contains(s));
     let accepted = outcome.rounds.iter().flat_map(|r| &r.accepted);
     accepted.filter(all).count()

@@ -186,7 +186,7 @@ impl SharedLane for Mate {
 }
 
 /// A target's lane, and who wrote when.
-struct World {
+struct WatchedLane {
     setup: Setup,
     driver: Driver,
     mate: Option<Mate>,
@@ -197,9 +197,9 @@ struct World {
     seen: Seen,
 }
 
-impl World {
+impl WatchedLane {
     fn new(setup: Setup) -> Self {
-        World {
+        WatchedLane {
             setup,
             driver: Driver::new(scheduler(&setup), Box::new(model(0.0))),
             mate: setup.drafts.then(Mate::new),
@@ -295,29 +295,30 @@ impl World {
 
 /// Reads long prompts beside sequences that decode.
 fn read(setup: Setup) -> Seen {
-    let mut world = World::new(setup);
+    let mut lane = WatchedLane::new(setup);
     let streams = setup.streams as u64;
     for name in 1..=streams {
-        world.open(name, 5, 4000);
+        lane.open(name, 5, 4000);
     }
     // They have all begun when the prompts come.
-    while (1..=streams).any(|name| !world.wrote.contains_key(&SequenceId(name))) {
-        world.step();
+    while (1..=streams).any(|name| !lane.wrote.contains_key(&SequenceId(name))) {
+        lane.step();
     }
-    world.seen = Seen::default();
-    let begun = world.now;
+    lane.seen = Seen::default();
+    let begun = lane.now;
     let names = streams + 1..=streams + setup.prompts as u64;
     for name in names.clone() {
         // With a drafter, the gaps while the drafter reads count too.
         let tokens = if setup.drafts { 20 } else { 1 };
-        world.open(name, LONG, tokens);
+        lane.open(name, LONG, tokens);
     }
-    let is_read = |world: &World, name| world.driver.scheduler.tokens(SequenceId(name)).is_none();
-    while !names.clone().all(|name| is_read(&world, name)) {
-        world.step();
+    let is_read =
+        |lane: &WatchedLane, name| lane.driver.scheduler.tokens(SequenceId(name)).is_none();
+    while !names.clone().all(|name| is_read(&lane, name)) {
+        lane.step();
     }
-    world.seen.time = (world.now - begun).as_secs_f64() * 1e3;
-    world.seen
+    lane.seen.time = (lane.now - begun).as_secs_f64() * 1e3;
+    lane.seen
 }
 
 /// The longest gap that is allowed: four forwards that only decode, or a short time.

@@ -24,7 +24,7 @@ const NOISES: [(&str, f32); 2] = [("high", 0.2), ("low", 1.5)];
 
 /// Where the draft model is.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum DraftPlace {
     /// On the target's device, in turns with the target.
     InTurns,
     /// On the target's device, at the same time.
@@ -35,15 +35,15 @@ enum Place {
     Elsewhere,
 }
 
-const PLACES: [Place; 4] = [
-    Place::InTurns,
-    Place::Together,
-    Place::Processor,
-    Place::Elsewhere,
+const PLACES: [DraftPlace; 4] = [
+    DraftPlace::InTurns,
+    DraftPlace::Together,
+    DraftPlace::Processor,
+    DraftPlace::Elsewhere,
 ];
 
 /// A target of some billions of weights on a GPU, and a small draft model there or elsewhere.
-fn setup(place: Place, noise: f32, change_ms: f64) -> Setup {
+fn setup(place: DraftPlace, noise: f32, change_ms: f64) -> Setup {
     let gpu = vec![
         (1, 1.1),
         (2, 1.15),
@@ -60,10 +60,10 @@ fn setup(place: Place, noise: f32, change_ms: f64) -> Setup {
         (16, 9.8),
         (24, 14.2),
     ];
-    let on_processor = matches!(place, Place::Processor);
+    let on_processor = matches!(place, DraftPlace::Processor);
     Setup {
         lanes: match place {
-            Place::InTurns => Lanes::Shared,
+            DraftPlace::InTurns => Lanes::Shared,
             _ => Lanes::Disjoint,
         },
         draft_noise: Some(noise),
@@ -75,7 +75,7 @@ fn setup(place: Place, noise: f32, change_ms: f64) -> Setup {
             (16, 13.0),
             (24, 14.0),
         ],
-        alone: if matches!(place, Place::Together) {
+        alone: if matches!(place, DraftPlace::Together) {
             0.85
         } else {
             1.0
@@ -165,7 +165,7 @@ fn auto_is_as_fast_as_the_best_fixed_schedule_wherever_the_drafter_is() {
 
 #[test]
 fn a_new_shape_that_costs_time_becomes_rare() {
-    let time = |change_ms| settled(&auto(&setup(Place::InTurns, 0.2, change_ms))).1;
+    let time = |change_ms| settled(&auto(&setup(DraftPlace::InTurns, 0.2, change_ms))).1;
     let (free, dear) = (time(0.0), time(CHANGE_MS));
     // A change in every draft step alone would cost half of all.
     let ratio = free.as_secs_f64() / dear.as_secs_f64();

@@ -23,7 +23,7 @@ use card_core::types::{SequenceId, Token};
 use card_engine::selftest::HEADS;
 use card_engine::{Engine, Event, Generate, Options};
 use card_llama::{Cores, LlamaContext, LlamaModel, LoadOptions, on_own_thread};
-use common::{Failure, Prompter};
+use common::{AnyError, Prompter};
 
 /// A contestant: its name and how it runs.
 type Contestant = (&'static str, Option<(Mode, Lanes)>);
@@ -44,7 +44,7 @@ const CONTESTANTS: [Contestant; 6] = [
 ];
 
 /// The models, with what their forwards cost.
-struct Models {
+struct ModelPair {
     target: LlamaModel,
     draft: LlamaModel,
     target_cost: CostCurve,
@@ -59,7 +59,7 @@ struct Measured {
     overheads: Vec<f64>,
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), AnyError> {
     let mut args = std::env::args().skip(1);
     let usage = "usage: compare TARGET DRAFT PROMPTS.jsonl [N] [TOKENS]";
     let (Some(target), Some(draft), Some(prompts)) = (args.next(), args.next(), args.next()) else {
@@ -71,11 +71,11 @@ fn main() -> Result<(), Failure> {
     let (target, draft) = (load(&target)?, load(&draft)?);
     let prompter = Prompter::of(&target)?;
     let lane = cores(Lanes::Shared).0;
-    let cost = |model: &LlamaModel| -> Result<CostCurve, Failure> {
+    let cost = |model: &LlamaModel| -> Result<CostCurve, AnyError> {
         Ok(common::self_test(model, &HEADS[..1], &lane)?.cost())
     };
     let (target_cost, draft_cost) = (cost(&target)?, cost(&draft)?);
-    let models = Models {
+    let models = ModelPair {
         target,
         draft,
         target_cost,
@@ -93,14 +93,14 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-impl Models {
+impl ModelPair {
     /// Lets every contestant write the text of one prompt.
     fn contest(
         &self,
         prompt: &[Token],
         tokens: u32,
         measured: &mut Measured,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), AnyError> {
         let mut times = Vec::new();
         let mut plain = Vec::new();
         let mut margins = BTreeMap::new();
@@ -183,7 +183,7 @@ fn cores(lanes: Lanes) -> (Cores, Cores) {
     Cores::two_lanes(all.saturating_sub(draft).max(1), draft)
 }
 
-fn context(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, Failure> {
+fn context(model: &LlamaModel, cores: &Cores) -> Result<LlamaContext, AnyError> {
     let options = common::options("target", 2048, 1, cores);
     Ok(LlamaContext::new(model, &options)?)
 }
@@ -205,7 +205,7 @@ fn engine(
     options: Options,
     prompt: &[Token],
     tokens: u32,
-) -> Result<Run, Failure> {
+) -> Result<Run, AnyError> {
     let (target_cores, draft_cores) = cores(options.lanes);
     let drafter: Option<Box<dyn Model + Send>> = match options.mode {
         Mode::Plain => None,
@@ -247,7 +247,7 @@ fn engine(
     })
 }
 
-fn bare(model: &LlamaModel, prompt: &[Token], tokens: u32) -> Result<(f64, Vec<Token>), Failure> {
+fn bare(model: &LlamaModel, prompt: &[Token], tokens: u32) -> Result<(f64, Vec<Token>), AnyError> {
     let mut context = context(model, &cores(Lanes::Shared).0)?;
     on_own_thread(move || {
         let sequence = SequenceId(1);

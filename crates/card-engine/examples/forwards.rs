@@ -15,7 +15,7 @@ use card_core::forward::{Forward, KvOp, Model, ModelError};
 use card_core::types::{SequenceId, Token};
 use card_llama::{Cores, Kernels, LlamaContext, on_own_thread};
 use clap::Parser;
-use common::{Failure, kernels_name, spread};
+use common::{AnyError, kernels_name, spread};
 
 /// Up to so many rows all of them have logits, as candidates do. Larger forwards read a
 /// prompt, and only their last row has.
@@ -66,7 +66,7 @@ struct Contestant {
 }
 
 impl Contestant {
-    fn load(args: &Args, kernels: Kernels, cores: &Cores) -> Result<Self, Failure> {
+    fn load(args: &Args, kernels: Kernels, cores: &Cores) -> Result<Self, AnyError> {
         /// The context is read in forwards of so many rows.
         const READ: usize = 256;
         let model = common::load(&args.model, kernels)?;
@@ -214,7 +214,7 @@ fn print_weights(one: usize, all: &[Times]) {
     common::table(1, &head.map(str::to_owned), &rows);
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), AnyError> {
     let mut args = Args::parse();
     args.rows.push(1);
     args.rows.sort_unstable();

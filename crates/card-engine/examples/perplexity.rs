@@ -15,7 +15,7 @@ use card_core::forward::{Forward, KvOp, Logits, Model};
 use card_core::types::{SequenceId, Token};
 use card_llama::{Cores, Kernels, LlamaContext, LlamaModel, on_own_thread};
 use clap::Parser;
-use common::Failure;
+use common::AnyError;
 
 /// Most rows of a forward.
 const ROWS: usize = 256;
@@ -81,7 +81,7 @@ fn mean_and_error(of: &[f64]) -> (f64, f64) {
 }
 
 /// The negative logarithm of the probability of a token.
-fn loss(logits: &[f32], token: Token) -> Result<f64, Failure> {
+fn loss(logits: &[f32], token: Token) -> Result<f64, AnyError> {
     let logit = logits.get(token as usize).ok_or("a token has no logit")?;
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let max = f64::from(max);
@@ -98,7 +98,7 @@ fn window(
     context: &mut LlamaContext,
     tokens: &[Token],
     out: &mut PerplexityResult,
-) -> Result<(), Failure> {
+) -> Result<(), AnyError> {
     let sequence = SequenceId(1);
     // The last token has no next one.
     let counts = tokens.len() / 2..tokens.len() - 1;
@@ -133,7 +133,7 @@ fn measure(
     tokens: &[Token],
     ctx: usize,
     cores: &Cores,
-) -> Result<PerplexityResult, Failure> {
+) -> Result<PerplexityResult, AnyError> {
     let mut options = common::options("target", ctx as u32, 1, cores);
     options.rows = ROWS as u32;
     let mut context = LlamaContext::new(model, &options)?;
@@ -145,7 +145,7 @@ fn measure(
         read: 0,
         time: Duration::ZERO,
     };
-    on_own_thread(|| -> Result<PerplexityResult, Failure> {
+    on_own_thread(|| -> Result<PerplexityResult, AnyError> {
         let windows = tokens.len() / ctx;
         for (i, chunk) in tokens.chunks_exact(ctx).enumerate() {
             let mut chunk = chunk.to_vec();
@@ -160,7 +160,7 @@ fn measure(
     })
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> Result<(), AnyError> {
     let args = Args::parse();
     if args.ctx < 4 {
         return Err("a window has 4 tokens or more".into());

@@ -25,8 +25,8 @@ use card_engine::{Engine, Options, Stream};
 use card_llama::{Cores, Kernels, LlamaContext, LlamaModel, check_vocabularies};
 use clap::Parser;
 use common::asking::{Ask, Text, is_over};
-use common::tally::{self, Company, Sampling, Tally, company, exactness, mode, sampling};
-use common::{Failure, Prompter};
+use common::tally::{self, Company, ExampleSampling, Tally, company, exactness, mode, sampling};
+use common::{AnyError, Prompter};
 use crossbeam_channel::RecvTimeoutError;
 use spoilt::Spoilt;
 
@@ -75,7 +75,7 @@ struct Args {
     modes: Vec<Mode>,
     /// greedy, or temperatures
     #[arg(long, value_delimiter = ',', default_value = "greedy,0.8", value_parser = sampling)]
-    sampling: Vec<Sampling>,
+    sampling: Vec<ExampleSampling>,
     /// Of alone, among (four others) and cached (the prompt was asked before)
     #[arg(long, value_delimiter = ',', default_value = "alone,among,cached", value_parser = company)]
     company: Vec<Company>,
@@ -96,7 +96,7 @@ struct Setup {
 }
 
 impl Setup {
-    fn new(args: &Args) -> Result<Self, Failure> {
+    fn new(args: &Args) -> Result<Self, AnyError> {
         let cores = common::lane(args.threads);
         let target = common::load(&args.target, args.kernels)?;
         eprintln!("the self-test of the target");
@@ -144,7 +144,7 @@ impl Setup {
     }
 
     /// An engine that has done nothing yet, for so many sequences.
-    fn engine(&self, mode: Mode, sequences: usize, near_tie: f32) -> Result<Engine, Failure> {
+    fn engine(&self, mode: Mode, sequences: usize, near_tie: f32) -> Result<Engine, AnyError> {
         let sequences = sequences as u32;
         let context = |model: &LlamaModel, role: &'static str| {
             let options = common::options(role, self.context, sequences, &self.cores);
@@ -173,15 +173,15 @@ impl Setup {
     }
 
     /// What plain decoding writes alone, with the margin of each decision.
-    fn plain(&self, ask: &Ask) -> Result<Text, Failure> {
+    fn plain(&self, ask: &Ask) -> Result<Text, AnyError> {
         ask.text(&self.engine(Mode::Plain, 1, f32::INFINITY)?)
     }
 
     /// The text while others run.
-    fn among(&self, mode: Mode, ask: &Ask, others: &[Ask]) -> Result<Text, Failure> {
+    fn among(&self, mode: Mode, ask: &Ask, others: &[Ask]) -> Result<Text, AnyError> {
         let engine = self.engine(mode, OTHERS + 1, 0.0)?;
         let mut next = others.iter().cycle();
-        let mut other = || -> Result<Stream, Failure> {
+        let mut other = || -> Result<Stream, AnyError> {
             let ask = next.next().ok_or("there is no other prompt")?;
             ask.start(&engine)
         };
@@ -216,10 +216,10 @@ impl Setup {
     }
 
     /// The text after somebody else asked the same.
-    fn cached(&self, mode: Mode, ask: &Ask) -> Result<Text, Failure> {
+    fn cached(&self, mode: Mode, ask: &Ask) -> Result<Text, AnyError> {
         let engine = self.engine(mode, 1, 0.0)?;
         let earlier = Ask {
-            params: Sampling(Some(1.0)).params(OTHER_SEED),
+            params: ExampleSampling(Some(1.0)).params(OTHER_SEED),
             tokens: 8,
             ..ask.clone()
         };
@@ -240,7 +240,7 @@ fn others(
     prompts: &[String],
     number: usize,
     args: &Args,
-) -> Result<Vec<Ask>, Failure> {
+) -> Result<Vec<Ask>, AnyError> {
     /// Prompts in one.
     const LONG: usize = 3;
     if prompts.len() < 2 {
@@ -249,14 +249,14 @@ fn others(
     let mut order = prompts.iter().enumerate().cycle().skip(number + 1);
     let mut next = || order.find(|(i, _)| *i != number).map(|(_, text)| &text[..]);
     let room = args.ctx.saturating_sub(args.tokens + 1).max(1) as usize;
-    let ask = |k: usize| -> Result<Ask, Failure> {
+    let ask = |k: usize| -> Result<Ask, AnyError> {
         let joined = if k < OTHERS { 1 } else { LONG };
         let texts: Vec<&str> = (0..joined).filter_map(|_| next()).collect();
         let mut prompt = prompter.tokens(&texts.join("\n\n"))?;
         prompt.truncate(room);
         Ok(Ask {
             prompt,
-            params: Sampling(Some(0.8)).params(OTHER_SEED + k as u64),
+            params: ExampleSampling(Some(0.8)).params(OTHER_SEED + k as u64),
             // A quarter of ours to all of it.
             tokens: (args.tokens * (k % OTHERS + 1) as u32).div_ceil(OTHERS as u32),
         })
@@ -264,7 +264,7 @@ fn others(
     (0..3 * OTHERS).map(ask).collect()
 }
 
-fn main() -> Result<ExitCode, Failure> {
+fn main() -> Result<ExitCode, AnyError> {
     let args = Args::parse();
     let prompts = common::prompts(&args.files)?;
     let count = args.prompts.min(prompts.len().saturating_sub(args.skip));

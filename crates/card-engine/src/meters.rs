@@ -43,12 +43,12 @@ pub(crate) struct Meters {
     drafters: AtomicU64,
     failures: AtomicU64,
     states: Mutex<SavedStateCounts>,
-    costs: Mutex<SeenCosts>,
+    costs: Mutex<ForwardCosts>,
 }
 
 /// What forwards took, and what that says of what was measured before.
 #[derive(Debug, Default)]
-struct SeenCosts {
+struct ForwardCosts {
     target: ForwardTimes,
     draft: ForwardTimes,
     deviation: Option<CostDeviation>,
@@ -71,7 +71,7 @@ impl Meters {
         }
     }
 
-    fn costs(&self) -> MutexGuard<'_, SeenCosts> {
+    fn costs(&self) -> MutexGuard<'_, ForwardCosts> {
         self.costs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -41,7 +41,7 @@ use crate::isa::Isa;
 pub use kv::KvType;
 pub use tensors::{Attention, Mask};
 
-use lanes::{Lanes, Portable};
+use lanes::{F32x16, PortableF32x16};
 use plan::Plan;
 use tile::Scratch;
 
@@ -83,7 +83,7 @@ impl Attention {
                 Isa::Avx512 | Isa::Amx => work_avx512(self, &plan, next, &scratch),
                 #[cfg(target_arch = "aarch64")]
                 Isa::Neon | Isa::NeonI8mm => work_neon(self, &plan, next, &scratch),
-                _ => work::<Portable>(self, &plan, next, &scratch),
+                _ => work::<PortableF32x16>(self, &plan, next, &scratch),
             }
         }
     }
@@ -95,7 +95,7 @@ impl Attention {
 ///
 /// As for [`Attention::run`], with a CPU that has the lanes `L` and scratch of this thread's own.
 #[inline(always)]
-unsafe fn work<L: Lanes>(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &Scratch) {
+unsafe fn work<L: F32x16>(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &Scratch) {
     loop {
         let unit = next.fetch_add(1, Ordering::Relaxed);
         if unit >= plan.units {
@@ -117,7 +117,7 @@ unsafe fn work<L: Lanes>(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn work_avx2(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &Scratch) {
     // SAFETY: the caller's promises are those of `work`.
-    unsafe { work::<x86::Avx2>(a, plan, next, scratch) }
+    unsafe { work::<x86::Avx2F32x16>(a, plan, next, scratch) }
 }
 
 /// [`work`] compiled for AVX-512.
@@ -129,7 +129,7 @@ unsafe fn work_avx2(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &Sc
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 unsafe fn work_avx512(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &Scratch) {
     // SAFETY: the caller's promises are those of `work`.
-    unsafe { work::<x86::Avx512>(a, plan, next, scratch) }
+    unsafe { work::<x86::Avx512F32x16>(a, plan, next, scratch) }
 }
 
 /// [`work`] compiled for NEON.
@@ -141,5 +141,5 @@ unsafe fn work_avx512(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &
 #[target_feature(enable = "neon")]
 unsafe fn work_neon(a: &Attention, plan: &Plan, next: &AtomicUsize, scratch: &Scratch) {
     // SAFETY: the caller's promises are those of `work`.
-    unsafe { work::<neon::Neon>(a, plan, next, scratch) }
+    unsafe { work::<neon::NeonF32x16>(a, plan, next, scratch) }
 }

@@ -14,7 +14,7 @@
 //! So an output has the same bits whatever the number of columns, the instruction set, or the
 //! thread.
 
-use self::block::Block;
+use self::block::BlockSums;
 pub(crate) use self::code::{Code, Eight, Five, Four, FourOfTable, Six};
 use self::simd::Simd;
 use crate::kind::FLOAT_STEP;
@@ -147,7 +147,7 @@ pub(crate) unsafe fn super_min<S: Simd, Q: Code, const C: usize>(job: Job) {
         let mut out = [S::zero(); C];
         for _ in 0..job.blocks {
             let words = [0, 1, 2].map(|i| S::ints(header.add(4 * S::ROWS * i)));
-            let mut sums = Block::<S, C>::new();
+            let mut sums = BlockSums::<S, C>::new();
             for j in 0..8 {
                 let mut acc = [S::start(S::no_ints(), Q::BITS); C];
                 let codes = quants.add(j * S::ROWS * Q::UNIT);
@@ -212,7 +212,7 @@ pub(crate) unsafe fn scaled<S: Simd, Q: Code, const PARTS: usize, const C: usize
     unsafe {
         let mut out = [S::zero(); C];
         for _ in 0..job.blocks {
-            let mut sums = Block::<S, C>::new();
+            let mut sums = BlockSums::<S, C>::new();
             for j in 0..PARTS {
                 let mut acc = [S::start(S::no_ints(), Q::BITS); C];
                 for (c, acc) in acc.iter_mut().enumerate() {

@@ -52,7 +52,7 @@ impl Scheme {
 
 /// What stands beside the codes of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
+pub(crate) enum KindFamily {
     /// Plain numbers, in steps of [`FLOAT_STEP`].
     Float,
     /// A block of 32 with a scale, and an offset that is the same for all blocks.
@@ -104,19 +104,19 @@ impl Kind {
         Kind::ALL.into_iter().find(|k| *k as u32 == id)
     }
 
-    pub(crate) const fn family(self) -> Family {
+    pub(crate) const fn family(self) -> KindFamily {
         match self {
-            Kind::F32 | Kind::F16 | Kind::Bf16 => Family::Float,
-            Kind::Q4_0 => Family::Simple { offset: 8 },
-            Kind::Q5_0 => Family::Simple { offset: 16 },
-            Kind::Q8_0 | Kind::Iq4Nl => Family::Simple { offset: 128 },
-            Kind::Q4_1 | Kind::Q5_1 => Family::SimpleMin,
-            Kind::Q4K | Kind::Q5K => Family::SuperMin,
-            Kind::Q6K => Family::Super {
+            Kind::F32 | Kind::F16 | Kind::Bf16 => KindFamily::Float,
+            Kind::Q4_0 => KindFamily::Simple { offset: 8 },
+            Kind::Q5_0 => KindFamily::Simple { offset: 16 },
+            Kind::Q8_0 | Kind::Iq4Nl => KindFamily::Simple { offset: 128 },
+            Kind::Q4_1 | Kind::Q5_1 => KindFamily::SimpleMin,
+            Kind::Q4K | Kind::Q5K => KindFamily::SuperMin,
+            Kind::Q6K => KindFamily::Super {
                 offset: 32,
                 share: 16,
             },
-            Kind::Iq4Xs => Family::Super {
+            Kind::Iq4Xs => KindFamily::Super {
                 offset: 128,
                 share: 32,
             },
@@ -135,9 +135,9 @@ impl Kind {
     /// Weights of a block of the file.
     pub const fn block(self) -> usize {
         match self.family() {
-            Family::Float => 1,
-            Family::Simple { .. } | Family::SimpleMin => 32,
-            Family::Super { .. } | Family::SuperMin => 256,
+            KindFamily::Float => 1,
+            KindFamily::Simple { .. } | KindFamily::SimpleMin => 32,
+            KindFamily::Super { .. } | KindFamily::SuperMin => 256,
         }
     }
 
@@ -310,14 +310,14 @@ impl Codes {
             };
             let q = f32::from(q);
             *w = match kind.family() {
-                Family::Float => 0.0,
-                Family::Simple { offset } => d * (q - offset as f32),
-                Family::SimpleMin => d * q + m,
-                Family::SuperMin => {
+                KindFamily::Float => 0.0,
+                KindFamily::Simple { offset } => d * (q - offset as f32),
+                KindFamily::SimpleMin => d * q + m,
+                KindFamily::SuperMin => {
                     let (scale, min) = (self.scales[i / 32], self.mins[i / 32]);
                     d * f32::from(scale) * q - m * f32::from(min)
                 }
-                Family::Super { offset, share } => {
+                KindFamily::Super { offset, share } => {
                     d * f32::from(self.scales[i / share]) * (q - offset as f32)
                 }
             };

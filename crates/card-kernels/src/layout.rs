@@ -8,7 +8,7 @@
 
 use std::sync::Mutex;
 
-use crate::kind::{Codes, FLOAT_STEP, Family, Kind};
+use crate::kind::{Codes, FLOAT_STEP, Kind, KindFamily};
 
 /// Bytes to which groups and their parts are aligned.
 pub const ALIGN: usize = 64;
@@ -46,7 +46,7 @@ impl Layout {
     /// Blocks of a row (steps of a row of plain numbers).
     pub(crate) fn blocks(&self) -> usize {
         match self.kind.family() {
-            Family::Float => self.width.div_ceil(FLOAT_STEP),
+            KindFamily::Float => self.width.div_ceil(FLOAT_STEP),
             _ => self.width / self.kind.block(),
         }
     }
@@ -54,11 +54,11 @@ impl Layout {
     /// Bytes beside the codes of a block, for a group.
     pub(crate) fn header(&self) -> usize {
         let row = match self.kind.family() {
-            Family::Float => 0,
-            Family::Simple { .. } => 2,
-            Family::SimpleMin => 4,
-            Family::SuperMin => 16,
-            Family::Super { share, .. } => 256 / share + 2,
+            KindFamily::Float => 0,
+            KindFamily::Simple { .. } => 2,
+            KindFamily::SimpleMin => 4,
+            KindFamily::SuperMin => 16,
+            KindFamily::Super { share, .. } => 256 / share + 2,
         };
         row * self.rows
     }
@@ -66,7 +66,7 @@ impl Layout {
     /// Bytes of the codes of a block, for a group.
     pub(crate) fn quants(&self) -> usize {
         let row = match self.kind.family() {
-            Family::Float => FLOAT_STEP * self.kind.block_bytes(),
+            KindFamily::Float => FLOAT_STEP * self.kind.block_bytes(),
             _ => self.kind.block() / 32 * self.kind.scheme().unit(),
         };
         row * self.rows
@@ -144,7 +144,7 @@ impl Layout {
 
     fn pack_group(&self, rows: &[u8], group: &mut [u8]) {
         let (headers, quants) = group.split_at_mut(self.headers());
-        if self.kind.family() == Family::Float {
+        if self.kind.family() == KindFamily::Float {
             let size = self.kind.block_bytes();
             quants.fill(0);
             for (r, row) in rows.chunks_exact(self.file_row()).enumerate() {
@@ -177,7 +177,7 @@ impl Layout {
     fn unpack_group(&self, group: &[u8], rows: &mut [u8]) {
         let (headers, quants) = group.split_at(self.headers());
         let size = self.kind.block_bytes();
-        if self.kind.family() == Family::Float {
+        if self.kind.family() == KindFamily::Float {
             for (r, row) in rows.chunks_exact_mut(self.file_row()).enumerate() {
                 for (k, x) in row.chunks_exact_mut(size).enumerate() {
                     x.copy_from_slice(&quants[(k * self.rows + r) * size..][..size]);
@@ -204,20 +204,20 @@ impl Layout {
         let n = self.rows;
         let mut put = |at: usize, x: &[u8]| header[at..at + x.len()].copy_from_slice(x);
         match self.kind.family() {
-            Family::Float => {}
-            Family::Simple { .. } => put(2 * r, &c.d.to_le_bytes()),
-            Family::SimpleMin => {
+            KindFamily::Float => {}
+            KindFamily::Simple { .. } => put(2 * r, &c.d.to_le_bytes()),
+            KindFamily::SimpleMin => {
                 put(2 * r, &c.d.to_le_bytes());
                 put(2 * (n + r), &c.m.to_le_bytes());
             }
-            Family::SuperMin => {
+            KindFamily::SuperMin => {
                 for (i, word) in six_bits(c).into_iter().enumerate() {
                     put(4 * (i * n + r), &word.to_le_bytes());
                 }
                 put(12 * n + 2 * r, &c.d.to_le_bytes());
                 put(14 * n + 2 * r, &c.m.to_le_bytes());
             }
-            Family::Super { share, .. } => {
+            KindFamily::Super { share, .. } => {
                 let parts = 256 / share;
                 for (j, s) in c.scales[..parts].iter().enumerate() {
                     put(j * n + r, &[*s as u8]);
@@ -232,10 +232,10 @@ impl Layout {
         let half = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
         let mut c = Codes::ZERO;
         match self.kind.family() {
-            Family::Float => {}
-            Family::Simple { .. } => c.d = half(2 * r),
-            Family::SimpleMin => (c.d, c.m) = (half(2 * r), half(2 * (n + r))),
-            Family::SuperMin => {
+            KindFamily::Float => {}
+            KindFamily::Simple { .. } => c.d = half(2 * r),
+            KindFamily::SimpleMin => (c.d, c.m) = (half(2 * r), half(2 * (n + r))),
+            KindFamily::SuperMin => {
                 let word = |i: usize| {
                     let at = 4 * (i * n + r);
                     u32::from(half(at)) | u32::from(half(at + 2)) << 16
@@ -243,7 +243,7 @@ impl Layout {
                 (c.scales, c.mins) = of_six_bits([word(0), word(1), word(2)]);
                 (c.d, c.m) = (half(12 * n + 2 * r), half(14 * n + 2 * r));
             }
-            Family::Super { share, .. } => {
+            KindFamily::Super { share, .. } => {
                 let parts = 256 / share;
                 for (j, s) in c.scales[..parts].iter_mut().enumerate() {
                     *s = header[j * n + r] as i8;

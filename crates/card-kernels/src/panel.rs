@@ -11,7 +11,7 @@
 //! A block of a column is rounded by itself: 127 steps up to its largest magnitude, to the
 //! nearest, ties to even. Neither its neighbours nor their number matter.
 
-use crate::kind::{FLOAT_STEP, Family};
+use crate::kind::{FLOAT_STEP, KindFamily};
 
 /// Columns of a wide panel, and of no other one.
 pub(crate) const WIDE: usize = 16;
@@ -19,37 +19,37 @@ pub(crate) const WIDE: usize = 16;
 /// How a column's block is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Panel {
-    family: Family,
+    family: KindFamily,
 }
 
 impl Panel {
-    pub(crate) fn new(family: Family) -> Panel {
+    pub(crate) fn new(family: KindFamily) -> Panel {
         Panel { family }
     }
 
     /// Activations of a block.
     pub(crate) const fn block(self) -> usize {
         match self.family {
-            Family::Float => FLOAT_STEP,
-            Family::Simple { .. } | Family::SimpleMin => 32,
-            Family::SuperMin | Family::Super { .. } => 256,
+            KindFamily::Float => FLOAT_STEP,
+            KindFamily::Simple { .. } | KindFamily::SimpleMin => 32,
+            KindFamily::SuperMin | KindFamily::Super { .. } => 256,
         }
     }
 
     /// Sums that a block has.
     const fn sums(self) -> usize {
         match self.family {
-            Family::Float => 0,
-            Family::Simple { .. } | Family::SimpleMin => 1,
-            Family::SuperMin => 4,
-            Family::Super { share, .. } => 256 / share,
+            KindFamily::Float => 0,
+            KindFamily::Simple { .. } | KindFamily::SimpleMin => 1,
+            KindFamily::SuperMin => 4,
+            KindFamily::Super { share, .. } => 256 / share,
         }
     }
 
     /// Bytes that a block of one column takes.
     pub(crate) const fn bytes(self) -> usize {
         match self.family {
-            Family::Float => 4 * FLOAT_STEP,
+            KindFamily::Float => 4 * FLOAT_STEP,
             _ => 4 + 4 * self.sums() + self.block(),
         }
     }
@@ -63,7 +63,7 @@ impl Panel {
     #[inline(always)]
     pub(crate) unsafe fn put(self, x: &[f32], to: *mut u8, c: usize, columns: usize) {
         match self.family {
-            Family::Float => {
+            KindFamily::Float => {
                 for k in 0..FLOAT_STEP {
                     let value = x.get(k).copied().unwrap_or(0.0);
                     // SAFETY: a block of `columns` times FLOAT_STEP floats.
@@ -71,11 +71,11 @@ impl Panel {
                 }
             }
             // SAFETY: as the caller says; the slices have a block's length.
-            Family::Simple { .. } | Family::SimpleMin => unsafe {
+            KindFamily::Simple { .. } | KindFamily::SimpleMin => unsafe {
                 self.put_bytes::<32>(x, to, c, columns)
             },
             // SAFETY: as above.
-            Family::SuperMin | Family::Super { .. } => unsafe {
+            KindFamily::SuperMin | KindFamily::Super { .. } => unsafe {
                 self.put_bytes::<256>(x, to, c, columns)
             },
         }
@@ -98,16 +98,16 @@ impl Panel {
             q[from..from + n].iter().map(|&q| i32::from(q)).sum()
         };
         match self.family {
-            Family::Float => {}
-            Family::Simple { offset } => put(1, (-offset * part(0, 32)) as u32),
-            Family::SimpleMin => put(1, (part(0, 32) as f32).to_bits()),
-            Family::SuperMin => {
+            KindFamily::Float => {}
+            KindFamily::Simple { offset } => put(1, (-offset * part(0, 32)) as u32),
+            KindFamily::SimpleMin => put(1, (part(0, 32) as f32).to_bits()),
+            KindFamily::SuperMin => {
                 for j in 0..N / 64 {
                     let (low, high) = (part(64 * j, 32), part(64 * j + 32, 32));
                     put(1 + j, low as u32 & 0xffff | (high as u32) << 16);
                 }
             }
-            Family::Super { offset, share } => {
+            KindFamily::Super { offset, share } => {
                 for j in 0..N / share {
                     put(1 + j, (-offset * part(share * j, share)) as u32);
                 }
@@ -116,7 +116,7 @@ impl Panel {
         let first = 1 + self.sums();
         if columns == WIDE {
             let line = match self.family {
-                Family::SuperMin | Family::Super { share: 16, .. } => 64,
+                KindFamily::SuperMin | KindFamily::Super { share: 16, .. } => 64,
                 _ => 32,
             };
             for (i, bytes) in q.chunks_exact(line).enumerate() {

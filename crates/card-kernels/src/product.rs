@@ -18,8 +18,8 @@ mod work;
 
 pub use work::{Experts, Product, Strides};
 
-use round::{Target, round};
-use work::{Tile, Work};
+use round::{PanelColumn, round};
+use work::{ColumnTile, Work};
 
 /// Bytes of weights that stay in the cache of a core while columns go over them.
 const CHUNK: usize = 256 << 10;
@@ -93,7 +93,7 @@ impl Product {
             for (at, columns) in self.cut(here, isa) {
                 // SAFETY: there are no more tiles than columns.
                 unsafe {
-                    work.tiles.add(tiles).write(Tile {
+                    work.tiles.add(tiles).write(ColumnTile {
                         expert: e as u32,
                         first: first + at as u32,
                         columns: columns as u32,
@@ -132,7 +132,7 @@ impl Product {
                 // SAFETY: the column is one of the tile.
                 let place = unsafe { self.column(tile.first as usize + c, work) };
                 let from = self.from.wrapping_add(self.from_strides.at(place)).cast();
-                let to = Target {
+                let to = PanelColumn {
                     panel,
                     c,
                     columns,
@@ -184,7 +184,7 @@ impl Product {
         tiles.start
     }
 
-    unsafe fn multiply_rows(&self, isa: Isa, tile: Tile, groups: Range<usize>, work: &Work) {
+    unsafe fn multiply_rows(&self, isa: Isa, tile: ColumnTile, groups: Range<usize>, work: &Work) {
         let layout = &self.layout;
         let columns = tile.columns as usize;
         let kernel = kernel_for(isa, layout.rows, layout.kind, columns);

@@ -9,11 +9,13 @@ use card_core::protocol::{DraftInput, DraftPlan, Drafted, Expansion, Lanes};
 use card_core::sampler::Sampling;
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant};
 use card_engine::{TargetEnd, ends};
-use card_link::{Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity, Terms, Vocabulary};
+use card_link::{
+    Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity, SharedVocabulary, Terms,
+};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use tokio::runtime::Runtime;
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 1,
     tokens: 150_000,
 };

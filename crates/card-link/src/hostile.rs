@@ -13,7 +13,7 @@ use card_core::protocol::DraftInput;
 use card_core::sampler::Sampling;
 use card_core::types::{SequenceId, Tenant};
 use card_wire::proto::{self, FromDrafter, ToDrafter, to_drafter};
-use card_wire::{MOST_CONTEXT, Vocabulary};
+use card_wire::{MOST_CONTEXT, SharedVocabulary};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -24,7 +24,7 @@ use crate::rpc::drafter_client::DrafterClient;
 use crate::rpc::target_server::{Target as TargetService, TargetServer};
 use crate::{Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity};
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 77,
     tokens: u32::MAX,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use card_core::protocol::DraftPlan;
 use card_engine::TargetEnd;
 use card_wire::proto::{self, FromDrafter, from_drafter};
-use card_wire::{Intake, Vocabulary};
+use card_wire::{Intake, SharedVocabulary};
 use tonic::Status;
 
 use crate::budget::{Budget, Grant};
@@ -17,7 +17,7 @@ pub type MakeLane = Arc<dyn Fn(&DraftPlan, u32, u32) -> Result<TargetEnd, String
 #[derive(Clone)]
 pub struct Drafting {
     /// The vocabulary of the draft model.
-    pub vocabulary: Vocabulary,
+    pub vocabulary: SharedVocabulary,
     /// Starts a lane for each target.
     pub make: MakeLane,
     /// The context and the links that all targets get together.

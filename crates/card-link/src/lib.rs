@@ -37,7 +37,7 @@ mod security;
 mod target;
 
 pub use budget::Budget;
-pub use card_wire::{PROTOCOL, Vocabulary, scope};
+pub use card_wire::{PROTOCOL, SharedVocabulary, scope};
 pub use channel::{is_local, link_of};
 pub use drafter::{attach, serve_drafter};
 pub use error::LinkError;

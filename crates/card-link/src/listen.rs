@@ -25,13 +25,13 @@ const HEADERS: u32 = 16 << 10;
 const RESETS: usize = 16;
 
 /// Connections as they come.
-pub(crate) type Incoming = ReceiverStream<io::Result<LinkConnection>>;
+pub(crate) type IncomingConnections = ReceiverStream<io::Result<LinkConnection>>;
 
 /// Listens at an address. Says which, if the port was left open.
 pub(crate) async fn listen(
     address: SocketAddr,
     security: &ServerSecurity,
-) -> Result<(Incoming, SocketAddr), LinkError> {
+) -> Result<(IncomingConnections, SocketAddr), LinkError> {
     security.check(address)?;
     let fail = |e: io::Error| LinkError::Transport(format!("cannot listen on {address}: {e}"));
     let listener = TcpListener::bind(address).await.map_err(fail)?;
@@ -40,7 +40,7 @@ pub(crate) async fn listen(
 }
 
 /// Accepts up to `most` connections at a time. One without a link for `patience` is closed.
-fn incoming(listener: TcpListener, most: usize, patience: Duration) -> Incoming {
+fn incoming(listener: TcpListener, most: usize, patience: Duration) -> IncomingConnections {
     /// Before accepting again after an error, such as too many open files.
     const PAUSE: Duration = Duration::from_millis(100);
     let (sender, receiver) = mpsc::channel(1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use card_engine::{DraftEnd, TargetEnd};
 use card_wire::proto::{FromDrafter, ToDrafter};
-use card_wire::{MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, Refusal, Vocabulary};
+use card_wire::{MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, Refusal, SharedVocabulary};
 use prost::Message;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -97,7 +97,7 @@ pub(crate) async fn drafter_side<O: Send + 'static>(
 /// On the target's machine: its engine behind `end`, a drafter behind the streams.
 pub(crate) async fn target_side<O: Send + 'static>(
     end: DraftEnd,
-    vocabulary: Vocabulary,
+    vocabulary: SharedVocabulary,
     mut incoming: Streaming<FromDrafter>,
     outgoing: mpsc::Sender<O>,
     wrap: impl Fn(ToDrafter) -> O + Send + 'static,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use card_core::protocol::DraftPlan;
 use card_engine::{Dial, DraftEnd, TargetEnd, ends};
 use card_wire::proto::{self, FromDrafter, ToDrafter, from_drafter};
-use card_wire::{MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, Vocabulary};
+use card_wire::{MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, SharedVocabulary};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,7 +29,7 @@ use crate::security::{ClientSecurity, ServerSecurity};
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// The vocabulary of the target model.
-    pub vocabulary: Vocabulary,
+    pub vocabulary: SharedVocabulary,
     /// How the target wants to be drafted for.
     pub plan: DraftPlan,
     /// The longest context of a sequence, in tokens.

@@ -17,13 +17,13 @@ use card_core::types::Token;
 use card_engine::emulate::{Emulated, Overruns};
 use card_engine::{Draft, Engine, Event, Generate, Options, start_lane};
 use card_link::{
-    Budget, ClientSecurity, Drafting, LinkError, MakeLane, Secret, Secrets, ServerSecurity, Terms,
-    Tls, Vocabulary,
+    Budget, ClientSecurity, Drafting, LinkError, MakeLane, Secret, Secrets, ServerSecurity,
+    SharedVocabulary, Terms, Tls,
 };
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 77,
     tokens: 40,
 };
@@ -71,7 +71,7 @@ fn terms() -> Terms {
     }
 }
 
-fn drafting(vocabulary: Vocabulary) -> Drafting {
+fn drafting(vocabulary: SharedVocabulary) -> Drafting {
     let turns = Arc::new(Mutex::new(()));
     let make: MakeLane = Arc::new(move |plan, _, _| {
         start_lane(paced(0.3, 0.3), plan, turns.clone()).map_err(|e| e.to_string())
@@ -96,7 +96,7 @@ struct Listening {
 fn drafter(
     runtime: &Runtime,
     port: u16,
-    vocabulary: Vocabulary,
+    vocabulary: SharedVocabulary,
     security: ServerSecurity,
 ) -> Listening {
     let (ready, address) = std::sync::mpsc::channel();
@@ -408,7 +408,7 @@ fn refusal(runtime: &Runtime, url: &str, security: &ClientSecurity) -> String {
 #[test]
 fn strangers_are_refused_and_told_why() {
     let runtime = Runtime::new().unwrap();
-    let foreign = Vocabulary {
+    let foreign = SharedVocabulary {
         fingerprint: 78,
         ..VOCABULARY
     };

@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use card_core::forward::{Limits, Rollback};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_engine::{Options, TargetEnd, ends, start_lane};
-use card_link::{Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity, Terms, Vocabulary};
+use card_link::{
+    Budget, ClientSecurity, Drafting, MakeLane, ServerSecurity, SharedVocabulary, Terms,
+};
 use tokio::runtime::Runtime;
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 7,
     tokens: 40,
 };

@@ -47,9 +47,9 @@ impl CoarseBudget {
 
     /// Does a measurement, which is told how long it may take: a share of the time that is left,
     /// from the start `began` of its preparation on.
-    pub fn spend<T>(&self, share: f64, measure: impl FnOnce(Deadline) -> T) -> T {
+    pub fn spend<T>(&self, share: f64, measure: impl FnOnce(MeasurementDeadline) -> T) -> T {
         let began = Instant::now();
-        let measured = measure(Deadline {
+        let measured = measure(MeasurementDeadline {
             began,
             most: self.left.get().mul_f64(share),
         });
@@ -77,12 +77,12 @@ impl CoarseBudget {
 
 /// When a measurement shall be over.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline {
+pub struct MeasurementDeadline {
     began: Instant,
     most: Duration,
 }
 
-impl Deadline {
+impl MeasurementDeadline {
     /// Time until then.
     pub fn left(self) -> Duration {
         self.most.saturating_sub(self.began.elapsed())
@@ -96,10 +96,10 @@ mod tests {
     #[test]
     fn all_measurements_together_have_one_time() {
         let budget = CoarseBudget::whole();
-        let first = budget.spend(0.5, Deadline::left);
+        let first = budget.spend(0.5, MeasurementDeadline::left);
         assert!(first <= CoarseBudget::MOST / 2 && !first.is_zero());
         budget.left.set(Duration::ZERO);
-        assert!(budget.spend(1.0, Deadline::left).is_zero());
+        assert!(budget.spend(1.0, MeasurementDeadline::left).is_zero());
         assert!(budget.spent() < CoarseBudget::MOST);
     }
 

@@ -16,7 +16,7 @@ use crate::link::{runtime, vocabulary_of};
 use crate::load_progress::LoadProgress;
 use crate::loader::load_model;
 use crate::models::catalogue::Catalogue;
-use crate::models::locate::Models;
+use crate::models::locate::ModelPlaces;
 use crate::models::store::Store;
 use crate::settings::DrafterSettings;
 
@@ -26,7 +26,7 @@ use crate::settings::DrafterSettings;
 /// If there is no such model, or it cannot be fetched or loaded.
 pub fn load(settings: &DrafterSettings, catalogue: &Catalogue) -> Result<Drafting> {
     let store = Store::open()?;
-    let path = Models::new(catalogue, &store, settings.offline)?.drafter(&settings.model)?;
+    let path = ModelPlaces::new(catalogue, &store, settings.offline)?.drafter(&settings.model)?;
     let options = LoadOptions {
         gpu_layers: settings.gpu_layers,
         devices: settings.device.clone(),

@@ -7,7 +7,7 @@ use crate::devices;
 use crate::load_progress::LoadProgress;
 use crate::loader::with_bar;
 use crate::models::catalogue::Catalogue;
-use crate::models::locate::Models;
+use crate::models::locate::ModelPlaces;
 use crate::models::store::Store;
 use crate::settings::Settings;
 
@@ -23,7 +23,7 @@ pub fn load(
     told: &LoadProgress,
 ) -> Result<LlamaEmbedder> {
     let store = Store::open()?;
-    let models = Models::new(catalogue, &store, settings.offline)?;
+    let models = ModelPlaces::new(catalogue, &store, settings.offline)?;
     let file = models.locate(&settings.model)?.file;
     let options = EmbedderOptions {
         context: settings.ctx,

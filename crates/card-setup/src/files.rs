@@ -8,7 +8,7 @@ use card_core::policy::Mode;
 use crate::head::{self, HEAD};
 use crate::head_file;
 use crate::models::drafters::DrafterSearch;
-use crate::models::locate::Models;
+use crate::models::locate::ModelPlaces;
 use crate::settings::Settings;
 
 /// The files of a target and its drafters.
@@ -68,7 +68,7 @@ impl ModelFiles {
 ///
 /// # Errors
 /// If a name means no model, or a file cannot be fetched.
-pub fn find(settings: &Settings, models: &Models) -> Result<ModelFiles> {
+pub fn find(settings: &Settings, models: &ModelPlaces) -> Result<ModelFiles> {
     let speculates = settings.mode != Mode::Plain;
     let located = models.locate(&settings.model)?;
     let mut files = ModelFiles {
@@ -150,7 +150,7 @@ mod tests {
         let path = dir.path().join("catalogue.toml");
         fs::write(&path, text).unwrap();
         let catalogue = Catalogue::load(Some(&path)).unwrap();
-        let models = Models::new(&catalogue, &store, true).unwrap();
+        let models = ModelPlaces::new(&catalogue, &store, true).unwrap();
         let found = |draft: &str, draft2: Option<&str>| {
             let settings = Settings {
                 model: "other".into(),

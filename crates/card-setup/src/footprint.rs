@@ -6,7 +6,7 @@ use card_llama::KvShape;
 use crate::files;
 use crate::models::catalogue::Catalogue;
 use crate::models::drafters;
-use crate::models::locate::Models;
+use crate::models::locate::ModelPlaces;
 use crate::models::store::Store;
 use crate::room::{self, DEFAULT_CONTEXT, Occupant, Room, Wish};
 use crate::settings::Settings;
@@ -20,7 +20,7 @@ use crate::settings::Settings;
 /// If a model cannot be found or fetched, or its file cannot be read.
 pub fn room_for(settings: &Settings, catalogue: &Catalogue) -> Result<bool> {
     let store = Store::open()?;
-    let models = Models::new(catalogue, &store, settings.offline)?;
+    let models = ModelPlaces::new(catalogue, &store, settings.offline)?;
     let found = files::find(settings, &models)?;
     let plan = found
         .finds_draft

@@ -62,7 +62,7 @@ pub use draft_model::DraftModel;
 pub use footprint::room_for;
 pub use holds::Holds;
 pub use link::{GuestSettings, LinkSettings};
-pub use load_progress::{LoadProgress, LoadStage};
+pub use load_progress::{LoadProgress, LoadingFile};
 pub use named_templates::{is_template_name, template_names};
 pub use pause_work::PauseWork;
 pub use quiet::Quiet;

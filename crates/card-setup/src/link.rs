@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use card_link::{ClientSecurity, Secret, Secrets, ServerSecurity, Tls, Vocabulary};
+use card_link::{ClientSecurity, Secret, Secrets, ServerSecurity, SharedVocabulary, Tls};
 use card_llama::Vocab;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
@@ -103,8 +103,8 @@ pub fn runtime() -> Result<&'static Runtime> {
 }
 
 /// What two machines compare of their vocabularies.
-pub fn vocabulary_of(vocab: &Vocab) -> Vocabulary {
-    Vocabulary {
+pub fn vocabulary_of(vocab: &Vocab) -> SharedVocabulary {
+    SharedVocabulary {
         fingerprint: vocab.fingerprint(),
         tokens: u32::try_from(vocab.len()).unwrap_or(u32::MAX),
     }

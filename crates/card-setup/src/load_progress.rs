@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is being loaded now, and how far it is. A clone tells of the same load.
 #[derive(Clone, Debug, Default)]
-pub struct LoadProgress(Arc<Mutex<Option<LoadStage>>>);
+pub struct LoadProgress(Arc<Mutex<Option<LoadingFile>>>);
 
 /// A file that is being loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoadStage {
+pub struct LoadingFile {
     /// What is in it: `target`, `draft`, `head`, or `model` where there is one only.
     pub what: &'static str,
     /// The part of it that is loaded, in per cent.
@@ -17,14 +17,14 @@ pub struct LoadStage {
 
 impl LoadProgress {
     /// The file that is being loaded now; `None` if none is, also while something is measured.
-    pub fn now(&self) -> Option<LoadStage> {
+    pub fn now(&self) -> Option<LoadingFile> {
         *self.lock()
     }
 
     /// So much of this is loaded, 0 to 1.
     pub(crate) fn tell(&self, what: &'static str, part: f32) {
         let percent = (part.clamp(0.0, 1.0) * 100.0) as u8;
-        *self.lock() = Some(LoadStage { what, percent });
+        *self.lock() = Some(LoadingFile { what, percent });
     }
 
     /// The file is loaded, or will not be.
@@ -32,7 +32,7 @@ impl LoadProgress {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<LoadStage>> {
+    fn lock(&self) -> MutexGuard<'_, Option<LoadingFile>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,7 +49,7 @@ mod tests {
         for (part, percent) in [(0.0, 0), (0.426, 42), (1.0, 100), (7.0, 100), (f32::NAN, 0)] {
             told.tell("target", part);
             let what = "target";
-            assert_eq!(heard.now(), Some(LoadStage { what, percent }));
+            assert_eq!(heard.now(), Some(LoadingFile { what, percent }));
         }
         told.end();
         assert_eq!(heard.now(), None);

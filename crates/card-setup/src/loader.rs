@@ -10,7 +10,7 @@ use card_engine::selftest::SelfTestReport;
 use card_engine::{Patient, Pauses};
 use card_llama::{Cores, HeadModel, Kernels, KvShape, LlamaError, LlamaModel, LoadOptions};
 
-use crate::coarse::{CoarseBudget, Deadline, Unmeasured};
+use crate::coarse::{CoarseBudget, MeasurementDeadline, Unmeasured};
 use crate::contexts::{coarse_context, test_context};
 use crate::devices;
 use crate::draft_model::DraftModel;
@@ -20,7 +20,7 @@ use crate::head;
 use crate::kernels;
 use crate::load_progress::LoadProgress;
 use crate::models::catalogue::Catalogue;
-use crate::models::locate::Models;
+use crate::models::locate::ModelPlaces;
 use crate::models::store::Store;
 use crate::progress;
 use crate::room::{self, Occupant, Room, Wish};
@@ -331,7 +331,7 @@ impl<'a> Loader<'a> {
         let passage = || model.tokenize(&vocab, self_test::PASSAGE);
         if let Some(budget) = &self.coarse {
             let left_out = |u: &mut Unmeasured| u.draft = true;
-            let spend = |deadline: Deadline| -> Result<SelfTestReport> {
+            let spend = |deadline: MeasurementDeadline| -> Result<SelfTestReport> {
                 self.coarse_draft(model, &passage()?, deadline)
             };
             let measure = || budget.spend(1.0, spend);
@@ -349,7 +349,7 @@ impl<'a> Loader<'a> {
         &self,
         model: &DraftModel,
         passage: &[Token],
-        deadline: Deadline,
+        deadline: MeasurementDeadline,
     ) -> Result<SelfTestReport> {
         let made = coarse_context(&model.llama, "draft", &self.draft_cores)?;
         let mut context = model.translated(Box::new(made))?;
@@ -372,7 +372,7 @@ impl<'a> Loader<'a> {
         let passage = || model.vocab().tokenize(self_test::PASSAGE, false);
         let context = || head.test_context(&self.target_cores);
         if let Some(budget) = &self.coarse {
-            let spend = |deadline: Deadline| -> Result<SelfTestReport> {
+            let spend = |deadline: MeasurementDeadline| -> Result<SelfTestReport> {
                 self_test::coarse(&passage()?, &mut *context()?, false, deadline)
             };
             let measure = || budget.spend(1.0, spend);
@@ -431,7 +431,7 @@ pub fn tested_target(
     kernels: Kernels,
 ) -> Result<LoadedTarget> {
     let store = Store::open()?;
-    let models = Models::new(catalogue, &store, settings.offline)?;
+    let models = ModelPlaces::new(catalogue, &store, settings.offline)?;
     let files = files::find(settings, &models)?;
     Loader::new(settings, &store).target(&files.target, kernels, Some(Look::Everything))
 }

@@ -76,7 +76,7 @@ impl fmt::Display for Quiet {
 /// Watches a machine from when it is made.
 #[derive(Clone, Copy, Debug)]
 pub struct QuietWatch {
-    first: Option<Reading>,
+    first: Option<CounterReading>,
     since: Instant,
 }
 
@@ -84,7 +84,7 @@ impl QuietWatch {
     /// Begins now.
     pub fn begin(files: &dyn MachineFiles) -> Self {
         QuietWatch {
-            first: Reading::now(files),
+            first: CounterReading::now(files),
             since: Instant::now(),
         }
     }
@@ -92,13 +92,13 @@ impl QuietWatch {
     /// How quiet it was until now; `None` where the system does not say, or too little time has
     /// gone by to say anything.
     pub fn so_far(&self, files: &dyn MachineFiles) -> Option<Quiet> {
-        Reading::now(files)?.since(&self.first?, self.since.elapsed())
+        CounterReading::now(files)?.since(&self.first?, self.since.elapsed())
     }
 }
 
 /// What the files say at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Reading {
+struct CounterReading {
     /// Ticks in which all cores worked.
     busy: u64,
     /// Ticks of all cores.
@@ -111,7 +111,7 @@ struct Reading {
     throttled: Duration,
 }
 
-impl Reading {
+impl CounterReading {
     fn now(files: &dyn MachineFiles) -> Option<Self> {
         let mut reading = cores(&files.read("/proc/stat")?)?;
         reading.own = own(&files.read("/proc/self/stat")?)?;
@@ -120,7 +120,7 @@ impl Reading {
     }
 
     /// How quiet it was between an earlier reading and this one, `wall` after it.
-    fn since(&self, earlier: &Reading, wall: Duration) -> Option<Quiet> {
+    fn since(&self, earlier: &CounterReading, wall: Duration) -> Option<Quiet> {
         /// Ticks below which the shares are mostly rounding.
         const LEAST: u64 = 20;
         let all = self.all.saturating_sub(earlier.all);
@@ -140,7 +140,7 @@ impl Reading {
 
 /// The first line of `/proc/stat`: ticks of all cores as user, nice, system, idle, iowait, irq,
 /// softirq, steal, … (proc(5)).
-fn cores(stat: &str) -> Option<Reading> {
+fn cores(stat: &str) -> Option<CounterReading> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let ticks: Vec<u64> = line
         .split_whitespace()
@@ -151,7 +151,7 @@ fn cores(stat: &str) -> Option<Reading> {
     let busy = working.fold(0, u64::saturating_add);
     let stolen = at(7);
     let idle = at(3).saturating_add(at(4));
-    (ticks.len() >= 4).then_some(Reading {
+    (ticks.len() >= 4).then_some(CounterReading {
         busy,
         all: busy.saturating_add(idle).saturating_add(stolen),
         stolen,
@@ -214,8 +214,8 @@ mod tests {
     }
 
     fn between(before: &Made, after: &Made) -> Option<Quiet> {
-        let before = Reading::now(before)?;
-        Reading::now(after)?.since(&before, Duration::from_secs(10))
+        let before = CounterReading::now(before)?;
+        CounterReading::now(after)?.since(&before, Duration::from_secs(10))
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
             ("/proc/stat", "cpu  x\n".to_owned()),
             ("/proc/self/stat", "no name\n".to_owned()),
         ]));
-        assert!(Reading::now(&odd).is_none());
+        assert!(CounterReading::now(&odd).is_none());
         let same = machine(1000, 1000, 0, 500);
         assert_eq!(between(&same, &same), None, "no time has gone by");
         // Counters that begin anew.

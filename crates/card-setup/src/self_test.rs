@@ -8,7 +8,7 @@ use card_core::types::Token;
 use card_engine::selftest::{self, HEADS, SelfTestReport};
 use card_llama::{LlamaError, LlamaModel, on_own_thread};
 
-use crate::coarse::Deadline;
+use crate::coarse::MeasurementDeadline;
 use crate::findings::{identity, known, remember, remember_quiet, renew};
 use crate::models::store::Store;
 use crate::progress;
@@ -107,7 +107,7 @@ pub fn coarse(
     passage: &[Token],
     context: &mut (dyn Model + Send),
     any_shape: bool,
-    deadline: Deadline,
+    deadline: MeasurementDeadline,
 ) -> Result<SelfTestReport> {
     let clock = Instant::now();
     let report = on_own_thread(|| {

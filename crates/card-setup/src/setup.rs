@@ -32,7 +32,7 @@ use crate::load_progress::LoadProgress;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
 use crate::models::catalogue::Catalogue;
 use crate::models::drafters;
-use crate::models::locate::Models;
+use crate::models::locate::ModelPlaces;
 use crate::models::store::Store;
 use crate::placement::LoadedPair;
 use crate::quiet::{Quiet, QuietWatch, SystemFiles};
@@ -152,7 +152,7 @@ impl Setup {
         told: &LoadProgress,
     ) -> Result<Setup> {
         let store = Store::open()?;
-        let models = Models::new(catalogue, &store, settings.offline)?;
+        let models = ModelPlaces::new(catalogue, &store, settings.offline)?;
         let mut files = files::find(settings, &models)?;
         // The models among which the drafter is chosen later, if none was named.
         let plan = files
@@ -475,7 +475,7 @@ impl Setup {
     /// If a model cannot be found or fetched.
     pub fn forget_measurements(settings: &Settings, catalogue: &Catalogue) -> Result<usize> {
         let store = Store::open()?;
-        let models = Models::new(catalogue, &store, settings.offline)?;
+        let models = ModelPlaces::new(catalogue, &store, settings.offline)?;
         let files = files::find(settings, &models)?;
         let drafts = files.draft.iter().chain(&files.draft2);
         let drafts = drafts.chain(&files.head_file);

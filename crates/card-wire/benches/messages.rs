@@ -7,11 +7,11 @@ use card_core::protocol::{DraftInput, Drafted, Expansion};
 use card_core::sampler::Sampling;
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant};
 use card_wire::proto::{FromDrafter, ToDrafter};
-use card_wire::{Intake, Vocabulary, drafted_in, drafted_out, input_out};
+use card_wire::{Intake, SharedVocabulary, drafted_in, drafted_out, input_out};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use prost::Message;
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 1,
     tokens: 150_000,
 };

@@ -7,7 +7,7 @@ use card_core::types::{Prob, Rows, SequenceId, Source, Token};
 
 use crate::proto::{self, from_drafter};
 use crate::refusal::Refusal;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::SharedVocabulary;
 
 /// Most expansions of one forward.
 pub const MOST_EXPANSIONS: usize = 1024;
@@ -65,7 +65,10 @@ fn micros(time: Duration) -> u64 {
 ///
 /// # Errors
 /// Says why it makes no sense.
-pub fn drafted_in(message: proto::FromDrafter, vocabulary: Vocabulary) -> Result<Drafted, Refusal> {
+pub fn drafted_in(
+    message: proto::FromDrafter,
+    vocabulary: SharedVocabulary,
+) -> Result<Drafted, Refusal> {
     match message.what {
         Some(from_drafter::What::Drafted(drafted)) => {
             checked(drafted, vocabulary).map_err(Refusal::Message)
@@ -75,7 +78,7 @@ pub fn drafted_in(message: proto::FromDrafter, vocabulary: Vocabulary) -> Result
     }
 }
 
-fn checked(drafted: proto::Drafted, vocabulary: Vocabulary) -> Result<Drafted, String> {
+fn checked(drafted: proto::Drafted, vocabulary: SharedVocabulary) -> Result<Drafted, String> {
     let count = drafted.expansions.len();
     if count > MOST_EXPANSIONS {
         return Err(format!("{count} expansions of one forward"));
@@ -98,7 +101,7 @@ fn checked(drafted: proto::Drafted, vocabulary: Vocabulary) -> Result<Drafted, S
     })
 }
 
-fn expansion(e: proto::Expansion, vocabulary: Vocabulary) -> Result<Expansion, String> {
+fn expansion(e: proto::Expansion, vocabulary: SharedVocabulary) -> Result<Expansion, String> {
     let (children, path) = (e.tokens.len(), e.path.len());
     if children != e.probs.len() || children > MOST_CHILDREN {
         return Err(format!(

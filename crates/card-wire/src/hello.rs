@@ -4,13 +4,13 @@ use card_core::protocol::{DraftPlan, Lanes};
 
 use crate::limits::{MOST_SEQUENCES, PROTOCOL};
 use crate::proto::{self, to_drafter};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::SharedVocabulary;
 
 /// Longest name of a drafter.
 pub const MOST_SCOPE: usize = 128;
 
 /// What this side says of itself.
-pub fn hello(vocabulary: Vocabulary, scope: &str) -> proto::Hello {
+pub fn hello(vocabulary: SharedVocabulary, scope: &str) -> proto::Hello {
     proto::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").into(),
@@ -23,7 +23,7 @@ pub fn hello(vocabulary: Vocabulary, scope: &str) -> proto::Hello {
 ///
 /// # Errors
 /// Says why not.
-pub fn check(theirs: &proto::Hello, vocabulary: Vocabulary) -> Result<(), String> {
+pub fn check(theirs: &proto::Hello, vocabulary: SharedVocabulary) -> Result<(), String> {
     if theirs.protocol != PROTOCOL {
         return Err(format!(
             "card {} speaks protocol {}, card {} speaks {PROTOCOL}: use the same version on both machines",
@@ -65,7 +65,7 @@ pub fn scope(text: &str) -> Result<Option<String>, String> {
 
 /// What a target answers: how it wants to be drafted for.
 pub fn welcome(
-    vocabulary: Vocabulary,
+    vocabulary: SharedVocabulary,
     plan: &DraftPlan,
     context: u32,
     sequences: u32,
@@ -100,7 +100,7 @@ pub fn plan(welcome: &proto::Welcome, sequences: u32) -> DraftPlan {
 mod tests {
     use super::*;
 
-    const VOCABULARY: Vocabulary = Vocabulary {
+    const VOCABULARY: SharedVocabulary = SharedVocabulary {
         fingerprint: 1,
         tokens: 50,
     };
@@ -117,7 +117,7 @@ mod tests {
         let why = check(&newer, VOCABULARY).unwrap_err();
         assert!(why.contains("protocol"), "{why}");
         assert!(!why.contains(['\u{1b}', '\n']), "{why}");
-        let other = Vocabulary {
+        let other = SharedVocabulary {
             fingerprint: 2,
             ..VOCABULARY
         };

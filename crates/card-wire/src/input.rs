@@ -11,7 +11,7 @@ use crate::limits::MOST_SEQUENCES;
 use crate::proto::{self, to_drafter};
 use crate::refusal::Refusal;
 use crate::sampling::{sampling_in, sampling_out};
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::SharedVocabulary;
 
 /// Drafters that share one tree.
 const MOST_SHARES: u32 = 4096;
@@ -71,7 +71,7 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
 /// `context`.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    vocabulary: Vocabulary,
+    vocabulary: SharedVocabulary,
     /// Most tokens of a sequence.
     context: u32,
     /// Most sequences at a time.
@@ -82,7 +82,7 @@ pub struct Intake {
 
 impl Intake {
     /// An intake for a target that was granted so many sequences of that length.
-    pub fn new(vocabulary: Vocabulary, context: u32, sequences: u32) -> Self {
+    pub fn new(vocabulary: SharedVocabulary, context: u32, sequences: u32) -> Self {
         Intake {
             vocabulary,
             context,

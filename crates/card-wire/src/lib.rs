@@ -25,4 +25,4 @@ pub use limits::{
     MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, MOST_CONTEXT, MOST_SEQUENCES, PROTOCOL,
 };
 pub use refusal::Refusal;
-pub use vocabulary::Vocabulary;
+pub use vocabulary::SharedVocabulary;

@@ -11,13 +11,13 @@ use card_core::types::{Prob, Rows, SequenceId, Source, Tenant};
 use card_wire::proto::{self, from_drafter, to_drafter, token_bias};
 use card_wire::{
     Intake, LONGEST, MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, MOST_CHILDREN, MOST_CONTEXT,
-    MOST_EXPANSIONS, MOST_PATH, Refusal, Vocabulary, drafted_in, drafted_out, input_out,
+    MOST_EXPANSIONS, MOST_PATH, Refusal, SharedVocabulary, drafted_in, drafted_out, input_out,
     nothing_drafted,
 };
 use proptest::prelude::*;
 use prost::Message;
 
-const VOCABULARY: Vocabulary = Vocabulary {
+const VOCABULARY: SharedVocabulary = SharedVocabulary {
     fingerprint: 7,
     tokens: 1000,
 };

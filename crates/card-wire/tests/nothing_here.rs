@@ -12,7 +12,7 @@ use card_core::sampler::Sampling;
 use card_core::scheduler::{Action, Learned, Request, Scheduler, SchedulerConfig, Shapes};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
 use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
-use card_wire::{Vocabulary, drafted_in, drafted_out, proto};
+use card_wire::{SharedVocabulary, drafted_in, drafted_out, proto};
 use prost::Message;
 
 const LIMITS: Limits = Limits {
@@ -92,7 +92,7 @@ fn heard(path: &[Token], children: &[Token]) -> Drafted {
         elapsed: Duration::from_millis(1),
     };
     let bytes = drafted_out(&drafted).encode_to_vec();
-    let vocabulary = Vocabulary {
+    let vocabulary = SharedVocabulary {
         fingerprint: 7,
         tokens: TOKENS as u32,
     };

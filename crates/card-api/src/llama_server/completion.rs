@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::bias::{BiasedText, NativeBiases};
 use super::gbnf;
-use super::neutral::{Harmless, Neutral};
+use super::neutral::{Harmless, NeutralFields};
 use super::prompt::{MixedPrompt, NativePrompts};
 use super::samplers::{SamplerNames, Samplers};
 use super::stop::NativeStops;
@@ -113,7 +113,7 @@ pub(super) fn with_neutral<A: JsonSchema>(
     description: &str,
 ) -> Schema {
     let mut whole = together::<Native, A>(generator, description);
-    let more = together::<Harmless, Neutral>(generator, "");
+    let more = together::<Harmless, NeutralFields>(generator, "");
     if let (Some(fields), Some(more)) = (
         whole.get_mut("properties").and_then(|p| p.as_object_mut()),
         more.get("properties").and_then(|p| p.as_object()),
@@ -192,7 +192,7 @@ pub struct NativeOptions {
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_native(body: &[u8], defaults: &NativeDefaults) -> Result<NativeRequest, ApiError> {
-    let read: Read<((NativePrompt, Native), (Neutral, Harmless))> = fields::parse(body)?;
+    let read: Read<((NativePrompt, Native), (NeutralFields, Harmless))> = fields::parse(body)?;
     let ((prompt, native), (neutral, _)) = read.fields;
     let Some(prompts) = prompt.prompt else {
         return Err(ApiError::field("prompt", "there must be a prompt"));
@@ -209,7 +209,7 @@ impl Native {
     pub(super) fn request(
         mut self,
         prompts: Vec<MixedPrompt>,
-        neutral: &Neutral,
+        neutral: &NeutralFields,
         defaults: &NativeDefaults,
         (infill, unknown): (bool, usize),
     ) -> Result<NativeRequest, ApiError> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::completion::{Native, NativeDefaults, NativeRequest, with_neutral};
-use super::neutral::{Harmless, Neutral};
+use super::neutral::{Harmless, NeutralFields};
 use super::prompt::MixedPrompt;
 use crate::error::ApiError;
 use crate::limits;
@@ -79,7 +79,7 @@ pub fn parse_infill(
     body: &[u8],
     defaults: &NativeDefaults,
 ) -> Result<(NativeRequest, InfillParts), ApiError> {
-    let read: Read<((InfillText, Native), (Neutral, Harmless))> = fields::parse(body)?;
+    let read: Read<((InfillText, Native), (NeutralFields, Harmless))> = fields::parse(body)?;
     let ((text, native), (neutral, _)) = read.fields;
     let missing = |name: &str| ApiError::field(name, format!("`{name}` is required"));
     let mut extra = Vec::new();

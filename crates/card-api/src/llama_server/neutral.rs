@@ -17,7 +17,7 @@ pub(crate) struct EmptyList(bool);
 impl<'de> Deserialize<'de> for EmptyList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut empty = true;
-        deserializer.deserialize_seq(Count(&mut empty))?;
+        deserializer.deserialize_seq(AnyList(&mut empty))?;
         Ok(EmptyList(empty))
     }
 }
@@ -37,9 +37,9 @@ impl JsonSchema for EmptyList {
 }
 
 /// Reads a list and says whether it was empty.
-struct Count<'a>(&'a mut bool);
+struct AnyList<'a>(&'a mut bool);
 
-impl<'de> serde::de::Visitor<'de> for Count<'_> {
+impl<'de> serde::de::Visitor<'de> for AnyList<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,7 +56,7 @@ impl<'de> serde::de::Visitor<'de> for Count<'_> {
 
 fields! {
     /// What is taken only where it is off.
-    struct Neutral {
+    struct NeutralFields {
         /// Must be 0: the DRY sampler is not done.
         "dry_multiplier" => dry_multiplier: f64,
         /// Must be 0: the XTC sampler is not done.
@@ -168,7 +168,7 @@ fields! {
     }
 }
 
-impl Neutral {
+impl NeutralFields {
     /// Whether everything is off.
     ///
     /// # Errors
@@ -230,7 +230,7 @@ mod tests {
     use crate::reading::fields::{self, Read};
 
     fn check(body: &str) -> Result<(), ApiError> {
-        let read: Read<(Neutral, Harmless)> = fields::parse(body.as_bytes())?;
+        let read: Read<(NeutralFields, Harmless)> = fields::parse(body.as_bytes())?;
         assert_eq!(read.unknown, 0, "{body}");
         read.fields.0.check()
     }

@@ -71,7 +71,7 @@ pub(crate) struct ManyPrompts<const MOST: usize>(pub(crate) Vec<MixedPrompt>);
 
 impl<'de, const MOST: usize> Deserialize<'de> for ManyPrompts<MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OneOrManyPrompts::<MOST>)
+        deserializer.deserialize_any(OneOrManyMixedPrompts::<MOST>)
     }
 }
 
@@ -222,21 +222,21 @@ enum SpanItem {
 impl<'de> Deserialize<'de> for SpanItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(AnyItem)? {
-            PromptItem::Token(token) => Ok(SpanItem::Token(token)),
-            PromptItem::Text(text) => Ok(SpanItem::Text(text)),
-            PromptItem::Prompt(_) => Err(D::Error::custom("expected a token or a text")),
+            MixedItem::Token(token) => Ok(SpanItem::Token(token)),
+            MixedItem::Text(text) => Ok(SpanItem::Text(text)),
+            MixedItem::Prompt(_) => Err(D::Error::custom("expected a token or a text")),
         }
     }
 }
 
 /// What stands in a list of a request: a span of its only prompt, or a prompt.
-enum PromptItem {
+enum MixedItem {
     Token(Token),
     Text(String),
     Prompt(MixedPrompt),
 }
 
-impl<'de> Deserialize<'de> for PromptItem {
+impl<'de> Deserialize<'de> for MixedItem {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyItem)
     }
@@ -245,44 +245,44 @@ impl<'de> Deserialize<'de> for PromptItem {
 struct AnyItem;
 
 impl<'de> Visitor<'de> for AnyItem {
-    type Value = PromptItem;
+    type Value = MixedItem;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a token, a text, a list of those, or an object with prompt_string")
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<PromptItem, E> {
-        TokenId::new(number.into()).map(|token| PromptItem::Token(token.0))
+    fn visit_i64<E: Error>(self, number: i64) -> Result<MixedItem, E> {
+        TokenId::new(number.into()).map(|token| MixedItem::Token(token.0))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<PromptItem, E> {
-        TokenId::new(number.into()).map(|token| PromptItem::Token(token.0))
+    fn visit_u64<E: Error>(self, number: u64) -> Result<MixedItem, E> {
+        TokenId::new(number.into()).map(|token| MixedItem::Token(token.0))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<PromptItem, E> {
-        TokenId::new(Whole::of::<E>(number)?).map(|token| PromptItem::Token(token.0))
+    fn visit_f64<E: Error>(self, number: f64) -> Result<MixedItem, E> {
+        TokenId::new(Whole::of::<E>(number)?).map(|token| MixedItem::Token(token.0))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<PromptItem, E> {
-        Ok(PromptItem::Text(text.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<MixedItem, E> {
+        Ok(MixedItem::Text(text.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<PromptItem, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<MixedItem, A::Error> {
         let prompt = TextOrSpans.visit_seq(seq)?;
         if prompt.0.is_empty() {
             return Err(A::Error::custom("the prompt is empty"));
         }
-        Ok(PromptItem::Prompt(prompt))
+        Ok(MixedItem::Prompt(prompt))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PromptItem, A::Error> {
-        PromptObject::read(map).map(PromptItem::Prompt)
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MixedItem, A::Error> {
+        PromptObject::read(map).map(MixedItem::Prompt)
     }
 }
 
-struct OneOrManyPrompts<const MOST: usize>;
+struct OneOrManyMixedPrompts<const MOST: usize>;
 
-impl<'de, const MOST: usize> Visitor<'de> for OneOrManyPrompts<MOST> {
+impl<'de, const MOST: usize> Visitor<'de> for OneOrManyMixedPrompts<MOST> {
     type Value = ManyPrompts<MOST>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -302,14 +302,14 @@ impl<'de, const MOST: usize> Visitor<'de> for OneOrManyPrompts<MOST> {
         // As long as there are only texts, they may be prompts or spans of one.
         let (mut spans, mut prompts) = (Spans::default(), Vec::new());
         let mut all_spans = 0;
-        while let Some(item) = seq.next_element::<PromptItem>()? {
+        while let Some(item) = seq.next_element::<MixedItem>()? {
             match item {
-                PromptItem::Token(_) if !prompts.is_empty() => return Err(A::Error::custom(mixed)),
-                PromptItem::Token(token) => spans.token::<A::Error>(token)?,
-                PromptItem::Text(text) if prompts.is_empty() => spans.text::<A::Error>(text)?,
-                PromptItem::Text(text) => prompts.push(MixedPrompt::text(text)),
-                PromptItem::Prompt(_) if spans.tokens > 0 => return Err(A::Error::custom(mixed)),
-                PromptItem::Prompt(prompt) => {
+                MixedItem::Token(_) if !prompts.is_empty() => return Err(A::Error::custom(mixed)),
+                MixedItem::Token(token) => spans.token::<A::Error>(token)?,
+                MixedItem::Text(text) if prompts.is_empty() => spans.text::<A::Error>(text)?,
+                MixedItem::Text(text) => prompts.push(MixedPrompt::text(text)),
+                MixedItem::Prompt(_) if spans.tokens > 0 => return Err(A::Error::custom(mixed)),
+                MixedItem::Prompt(prompt) => {
                     all_spans += prompt.0.len();
                     room::<A::Error>(all_spans.saturating_sub(1), SPANS)?;
                     prompts.extend(each_alone(&mut spans));

@@ -31,7 +31,7 @@ pub fn pipelined_ms(record: &Record, costs: &Costs) -> f64 {
     for written in (0..length).rev() {
         for ahead in 0..=span.min(length - written) {
             for part in 0..PARTS {
-                let at = Drafted {
+                let at = DraftProgress {
                     place: written + ahead,
                     part,
                 };
@@ -41,24 +41,24 @@ pub fn pipelined_ms(record: &Record, costs: &Costs) -> f64 {
         }
     }
     // While the target reads the prompt the drafter may come as far as it can.
-    let start = way.on(Drafted::default(), PARTS * length);
+    let start = way.on(DraftProgress::default(), PARTS * length);
     least.get(0, start)
 }
 
 /// How far ahead is drafted: up to this place, and so many parts of the step for it are done.
 #[derive(Clone, Copy, Default)]
-struct Drafted {
+struct DraftProgress {
     place: usize,
     part: usize,
 }
 
 /// What a drafter can do at each place of a text.
 struct DraftWay {
-    places: Vec<Place>,
+    places: Vec<PlaceKind>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum PlaceKind {
     /// A model-free source proposes the token.
     Free,
     /// The draft model does.
@@ -74,9 +74,9 @@ impl DraftWay {
             let right = record.lookup_right.get(i).map_or(0, |&n| n as usize);
             known_to = known_to.max(i + right);
             match drafted {
-                _ if i < known_to => Place::Free,
-                Some(_) => Place::Step,
-                None => Place::Blocked,
+                _ if i < known_to => PlaceKind::Free,
+                Some(_) => PlaceKind::Step,
+                None => PlaceKind::Blocked,
             }
         });
         DraftWay {
@@ -85,18 +85,18 @@ impl DraftWay {
     }
 
     /// How far the drafter is so many parts of a step later.
-    fn on(&self, mut at: Drafted, mut parts: usize) -> Drafted {
+    fn on(&self, mut at: DraftProgress, mut parts: usize) -> DraftProgress {
         while let Some(&place) = self.places.get(at.place) {
             match place {
-                Place::Blocked => break,
-                Place::Free => {}
-                Place::Step if at.part + parts >= PARTS => parts -= PARTS - at.part,
-                Place::Step => {
+                PlaceKind::Blocked => break,
+                PlaceKind::Free => {}
+                PlaceKind::Step if at.part + parts >= PARTS => parts -= PARTS - at.part,
+                PlaceKind::Step => {
                     at.part += parts;
                     return at;
                 }
             }
-            at = Drafted {
+            at = DraftProgress {
                 place: at.place + 1,
                 part: 0,
             };
@@ -122,18 +122,18 @@ impl LeastTimes {
         }
     }
 
-    fn index(&self, written: usize, at: Drafted) -> usize {
+    fn index(&self, written: usize, at: DraftProgress) -> usize {
         let ahead = at.place.saturating_sub(written).min(self.span);
         (written * (self.span + 1) + ahead) * PARTS + at.part
     }
 
-    fn set(&mut self, written: usize, at: Drafted, ms: f64) {
+    fn set(&mut self, written: usize, at: DraftProgress, ms: f64) {
         let index = self.index(written, at);
         self.ms[index] = ms;
     }
 
     /// Nothing is left of a text that is written.
-    fn get(&self, written: usize, at: Drafted) -> f64 {
+    fn get(&self, written: usize, at: DraftProgress) -> f64 {
         if written >= self.length {
             return 0.0;
         }
@@ -148,7 +148,7 @@ fn best_launch(
     costs: &Costs,
     least: &LeastTimes,
     written: usize,
-    mut at: Drafted,
+    mut at: DraftProgress,
     during: usize,
 ) -> f64 {
     let forward_ms = costs.target.ms(1);
@@ -161,7 +161,7 @@ fn best_launch(
         let mut drafted = way.on(at, during);
         if drafted.place < then {
             // The target wrote what the drafter stood before: it begins anew.
-            drafted = Drafted {
+            drafted = DraftProgress {
                 place: then,
                 part: 0,
             };

@@ -58,7 +58,7 @@ mod saving;
 mod sequence;
 mod situation;
 mod state;
-mod state_times;
+mod state_changes;
 mod stem_rules;
 #[cfg(test)]
 mod tests;
@@ -157,7 +157,7 @@ impl Scheduler {
             return;
         };
         // What the changes before it took is no part of the next forward's time.
-        self.state_times.take_spent();
+        self.state_changes.take_spent();
         for part in &flight.parts {
             if let Some(seq) = self.sequences.get_mut(&part.sequence) {
                 part.land(&mut seq.candidates.cache);
@@ -299,7 +299,7 @@ impl Scheduler {
         let joined = seq.text.decoded - before;
         let rejected = joined < part.rows() && !part.tree.nodes.is_empty();
         if rejected && !self.config.limits.rollback.is_free() {
-            self.state_times.reject(part.sequence);
+            self.state_changes.reject(part.sequence);
         }
         if part.prefill {
             self.save_state(part.sequence);
@@ -329,7 +329,7 @@ impl Scheduler {
         let (flight, now) = (landed.flight, landed.now);
         let whole = now.saturating_sub(flight.launched);
         // What changes of a state took is no part of what rows take.
-        let elapsed = whole.saturating_sub(self.state_times.take_spent());
+        let elapsed = whole.saturating_sub(self.state_changes.take_spent());
         let decodes = flight.parts.iter().all(|p| !p.prefill);
         if !decodes {
             let expected_ms = self.policy.target_cost().ms(flight.rows as u32);

@@ -61,12 +61,12 @@ impl Scheduler {
         if self.config.limits.rollback.is_free() {
             return;
         }
-        self.state_times.spend(elapsed);
+        self.state_changes.spend(elapsed);
         let observation = match op {
             KvOp::Save { .. } => Observation::StateSaved { elapsed },
             KvOp::Resume { .. } => Observation::StateResumed { elapsed },
             KvOp::Commit { sequence, .. } | KvOp::Prune { sequence }
-                if self.state_times.take_rejected(sequence) =>
+                if self.state_changes.take_rejected(sequence) =>
             {
                 Observation::TakenBack { elapsed }
             }

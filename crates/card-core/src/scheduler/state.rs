@@ -13,7 +13,7 @@ use super::pace::PromptPace;
 use super::request::{Request, RequestError};
 use super::round::DraftSpan;
 use super::sequence::Sequence;
-use super::state_times::StateTimes;
+use super::state_changes::StateChanges;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
@@ -114,7 +114,7 @@ pub struct Scheduler {
     pub(super) outputs: Vec<Output>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) pace: PromptPace,
-    pub(super) state_times: StateTimes,
+    pub(super) state_changes: StateChanges,
     pub(super) wait: DrafterWait,
     pub(super) clock: RoundClock,
     /// Draft steps that were heard of since the last round.
@@ -154,7 +154,7 @@ impl Scheduler {
             outputs: Vec::new(),
             in_flight: None,
             pace: PromptPace::default(),
-            state_times: StateTimes::default(),
+            state_changes: StateChanges::default(),
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
             spans: Vec::new(),
@@ -209,7 +209,7 @@ impl Scheduler {
         self.in_flight = None;
         self.ops.clear();
         self.prefixes.clear();
-        self.state_times.forget();
+        self.state_changes.forget();
         self.wait.end();
         self.pace.forget();
         let ran = std::mem::take(&mut self.sequences);

@@ -6,7 +6,7 @@ use card_core::cost::CostCurve;
 use card_core::forward::Forward;
 
 /// What forwards take on a device.
-pub struct Device {
+pub struct VirtualDevice {
     cost: CostCurve,
     /// Every forward takes what one of a single row does.
     flat: bool,
@@ -15,9 +15,9 @@ pub struct Device {
     last_rows: usize,
 }
 
-impl Device {
+impl VirtualDevice {
     pub fn new(cost: CostCurve, change_ms: f64) -> Self {
-        Device {
+        VirtualDevice {
             cost,
             flat: false,
             change_ms,
@@ -27,9 +27,9 @@ impl Device {
 
     /// Where rows cost nothing.
     pub fn flat(cost: CostCurve, change_ms: f64) -> Self {
-        Device {
+        VirtualDevice {
             flat: true,
-            ..Device::new(cost, change_ms)
+            ..VirtualDevice::new(cost, change_ms)
         }
     }
 

@@ -10,14 +10,14 @@ use card_core::protocol::{DraftInput, Drafted, Lanes, Outlook};
 use card_core::scheduler::Scheduler;
 use card_core::types::Source;
 
-use super::device::Device;
+use super::device::VirtualDevice;
 
 /// A drafter with its model.
-pub struct DraftLane {
+pub struct VirtualLane {
     pub drafter: Drafter,
     /// `None` if there is no drafter, or it died.
     pub model: Option<Box<dyn Model>>,
-    device: Device,
+    device: VirtualDevice,
     /// Whether it takes turns with the target.
     pub shared: bool,
     /// Its forward that runs, and when it ends.
@@ -26,15 +26,15 @@ pub struct DraftLane {
     pub news: Vec<DraftInput>,
 }
 
-impl DraftLane {
+impl VirtualLane {
     /// `cost` is what is known of the model's forwards.
     pub fn new(
         config: DrafterConfig,
         model: Option<Box<dyn Model>>,
         cost: CostCurve,
-        device: Device,
+        device: VirtualDevice,
     ) -> Self {
-        DraftLane {
+        VirtualLane {
             shared: config.lanes == Lanes::Shared,
             drafter: Drafter::new(config, cost),
             model,
@@ -81,7 +81,7 @@ impl DraftLane {
 }
 
 /// Those of the drafters that take turns with the target.
-pub struct OnTheLane<'a>(pub [&'a mut DraftLane; 2]);
+pub struct OnTheLane<'a>(pub [&'a mut VirtualLane; 2]);
 
 impl SharedLane for OnTheLane<'_> {
     fn outlooks(&mut self) -> Vec<Outlook> {

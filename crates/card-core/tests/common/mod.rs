@@ -26,9 +26,9 @@ use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
 
 use alternate::Alternate;
 pub use alternate::ScoutKind;
-use device::Device;
-use lanes::{DraftLane, OnTheLane};
-use models::{Checked, HeadModel, KeptStates};
+use device::VirtualDevice;
+use lanes::{OnTheLane, VirtualLane};
+use models::{Checked, KeptStates, SyntheticHead};
 
 pub const VOCAB: usize = 23;
 pub const LIMITS: Limits = Limits {
@@ -124,7 +124,7 @@ impl Default for Setup {
 }
 
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct Transcript {
     pub text: BTreeMap<u64, Vec<Token>>,
     pub finish: BTreeMap<u64, Finish>,
     pub rounds: Vec<Round>,
@@ -133,7 +133,7 @@ pub struct Outcome {
     pub kept: BTreeMap<u64, BTreeSet<u32>>,
 }
 
-impl Outcome {
+impl Transcript {
     pub fn hit_rate(&self) -> f64 {
         let hits: Vec<bool> = self.rounds.iter().filter_map(|r| r.hit).collect();
         hits.iter().filter(|h| **h).count() as f64 / hits.len().max(1) as f64
@@ -172,74 +172,74 @@ fn limits(rollback: Rollback) -> Limits {
 }
 
 /// Runs every prompt of the setup to its end.
-pub fn run(setup: &Setup) -> Outcome {
-    let mut world = World::new(setup);
+pub fn run(setup: &Setup) -> Transcript {
+    let mut pair = VirtualPair::new(setup);
     for (i, prompt) in setup.prompts.iter().enumerate() {
-        world.open(SequenceId(i as u64), prompt);
+        pair.open(SequenceId(i as u64), prompt);
     }
-    world.run();
-    world.end()
+    pair.run();
+    pair.end()
 }
 
 /// Runs the prompts of the setup as turns of one conversation, each a sequence: a prompt is all
 /// that was written so far and the turn.
-pub fn converse(setup: &Setup) -> Outcome {
-    let mut world = World::new(setup);
+pub fn converse(setup: &Setup) -> Transcript {
+    let mut pair = VirtualPair::new(setup);
     let mut text: Vec<Token> = Vec::new();
     for (i, turn) in (0..).zip(&setup.prompts) {
         text.extend(turn);
-        world.rest();
-        world.open(SequenceId(i), &text);
-        world.run();
-        text.extend(world.out.text.get(&i).into_iter().flatten());
+        pair.rest();
+        pair.open(SequenceId(i), &text);
+        pair.run();
+        text.extend(pair.out.text.get(&i).into_iter().flatten());
     }
-    world.end()
+    pair.end()
 }
 
 /// Runs the prompts of the setup one after the other, each a sequence. Returns what came of it, and
 /// how much of the time went by after the first one: that of a schedule that knows its devices.
-pub fn settled(setup: &Setup) -> (Outcome, Duration) {
-    let mut world = World::new(setup);
+pub fn settled(setup: &Setup) -> (Transcript, Duration) {
+    let mut pair = VirtualPair::new(setup);
     let mut first = Duration::ZERO;
     for (i, prompt) in (0..).zip(&setup.prompts) {
-        world.rest();
-        world.open(SequenceId(i), prompt);
-        world.run();
+        pair.rest();
+        pair.open(SequenceId(i), prompt);
+        pair.run();
         if i == 0 {
-            first = world.now;
+            first = pair.now;
         }
     }
-    let out = world.end();
+    let out = pair.end();
     let time = out.time.saturating_sub(first);
     (out, time)
 }
 
 /// A driver and a drafter, and what they are doing.
-struct World<'a> {
+struct VirtualPair<'a> {
     setup: &'a Setup,
     driver: Driver,
-    lane: DraftLane,
+    lane: VirtualLane,
     /// The target's head, which takes turns with the target.
-    head: DraftLane,
+    head: VirtualLane,
     kept: KeptStates,
-    target_device: Device,
+    target_device: VirtualDevice,
     now: Duration,
     /// The target's forward that runs, and when it ends.
     verifying: Option<(Forward, Duration)>,
     garbage: Option<u64>,
-    out: Outcome,
+    out: Transcript,
 }
 
-impl<'a> World<'a> {
+impl<'a> VirtualPair<'a> {
     fn new(setup: &'a Setup) -> Self {
         let target_cost = CostCurve::from_points(setup.target_ms.iter().copied());
         let [target_change, draft_change] = setup.shape_change_ms;
         let (draft_cost, draft_device) = if setup.draft_points.is_empty() {
             let cost = CostCurve::from_points([(1, setup.draft_ms), (8, setup.draft_ms * 2.0)]);
-            (cost.clone(), Device::flat(cost, draft_change))
+            (cost.clone(), VirtualDevice::flat(cost, draft_change))
         } else {
             let cost = CostCurve::from_points(setup.draft_points.iter().copied());
-            (cost.clone(), Device::new(cost, draft_change))
+            (cost.clone(), VirtualDevice::new(cost, draft_change))
         };
         let head_cost = CostCurve::from_points([(1, setup.head_ms), (8, setup.head_ms * 1.5)]);
         let mut scheduler = scheduler(setup, &target_cost, &draft_cost, &head_cost);
@@ -252,7 +252,7 @@ impl<'a> World<'a> {
         }
         let kept = KeptStates::default();
         let head = setup.head_noise.map(|noise| {
-            Box::new(HeadModel {
+            Box::new(SyntheticHead {
                 inner: made_up(noise, 7, Rollback::Free),
                 kept: kept.clone(),
                 // A prompt that begins like another one is not read by the target again.
@@ -275,22 +275,22 @@ impl<'a> World<'a> {
             lanes: Lanes::Shared,
             ..of_draft
         };
-        World {
+        VirtualPair {
             setup,
             driver: Driver::new(scheduler, Box::new(target)),
-            lane: DraftLane::new(of_draft, draft, draft_cost, draft_device),
-            head: DraftLane::new(
+            lane: VirtualLane::new(of_draft, draft, draft_cost, draft_device),
+            head: VirtualLane::new(
                 of_head,
                 head,
                 head_cost.clone(),
-                Device::flat(head_cost, 0.0),
+                VirtualDevice::flat(head_cost, 0.0),
             ),
             kept,
-            target_device: Device::new(target_cost, target_change),
+            target_device: VirtualDevice::new(target_cost, target_change),
             now: Duration::ZERO,
             verifying: None,
             garbage: setup.garbage,
-            out: Outcome::default(),
+            out: Transcript::default(),
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a> World<'a> {
     }
 
     /// What came of it.
-    fn end(mut self) -> Outcome {
+    fn end(mut self) -> Transcript {
         self.out.time = self.now;
         self.out.kept = self.kept.lock().unwrap().clone();
         self.out

@@ -11,20 +11,20 @@ pub type KeptStates = Arc<Mutex<BTreeMap<u64, BTreeSet<u32>>>>;
 
 /// A head that checks that the target kept what it reads. What it proposes comes of the text, as the
 /// target's hidden states do.
-pub struct HeadModel {
+pub struct SyntheticHead {
     pub inner: Synthetic,
     pub kept: KeptStates,
     /// The target reads every token of every sequence itself.
     pub knows_all: bool,
 }
 
-impl Logits for HeadModel {
+impl Logits for SyntheticHead {
     fn row(&self, i: usize) -> &[f32] {
         self.inner.row(i)
     }
 }
 
-impl Model for HeadModel {
+impl Model for SyntheticHead {
     fn limits(&self) -> Limits {
         self.inner.limits()
     }

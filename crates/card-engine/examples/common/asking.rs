@@ -6,7 +6,7 @@ use card_core::sampler::SamplingParams;
 use card_core::types::Token;
 use card_engine::{Engine, Event, Generate, Stream};
 
-use super::Failure;
+use super::AnyError;
 
 /// What is asked of an engine.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ pub struct Ask {
 
 impl Ask {
     /// Asks.
-    pub fn start(&self, engine: &Engine) -> Result<Stream, Failure> {
+    pub fn start(&self, engine: &Engine) -> Result<Stream, AnyError> {
         Ok(engine.generate(Generate {
             prompt: self.prompt.clone(),
             params: self.params.clone(),
@@ -31,7 +31,7 @@ impl Ask {
     }
 
     /// Asks, and waits for the text.
-    pub fn text(&self, engine: &Engine) -> Result<Text, Failure> {
+    pub fn text(&self, engine: &Engine) -> Result<Text, AnyError> {
         let stream = self.start(engine)?;
         let mut text = Text::default();
         while let Some(event) = stream.next() {
@@ -64,7 +64,7 @@ pub struct Text {
 
 impl Text {
     /// Takes what is told of it; `true` if that was the last.
-    pub fn take(&mut self, event: Event) -> Result<bool, Failure> {
+    pub fn take(&mut self, event: Event) -> Result<bool, AnyError> {
         match event {
             Event::Tokens(tokens) => self.tokens.extend(tokens),
             Event::Round(round) => {
@@ -83,7 +83,7 @@ impl Text {
 }
 
 /// Reads what a request beside ours has told so far.
-pub fn is_over(stream: &Stream) -> Result<bool, Failure> {
+pub fn is_over(stream: &Stream) -> Result<bool, AnyError> {
     while let Ok(event) = stream.events().try_recv() {
         match event {
             Event::Finished(_) => return Ok(true),

@@ -16,7 +16,7 @@ use card_llama::{
 };
 
 /// Anything that goes wrong. It may come from another thread.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Text for forwards that are only timed, and for the self-test.
 pub const PASSAGE: &str = "A list is sorted if each element is at most the next one. To sort a \
@@ -50,7 +50,7 @@ pub fn lane(threads: Option<usize>) -> Cores {
 
 /// Loads a model for these kernels. Where card's cannot be used that is an error, since a
 /// measurement of other kernels would be taken for one of them.
-pub fn load(file: &Path, kernels: Kernels) -> Result<LlamaModel, Failure> {
+pub fn load(file: &Path, kernels: Kernels) -> Result<LlamaModel, AnyError> {
     if kernels == Kernels::Card
         && let Err(why) = card_kernels()
     {
@@ -86,7 +86,7 @@ pub fn self_test(
     model: &LlamaModel,
     heads: &[usize],
     cores: &Cores,
-) -> Result<SelfTestReport, Failure> {
+) -> Result<SelfTestReport, AnyError> {
     let mut passage = model.vocab().tokenize(PASSAGE, false)?;
     passage.truncate(40);
     let mut context = LlamaContext::new(model, &options("target", 1024, 1, cores))?;
@@ -95,7 +95,7 @@ pub fn self_test(
 }
 
 /// So many tokens of [`PASSAGE`], over and over.
-pub fn filler(vocab: &Vocab, tokens: usize) -> Result<Vec<Token>, Failure> {
+pub fn filler(vocab: &Vocab, tokens: usize) -> Result<Vec<Token>, AnyError> {
     let passage = vocab.tokenize(PASSAGE, false)?;
     Ok(passage.iter().copied().cycle().take(tokens).collect())
 }
@@ -112,7 +112,7 @@ pub fn prompt_of(line: &str) -> Option<String> {
 }
 
 /// The prompts of all files: the first of each, then the second of each, and so on.
-pub fn prompts(files: &[PathBuf]) -> Result<Vec<String>, Failure> {
+pub fn prompts(files: &[PathBuf]) -> Result<Vec<String>, AnyError> {
     let mut all: Vec<(usize, String)> = Vec::new();
     for file in files {
         let read = |e: std::io::Error| format!("{}: {e}", file.display());
@@ -136,7 +136,7 @@ pub struct Prompter {
 
 impl Prompter {
     /// That of a model.
-    pub fn of(model: &LlamaModel) -> Result<Self, Failure> {
+    pub fn of(model: &LlamaModel) -> Result<Self, AnyError> {
         let template = match ChatTemplate::of(model) {
             Ok(template) => Some(template),
             Err(ChatError::None) => None,
@@ -147,7 +147,7 @@ impl Prompter {
     }
 
     /// The tokens a user's text becomes.
-    pub fn tokens(&self, text: &str) -> Result<Vec<Token>, Failure> {
+    pub fn tokens(&self, text: &str) -> Result<Vec<Token>, AnyError> {
         let Some(template) = &self.template else {
             return Ok(self.vocab.tokenize(text, false)?);
         };

@@ -33,19 +33,19 @@ fn mode_name(mode: Mode) -> &'static str {
 
 /// How tokens are chosen: `None` for greedily, else the temperature.
 #[derive(Clone, Copy)]
-pub struct Sampling(pub Option<f32>);
+pub struct ExampleSampling(pub Option<f32>);
 
 /// Reads it on a command line.
-pub fn sampling(name: &str) -> Result<Sampling, String> {
+pub fn sampling(name: &str) -> Result<ExampleSampling, String> {
     if name == "greedy" {
-        return Ok(Sampling(None));
+        return Ok(ExampleSampling(None));
     }
     let temperature = name.parse::<f32>();
     let temperature = temperature.map_err(|_| "it is greedy, or a temperature like 0.8")?;
-    Ok(Sampling(Some(temperature)))
+    Ok(ExampleSampling(Some(temperature)))
 }
 
-impl Sampling {
+impl ExampleSampling {
     /// As tables call it.
     pub fn name(self) -> String {
         self.0.map_or("greedy".into(), |t| format!("at {t}"))
@@ -102,7 +102,7 @@ struct Leaving {
 
 /// What became of the texts of one kind.
 pub struct Tally {
-    sampling: Sampling,
+    sampling: ExampleSampling,
     /// The mode.
     pub mode: Mode,
     /// The company.
@@ -118,7 +118,7 @@ pub struct Tally {
 
 impl Tally {
     /// Of no text yet.
-    pub fn new(sampling: Sampling, mode: Mode, company: Company) -> Self {
+    pub fn new(sampling: ExampleSampling, mode: Mode, company: Company) -> Self {
         Tally {
             sampling,
             mode,

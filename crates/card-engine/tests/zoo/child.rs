@@ -29,8 +29,8 @@ pub fn tell(report: &Result<Report, String>) {
 /// # Errors
 /// Says what the process said, or why it said nothing.
 pub fn ask(test: &str, label: &str, short: bool) -> Result<Report, String> {
-    let said = Output::new(test, label, "out");
-    let complained = Output::new(test, label, "err");
+    let said = OutputFile::new(test, label, "out");
+    let complained = OutputFile::new(test, label, "err");
     let mut command = Command::new(std::env::current_exe().map_err(|e| e.to_string())?);
     command
         .args([
@@ -87,16 +87,16 @@ fn last_words(text: &str) -> String {
 }
 
 /// A file that a process writes to; it goes with this.
-struct Output(PathBuf);
+struct OutputFile(PathBuf);
 
-impl Output {
+impl OutputFile {
     fn new(test: &str, label: &str, kind: &str) -> Self {
         let name: String = format!("{test}-{label}")
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
         let name = format!("zoo-{}-{name}.{kind}", std::process::id());
-        Output(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+        OutputFile(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
     }
 
     fn file(&self) -> Result<File, String> {
@@ -109,7 +109,7 @@ impl Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for OutputFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }

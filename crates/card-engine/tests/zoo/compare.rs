@@ -30,7 +30,7 @@ const SEEDS: (u64, u64) = (1, 2);
 
 /// Who proposes candidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Drafter {
+enum Proposer {
     /// The target itself, which is always right.
     Itself,
     /// The target, whose logits are noise at a quarter of the positions.
@@ -46,11 +46,11 @@ enum Drafter {
 }
 
 /// A mode, where the drafter runs, and the drafter.
-type Schedule = (Mode, Lanes, Drafter);
+type Schedule = (Mode, Lanes, Proposer);
 
 /// The schedules that are tried; the short list has each mode and each drafter once at least.
 fn schedules(short: bool) -> Vec<Schedule> {
-    use Drafter::{Another, Itself, Sources, Spoilt};
+    use Proposer::{Another, Itself, Sources, Spoilt};
     let all = [Itself, Spoilt, Another, Sources];
     if short {
         let mut list: Vec<Schedule> = all.map(|d| (Mode::Card, Lanes::Shared, d)).to_vec();
@@ -74,7 +74,7 @@ fn schedules(short: bool) -> Vec<Schedule> {
 
 /// The schedules that are tried with a head.
 fn head_schedules() -> Vec<Schedule> {
-    use Drafter::{Head, HeadAndSpoilt};
+    use Proposer::{Head, HeadAndSpoilt};
     let modes = [Mode::Auto, Mode::Card, Mode::DraftThenVerify];
     let alone = modes.map(|mode| (mode, Lanes::Shared, Head));
     let mut list = alone.to_vec();
@@ -86,7 +86,7 @@ fn head_schedules() -> Vec<Schedule> {
 
 /// How a schedule's texts compare with plain decoding's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Verdict {
+pub enum TextVerdict {
     /// They are the same.
     Same,
     /// A decision came out otherwise whose margin is below the bound within which the self-test
@@ -105,7 +105,7 @@ pub struct Run {
     pub schedule: String,
     /// Whether candidates must have been verified, else the run proved nothing.
     pub must_verify: bool,
-    pub verdict: Verdict,
+    pub verdict: TextVerdict,
     /// Candidates that were verified.
     pub offered: usize,
     /// Candidates that were accepted.
@@ -116,15 +116,17 @@ impl Run {
     /// Why the run does not count as plain decoding's text; `None` if it does.
     pub fn fault(&self) -> Option<String> {
         let what = match &self.verdict {
-            Verdict::Same | Verdict::NearTie { .. } if self.must_verify && self.offered == 0 => {
+            TextVerdict::Same | TextVerdict::NearTie { .. }
+                if self.must_verify && self.offered == 0 =>
+            {
                 "verified nothing, so it proved nothing".into()
             }
-            Verdict::Same | Verdict::NearTie { .. } => return None,
-            Verdict::Differs { position, margin } => match margin {
+            TextVerdict::Same | TextVerdict::NearTie { .. } => return None,
+            TextVerdict::Differs { position, margin } => match margin {
                 Some(margin) => format!("differs at position {position}, margin {margin}"),
                 None => format!("differs at position {position}, far from a tie"),
             },
-            Verdict::Failed(why) => why.clone(),
+            TextVerdict::Failed(why) => why.clone(),
         };
         Some(format!("{}: {what}", self.schedule))
     }
@@ -335,12 +337,12 @@ fn compared(setup: &Setup<'_>, plain: &Talk, schedules: Vec<Schedule>) -> Report
     };
     let run = |(mode, lanes, drafter): Schedule| {
         let talk = setup.talk(Some((mode, lanes, drafter)), Some(plain));
-        let always = matches!(drafter, Drafter::Itself | Drafter::Head);
+        let always = matches!(drafter, Proposer::Itself | Proposer::Head);
         let (offered, accepted) = talk.as_ref().map_or((0, 0), |t| (t.offered, t.accepted));
         Run {
             schedule: format!("{mode:?}, {lanes:?}, {drafter:?}").to_lowercase(),
             must_verify: always && lanes == Lanes::Shared && mode != Mode::Auto,
-            verdict: talk.map_or_else(Verdict::Failed, |talk| verdict(plain, &talk, bound)),
+            verdict: talk.map_or_else(TextVerdict::Failed, |talk| verdict(plain, &talk, bound)),
             offered,
             accepted,
         }
@@ -427,7 +429,7 @@ impl Setup<'_> {
     /// An engine; of plain decoding if there is no schedule.
     fn engine(&self, schedule: Option<Schedule>) -> Result<Engine, String> {
         let (mode, lanes, drafter) =
-            schedule.unwrap_or((Mode::Plain, Lanes::Shared, Drafter::Sources));
+            schedule.unwrap_or((Mode::Plain, Lanes::Shared, Proposer::Sources));
         let (cores, draft_cores) = match lanes {
             Lanes::Disjoint => Cores::two_lanes(threads().div_ceil(2), 1),
             Lanes::Shared => {
@@ -439,12 +441,12 @@ impl Setup<'_> {
         let draft = |model| context(model, "draft", &draft_cores);
         let beside = |model: Box<dyn Model + Send>| Draft::from(model);
         let drafts: Vec<Draft> = match drafter {
-            Drafter::Itself => vec![beside(Box::new(draft(self.model)?))],
-            Drafter::Spoilt => vec![beside(Box::new(Spoilt::new(draft(self.model)?, 0.25)))],
-            Drafter::Another => vec![beside(Box::new(draft(self.other)?))],
-            Drafter::Sources => Vec::new(),
-            Drafter::Head => vec![head(self, &mut target, &cores)?],
-            Drafter::HeadAndSpoilt => vec![
+            Proposer::Itself => vec![beside(Box::new(draft(self.model)?))],
+            Proposer::Spoilt => vec![beside(Box::new(Spoilt::new(draft(self.model)?, 0.25)))],
+            Proposer::Another => vec![beside(Box::new(draft(self.other)?))],
+            Proposer::Sources => Vec::new(),
+            Proposer::Head => vec![head(self, &mut target, &cores)?],
+            Proposer::HeadAndSpoilt => vec![
                 beside(Box::new(Spoilt::new(draft(self.model)?, 0.25))),
                 head(self, &mut target, &cores)?,
             ],
@@ -469,7 +471,7 @@ impl Setup<'_> {
     /// Both texts, the second behind a part of `plain`'s first, or of its own.
     fn talk(&self, schedule: Option<Schedule>, plain: Option<&Talk>) -> Result<Talk, String> {
         let engine = self.engine(schedule)?;
-        let predicted = matches!(schedule, Some((_, _, Drafter::Sources)));
+        let predicted = matches!(schedule, Some((_, _, Proposer::Sources)));
         let mut talk = Talk {
             turns: Vec::new(),
             offered: 0,
@@ -546,7 +548,7 @@ impl Talk {
 }
 
 /// Compares two texts with plain decoding's.
-fn verdict(plain: &Talk, found: &Talk, bound: f32) -> Verdict {
+fn verdict(plain: &Talk, found: &Talk, bound: f32) -> TextVerdict {
     for (plain, found) in plain.turns.iter().zip(&found.turns) {
         if plain.tokens == found.tokens {
             continue;
@@ -556,9 +558,9 @@ fn verdict(plain: &Talk, found: &Talk, bound: f32) -> Verdict {
         let position = (plain.prompt + same) as u32;
         let margin = plain.margins.get(&position).copied();
         return match margin {
-            Some(margin) if margin < bound => Verdict::NearTie { position, margin },
-            _ => Verdict::Differs { position, margin },
+            Some(margin) if margin < bound => TextVerdict::NearTie { position, margin },
+            _ => TextVerdict::Differs { position, margin },
         };
     }
-    Verdict::Same
+    TextVerdict::Same
 }

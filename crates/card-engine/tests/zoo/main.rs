@@ -26,7 +26,7 @@ use std::collections::HashSet;
 
 use card_llama::tiny::zoo::{self, Architecture, Memory};
 
-use compare::{Report, Verdict};
+use compare::{Report, TextVerdict};
 
 /// The tests that run in a process of their own.
 const ONE: &str = "one_architecture";
@@ -174,7 +174,7 @@ fn summary(report: &Report) -> Result<String, String> {
         return Err(faults.join("; "));
     }
     let runs = report.runs.len();
-    let is_tie = |verdict: &Verdict| matches!(verdict, Verdict::NearTie { .. });
+    let is_tie = |verdict: &TextVerdict| matches!(verdict, TextVerdict::NearTie { .. });
     let ties = report.runs.iter().filter(|r| is_tie(&r.verdict)).count();
     let offered: usize = report.runs.iter().map(|run| run.offered).sum();
     let accepted: usize = report.runs.iter().map(|run| run.accepted).sum();

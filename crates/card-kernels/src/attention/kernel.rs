@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::kv::{Bf16, Cells, F16, F32, KvType};
-use super::lanes::{LANES, Lanes};
+use super::lanes::{F32x16, LANES};
 
 /// Pairs of a row and a head in a unit of work, at most.
 pub(super) const PAIRS: usize = 8;
@@ -24,7 +24,7 @@ pub(super) const QUAD: usize = 4;
 /// The first `n` queries and outputs have room for this; the rows are decoded if `kind` is a
 /// quantised type, and have `len` elements; the CPU has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn products<L: Lanes>(
+pub(super) unsafe fn products<L: F32x16>(
     kind: KvType,
     n: usize,
     q: &[*const f32; QUAD],
@@ -51,7 +51,7 @@ pub(super) unsafe fn products<L: Lanes>(
 ///
 /// As for [`products`].
 #[inline(always)]
-unsafe fn products_of<L: Lanes, K: Cells>(
+unsafe fn products_of<L: F32x16, K: Cells>(
     n: usize,
     q: &[*const f32; QUAD],
     rows: &[*const u8],
@@ -80,7 +80,7 @@ unsafe fn products_of<L: Lanes, K: Cells>(
 ///
 /// As for [`products`].
 #[inline(always)]
-unsafe fn products_by<L: Lanes, K: Cells, const P: usize, const C: usize>(
+unsafe fn products_by<L: F32x16, K: Cells, const P: usize, const C: usize>(
     q: &[*const f32; QUAD],
     rows: &[*const u8],
     out: &[*mut f32; QUAD],
@@ -106,7 +106,7 @@ unsafe fn products_by<L: Lanes, K: Cells, const P: usize, const C: usize>(
 ///
 /// As for [`products`]; there are `C` rows.
 #[inline(always)]
-unsafe fn products_at<L: Lanes, K: Cells, const P: usize, const C: usize>(
+unsafe fn products_at<L: F32x16, K: Cells, const P: usize, const C: usize>(
     q: &[*const f32; QUAD],
     rows: *const *const u8,
     out: &[*mut f32; QUAD],
@@ -183,7 +183,7 @@ unsafe fn products_at<L: Lanes, K: Cells, const P: usize, const C: usize>(
 /// The first `n` weights and outputs have room for this; the rows are decoded if `kind` is a
 /// quantised type, and have `len` elements; the CPU has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn weighted<L: Lanes>(
+pub(super) unsafe fn weighted<L: F32x16>(
     kind: KvType,
     n: usize,
     weights: &[*const f32; QUAD],
@@ -209,7 +209,7 @@ pub(super) unsafe fn weighted<L: Lanes>(
 ///
 /// As for [`weighted`].
 #[inline(always)]
-unsafe fn weighted_of<L: Lanes, V: Cells>(
+unsafe fn weighted_of<L: F32x16, V: Cells>(
     n: usize,
     weights: &[*const f32; QUAD],
     rows: &[*const u8],
@@ -238,7 +238,7 @@ unsafe fn weighted_of<L: Lanes, V: Cells>(
 ///
 /// As for [`weighted`].
 #[inline(always)]
-unsafe fn weighted_by<L: Lanes, V: Cells, const P: usize, const T: usize>(
+unsafe fn weighted_by<L: F32x16, V: Cells, const P: usize, const T: usize>(
     weights: &[*const f32; QUAD],
     rows: &[*const u8],
     out: &[*mut f32; QUAD],
@@ -269,7 +269,7 @@ unsafe fn weighted_by<L: Lanes, V: Cells, const P: usize, const T: usize>(
 ///
 /// The row has these elements, and the CPU has the instructions of `L`.
 #[inline(always)]
-unsafe fn elements<L: Lanes, V: Cells>(row: *const u8, at: usize, tail: usize) -> L {
+unsafe fn elements<L: F32x16, V: Cells>(row: *const u8, at: usize, tail: usize) -> L {
     // SAFETY: the caller's promises are passed on.
     unsafe {
         if tail == 0 {
@@ -287,7 +287,7 @@ unsafe fn elements<L: Lanes, V: Cells>(row: *const u8, at: usize, tail: usize) -
 ///
 /// As for [`weighted`]; the rows have these elements.
 #[inline(always)]
-unsafe fn weighted_at<L: Lanes, V: Cells, const P: usize, const T: usize>(
+unsafe fn weighted_at<L: F32x16, V: Cells, const P: usize, const T: usize>(
     weights: &[*const f32; QUAD],
     rows: &[*const u8],
     out: &[*mut f32; QUAD],

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{F32x16, LANES};
 use crate::half::f16_to_f32;
 
 /// Cells that are worked on together, so that what is read again is still in the first cache.
@@ -40,17 +40,17 @@ pub(super) trait Cells {
     /// # Safety
     ///
     /// The row has these elements, and the CPU has the instructions of `L`.
-    unsafe fn load<L: Lanes>(row: *const u8, at: usize) -> L;
+    unsafe fn load<L: F32x16>(row: *const u8, at: usize) -> L;
 
     /// The `n` elements (below 16) from `at` on, and zeros in the lanes behind.
     ///
     /// # Safety
     ///
     /// The row has these elements, and the CPU has the instructions of `L`.
-    unsafe fn load_tail<L: Lanes>(row: *const u8, at: usize, n: usize) -> L;
+    unsafe fn load_tail<L: F32x16>(row: *const u8, at: usize, n: usize) -> L;
 }
 
-/// Implements [`Cells`] for elements of one type that a function of [`Lanes`] loads.
+/// Implements [`Cells`] for elements of one type that a function of [`F32x16`] loads.
 macro_rules! cells {
     ($(#[$doc:meta])* $name:ident, $element:ty, $load:ident) => {
         $(#[$doc])*
@@ -58,13 +58,13 @@ macro_rules! cells {
 
         impl Cells for $name {
             #[inline(always)]
-            unsafe fn load<L: Lanes>(row: *const u8, at: usize) -> L {
+            unsafe fn load<L: F32x16>(row: *const u8, at: usize) -> L {
                 // SAFETY: the caller promises 16 elements from `at` on and the instructions.
                 unsafe { L::$load(row.cast::<$element>().add(at)) }
             }
 
             #[inline(always)]
-            unsafe fn load_tail<L: Lanes>(row: *const u8, at: usize, n: usize) -> L {
+            unsafe fn load_tail<L: F32x16>(row: *const u8, at: usize, n: usize) -> L {
                 let mut elements = [<$element>::default(); LANES];
                 // SAFETY: the caller promises `n` elements from `at` on, `n` is below the
                 // length of the array, and bytes are copied, which need no alignment.

@@ -14,7 +14,7 @@ pub(super) const LANES: usize = 16;
 /// The functions that make a value out of none are unsafe: the CPU must have the instructions
 /// of the implementation. Those that take a value are safe, since there can be none on a CPU
 /// without them. All are compiled into callers that enable the instructions.
-pub(super) trait Lanes: Copy {
+pub(super) trait F32x16: Copy {
     /// Whether 16 accumulators fit into the CPU's registers; else four or five do.
     const WIDE: bool;
 
@@ -104,9 +104,9 @@ pub(super) fn tree(lanes: [f32; LANES]) -> f32 {
 
 /// Lanes in plain Rust, for any CPU.
 #[derive(Clone, Copy)]
-pub(super) struct Portable([f32; LANES]);
+pub(super) struct PortableF32x16([f32; LANES]);
 
-impl Portable {
+impl PortableF32x16 {
     /// `f` of each lane of `self` and of `b`.
     #[inline(always)]
     fn zip(mut self, b: Self, f: impl Fn(f32, f32) -> f32) -> Self {
@@ -133,7 +133,7 @@ impl Portable {
     }
 }
 
-impl Lanes for Portable {
+impl F32x16 for PortableF32x16 {
     const WIDE: bool = false;
 
     #[inline(always)]

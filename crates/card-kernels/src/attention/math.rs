@@ -3,13 +3,13 @@
 
 use std::f32::consts::{LN_2, LOG2_E};
 
-use super::lanes::{LANES, Lanes, tree};
+use super::lanes::{F32x16, LANES, tree};
 use crate::half::f16_to_f32;
 
 /// `e^x` for `x <= 0`, with an error below one unit in the last place; exactly 0 below -87.33,
 /// where the result would be a denormal number, and exactly 1 at 0. NaN stays NaN.
 #[inline(always)]
-pub(super) fn exp<L: Lanes>(x: L) -> L {
+pub(super) fn exp<L: F32x16>(x: L) -> L {
     // Adding and subtracting 1.5 * 2^23 rounds to a whole number.
     let magic = x.same(12_582_912.0);
     let shifted = x.fma(x.same(LOG2_E), magic);
@@ -32,7 +32,7 @@ pub(super) fn exp<L: Lanes>(x: L) -> L {
 
 /// The hyperbolic tangent, with an error below two units in the last place.
 #[inline(always)]
-pub(super) fn tanh<L: Lanes>(x: L) -> L {
+pub(super) fn tanh<L: F32x16>(x: L) -> L {
     let size = x.abs();
     let one = x.same(1.0);
     // Near 0 a polynomial: the coefficients of Cephes' tanhf.
@@ -71,7 +71,7 @@ pub(super) struct Scoring {
 /// `s` has `cells.len()` products and room for 15 more floats; the bias has a value for each of
 /// `cells`; the CPU has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn soften<L: Lanes>(s: *mut f32, cells: &[u32], how: &Scoring) -> f32 {
+pub(super) unsafe fn soften<L: F32x16>(s: *mut f32, cells: &[u32], how: &Scoring) -> f32 {
     let n = cells.len();
     if n == 0 {
         return 0.0;
@@ -122,7 +122,7 @@ unsafe fn fill(s: *mut f32, range: std::ops::Range<usize>, x: f32) {
 ///
 /// There are `n` floats, a multiple of 16; the CPU has the instructions of `L`.
 #[inline(always)]
-unsafe fn scale<L: Lanes>(s: *mut f32, n: usize, scale: f32, softcap: f32) {
+unsafe fn scale<L: F32x16>(s: *mut f32, n: usize, scale: f32, softcap: f32) {
     for j in (0..n).step_by(LANES) {
         // SAFETY: 16 of the floats that the caller promises.
         unsafe {
@@ -143,7 +143,7 @@ unsafe fn scale<L: Lanes>(s: *mut f32, n: usize, scale: f32, softcap: f32) {
 ///
 /// There are `n` floats, a multiple of 16; the CPU has the instructions of `L`.
 #[inline(always)]
-unsafe fn largest<L: Lanes>(s: *const f32, n: usize) -> f32 {
+unsafe fn largest<L: F32x16>(s: *const f32, n: usize) -> f32 {
     // SAFETY: the caller promises the instructions, and the floats, 16 at a time.
     let lanes = unsafe {
         let mut max = L::splat(f32::NEG_INFINITY);
@@ -168,7 +168,7 @@ unsafe fn largest<L: Lanes>(s: *const f32, n: usize) -> f32 {
 ///
 /// There are `n` floats, a multiple of 16; the CPU has the instructions of `L`.
 #[inline(always)]
-unsafe fn weigh<L: Lanes>(s: *mut f32, n: usize, max: f32) -> f32 {
+unsafe fn weigh<L: F32x16>(s: *mut f32, n: usize, max: f32) -> f32 {
     // SAFETY: the caller promises the instructions, and the floats, 16 at a time.
     unsafe {
         let mut total = L::splat(0.0);
@@ -184,13 +184,13 @@ unsafe fn weigh<L: Lanes>(s: *mut f32, n: usize, max: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lanes::{Lanes, Portable};
+    use super::super::lanes::{F32x16, PortableF32x16};
     use super::{exp, tanh};
 
     /// One value through a function of lanes.
-    fn one(f: impl Fn(Portable) -> Portable, x: f32) -> f32 {
+    fn one(f: impl Fn(PortableF32x16) -> PortableF32x16, x: f32) -> f32 {
         // SAFETY: plain Rust runs on every CPU.
-        f(unsafe { Portable::splat(x) }).to_array()[0]
+        f(unsafe { PortableF32x16::splat(x) }).to_array()[0]
     }
 
     /// The error in units of the last place of the expected value.

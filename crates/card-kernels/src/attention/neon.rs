@@ -8,11 +8,11 @@ use std::arch::aarch64::{
 };
 use std::arch::asm;
 
-use super::lanes::Lanes;
+use super::lanes::F32x16;
 
 /// Lanes 0 to 3, 4 to 7, 8 to 11 and 12 to 15.
 #[derive(Clone, Copy)]
-pub(super) struct Neon(float32x4_t, float32x4_t, float32x4_t, float32x4_t);
+pub(super) struct NeonF32x16(float32x4_t, float32x4_t, float32x4_t, float32x4_t);
 
 /// The values of four F16 numbers. (The intrinsic needs a type that stable Rust has not.)
 ///
@@ -92,12 +92,12 @@ unsafe fn power_of_two(x: float32x4_t) -> float32x4_t {
 ///
 /// The CPU has NEON.
 #[inline(always)]
-unsafe fn quarter(x: Neon) -> float32x4_t {
+unsafe fn quarter(x: NeonF32x16) -> float32x4_t {
     // SAFETY: the caller promises NEON.
     unsafe { vaddq_f32(vaddq_f32(x.0, x.2), vaddq_f32(x.1, x.3)) }
 }
 
-impl Lanes for Neon {
+impl F32x16 for NeonF32x16 {
     const WIDE: bool = false;
 
     #[inline(always)]

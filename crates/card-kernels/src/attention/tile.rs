@@ -7,7 +7,7 @@ use std::ptr;
 
 use super::kernel::{PAIRS, QUAD, products, weighted};
 use super::kv::{BLOCK, Side};
-use super::lanes::Lanes;
+use super::lanes::F32x16;
 use super::math::{Scoring, soften};
 use super::spans::{Part, Walk, quad, visible};
 use super::tensors::Attention;
@@ -56,7 +56,7 @@ pub(super) struct Scratch {
 /// else writes its part of `dst`; the scratch has room for the tile and is this thread's alone;
 /// the CPU has the instructions of `L`.
 #[inline(always)]
-pub(super) unsafe fn run<L: Lanes>(a: &Attention, t: &Tile, s: &Scratch) {
+pub(super) unsafe fn run<L: F32x16>(a: &Attention, t: &Tile, s: &Scratch) {
     let mut lists: [&[u32]; PAIRS] = [&[]; PAIRS];
     let mut biased = [false; PAIRS];
     // SAFETY: the tile's rows and heads exist, and each row has a list of its own in scratch.
@@ -202,7 +202,7 @@ unsafe fn scoring(a: &Attention, t: &Tile, pair: usize, biased: bool) -> Scoring
 ///
 /// As for [`run`]; the part is one of the tile's.
 #[inline(always)]
-unsafe fn score<L: Lanes>(k: &Side, s: &Scratch, part: &Part) {
+unsafe fn score<L: F32x16>(k: &Side, s: &Scratch, part: &Part) {
     let mut done = 0;
     for cells in part.cells.chunks(BLOCK) {
         // SAFETY: a row sees the cells, so they exist; each pair has a query and room for the
@@ -233,7 +233,7 @@ unsafe fn score<L: Lanes>(k: &Side, s: &Scratch, part: &Part) {
 ///
 /// As for [`run`]; the part is one of the tile's, and comes after all parts with earlier cells.
 #[inline(always)]
-unsafe fn sum<L: Lanes>(v: &Side, s: &Scratch, part: &Part) {
+unsafe fn sum<L: F32x16>(v: &Side, s: &Scratch, part: &Part) {
     let mut done = 0;
     for cells in part.cells.chunks(BLOCK) {
         // SAFETY: a row sees the cells, so they exist; each pair has an output and a weight for

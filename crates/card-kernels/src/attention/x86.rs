@@ -15,14 +15,14 @@ use std::arch::x86_64::{
     _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
-use super::lanes::Lanes;
+use super::lanes::F32x16;
 
 /// Bits of 1.0: what the exponent field of `2^0` is.
 const ONE: i32 = 0x3f80_0000;
 
 /// Lanes 0 to 7 and 8 to 15, with AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(__m256, __m256);
+pub(super) struct Avx2F32x16(__m256, __m256);
 
 /// An operation of two operands, on both halves.
 macro_rules! halves {
@@ -35,7 +35,7 @@ macro_rules! halves {
     )*};
 }
 
-impl Lanes for Avx2 {
+impl F32x16 for Avx2F32x16 {
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -195,7 +195,7 @@ impl Lanes for Avx2 {
 
 /// All lanes in one register, with AVX-512 F, BW, DQ and VL.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(__m512);
+pub(super) struct Avx512F32x16(__m512);
 
 /// An operation of two operands.
 macro_rules! whole {
@@ -208,7 +208,7 @@ macro_rules! whole {
     )*};
 }
 
-impl Lanes for Avx512 {
+impl F32x16 for Avx512F32x16 {
     const WIDE: bool = true;
 
     #[inline(always)]

@@ -27,7 +27,7 @@ mod tile;
 
 /// Groups of rows times panels.
 #[derive(Clone, Copy)]
-pub(crate) struct Pass {
+pub(crate) struct AmxPass {
     /// The first group.
     pub(crate) group: *const u8,
     /// Bytes from group to group.
@@ -85,7 +85,7 @@ impl Drop for Before {
     }
 }
 
-impl Pass {
+impl AmxPass {
     /// Unpacks a step of a group, and says how many parts it has.
     #[inline(always)]
     unsafe fn unpack<F: Form>(&self, step: usize, g: usize, to: &mut Unpacked) -> usize {
@@ -181,11 +181,11 @@ impl Pass {
 ///
 /// # Safety of the kernel
 /// The processor has AMX, AVX-512 and VBMI, and the pass is for weights of this kind.
-pub(crate) fn kernel(kind: Kind) -> Option<unsafe fn(Pass)> {
+pub(crate) fn kernel(kind: Kind) -> Option<unsafe fn(AmxPass)> {
     #[target_feature(
         enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi"
     )]
-    unsafe fn run<F: Form>(job: Pass) {
+    unsafe fn run<F: Form>(job: AmxPass) {
         // SAFETY: the caller's, and the features are there.
         unsafe { job.run::<F>() }
     }

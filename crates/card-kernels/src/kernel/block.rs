@@ -4,7 +4,7 @@ use super::code::Code;
 use super::simd::Simd;
 
 /// The sums of a block of 256 for each column.
-pub(super) struct Block<S: Simd, const C: usize> {
+pub(super) struct BlockSums<S: Simd, const C: usize> {
     /// Of the parts that are exact.
     run: [S::Floats; C],
     /// Of as many before them.
@@ -13,14 +13,14 @@ pub(super) struct Block<S: Simd, const C: usize> {
     pub(super) all: [S::Floats; C],
 }
 
-impl<S: Simd, const C: usize> Block<S, C> {
+impl<S: Simd, const C: usize> BlockSums<S, C> {
     /// # Safety
     /// The processor has the instructions of `S`.
     #[inline(always)]
     pub(super) unsafe fn new() -> Self {
         // SAFETY: the caller's.
         let zero = unsafe { [S::zero(); C] };
-        Block {
+        BlockSums {
             run: zero,
             before: zero,
             all: zero,
@@ -30,7 +30,7 @@ impl<S: Simd, const C: usize> Block<S, C> {
     /// Adds part `j` times its scale. Parts come in their order.
     ///
     /// # Safety
-    /// As for [`Block::new`].
+    /// As for [`BlockSums::new`].
     #[inline(always)]
     pub(super) unsafe fn add<Q: Code>(&mut self, j: usize, parts: [S::Acc; C], scale: S::Floats) {
         // SAFETY: the caller's.

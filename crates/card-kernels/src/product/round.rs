@@ -7,7 +7,7 @@ use crate::panel::Panel;
 
 /// Where a rounded column goes.
 #[derive(Clone, Copy)]
-pub(super) struct Target {
+pub(super) struct PanelColumn {
     /// The panel that the column is in.
     pub(super) panel: *mut u8,
     /// Number of the column in the panel.
@@ -20,7 +20,7 @@ pub(super) struct Target {
 
 /// Rounds blocks of a column.
 #[inline(always)]
-unsafe fn round_blocks(panel: Panel, from: *const f32, to: Target, blocks: Range<usize>) {
+unsafe fn round_blocks(panel: Panel, from: *const f32, to: PanelColumn, blocks: Range<usize>) {
     for b in blocks {
         let first = b * panel.block();
         let n = panel.block().min(to.width - first);
@@ -39,18 +39,18 @@ pub(super) unsafe fn round(
     isa: Isa,
     panel: Panel,
     from: *const f32,
-    to: Target,
+    to: PanelColumn,
     blocks: Range<usize>,
 ) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(p: Panel, from: *const f32, to: Target, blocks: Range<usize>) {
+        unsafe fn avx2(p: Panel, from: *const f32, to: PanelColumn, blocks: Range<usize>) {
             // SAFETY: the caller's.
             unsafe { round_blocks(p, from, to, blocks) }
         }
         #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-        unsafe fn avx512(p: Panel, from: *const f32, to: Target, blocks: Range<usize>) {
+        unsafe fn avx512(p: Panel, from: *const f32, to: PanelColumn, blocks: Range<usize>) {
             // SAFETY: the caller's.
             unsafe { round_blocks(p, from, to, blocks) }
         }

@@ -3,10 +3,10 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::work::{Product, Tile, Work};
+use super::work::{ColumnTile, Product, Work};
 use crate::isa::Isa;
-use crate::kernel::amx::{self, Pass, ROWS, TILE};
-use crate::kind::Family;
+use crate::kernel::amx::{self, AmxPass, ROWS, TILE};
+use crate::kind::KindFamily;
 use crate::panel::WIDE;
 
 /// Most groups of a pass: a step of the panels serves so many.
@@ -45,7 +45,7 @@ impl Product {
         // Weights that are unpacked serve so many tiles. Unpacking takes longer where they are
         // scaled; more tiles than needed drive the panels out of the cache.
         let most = match self.layout.kind.family() {
-            Family::SuperMin => 16,
+            KindFamily::SuperMin => 16,
             _ => 8,
         };
         if wide > 0 {
@@ -67,8 +67,8 @@ impl Product {
     /// Multiplies these groups with so many tiles from `first` on.
     unsafe fn pass(
         &self,
-        kernel: unsafe fn(Pass),
-        first: Tile,
+        kernel: unsafe fn(AmxPass),
+        first: ColumnTile,
         tiles: usize,
         groups: Range<usize>,
         work: &Work,
@@ -76,7 +76,7 @@ impl Product {
         let layout = &self.layout;
         let mut out = Out([MaybeUninit::uninit(); OUT * TILE]);
         let matrix = first.expert as usize * layout.bytes();
-        let job = Pass {
+        let job = AmxPass {
             group: self
                 .weights
                 .wrapping_add(matrix + groups.start * layout.group()),

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use crate::isa::Isa;
-use crate::kind::Family;
+use crate::kind::KindFamily;
 use crate::layout::{ALIGN, Layout};
 use crate::panel::{Panel, WIDE};
 
@@ -87,7 +87,7 @@ pub struct Product {
 /// Columns that go through one kernel.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(super) struct Tile {
+pub(super) struct ColumnTile {
     /// The matrix.
     pub(super) expert: u32,
     /// The first column, in the order of the tiles.
@@ -103,7 +103,7 @@ pub(super) struct Work {
     /// Numbers of the tiles, and of the experts in use with their tiles.
     pub(super) counts: *mut u32,
     /// The tiles, if there are experts.
-    pub(super) tiles: *mut Tile,
+    pub(super) tiles: *mut ColumnTile,
     /// Columns in the order of their experts.
     pub(super) order: *mut u32,
     /// For each expert, where its next column goes in that order.
@@ -135,7 +135,7 @@ impl Product {
     fn panels_at(&self) -> usize {
         let lists = match self.experts {
             Some(experts) => {
-                let of_columns = self.total() * (size_of::<Tile>() + size_of::<u32>());
+                let of_columns = self.total() * (size_of::<ColumnTile>() + size_of::<u32>());
                 of_columns + experts.count() * size_of::<u32>()
             }
             None => 0,
@@ -147,7 +147,7 @@ impl Product {
     /// `work` points to [`Product::work_bytes`].
     pub(super) unsafe fn work(&self, work: *mut u8) -> Work {
         let start = work.wrapping_add(work.align_offset(ALIGN));
-        let tiles = start.wrapping_add(ALIGN).cast::<Tile>();
+        let tiles = start.wrapping_add(ALIGN).cast::<ColumnTile>();
         let order: *mut u32 = tiles.wrapping_add(self.total()).cast();
         Work {
             counter: start.cast(),
@@ -161,7 +161,7 @@ impl Product {
 
     /// Cuts columns of one matrix into tiles.
     pub(super) fn cut(&self, columns: usize, isa: Isa) -> Tiles {
-        let wide = isa == Isa::Amx && self.layout.kind.family() != Family::Float;
+        let wide = isa == Isa::Amx && self.layout.kind.family() != KindFamily::Float;
         Tiles::of(columns, isa.columns(), wide)
     }
 
@@ -172,7 +172,7 @@ impl Product {
     }
 
     /// Tile `t`, if there are as many.
-    pub(super) unsafe fn tile(&self, t: usize, isa: Isa, work: &Work) -> Option<Tile> {
+    pub(super) unsafe fn tile(&self, t: usize, isa: Isa, work: &Work) -> Option<ColumnTile> {
         match self.experts {
             // SAFETY: so many were written.
             Some(_) => unsafe {
@@ -180,7 +180,7 @@ impl Product {
             },
             None => {
                 let mut tiles = self.cut(self.total(), isa);
-                tiles.nth(t).map(|(first, columns)| Tile {
+                tiles.nth(t).map(|(first, columns)| ColumnTile {
                     expert: 0,
                     first: first as u32,
                     columns: columns as u32,
@@ -190,7 +190,7 @@ impl Product {
     }
 
     /// Where a tile's panel is.
-    pub(super) fn panel_at(&self, tile: Tile, work: &Work) -> *mut u8 {
+    pub(super) fn panel_at(&self, tile: ColumnTile, work: &Work) -> *mut u8 {
         work.panels
             .wrapping_add(tile.first as usize * self.column_bytes())
     }

@@ -20,12 +20,12 @@ pub struct Cores {
     threads: usize,
     /// Processor numbers to pin to, one thread each; empty for the system's choice.
     pins: Arc<[usize]>,
-    lane: Arc<Mutex<Lane>>,
+    lane: Arc<Mutex<LaneState>>,
 }
 
 /// What the contexts of a lane share.
 #[derive(Default)]
-struct Lane {
+struct LaneState {
     /// The pools that were made. A pool goes with the last context that used it.
     pools: Vec<LanePool>,
     /// Whether cores are taken; `None` if the number of threads stays what it is.
@@ -42,7 +42,7 @@ struct LanePool {
 /// Exclusive use of the cores.
 pub(crate) struct CoreTurn<'a> {
     pool: Option<Arc<ThreadPool>>,
-    lane: MutexGuard<'a, Lane>,
+    lane: MutexGuard<'a, LaneState>,
     began: Instant,
 }
 

@@ -14,7 +14,7 @@ use crate::sys::context::Context;
 use crate::sys::memory::SeqId;
 
 /// A token: its sequence, and its index there.
-type Place = (SequenceId, u32);
+type TokenPlace = (SequenceId, u32);
 
 /// The encoder of a head, and what it made for the rows that are decoded next.
 pub(super) struct FeatureEncoder {
@@ -22,8 +22,8 @@ pub(super) struct FeatureEncoder {
     /// Numbers of what it takes of one token.
     width: usize,
     /// Which tokens the rows of the batch are of.
-    places: Vec<Place>,
-    encoded: HashMap<Place, Box<[f32]>>,
+    places: Vec<TokenPlace>,
+    encoded: HashMap<TokenPlace, Box<[f32]>>,
 }
 
 impl FeatureEncoder {

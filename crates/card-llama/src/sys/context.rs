@@ -8,7 +8,7 @@ use llama_cpp_sys_2 as cpp;
 
 use super::batch::Batch;
 use super::cache_type::CacheTypes;
-use super::deadline::Deadline;
+use super::deadline::ForwardDeadline;
 use super::handle::Handle;
 use super::log;
 use super::lora::Adapters;
@@ -101,7 +101,7 @@ pub(crate) struct Context {
     /// The pools that the CPU backend may look at.
     pools: UsedPools,
     /// When forwards are given up, if ever.
-    deadline: Option<Box<Deadline>>,
+    deadline: Option<Box<ForwardDeadline>>,
     /// Layers whose inputs forwards give ([`Context::tap`]).
     taps: Vec<u32>,
     tapped: bool,
@@ -292,7 +292,9 @@ impl Context {
     /// stopped between two operations; a device that hangs is not.
     pub(crate) fn give_up_after(&mut self, patience: Duration) {
         let earlier = self.deadline.take();
-        let deadline = self.deadline.insert(Box::new(Deadline::new(patience)));
+        let deadline = self
+            .deadline
+            .insert(Box::new(ForwardDeadline::new(patience)));
         let (callback, data) = deadline.callback();
         // SAFETY: the context is alive and used by nobody else; the data is boxed, and dropped
         // after the context, or when the next call has put another one in its place.

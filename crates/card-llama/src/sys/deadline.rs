@@ -12,7 +12,7 @@ const EVERY: u32 = 16;
 /// When the running forward is given up. ggml's threads read it while the lane's thread may set
 /// it, so what changes is atomic.
 #[derive(Debug)]
-pub(crate) struct Deadline {
+pub(crate) struct ForwardDeadline {
     /// When this clock was started.
     clock: Instant,
     /// How long a forward may take.
@@ -23,10 +23,10 @@ pub(crate) struct Deadline {
     asked: AtomicU32,
 }
 
-impl Deadline {
+impl ForwardDeadline {
     /// Forwards may take this long.
     pub(crate) fn new(patience: Duration) -> Self {
-        Deadline {
+        ForwardDeadline {
             clock: Instant::now(),
             patience,
             until: AtomicU64::new(u64::MAX),
@@ -54,7 +54,7 @@ impl Deadline {
 }
 
 extern "C" fn is_over(data: *mut c_void) -> bool {
-    // SAFETY: the pointer is that of `Deadline::callback`, and outlives the context that
+    // SAFETY: the pointer is that of `ForwardDeadline::callback`, and outlives the context that
     // calls; it is only read, and its fields are atomics.
-    unsafe { &*data.cast::<Deadline>() }.is_over()
+    unsafe { &*data.cast::<ForwardDeadline>() }.is_over()
 }

@@ -1,7 +1,7 @@
 //! Horizontal bars in groups; the name of each stands before it, its number behind it.
 
 use super::scale::linear_ticks;
-use super::svg::{Anchor, Drawing, figure};
+use super::svg::{Drawing, TextAnchor, figure};
 use super::text::{Unit, shorten, width_of};
 
 /// One bar.
@@ -117,16 +117,16 @@ impl BarChart {
             let x = place.x(tick);
             drawing.path("tick", &format!("M{x:.1} {top:.1}V{bottom:.1}"));
             let label = self.unit.tick(tick);
-            drawing.text(x, bottom + 17.0, Anchor::Middle, "muted", &label);
+            drawing.text(x, bottom + 17.0, TextAnchor::Middle, "muted", &label);
         }
         let mut y = top;
         for group in &self.groups {
             if self.has_heads() {
-                drawing.text(0.0, y + 16.0, Anchor::Start, "group", &group.name);
+                drawing.text(0.0, y + 16.0, TextAnchor::Start, "group", &group.name);
                 y += HEAD;
             }
             for (colour, bar) in group.bars.iter().enumerate() {
-                drawing.text(left - 8.0, y + 14.0, Anchor::End, "", &named(bar));
+                drawing.text(left - 8.0, y + 14.0, TextAnchor::End, "", &named(bar));
                 self.draw_bar(drawing, &place, colour, bar, y);
                 y += ROW;
             }
@@ -135,7 +135,7 @@ impl BarChart {
         self.draw_reference(drawing, &place, top, bottom);
         let room = drawing.width() - width_of(&self.axis);
         let x = left.min(room.max(0.0));
-        drawing.text(x, bottom + 38.0, Anchor::Start, "muted", &self.axis);
+        drawing.text(x, bottom + 38.0, TextAnchor::Start, "muted", &self.axis);
         bottom + 44.0
     }
 
@@ -151,7 +151,7 @@ impl BarChart {
             drawing.path("spread", &d);
         }
         let number = self.number(bar, drawing.is_slim());
-        drawing.text(place.right + 10.0, y + 14.0, Anchor::Start, "", &number);
+        drawing.text(place.right + 10.0, y + 14.0, TextAnchor::Start, "", &number);
     }
 
     fn draw_reference(&self, drawing: &mut Drawing, place: &BarArea, top: f64, bottom: f64) {
@@ -165,7 +165,7 @@ impl BarChart {
         );
         let half = width_of(name) / 2.0;
         let x = x.clamp(half, (drawing.width() - half).max(half));
-        drawing.text(x, top - 10.0, Anchor::Middle, "muted", name);
+        drawing.text(x, top - 10.0, TextAnchor::Middle, "muted", name);
     }
 
     /// What stands behind a bar.

@@ -1,7 +1,7 @@
 //! Lines over one thing that was varied, each with its name at its end.
 
 use super::scale::{Scale, doubles, linear_ticks, log_ticks};
-use super::svg::{Anchor, Drawing, colour_class, figure};
+use super::svg::{Drawing, TextAnchor, colour_class, figure};
 use super::text::{Unit, number, width_of, wrap};
 
 /// A line.
@@ -116,7 +116,7 @@ impl LineChart {
         if let Some((value, name)) = &self.reference {
             let y = area.y(*value);
             drawing.path("reference", &format!("M{:.1} {y:.1}H{right:.1}", area.left));
-            drawing.text(area.left + 8.0, y - 6.0, Anchor::Start, "muted", name);
+            drawing.text(area.left + 8.0, y - 6.0, TextAnchor::Start, "muted", name);
         }
         for (k, line) in self.series.iter().enumerate() {
             let earlier = &self.series[..k];
@@ -156,11 +156,11 @@ impl LineChart {
             },
             y,
         };
-        drawing.text(0.0, 14.0, Anchor::Start, "muted", &self.y);
+        drawing.text(0.0, 14.0, TextAnchor::Start, "muted", &self.y);
         for tick in ticks {
             let (y, label) = (area.y(tick), self.unit.tick(tick));
             drawing.path("tick", &format!("M{:.1} {y:.1}H{right:.1}", area.left));
-            drawing.text(area.left - 6.0, y + 4.5, Anchor::End, "muted", &label);
+            drawing.text(area.left - 6.0, y + 4.5, TextAnchor::End, "muted", &label);
         }
         area
     }
@@ -180,7 +180,7 @@ impl LineChart {
             drawing.text(
                 area.x(value),
                 bottom + 19.0,
-                Anchor::Middle,
+                TextAnchor::Middle,
                 "muted",
                 &label,
             );
@@ -195,7 +195,7 @@ impl LineChart {
         }
         let half = width_of(&self.x) / 2.0;
         let middle = f64::midpoint(left, right).clamp(half, (drawing.width() - half).max(half));
-        drawing.text(middle, height - 6.0, Anchor::Middle, "muted", &self.x);
+        drawing.text(middle, height - 6.0, TextAnchor::Middle, "muted", &self.x);
     }
 
     /// Writes the names at the ends of the lines, moved apart where they would overlap.
@@ -223,7 +223,7 @@ impl LineChart {
             }
             for (i, part) in names[k].iter().enumerate() {
                 let y = top + 12.5 + TEXT * i as f64;
-                drawing.text(area.right + 7.0, y, Anchor::Start, "", part);
+                drawing.text(area.right + 7.0, y, TextAnchor::Start, "", part);
             }
         }
     }

@@ -13,7 +13,7 @@ const COLOURS: usize = 6;
 
 /// Which end of a text stands at its place.
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub(super) enum TextAnchor {
     /// The text begins there.
     Start,
     /// Its middle is there.
@@ -53,11 +53,11 @@ impl Drawing {
     }
 
     /// Text of these classes, whose line stands at `y`.
-    pub(super) fn text(&mut self, x: f64, y: f64, anchor: Anchor, class: &str, text: &str) {
+    pub(super) fn text(&mut self, x: f64, y: f64, anchor: TextAnchor, class: &str, text: &str) {
         let anchor = match anchor {
-            Anchor::Start => "",
-            Anchor::Middle => " text-anchor=\"middle\"",
-            Anchor::End => " text-anchor=\"end\"",
+            TextAnchor::Start => "",
+            TextAnchor::Middle => " text-anchor=\"middle\"",
+            TextAnchor::End => " text-anchor=\"end\"",
         };
         let text = escape(text);
         let _ = write!(

@@ -16,11 +16,11 @@ pub(crate) struct FirstByte(pub(crate) Instant);
 /// When the request that is read on a connection began. The connection's stream, which sees
 /// bytes come, and its service, which takes the time with each request, share it.
 #[derive(Clone, Default)]
-pub(super) struct FirstBytes(Arc<Mutex<Reading>>);
+pub(super) struct FirstBytes(Arc<Mutex<RequestPart>>);
 
 /// What the bytes that come belong to.
 #[derive(Clone, Copy, Default)]
-enum Reading {
+enum RequestPart {
     /// The next request; none of it has come.
     #[default]
     Nothing,
@@ -31,29 +31,29 @@ enum Reading {
 }
 
 impl FirstBytes {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Reading> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, RequestPart> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes came.
     pub(super) fn came(&self) {
         let mut reading = self.lock();
-        if let Reading::Nothing = *reading {
-            *reading = Reading::Head(Instant::now());
+        if let RequestPart::Nothing = *reading {
+            *reading = RequestPart::Head(Instant::now());
         }
     }
 
     /// A head was read: when its first byte came.
     pub(super) fn take(&self) -> FirstByte {
-        match std::mem::replace(&mut *self.lock(), Reading::Request) {
-            Reading::Head(first) => FirstByte(first),
-            Reading::Nothing | Reading::Request => FirstByte(Instant::now()),
+        match std::mem::replace(&mut *self.lock(), RequestPart::Request) {
+            RequestPart::Head(first) => FirstByte(first),
+            RequestPart::Nothing | RequestPart::Request => FirstByte(Instant::now()),
         }
     }
 
     /// A request was answered: what comes next belongs to another.
     pub(super) fn wait(&self) {
-        *self.lock() = Reading::Nothing;
+        *self.lock() = RequestPart::Nothing;
     }
 }
 

@@ -19,7 +19,7 @@ const LAST_LOOKS: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A model that is loaded, with its engine.
-pub(crate) struct LoadedModel {
+pub(crate) struct ResidentModel {
     /// What all requests to it share.
     pub(crate) app: Arc<App>,
     /// Its paths, made when they are needed.
@@ -27,7 +27,7 @@ pub(crate) struct LoadedModel {
     keep: KeepLearned,
 }
 
-impl LoadedModel {
+impl ResidentModel {
     /// Keeps what its engine has learned by now. An engine that hangs does not say, so this may
     /// take long.
     pub(crate) fn keep_learned(&self) {
@@ -37,7 +37,7 @@ impl LoadedModel {
     }
 }
 
-impl Resident for LoadedModel {
+impl Resident for ResidentModel {
     type Summary = ModelSummary;
 
     fn summary(&self) -> ModelSummary {
@@ -63,9 +63,9 @@ pub(crate) struct AppLibrary {
 }
 
 impl Library for AppLibrary {
-    type Model = LoadedModel;
+    type Model = ResidentModel;
 
-    fn load(&self, name: &str) -> Result<LoadedModel, String> {
+    fn load(&self, name: &str) -> Result<ResidentModel, String> {
         let line = self.lines.get(name);
         let line = line.ok_or_else(|| format!("{name} is not among the models"))?;
         let metrics = self.book.of_model(name).map_err(|e| e.to_string())?;
@@ -73,7 +73,7 @@ impl Library for AppLibrary {
         metrics.restarted();
         let keep = served.keep.clone();
         let app = App::new(served, &self.common, &self.config, line.clone(), metrics);
-        Ok(LoadedModel {
+        Ok(ResidentModel {
             app: Arc::new(app),
             router: OnceLock::new(),
             keep,
@@ -84,7 +84,7 @@ impl Library for AppLibrary {
         self.source.fits(name)
     }
 
-    fn unload(&self, model: Arc<LoadedModel>) {
+    fn unload(&self, model: Arc<ResidentModel>) {
         model.keep_learned();
         let app = model.app.clone();
         let until = Instant::now() + LAST_LOOKS;

@@ -16,5 +16,5 @@ mod state;
 
 pub(crate) use body::ReadBody;
 pub(crate) use lent::lent;
-pub(crate) use library::LoadedModel;
+pub(crate) use library::ResidentModel;
 pub(crate) use state::{AppLease, Front};

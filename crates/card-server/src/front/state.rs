@@ -9,7 +9,7 @@ use card_api::openai::response::models::LoadStage;
 use card_api::{ApiError, document};
 
 use super::known_paths::KnownPaths;
-use super::library::{AppLibrary, LoadedModel};
+use super::library::{AppLibrary, ResidentModel};
 use crate::admission::Admission;
 use crate::app::{ModelSummary, ServerCommon};
 use crate::clock::{LONGEST, RequestDeadline, unix_seconds};
@@ -314,6 +314,6 @@ fn server_name(models: &ServerModels) -> String {
     }
 }
 
-fn loaded_summary(state: ModelState<LoadedModel>) -> Option<ModelSummary> {
+fn loaded_summary(state: ModelState<ResidentModel>) -> Option<ModelSummary> {
     state.summary.filter(|_| state.state == LoadState::Loaded)
 }

@@ -8,7 +8,7 @@ use card_api::answer_parts::{AnswerReader, ReadAs, Thinking};
 use card_api::{ApiError, GenerationJob};
 use tokio::sync::mpsc::channel;
 
-use super::incoming::Incoming;
+use super::incoming::IncomingRequest;
 use super::prepare::{Prepared, prepare};
 use super::usage::TokenUsage;
 use crate::admission::AnswerHold;
@@ -69,7 +69,7 @@ pub(crate) struct RunningRequest {
 pub(crate) async fn begin(
     app: &Arc<App>,
     id: &str,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     parse: impl FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static,
 ) -> Result<RunningRequest, ApiError> {
     let read = move |_: &App, body: &[u8]| parse(body).map(|job| (job, ()));
@@ -85,7 +85,7 @@ pub(crate) async fn begin(
 pub(crate) async fn begin_with<X, E>(
     app: &Arc<App>,
     id: &str,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     read: impl FnOnce(&App, &[u8]) -> Result<(GenerationJob, X), E> + Send + 'static,
 ) -> Result<(RunningRequest, X), E>
 where

@@ -12,7 +12,7 @@ use crate::clock::RequestDeadline;
 use crate::headers::{DRAFTER_HEADER, announced_length};
 
 /// A request that was let in.
-pub(crate) struct Incoming {
+pub(crate) struct IncomingRequest {
     /// Who sent the request.
     pub(crate) caller: Caller,
     path: String,
@@ -21,12 +21,12 @@ pub(crate) struct Incoming {
     body: Option<Body>,
 }
 
-impl Incoming {
+impl IncomingRequest {
     /// A request of this caller.
     pub(crate) fn new(caller: Caller, request: Request) -> Self {
         let path = request.uri().path().to_owned();
         let (parts, body) = request.into_parts();
-        Incoming {
+        IncomingRequest {
             caller,
             path,
             headers: parts.headers,

@@ -16,7 +16,7 @@ mod usage;
 mod vectors;
 
 pub(crate) use begin::{RunningRequest, begin, begin_with};
-pub(crate) use incoming::Incoming;
+pub(crate) use incoming::IncomingRequest;
 pub(crate) use mixed::{prompt_tokens, surrounding_tokens, text_bytes, text_tokens};
 pub(crate) use prepare::{MOST_ECHO, check_kept_logprobs};
 pub(crate) use prompt::{chat_text, count, too_long};

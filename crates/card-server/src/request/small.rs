@@ -6,7 +6,7 @@ use axum::response::Response;
 use card_api::ApiError;
 use serde::Serialize;
 
-use super::incoming::Incoming;
+use super::incoming::IncomingRequest;
 use crate::app::App;
 
 /// Reads a small request and answers it in a workshop, admitted like any other.
@@ -15,7 +15,7 @@ use crate::app::App;
 /// If it is refused; that is written down already.
 pub(crate) async fn small<T: Serialize + Send + 'static>(
     app: Arc<App>,
-    mut incoming: Incoming,
+    mut incoming: IncomingRequest,
     work: fn(&App, &[u8]) -> Result<T, ApiError>,
 ) -> Result<Response, ApiError> {
     match at_once(&app, &mut incoming, work).await {
@@ -34,7 +34,7 @@ pub(crate) async fn small<T: Serialize + Send + 'static>(
 /// If the request is refused.
 pub(crate) async fn at_once<T: Serialize + Send + 'static>(
     app: &Arc<App>,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     work: impl FnOnce(&App, &[u8]) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let deadline = app.deadline(incoming.caller.came);

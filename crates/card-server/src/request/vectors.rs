@@ -10,7 +10,7 @@ use card_core::types::Token;
 use serde::Serialize;
 use serde_json::json;
 
-use super::incoming::Incoming;
+use super::incoming::IncomingRequest;
 use super::mixed::text_bytes;
 use super::token_lists::TokenLists;
 use crate::admission::{AnswerHold, Received};
@@ -55,7 +55,7 @@ type ReadTexts<X> = fn(&App, &[u8], &mut TokenLists<'_>) -> Result<X, ApiError>;
 /// If the request is refused; that is written down already.
 pub(crate) async fn vectors<X, A>(
     app: Arc<App>,
-    mut incoming: Incoming,
+    mut incoming: IncomingRequest,
     read: ReadTexts<X>,
     answer: fn(&App, X, TextVectors) -> A,
 ) -> Result<Response, ApiError>
@@ -80,7 +80,7 @@ where
 async fn computed<X: Send + 'static>(
     app: &Arc<App>,
     id: &str,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     read: ReadTexts<X>,
 ) -> Result<(AnswerHold, X, TextVectors), ApiError> {
     if app.is_draining() {

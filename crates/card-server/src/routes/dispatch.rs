@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::clock::RequestDeadline;
-use crate::front::{AppLease, Front, LoadedModel, ReadBody, lent};
+use crate::front::{AppLease, Front, ReadBody, ResidentModel, lent};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
 use crate::query::query_value;
@@ -63,7 +63,7 @@ enum Answerer {
     /// The model that it is for.
     Named(AppLease),
     /// Whichever model is loaded: the answer needs none, and is the same of all.
-    Anybody(Arc<LoadedModel>),
+    Anybody(Arc<ResidentModel>),
 }
 
 /// Finds out who answers a request, and waits until its model is loaded.
@@ -129,7 +129,7 @@ async fn lent_by_query(
 }
 
 /// The answer of a model.
-async fn answer(model: &LoadedModel, request: Request) -> Response {
+async fn answer(model: &ResidentModel, request: Request) -> Response {
     let router = model.router.get_or_init(|| router(model.app.clone()));
     match router.clone().oneshot(request).await {
         Ok(response) => response,

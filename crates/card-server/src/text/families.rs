@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use super::control_names::ControlNames;
 
 /// A family: the names of its control tokens, and its template.
-struct Family {
+struct TemplateFamily {
     name: &'static str,
     control: &'static [&'static str],
     template: &'static str,
 }
 
-const FAMILIES: [Family; 3] = [
-    Family {
+const FAMILIES: [TemplateFamily; 3] = [
+    TemplateFamily {
         name: "ChatML",
         control: &["<|im_start|>", "<|im_end|>", "<|endoftext|>"],
         template: "\
@@ -41,7 +41,7 @@ const FAMILIES: [Family; 3] = [
 {%- endfor %}
 {{- '<|im_start|>assistant\\n' }}",
     },
-    Family {
+    TemplateFamily {
         name: "Llama 3",
         control: &[
             "<|begin_of_text|>",
@@ -65,7 +65,7 @@ const FAMILIES: [Family; 3] = [
 {%- endfor %}
 {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}",
     },
-    Family {
+    TemplateFamily {
         name: "Gemma",
         control: &["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"],
         template: "\
@@ -84,7 +84,7 @@ const FAMILIES: [Family; 3] = [
     },
 ];
 
-impl Family {
+impl TemplateFamily {
     fn render(&self, messages: &Value, tools: &Value) -> String {
         let mut env = Environment::new();
         let syntax = SyntaxConfig::builder()

@@ -22,7 +22,7 @@ pub struct Catalogue {
     pub pairs: Vec<CataloguePair>,
     /// Families of models, each with a drafter that speaks the vocabulary of its members.
     #[serde(default, rename = "family")]
-    pub families: Vec<Family>,
+    pub families: Vec<ModelFamily>,
 }
 
 /// A model file.
@@ -109,7 +109,7 @@ impl HubOrigin {
 /// Models that share a vocabulary.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Family {
+pub struct ModelFamily {
     /// What people call it.
     pub name: String,
     /// What `general.architecture` of its files may be.
@@ -125,7 +125,7 @@ pub struct Family {
     pub draft: String,
 }
 
-impl Family {
+impl ModelFamily {
     /// Whether a model of this architecture, with a file or a `general.name` like this, is a member.
     fn has(&self, architecture: &str, name: &str) -> bool {
         let name = letters(name);
@@ -300,7 +300,11 @@ impl Catalogue {
     }
 
     /// The family of a model with this architecture and name, and the model that drafts for it.
-    pub fn family(&self, architecture: &str, name: &str) -> Option<(&Family, &CatalogueEntry)> {
+    pub fn family(
+        &self,
+        architecture: &str,
+        name: &str,
+    ) -> Option<(&ModelFamily, &CatalogueEntry)> {
         let family = self.families.iter().find(|f| f.has(architecture, name))?;
         Some((family, self.model(&family.draft)?))
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use card_llama::HeadFileKind;
 
 use super::inventory::{self, LocalModel, ModelKeeper};
-use super::locate::Models;
+use super::locate::ModelPlaces;
 use crate::hub::is_model;
 use crate::local::header::{self, Header};
 
@@ -82,7 +82,7 @@ impl Heads {
 
 /// Looks for drafters of the model in `target`: in the catalogue, the hub's cache, what other tools
 /// keep, and beside the file.
-pub fn plan(target: &Path, models: &Models) -> DrafterSearch {
+pub fn plan(target: &Path, models: &ModelPlaces) -> DrafterSearch {
     let here = inventory::models(models);
     plan_among(target, models, &here, &mut Heads::default())
 }
@@ -90,7 +90,7 @@ pub fn plan(target: &Path, models: &Models) -> DrafterSearch {
 /// As [`plan`], among models that are known to be here.
 pub fn plan_among(
     target: &Path,
-    models: &Models,
+    models: &ModelPlaces,
     here: &[LocalModel],
     heads: &mut Heads,
 ) -> DrafterSearch {
@@ -232,7 +232,7 @@ mod tests {
     fn planned_among(dir: &tempfile::TempDir, target: &str, here: &[LocalModel]) -> DrafterSearch {
         let catalogue = Catalogue::load(None).unwrap();
         let store = Store::open().unwrap();
-        let models = Models::new(&catalogue, &store, true).unwrap();
+        let models = ModelPlaces::new(&catalogue, &store, true).unwrap();
         plan_among(
             &dir.path().join(target),
             &models,

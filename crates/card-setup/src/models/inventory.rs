@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::locate::Models;
+use super::locate::ModelPlaces;
 use crate::hub::{HubName, RepoId, Wanted, is_model, model_in};
 use crate::local::{header, lmstudio, ollama};
 
@@ -57,7 +57,7 @@ pub struct LocalModel {
 
 /// The models that are here, by keeper and name. Each file is there once: a model of the catalogue
 /// that lies in the hub's cache is the catalogue's.
-pub fn models(models: &Models) -> Vec<LocalModel> {
+pub fn models(models: &ModelPlaces) -> Vec<LocalModel> {
     let mut found = Vec::new();
     for entry in &models.catalogue.entries {
         let Some(file) = models.here(entry) else {
@@ -91,7 +91,7 @@ pub fn models(models: &Models) -> Vec<LocalModel> {
     found
 }
 
-fn of_repo(models: &Models, repo: &RepoId) -> Vec<LocalModel> {
+fn of_repo(models: &ModelPlaces, repo: &RepoId) -> Vec<LocalModel> {
     let commits = models.hub.cache().files(repo);
     let paths = commits.iter().flatten().map(|file| file.path.as_str());
     let paths: BTreeSet<&str> = paths.filter(|path| is_model(path)).collect();
@@ -112,7 +112,7 @@ fn of_repo(models: &Models, repo: &RepoId) -> Vec<LocalModel> {
     found
 }
 
-fn hub_keeper(models: &Models, file: &Path) -> ModelKeeper {
+fn hub_keeper(models: &ModelPlaces, file: &Path) -> ModelKeeper {
     if models.hub.fetched(file) {
         ModelKeeper::Hub
     } else {

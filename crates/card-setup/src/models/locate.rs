@@ -27,7 +27,7 @@ pub enum ModelName<'a> {
 }
 
 /// All places of models, looked through by name.
-pub struct Models<'a> {
+pub struct ModelPlaces<'a> {
     /// The catalogue.
     pub catalogue: &'a Catalogue,
     /// Where the catalogue's models are kept.
@@ -44,13 +44,13 @@ pub struct Located<'a> {
     pub draft: Option<&'a CatalogueEntry>,
 }
 
-impl<'a> Models<'a> {
+impl<'a> ModelPlaces<'a> {
     /// All places. Nothing is fetched if `offline`, or if the environment says so.
     ///
     /// # Errors
     /// If the environment names no place for the hub's cache.
     pub fn new(catalogue: &'a Catalogue, store: &'a Store, offline: bool) -> Result<Self> {
-        Ok(Models {
+        Ok(ModelPlaces {
             catalogue,
             store,
             hub: Hub::open(offline, store.hub_record())?,
@@ -152,7 +152,7 @@ mod tests {
     fn a_name_says_where_to_look() {
         let catalogue = Catalogue::load(None).unwrap();
         let store = Store::open().unwrap();
-        let models = Models::new(&catalogue, &store, true).unwrap();
+        let models = ModelPlaces::new(&catalogue, &store, true).unwrap();
         let name = |text| models.name(text).unwrap();
         assert_eq!(name("qwen-coder"), ModelName::Catalogue("qwen-coder"));
         assert_eq!(name("nothing"), ModelName::Catalogue("nothing"));

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use super::inventory::{LocalModel, ModelKeeper, models};
-use super::locate::{ModelName, Models};
+use super::locate::{ModelName, ModelPlaces};
 use crate::hub::{HubCache, HubName, RepoId, Split, Wanted};
 use crate::local::{header, lmstudio, ollama};
 
@@ -14,7 +14,7 @@ use crate::local::{header, lmstudio, ollama};
 ///
 /// # Errors
 /// If none of them is here, or the name is a file's.
-pub fn named(text: &str, all: &Models) -> Result<Vec<LocalModel>> {
+pub fn named(text: &str, all: &ModelPlaces) -> Result<Vec<LocalModel>> {
     let here = models(all);
     let mut found: Vec<LocalModel> = match all.name(text)? {
         ModelName::File(file) => {
@@ -61,7 +61,7 @@ pub fn named(text: &str, all: &Models) -> Result<Vec<LocalModel>> {
 }
 
 /// Whether a model that is here is the one that a name of the hub means.
-fn is_of(name: &HubName, model: &LocalModel, all: &Models) -> bool {
+fn is_of(name: &HubName, model: &LocalModel, all: &ModelPlaces) -> bool {
     let Some((repo, path)) = place(model, all) else {
         return false;
     };
@@ -77,7 +77,7 @@ fn is_of(name: &HubName, model: &LocalModel, all: &Models) -> bool {
 }
 
 /// Where in the hub's cache a model lies: its repository, and its path there.
-fn place(model: &LocalModel, all: &Models) -> Option<(RepoId, String)> {
+fn place(model: &LocalModel, all: &ModelPlaces) -> Option<(RepoId, String)> {
     let cache = all.hub.cache();
     let inside = model.file.strip_prefix(cache.root()).ok()?;
     let mut parts = inside.iter().map(|part| part.to_str());
@@ -90,7 +90,7 @@ fn place(model: &LocalModel, all: &Models) -> Option<(RepoId, String)> {
 ///
 /// # Errors
 /// If it cannot be removed.
-pub fn remove(model: &LocalModel, all: &Models) -> Result<u64> {
+pub fn remove(model: &LocalModel, all: &ModelPlaces) -> Result<u64> {
     match model.keeper {
         ModelKeeper::Card => remove_own(model, all),
         ModelKeeper::Hub | ModelKeeper::HubOther => {
@@ -134,7 +134,7 @@ fn all_parts(cache: &HubCache, repo: &RepoId, path: &str) -> Vec<String> {
 }
 
 /// Removes a file of the catalogue, and what was left of fetching it.
-fn remove_own(model: &LocalModel, all: &Models) -> Result<u64> {
+fn remove_own(model: &LocalModel, all: &ModelPlaces) -> Result<u64> {
     let folder = all.store.models();
     let bytes = fs::metadata(&model.file).map_or(0, |m| m.len());
     fs::remove_file(&model.file)

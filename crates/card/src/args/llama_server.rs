@@ -35,7 +35,7 @@ const NAMES: [(&str, &str); 26] = [
 
 /// What stands behind a flag that changes nothing here.
 #[derive(Clone, Copy, PartialEq)]
-enum Behind {
+enum FlagValue {
     /// Nothing.
     Nothing,
     /// A value.
@@ -44,14 +44,14 @@ enum Behind {
     Perhaps(&'static [&'static str]),
 }
 
-use Behind::{Nothing, Perhaps, Value};
+use FlagValue::{Nothing, Perhaps, Value};
 
 /// Words for whether something is used.
 const SWITCH: &[&str] = &["on", "off", "auto", "0", "1"];
 
 /// Flags of llama-server that change nothing here: how forwards are cut, how a file is read, and how
 /// far speculation goes, which the policy decides.
-const WITHOUT_EFFECT: [(&str, Behind); 43] = [
+const WITHOUT_EFFECT: [(&str, FlagValue); 43] = [
     ("-b", Value),
     ("--batch-size", Value),
     ("-ub", Value),
@@ -136,7 +136,7 @@ pub fn long_names(line: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
 }
 
 /// Whether the next argument is the value of a flag that is left out.
-fn takes(behind: Behind, next: Option<&OsStr>) -> bool {
+fn takes(behind: FlagValue, next: Option<&OsStr>) -> bool {
     match behind {
         Nothing => false,
         Value => next.is_some(),

@@ -42,7 +42,7 @@ pub fn run(args: &ChatArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     }
     let system = args.system.iter().map(|s| ChatMessage::new("system", s));
     let opening: Vec<ChatMessage> = system.collect();
-    let mut chat = Chat {
+    let mut chat = TerminalChat {
         session: &session,
         template,
         sampling: &args.sampling,
@@ -105,7 +105,7 @@ fn keep_history(editor: &mut DefaultEditor, file: &Path) {
 }
 
 /// A conversation.
-struct Chat<'a> {
+struct TerminalChat<'a> {
     session: &'a Session,
     template: &'a ChatTemplate,
     sampling: &'a SamplingArgs,
@@ -123,7 +123,7 @@ struct LastAnswer {
     after: LaneTimes,
 }
 
-impl Chat<'_> {
+impl TerminalChat<'_> {
     /// Answers a message. One that did not work is taken back, and the conversation goes on.
     fn answer(&mut self, text: &str) {
         self.messages.push(ChatMessage::new("user", text));

@@ -8,7 +8,7 @@ use card_setup::head_file;
 use card_setup::models::catalogue::Catalogue;
 use card_setup::models::drafters::{Heads, plan_among};
 use card_setup::models::inventory::{LocalModel, models};
-use card_setup::models::locate::Models;
+use card_setup::models::locate::ModelPlaces;
 use card_setup::models::store::Store;
 use indicatif::HumanBytes;
 use serde_json::json;
@@ -19,7 +19,7 @@ use crate::args::ListArgs;
 pub fn run(args: &ListArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let store = Store::open()?;
     // To list is to look only.
-    let all = Models::new(catalogue, &store, true)?;
+    let all = ModelPlaces::new(catalogue, &store, true)?;
     let here = models(&all);
     if args.json {
         print_json(&here, &all)?;
@@ -34,7 +34,7 @@ pub fn run(args: &ListArgs, catalogue: &Catalogue) -> Result<ExitCode> {
 
 /// The drafter of each model: the head in its own file, its pair's, the head beside it, else what would
 /// be found for it. Of a head, that it is one.
-fn drafters(here: &[LocalModel], all: &Models) -> Vec<String> {
+fn drafters(here: &[LocalModel], all: &ModelPlaces) -> Vec<String> {
     let mut heads = Heads::default();
     let drafter = |model: &LocalModel| {
         if let Some(own) = head::listed(&model.file) {
@@ -49,7 +49,7 @@ fn drafters(here: &[LocalModel], all: &Models) -> Vec<String> {
     here.iter().map(drafter).collect()
 }
 
-fn print_here(here: &[LocalModel], all: &Models) {
+fn print_here(here: &[LocalModel], all: &ModelPlaces) {
     println!("here");
     if here.is_empty() {
         println!("  nothing yet; `card pull qwen-coder` fetches the default pair");
@@ -68,7 +68,7 @@ fn print_here(here: &[LocalModel], all: &Models) {
     }
 }
 
-fn print_catalogue(all: &Models) {
+fn print_catalogue(all: &ModelPlaces) {
     println!("pairs of the catalogue");
     for pair in &all.catalogue.pairs {
         println!(
@@ -96,7 +96,7 @@ fn print_catalogue(all: &Models) {
     }
 }
 
-fn print_json(here: &[LocalModel], all: &Models) -> Result<()> {
+fn print_json(here: &[LocalModel], all: &ModelPlaces) -> Result<()> {
     let both = here.iter().zip(drafters(here, all));
     let described = both.map(|(model, drafter)| {
         json!({

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use card_setup::models::catalogue::Catalogue;
-use card_setup::models::locate::{ModelName, Models};
+use card_setup::models::locate::{ModelName, ModelPlaces};
 use card_setup::models::store::Store;
 
 use crate::args::PullArgs;
@@ -12,7 +12,7 @@ use crate::args::PullArgs;
 /// `card pull`.
 pub fn run(args: &PullArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let store = Store::open()?;
-    let models = Models::new(catalogue, &store, false)?;
+    let models = ModelPlaces::new(catalogue, &store, false)?;
     // What is no name is said before anything is fetched.
     let names: Result<Vec<ModelName>> = args.names.iter().map(|text| models.name(text)).collect();
     for name in names? {
@@ -21,7 +21,7 @@ pub fn run(args: &PullArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn pull(name: &ModelName, models: &Models) -> Result<()> {
+fn pull(name: &ModelName, models: &ModelPlaces) -> Result<()> {
     match name {
         ModelName::Hub(name) => {
             // Here the hub is asked whether there is a newer one.

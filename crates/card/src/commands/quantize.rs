@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use card_setup::hub;
 use card_setup::local::{lmstudio, ollama};
 use card_setup::models::catalogue::Catalogue;
-use card_setup::models::locate::Models;
+use card_setup::models::locate::ModelPlaces;
 use card_setup::models::store::Store;
 use card_setup::rewrite::{CopyWeights, rewrite};
 use indicatif::HumanBytes;
@@ -50,7 +50,7 @@ pub fn run(args: &QuantizeArgs, catalogue: &Catalogue) -> Result<ExitCode> {
 /// The file of a model that is given as one, or by a name.
 fn input_file(input: &Path, catalogue: &Catalogue) -> Result<PathBuf> {
     let store = Store::open()?;
-    let models = Models::new(catalogue, &store, false)?;
+    let models = ModelPlaces::new(catalogue, &store, false)?;
     match input.to_str() {
         // A path that is no file is told with its own error.
         Some(name) if catalogue.model(name).is_some() || is_elsewhere(name) => {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use card_setup::models::catalogue::Catalogue;
 use card_setup::models::inventory::LocalModel;
-use card_setup::models::locate::Models;
+use card_setup::models::locate::ModelPlaces;
 use card_setup::models::remove::{named, remove};
 use card_setup::models::store::Store;
 use indicatif::HumanBytes;
@@ -17,7 +17,7 @@ use crate::args::RemoveArgs;
 pub fn run(args: &RemoveArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     let store = Store::open()?;
     // To remove is to fetch nothing.
-    let all = Models::new(catalogue, &store, true)?;
+    let all = ModelPlaces::new(catalogue, &store, true)?;
     let mut going: Vec<LocalModel> = Vec::new();
     for name in &args.names {
         for model in named(name, &all)? {

@@ -115,7 +115,7 @@ fields! {
 
 /// A block that makes sense.
 #[derive(Debug, PartialEq)]
-pub(super) enum Block {
+pub(super) enum CheckedBlock {
     /// Text.
     Text(String),
     /// A call of a tool that the model made.
@@ -145,9 +145,9 @@ impl ContentParam {
     ///
     /// # Errors
     /// Names the block that is wrong or not supported.
-    pub(super) fn check(self, path: &str) -> Result<Vec<Block>, ApiError> {
+    pub(super) fn check(self, path: &str) -> Result<Vec<CheckedBlock>, ApiError> {
         match self {
-            ContentParam::Text(text) => Ok(vec![Block::Text(text)]),
+            ContentParam::Text(text) => Ok(vec![CheckedBlock::Text(text)]),
             ContentParam::Blocks(blocks) => {
                 let blocks = blocks.into_iter().enumerate();
                 blocks
@@ -164,7 +164,7 @@ impl ContentParam {
     pub(super) fn texts(self, path: &str) -> Result<Vec<String>, ApiError> {
         let blocks = self.check(path)?.into_iter().enumerate();
         let text = |(i, block)| match block {
-            Block::Text(text) => Ok(text),
+            CheckedBlock::Text(text) => Ok(text),
             _ => {
                 let why = "only blocks of type text can stand here";
                 Err(wrong(&format!("{path}[{i}]"), "type", why))
@@ -180,13 +180,13 @@ fn wrong(path: &str, field: &str, why: &str) -> ApiError {
 }
 
 /// The block at `path`, if it is of a type that is supported and has what its type needs.
-fn check_block(block: Noted<BlockParam>, path: &str) -> Result<Block, ApiError> {
+fn check_block(block: Noted<BlockParam>, path: &str) -> Result<CheckedBlock, ApiError> {
     let Noted { fields, unknown } = block;
     let missing = |field: &str| wrong(path, field, &format!("a block of its type needs `{field}`"));
     let kind = fields.kind.map(|k| k.0).unwrap_or_default();
     let block = match kind.as_str() {
-        "text" => Block::Text(fields.text.ok_or_else(|| missing("text"))?),
-        "tool_use" => Block::ToolUse {
+        "text" => CheckedBlock::Text(fields.text.ok_or_else(|| missing("text"))?),
+        "tool_use" => CheckedBlock::ToolUse {
             id: fields.id.ok_or_else(|| missing("id"))?.0,
             name: fields.name.ok_or_else(|| missing("name"))?.0,
             input: match fields.input.map(|input| input.0) {
@@ -195,7 +195,7 @@ fn check_block(block: Noted<BlockParam>, path: &str) -> Result<Block, ApiError> 
                 None => return Err(missing("input")),
             },
         },
-        "tool_result" => Block::ToolResult {
+        "tool_result" => CheckedBlock::ToolResult {
             id: fields.tool_use_id.ok_or_else(|| missing("tool_use_id"))?.0,
             text: result_text(
                 fields.content,
@@ -203,8 +203,8 @@ fn check_block(block: Noted<BlockParam>, path: &str) -> Result<Block, ApiError> 
                 &format!("{path}.content"),
             )?,
         },
-        "thinking" => Block::Thinking(fields.thinking.ok_or_else(|| missing("thinking"))?),
-        "redacted_thinking" => Block::Redacted,
+        "thinking" => CheckedBlock::Thinking(fields.thinking.ok_or_else(|| missing("thinking"))?),
+        "redacted_thinking" => CheckedBlock::Redacted,
         "" => return Err(wrong(path, "type", "every block needs a type")),
         other => {
             let why = format!(

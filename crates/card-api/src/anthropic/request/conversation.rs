@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::billing::without_billing_line;
-use super::content::{Block, ContentParam};
+use super::content::{CheckedBlock, ContentParam};
 use crate::error::ApiError;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
@@ -93,11 +93,11 @@ impl MessagesConversation {
     }
 
     /// What the user says, and what tools gave.
-    fn user(&mut self, blocks: Vec<Block>, path: &str) -> Result<(), ApiError> {
+    fn user(&mut self, blocks: Vec<CheckedBlock>, path: &str) -> Result<(), ApiError> {
         for (i, block) in blocks.into_iter().enumerate() {
             match block {
-                Block::Text(text) => self.say("user", &text),
-                Block::ToolResult { id, text } => self.result(id, text),
+                CheckedBlock::Text(text) => self.say("user", &text),
+                CheckedBlock::ToolResult { id, text } => self.result(id, text),
                 _ => return Err(misplaced(path, i, "the assistant")),
             }
         }
@@ -105,15 +105,15 @@ impl MessagesConversation {
     }
 
     /// What the model said, thought and called.
-    fn assistant(&mut self, blocks: Vec<Block>, path: &str) -> Result<(), ApiError> {
+    fn assistant(&mut self, blocks: Vec<CheckedBlock>, path: &str) -> Result<(), ApiError> {
         let (mut said, mut thought) = (Vec::new(), Vec::new());
         let mut calls = Vec::new();
         for (i, block) in blocks.into_iter().enumerate() {
             match block {
-                Block::Text(text) => said.push(text),
-                Block::Thinking(text) => thought.push(text),
-                Block::Redacted => {}
-                Block::ToolUse { id, name, input } => {
+                CheckedBlock::Text(text) => said.push(text),
+                CheckedBlock::Thinking(text) => thought.push(text),
+                CheckedBlock::Redacted => {}
+                CheckedBlock::ToolUse { id, name, input } => {
                     self.called.insert(id.clone(), name.clone());
                     calls.push(json!({
                         "id": id,
@@ -121,7 +121,7 @@ impl MessagesConversation {
                         "function": { "name": name, "arguments": input },
                     }));
                 }
-                Block::ToolResult { .. } => return Err(misplaced(path, i, "the user")),
+                CheckedBlock::ToolResult { .. } => return Err(misplaced(path, i, "the user")),
             }
         }
         let message = self.turn("assistant");

@@ -12,7 +12,7 @@ use crate::reading::number::{Int, Real, Seed};
 use crate::reading::strict::{Anything, unsupported};
 
 /// Whole numbers that mean something else where they are negative.
-type Count = Int<-1, { u32::MAX as i64 }>;
+type CountOrAll = Int<-1, { u32::MAX as i64 }>;
 
 fields! {
     /// How to sample.
@@ -24,7 +24,7 @@ fields! {
         /// the server has none of its own.
         "temperature" => temperature: Real<limits::Temperature>,
         /// Only that many of the most probable tokens; 40 is the default, 0 and -1 are for all.
-        "top_k" => top_k: Count,
+        "top_k" => top_k: CountOrAll,
         /// Only the most probable tokens whose probabilities add up to this; 0.9 is the default.
         "top_p" => top_p: Real<limits::TopMass>,
         /// Only tokens at least this fraction as probable as the best.
@@ -36,7 +36,7 @@ fields! {
         /// Divides the logit of a token that was seen lately; 1.1 is the default.
         "repeat_penalty" => repeat_penalty: Real<limits::Repetition>,
         /// How many of the last tokens count as lately; 64 is the default, -1 is for all.
-        "repeat_last_n" => repeat_last_n: Count,
+        "repeat_last_n" => repeat_last_n: CountOrAll,
         /// Taken from the logit for every time the token was seen lately.
         "frequency_penalty" => frequency_penalty: Real<limits::Penalty>,
         /// Taken once from the logit of a token that was seen lately.

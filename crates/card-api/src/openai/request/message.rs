@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for MessageFields {
                     content.map(|c| Value::String(c.0))
                 }
                 "function_call" => {
-                    let call: Option<FunctionCall> = map.next_value()?;
+                    let call: Option<LegacyCall> = map.next_value()?;
                     call.map(|c| c.0)
                 }
                 "tool_calls" => {
@@ -241,15 +241,15 @@ impl<'de> Deserialize<'de> for Call {
 }
 
 /// The function of a call and its arguments, as calls stood in messages before there were tools.
-struct FunctionCall(Value);
+struct LegacyCall(Value);
 
-impl<'de> Deserialize<'de> for FunctionCall {
+impl<'de> Deserialize<'de> for LegacyCall {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut call = Loose::deserialize(deserializer)?.0;
         if let Some(arguments) = call.get_mut("arguments") {
             read_arguments(arguments).map_err(D::Error::custom)?;
         }
-        Ok(FunctionCall(call))
+        Ok(LegacyCall(call))
     }
 }
 

@@ -105,17 +105,17 @@ impl Architecture {
 
 /// Which models of an architecture are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Experts {
+enum HasExperts {
     Never,
     Always,
     Either,
 }
 
 /// Architectures that write a text token by token.
-const WRITERS: &[(Memory, Experts, &[&str])] = &[
+const WRITERS: &[(Memory, HasExperts, &[&str])] = &[
     (
         Memory::Attention,
-        Experts::Never,
+        HasExperts::Never,
         &[
             "apertus",
             "arcee",
@@ -171,7 +171,7 @@ const WRITERS: &[(Memory, Experts, &[&str])] = &[
     ),
     (
         Memory::Attention,
-        Experts::Always,
+        HasExperts::Always,
         &[
             "arctic",
             "bailingmoe",
@@ -200,7 +200,7 @@ const WRITERS: &[(Memory, Experts, &[&str])] = &[
     ),
     (
         Memory::Attention,
-        Experts::Either,
+        HasExperts::Either,
         &[
             "granite",
             "granitemoe",
@@ -212,7 +212,7 @@ const WRITERS: &[(Memory, Experts, &[&str])] = &[
     ),
     (
         Memory::Window,
-        Experts::Never,
+        HasExperts::Never,
         &[
             "cohere2",
             "gemma2",
@@ -227,7 +227,7 @@ const WRITERS: &[(Memory, Experts, &[&str])] = &[
     ),
     (
         Memory::Window,
-        Experts::Always,
+        HasExperts::Always,
         &[
             "afmoe",
             "cohere2moe",
@@ -242,27 +242,27 @@ const WRITERS: &[(Memory, Experts, &[&str])] = &[
             "step35",
         ],
     ),
-    (Memory::Window, Experts::Either, &["gemma4"]),
+    (Memory::Window, HasExperts::Either, &["gemma4"]),
     (
         Memory::Indexed,
-        Experts::Always,
+        HasExperts::Always,
         &["deepseek32", "glm-dsa", "hy_v4", "minimax-m3"],
     ),
-    (Memory::IndexedWindow, Experts::Always, &["dots3note"]),
-    (Memory::Compressed, Experts::Always, &["deepseek4"]),
+    (Memory::IndexedWindow, HasExperts::Always, &["dots3note"]),
+    (Memory::Compressed, HasExperts::Always, &["deepseek4"]),
     (
         Memory::Recurrent,
-        Experts::Never,
+        HasExperts::Never,
         &["arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"],
     ),
     (
         Memory::Hybrid,
-        Experts::Never,
+        HasExperts::Never,
         &["falcon-h1", "nemotron_h", "plamo2", "qwen35"],
     ),
     (
         Memory::Hybrid,
-        Experts::Always,
+        HasExperts::Always,
         &[
             "bailingmoe3",
             "kimi-k3",
@@ -274,11 +274,15 @@ const WRITERS: &[(Memory, Experts, &[&str])] = &[
             "qwen3next",
         ],
     ),
-    (Memory::Hybrid, Experts::Either, &["granitehybrid", "jamba"]),
-    (Memory::HybridWindow, Experts::Never, &["lfm2"]),
+    (
+        Memory::Hybrid,
+        HasExperts::Either,
+        &["granitehybrid", "jamba"],
+    ),
+    (Memory::HybridWindow, HasExperts::Never, &["lfm2"]),
     (
         Memory::HybridIndexed,
-        Experts::Always,
+        HasExperts::Always,
         &["glm5-next", "qwen4exp"],
     ),
 ];
@@ -356,7 +360,7 @@ pub fn find(label: &str) -> Option<&'static Architecture> {
 }
 
 /// The models that are made of an architecture.
-fn writers_of(name: &'static str, experts: Experts, memory: Memory) -> Vec<Architecture> {
+fn writers_of(name: &'static str, experts: HasExperts, memory: Memory) -> Vec<Architecture> {
     let one = |label: String, experts| Architecture {
         name,
         label,
@@ -364,9 +368,9 @@ fn writers_of(name: &'static str, experts: Experts, memory: Memory) -> Vec<Archi
         memory: Ok(memory),
     };
     match experts {
-        Experts::Never => vec![one(name.into(), false)],
-        Experts::Always => vec![one(name.into(), true)],
-        Experts::Either => vec![
+        HasExperts::Never => vec![one(name.into(), false)],
+        HasExperts::Always => vec![one(name.into(), true)],
+        HasExperts::Either => vec![
             one(name.into(), false),
             one(format!("{name}, experts"), true),
         ],

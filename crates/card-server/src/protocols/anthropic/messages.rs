@@ -14,7 +14,7 @@ use super::version::check_version;
 use super::{error, named};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{self, Incoming, begin_with, small};
+use crate::request::{self, IncomingRequest, begin_with, small};
 
 /// Goes on with a conversation.
 pub(super) async fn messages(
@@ -24,7 +24,7 @@ pub(super) async fn messages(
 ) -> Response {
     let id = app.numbers.name();
     let version = check_version(request.headers());
-    let mut incoming = Incoming::new(caller, request);
+    let mut incoming = IncomingRequest::new(caller, request);
     let answered = match version {
         Ok(()) => answer(&app, &id, &mut incoming).await,
         Err(error) => Err(error),
@@ -46,7 +46,7 @@ pub(super) async fn count_tokens(
 ) -> Response {
     let id = app.numbers.name();
     let version = check_version(request.headers());
-    let incoming = Incoming::new(caller, request);
+    let incoming = IncomingRequest::new(caller, request);
     let counted = match version {
         Ok(()) => small(app, incoming, count).await,
         Err(error) => {
@@ -64,7 +64,11 @@ pub(super) async fn count_tokens(
 ///
 /// # Errors
 /// If it is refused. What goes wrong later is an answer.
-async fn answer(app: &Arc<App>, id: &str, incoming: &mut Incoming) -> Result<Response, ApiError> {
+async fn answer(
+    app: &Arc<App>,
+    id: &str,
+    incoming: &mut IncomingRequest,
+) -> Result<Response, ApiError> {
     let (running, wishes) = begin_with(app, id, incoming, read_messages).await?;
     let streams = running.job.stream;
     let answer = AnthropicAnswer::new(&app.model, running, wishes);

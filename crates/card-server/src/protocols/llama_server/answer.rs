@@ -7,7 +7,7 @@ use card_core::types::Tenant;
 use futures_util::StreamExt;
 
 use super::choice::{CommonParts, FinalAnswer, HeldSlot, NativeChoice};
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use super::native_job::NativeJob;
 use super::stream::NativeStream;
 use crate::app::App;
@@ -73,7 +73,7 @@ impl RunningAnswer {
                         done[index] = Some(self.choices[index].finish(Some(&end)));
                     }
                 }
-                (_, News::Failed(error)) => return NativeError(error).into_response(),
+                (_, News::Failed(error)) => return NativeErrorResponse(error).into_response(),
             }
         }
         // Generations that are still at work have nothing more to say.
@@ -84,14 +84,14 @@ impl RunningAnswer {
             many => serde_json::to_vec(many),
         };
         let written = self.running.hold.write(write).await;
-        written.unwrap_or_else(|error| NativeError(error).into_response())
+        written.unwrap_or_else(|error| NativeErrorResponse(error).into_response())
     }
 
     /// The answer as a stream of events. A failure that comes soon is an answer of its own, with
     /// its status; later it is an event.
     pub(super) async fn stream(mut self) -> Response {
         if let Err(error) = self.running.first_news().await {
-            return NativeError(error).into_response();
+            return NativeErrorResponse(error).into_response();
         }
         let RunningAnswer { choices, running } = self;
         let streamed = NativeStream::new(choices, running.news, running.full);

@@ -9,11 +9,11 @@ use card_api::{ApiError, GenerationJob, parse_native};
 use card_core::types::Token;
 
 use super::answer::RunningAnswer;
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin_with, prompt_tokens};
+use crate::request::{IncomingRequest, begin_with, prompt_tokens};
 
 /// How a route makes a job of a body.
 pub(super) type ReadNative = fn(&App, &[u8]) -> Result<(GenerationJob, NativeJob), ApiError>;
@@ -24,11 +24,15 @@ pub(super) async fn completion(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), read).await
+    answer(app, IncomingRequest::new(caller, request), read).await
 }
 
 /// Runs what a request asks for and answers it, whole or as a stream.
-pub(super) async fn answer(app: Arc<App>, mut incoming: Incoming, read: ReadNative) -> Response {
+pub(super) async fn answer(
+    app: Arc<App>,
+    mut incoming: IncomingRequest,
+    read: ReadNative,
+) -> Response {
     let id = app.numbers.name();
     match begin_with(&app, &id, &mut incoming, read).await {
         Ok((running, job)) => {
@@ -43,7 +47,7 @@ pub(super) async fn answer(app: Arc<App>, mut incoming: Incoming, read: ReadNati
         }
         Err(error) => {
             incoming.refuse(&app, &id, &error).await;
-            NativeError(error).into_response()
+            NativeErrorResponse(error).into_response()
         }
     }
 }

@@ -13,12 +13,14 @@ use card_api::llama_server::embedding::{
 use card_api::{ApiError, EmbeddingRequest, parse_embedding};
 use serde::Serialize;
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::norm::normalise;
 use crate::protocols::openai::error::OpenAiError;
-use crate::request::{Incoming, TextVectors, TokenLists, embedded_tokens, embedder, vectors};
+use crate::request::{
+    IncomingRequest, TextVectors, TokenLists, embedded_tokens, embedder, vectors,
+};
 use crate::text::VectorKind;
 
 /// How the vectors of a request are told.
@@ -45,7 +47,13 @@ pub(super) async fn openai(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    let answered = vectors(app, Incoming::new(caller, request), read_openai, answer).await;
+    let answered = vectors(
+        app,
+        IncomingRequest::new(caller, request),
+        read_openai,
+        answer,
+    )
+    .await;
     answered.unwrap_or_else(|error| OpenAiError(error).into_response())
 }
 
@@ -55,8 +63,14 @@ pub(super) async fn native(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    let answered = vectors(app, Incoming::new(caller, request), read_native, answer).await;
-    answered.unwrap_or_else(|error| NativeError(error).into_response())
+    let answered = vectors(
+        app,
+        IncomingRequest::new(caller, request),
+        read_native,
+        answer,
+    )
+    .await;
+    answered.unwrap_or_else(|error| NativeErrorResponse(error).into_response())
 }
 
 fn read_openai(

@@ -8,17 +8,17 @@ use card_api::llama_server::error::NativeErrorAnswer;
 use crate::protocols::told::say_when;
 
 /// An error that answers a request at one of llama-server's own paths.
-pub(super) struct NativeError(pub(super) ApiError);
+pub(super) struct NativeErrorResponse(pub(super) ApiError);
 
-impl From<ApiError> for NativeError {
+impl From<ApiError> for NativeErrorResponse {
     fn from(error: ApiError) -> Self {
-        NativeError(error)
+        NativeErrorResponse(error)
     }
 }
 
-impl IntoResponse for NativeError {
+impl IntoResponse for NativeErrorResponse {
     fn into_response(self) -> Response {
-        let NativeError(error) = self;
+        let NativeErrorResponse(error) = self;
         let body = Json(NativeErrorAnswer::from(&error));
         let mut response = (error.status, body).into_response();
         say_when(&mut response, &error);

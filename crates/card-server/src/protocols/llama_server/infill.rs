@@ -13,7 +13,7 @@ use super::fim::{FimParts, FimWindow, fill_marks};
 use super::native_job::{NativeJob, defaults, resolve};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, surrounding_tokens, text_tokens};
+use crate::request::{IncomingRequest, surrounding_tokens, text_tokens};
 use crate::text::fill::FillMarks;
 
 /// The name of the repository, as in llama-server.
@@ -29,7 +29,7 @@ pub(super) async fn infill(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), read).await
+    answer(app, IncomingRequest::new(caller, request), read).await
 }
 
 fn read(app: &App, body: &[u8]) -> Result<(GenerationJob, NativeJob), ApiError> {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use card_api::llama_server::models::{ModelMoved, RouterProps};
 use card_api::{ApiError, parse_model_name};
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use crate::caller::Caller;
 use crate::clock::RequestDeadline;
 use crate::front::{Front, ReadBody};
@@ -73,7 +73,7 @@ fn told(front: &Front, caller: &Caller, path: &str, moved: Result<(), ApiError>)
         Ok(()) => Json(ModelMoved { success: true }).into_response(),
         Err(error) => {
             front.common.refused(caller, path, &error);
-            NativeError(error).into_response()
+            NativeErrorResponse(error).into_response()
         }
     }
 }

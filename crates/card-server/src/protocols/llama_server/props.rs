@@ -9,13 +9,13 @@ use card_api::llama_server::completion::NativeDefaults;
 use card_api::llama_server::response::{Modalities, Props};
 use serde_json::{Map, Value, json};
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use super::native_job;
 use super::settings::sampling;
 use crate::app::App;
 
 /// What the server is.
-pub(super) async fn props(State(app): State<Arc<App>>) -> Result<Json<Props>, NativeError> {
+pub(super) async fn props(State(app): State<Arc<App>>) -> Result<Json<Props>, NativeErrorResponse> {
     let begin = app.text.begin_tokens()?;
     let config = &app.config.llama_server;
     let template = app.text.template.as_ref().and_then(|t| t.source());
@@ -59,8 +59,8 @@ fn default_params(defaults: &NativeDefaults) -> Value {
 }
 
 /// Nothing of it can be changed.
-pub(super) async fn change() -> NativeError {
-    NativeError(ApiError::not_supported(
+pub(super) async fn change() -> NativeErrorResponse {
+    NativeErrorResponse(ApiError::not_supported(
         "this server's properties cannot be changed while it runs; start it with other flags",
     ))
 }

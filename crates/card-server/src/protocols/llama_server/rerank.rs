@@ -10,11 +10,11 @@ use card_api::{ApiError, RerankRequest, parse_rerank};
 use card_core::types::Token;
 use serde::Serialize;
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::request::{
-    Incoming, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
+    IncomingRequest, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
 };
 use crate::text::{Embedder, VectorKind};
 
@@ -35,8 +35,8 @@ pub(super) async fn rerank(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    let answered = vectors(app, Incoming::new(caller, request), read, answer).await;
-    answered.unwrap_or_else(|error| NativeError(error).into_response())
+    let answered = vectors(app, IncomingRequest::new(caller, request), read, answer).await;
+    answered.unwrap_or_else(|error| NativeErrorResponse(error).into_response())
 }
 
 fn read(app: &App, body: &[u8], lists: &mut TokenLists<'_>) -> Result<RerankRequest, ApiError> {

@@ -13,13 +13,13 @@ use card_api::llama_server::slot::{ErasedSlot, RestoreTime, RestoredSlot, SaveTi
 use card_api::{ApiError, GenerationJob, PromptInput, parse_slot_file};
 use card_core::types::Tenant;
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use super::slot_file::{self, SlotFile};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::generation::News;
 use crate::query::query_value;
-use crate::request::{Incoming, at_once, begin_with};
+use crate::request::{IncomingRequest, at_once, begin_with};
 
 /// What is to be done with a slot.
 #[derive(Clone, Copy)]
@@ -51,7 +51,7 @@ pub(super) async fn action(
     request: Request,
 ) -> Response {
     let asked = asked(&app, &caller, &request);
-    let mut incoming = Incoming::new(caller, request);
+    let mut incoming = IncomingRequest::new(caller, request);
     let id = app.numbers.name();
     let answered = match asked {
         Ok(asked) => match asked.action {
@@ -65,7 +65,7 @@ pub(super) async fn action(
         Ok(response) => response,
         Err(error) => {
             incoming.refuse(&app, &id, &error).await;
-            NativeError(error).into_response()
+            NativeErrorResponse(error).into_response()
         }
     }
 }
@@ -108,7 +108,7 @@ fn asked(app: &App, caller: &Caller, request: &Request) -> Result<AskedSlot, Api
 
 async fn save(
     app: &Arc<App>,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     asked: AskedSlot,
 ) -> Result<Response, ApiError> {
     let tenant = incoming.caller.tenant;
@@ -141,7 +141,7 @@ async fn save(
 
 async fn erase(
     app: &Arc<App>,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     asked: &AskedSlot,
 ) -> Result<Response, ApiError> {
     let (tenant, slot) = (incoming.caller.tenant, asked.slot);
@@ -164,7 +164,7 @@ async fn erase(
 async fn restore(
     app: &Arc<App>,
     id: &str,
-    incoming: &mut Incoming,
+    incoming: &mut IncomingRequest,
     asked: AskedSlot,
 ) -> Result<Response, ApiError> {
     let begin = Instant::now();

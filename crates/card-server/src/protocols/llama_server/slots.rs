@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use card_api::ApiError;
 use card_api::llama_server::response::Slot;
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use crate::app::App;
 use crate::query::query_value;
 
@@ -18,7 +18,7 @@ use crate::query::query_value;
 pub(super) async fn slots(
     State(app): State<Arc<App>>,
     request: Request,
-) -> Result<Json<Vec<Slot>>, NativeError> {
+) -> Result<Json<Vec<Slot>>, NativeErrorResponse> {
     if !app.config.llama_server.slots {
         let why = "this server does not list its slots; start it with them on";
         return Err(ApiError::not_supported(why).into());

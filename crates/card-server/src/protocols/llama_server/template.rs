@@ -7,18 +7,18 @@ use axum::response::Response;
 use card_api::llama_server::response::{AppliedTemplate, InputTokens};
 use card_api::{ApiError, PromptInput, TemplateOptions, parse_chat};
 
-use super::error::NativeError;
+use super::error::NativeErrorResponse;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{self, Incoming, chat_text, small};
+use crate::request::{self, IncomingRequest, chat_text, small};
 
 /// A conversation as the model reads it.
 pub(super) async fn apply_template(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Response, NativeError> {
-    let incoming = Incoming::new(caller, request);
+) -> Result<Response, NativeErrorResponse> {
+    let incoming = IncomingRequest::new(caller, request);
     Ok(small(app, incoming, applied).await?)
 }
 
@@ -27,8 +27,8 @@ pub(super) async fn count_tokens(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     request: Request,
-) -> Result<Response, NativeError> {
-    let incoming = Incoming::new(caller, request);
+) -> Result<Response, NativeErrorResponse> {
+    let incoming = IncomingRequest::new(caller, request);
     Ok(small(app, incoming, counted).await?)
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::openai::error::OpenAiError;
-use crate::request::{Incoming, small, text_bytes};
+use crate::request::{IncomingRequest, small, text_bytes};
 use crate::text::most_bytes;
 
 /// Text that `/tokenize` takes whatever the context, in bytes.
@@ -42,7 +42,7 @@ pub(super) async fn tokenize(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, OpenAiError> {
-    let incoming = Incoming::new(caller, request);
+    let incoming = IncomingRequest::new(caller, request);
     Ok(small(app, incoming, tokens_of_text).await?)
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn detokenize(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, OpenAiError> {
-    let incoming = Incoming::new(caller, request);
+    let incoming = IncomingRequest::new(caller, request);
     Ok(small(app, incoming, text_of_tokens).await?)
 }
 

@@ -16,7 +16,7 @@ use crate::caller::Caller;
 use crate::protocols::llama_server::check_dimensions;
 use crate::protocols::norm::{EUCLIDEAN, normalise};
 use crate::request::{
-    Incoming, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
+    IncomingRequest, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
 };
 use crate::text::{Embedder, VectorKind, most_bytes};
 
@@ -34,7 +34,7 @@ pub(super) async fn embed(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    let answered = vectors(app, Incoming::new(caller, request), read_many, many).await;
+    let answered = vectors(app, IncomingRequest::new(caller, request), read_many, many).await;
     answered.unwrap_or_else(|error| error::response(&error))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn embeddings(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    let answered = vectors(app, Incoming::new(caller, request), read_one, one).await;
+    let answered = vectors(app, IncomingRequest::new(caller, request), read_one, one).await;
     answered.unwrap_or_else(|error| error::response(&error))
 }
 

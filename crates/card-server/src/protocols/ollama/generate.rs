@@ -16,7 +16,7 @@ use super::lines::{LineWriter, OllamaAsked, OllamaSaid};
 use super::timing::{AnswerTiming, loaded};
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin_with};
+use crate::request::{IncomingRequest, begin_with};
 
 /// Goes on with a conversation.
 pub(super) async fn chat(
@@ -24,7 +24,12 @@ pub(super) async fn chat(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), OllamaAsked::Chat).await
+    answer(
+        app,
+        IncomingRequest::new(caller, request),
+        OllamaAsked::Chat,
+    )
+    .await
 }
 
 /// Answers a prompt.
@@ -33,7 +38,12 @@ pub(super) async fn generate(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    answer(app, Incoming::new(caller, request), OllamaAsked::Generate).await
+    answer(
+        app,
+        IncomingRequest::new(caller, request),
+        OllamaAsked::Generate,
+    )
+    .await
 }
 
 /// A request for which the model has only to be there.
@@ -57,7 +67,7 @@ impl From<ApiError> for NotBegun {
 }
 
 /// Runs what a request asks for and answers it, whole or line by line.
-async fn answer(app: Arc<App>, mut incoming: Incoming, asked: OllamaAsked) -> Response {
+async fn answer(app: Arc<App>, mut incoming: IncomingRequest, asked: OllamaAsked) -> Response {
     let id = app.numbers.name();
     let came = incoming.caller.came;
     let read = move |app: &App, body: &[u8]| parse(app, asked, body).map(|job| (job, ()));

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::error;
 use crate::app::ModelSummary;
 use crate::caller::Caller;
-use crate::front::{Front, LoadedModel, ReadBody};
+use crate::front::{Front, ReadBody, ResidentModel};
 use crate::registry::{LoadState, ModelState};
 
 /// The version of Ollama whose API is spoken. Clients look whether it is new enough for them.
@@ -65,7 +65,7 @@ pub(super) async fn running(State(front): State<Arc<Front>>) -> Json<OllamaRunni
 fn running_model(
     front: &Front,
     name: &str,
-    state: &ModelState<LoadedModel>,
+    state: &ModelState<ResidentModel>,
 ) -> Option<OllamaRunningModel> {
     let known = state
         .summary

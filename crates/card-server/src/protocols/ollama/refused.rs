@@ -9,7 +9,7 @@ use card_api::ApiError;
 use super::error;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::Incoming;
+use crate::request::IncomingRequest;
 
 /// Models are fetched, made or removed.
 pub(super) async fn manage(
@@ -25,7 +25,7 @@ pub(super) async fn manage(
 async fn refuse(app: &App, caller: Caller, request: Request, why: &str) -> Response {
     let error = ApiError::invalid(why);
     let id = app.numbers.name();
-    Incoming::new(caller, request)
+    IncomingRequest::new(caller, request)
         .refuse(app, &id, &error)
         .await;
     error::response(&error)

@@ -5,8 +5,8 @@ use card_api::openai::response::report::VerboseReport;
 use futures_util::StreamExt;
 
 use super::choice::AnswerChoice;
+use super::envelope::{AnswerEnvelope, AnswerFigures};
 use super::error::OpenAiError;
-use super::frame::{AnswerFigures, AnswerFrame};
 use super::stream::{StreamParts, StreamedAnswer};
 use crate::app::ModelFacts;
 use crate::clock::unix_seconds;
@@ -18,7 +18,7 @@ use crate::request::{RunningRequest, TokenUsage};
 
 /// The answer to a request that runs.
 pub(super) struct OpenAiAnswer {
-    frame: AnswerFrame,
+    envelope: AnswerEnvelope,
     choices: Vec<AnswerChoice>,
     running: RunningRequest,
 }
@@ -37,7 +37,7 @@ impl OpenAiAnswer {
         let choices = choices.collect();
         let prefix = if job.chat { "chatcmpl" } else { "cmpl" };
         OpenAiAnswer {
-            frame: AnswerFrame {
+            envelope: AnswerEnvelope {
                 id: format!("{prefix}-{id}"),
                 created: unix_seconds(),
                 model: model.name.clone(),
@@ -75,8 +75,8 @@ impl OpenAiAnswer {
             timings: timings(&taken, usage.tell_cached),
             verbose: verbose(&mut self.running, &usage),
         };
-        let frame = self.frame;
-        let write = move || serde_json::to_vec(&frame.whole(choices, figures));
+        let envelope = self.envelope;
+        let write = move || serde_json::to_vec(&envelope.whole(choices, figures));
         let written = self.running.hold.write(write).await;
         written.unwrap_or_else(|error| OpenAiError(error).into_response())
     }
@@ -90,12 +90,12 @@ impl OpenAiAnswer {
         let usage = self.running.usage;
         let verbose = verbose(&mut self.running, &usage);
         let OpenAiAnswer {
-            frame,
+            envelope,
             choices,
             running,
         } = self;
         let (streamed, begin) = StreamedAnswer::begin(StreamParts {
-            frame,
+            envelope,
             choices,
             answers_per_prompt: running.job.n,
             with_usage: running.job.include_usage,

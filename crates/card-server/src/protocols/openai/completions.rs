@@ -10,7 +10,7 @@ use super::answer::OpenAiAnswer;
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, begin};
+use crate::request::{IncomingRequest, begin};
 
 /// Goes on with a conversation.
 pub(super) async fn chat(
@@ -20,7 +20,7 @@ pub(super) async fn chat(
 ) -> Response {
     let defaults = app.config.sampling.params.clone();
     let parse = move |body: &[u8]| parse_chat_with(body, &defaults);
-    answer(app, Incoming::new(caller, request), parse).await
+    answer(app, IncomingRequest::new(caller, request), parse).await
 }
 
 /// Goes on with a text.
@@ -31,13 +31,13 @@ pub(super) async fn completion(
 ) -> Response {
     let defaults = app.config.sampling.params.clone();
     let parse = move |body: &[u8]| parse_completion_with(body, &defaults);
-    answer(app, Incoming::new(caller, request), parse).await
+    answer(app, IncomingRequest::new(caller, request), parse).await
 }
 
 /// Runs what a request asks for and answers it, whole or as a stream.
 async fn answer(
     app: Arc<App>,
-    mut incoming: Incoming,
+    mut incoming: IncomingRequest,
     parse: impl FnOnce(&[u8]) -> Result<GenerationJob, ApiError> + Send + 'static,
 ) -> Response {
     let id = app.numbers.name();

@@ -5,7 +5,7 @@
 //! | `completions.rs` | the handlers of both kinds of generation |
 //! | `answer.rs` | a running request as OpenAI's clients follow it: whole, or as a stream |
 //! | `choice.rs`, `logprobs.rs` | one of its answers |
-//! | `frame.rs`, `usage.rs` | what stands around the answers |
+//! | `envelope.rs`, `usage.rs` | what stands around the answers |
 //! | `responses/` | `/v1/responses`, with a stream of its own |
 //! | `models.rs` | which models there are |
 //! | `error.rs` | errors; the rest of the server writes its errors by it, too |
@@ -13,8 +13,8 @@
 mod answer;
 mod choice;
 mod completions;
+mod envelope;
 pub(crate) mod error;
-mod frame;
 mod logprobs;
 mod models;
 mod responses;

@@ -9,7 +9,7 @@ use card_api::ApiError;
 use card_api::openai::response::models::{ModelEntry, ModelMeta, ModelStatus, Models};
 
 use super::error::OpenAiError;
-use crate::front::{Front, LoadedModel};
+use crate::front::{Front, ResidentModel};
 use crate::registry::{ListedModel, LoadState, ModelState};
 
 /// Which models there are.
@@ -33,7 +33,7 @@ pub(super) async fn model(
     Ok(Json(entry(&front, index, state)))
 }
 
-fn entry(front: &Front, index: usize, state: ModelState<LoadedModel>) -> ModelEntry {
+fn entry(front: &Front, index: usize, state: ModelState<ResidentModel>) -> ModelEntry {
     let ListedModel {
         name,
         context,

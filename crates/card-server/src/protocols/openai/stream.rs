@@ -6,14 +6,14 @@ use card_api::openai::response::report::VerboseReport;
 use serde_json::{Value, json};
 
 use super::choice::AnswerChoice;
-use super::frame::AnswerFrame;
+use super::envelope::AnswerEnvelope;
 use crate::generation::{GenerationTimings, News, NewsFeed, PromptRead};
 use crate::protocols::timings::{progress, timings};
 use crate::request::TokenUsage;
 
 /// What a stream is made of.
 pub(super) struct StreamParts {
-    pub(super) frame: AnswerFrame,
+    pub(super) envelope: AnswerEnvelope,
     pub(super) choices: Vec<AnswerChoice>,
     /// Answers to each prompt.
     pub(super) answers_per_prompt: u32,
@@ -31,7 +31,7 @@ pub(super) struct StreamParts {
 
 /// A stream as it is written. It ends once, with `[DONE]`, whatever becomes of its choices.
 pub(super) struct StreamedAnswer {
-    frame: AnswerFrame,
+    envelope: AnswerEnvelope,
     choices: Vec<AnswerChoice>,
     answers_per_prompt: u32,
     with_usage: bool,
@@ -50,11 +50,11 @@ impl StreamedAnswer {
     /// The stream, and its events before any text.
     pub(super) fn begin(parts: StreamParts) -> (Self, Vec<String>) {
         let begin = parts.choices.iter().filter_map(AnswerChoice::begin);
-        let begin = begin.map(|c| parts.frame.chunk(c, parts.with_usage).to_string());
+        let begin = begin.map(|c| parts.envelope.chunk(c, parts.with_usage).to_string());
         let begin = begin.collect();
         let streamed = StreamedAnswer {
             open: parts.choices.len(),
-            frame: parts.frame,
+            envelope: parts.envelope,
             choices: parts.choices,
             answers_per_prompt: parts.answers_per_prompt,
             with_usage: parts.with_usage,
@@ -97,7 +97,7 @@ impl StreamedAnswer {
         if self.open == 0 {
             if self.with_usage || self.with_report {
                 let (usage, report) = (self.with_usage, self.with_report);
-                let mut last = self.frame.last(&self.usage, usage, report);
+                let mut last = self.envelope.last(&self.usage, usage, report);
                 last["timings"] = json!(timings(&self.ended, self.usage.tell_cached));
                 events.push(last.to_string());
             }
@@ -130,7 +130,7 @@ impl StreamedAnswer {
     }
 
     fn chunk(&self, choice: Value, taken: &GenerationTimings) -> Value {
-        let mut chunk = self.frame.chunk(choice, self.with_usage);
+        let mut chunk = self.envelope.chunk(choice, self.with_usage);
         if self.with_timings {
             chunk["timings"] = json!(timings(taken, self.usage.tell_cached));
         }

@@ -90,7 +90,7 @@ impl TextKind {
 }
 
 /// A call of a function that is not over yet.
-pub(super) struct OpenCall {
+pub(super) struct OpenCallItem {
     /// The id of the item.
     pub(super) id: String,
     /// The name of the call, for what it gives.
@@ -103,7 +103,7 @@ pub(super) struct OpenCall {
     pub(super) arguments: String,
 }
 
-impl OpenCall {
+impl OpenCallItem {
     /// The item as far as it is written.
     pub(super) fn item(&self, status: &str) -> Value {
         let mut item = json!({

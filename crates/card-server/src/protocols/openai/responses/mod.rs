@@ -23,7 +23,7 @@ use self::answer::RunningResponse;
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::request::{Incoming, MOST_ECHO, begin_with, check_kept_logprobs};
+use crate::request::{IncomingRequest, MOST_ECHO, begin_with, check_kept_logprobs};
 
 /// How often a stream repeats the request: when the answer is made, when it begins, and at its end.
 const ECHOES_OF_STREAM: usize = 3;
@@ -43,7 +43,7 @@ async fn create(
 ) -> Response {
     let id = app.numbers.name();
     let owner = caller.name.clone();
-    let mut incoming = Incoming::new(caller, request);
+    let mut incoming = IncomingRequest::new(caller, request);
     let read = {
         let owner = owner.clone();
         move |app: &App, body: &[u8]| read_response(app, &owner, body)

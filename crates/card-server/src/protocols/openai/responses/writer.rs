@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::logprobs::chat_entry;
 use super::super::usage::report_object;
-use super::item::{OpenCall, OpenItem, TextKind};
+use super::item::{OpenCallItem, OpenItem, TextKind};
 use crate::clock::unix_seconds;
 use crate::generation::{GenerationEnd, Piece};
 use crate::protocols::sse::SseEvent;
@@ -44,7 +44,7 @@ pub(super) struct ResponseWriter {
     output: Vec<Value>,
     open: Option<OpenItem>,
     /// The call that is written, if one is.
-    call: Option<OpenCall>,
+    call: Option<OpenCallItem>,
     /// Log probabilities that go with the next text.
     logprobs: Vec<Value>,
     /// Tokens of thoughts.
@@ -226,7 +226,7 @@ impl ResponseWriter {
         self.logprobs.clear();
         let mut namespaces = self.head.echo.namespaces.iter();
         let namespace = namespaces.find(|(function, _)| *function == name);
-        let call = OpenCall {
+        let call = OpenCallItem {
             id: self.id("fc"),
             call_id: self.id("call"),
             namespace: namespace.map(|(_, namespace)| namespace.clone()),

@@ -7,14 +7,14 @@ use crate::types::SequenceId;
 
 /// What is known of the changes that the next forward waits for.
 #[derive(Debug, Default)]
-pub(super) struct StateTimes {
+pub(super) struct StateChanges {
     /// Sequences of which the last forward left rows out, so that these are taken back next.
     rejected: HashSet<SequenceId>,
     /// Time that the changes took since the last forward was completed.
     spent: Duration,
 }
 
-impl StateTimes {
+impl StateChanges {
     /// Rows of this sequence did not join its stem.
     pub(super) fn reject(&mut self, sequence: SequenceId) {
         self.rejected.insert(sequence);

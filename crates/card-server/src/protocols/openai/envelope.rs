@@ -11,7 +11,7 @@ use crate::request::TokenUsage;
 
 /// What every part of an answer says.
 #[derive(Clone, Debug)]
-pub(super) struct AnswerFrame {
+pub(super) struct AnswerEnvelope {
     /// Name of the request.
     pub(super) id: String,
     /// Seconds since 1970.
@@ -53,7 +53,7 @@ pub(super) struct AnswerFigures {
     pub(super) verbose: Option<VerboseReport>,
 }
 
-impl AnswerFrame {
+impl AnswerEnvelope {
     /// The whole answer.
     pub(super) fn whole(
         &self,
