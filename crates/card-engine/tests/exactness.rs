@@ -254,7 +254,7 @@ fn a_drafter_of_garbage_changes_nothing() {
         &report,
         Exactness::Fast,
         &schedules,
-        &PROMPTS[..3],
+        &PROMPTS[..2],
         48,
     );
 }

@@ -76,7 +76,9 @@ impl Adjuster {
         self.counts.sort_unstable();
         self.counts.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
-            kept.1 += u32::from(same);
+            if same {
+                kept.1 += next.1;
+            }
             same
         });
         for &(token, count) in &self.counts {

@@ -7,7 +7,7 @@
 //! Where other programs take cores, a lane may compute with fewer threads for a while
 //! ([`Cores::adapt`]).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::ThreadId;
 use std::time::Instant;
 
@@ -62,6 +62,16 @@ impl Drop for CoreTurn<'_> {
     }
 }
 
+/// The processors that this process may use, as they were at the first call. A thread that decoded
+/// is pinned to one of them afterwards, and would see that one only.
+fn processors() -> &'static [usize] {
+    static ALL: OnceLock<Vec<usize>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let ids = core_affinity::get_core_ids().unwrap_or_default();
+        ids.into_iter().map(|core| core.id).collect()
+    })
+}
+
 impl Cores {
     /// `threads` threads wherever the system puts them.
     fn unpinned(threads: usize) -> Self {
@@ -90,11 +100,11 @@ impl Cores {
     /// threads do not add up to the cores there are: pinning some would leave others idle
     /// and get in the way of a second program that does the same.
     fn all(lanes: &[usize]) -> Option<Vec<Self>> {
-        let ids = core_affinity::get_core_ids()?;
+        let ids = processors();
         if lanes.iter().sum::<usize>() != ids.len() || lanes.contains(&0) {
             return None;
         }
-        let mut ids = ids.into_iter().map(|c| c.id);
+        let mut ids = ids.iter().copied();
         let lane = |&threads: &usize| Cores {
             threads,
             pins: ids.by_ref().take(threads).collect(),
