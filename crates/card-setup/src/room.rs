@@ -86,6 +86,10 @@ impl Occupant {
 /// Bytes that the saved states of a target take at most, where all of them may take so many MiB.
 fn saved_bytes(shape: &KvShape, most_mib: usize) -> u64 {
     let most = (most_mib as u64).saturating_mul(1 << 20);
+    if shape.state > most {
+        // None is saved then.
+        return 0;
+    }
     let all = (SavedStateCounts::MOST_KEPT as u64).saturating_mul(shape.state);
     all.min(most)
 }

@@ -75,8 +75,6 @@ fields! {
         "min_keep" => min_keep: f64,
         /// Must be negative: thoughts of a native answer are text like the rest.
         "reasoning_budget_tokens" => reasoning_budget_tokens: f64,
-        /// Must be false: the thoughts of an answer cannot be ended while it is written.
-        "reasoning_control" => reasoning_control: bool,
         /// Must be empty: there are no LoRA adapters.
         "lora" => lora: EmptyList,
         /// Must be empty: this server reads text only.
@@ -99,6 +97,8 @@ fields! {
         /// Without effect: a prompt that an earlier one begins like is never read again, and
         /// the text is the same either way.
         "cache_prompt" => cache_prompt: Anything,
+        /// Without effect: it lets thoughts be ended at another path, and changes no text by itself.
+        "reasoning_control" => reasoning_control: Anything,
         /// Without effect: nothing is shifted out of the context.
         "n_keep" => n_keep: Anything,
         /// Without effect: nothing is shifted out of the context.
@@ -205,7 +205,6 @@ impl NeutralFields {
         }
         let switches = [
             ("grammar_lazy", self.grammar_lazy),
-            ("reasoning_control", self.reasoning_control),
             ("verbose", self.verbose),
             ("echo", self.echo),
         ];
@@ -240,7 +239,7 @@ mod tests {
         let off = r#"{"dry_multiplier":0,"xtc_probability":0.0,"typical_p":1,"typ_p":1.0,
             "top_n_sigma":-1,"mirostat":0,"dynatemp_range":0,"adaptive_target":-1.0,"min_keep":0,
             "lora":[],"image_data":[],"grammar_lazy":false,"grammar_triggers":[],"verbose":false,
-            "reasoning_budget_tokens":-1,"reasoning_control":false,"parse_tool_calls":true,
+            "reasoning_budget_tokens":-1,"reasoning_control":true,"parse_tool_calls":true,
             "reasoning_budget_end_tag":"</think>","continue_final_message":true,
             "echo":false,"n_keep":-1,"dry_base":1.75,"mirostat_tau":5,"speculative.p_min":0.0}"#;
         assert_eq!(check(off), Ok(()));
@@ -254,7 +253,6 @@ mod tests {
             ("adaptive_target", "0.5"),
             ("min_keep", "5"),
             ("reasoning_budget_tokens", "0"),
-            ("reasoning_control", "true"),
             ("lora", r#"[{"id":0,"scale":1}]"#),
             ("image_data", "[1]"),
             ("grammar_lazy", "true"),

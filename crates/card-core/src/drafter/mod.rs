@@ -202,7 +202,10 @@ impl Drafter {
         for (&sequence, draft) in &mut self.sequences {
             let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
-            if best.as_ref().is_none_or(|b| next.reach > b.reach) {
+            // Of equals the one with fewer rows, as where it catches up.
+            let better =
+                |b: &Outlook| next.reach > b.reach || next.reach == b.reach && next.rows < b.rows;
+            if best.as_ref().is_none_or(better) {
                 best = Some(next);
             }
         }

@@ -9,6 +9,8 @@ use tokio::sync::broadcast::{self, Receiver};
 /// Pages of one user that may look at rounds at a time. Each user has so many: however many pages
 /// one has open, another one finds a seat.
 const SEATS: usize = 32;
+/// Pages of all users that may look on at a time: their connections never end by themselves.
+const ALL_SEATS: usize = 256;
 /// Records that wait for a page; one that is further behind misses some.
 const BACKLOG: usize = 256;
 
@@ -42,9 +44,12 @@ impl LiveRounds {
         }
     }
 
-    /// A seat for a page of this user, if one of the user's seats is free.
+    /// A seat for a page of this user, if one of the user's seats is free, and one of all.
     pub(crate) fn seat(self: &Arc<Self>, owner: &Arc<str>) -> Option<LiveSeat> {
         let mut owners = self.lock();
+        if owners.values().map(|entry| entry.seats).sum::<usize>() >= ALL_SEATS {
+            return None;
+        }
         let entry = owners.entry(owner.clone()).or_insert_with(|| LiveOwner {
             sender: broadcast::Sender::new(BACKLOG),
             seats: 0,
@@ -106,6 +111,13 @@ mod tests {
         }
         taken.pop();
         assert!(rounds.seat(&anna).is_some(), "one was given back");
+        // All users together have no more than there are.
+        let others = ALL_SEATS - taken.len() - 1;
+        let of_others: Vec<LiveSeat> = (0..others)
+            .map(|n| rounds.seat(&format!("user {}", n % 16).into()).unwrap())
+            .collect();
+        assert!(rounds.seat(&"one more".into()).is_none());
+        drop(of_others);
         // Of a user whose pages are closed nothing is kept, and nothing is made.
         drop(taken);
         assert_eq!(rounds.lock().len(), 1);

@@ -128,6 +128,15 @@ impl<L: Library> ModelRegistry<L> {
         self.limits.idle
     }
 
+    /// Why a model was not lent in time: it is being loaded, or has no room yet.
+    fn not_in_time(&self, index: usize) -> NotLent {
+        if self.shelf.lock().is_loading(index) {
+            NotLent::Late
+        } else {
+            NotLent::NoRoom
+        }
+    }
+
     /// Lends a model, and loads it first if it is not loaded. Where it has no room, the idle models
     /// that were used longest ago are unloaded, and those in use are waited for. A model that is
     /// being loaded when nobody waits for it any more is loaded all the same.
@@ -143,14 +152,14 @@ impl<L: Library> ModelRegistry<L> {
             return Ok(lease);
         }
         let seen_to = tokio::time::timeout_at(until, self.seen_to[index].lock()).await;
-        let _seen_to = seen_to.map_err(|_| NotLent::NoRoom)?;
+        let _seen_to = seen_to.map_err(|_| self.not_in_time(index))?;
         loop {
             // Whoever saw to it before may have loaded it.
             if let Some(lease) = self.at_hand(index) {
                 return Ok(lease);
             }
             let turn = tokio::time::timeout_at(until, self.turn.clone().lock_owned()).await;
-            let turn = turn.map_err(|_| NotLent::NoRoom)?;
+            let turn = turn.map_err(|_| self.not_in_time(index))?;
             // Whoever saw to it and left had it loaded all the same.
             if let Some(lease) = self.at_hand(index) {
                 return Ok(lease);

@@ -121,7 +121,12 @@ impl<M: Resident> Shelf<M> {
         (Instant::now() < *until).then(|| why.clone())
     }
 
-    /// A model is being loaded.
+    /// Whether a model is being loaded.
+    pub(super) fn is_loading(&self, index: usize) -> bool {
+        self.slots[index].loading.is_some()
+    }
+
+    /// A model is being loaded from now on.
     pub(super) fn begin_loading(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         slot.loading = Some(Instant::now());

@@ -110,11 +110,10 @@ const GENERATION: &[RefusedField] = &[
     refused("return_hidden_states", Neutral::Empty, LEAVE),
     refused(
         "reasoning_format",
-        Neutral::Words(&["auto", "deepseek"]),
+        Neutral::Words(&["auto", "deepseek", "parsed"]),
         "read `reasoning_content`",
     ),
     refused("reasoning_budget_message", Neutral::Empty, LEAVE),
-    refused("reasoning_control", Neutral::Empty, LEAVE),
     refused(
         "thinking_token_budget",
         Neutral::Empty,
@@ -270,6 +269,10 @@ const SERVED: &[WithoutEffect] = &[
         "what was read is kept as long as there is room",
     ),
     ("cache_prompt", "the text is the same either way"),
+    (
+        "reasoning_control",
+        "it lets thoughts be ended at another path, and changes no text by itself",
+    ),
     ("id_slot", "a free slot is as good as another"),
     ("n_keep", "no text is shifted out of the context"),
     ("n_discard", "no text is shifted out of the context"),
