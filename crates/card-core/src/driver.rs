@@ -147,6 +147,8 @@ pub struct Driver {
     hidden: Vec<HiddenRow>,
     /// The sequence for which the model had no id in the forward that was decoded last.
     refused: Option<SequenceId>,
+    /// What the model was told last ([`Model::drafters_rest`]).
+    drafters_rest: bool,
 }
 
 impl Driver {
@@ -158,6 +160,7 @@ impl Driver {
             ops: Vec::new(),
             hidden: Vec::new(),
             refused: None,
+            drafters_rest: false,
         };
         driver.introduce_model();
         driver
@@ -226,6 +229,11 @@ impl Driver {
             let start = clock();
             self.model.apply(op).map_err(DecodeError::Broken)?;
             self.scheduler.applied(op, clock().saturating_sub(start));
+        }
+        let rest = self.scheduler.drafters_gated();
+        if rest != self.drafters_rest {
+            self.drafters_rest = rest;
+            self.model.drafters_rest(rest);
         }
         let Err(error) = self.model.forward(forward) else {
             return Ok(());

@@ -275,6 +275,12 @@ pub trait Model: Logits {
     /// forward needs an id and none is left; the KV cache is as before then. Anything else
     /// leaves a KV cache that nobody may read: [`Model::reset`] it.
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError>;
+    /// Whether from the next forward on the drafters on other lanes rest (`true`), or work
+    /// (`false`, as at first): the model may compute on their processors while they rest, if its
+    /// logits are the same then.
+    fn drafters_rest(&mut self, rest: bool) {
+        let _ = rest;
+    }
     /// Whether the model keeps hidden states for a head, and wants to be told which
     /// ([`Model::keep_hidden`]).
     fn keeps_hidden(&self) -> bool {
@@ -322,6 +328,10 @@ impl Model for Box<dyn Model + Send> {
 
     fn forward(&mut self, forward: &Forward) -> Result<(), ModelError> {
         (**self).forward(forward)
+    }
+
+    fn drafters_rest(&mut self, rest: bool) {
+        (**self).drafters_rest(rest);
     }
 
     fn keeps_hidden(&self) -> bool {

@@ -92,3 +92,20 @@ fn texts_are_the_same() {
         assert_eq!(plain.text, auto.text);
     }
 }
+
+#[test]
+fn a_target_that_has_half_the_processors_beside_one_takes_them_back() {
+    // What the target's forwards take depends on the number of its threads.
+    let half = |mode, noise| Setup {
+        alone: 0.55,
+        ..setup(mode, noise)
+    };
+    let against_plain = |noise| {
+        let time = |mode| run(&half(mode, noise)).time.as_secs_f64();
+        time(Mode::Plain) / time(Mode::Auto)
+    };
+    for noise in [60.0, 2.0, 1.0, 0.5, 0.2, 0.0] {
+        let ratio = against_plain(noise);
+        assert!(ratio > 0.92, "{ratio:.3} of plain decoding, noise {noise}");
+    }
+}

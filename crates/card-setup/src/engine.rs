@@ -84,7 +84,11 @@ impl Setup {
         let two_at_work = drafts_here || run.drafter.is_some() || self.emulation.is_some();
         let (target_cores, draft_cores) = match placement {
             Some(p) if p.lanes == Lanes::Disjoint && two_at_work => {
-                Cores::two_lanes(p.target_threads, p.draft_threads)
+                let (target, draft) = Cores::two_lanes(p.target_threads, p.draft_threads);
+                if drafts_here && self.takes_over() {
+                    target.may_take_over(&draft);
+                }
+                (target, draft)
             }
             _ => devices::cores(&Settings {
                 threads: run.threads.or(self.settings.threads),
@@ -159,13 +163,27 @@ impl Setup {
     }
 
     /// What target forwards take while the drafter on a lane beside is idle; `None` if that is
-    /// not known, since the target has fewer threads there than alone, or if lanes are emulated,
-    /// which do not slow each other down.
+    /// not known, since the target has fewer threads there than alone and may not take over the
+    /// drafter's, or if lanes are emulated, which do not slow each other down.
     fn target_cost_alone(&self) -> Option<CostCurve> {
         let beside = self.placement(Some(Lanes::Disjoint))?;
         let alone = self.placement(Some(Lanes::Shared))?;
         let same = alone.target_threads == beside.target_threads && self.emulation.is_none();
-        same.then(|| CostCurve::from_points(alone.target.iter().copied()))
+        let known = same || self.takes_over();
+        known.then(|| CostCurve::from_points(alone.target.iter().copied()))
+    }
+
+    /// Whether the target, with a lane beside it, computes with the drafter's threads while that one
+    /// rests: together they are as many as the target has alone, and their number changes no text.
+    fn takes_over(&self) -> bool {
+        let (Some(beside), Some(alone)) = (
+            self.placement(Some(Lanes::Disjoint)),
+            self.placement(Some(Lanes::Shared)),
+        ) else {
+            return false;
+        };
+        let together = beside.target_threads + beside.draft_threads;
+        alone.target_threads == together && self.emulation.is_none() && self.any_number_of_threads()
     }
 
     /// Whether beginnings of prompts are reused.

@@ -494,9 +494,13 @@ impl Setup {
     /// Whether the number of threads may change between forwards of the target: if it changes no
     /// logits, or if those may change.
     pub(crate) fn threads_may_change(&self) -> bool {
+        self.coarse_start.is_some() && self.emulation.is_none() && self.any_number_of_threads()
+    }
+
+    /// Whether the text is the same with any number of threads, or need not be.
+    pub(crate) fn any_number_of_threads(&self) -> bool {
         let same = self.holds.means == Some(Means::AnyShape) && self.target.has_card_kernels();
-        let changes = same || self.holds.level == Exactness::Fast;
-        self.coarse_start.is_some() && self.emulation.is_none() && changes
+        same || self.holds.level == Exactness::Fast
     }
 
     /// How to run, by the settings it was loaded with.

@@ -7,6 +7,8 @@ mod models;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use card_core::constraint::{Constraint, TextGrammar};
@@ -223,6 +225,8 @@ struct VirtualPair<'a> {
     head: VirtualLane,
     kept: KeptStates,
     target_device: VirtualDevice,
+    /// Whether the target was told that the drafters on other lanes rest.
+    drafters_rest: Arc<AtomicBool>,
     now: Duration,
     /// The target's forward that runs, and when it ends.
     verifying: Option<(Forward, Duration)>,
@@ -259,7 +263,9 @@ impl<'a> VirtualPair<'a> {
                 knows_all: setup.prompts.len() == 1,
             }) as Box<dyn Model>
         });
+        let drafters_rest = Arc::new(AtomicBool::new(false));
         let target = Checked {
+            drafters_rest: drafters_rest.clone(),
             inner: model_with(0.0, target_rollback),
             max_rows: setup.shapes.max_rows,
             last: Forward::default(),
@@ -278,6 +284,7 @@ impl<'a> VirtualPair<'a> {
         VirtualPair {
             setup,
             driver: Driver::new(scheduler, Box::new(target)),
+            drafters_rest,
             lane: VirtualLane::new(of_draft, draft, draft_cost, draft_device),
             head: VirtualLane::new(
                 of_head,
@@ -411,7 +418,8 @@ impl<'a> VirtualPair<'a> {
 
     fn begin_forward(&mut self, forward: Forward) {
         self.driver.decode(&forward).unwrap();
-        let part = if self.driver.scheduler.drafters_gated() || self.lane.model.is_none() {
+        let rest = self.drafters_rest.load(Ordering::Relaxed);
+        let part = if rest || self.lane.model.is_none() {
             self.setup.alone
         } else {
             1.0

@@ -1,6 +1,7 @@
 //! Made-up models that check what they are asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use card_core::forward::{Forward, HiddenRow, KvOp, Limits, Logits, Model, ModelError};
@@ -63,6 +64,8 @@ pub struct Checked {
     /// Whether it has a head.
     pub head: bool,
     pub kept: KeptStates,
+    /// Whether it was told that the drafters on other lanes rest.
+    pub drafters_rest: Arc<AtomicBool>,
     /// Logits depend on where a forward ends, padding included: in which block of so many cells.
     /// 0 if they do not.
     pub cell_block: usize,
@@ -127,6 +130,11 @@ impl Model for Checked {
             self.move_logits();
         }
         Ok(())
+    }
+
+    fn drafters_rest(&mut self, rest: bool) {
+        let before = self.drafters_rest.swap(rest, Ordering::Relaxed);
+        assert_ne!(before, rest, "it is told of changes only");
     }
 
     fn keeps_hidden(&self) -> bool {

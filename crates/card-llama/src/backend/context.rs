@@ -434,6 +434,10 @@ impl Model for LlamaContext {
         self.limits
     }
 
+    fn drafters_rest(&mut self, rest: bool) {
+        self.cores.others_rest(rest);
+    }
+
     fn vocab(&self) -> usize {
         self.vocab
     }

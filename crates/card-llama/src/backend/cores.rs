@@ -30,6 +30,30 @@ struct LaneState {
     pools: Vec<LanePool>,
     /// Whether cores are taken; `None` if the number of threads stays what it is.
     load: Option<LaneLoad>,
+    /// Another lane whose threads this one may have while they rest.
+    beside: Option<LaneThreads>,
+    /// Whether they rest now.
+    others_rest: bool,
+}
+
+impl LaneState {
+    /// With how many threads a lane that has `own` computes now.
+    fn threads(&self, own: usize) -> usize {
+        let now = self.load.as_ref().map_or(own, LaneLoad::threads);
+        match &self.beside {
+            // Where other programs take the lane's own cores, there is nothing to take over.
+            Some(beside) if self.others_rest && now == own => own + beside.threads,
+            _ => now,
+        }
+    }
+}
+
+/// The threads of a lane, and where they are.
+#[derive(Clone)]
+struct LaneThreads {
+    threads: usize,
+    /// As [`Cores::pins`].
+    pins: Arc<[usize]>,
 }
 
 /// A pool and the thread that decodes with it, which is one of its workers.
@@ -131,11 +155,28 @@ impl Cores {
         lane.load.get_or_insert_with(|| LaneLoad::new(self.threads));
     }
 
+    /// Lets this lane have the threads of `other`, too, while the models there rest
+    /// ([`Cores::others_rest`]). Only for models whose logits do not depend on the number of threads,
+    /// or whose text may.
+    pub fn may_take_over(&self, other: &Cores) {
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.beside = Some(LaneThreads {
+            threads: other.threads,
+            pins: other.pins.clone(),
+        });
+    }
+
+    /// Says whether the models of the other lane rest from now on.
+    pub(crate) fn others_rest(&self, rest: bool) {
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.others_rest = rest;
+    }
+
     /// Waits for the cores to be free and takes them. Whoever decodes keeps the pool as long as
     /// its backend may look at it (see `UsedPools`).
     pub(crate) fn take(&self) -> CoreTurn<'_> {
         let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads = lane.load.as_ref().map_or(self.threads, LaneLoad::threads);
+        let threads = lane.threads(self.threads);
         lane.pools.retain(|made| made.pool.strong_count() > 0);
         let owner = std::thread::current().id();
         let mine = |made: &&LanePool| made.owner == owner && made.threads == threads;
@@ -146,7 +187,7 @@ impl Cores {
             .find_map(|m| m.pool.upgrade());
         if pool.is_none() {
             // Without one ggml makes threads for every forward: slow, but right.
-            pool = self.pool_of(threads).map(Arc::new);
+            pool = self.pool_of(threads, lane.beside.as_ref()).map(Arc::new);
             lane.pools.extend(pool.as_ref().map(|made| LanePool {
                 owner,
                 threads,
@@ -161,8 +202,18 @@ impl Cores {
     }
 
     /// A pool of so many threads. One that has fewer than the lane shares cores with others: its
-    /// threads go where the system finds room, and do not spin for work.
-    fn pool_of(&self, threads: usize) -> Option<ThreadPool> {
+    /// threads go where the system finds room, and do not spin for work. One that has more has the
+    /// processors of the lane `beside`, too.
+    fn pool_of(&self, threads: usize, beside: Option<&LaneThreads>) -> Option<ThreadPool> {
+        if let Some(beside) = beside.filter(|_| threads > self.threads) {
+            let both = [&self.pins[..], &beside.pins[..]].concat();
+            let place = if both.len() == threads {
+                PoolPlace::Pinned(&both)
+            } else {
+                PoolPlace::Anywhere
+            };
+            return ThreadPool::new(threads, place, None);
+        }
         let pins = &self.pins[..];
         let (place, poll) = match (pins.is_empty(), threads < self.threads) {
             (true, few) => (PoolPlace::Anywhere, few.then_some(0)),
@@ -307,6 +358,15 @@ mod tests {
         assert_eq!(size(&cores, &mut pools), 1);
         assert_eq!(alive(&cores), 1, "the pool before is gone");
         force(2);
+        assert_eq!(size(&cores, &mut pools), 2);
+        // While the models of another lane rest it has their threads, unless cores are taken.
+        cores.may_take_over(&Cores::unpinned(3));
+        cores.others_rest(true);
+        assert_eq!(size(&cores, &mut pools), 5);
+        force(1);
+        assert_eq!(size(&cores, &mut pools), 1);
+        force(2);
+        cores.others_rest(false);
         assert_eq!(size(&cores, &mut pools), 2);
         // A clone is the same lane.
         assert!(cores.clone().is_lane_of(&cores));
