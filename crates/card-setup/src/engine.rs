@@ -70,7 +70,8 @@ impl Setup {
     /// machine is the target's.
     fn lane_plan(&self, run: &RunConfig) -> LanePlan<'_> {
         let alone = run.drafter.is_some() && run.lanes.is_none();
-        let placement = self.placement(if alone {
+        // Who does not speculate has all threads, too.
+        let placement = self.placement(if alone || !speculates(run) {
             Some(Lanes::Shared)
         } else {
             run.lanes
