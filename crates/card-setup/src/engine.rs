@@ -163,28 +163,30 @@ impl Setup {
         options
     }
 
-    /// What target forwards take while the drafter on a lane beside is idle; `None` if that is
-    /// not known, since the target has fewer threads there than alone and may not take over the
-    /// drafter's, or if lanes are emulated, which do not slow each other down.
-    fn target_cost_alone(&self) -> Option<CostCurve> {
+    /// The best ways to run with a lane each, and taking turns, if both were measured here. Emulated
+    /// lanes do not slow each other down, so of them there is nothing to compare.
+    fn beside_and_alone(&self) -> Option<(&Placement, &Placement)> {
         let beside = self.placement(Some(Lanes::Disjoint))?;
         let alone = self.placement(Some(Lanes::Shared))?;
-        let same = alone.target_threads == beside.target_threads && self.emulation.is_none();
-        let known = same || self.takes_over();
+        self.emulation.is_none().then_some((beside, alone))
+    }
+
+    /// What target forwards take while the drafter on a lane beside is idle; `None` if that is
+    /// not known, since the target has fewer threads there than alone and may not take over the
+    /// drafter's.
+    fn target_cost_alone(&self) -> Option<CostCurve> {
+        let (beside, alone) = self.beside_and_alone()?;
+        let known = alone.target_threads == beside.target_threads || self.takes_over();
         known.then(|| CostCurve::from_points(alone.target.iter().copied()))
     }
 
     /// Whether the target, with a lane beside it, computes with the drafter's threads while that one
     /// rests: together they are as many as the target has alone, and their number changes no text.
     fn takes_over(&self) -> bool {
-        let (Some(beside), Some(alone)) = (
-            self.placement(Some(Lanes::Disjoint)),
-            self.placement(Some(Lanes::Shared)),
-        ) else {
-            return false;
-        };
-        let together = beside.target_threads + beside.draft_threads;
-        alone.target_threads == together && self.emulation.is_none() && self.any_number_of_threads()
+        self.beside_and_alone().is_some_and(|(beside, alone)| {
+            let together = beside.target_threads + beside.draft_threads;
+            alone.target_threads == together && self.any_number_of_threads()
+        })
     }
 
     /// Whether beginnings of prompts are reused.
