@@ -109,6 +109,10 @@ try-packages *WHAT:
 workflows:
     scripts/test-workflows
 
+# Write the code of the link's messages anew, after a change of link.proto.
+messages:
+    cargo run --release --locked -p card-wire-code
+
 # Draw docs/architecture.md from the code.
 draw:
     scripts/draw-architecture

@@ -1,5 +1,6 @@
-//! Clients and servers generated from the definition of the messages.
+//! Clients and servers of the link's services. `card-wire-code` writes them from the definition
+//! of the messages.
 
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
 
-tonic::include_proto!("card.link.v1");
+include!("card.link.v1.rs");

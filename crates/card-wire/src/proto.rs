@@ -1,5 +1,5 @@
-//! Generated from `proto/link.proto`.
+//! The messages as Rust types. `card-wire-code` writes them from `proto/link.proto`.
 
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
 
-include!(concat!(env!("OUT_DIR"), "/card.link.v1.rs"));
+include!("card.link.v1.rs");
