@@ -68,6 +68,21 @@ async fn a_page_may_read_answers_and_errors() {
 }
 
 #[tokio::test]
+async fn names_of_headers_are_written_as_others_write_them() {
+    let mut setup = with_keys(&[("anna", "secret-of-anna")]);
+    setup.config.cors = vec!["*".into()];
+    let client = Client::start(&setup);
+    let asked = "OPTIONS /completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 Origin: https://chat.example\r\nAccess-Control-Request-Method: POST\r\n\r\n";
+    let answer = client.raw(asked.as_bytes()).unwrap();
+    let allowed = "\r\nAccess-Control-Allow-Origin: https://chat.example\r\n";
+    assert!(answer.contains(allowed), "{answer}");
+    let asked = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = client.raw(asked.as_bytes()).unwrap();
+    assert!(answer.contains("\r\nContent-Type: "), "{answer}");
+}
+
+#[tokio::test]
 async fn without_origins_no_page_is_told_anything() {
     let client = Client::start(&with_keys(&[("anna", "secret-of-anna")]));
     let reply = preflight(&client, "https://chat.example").await;
