@@ -146,7 +146,7 @@ pub struct ServeArgs {
     #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
     pub canary: Option<f64>,
     /// No page at `/`
-    #[arg(long, visible_alias = "no-webui", env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
+    #[arg(long, visible_aliases = ["no-webui", "no-ui"], env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
     pub no_page: bool,
     /// Log every candidate and decision to this file (`card audit`, `card explain`)
     #[arg(long, env = "CARD_AUDIT", value_name = "FILE")]
