@@ -34,8 +34,9 @@ large spell add even land here must big high such follow act why ask men change 
 need house picture try us again animal point mother world near build self earth father machine
 learning test hello life meaning believe joke model city
 This What Hello The Once You Write Book Image""".split()
-# Marks of chat templates, which would be long without a token of their own.
-MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+# Marks of chat templates, which would be long without a token of their own. The last letter of one
+# is left off: a token of the whole name ends answers, and puts a space before what follows.
+MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|")
 
 
 def text(value):
