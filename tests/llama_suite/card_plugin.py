@@ -144,6 +144,8 @@ def models(server):
         return ["-m", RERANKER]
     if server.server_embeddings:
         return ["-m", EMBEDDER]
+    if "-of-" in (server.model_hf_file or ""):
+        return ["-m", os.path.join(MADE_UP, "text-00001-of-00003.gguf")]
     return ["-m", MODEL]
 
 

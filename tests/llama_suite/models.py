@@ -6,6 +6,7 @@ the same, which say nothing sensible and never end a text.
 | file | what it is |
 |---|---|
 | text.gguf | a Llama of two layers, 8192 tokens of context, places to fill in, ChatML |
+| text-00001-of-00003.gguf, … | the same in three files |
 | embeddings.gguf | a BERT of two layers, 1024 tokens of context |
 | ranks.gguf | the same with a head that scores a text |
 """
@@ -17,7 +18,7 @@ import sys
 from array import array
 
 # Types of a GGUF file's metadata.
-NUMBER, SIGNED, FLOAT, FLAG, TEXT, LIST = 4, 5, 6, 7, 8, 9
+SHORT, NUMBER, SIGNED, FLOAT, FLAG, TEXT, LIST = 2, 4, 5, 6, 7, 8, 9
 ALIGNMENT = 32
 # Types of tokens.
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
@@ -50,10 +51,9 @@ class File:
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.keys, self.tensors = [], []
-        self.data = bytearray()
 
     def put(self, key, kind, value):
-        self.keys.append(text(key) + struct.pack("<I", kind) + value)
+        self.keys.append(entry(key, kind, value))
 
     def text(self, key, value):
         self.put(key, TEXT, text(value))
@@ -77,14 +77,9 @@ class File:
 
     def weights(self, name, shape, weights):
         """A tensor (F32); the first number of its shape is that of the weights in a row."""
-        self.tensors.append(
-            text(name)
-            + struct.pack("<I", len(shape))
-            + b"".join(struct.pack("<Q", n) for n in shape)
-            + struct.pack("<IQ", 0, len(self.data))
-        )
-        self.data += array("f", weights).tobytes()
-        self.data += bytes(-len(self.data) % ALIGNMENT)
+        head = text(name) + struct.pack("<I", len(shape))
+        head += b"".join(struct.pack("<Q", n) for n in shape) + struct.pack("<I", 0)
+        self.tensors.append((head, array("f", weights).tobytes()))
 
     def spread(self, name, shape, width, middle=0.0):
         """A tensor whose weights lie about `middle`, mostly no further than `width`."""
@@ -94,12 +89,38 @@ class File:
         self.weights(name, shape, (self.random.gauss(middle, width) for _ in range(count)))
 
     def write(self, path):
-        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.keys))
-        head += b"".join(self.keys) + b"".join(self.tensors)
-        head += bytes(-len(head) % ALIGNMENT)
-        with open(path + ".part", "wb") as file:
-            file.write(head + self.data)
-        os.replace(path + ".part", path)
+        write_part(path, self.keys, self.tensors)
+
+    def write_in_parts(self, path, count):
+        """The same in `count` files beside `path`, with the names that llama.cpp gives parts."""
+        each = -(-len(self.tensors) // count)
+        for number in range(count):
+            keys = [
+                *(self.keys if number == 0 else ()),
+                entry("split.no", SHORT, struct.pack("<H", number)),
+                entry("split.count", SHORT, struct.pack("<H", count)),
+                entry("split.tensors.count", SIGNED, struct.pack("<i", len(self.tensors))),
+            ]
+            own = self.tensors[number * each : (number + 1) * each]
+            stem = path.removesuffix(".gguf")
+            write_part(f"{stem}-{number + 1:05}-of-{count:05}.gguf", keys, own)
+
+
+def entry(key, kind, value):
+    """A key of a file's metadata."""
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def write_part(path, keys, tensors):
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys)
+    data = bytearray()
+    for info, weights in tensors:
+        head += info + struct.pack("<Q", len(data))
+        data += weights + bytes(-len(weights) % ALIGNMENT)
+    head += bytes(-len(head) % ALIGNMENT)
+    with open(path + ".part", "wb") as file:
+        file.write(head + data)
+    os.replace(path + ".part", path)
 
 
 def text_vocabulary():
@@ -167,6 +188,7 @@ def write_text_model(path):
             file.spread(f"{part}{name}.weight", [width, feed], width**-0.5)
         file.spread(f"{part}ffn_down.weight", [feed, width], feed**-0.5)
     file.write(path)
+    file.write_in_parts(path, 3)
 
 
 def write_vectors(path, ranks):
