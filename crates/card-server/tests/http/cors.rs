@@ -31,6 +31,8 @@ async fn only_an_origin_that_is_let_in_is_told_so() {
             .contains("x-stainless-retry-count"),
         "{reply:?}"
     );
+    let methods = reply.header("access-control-allow-methods");
+    assert_eq!(methods, "GET, POST, DELETE, OPTIONS");
     assert_eq!(reply.header("access-control-allow-private-network"), "true");
     assert!(!reply.header("access-control-max-age").is_empty());
     for origin in [
