@@ -1,13 +1,14 @@
 """Makes the models that llama-server's tests run on: models.py FOLDER.
 
 The tests' own models lie on a hub. These stand for them: small ones with made-up weights, always
-the same, which say nothing sensible and never end a text.
+the same. Those that write say nothing sensible and never end a text.
 
 | file | what it is |
 |---|---|
 | text.gguf | a Llama of two layers, 8192 tokens of context, places to fill in, ChatML |
+| text-00001-of-00003.gguf, … | the same in three files |
 | embeddings.gguf | a BERT of two layers, 1024 tokens of context |
-| ranks.gguf | the same with a head that scores a text |
+| ranks.gguf | one that scores a text by the words of the question that stand in it |
 """
 
 import os
@@ -17,7 +18,7 @@ import sys
 from array import array
 
 # Types of a GGUF file's metadata.
-NUMBER, SIGNED, FLOAT, FLAG, TEXT, LIST = 4, 5, 6, 7, 8, 9
+SHORT, NUMBER, SIGNED, FLOAT, FLAG, TEXT, LIST = 2, 4, 5, 6, 7, 8, 9
 ALIGNMENT = 32
 # Types of tokens.
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
@@ -34,8 +35,11 @@ large spell add even land here must big high such follow act why ask men change 
 need house picture try us again animal point mother world near build self earth father machine
 learning test hello life meaning believe joke model city
 This What Hello The Once You Write Book Image""".split()
-# Marks of chat templates, which would be long without a token of their own.
-MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+# What stands in a BERT's vocabulary beside words.
+BERT_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Marks of chat templates, which would be long without a token of their own. The last letter of one
+# is left off: a token of the whole name ends answers, and puts a space before what follows.
+MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|")
 
 
 def text(value):
@@ -49,10 +53,9 @@ class File:
     def __init__(self, seed):
         self.random = random.Random(seed)
         self.keys, self.tensors = [], []
-        self.data = bytearray()
 
     def put(self, key, kind, value):
-        self.keys.append(text(key) + struct.pack("<I", kind) + value)
+        self.keys.append(entry(key, kind, value))
 
     def text(self, key, value):
         self.put(key, TEXT, text(value))
@@ -76,14 +79,9 @@ class File:
 
     def weights(self, name, shape, weights):
         """A tensor (F32); the first number of its shape is that of the weights in a row."""
-        self.tensors.append(
-            text(name)
-            + struct.pack("<I", len(shape))
-            + b"".join(struct.pack("<Q", n) for n in shape)
-            + struct.pack("<IQ", 0, len(self.data))
-        )
-        self.data += array("f", weights).tobytes()
-        self.data += bytes(-len(self.data) % ALIGNMENT)
+        head = text(name) + struct.pack("<I", len(shape))
+        head += b"".join(struct.pack("<Q", n) for n in shape) + struct.pack("<I", 0)
+        self.tensors.append((head, array("f", weights).tobytes()))
 
     def spread(self, name, shape, width, middle=0.0):
         """A tensor whose weights lie about `middle`, mostly no further than `width`."""
@@ -93,12 +91,38 @@ class File:
         self.weights(name, shape, (self.random.gauss(middle, width) for _ in range(count)))
 
     def write(self, path):
-        head = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.keys))
-        head += b"".join(self.keys) + b"".join(self.tensors)
-        head += bytes(-len(head) % ALIGNMENT)
-        with open(path + ".part", "wb") as file:
-            file.write(head + self.data)
-        os.replace(path + ".part", path)
+        write_part(path, self.keys, self.tensors)
+
+    def write_in_parts(self, path, count):
+        """The same in `count` files beside `path`, with the names that llama.cpp gives parts."""
+        each = -(-len(self.tensors) // count)
+        for number in range(count):
+            keys = [
+                *(self.keys if number == 0 else ()),
+                entry("split.no", SHORT, struct.pack("<H", number)),
+                entry("split.count", SHORT, struct.pack("<H", count)),
+                entry("split.tensors.count", SIGNED, struct.pack("<i", len(self.tensors))),
+            ]
+            own = self.tensors[number * each : (number + 1) * each]
+            stem = path.removesuffix(".gguf")
+            write_part(f"{stem}-{number + 1:05}-of-{count:05}.gguf", keys, own)
+
+
+def entry(key, kind, value):
+    """A key of a file's metadata."""
+    return text(key) + struct.pack("<I", kind) + value
+
+
+def write_part(path, keys, tensors):
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + b"".join(keys)
+    data = bytearray()
+    for info, weights in tensors:
+        head += info + struct.pack("<Q", len(data))
+        data += weights + bytes(-len(weights) % ALIGNMENT)
+    head += bytes(-len(head) % ALIGNMENT)
+    with open(path + ".part", "wb") as file:
+        file.write(head + data)
+    os.replace(path + ".part", path)
 
 
 def text_vocabulary():
@@ -166,15 +190,15 @@ def write_text_model(path):
             file.spread(f"{part}{name}.weight", [width, feed], width**-0.5)
         file.spread(f"{part}ffn_down.weight", [feed, width], feed**-0.5)
     file.write(path)
+    file.write_in_parts(path, 3)
 
 
-def write_vectors(path, ranks):
-    width, heads, feed, layers, context = 64, 2, 128, 2, 1024
+def bert(width, heads, feed, layers, context):
+    """A file of a BERT without its weights, and its tokens."""
     file = File("vectors")
-    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     pieces = [f"\u2581{word}" for word in dict.fromkeys(WORDS)]
     pieces += [f"\u2581{letter}" for letter in "abcdefghijklmnopqrstuvwxyz?!.,0123456789"]
-    tokens = marks + list(dict.fromkeys(pieces))
+    tokens = list(BERT_MARKS) + list(dict.fromkeys(pieces))
     file.text("general.architecture", "bert")
     file.text("general.name", "Made up")
     file.number("bert.context_length", context)
@@ -189,12 +213,18 @@ def write_vectors(path, ranks):
     file.text("tokenizer.ggml.model", "bert")
     file.texts("tokenizer.ggml.tokens", tokens)
     file.list("tokenizer.ggml.scores", FLOAT, [0.0] * len(tokens))
-    kinds = [CONTROL if token in marks else NORMAL for token in tokens]
+    kinds = [CONTROL if token in BERT_MARKS else NORMAL for token in tokens]
     file.list("tokenizer.ggml.token_type", SIGNED, kinds)
     file.number("tokenizer.ggml.token_type_count", 2)
     numbers = {"padding": 0, "unknown": 1, "bos": 2, "cls": 2, "seperator": 3, "mask": 4}
     for name, number in numbers.items():
         file.number(f"tokenizer.ggml.{name}_token_id", number)
+    return file, tokens
+
+
+def write_vectors(path):
+    width, heads, feed, layers, context = 64, 2, 128, 2, 1024
+    file, tokens = bert(width, heads, feed, layers, context)
 
     def norm(name):
         file.spread(f"{name}.weight", [width], 0.1, 1.0)
@@ -216,17 +246,83 @@ def write_vectors(path, ranks):
         matrix(part + "ffn_up", width, feed)
         matrix(part + "ffn_down", feed, width)
         norm(part + "layer_output_norm")
-    if ranks:
-        matrix("cls", width, width)
-        matrix("cls.output", width, 1)
+    file.write(path)
+
+
+def place_code(at, numbers, chance):
+    """A code for a place in a text. Those of the first places have nothing in common at all: they
+    are rows of a Hadamard matrix. Others have hardly anything."""
+    if at + 1 >= len(numbers):
+        return {n: chance.choice((-1.0, 1.0)) for n in numbers}
+    return {n: 1.0 - 2.0 * ((at + 1 & i).bit_count() % 2) for i, n in enumerate(numbers)}
+
+
+def write_ranks(path):
+    """A BERT that scores a document by how many of a question's first three words stand in it.
+
+    Its weights are not learned but set, each for something. A vector is a code for the word, one
+    for the place, and three numbers: whether it is a word, whether it is `[CLS]`, and what was
+    found. In the first layer a word looks for the same word in another place, and at `[CLS]` if
+    there is none. In the second, `[CLS]` reads what the three words behind it have found, and that
+    is the score.
+    """
+    width, feed, context = 128, 32, 1024
+    word, place, is_word, is_first, found = range(48), range(48, 112), 112, 113, 114
+    file, tokens = bert(width, 1, feed, 2, context)
+    chance = file.random
+
+    def matrix(name, to, of, weights, bias=None):
+        """A matrix that is 0 but where `weights` says otherwise, by row and column."""
+        numbers = (weights.get((row, n), 0.0) for row in range(to) for n in range(of))
+        file.weights(f"{name}.weight", [of, to], numbers)
+        if bias is not None:
+            file.weights(f"{name}.bias", [to], (bias.get(row, 0.0) for row in range(to)))
+
+    def norm(name):
+        file.weights(f"{name}.weight", [width], [1.0] * width)
+        file.weights(f"{name}.bias", [width], [0.0] * width)
+
+    def layer(number, query, key, value):
+        """A layer of attention; each of the three is its weights and its bias."""
+        part = f"blk.{number}."
+        for name, (weights, bias) in (("q", query), ("k", key), ("v", value)):
+            matrix(f"{part}attn_{name}", width, width, weights, bias)
+        matrix(f"{part}attn_output", width, width, {(found, found): 1.0}, {})
+        norm(part + "attn_output_norm")
+        matrix(part + "ffn_up", feed, width, {}, {})
+        matrix(part + "ffn_down", width, feed, {}, {})
+        norm(part + "layer_output_norm")
+
+    vectors = {(BERT_MARKS.index("[CLS]"), is_first): 8.0}
+    for number in range(len(BERT_MARKS), len(tokens)):
+        vectors |= {(number, n): chance.choice((-1.0, 1.0)) for n in word}
+        vectors[number, is_word] = 1.0
+    matrix("token_embd", len(tokens), width, vectors)
+    matrix("token_types", 2, width, {})
+    places = [place_code(at, place, chance) for at in range(context)]
+    codes = {(at, n): sign for at, code in enumerate(places) for n, sign in code.items()}
+    matrix("position_embd", context, width, codes)
+    norm("token_embd_norm")
+    # The same word counts 24, another one about 0, the same place -36, and [CLS] 16. An attention's
+    # products are divided by the root of the width.
+    root = width**0.5
+    query = {(n, n): root * 24 / len(word) for n in word}
+    query |= {(n, n): -root * 36 / len(place) for n in place}
+    key = {(n, n): 1.0 for n in (*word, *place, is_first)}
+    layer(0, (query, {is_first: root * 2.0}), (key, {}), ({(found, is_word): 4.0}, {}))
+    # The first three places count 40 each, and others about 0.
+    first = {n: sum(places[at][n] for at in (1, 2, 3)) * root * 40 / len(place) for n in place}
+    layer(1, ({}, first), ({(n, n): 1.0 for n in place}, {}), ({(found, found): 1.0}, {}))
+    matrix("cls", width, width, {(0, found): 0.2}, {})
+    matrix("cls.output", 1, width, {(0, 0): 1.0}, {})
     file.write(path)
 
 
 def main(folder):
     os.makedirs(folder, exist_ok=True)
     write_text_model(os.path.join(folder, "text.gguf"))
-    write_vectors(os.path.join(folder, "embeddings.gguf"), ranks=False)
-    write_vectors(os.path.join(folder, "ranks.gguf"), ranks=True)
+    write_vectors(os.path.join(folder, "embeddings.gguf"))
+    write_ranks(os.path.join(folder, "ranks.gguf"))
 
 
 if __name__ == "__main__":

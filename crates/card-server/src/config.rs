@@ -13,9 +13,9 @@ use crate::connections::ConnectionLimits;
 /// Settings of a server.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Address to listen on.
-    pub host: IpAddr,
-    /// Port to listen on; 0 for a free one.
+    /// Addresses to listen on, at least one.
+    pub hosts: Vec<IpAddr>,
+    /// Port to listen on at each of them; 0 for a free one.
     pub port: u16,
     /// Keys that clients may use; none for no check.
     pub keys: Vec<Key>,
@@ -153,11 +153,18 @@ impl Default for DefaultSampling {
     }
 }
 
+impl ServerConfig {
+    /// Whether only programs of this machine reach the server.
+    pub fn is_local(&self) -> bool {
+        self.hosts.iter().all(|h| h.to_canonical().is_loopback())
+    }
+}
+
 impl Default for ServerConfig {
     /// Loopback, a free port, no keys.
     fn default() -> Self {
         ServerConfig {
-            host: IpAddr::from([127, 0, 0, 1]),
+            hosts: vec![IpAddr::from([127, 0, 0, 1])],
             port: 0,
             keys: Vec::new(),
             metrics_key: None,

@@ -13,6 +13,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// There is no address to listen on.
+    #[error("there is no address to listen on; name one with --host")]
+    NoAddress,
     /// The certificate or key cannot be used.
     #[error("TLS: {0}; --tls-cert and --tls-key are PEM files")]
     Tls(String),

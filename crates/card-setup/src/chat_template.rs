@@ -12,7 +12,8 @@ use crate::settings::Settings;
 /// Largest file of a template, in bytes.
 const LARGEST: u64 = 1 << 20;
 
-/// The chat template for a model, with the variables of `settings`; `None` if nobody has one.
+/// The chat template for a model, with the variables of `settings` and the day; `None` if nobody has
+/// one.
 ///
 /// # Errors
 /// If there is one that cannot be used for any conversation.
@@ -35,7 +36,8 @@ pub(crate) fn chat_template(
         },
     };
     let variables = variables(settings.chat_template_kwargs.as_deref())?;
-    Ok(Some(template.with_kwargs(variables)?.check()?))
+    let template = template.with_date().with_kwargs(variables)?;
+    Ok(Some(template.check()?))
 }
 
 /// The source of a template in a file.

@@ -1,6 +1,6 @@
 //! Who may use a server, from the flags of `card serve`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use card_setup::secret::{self, SecretText};
 
 use crate::args::ServeArgs;
@@ -35,13 +35,14 @@ impl Access {
             access.keys.is_empty() || !args.no_key,
             "there are keys, and --no-key; leave one of them out"
         );
-        let local = args.host.to_canonical().is_loopback();
-        ensure!(
-            local || args.no_key || !access.keys.is_empty(),
-            "everybody who reaches {} could use this server; set --api-key-file (or --api-key), or \
-             say --no-key if that is what you want",
-            args.host
-        );
+        let mut hosts = args.host.iter();
+        let open = hosts.find(|host| !host.to_canonical().is_loopback());
+        if let Some(host) = open.filter(|_| access.keys.is_empty() && !args.no_key) {
+            bail!(
+                "everybody who reaches {host} could use this server; set --api-key-file (or \
+                 --api-key), or say --no-key if that is what you want"
+            );
+        }
         ensure!(
             args.tls_cert.is_some() == args.tls_key.is_some(),
             "--tls-cert and --tls-key belong together"

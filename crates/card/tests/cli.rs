@@ -512,7 +512,7 @@ fn what_is_typed_is_kept_for_its_owner_only_and_not_without_memory() {
 
 #[test]
 fn a_server_open_to_a_network_is_refused_unless_that_is_said() {
-    for host in ["0.0.0.0", "::", "192.0.2.1"] {
+    for host in ["0.0.0.0", "::", "192.0.2.1", "127.0.0.1,192.0.2.1"] {
         let mut command = card();
         command.args(["serve", "-m", "nowhere.gguf", "--host", host]);
         refuses(command, "--no-key");

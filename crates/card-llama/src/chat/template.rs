@@ -23,6 +23,8 @@ const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
 /// The word before the calls of Firefunction, by which its templates are known.
 const FUNCTOOLS: &str = "functools";
+/// The variable in which templates of Llama 3 look for the date.
+const DATE: &str = "date_string";
 /// Variables that are the conversation's own, whatever a request says.
 const RESERVED: [&str; 4] = ["messages", "tools", "bos_token", "eos_token"];
 
@@ -35,6 +37,8 @@ pub struct ChatTemplate {
     has_tool_use: bool,
     /// Variables of every conversation; a conversation's own go before them.
     kwargs: Map<String, serde_json::Value>,
+    /// Whether [`DATE`] is the day.
+    tells_date: bool,
     bos: String,
     eos: String,
     /// Where the first template came from, for errors.
@@ -53,6 +57,7 @@ impl ChatTemplate {
             env,
             has_tool_use: false,
             kwargs: Map::new(),
+            tells_date: false,
             bos,
             eos,
             from: from.to_owned(),
@@ -82,6 +87,14 @@ impl ChatTemplate {
         check_kwargs(&kwargs)?;
         self.kwargs = kwargs;
         Ok(self)
+    }
+
+    /// The same for conversations of today: where the template looks for a `date_string`, it is the
+    /// day, as llama-server has it. Without, templates of Llama 3 say that it is 26 July 2024.
+    #[must_use]
+    pub fn with_date(mut self) -> Self {
+        self.tells_date = true;
+        self
     }
 
     fn add(&mut self, name: &'static str, source: &str, from: &str) -> Result<(), ChatError> {
@@ -226,6 +239,9 @@ impl ChatTemplate {
         if self.mentions(FUNCTOOLS) {
             variables.extend(functools(conversation));
         }
+        if self.tells_date && self.mentions(DATE) {
+            variables.extend(date(conversation));
+        }
         let kwargs = [Some(&self.kwargs), conversation.kwargs].into_iter();
         for (name, value) in kwargs.flatten().flatten() {
             variables.push((name.as_str(), Value::from(Serde(value))));
@@ -250,6 +266,13 @@ fn functools(conversation: &Conversation) -> [(&'static str, Value); 2] {
         ("functions", Value::from(tools.unwrap_or_default())),
         ("datetime", Value::from(time)),
     ]
+}
+
+/// The day, as templates of Llama 3 write it.
+fn date(conversation: &Conversation) -> Option<(&'static str, Value)> {
+    let now = conversation.now.unwrap_or_else(clock::now);
+    let date = clock::strftime(now, "%d %b %Y").ok()?;
+    Some((DATE, Value::from(date)))
 }
 
 /// The function `strftime_now(format)`.
@@ -505,6 +528,25 @@ mod tests {
         };
         let text = template(source).unwrap().render_conversation(&conversation);
         assert_eq!(text.unwrap(), "First 2026-02-03");
+    }
+
+    #[test]
+    fn the_day_is_told_where_a_template_looks_for_it() {
+        let source = "{{ date_string is defined and date_string }}";
+        let messages = json!([]);
+        let mut conversation = Conversation {
+            now: Some(1_770_109_507),
+            ..Conversation::new(&messages)
+        };
+        let said = |t: ChatTemplate, c: &Conversation| t.render_conversation(c).unwrap();
+        let t = template(source).unwrap();
+        assert_eq!(said(t.clone(), &conversation), "False");
+        let t = t.with_date();
+        assert_eq!(said(t.clone(), &conversation), "03 Feb 2026");
+        // A request knows better.
+        let own = json!({ "date_string": "today" });
+        conversation.kwargs = own.as_object();
+        assert_eq!(said(t, &conversation), "today");
     }
 
     #[test]

@@ -142,6 +142,9 @@ async fn speak(
         .header_read_timeout(entry.all.limits().idle)
         .max_header_size(LARGEST_HEAD)
         .max_headers(MOST_HEADERS)
+        // Programs that look a header up by its name as llama-server and most others write it
+        // find it; names count as the same in any letters (RFC 9110, 5.1).
+        .title_case_headers(true)
         .keep_alive(true);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

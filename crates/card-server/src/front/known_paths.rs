@@ -19,7 +19,7 @@ impl KnownPaths {
         let paths = document["paths"].as_object().into_iter().flatten();
         let known = |(pattern, methods): (&String, &Value)| KnownPath {
             pattern: pattern.clone(),
-            methods: methods
+            methods: in_place(document, methods)
                 .as_object()
                 .into_iter()
                 .flat_map(|all| all.keys())
@@ -50,6 +50,13 @@ impl KnownPaths {
     }
 }
 
+/// What stands at a path of the document; another name of a path refers to that path.
+fn in_place<'a>(document: &'a Value, methods: &'a Value) -> &'a Value {
+    let path = methods["$ref"].as_str().and_then(|at| at.strip_prefix('#'));
+    let referred = path.and_then(|pointer| document.pointer(pointer));
+    referred.unwrap_or(methods)
+}
+
 /// Whether a path is one of a pattern, in which a part in braces stands for any one part.
 fn fits(pattern: &str, path: &str) -> bool {
     let (mut parts, mut asked) = (pattern.split('/'), path.split('/'));
@@ -76,6 +83,10 @@ mod tests {
         assert_eq!(known.pattern("/v1/models/a"), Some("/v1/models/{name}"));
         assert_eq!(known.pattern("/v1/models"), Some("/v1/models"));
         assert!(known.takes("POST", "/responses"));
+        // Another name of a path takes what that takes.
+        assert!(known.takes("POST", "/chat/completions"));
+        assert!(known.takes("GET", "/models") && known.takes("GET", "/v1/health"));
+        assert!(!known.takes("GET", "/chat/completions"));
         for unknown in ["/v1/models/a/b", "/v1/models/", "/nothing", ""] {
             assert_eq!(known.pattern(unknown), None, "{unknown}");
         }

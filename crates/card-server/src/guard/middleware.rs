@@ -94,7 +94,7 @@ fn check(
     let keys = &front.common.keys;
     if keys.is_empty() {
         let site = Site {
-            listens: config.host,
+            local: config.is_local(),
             names: &config.allow_hosts,
             origins: &config.cors,
         };

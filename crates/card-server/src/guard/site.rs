@@ -15,8 +15,8 @@ use super::host::{LOCALHOST, is_host, is_local, is_local_origin, name_of, same_n
 /// `Sec-Fetch-Site`; Fetch Metadata, W3C), and the types of body that a page may send
 /// without asking first (Fetch standard, "CORS-safelisted request-header").
 pub(crate) struct Site<'a> {
-    /// Where the server listens.
-    pub(crate) listens: IpAddr,
+    /// Whether the server listens on loopback only.
+    pub(crate) local: bool,
     /// Names by which it may be reached, beside this machine's own.
     pub(crate) names: &'a [String],
     /// Pages of these origins may use it; `*` for all.
@@ -39,7 +39,7 @@ impl Site<'_> {
         let named = host.unwrap_or_default();
         // A page cannot have an address for its name. Beyond loopback this machine has more of
         // them than its own.
-        let address = if self.listens.to_canonical().is_loopback() {
+        let address = if self.local {
             is_local(named)
         } else {
             is_local(named) || name_of(named).parse::<IpAddr>().is_ok()
@@ -102,29 +102,28 @@ mod tests {
         all.iter().map(pair).collect()
     }
 
-    /// Checks a request to a server that listens there, may be reached by a name, and has invited
-    /// the pages of one origin.
+    /// Checks a request to a server that listens on loopback only or not, may be reached by a name,
+    /// and has invited the pages of one origin.
     fn check(
-        listens: [u8; 4],
+        local: bool,
         method: &Method,
         uri: &'static str,
         headers: &HeaderMap,
     ) -> Result<(), ApiError> {
         let site = Site {
-            listens: IpAddr::from(listens),
+            local,
             names: &["host.docker.internal".to_owned()],
             origins: &["https://chat.example".to_owned()],
         };
         site.check(method, &Uri::from_static(uri), headers)
     }
 
-    const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
     const HERE: (&str, &str) = ("host", "127.0.0.1:8080");
     const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
     /// The status that a POST with these headers gets on loopback.
     fn status(all: &[(&'static str, &str)]) -> u16 {
-        let checked = check(LOOPBACK, &Method::POST, "/v1/x", &headers(all));
+        let checked = check(true, &Method::POST, "/v1/x", &headers(all));
         checked.map_or_else(|e| e.status.as_u16(), |()| 200)
     }
 
@@ -210,7 +209,7 @@ mod tests {
             ("evil.example", false),
         ] {
             let headers = headers(&[("host", host)]);
-            let checked = check([0, 0, 0, 0], &Method::GET, "/", &headers);
+            let checked = check(false, &Method::GET, "/", &headers);
             assert_eq!(checked.is_ok(), fine, "{host}");
         }
     }
@@ -219,7 +218,7 @@ mod tests {
     fn an_address_in_the_first_line_counts_before_the_host() {
         // HTTP/2, and requests in absolute form, name the host in the address.
         let absolute = "http://evil.example/v1/x";
-        let checked = check(LOOPBACK, &Method::GET, absolute, &headers(&[HERE]));
+        let checked = check(true, &Method::GET, absolute, &headers(&[HERE]));
         assert_eq!(checked.unwrap_err().status.as_u16(), 403);
     }
 }

@@ -24,5 +24,5 @@ pub(crate) use small::{at_once, small};
 pub(crate) use token_lists::TokenLists;
 pub(crate) use usage::TokenUsage;
 pub(crate) use vectors::{
-    TextVectors, check_bytes, check_tokens, embedded_tokens, embedder, vectors,
+    TextVectors, check_bytes, check_tokens, embedded_tokens, embedder, framed, vectors,
 };

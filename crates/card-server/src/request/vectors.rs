@@ -198,12 +198,7 @@ pub(crate) fn embedded_tokens(
         match span {
             PromptSpan::Text(text) => {
                 let whole = tokenizer.tokenize(text, false).map_err(wrong)?;
-                let inner = if number == 0 {
-                    &whole[..]
-                } else {
-                    without_frame(&whole, frame)
-                };
-                tokens.extend(inner);
+                tokens.extend(framed(&whole, frame, number == 0));
             }
             PromptSpan::Tokens(given) => {
                 for &token in given {
@@ -215,6 +210,15 @@ pub(crate) fn embedded_tokens(
     }
     check_tokens(embedder, field, tokens.len())?;
     Ok(tokens)
+}
+
+/// The tokens of a text: with those around every text, or without.
+pub(crate) fn framed<'a>(tokens: &'a [Token], frame: &[Token], with: bool) -> &'a [Token] {
+    if with {
+        tokens
+    } else {
+        without_frame(tokens, frame)
+    }
 }
 
 /// The tokens of a text without those around every text.
@@ -285,5 +289,7 @@ mod tests {
         assert_eq!(without_frame(&[7], &[]), [7]);
         assert_eq!(without_frame(&[1, 7], &[1]), [7]);
         assert!(without_frame(&[101, 102], &frame).is_empty());
+        assert_eq!(framed(&[101, 7, 102], &frame, false), [7]);
+        assert_eq!(framed(&[101, 7, 102], &frame, true), [101, 7, 102]);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::ServeError;
@@ -50,4 +51,14 @@ pub(super) fn layer(origins: &[String]) -> Result<Option<CorsLayer>, ServeError>
         .expose_headers(readable)
         .max_age(MAX_AGE);
     Ok(Some(layer))
+}
+
+/// Lists the methods of a preflight's answer as llama-server does: the layer leaves out `OPTIONS`,
+/// which the preflight itself is, and the spaces.
+pub(super) async fn list_methods(mut response: Response) -> Response {
+    let methods = header::ACCESS_CONTROL_ALLOW_METHODS;
+    if let Some(listed) = response.headers_mut().get_mut(methods) {
+        *listed = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
+    }
+    response
 }

@@ -47,7 +47,10 @@ pub(crate) fn router(front: Arc<Front>) -> Result<Router, ServeError> {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(front.clone(), guard));
     let router = match cors::layer(&front.config.cors)? {
-        Some(cors) => router.layer(cors),
+        Some(cors) => {
+            let listed = middleware::map_response(cors::list_methods);
+            router.layer(cors).layer(listed)
+        }
         None => router,
     };
     Ok(router.with_state(front))

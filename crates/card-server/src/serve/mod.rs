@@ -4,11 +4,11 @@
 mod tasks;
 mod tls;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::clock::LONGEST;
 use crate::config::ServerConfig;
@@ -27,9 +27,9 @@ const LAST_KEEP: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown` comes, and for the time of `drain_delay` after that; then lets running
-/// generations finish. It listens at once: `listening` hears the address. Then the default model is
-/// loaded, if there is one; until that is done `/health` and all paths that need a model answer 503,
-/// and `ready` hears when it is.
+/// generations finish. It listens at once: `listening` hears the first address, and the port is that
+/// of all of them. Then the default model is loaded, if there is one; until that is done `/health`
+/// and all paths that need a model answer 503, and `ready` hears when it is.
 ///
 /// # Errors
 /// If the address, the certificate or the audit log cannot be used, or the default model cannot be
@@ -42,8 +42,7 @@ pub async fn serve(
     listening: impl FnOnce(SocketAddr),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    let address = SocketAddr::new(config.host, config.port);
-    let (listener, address) = listen(address)?;
+    let (listeners, address) = listen_on_all(&config.hosts, config.port)?;
     let tls = config.tls.as_ref();
     let tls = tls.map(|(cert, key)| acceptor(cert, key)).transpose()?;
     raise_open_files(config.connections.most);
@@ -52,7 +51,16 @@ pub async fn serve(
     let front = Arc::new(Front::new(source, config, connections.clone())?);
     let router = router(front.clone())?;
     let ends = front.common.draining.subscribe();
-    let serving = tokio::spawn(connections.serve(listener, tls, router, ends, drain));
+    let mut each = JoinSet::new();
+    for listener in listeners {
+        let (tls, router, ends) = (tls.clone(), router.clone(), ends.clone());
+        each.spawn(
+            connections
+                .clone()
+                .serve(listener, tls, router, ends, drain),
+        );
+    }
+    let serving = tokio::spawn(async move { while each.join_next().await.is_some() {} });
     listening(address);
     tokio::pin!(shutdown);
     let started = tokio::select! {
@@ -78,6 +86,22 @@ pub async fn serve(
         let _ = tokio::time::timeout(LAST_KEEP, keep_all(&front)).await;
     }
     ended
+}
+
+/// Listens on all addresses, at the same port; returns the first of them too.
+fn listen_on_all(
+    hosts: &[IpAddr],
+    port: u16,
+) -> Result<(Vec<tokio::net::TcpListener>, SocketAddr), ServeError> {
+    let [first, more @ ..] = hosts else {
+        return Err(ServeError::NoAddress);
+    };
+    let (listener, address) = listen(SocketAddr::new(*first, port))?;
+    let mut listeners = vec![listener];
+    for host in more {
+        listeners.push(listen(SocketAddr::new(*host, address.port()))?.0);
+    }
+    Ok((listeners, address))
 }
 
 /// Listens on an address; returns the one that the system gave.

@@ -31,6 +31,8 @@ async fn only_an_origin_that_is_let_in_is_told_so() {
             .contains("x-stainless-retry-count"),
         "{reply:?}"
     );
+    let methods = reply.header("access-control-allow-methods");
+    assert_eq!(methods, "GET, POST, DELETE, OPTIONS");
     assert_eq!(reply.header("access-control-allow-private-network"), "true");
     assert!(!reply.header("access-control-max-age").is_empty());
     for origin in [
@@ -65,6 +67,21 @@ async fn a_page_may_read_answers_and_errors() {
         let origin = varies.any(|v| v.to_str().is_ok_and(|v| v.contains("origin")));
         assert!(origin, "{reply:?}");
     }
+}
+
+#[tokio::test]
+async fn names_of_headers_are_written_as_others_write_them() {
+    let mut setup = with_keys(&[("anna", "secret-of-anna")]);
+    setup.config.cors = vec!["*".into()];
+    let client = Client::start(&setup);
+    let asked = "OPTIONS /completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 Origin: https://chat.example\r\nAccess-Control-Request-Method: POST\r\n\r\n";
+    let answer = client.raw(asked.as_bytes()).unwrap();
+    let allowed = "\r\nAccess-Control-Allow-Origin: https://chat.example\r\n";
+    assert!(answer.contains(allowed), "{answer}");
+    let asked = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = client.raw(asked.as_bytes()).unwrap();
+    assert!(answer.contains("\r\nContent-Type: "), "{answer}");
 }
 
 #[tokio::test]

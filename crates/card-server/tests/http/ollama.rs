@@ -264,12 +264,15 @@ async fn errors_have_ollama_s_form_wherever_they_come_from() {
 }
 
 #[tokio::test]
-async fn without_a_page_the_root_says_what_ollama_s_does() {
+async fn without_a_page_ollama_s_clients_still_see_a_server() {
     let mut setup = setup();
     setup.config.page = false;
     let client = Client::start(&setup);
-    assert_eq!(client.get("/").await.text, "Ollama is running");
+    let root = client.get("/").await;
+    assert_eq!(root.status, 404, "{root:?}");
+    assert!(root.error().1.contains("--no-page"), "{root:?}");
     assert_eq!(client.ask("HEAD", "/", &[], "").await.status, 200);
+    assert_eq!(client.ask("POST", "/", &[], "{}").await.status, 405);
 }
 
 #[tokio::test]

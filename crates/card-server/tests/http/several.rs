@@ -95,6 +95,7 @@ async fn every_protocol_names_its_model() {
     let named = |body: Value, name: &str| with(body, &json!({ "model": name }));
     let messages = json!({ "messages": [{ "role": "user", "content": "a" }], "max_tokens": 4 });
     let cases = [
+        ("/chat/completions", "bert", hello()),
         (CHAT, "anna", hello()),
         ("/v1/messages", "bert", messages),
         (

@@ -1,5 +1,10 @@
 //! A server whose default model is still being loaded.
 
+#[cfg(target_os = "linux")]
+use std::io::{Read, Write};
+#[cfg(target_os = "linux")]
+use std::net::{IpAddr, TcpStream};
+
 use card_server::ServeError;
 use card_server::testing::{LoadGate, TestSetup};
 use serde_json::json;
@@ -119,4 +124,29 @@ async fn a_model_that_cannot_be_loaded_ends_the_server_with_the_reason() {
         panic!("{ended:?}");
     };
     assert!(why.contains("a broken model"), "{why}");
+}
+
+// All of 127.0.0.0/8 is this machine there.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn it_listens_at_several_addresses() {
+    let mut setup = setup();
+    setup.config.hosts = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
+    let client = Client::start(&setup);
+    assert_eq!(client.get("/health").await.status, 200);
+    let (_, port) = client.server.url.rsplit_once(':').unwrap();
+    let mut stream = TcpStream::connect(format!("127.0.0.2:{port}")).unwrap();
+    let asked = b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.2\r\nConnection: close\r\n\r\n";
+    stream.write_all(asked).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn without_an_address_it_does_not_start() {
+    let mut setup = setup();
+    setup.config.hosts.clear();
+    let started = card_server::testing::start(&setup).map(|_| ());
+    assert!(matches!(started, Err(ServeError::NoAddress)), "{started:?}");
 }

@@ -28,15 +28,17 @@ Then point an OpenAI client at http://127.0.0.1:8080/v1 (docs/serving.md).";
 
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// Address to listen on; 0.0.0.0 is the whole network, and wants a key (or --no-key)
+    /// Address to listen on (may be given several times, or with commas); 0.0.0.0 is the whole
+    /// network, and wants a key (or --no-key)
     #[arg(
         long,
         default_value = "127.0.0.1",
         env = "CARD_HOST",
+        value_delimiter = ',',
         value_name = "ADDR"
     )]
-    pub host: std::net::IpAddr,
-    /// Port to listen on; 0 for a free one
+    pub host: Vec<std::net::IpAddr>,
+    /// Port to listen on at each address; 0 for a free one
     #[arg(long, default_value_t = 8080, env = "CARD_PORT", value_name = "N")]
     pub port: u16,
     /// A key that clients have to send (may be given several times, or with commas). Others on
@@ -146,7 +148,7 @@ pub struct ServeArgs {
     #[arg(long, env = "CARD_CANARY", value_name = "SHARE", value_parser = share)]
     pub canary: Option<f64>,
     /// No page at `/`
-    #[arg(long, visible_alias = "no-webui", env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
+    #[arg(long, visible_aliases = ["no-webui", "no-ui"], env = "CARD_NO_PAGE", value_parser = BoolishValueParser::new())]
     pub no_page: bool,
     /// Log every candidate and decision to this file (`card audit`, `card explain`)
     #[arg(long, env = "CARD_AUDIT", value_name = "FILE")]

@@ -1,6 +1,6 @@
 //! A server of models runs until it is stopped.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub(super) fn run_server(
         "http"
     };
     let page = config.page;
+    let more: Vec<IpAddr> = config.hosts.iter().skip(1).copied().collect();
     let serving = words(default, count);
     let at_a_time = config.models.most.min(count);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -51,6 +52,10 @@ pub(super) fn run_server(
     let ready = |address: SocketAddr| {
         listener = Some(Listener::new());
         eprintln!("serving {serving} at {scheme}://{address}/v1");
+        for host in more {
+            let address = SocketAddr::new(host, address.port());
+            eprintln!("and at {scheme}://{address}/v1");
+        }
         if page {
             eprintln!("the page is at {scheme}://{address}/");
         }

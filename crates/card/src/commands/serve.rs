@@ -26,11 +26,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Serves until Ctrl-C or SIGTERM.
 pub fn run(args: &ServeArgs, catalogue: Catalogue) -> Result<ExitCode> {
     let config = config(args)?;
-    if args.no_key && !config.host.to_canonical().is_loopback() {
-        tracing::warn!(
-            "--no-key: everybody who reaches {} can use this server",
-            config.host
-        );
+    if args.no_key && !config.is_local() {
+        let hosts: Vec<_> = config.hosts.iter().map(ToString::to_string).collect();
+        let hosts = hosts.join(" or ");
+        tracing::warn!("--no-key: everybody who reaches {hosts} can use this server");
     }
     let settings = Settings {
         parallel: args.parallel,
@@ -87,7 +86,7 @@ fn config(args: &ServeArgs) -> Result<ServerConfig> {
     });
     let idle = Duration::from_secs(args.idle_timeout);
     Ok(ServerConfig {
-        host: args.host,
+        hosts: args.host.clone(),
         port: args.port,
         keys: access.keys.iter().map(key).collect(),
         metrics_key: access.metrics_key.map(|k| k.expose().to_owned()),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::protocols::openai::error::OpenAiError;
-use crate::request::{IncomingRequest, small, text_bytes};
+use crate::request::{IncomingRequest, framed, small, text_bytes};
 use crate::text::most_bytes;
 
 /// Text that `/tokenize` takes whatever the context, in bytes.
@@ -101,18 +101,16 @@ fn with_pieces(app: &App, tokens: &[Token]) -> Result<Vec<TokenizedToken>, ApiEr
     Ok(all)
 }
 
-/// The tokens of the content. What begins every text stands at most before the whole.
+/// The tokens of the content. What stands around every text stands at most around the first one.
 fn tokens_of(app: &App, asked: &Tokenize) -> Result<Vec<Token>, ApiError> {
-    let mut all = match asked.content.0.first() {
-        Some(PromptSpan::Text(_)) if asked.begin => app.text.begin_tokens()?.to_vec(),
-        _ => Vec::new(),
-    };
-    for span in &asked.content.0 {
+    let frame = app.text.begin_tokens()?;
+    let mut all = Vec::new();
+    for (number, span) in asked.content.0.iter().enumerate() {
         match span {
             PromptSpan::Text(text) => {
                 let tokens = app.text.tokenizer.tokenize(text, asked.special);
                 let tokens = tokens.map_err(|why| ApiError::field("content", why))?;
-                all.extend(app.text.behind_begin(&tokens)?);
+                all.extend(framed(&tokens, frame, asked.begin && number == 0));
             }
             PromptSpan::Tokens(tokens) => {
                 for &token in tokens {

@@ -25,10 +25,13 @@ mod timing;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::{any, get, post};
+use card_api::ApiError;
 
 use crate::app::App;
 use crate::front::Front;
+use crate::protocols::openai::error::OpenAiError;
 
 /// What the paths of the API begin with.
 pub(super) const BELOW: &str = "/api/";
@@ -47,7 +50,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 /// The paths that say what is spoken and which models there are. Where the server has a page, `/`
-/// is that; else it says what Ollama says there, which some clients look for.
+/// is that; else there is nothing, as with llama-server, but Ollama's clients, which ask by `HEAD`
+/// whether a server runs, hear that it does.
 pub(crate) fn model_routes(page: bool) -> Router<Arc<Front>> {
     let router = Router::new()
         .route("/api/version", get(models::version))
@@ -57,6 +61,12 @@ pub(crate) fn model_routes(page: bool) -> Router<Arc<Front>> {
     if page {
         router
     } else {
-        router.route("/", get(async || "Ollama is running"))
+        router.route("/", get(no_page).head(async || StatusCode::OK))
     }
+}
+
+/// There is nothing at `/`.
+async fn no_page() -> OpenAiError {
+    let why = "there is no page: the server was started with --no-page";
+    OpenAiError(ApiError::not_found(why))
 }
