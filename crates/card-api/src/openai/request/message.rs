@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for MessageFields {
     }
 }
 
-/// Text, or parts of type text, which are put together.
+/// Text, or parts of type text, which become a line each.
 pub(crate) struct Content(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Content {
@@ -144,7 +144,7 @@ impl JsonSchema for Content {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Text, or parts that are text and are put together.",
+            "description": "Text, or parts that are text, which become a line each.",
             "anyOf": [
                 { "type": "string" },
                 {
@@ -186,6 +186,10 @@ impl<'de> Visitor<'de> for AnyContent {
         let mut parts = 0;
         while let Some(TextPart(text)) = seq.next_element()? {
             room::<A::Error>(parts, PARTS)?;
+            // A line each, as llama-server and vLLM put them together.
+            if parts > 0 {
+                all.push('\n');
+            }
             parts += 1;
             all.push_str(&text);
         }

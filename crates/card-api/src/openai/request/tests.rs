@@ -247,7 +247,7 @@ fn messages_are_as_templates_take_them() {
     let job = parse_chat(body).unwrap();
     let wanted = json!([
         { "role": "system", "content": "s" },
-        { "role": "user", "content": "ab", "name": "me" },
+        { "role": "user", "content": "a\nb", "name": "me" },
         { "role": "assistant", "content": "", "tool_calls": [
             { "id": "c", "function": { "name": "f", "arguments": { "a": [1] } } },
             { "id": "d", "function": { "name": "f", "arguments": "no JSON" } }] },

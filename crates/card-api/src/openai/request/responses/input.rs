@@ -257,7 +257,7 @@ impl InputConversation<'_> {
     }
 }
 
-/// The text of a content: text, or parts that are text and are put together.
+/// The text of a content: text, or parts that are text, a line each.
 fn content(content: Option<&Value>, path: &str) -> Result<String, ApiError> {
     let parts = match content {
         None | Some(Value::Null) => return Ok(String::new()),
@@ -283,6 +283,9 @@ fn content(content: Option<&Value>, path: &str) -> Result<String, ApiError> {
         };
         let text = part.get(field).and_then(Value::as_str);
         let why = "a part has no text";
+        if i > 0 {
+            all.push('\n');
+        }
         all.push_str(text.ok_or_else(|| ApiError::field(format!("{path}[{i}].{field}"), why))?);
     }
     Ok(all)

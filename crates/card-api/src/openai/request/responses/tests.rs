@@ -64,7 +64,7 @@ fn items_become_messages() {
     };
     let wanted = json!([
         { "role": "system", "content": "a\n\nb" },
-        { "role": "user", "content": "cd" },
+        { "role": "user", "content": "c\nd" },
         { "role": "assistant", "content": "e", "reasoning_content": "hm", "tool_calls": [
             call("1", "f", json!({ "a": 1 })), call("2", "g", json!("no JSON"))] },
         { "role": "tool", "tool_call_id": "1", "content": "1" },
