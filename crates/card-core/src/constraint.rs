@@ -44,8 +44,9 @@ use crate::types::{Prob, Token};
 /// # Ok::<(), String>(())
 /// ```
 pub trait Constraint: Send {
-    /// The tokens allowed next: bit `t % 32` of word `t / 32` for token `t`. A token beyond
-    /// the mask is not allowed. At least one is: the one that ends the text, if nothing else.
+    /// The tokens allowed next: bit `t % 32` of word `t / 32` for token `t`. A token beyond the
+    /// mask is not allowed. At least one token is allowed: where the text has to end, the token
+    /// that ends it.
     ///
     /// # Errors
     /// If the grammar cannot go on; the generation fails with that message.
@@ -83,8 +84,9 @@ pub trait Scout: Send {
     /// Whether the grammar allows `token` behind what was written and `path`, which it allows.
     fn allows(&mut self, path: &[Token], token: Token) -> bool;
 
-    /// The tokens that come next because the grammar leaves no choice, each with the probability
-    /// that it does: the same text may be written with other tokens. None where there is one.
+    /// The tokens that come next because the grammar leaves no choice, empty where there is a
+    /// choice. Each has the probability that the target writes it: the same text may be divided
+    /// into other tokens.
     fn forced(&mut self) -> Vec<(Token, Prob)>;
 }
 

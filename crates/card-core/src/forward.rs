@@ -140,8 +140,8 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
     },
-    /// A sequence begins with the first `keep` tokens of the stem of `from`, which is
-    /// over: a prompt that starts like an earlier one is not decoded again.
+    /// A sequence begins with the first `keep` tokens of the stem of `from`, a finished sequence: a
+    /// prompt that starts like an earlier one is not decoded again.
     Adopt {
         /// The new sequence.
         sequence: SequenceId,
@@ -165,8 +165,9 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
     },
-    /// The state behind the stem is saved under a name, whatever becomes of the sequence. Nothing
-    /// hangs off the stem. Only a model that [has such a state](Model::state_bytes) is asked.
+    /// The state behind the stem is saved under a name, and outlives the sequence. When it is saved
+    /// nothing hangs off the stem. Only a model that [has such a state](Model::state_bytes) is
+    /// asked.
     Save {
         /// The sequence.
         sequence: SequenceId,
@@ -286,10 +287,10 @@ pub trait Model: Logits {
     fn keeps_hidden(&self) -> bool {
         false
     }
-    /// These rows of the last forward decoded tokens that are committed, and behind each of them
-    /// another token is: keep their hidden states until the head has read them. `rows` are in the
-    /// order of their positions, sequence by sequence. A state that cannot be kept costs drafts,
-    /// never more.
+    /// Keeps the hidden states of these rows of the last forward until the head has read them. Each
+    /// row decoded a committed token that another committed token follows. `rows` are in the order
+    /// of their positions, sequence by sequence. A state that cannot be kept costs drafts, never
+    /// more.
     fn keep_hidden(&mut self, rows: &[HiddenRow]) {
         let _ = rows;
     }

@@ -149,7 +149,8 @@ impl<M: Model + ?Sized> Translated<M> {
     }
 }
 
-/// What a forward failed of whose first part was decoded: the cache is not as it was before.
+/// The error of a forward whose first part was decoded. [`ModelError::Full`] promises that the KV
+/// cache is as before the forward, which is no longer so.
 fn halfway(error: ModelError) -> ModelError {
     match error {
         ModelError::Full { .. } => {
@@ -166,9 +167,9 @@ impl<M: Model + ?Sized> Logits for Translated<M> {
 }
 
 impl<M: Model + ?Sized> Model for Translated<M> {
-    /// Those of the draft model. The cells are fewer, by what a typical token has of pieces, since
-    /// the caller counts a cell for each token. The context is the longest that a text can be
-    /// whose tokens have one piece each.
+    /// The draft model's limits, in target tokens. The caller counts one cell for each token, so
+    /// the number of cells is divided by the pieces of a typical token. The context is that of a
+    /// text whose tokens have one piece each, the longest that can fit.
     fn limits(&self) -> Limits {
         let inner = self.inner.limits();
         let begin = u32::from(self.map.begin().is_some());

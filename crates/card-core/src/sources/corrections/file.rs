@@ -102,8 +102,8 @@ fn entry(b: &[u8]) -> ContextEntry {
     }
 }
 
-/// FNV-1a (Fowler, Noll & Vo). It finds what a disk or a slip did, not an enemy, who may as
-/// well write another file.
+/// FNV-1a (Fowler, Noll & Vo). It finds damage by accident. It is no protection against an
+/// attacker, who could as well write another file.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
