@@ -69,6 +69,10 @@ impl Head {
     }
 
     /// The head of the log `path`, sealed with this key. `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read. The inner error says that it is no head, or is not sealed with this
+    /// key.
     pub fn read(
         path: &Path,
         key: Option<&AuditKey>,
@@ -100,6 +104,9 @@ impl Head {
     }
 
     /// Puts the head beside the log `path`, at once or not at all.
+    ///
+    /// # Errors
+    /// If the disk does not take it; the head that was there stays.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let new = beside(path, "head.new");
         let written = self.write_to(&new);
