@@ -66,6 +66,27 @@ pub(crate) fn push_text(
 }
 
 /// One token to decode.
+///
+/// ```
+/// use card_core::forward::{Forward, Row};
+/// use card_core::types::SequenceId;
+///
+/// let sequence = SequenceId(1);
+/// let row = |token, position, cell, parent| Row {
+///     sequence,
+///     token,
+///     position,
+///     cell,
+///     parent,
+///     logits: true,
+/// };
+/// // Behind the token 7 hang two candidates for the place after it. Neither attends to the other.
+/// let forward = Forward {
+///     rows: vec![row(7, 4, 1, None), row(8, 5, 2, Some(1)), row(9, 5, 3, Some(1))],
+///     pad_to: 0,
+/// };
+/// assert_eq!(forward.rows[1].parent, forward.rows[2].parent);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The sequence the token belongs to.
@@ -123,6 +144,33 @@ impl Forward {
 }
 
 /// A change of what a model keeps. Applied between forwards, in order.
+///
+/// ```
+/// use card_core::forward::{Forward, KvOp, Limits, Model, Rollback};
+/// # use card_core::synthetic::{Synthetic, SyntheticConfig};
+/// use card_core::types::SequenceId;
+///
+/// # let rollback = Rollback::Free;
+/// # let limits = Limits { context: 100, cells: 200, rows: 8, leaves: 4, rollback };
+/// # let (vocab, seed, spread) = (20, 5, 2.0);
+/// # let language = SyntheticConfig { vocab, seed, spread, noise: 0.0, noise_seed: 1, limits };
+/// # let mut model = Synthetic::new(language);
+/// let sequence = SequenceId(1);
+/// // The prompt is decoded, and joins the stem.
+/// let prompt = Forward::chain(sequence, 0, &[3, 1], 0);
+/// model.forward(&prompt)?;
+/// model.apply(KvOp::Commit {
+///     sequence,
+///     tip: prompt.rows[1].cell,
+///     keep_descendants: false,
+/// })?;
+/// // A candidate is decoded behind it. The target writes another token, so the candidate goes.
+/// model.forward(&Forward::chain(sequence, 2, &[4], 0))?;
+/// model.apply(KvOp::Prune { sequence })?;
+/// // The text is written.
+/// model.apply(KvOp::Release { sequence })?;
+/// # Ok::<(), card_core::forward::ModelError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvOp {
     /// The path to `tip` joins the stem. What does not descend from `tip` is dropped, and

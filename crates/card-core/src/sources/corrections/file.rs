@@ -12,6 +12,16 @@ const HEAD_BYTES: usize = 24;
 const SUM_BYTES: usize = 8;
 
 /// Why a saved table cannot be used.
+///
+/// ```
+/// use card_core::sources::{Corrections, CorrectionsError};
+///
+/// let saved = Corrections::new(1 << 16, 42).to_bytes();
+/// assert!(Corrections::from_bytes(&saved, 42).is_ok());
+/// // In another vocabulary the same tokens mean something else.
+/// let other = Corrections::from_bytes(&saved, 43);
+/// assert!(matches!(other, Err(CorrectionsError::OtherVocabulary)));
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CorrectionsError {
     /// It is another kind of file, or one of an earlier version.
