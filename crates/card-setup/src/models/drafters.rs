@@ -66,13 +66,13 @@ impl DrafterSearch {
     }
 }
 
-/// Heads of files that were read, since one file may be looked at for many targets.
+/// Headers of files that were read, kept since one file may be looked at for many targets.
 #[derive(Default)]
-pub struct Heads {
+pub struct HeaderCache {
     read: HashMap<PathBuf, Option<Header>>,
 }
 
-impl Heads {
+impl HeaderCache {
     /// The head of a file, if it has one.
     fn of(&mut self, file: &Path) -> Option<Header> {
         let read = self.read.entry(file.to_owned());
@@ -84,7 +84,7 @@ impl Heads {
 /// keep, and beside the file.
 pub fn plan(target: &Path, models: &ModelPlaces) -> DrafterSearch {
     let here = inventory::models(models);
-    plan_among(target, models, &here, &mut Heads::default())
+    plan_among(target, models, &here, &mut HeaderCache::default())
 }
 
 /// As [`plan`], among models that are known to be here.
@@ -92,7 +92,7 @@ pub fn plan_among(
     target: &Path,
     models: &ModelPlaces,
     here: &[LocalModel],
-    heads: &mut Heads,
+    heads: &mut HeaderCache,
 ) -> DrafterSearch {
     let Some(head) = heads.of(target) else {
         // Loading it says why.
@@ -237,7 +237,7 @@ mod tests {
             &dir.path().join(target),
             &models,
             here,
-            &mut Heads::default(),
+            &mut HeaderCache::default(),
         )
     }
 
