@@ -71,8 +71,8 @@ impl LogHead {
     /// The head of the log `path`, sealed with this key. `None` if there is none.
     ///
     /// # Errors
-    /// If the file cannot be read. The inner error says that it is no head, or is not sealed with this
-    /// key.
+    /// If the file cannot be read. The inner error: it is no head, was changed, or is not sealed
+    /// with this key.
     pub fn read(
         path: &Path,
         key: Option<&AuditKey>,
