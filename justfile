@@ -89,6 +89,10 @@ bare MODEL *ARGUMENTS:
 sizes:
     scripts/test-sizes
 
+# Look for names of types that mean two things.
+names:
+    scripts/test-names
+
 # Check documents: links, the glossary, the pages that explain.
 test-docs:
     scripts/test-docs

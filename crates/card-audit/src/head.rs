@@ -13,7 +13,7 @@ use crate::key::{AuditKey, named, seal};
 /// What `FILE.head` says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Head {
+pub(crate) struct LogHead {
     /// The version of the format, which is 1.
     head: u8,
     /// The random id of the log, as its first record has it.
@@ -30,10 +30,10 @@ pub(crate) struct Head {
     hash: String,
 }
 
-impl Head {
+impl LogHead {
     /// The head of a log whose last record this is.
-    pub fn new(log: &str, last: &Anchor, key: Option<&AuditKey>, time: u64) -> Head {
-        let mut head = Head {
+    pub fn new(log: &str, last: &Anchor, key: Option<&AuditKey>, time: u64) -> LogHead {
+        let mut head = LogHead {
             head: 1,
             log: log.to_owned(),
             n: last.n,
@@ -62,17 +62,21 @@ impl Head {
         format!("{},\"hash\":\"{}\"}}\n", self.covered(), self.hash)
     }
 
-    fn parse(text: &[u8]) -> Option<Head> {
-        let head: Head = serde_json::from_slice(text).ok()?;
+    fn parse(text: &[u8]) -> Option<LogHead> {
+        let head: LogHead = serde_json::from_slice(text).ok()?;
         // As with records, there is one way to write it.
         (head.text().as_bytes() == text).then_some(head)
     }
 
     /// The head of the log `path`, sealed with this key. `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read. The inner error: it is no head, was changed, or is not sealed
+    /// with this key.
     pub fn read(
         path: &Path,
         key: Option<&AuditKey>,
-    ) -> std::io::Result<Option<Result<Head, String>>> {
+    ) -> std::io::Result<Option<Result<LogHead, String>>> {
         /// No head is longer.
         const MOST: u64 = 4096;
         let name = beside(path, "head");
@@ -84,7 +88,7 @@ impl Head {
         let mut text = Vec::new();
         file.take(MOST).read_to_end(&mut text)?;
         let name = name.display();
-        let Some(head) = Head::parse(&text) else {
+        let Some(head) = LogHead::parse(&text) else {
             return Ok(Some(Err(format!("{name} is no head of a log"))));
         };
         if head.key.as_deref() != key.map(AuditKey::id) {
@@ -100,6 +104,9 @@ impl Head {
     }
 
     /// Puts the head beside the log `path`, at once or not at all.
+    ///
+    /// # Errors
+    /// If the disk does not take it; the head that was there stays.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let new = beside(path, "head.new");
         let written = self.write_to(&new);
@@ -128,21 +135,23 @@ mod tests {
     fn a_head_is_read_with_its_own_key_only() {
         let folder = crate::disk::tests::folder("head");
         let path = folder.join("a.log");
-        assert!(Head::read(&path, None).unwrap().is_none());
+        assert!(LogHead::read(&path, None).unwrap().is_none());
         let key = AuditKey::new(b"0123456789abcdef").unwrap();
         let other = AuditKey::new(b"0123456789abcdeg").unwrap();
         let last = Anchor {
             n: 3,
             hash: GENESIS.to_owned(),
         };
-        Head::new("log", &last, Some(&key), 9).write(&path).unwrap();
-        let read = |key| Head::read(&path, key).unwrap().unwrap();
+        LogHead::new("log", &last, Some(&key), 9)
+            .write(&path)
+            .unwrap();
+        let read = |key| LogHead::read(&path, key).unwrap().unwrap();
         let head = read(Some(&key)).unwrap();
         assert_eq!((head.n, head.log.as_str()), (3, "log"));
         assert!(read(Some(&other)).is_err() && read(None).is_err());
         // It is replaced, whatever lies in the way.
         std::fs::write(beside(&path, "head.new"), "left").unwrap();
-        Head::new("log", &last, None, 9).write(&path).unwrap();
+        LogHead::new("log", &last, None, 9).write(&path).unwrap();
         assert!(read(None).is_ok());
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -50,6 +50,9 @@ struct LineFields {
 
 impl AuditLine {
     /// Reads a line, without its line break.
+    ///
+    /// # Errors
+    /// If the text is not exactly what a record is written as.
     pub fn parse(text: &[u8]) -> Result<AuditLine, String> {
         let wrong = |e: serde_json::Error| format!("it is no record: {e}");
         let parts: LineFields = serde_json::from_slice(text).map_err(wrong)?;
@@ -129,6 +132,9 @@ pub(crate) struct RawLine {
 
 impl RawLine {
     /// Reads the line as a record.
+    ///
+    /// # Errors
+    /// If the line is no record, is longer than any, or lacks its end.
     pub fn record(&self) -> Result<AuditLine, String> {
         if self.long {
             return Err("it is no record: it is longer than any".to_owned());
@@ -151,6 +157,9 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line.
+    ///
+    /// # Errors
+    /// If the reader fails.
     pub fn next_line(&mut self) -> std::io::Result<Option<RawLine>> {
         let mut bytes = Vec::new();
         let mut few = Read::by_ref(&mut self.reader).take(LONGEST + 1);

@@ -14,7 +14,7 @@ use crate::disk::{
     beside, lock, next_rotated, private, regular, rotated, sync_folder, warn_of_readers,
 };
 use crate::error::{AuditError, io};
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::key::{AuditKey, hex, named};
 use crate::line::{AuditLine, write};
 use crate::losses::Losses;
@@ -26,7 +26,7 @@ use crate::torn::set_aside;
 mod tests;
 
 /// What was read of `FILE.head`: nothing where there is none, or why it cannot be believed.
-type FoundHead = Option<std::result::Result<Head, String>>;
+type FoundHead = Option<std::result::Result<LogHead, String>>;
 
 /// A log that goes on from its last record.
 ///
@@ -87,7 +87,7 @@ impl Log {
         if bytes < length {
             torn = Some(set_aside(path, &mut file, bytes, length).map_err(io(path))?);
         }
-        let head = Head::read(path, key).map_err(io(path))?;
+        let head = LogHead::read(path, key).map_err(io(path))?;
         let id = match (first_id(path, &before), &head) {
             (Some(id), _) => id,
             (None, Some(Ok(head))) if last.is_some() => head.log.clone(),
@@ -258,7 +258,7 @@ impl Log {
             return Ok(());
         }
         self.file.sync_data()?;
-        Head::new(&self.id, &self.last, self.key.as_ref(), now_ms()).write(&self.path)?;
+        LogHead::new(&self.id, &self.last, self.key.as_ref(), now_ms()).write(&self.path)?;
         self.headed = Some(self.last.n);
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::anchor::{Anchor, GENESIS};
 use crate::disk::beside;
 use crate::error::{AuditError, io};
-use crate::head::Head;
+use crate::head::LogHead;
 use crate::key::{AuditKey, named};
 use crate::line::{AuditLine, Lines, RawLine};
 use crate::report::{Gap, Problem, VerifyReport};
@@ -76,7 +76,7 @@ fn records(n: u64) -> String {
 
 struct Verifier<'a> {
     check: &'a Check,
-    head: Option<Head>,
+    head: Option<LogHead>,
     report: VerifyReport,
     /// Whether the line before could not be read, so that what follows it is unknown.
     skipped: bool,
@@ -95,7 +95,7 @@ impl Verifier<'_> {
     }
 
     fn read_head(&mut self, path: &Path) -> Result<(), AuditError> {
-        match Head::read(path, self.check.key.as_ref()).map_err(io(path))? {
+        match LogHead::read(path, self.check.key.as_ref()).map_err(io(path))? {
             Some(Ok(head)) => self.head = Some(head),
             Some(Err(why)) => self.problem(None, why),
             None => {

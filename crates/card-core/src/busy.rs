@@ -15,7 +15,8 @@ use crate::backoff::Backoff;
 
 /// Cores count as taken if at least so many threads wait for one, on average.
 const TAKEN: f64 = 0.15;
-/// A thread shares a taken core half and half, so each that waits all the time stands for two.
+/// Threads that are given up for one that waits all the time, on average. Two programs that share a
+/// core get half of it each, so a thread whose core is taken waits for half of the time.
 const SHARE: f64 = 2.0;
 /// Windows in a row that have to say the same before a thread is given up.
 const SURE: u32 = 2;
@@ -109,7 +110,7 @@ impl ThreadRule {
         self.now
     }
 
-    /// As many threads less as cores are taken.
+    /// Gives up as many threads as cores are taken, and sets the time of the next trial.
     fn give_up(&mut self, at: Duration, waiting: f64) {
         let cores = (SHARE * waiting).round().max(1.0) as usize;
         self.now = self.now.saturating_sub(cores).max(1);

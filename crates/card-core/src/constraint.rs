@@ -44,8 +44,9 @@ use crate::types::{Prob, Token};
 /// # Ok::<(), String>(())
 /// ```
 pub trait Constraint: Send {
-    /// The tokens allowed next: bit `t % 32` of word `t / 32` for token `t`. A token beyond
-    /// the mask is not allowed. At least one is: the one that ends the text, if nothing else.
+    /// The tokens allowed next: bit `t % 32` of word `t / 32` for token `t`. A token beyond the
+    /// mask is not allowed. At least one token is allowed: where the text has to end, the token
+    /// that ends it.
     ///
     /// # Errors
     /// If the grammar cannot go on; the generation fails with that message.
@@ -65,6 +66,48 @@ pub trait Constraint: Send {
 }
 
 /// A grammar of texts. Scouts of it are made on any thread.
+///
+/// ```
+/// use card_core::constraint::{Grammar, Scout};
+/// use card_core::types::{Prob, Token};
+///
+/// /// The text is 1, 2, 3, and so on.
+/// struct Counting;
+///
+/// struct CountingScout {
+///     last: Token,
+/// }
+///
+/// impl Grammar for Counting {
+///     fn scout(&self) -> Box<dyn Scout> {
+///         Box::new(CountingScout { last: 0 })
+///     }
+/// }
+///
+/// impl Scout for CountingScout {
+///     fn wrote(&mut self, token: Token) -> Result<(), String> {
+///         if token != self.last + 1 {
+///             return Err(format!("{token} does not follow {}", self.last));
+///         }
+///         self.last = token;
+///         Ok(())
+///     }
+///
+///     fn allows(&mut self, path: &[Token], token: Token) -> bool {
+///         token == self.last + path.len() as Token + 1
+///     }
+///
+///     fn forced(&mut self) -> Vec<(Token, Prob)> {
+///         (1..=4).map(|ahead| (self.last + ahead, Prob::ONE)).collect()
+///     }
+/// }
+///
+/// let mut scout = Counting.scout();
+/// scout.wrote(1)?;
+/// assert!(scout.allows(&[2], 3));
+/// assert_eq!(scout.forced()[0], (2, Prob::ONE));
+/// # Ok::<(), String>(())
+/// ```
 pub trait Grammar: Send + Sync {
     /// A scout at the beginning of a text.
     fn scout(&self) -> Box<dyn Scout>;
@@ -83,8 +126,9 @@ pub trait Scout: Send {
     /// Whether the grammar allows `token` behind what was written and `path`, which it allows.
     fn allows(&mut self, path: &[Token], token: Token) -> bool;
 
-    /// The tokens that come next because the grammar leaves no choice, each with the probability
-    /// that it does: the same text may be written with other tokens. None where there is one.
+    /// The tokens that come next because the grammar leaves no choice, empty where there is a
+    /// choice. Each has the probability that the target writes it: the same text may be divided
+    /// into other tokens.
     fn forced(&mut self) -> Vec<(Token, Prob)>;
 }
 

@@ -22,7 +22,8 @@ use shape::ShapeChange;
 /// A drafter on another machine tells what its forwards take, and that ends up here. So the
 /// number of points is bounded, and so is what a single measurement can say.
 ///
-/// Invariant: `most_ms` of each point is what the points from it on say, as they are now.
+/// Invariant: `most_ms` of each point is the least expected time of it and all larger points that
+/// were seen often enough to be sure of.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,8 +56,8 @@ struct CostPoint {
     given: Option<f64>,
     /// Milliseconds of the forwards that were seen.
     seen: MovingAverage,
-    /// The least milliseconds that forwards of this size or a larger one were soundly seen to take,
-    /// and so the most that smaller ones take; infinite if none were.
+    /// The least milliseconds that this size or a larger one takes, among those that were seen
+    /// [`SOUND`] times; infinite if none was. A forward of fewer rows takes no more than that.
     most_ms: f64,
 }
 
@@ -64,12 +65,13 @@ struct CostPoint {
 const GAIN: f64 = MovingAverage::GAIN;
 /// So many measurements of one size are enough to correct what is expected of smaller sizes.
 const SOUND: u32 = 3;
-/// What was given at the start counts like so many measurements.
+/// A time that was given at the start has the weight of so many measurements.
 const GIVEN: f64 = 1.0;
-/// What was seen before points are given anew counts like so many forwards at the most.
+/// When points are given anew, all that was seen of a size before has the weight of at most so many
+/// forwards.
 const FEW: u32 = 2;
-/// The least and the most milliseconds that a measured forward takes. Nothing takes no time, and
-/// what takes longer than a minute is as good as never done.
+/// The least and the most milliseconds that a measured forward counts as: a time of 0 would make it
+/// free, and a lane that stood still says nothing of its forwards.
 const MEASURED: (f64, f64) = (1e-3, 60_000.0);
 /// The same for a forward that is given at the start.
 const BELIEVED: (f64, f64) = (1e-9, 3.6e6);
@@ -166,7 +168,7 @@ impl CostCurve {
         point.ms(self.drift)
     }
 
-    /// Notes at each point what forwards of its size or a larger one were seen to take.
+    /// Sets `most_ms` of every point.
     fn note_larger(&mut self) {
         let mut least = f64::INFINITY;
         for point in self.points.values_mut().rev() {

@@ -66,6 +66,27 @@ pub(crate) fn push_text(
 }
 
 /// One token to decode.
+///
+/// ```
+/// use card_core::forward::{Forward, Row};
+/// use card_core::types::SequenceId;
+///
+/// let sequence = SequenceId(1);
+/// let row = |token, position, cell, parent| Row {
+///     sequence,
+///     token,
+///     position,
+///     cell,
+///     parent,
+///     logits: true,
+/// };
+/// // Behind the token 7 hang two candidates for the place after it. Neither attends to the other.
+/// let forward = Forward {
+///     rows: vec![row(7, 4, 1, None), row(8, 5, 2, Some(1)), row(9, 5, 3, Some(1))],
+///     pad_to: 0,
+/// };
+/// assert_eq!(forward.rows[1].parent, forward.rows[2].parent);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The sequence the token belongs to.
@@ -123,6 +144,33 @@ impl Forward {
 }
 
 /// A change of what a model keeps. Applied between forwards, in order.
+///
+/// ```
+/// use card_core::forward::{Forward, KvOp, Limits, Model, Rollback};
+/// # use card_core::synthetic::{Synthetic, SyntheticConfig};
+/// use card_core::types::SequenceId;
+///
+/// # let rollback = Rollback::Free;
+/// # let limits = Limits { context: 100, cells: 200, rows: 8, leaves: 4, rollback };
+/// # let (vocab, seed, spread) = (20, 5, 2.0);
+/// # let language = SyntheticConfig { vocab, seed, spread, noise: 0.0, noise_seed: 1, limits };
+/// # let mut model = Synthetic::new(language);
+/// let sequence = SequenceId(1);
+/// // The prompt is decoded, and joins the stem.
+/// let prompt = Forward::chain(sequence, 0, &[3, 1], 0);
+/// model.forward(&prompt)?;
+/// model.apply(KvOp::Commit {
+///     sequence,
+///     tip: prompt.rows[1].cell,
+///     keep_descendants: false,
+/// })?;
+/// // A candidate is decoded behind it. The target writes another token, so the candidate goes.
+/// model.forward(&Forward::chain(sequence, 2, &[4], 0))?;
+/// model.apply(KvOp::Prune { sequence })?;
+/// // The text is written.
+/// model.apply(KvOp::Release { sequence })?;
+/// # Ok::<(), card_core::forward::ModelError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KvOp {
     /// The path to `tip` joins the stem. What does not descend from `tip` is dropped, and
@@ -140,8 +188,8 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
     },
-    /// A sequence begins with the first `keep` tokens of the stem of `from`, which is
-    /// over: a prompt that starts like an earlier one is not decoded again.
+    /// A sequence begins with the first `keep` tokens of the stem of `from`, a finished sequence: a
+    /// prompt that starts like an earlier one is not decoded again.
     Adopt {
         /// The new sequence.
         sequence: SequenceId,
@@ -165,8 +213,9 @@ pub enum KvOp {
         /// The sequence.
         sequence: SequenceId,
     },
-    /// The state behind the stem is saved under a name, whatever becomes of the sequence. Nothing
-    /// hangs off the stem. Only a model that [has such a state](Model::state_bytes) is asked.
+    /// The state behind the stem is saved under a name, and outlives the sequence. When it is saved
+    /// nothing hangs off the stem. Only a model that [has such a state](Model::state_bytes) is
+    /// asked.
     Save {
         /// The sequence.
         sequence: SequenceId,
@@ -286,10 +335,10 @@ pub trait Model: Logits {
     fn keeps_hidden(&self) -> bool {
         false
     }
-    /// These rows of the last forward decoded tokens that are committed, and behind each of them
-    /// another token is: keep their hidden states until the head has read them. `rows` are in the
-    /// order of their positions, sequence by sequence. A state that cannot be kept costs drafts,
-    /// never more.
+    /// Keeps the hidden states of these rows of the last forward until the head has read them. Each
+    /// row decoded a committed token that another committed token follows. `rows` are in the order
+    /// of their positions, sequence by sequence. A state that cannot be kept costs drafts, never
+    /// more.
     fn keep_hidden(&mut self, rows: &[HiddenRow]) {
         let _ = rows;
     }

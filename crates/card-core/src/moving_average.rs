@@ -3,7 +3,8 @@
 /// The mean of the values so far, as long as they are few; beyond ten of them an exponential moving
 /// average, so that it follows what changes. 0 before the first value.
 ///
-/// Invariants: the value is within the bounds of the values that were added, and 0.
+/// Invariant: the mean lies between the least and the greatest of the values that were added (0
+/// before the first).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct MovingAverage {
     value: f64,
@@ -32,7 +33,8 @@ impl MovingAverage {
         self.count
     }
 
-    /// From now on what was added counts like `most` values at the most.
+    /// The values so far weigh no more than `most` values from now on, so that new ones count
+    /// sooner.
     pub(crate) fn weigh_at_most(&mut self, most: u32) {
         self.count = self.count.min(most);
     }

@@ -117,7 +117,8 @@ impl PrefixCache {
         self.saved.set_bytes(each.filter(|_| used));
     }
 
-    /// Forgets all stems and saved states without a word: the model has none of them any more.
+    /// Forgets all stems and saved states and asks no [`KvOp`] of the model, which has none of them
+    /// any more.
     pub(crate) fn clear(&mut self) {
         self.stems.clear();
         self.saved.clear();
@@ -146,8 +147,8 @@ impl PrefixCache {
         adopted
     }
 
-    /// Gives up the states of texts that neither a kept stem nor a running sequence has any more, nor
-    /// the new one, of whose tokens `reused` are decoded.
+    /// Gives up the saved states that nobody can go on from any more: neither a kept stem nor a
+    /// running sequence begins with their tokens, nor do the first `reused` tokens of the new one.
     fn give_up_states<'a>(
         &mut self,
         new: NewSequence,
@@ -167,7 +168,7 @@ impl PrefixCache {
         self.saved.retain(has, ops);
     }
 
-    /// Drops what a name that is used again stood for, or the two sequences would mix.
+    /// Drops a kept stem that has the name of the new sequence: the cells of the two would mix.
     fn forget(&mut self, sequence: SequenceId, ops: &mut Vec<KvOp>) {
         let before = self.stems.len();
         self.stems.retain(|s| s.sequence != sequence);
@@ -176,10 +177,11 @@ impl PrefixCache {
         }
     }
 
-    /// Finds, among these stems and those of `running` sequences of the same tenant, the one
-    /// that begins most like the new sequence, and gives the common cells to that; or a saved state
-    /// that spares more. Returns what that saves. A stem that still runs, or that is for the most
-    /// part of no use here, stays as it is, and the common part belongs to both.
+    /// Finds the stem that begins most like the new sequence, among those that are kept and those
+    /// of `running` sequences of the same tenant, and gives the common cells to the new sequence;
+    /// or goes on from a saved state, if that spares more. Returns what that saves. A stem that
+    /// runs, or of which more than half is of no use here, stays as it is: then the common cells
+    /// belong to both.
     fn adopt<'a>(
         &mut self,
         new: NewSequence,
@@ -251,8 +253,8 @@ impl PrefixCache {
         }
     }
 
-    /// Has the new sequence go on from a saved state, if one spares enough tokens more than the
-    /// `spared` ones that it would not have to decode otherwise.
+    /// Lets the new sequence go on from a saved state, if that spares enough tokens beyond the
+    /// `spared` ones that it need not decode anyway.
     fn resume<'a>(
         &mut self,
         new: NewSequence,

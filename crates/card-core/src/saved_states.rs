@@ -204,7 +204,7 @@ impl SavedStates {
         }
     }
 
-    /// Forgets all of them without a word: the model has none any more.
+    /// Forgets all of them and asks no [`KvOp`] of the model, which has none any more.
     pub(crate) fn clear(&mut self) {
         self.forgotten += self.states.len() as u64;
         self.states.clear();

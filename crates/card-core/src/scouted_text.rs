@@ -11,7 +11,7 @@ use crate::types::{Prob, Token};
 /// is asked again: where nothing is proposed it costs nothing. One that is lost refuses nothing.
 pub(crate) struct ScoutedText {
     grammar: Arc<dyn Grammar>,
-    /// `None` until it is asked.
+    /// `None` until something is asked for the first time.
     scout: Option<Box<dyn Scout>>,
     /// Tokens that were written and that the scout has not heard of.
     unheard: Vec<Token>,

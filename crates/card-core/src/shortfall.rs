@@ -30,7 +30,7 @@ pub enum ShortfallCause {
     Ended,
 }
 
-/// What one cause has to do with a text's time.
+/// The part of a text's time that one cause explains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ShortfallPart {
     /// The cause.
@@ -43,8 +43,8 @@ pub struct ShortfallPart {
     pub ms: f64,
 }
 
-/// The time of one or several texts by cause. Each sequence of a forward counts for its share of
-/// the forward's time.
+/// The time of one or several texts by cause, in milliseconds. Each sequence of a forward counts
+/// for its share of the forward's time.
 ///
 /// ```
 /// use card_core::shortfall::{Shortfall, ShortfallCause};
@@ -113,7 +113,7 @@ impl Shortfall {
         sum.ms += ms;
     }
 
-    /// Adds what was noted elsewhere.
+    /// Adds the rounds that another shortfall has noted.
     pub fn merge(&mut self, other: &Shortfall) {
         for part in other.parts() {
             self.add(part.cause, part.rounds, part.tokens, part.ms);

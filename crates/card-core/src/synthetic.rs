@@ -50,7 +50,8 @@ struct Kv {
     /// Hash of the text up to each token of the stem.
     stem: Vec<u64>,
     cells: BTreeMap<KvCell, SyntheticCell>,
-    /// What may be taken back; not looked at if any token may.
+    /// Which tokens can be taken back; not used with
+    /// [`Rollback::Free`](crate::forward::Rollback::Free).
     chains: SyntheticChains,
 }
 

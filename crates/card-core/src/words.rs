@@ -21,6 +21,12 @@ pub fn counted<N: Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
 }
 
 /// The word for several of what `noun` is one of, by the rules of English spelling.
+///
+/// ```
+/// use card_core::words::plural;
+///
+/// assert_eq!((plural("branch"), plural("reply")), ("branches".into(), "replies".into()));
+/// ```
 pub fn plural(noun: &str) -> String {
     const HISSES: [&str; 5] = ["s", "x", "z", "ch", "sh"];
     if HISSES.iter().any(|end| noun.ends_with(end)) {

@@ -32,7 +32,8 @@ pub enum Failure {
     /// Nobody read the events, and too many of them wait.
     #[error("the generation was given up: {0} events of it wait to be read")]
     Unread(usize),
-    /// The engine takes no more of these.
+    /// The engine takes no more drafters that come by themselves, since as many as may be are
+    /// attached.
     #[error("{0}")]
     Refused(String),
     /// The engine does not work any more, for this reason.

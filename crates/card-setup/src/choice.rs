@@ -1,5 +1,5 @@
 //! Which of its possible forms a model is loaded in: whose kernels its weights are laid out for,
-//! and whether a lighter copy drafts in place of the file. Measured once, then remembered.
+//! and whether a draft copy drafts in place of the file. Measured once, then remembered.
 
 use std::path::Path;
 
@@ -72,7 +72,7 @@ pub fn target(loader: &Loader, file: &Path) -> Result<LoadedTarget> {
     }
 }
 
-/// The draft model in `file`, or a lighter copy of it, laid out for the kernels that are faster
+/// The draft model in `file`, or a draft copy of it, laid out for the kernels that are faster
 /// here, and measured.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub struct Unmeasured {
     /// The target was timed coarsely.
     pub target: bool,
-    /// The draft model was.
+    /// The draft model was timed coarsely.
     pub draft: bool,
     /// Lanes of their own were not tried.
     pub lanes: bool,

@@ -15,7 +15,7 @@ const COARSE_CONTEXT: u32 = 64;
 /// A context of a model for one sequence.
 ///
 /// # Errors
-/// If llama.cpp cannot make it, for want of memory say.
+/// If llama.cpp cannot make it, for want of memory, say.
 pub fn llama_context(
     model: &LlamaModel,
     role: &'static str,
@@ -29,7 +29,7 @@ pub fn llama_context(
 /// in any order, which changes how sums are rounded: drafts may be rounded in any way.
 ///
 /// # Errors
-/// If llama.cpp cannot make it, for want of memory say.
+/// If llama.cpp cannot make it, for want of memory, say.
 pub fn llama_contexts(
     model: &LlamaModel,
     role: &'static str,
@@ -44,7 +44,7 @@ pub fn llama_contexts(
 /// cache, or if it `keeps` sequences that have ended, the cells of each sequence stay in order.
 ///
 /// # Errors
-/// If llama.cpp cannot make it, for want of memory say.
+/// If llama.cpp cannot make it, for want of memory, say.
 pub fn target_contexts(
     model: &LlamaModel,
     context: u32,
@@ -59,7 +59,7 @@ pub fn target_contexts(
     )
 }
 
-/// How a context of a head is set up, for several sequences of full length.
+/// The settings of a head's context, for several sequences of full length.
 pub fn head_options(context: u32, sequences: u32, cores: &Cores) -> ContextOptions {
     options("head", context, sequences, false, cores)
 }
@@ -96,7 +96,7 @@ fn options(
 /// cell that lies before one it still needs, so the cells stay in order by themselves.
 ///
 /// # Errors
-/// If llama.cpp cannot make it, for want of memory say.
+/// If llama.cpp cannot make it, for want of memory, say.
 pub fn test_context(
     model: &LlamaModel,
     role: &'static str,
@@ -118,7 +118,7 @@ pub fn test_cells() -> u64 {
 /// A small context for the few forwards of a coarse measurement.
 ///
 /// # Errors
-/// If llama.cpp cannot make it, for want of memory say.
+/// If llama.cpp cannot make it, for want of memory, say.
 pub fn coarse_context(
     model: &LlamaModel,
     role: &'static str,

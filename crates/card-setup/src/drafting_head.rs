@@ -70,7 +70,7 @@ impl DraftingHead {
     /// target's context keeps in `states`, and ends a forward that takes longer than `patience`.
     ///
     /// # Errors
-    /// If llama.cpp cannot make it, for want of memory say.
+    /// If llama.cpp cannot make it, for want of memory, say.
     pub fn contexts(
         &self,
         context: u32,
@@ -94,7 +94,7 @@ impl DraftingHead {
     /// A context for a self-test of the head by itself: it has no states to read, which takes as long.
     ///
     /// # Errors
-    /// If llama.cpp cannot make it, for want of memory say.
+    /// If llama.cpp cannot make it, for want of memory, say.
     pub fn test_context(&self, cores: &Cores) -> Result<Box<dyn Model + Send>, LlamaError> {
         let length = test_length(self.model());
         self.contexts(length, 2, cores, HiddenStore::none(), None)

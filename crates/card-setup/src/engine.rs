@@ -124,7 +124,7 @@ impl Setup {
             lanes: plan.lanes,
             draft_len: run.draft_len,
             shapes: self.forwards.shapes,
-            plain_at_first: self.holds.means == Some(Means::PlainOnly),
+            plain_at_first: self.guarantee.means == Some(Means::PlainOnly),
             cache_bytes: run.cache_bytes,
             lookup: run.lookup,
             learned: run.learned.clone(),
@@ -191,7 +191,7 @@ impl Setup {
 
     /// Whether beginnings of prompts are reused.
     fn reuses(&self) -> bool {
-        self.holds.reuses() && self.target.reuses_prefixes()
+        self.guarantee.reuses() && self.target.reuses_prefixes()
     }
 
     /// The target on its cores, paced if its device is emulated; and its head with the hidden states
@@ -202,7 +202,7 @@ impl Setup {
         plan: &LanePlan,
     ) -> Result<(Box<dyn Model + Send>, Option<HeadAndStates<'_>>)> {
         // Kept prefixes leave cells free when they go, before those of the sequences that run.
-        let keeps = self.reuses() && self.holds.level == Exactness::Exact;
+        let keeps = self.reuses() && self.guarantee.level == Exactness::Exact;
         let (context, sequences, cores) = (self.context, run.sequences, &plan.target_cores);
         let mut target = target_contexts(&self.target, context, sequences, keeps, cores)?;
         let drafts = speculates(run) && run.drafter.is_none();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is being loaded now, and how far it is. A clone tells of the same load.
+/// Which file is being loaded now, and how much of it is loaded. Clones tell of the same load.
 #[derive(Clone, Debug, Default)]
 pub struct LoadProgress(Arc<Mutex<Option<LoadingFile>>>);
 

@@ -94,19 +94,20 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The same, which tells how far each file is.
+    /// The same loader; `told` hears how much of each file is loaded.
     pub fn telling(mut self, told: &LoadProgress) -> Self {
         self.told = told.clone();
         self
     }
 
-    /// The same, which measures only coarsely what is not remembered.
+    /// The same loader. With a `budget` it measures coarsely what is not remembered.
     pub fn coarsely(mut self, budget: Option<CoarseBudget>) -> Self {
         self.coarse = budget;
         self
     }
 
-    /// The same, which measures in the pauses of an engine, and shows nothing of it.
+    /// The same loader. It measures in the pauses of an engine, shows nothing of that, and measures
+    /// what is remembered too if `again`.
     pub fn in_pauses(mut self, pauses: Pauses, again: bool) -> Self {
         (self.pauses, self.again) = (Some(pauses), again);
         self

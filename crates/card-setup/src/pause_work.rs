@@ -64,7 +64,7 @@ impl Setup {
     /// context of each model, and does nothing if there is not that much.
     pub fn measure_in_pauses(&self, engine: &Engine) -> Option<PauseWork> {
         let plain = self.run().mode == Mode::Plain;
-        let needless = plain && self.holds.means != Some(Means::PlainOnly);
+        let needless = plain && self.guarantee.means != Some(Means::PlainOnly);
         if self.emulation.is_some() || needless {
             return None;
         }
@@ -137,7 +137,7 @@ impl Chores {
             kernels: setup.forwards.kernels,
             draft: setup.draft.clone(),
             top: setup.draft_top(),
-            level: setup.holds.level,
+            level: setup.guarantee.level,
             shapes: Cell::new(setup.forwards.shapes),
             in_turns: placement.is_none_or(|p| p.lanes == Lanes::Shared),
             unmeasured: setup.coarse_start.unwrap_or_default(),

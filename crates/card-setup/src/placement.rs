@@ -109,6 +109,9 @@ impl LoadedPair<'_> {
 
     /// Both models at work at the same time, on (target, draft) threads: a remembered measurement,
     /// or one that is made now.
+    ///
+    /// # Errors
+    /// If a file of the models is not there any more, or a model fails while it is measured.
     pub fn together(&self, draft: &LoadedDraft, threads: (usize, usize)) -> Result<Placement> {
         let key = self.together_key(draft, threads)?;
         let measure = || self.measured_together(draft, threads);

@@ -29,7 +29,7 @@ pub struct Settings {
     pub draft2: Option<String>,
     /// Addresses of draft models on other machines, in place of one here.
     pub drafter: Vec<String>,
-    /// Whether a lighter copy of the draft model may stand in for it.
+    /// Whether a draft copy may stand in for the draft model.
     pub draft_weights: DraftWeights,
     /// How the two models are scheduled.
     pub mode: Mode,
@@ -255,7 +255,7 @@ impl KernelChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DraftWeights {
-    /// Those of a lighter copy, if measurements say that it is faster.
+    /// Those of a draft copy, if measurements say that it is faster.
     #[default]
     Auto,
     /// Those of the file.

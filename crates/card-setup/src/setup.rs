@@ -26,7 +26,7 @@ use crate::emulation::Emulation;
 use crate::files;
 use crate::findings;
 use crate::fit;
-use crate::holds::Holds;
+use crate::guarantee::TextGuarantee;
 use crate::learned::LearnedStore;
 use crate::load_progress::LoadProgress;
 use crate::loader::{LoadedDraft, LoadedTarget, Loader};
@@ -65,8 +65,8 @@ pub struct Setup {
     pub placements: Vec<Placement>,
     /// What earlier runs learned.
     pub learned: Learned,
-    /// What holds of the text, and by what.
-    pub holds: Holds,
+    /// What is guaranteed of the text, and by which means.
+    pub guarantee: TextGuarantee,
     /// What a start that did not wait for measurements left out. `None` after one that did: engines
     /// are compared then, and no lane changes its threads, since the threads of one engine would be
     /// taken for another program's.
@@ -293,7 +293,7 @@ impl Setup {
 
     /// Says what a start left for later.
     fn tell_of_coarse_start(&self, unmeasured: Unmeasured, spent: Duration) {
-        let plain = self.holds.means == Some(Means::PlainOnly);
+        let plain = self.guarantee.means == Some(Means::PlainOnly);
         if unmeasured.forms {
             tracing::info!("`card calibrate` compares kernels, draft copies and drafters");
         }
@@ -334,7 +334,7 @@ impl Setup {
         head: Option<&DraftingHead>,
     ) -> Result<Self> {
         let template = chat_template(settings, &target.model)?;
-        let holds = Holds::of(settings, target);
+        let guarantee = TextGuarantee::of(settings, target);
         let mut forwards = TargetForwards {
             kernels: target.kernels,
             shapes: Shapes::FREE,
@@ -342,11 +342,11 @@ impl Setup {
             spread: None,
         };
         if let Some(report) = &target.report {
-            forwards.shapes = report.shapes(holds.level);
+            forwards.shapes = report.shapes(guarantee.level);
             forwards.near_tie = report.margin_bound().max(forwards.near_tie);
             forwards.spread = report.spread;
         }
-        tracing::info!("{holds}");
+        tracing::info!("{guarantee}");
         let draft = draft.map(|d| d.model.clone());
         let learns = !settings.no_memory && settings.mode != Mode::Plain;
         let drafter = draft.as_ref().map(|d| &d.llama);
@@ -365,7 +365,7 @@ impl Setup {
             emulation: None,
             placements: Vec::new(),
             learned: learned.unwrap_or_default(),
-            holds,
+            guarantee,
             coarse_start: None,
             storage: Storage {
                 store: store.clone(),
@@ -499,8 +499,8 @@ impl Setup {
 
     /// Whether the text is the same with any number of threads, or need not be.
     pub(crate) fn any_number_of_threads(&self) -> bool {
-        let same = self.holds.means == Some(Means::AnyShape) && self.target.has_card_kernels();
-        same || self.holds.level == Exactness::Fast
+        let same = self.guarantee.means == Some(Means::AnyShape) && self.target.has_card_kernels();
+        same || self.guarantee.level == Exactness::Fast
     }
 
     /// How to run, by the settings it was loaded with.

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::ScenarioError;
 use crate::recording::{Recorded, Recording};
 
-/// What of the rest the proposals behind the first one get.
+/// How the probability that the first proposal leaves is shared out to the second, third and
+/// fourth; the rest is for tokens that are not proposed.
 const REST: [f32; 3] = [0.5, 0.2, 0.1];
 /// How far the first proposal's probability is from the mean of a hard stretch.
 const SPREAD: f64 = 0.15;
@@ -32,10 +33,10 @@ pub struct BurstSpec {
 }
 
 impl BurstSpec {
-    /// Makes sure that it makes sense.
+    /// Checks that it can be simulated: every number is within its range.
     ///
     /// # Errors
-    /// Says what does not.
+    /// Names the first setting that is not, and its range.
     pub(crate) fn check(&self) -> Result<(), ScenarioError> {
         let easy = (0.5..1.0).contains(&self.easy);
         let hard = (SPREAD + 0.05..=1.0 - SPREAD).contains(&self.hard);
@@ -91,7 +92,7 @@ impl BurstSpec {
         } else {
             self.hard + SPREAD * (2.0 * drawn - 1.0)
         };
-        // Something else may always come.
+        // No proposal is certain.
         let first = (first as f32).min(0.999);
         let rest = REST.map(|share| share * (1.0 - first));
         let probabilities: Vec<f32> = [first].into_iter().chain(rest).collect();

@@ -22,7 +22,7 @@ use crate::error::ScenarioError;
 pub struct Recorded {
     /// Kind of prompt.
     pub category: String,
-    /// ForcedProposals by place.
+    /// What the draft model proposed, for each place of the answer.
     pub places: Vec<ForcedProposals>,
 }
 
@@ -31,7 +31,7 @@ pub struct Recorded {
 pub struct Recording(Vec<Recorded>);
 
 impl Recording {
-    /// Of these answers.
+    /// A recording of these answers.
     ///
     /// # Errors
     /// If there is none, or what was recorded cannot be.
@@ -53,7 +53,7 @@ impl Recording {
         Ok(Recording(answers))
     }
 
-    /// From JSON lines, as `card bench` writes them.
+    /// Reads a recording from JSON lines, as `card bench` writes them.
     ///
     /// # Errors
     /// Says which line is wrong.
@@ -152,7 +152,7 @@ fn proposing(target: &[f32], place: &ForcedProposals) -> Vec<f32> {
     order.sort_by(|&a, &b| target[b].total_cmp(&target[a]));
     let favourite = order.remove(0);
     let proposed = place.probabilities.len().min(order.len());
-    // Unproposed, the target's token is one of the rest.
+    // A target's token that was not proposed is one of the rest.
     order.insert(
         place.rank.unwrap_or(order.len()).min(order.len()),
         favourite,

@@ -21,7 +21,7 @@ pub struct Scenario {
     /// Where its figures are from.
     #[serde(default)]
     pub source: String,
-    /// Decides everything that is left to chance.
+    /// The seed of all random draws: one seed, one outcome.
     #[serde(default = "one")]
     pub seed: u64,
     /// The machines that run the target.
@@ -327,10 +327,10 @@ impl Scenario {
         Ok(())
     }
 
-    /// Makes sure that it makes sense.
+    /// Checks that it can be simulated: every number is within its range.
     ///
     /// # Errors
-    /// Says what does not.
+    /// Names the first setting that is not, and its range.
     pub fn check(&self) -> Result<(), ScenarioError> {
         self.check_costs()?;
         if self.target.count == 0 || self.target.count > 1000 {

@@ -103,7 +103,7 @@ impl ServedModels {
         if let Some((address, security)) = accepting {
             accept(address, security, &setup, &run, &engine)?;
         }
-        if setup.holds.means == Some(Means::OneClass) && self.parallel > 1 {
+        if setup.guarantee.means == Some(Means::OneClass) && self.parallel > 1 {
             tracing::warn!(
                 "with these kernels a text is plain decoding's only if generations run one after \
                  the other, so they do; --kernels card where it is possible, or --exactness fast, \
@@ -186,7 +186,7 @@ fn served_model(
         name: name.to_owned(),
         context: setup.context,
         note: emulation.map(|e| format!("emulated devices: {}", e.profile.title)),
-        exactness: served_exactness(&setup.holds),
+        exactness: served_exactness(&setup.guarantee),
         embedder: None,
         drafter: setup.draft.as_ref().map(|d| stem(d.llama.path())),
         sampling: Some(sampling),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use card_core::types::Token;
 use card_llama::{ChatTemplate, Conversation, LlamaEmbedder, Pooling, Vocab};
 use card_server::{Embedder, ExactnessAnswer, Template, TemplateOptions, Tokenizer, VectorKind};
-use card_setup::Holds;
+use card_setup::TextGuarantee;
 use serde_json::{Map, Value};
 
 /// A vocabulary that is served.
@@ -167,12 +167,12 @@ fn variables(options: &TemplateOptions, knows: impl Fn(&str) -> bool) -> Map<Str
 }
 
 /// What holds of the text, as a server says it.
-pub fn served_exactness(holds: &Holds) -> ExactnessAnswer {
+pub fn served_exactness(guarantee: &TextGuarantee) -> ExactnessAnswer {
     ExactnessAnswer {
-        level: holds.level.to_string(),
-        means: holds.means.map(|m| m.name().to_owned()),
-        kernels: holds.kernels.clone(),
-        words: holds.to_string(),
+        level: guarantee.level.to_string(),
+        means: guarantee.means.map(|m| m.name().to_owned()),
+        kernels: guarantee.kernels.clone(),
+        words: guarantee.to_string(),
     }
 }
 
@@ -214,16 +214,16 @@ mod tests {
 
     #[test]
     fn what_holds_is_said_in_parts_too() {
-        let mut holds = Holds {
+        let mut guarantee = TextGuarantee {
             level: Exactness::Exact,
             means: Some(Means::AnyShape),
             kernels: "own kernels, AVX-512 VNNI".into(),
         };
-        let told = served_exactness(&holds);
+        let told = served_exactness(&guarantee);
         assert_eq!(told.level, "exact");
         assert_eq!(told.means.as_deref(), Some("any-shape"));
-        assert_eq!(told.words, holds.to_string());
-        (holds.level, holds.means) = (Exactness::Fast, None);
-        assert_eq!(served_exactness(&holds).means, None);
+        assert_eq!(told.words, guarantee.to_string());
+        (guarantee.level, guarantee.means) = (Exactness::Fast, None);
+        assert_eq!(served_exactness(&guarantee).means, None);
     }
 }

@@ -9,7 +9,7 @@ use card_core::types::SourceSet;
 use card_core::words::counted;
 use card_engine::LaneTimes;
 use card_engine::selftest::Exactness;
-use card_setup::Holds;
+use card_setup::TextGuarantee;
 
 /// How remarks are set apart from what matters.
 pub const GREY: Style = AnsiColor::BrightBlack.on_default();
@@ -108,8 +108,8 @@ impl Summary {
 
     /// Prints the summary, with what the lanes had done before and what by now, and what holds of
     /// the text.
-    pub fn print(&self, since: LaneTimes, lanes: LaneTimes, holds: &Holds) {
-        for line in self.lines(since, lanes, holds) {
+    pub fn print(&self, since: LaneTimes, lanes: LaneTimes, guarantee: &TextGuarantee) {
+        for line in self.lines(since, lanes, guarantee) {
             eprintln!("{line}");
         }
         if self.speculated(since, lanes) {
@@ -122,7 +122,7 @@ impl Summary {
         (self.offered > 0 || drafted) && self.rounds > 0
     }
 
-    fn lines(&self, since: LaneTimes, lanes: LaneTimes, holds: &Holds) -> Vec<String> {
+    fn lines(&self, since: LaneTimes, lanes: LaneTimes, guarantee: &TextGuarantee) -> Vec<String> {
         let mut lines = vec![format!(
             "{}, {:.2} tokens/s; first token after {:.0} ms ({})",
             counted(self.counts.all(), "token"),
@@ -134,8 +134,8 @@ impl Summary {
             lines.extend(self.speculation());
         }
         lines.push(self.lanes(since, lanes));
-        lines.push(holds.to_string());
-        lines.extend(self.near_ties(holds));
+        lines.push(guarantee.to_string());
+        lines.extend(self.near_ties(guarantee));
         lines
     }
 
@@ -199,7 +199,7 @@ impl Summary {
         )
     }
 
-    fn near_ties(&self, holds: &Holds) -> Option<String> {
+    fn near_ties(&self, guarantee: &TextGuarantee) -> Option<String> {
         if self.deferred > 0 {
             let was = if self.deferred == 1 { "was" } else { "were" };
             let ties = counted(self.deferred, "near-tie");
@@ -212,7 +212,7 @@ impl Summary {
                 }
             ));
         }
-        let may_differ = holds.level == Exactness::Fast && self.offered > 0;
+        let may_differ = guarantee.level == Exactness::Fast && self.offered > 0;
         (may_differ && !self.near_ties.is_empty()).then(|| {
             let closest = self.near_ties.iter().map(|t| t.1).fold(f32::MAX, f32::min);
             format!(
@@ -233,8 +233,8 @@ mod tests {
 
     use super::*;
 
-    fn holds(level: Exactness) -> Holds {
-        Holds {
+    fn guarantee(level: Exactness) -> TextGuarantee {
+        TextGuarantee {
             level,
             means: None,
             kernels: "own kernels".into(),
@@ -267,7 +267,7 @@ mod tests {
 
     fn said(summary: &Summary) -> String {
         let none = LaneTimes::default();
-        let lines = summary.lines(none, none, &holds(Exactness::Exact));
+        let lines = summary.lines(none, none, &guarantee(Exactness::Exact));
         lines.join("\n")
     }
 

@@ -23,8 +23,9 @@ pub struct Blind {
     /// Expected milliseconds for the whole text. On average over many texts no policy needs
     /// less; on one text chance may be kinder or harder.
     pub expected_ms: f64,
-    /// Milliseconds in the event, with what of its choices turns out right on this very text.
-    /// `None` on lanes of their own, where that schedule is a mixture and no single one.
+    /// Milliseconds that this schedule takes on this very text: it chooses by probabilities, and
+    /// the text says which of the chosen candidates are accepted. `None` on lanes of their own,
+    /// where that schedule is a mixture and no single one.
     pub lived_ms: Option<f64>,
 }
 
@@ -54,7 +55,7 @@ pub fn blind(record: &Record, costs: &Costs) -> Blind {
 struct Time {
     /// Expected before anything is known to be right.
     expected: f64,
-    /// With what turns out right on this very text.
+    /// With the candidates that are right on this very text.
     lived: f64,
 }
 
@@ -139,7 +140,7 @@ fn with_drafts(
 /// Time for the rest if the best number of these nodes, best first, is verified, or none;
 /// `after` is what is left after one token, two, ….
 fn verified(nodes: &[Branch], verify: &[f64], after: &[Time]) -> Time {
-    // A node of the tree moves its reach one token on.
+    // With the probability `reach` a node that is verified brings the text one token further.
     let mut rest = after[0];
     let mut best = rest.after(verify[0]);
     for (node, ms) in nodes.iter().zip(&verify[1..]) {

@@ -17,9 +17,9 @@ pub struct Costs {
     pub draft_step: f64,
     /// Most candidates of one round.
     pub(super) most: usize,
-    /// Milliseconds that another row of it adds at the least.
+    /// Least milliseconds that each further row adds to a draft forward.
     draft_row: f64,
-    /// Milliseconds per token of a prompt it reads, at the least.
+    /// Least milliseconds per token in which a draft model reads a prompt.
     draft_read: f64,
 }
 

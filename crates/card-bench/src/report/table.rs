@@ -89,8 +89,8 @@ pub struct BenchRow {
     /// Share of what the best schedule reaches on average that does not know which drafts
     /// are right.
     pub of_blind: Option<Spread>,
-    /// Share of what that schedule reaches in the event, on these very texts; `None` for lanes
-    /// of their own.
+    /// Share of what that schedule reaches on these very texts, where chance was kinder or harder
+    /// than on average; `None` for lanes of their own.
     #[serde(default)]
     pub of_lived: Option<Spread>,
 }

@@ -5,6 +5,22 @@ use super::tree::CandidateCache;
 use crate::types::Token;
 
 /// What [`CandidateCache::correct`] found.
+///
+/// ```
+/// use card_core::cache::{BYTES_PER_NODE, CandidateCache, Correction};
+/// use card_core::types::Source;
+///
+/// let mut cache = CandidateCache::new(9, 100 * BYTES_PER_NODE);
+/// let root = cache.root();
+/// cache.insert(root, 7, 0.75, 0.75, 0, Source::Draft);
+/// // The target writes 7 as proposed, and then 5, which nobody proposed: a miss.
+/// let miss = Correction {
+///     matched: 1,
+///     hit: false,
+///     survivors: 0,
+/// };
+/// assert_eq!(cache.correct(&[7, 5]), miss);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
     /// How many of the committed tokens were in the cache, from the first one on.

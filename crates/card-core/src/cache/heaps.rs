@@ -9,7 +9,7 @@ use super::node::NONE;
 use super::tree::CandidateCache;
 
 impl CandidateCache {
-    /// Offers a node to the query that is being answered.
+    /// Adds a node to the heap of the query that is being answered.
     pub(super) fn push_scratch(&mut self, index: u32) {
         if index != NONE {
             let entry = self.entry(index);

@@ -155,7 +155,7 @@ fn decode_node(
     let parent = draft.replica.parent(node).filter(|p| *p != root);
     let parent = parent.map(|p| draft.replica.tag(p));
     if parent == Some(0) {
-        // A guess, behind a node that found no room.
+        // The node is a guess, and the row of its parent found no room.
         return;
     }
     if draft.adds_leaf(node) {

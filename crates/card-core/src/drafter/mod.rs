@@ -15,9 +15,10 @@
 //!
 //! A draft model that cannot take back any token (a recurrent one,
 //! [`Rollback`](crate::forward::Rollback)) drafts one chain per sequence, one token of it per
-//! forward. So each drafted token has a state of its own, and whichever of them the target
-//! commits, the model goes on from there. Of the candidates that the chain leaves aside, and of the
-//! one at its end when no state is left, it says so, with an [`Expansion`] that is empty.
+//! forward. So each drafted token has a state of its own, and whichever of them the target commits,
+//! the model goes on from there. It sends an empty [`Expansion`] for each candidate that the chain
+//! leaves aside, and for the one at its end when no state is left: the target need not wait for
+//! drafts behind these.
 
 mod anew;
 mod catch_up;
@@ -202,7 +203,7 @@ impl Drafter {
         for (&sequence, draft) in &mut self.sequences {
             let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
-            // Of equals the one with fewer rows, as where it catches up.
+            // Of equal reaches the one with fewer rows counts, as in `catch_up`.
             let better =
                 |b: &Outlook| next.reach > b.reach || next.reach == b.reach && next.rows < b.rows;
             if best.as_ref().is_none_or(better) {
@@ -277,7 +278,7 @@ impl Drafter {
         for row in &step.expand {
             expansions.extend(self.look_past(row, logits.row(row.row)));
         }
-        // Behind what was drafted: of too long a message the end is not heard.
+        // Empty expansions come last: where a message is too long, its receiver ignores the end.
         for row in &step.expand {
             self.leave_out(row, &mut expansions);
         }
@@ -290,10 +291,11 @@ impl Drafter {
         }
     }
 
-    /// Makes children of the logits after a node, here and in the message to the target.
+    /// Makes children of the logits after a node, in the replica and in the message to the target.
+    /// `None` if the node is gone.
     fn look_past(&mut self, row: &ExpandRow, logits: &[f32]) -> Option<Expansion> {
         let draft = self.sequences.get_mut(&row.sequence)?;
-        // What was put behind the nodes before it may have taken its place.
+        // The node may be evicted: the children of the nodes before it needed room.
         draft.replica.get(row.node)?;
         let path = draft.replica.path(row.node);
         let at = draft.tokens.len();
@@ -327,9 +329,9 @@ impl Drafter {
         })
     }
 
-    /// Says of the new children of a node that a model which drafts chains does not go on from
-    /// them, so that the target does not wait for that: with an expansion that is empty. A later
-    /// one may say more, when commits have freed states or the text has come there.
+    /// Adds an empty expansion for each new child of a node that a model which drafts chains will
+    /// not go on from, so that the target does not wait for that. A later expansion may say more,
+    /// when commits have freed states or the text has reached the child.
     fn leave_out(&self, row: &ExpandRow, expansions: &mut Vec<Expansion>) {
         let Some(draft) = self.sequences.get(&row.sequence) else {
             return;
@@ -340,7 +342,7 @@ impl Drafter {
         let states = self.config.limits.leaves_each(self.sequences.len());
         let next = draft.next_of_chain(&self.config, states);
         let replica = &draft.replica;
-        // What another drafter looks past is marked as expanded here.
+        // A child that is another drafter's part is marked as expanded here.
         let own = |&c: &NodeId| replica.get(c).is_some_and(|c| !c.expanded);
         let children = replica.children(row.node).filter(own);
         let left_out = children.filter(|&c| Some(c) != next);

@@ -48,7 +48,7 @@ impl Lanes {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
-    /// Who.
+    /// The drafter that says this.
     pub source: Source,
     /// Probability that the target reaches the best node the drafter has not looked past.
     pub reach: f32,

@@ -64,7 +64,7 @@ impl Adjuster {
         let generated_from = params.generated_from as usize;
         let window = history.len().saturating_sub(params.penalty_window as usize);
         let start = if params.repeat_penalty == 1.0 {
-            // Tokens before that change nothing.
+            // Without a repeat penalty only generated tokens count.
             window.max(generated_from.min(history.len()))
         } else {
             window

@@ -176,8 +176,8 @@ impl Books {
         }
     }
 
-    /// What an operation on the caller's KV cache is on the draft model's; `None` if there is
-    /// nothing to do. Changes nothing.
+    /// The operation on the draft model's KV cache that does what `op` does on the caller's; `None`
+    /// if there is nothing to do. Changes nothing.
     ///
     /// # Errors
     /// If it names what is not there, or begins a sequence that is there already.

@@ -13,6 +13,20 @@ use crate::types::Token;
 /// them with 1/n: tokenizers number the tokens as they are learned, the most common first, and
 /// how often words occur falls about so (Zipf's law). It is an estimate for a text of which
 /// nothing is known; of a text in another language than the draft model's it says little.
+///
+/// ```
+/// use card_core::translation::{Roles, TokenKind, TokenMap, Vocabulary};
+///
+/// let text = |tokens: &[&'static str]| {
+///     let tokens = tokens.iter().map(|&t| (t, TokenKind::Text));
+///     Vocabulary::new(tokens, Roles::default())
+/// };
+/// let map = TokenMap::new(&text(&["a", "b", "abc"])?, &text(&["c", "b", "ab", "a"])?)?;
+/// // Of the target's three tokens the draft model has "a" and "b"; it reads "abc" as "ab" and "c".
+/// let coverage = map.coverage();
+/// assert_eq!((coverage.tokens, coverage.exact, coverage.spelled), (3, 2, 1));
+/// # Ok::<(), card_core::translation::TranslationError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VocabularyCoverage {
     /// Target tokens that count.

@@ -96,8 +96,8 @@ impl TokenMap {
         self.reading.of(target)
     }
 
-    /// The draft token that every target token is read as for which the draft model has no
-    /// tokens.
+    /// The draft token that takes the place of every target token which the draft model cannot
+    /// spell.
     pub fn filler(&self) -> Token {
         self.reading.filler()
     }

@@ -22,6 +22,32 @@ use crate::forward::{Forward, KvCell, KvOp, Limits, Logits, Model, ModelError, R
 ///
 /// Memory grows with the tokens that the caller's KV cache holds, as [`Translated::tokens`] tells,
 /// and with the largest number of rows with logits that a forward had.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use card_core::forward::{Forward, Limits, Logits, Model, Rollback};
+/// use card_core::synthetic::{Synthetic, SyntheticConfig};
+/// use card_core::translation::{Roles, TokenKind, TokenMap, Translated, Vocabulary};
+/// use card_core::types::SequenceId;
+///
+/// let text = |tokens: &[&'static str]| {
+///     let tokens = tokens.iter().map(|&t| (t, TokenKind::Text));
+///     Vocabulary::new(tokens, Roles::default())
+/// };
+/// let map = TokenMap::new(&text(&["a", "b", "abc"])?, &text(&["c", "b", "ab", "a"])?)?;
+/// # let rollback = Rollback::Free;
+/// # let limits = Limits { context: 100, cells: 200, rows: 8, leaves: 4, rollback };
+/// # let (seed, spread) = (5, 2.0);
+/// # let language = SyntheticConfig { vocab: 4, seed, spread, noise: 0.0, noise_seed: 1, limits };
+/// let draft = Synthetic::new(language);
+/// let mut model = Translated::new(Box::new(draft), Arc::new(map))?;
+/// // The target's token "abc" is decoded as two tokens of the draft model, whose logits after them
+/// // become logits of the target's three tokens.
+/// model.forward(&Forward::chain(SequenceId(1), 0, &[2], 0))?;
+/// assert_eq!(model.row(0).len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Translated<M: ?Sized> {
     map: Arc<TokenMap>,
     books: Books,
@@ -149,13 +175,14 @@ impl<M: Model + ?Sized> Translated<M> {
     }
 }
 
-/// What a forward failed of whose first part was decoded: the cache is not as it was before.
+/// The error of a forward whose first part was decoded. [`ModelError::Full`] and
+/// [`ModelError::Ids`] promise that the KV cache is as before the forward, which is no longer so.
 fn halfway(error: ModelError) -> ModelError {
     match error {
-        ModelError::Full { .. } => {
+        ModelError::Full { .. } | ModelError::Ids { .. } => {
             ModelError::Failed(format!("in the middle of a forward, {error}"))
         }
-        error => error,
+        ModelError::Failed(_) => error,
     }
 }
 
@@ -166,9 +193,9 @@ impl<M: Model + ?Sized> Logits for Translated<M> {
 }
 
 impl<M: Model + ?Sized> Model for Translated<M> {
-    /// Those of the draft model. The cells are fewer, by what a typical token has of pieces, since
-    /// the caller counts a cell for each token. The context is the longest that a text can be
-    /// whose tokens have one piece each.
+    /// The draft model's limits, in target tokens. The caller counts one cell for each token, so
+    /// the number of cells is divided by the pieces of a typical token. The context is that of a
+    /// text whose tokens have one piece each, the longest that can fit.
     fn limits(&self) -> Limits {
         let inner = self.inner.limits();
         let begin = u32::from(self.map.begin().is_some());

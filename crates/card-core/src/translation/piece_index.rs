@@ -7,10 +7,10 @@ use crate::types::Token;
 /// a word has.
 const MOST_PIECES: usize = 64;
 
-/// The tokens of a vocabulary that stand for text, in the order of their bytes. It holds one
-/// token for each text: of several with the same bytes the one that a model writes, which is one
-/// of kind [`TokenKind::Text`] before one of kind [`TokenKind::Byte`], and else the first. Four
-/// bytes of memory for each token.
+/// The tokens of a vocabulary that stand for text, in the order of their bytes. It holds one token
+/// for each text. Of several tokens with the same bytes that is the one which a model writes: one
+/// of kind [`TokenKind::Text`] before one of kind [`TokenKind::Byte`], and among these the one of
+/// the smallest number. Four bytes of memory for each token.
 pub(super) struct PieceIndex<'a> {
     vocabulary: &'a Vocabulary,
     sorted: Vec<Token>,
@@ -46,7 +46,7 @@ impl<'a> PieceIndex<'a> {
         found.ok().map(|at| self.sorted[at])
     }
 
-    /// The longest token that `text` begins with. One step a byte, each of a binary search.
+    /// The longest token that `text` begins with. One binary search for each byte of the token.
     pub(super) fn longest(&self, text: &[u8]) -> Option<Token> {
         let mut longest = None;
         // Those that begin with the bytes of `text` that were looked at.

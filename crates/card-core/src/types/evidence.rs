@@ -48,7 +48,7 @@ impl Evidence {
             .map(|s| (s, self.probs[s.index()], self.ranks[s.index()]))
     }
 
-    /// What `source` said, 0 and 0 if nothing.
+    /// Probability and rank that `source` gave; 0 and 0 if it said nothing.
     pub fn by(&self, source: Source) -> (f32, u8) {
         (self.probs[source.index()], self.ranks[source.index()])
     }

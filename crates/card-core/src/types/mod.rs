@@ -1,4 +1,5 @@
-//! The small words every other module uses.
+//! The types that every other module uses: tokens, sequences, tenants, probabilities, rows and
+//! sources.
 
 mod evidence;
 mod ids;

@@ -28,14 +28,11 @@ fn a_map_of_another_model_is_refused() {
     assert_eq!(model.row(1).len(), TARGET.len());
 }
 
-/// A translated model whose forward fails after so many, for want of room.
-fn failing(after: usize) -> Translated<Letters> {
+/// A translated model whose draft model fails after so many forwards of two rows each.
+fn failing(after: usize, error: ModelError) -> Translated<Letters> {
     let limits = Limits { rows: 2, ..LIMITS };
     let mut inner = Letters::new(DRAFT, limits);
-    let full = ModelError::Full {
-        model: "draft".into(),
-    };
-    inner.failure = Some((after, full));
+    inner.failure = Some((after, error));
     Translated::new(Box::new(inner), map()).unwrap()
 }
 
@@ -45,7 +42,10 @@ fn a_forward_that_finds_no_room_leaves_the_cache_as_it_was() {
     let mut expected = Translated::new(Box::new(Letters::new(DRAFT, LIMITS)), map()).unwrap();
     expected.forward(&forward).unwrap();
 
-    let mut model = failing(0);
+    let full = || ModelError::Full {
+        model: "draft".into(),
+    };
+    let mut model = failing(0, full());
     let error = model.forward(&forward).unwrap_err();
     assert!(matches!(error, ModelError::Full { .. }), "{error}");
     assert_eq!(model.tokens(), 0);
@@ -53,13 +53,26 @@ fn a_forward_that_finds_no_room_leaves_the_cache_as_it_was() {
     assert_eq!(model.row(2), expected.row(2));
 
     // A part was decoded: that the cache is as before cannot be said.
-    let mut model = failing(1);
+    let mut model = failing(1, full());
     let error = model.forward(&forward).unwrap_err();
     assert!(matches!(error, ModelError::Failed(_)), "{error}");
     model.reset().unwrap();
     model.forward(&forward).unwrap();
     assert_eq!(model.row(2), expected.row(2));
     assert_eq!(model.tokens(), 3);
+}
+
+#[test]
+fn a_missing_id_is_told_as_such_only_while_nothing_was_decoded() {
+    let forward = Forward::chain(SequenceId(1), 0, &[0, 1, 2], 0);
+    let ids = || ModelError::Ids {
+        model: "draft".into(),
+        sequence: SequenceId(1),
+    };
+    let error = failing(0, ids()).forward(&forward).unwrap_err();
+    assert!(matches!(error, ModelError::Ids { .. }), "{error}");
+    let error = failing(1, ids()).forward(&forward).unwrap_err();
+    assert!(matches!(error, ModelError::Failed(_)), "{error}");
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl Link {
             DraftInput::Close { sequence } => {
                 let known = self.told.remove(sequence);
                 if self.told.is_empty() {
-                    // It has nothing to do, so it owes nothing.
+                    // The drafter has no sequence to draft for, so it owes no answer.
                     self.owed = Owed::default();
                 }
                 known
@@ -215,7 +215,8 @@ impl Link {
             return true;
         }
         let there = now.saturating_sub(self.since.unwrap_or(now)) + SLACK;
-        // Time in which it said nothing is no account to draw on later.
+        // A drafter that was silent for long earns no credit by that: it can claim the time of one
+        // forward at most for it.
         let unclaimed = there.saturating_sub(LONGEST_FORWARD + SLACK);
         let claimed = self.claimed.max(unclaimed).saturating_add(time);
         let may_be = !time.is_zero() && time <= LONGEST_FORWARD && claimed <= there;

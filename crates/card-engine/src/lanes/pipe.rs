@@ -34,6 +34,9 @@ pub(super) fn pipe<T>(capacity: usize, latency: Duration) -> (PipeSender<T>, Pip
 
 impl<T> PipeSender<T> {
     /// Sends without waiting.
+    ///
+    /// # Errors
+    /// If the pipe is full, or nobody listens; either gives the message back.
     pub fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
         let due = Instant::now() + self.latency;
         self.inner.try_send((due, message)).map_err(|e| match e {
@@ -57,6 +60,9 @@ impl<T> PipeSender<T> {
 
 impl<T> PipeReceiver<T> {
     /// The next message, if it has arrived.
+    ///
+    /// # Errors
+    /// If no message has arrived, or there will be none any more.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         if self.coming.is_none() {
             self.coming = Some(self.inner.try_recv()?);
@@ -65,6 +71,9 @@ impl<T> PipeReceiver<T> {
     }
 
     /// Waits for the next message, at most that long.
+    ///
+    /// # Errors
+    /// If no message arrived in that time, or there will be none any more.
     pub fn recv_timeout(&mut self, most: Duration) -> Result<T, RecvTimeoutError> {
         let until = Instant::now() + most;
         if self.coming.is_none() {

@@ -157,7 +157,7 @@ impl Roster {
         self.changed = true;
     }
 
-    /// The source that drafters on other machines are.
+    /// The source under which the proposals of drafters on other machines count.
     fn remote_source(&self) -> Source {
         if self.members.iter().any(|m| !m.remote && !m.is_head()) {
             Source::Draft2
@@ -459,12 +459,13 @@ fn take_in(
         let Some(mut drafted) = link.hear()? else {
             break;
         };
-        // The other side has no say in which source it is.
+        // The other side does not choose the source under which its drafts count.
         drafted.source = source;
         expansions += drafted.expansions.len();
         let now = meters.now();
         if !link.believes(drafted.elapsed, now) {
-            // Its candidates are as good as any, its times are not.
+            // Its candidates are taken like any others: the target verifies them. Its times are not
+            // believed, so nothing is learned from them.
             for e in &drafted.expansions {
                 scheduler.propose(e.sequence, e.root, &e.path, &e.children, source);
             }

@@ -83,7 +83,7 @@ impl SelfTestReport {
             return Means::PlainOnly;
         }
         let (_, most) = self.bitwise_range();
-        // Padding that costs more than speculation brings is no means.
+        // Keeping to one class is of no use where its padding costs more than speculation brings.
         let pays = || self.promise(&self.one_class()) >= 1.0 / self.cost().ms(1);
         if most >= ENOUGH && pays() {
             Means::OneClass

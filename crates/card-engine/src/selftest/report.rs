@@ -130,7 +130,7 @@ impl SelfTestReport {
         )
     }
 
-    /// What holds by both reports: sizes are of one class if they are in both.
+    /// The report of what both reports agree on: sizes are of one class if they are so in both.
     pub(super) fn and(self, other: &SelfTestReport) -> SelfTestReport {
         let mut classes: Vec<(usize, usize)> = Vec::new();
         let pairs = self.sizes.iter().zip(&other.sizes);

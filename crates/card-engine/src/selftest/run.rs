@@ -79,9 +79,10 @@ fn examine(
     for head in heads {
         let tried = Tried {
             others: everything,
-            // One head is enough: the single rows of this take the longest.
+            // Prompts in pieces are tried behind the longest head only: reading a prompt row by row
+            // takes long.
             prompts: everything && Some(head) == longest,
-            // A model that verifies chains only never sees one.
+            // A model that verifies chains only never decodes a tree.
             trees: !chain_only,
         };
         let head: Vec<Token> = passage.iter().copied().cycle().take(head).collect();

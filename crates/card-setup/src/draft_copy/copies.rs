@@ -1,4 +1,4 @@
-//! The lighter copies there may be of a draft model's file.
+//! The draft copies that there may be of a draft model's file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::findings::short_name;
 use crate::rewrite::{CopyWeights, rewrite};
 
-/// The type of weights of a lighter copy: the one with the fastest kernels on processors, and
+/// The type of weights of a draft copy: the one with the fastest kernels on processors, and
 /// few bits.
 const KIND: &str = "Q4_0";
-/// Tokens that keep their row in the output layer of a lighter copy. Of English, code and
+/// Tokens that keep their row in the output layer of a draft copy. Of English, code and
 /// mathematics they are nearly all.
 pub const COMMON: usize = 64_000;
 

@@ -1,6 +1,6 @@
-//! A lighter copy of the draft model. A draft decides how soon a token is known, never
-//! which, so its weights may be rounded further and its output layer may leave out rare
-//! tokens; whether that pays is measured.
+//! A draft copy: the draft model with fewer bits or fewer tokens. A draft decides how soon a token
+//! is known, never which, so the weights of a copy may be rounded further, and its output layer may
+//! leave out rare tokens; whether that pays is measured.
 
 mod copies;
 mod trial;
@@ -22,7 +22,7 @@ pub fn choose(loader: &Loader, file: &Path, target: &LoadedTarget, kernels: Kern
         Ok(chosen) => chosen,
         // Nothing is lost but some speed.
         Err(error) => {
-            tracing::warn!("no lighter copy of the draft model: {error:#}");
+            tracing::warn!("no copy of the draft model: {error:#}");
             file.to_owned()
         }
     }

@@ -1,4 +1,4 @@
-//! Lighter copies against the file itself, as drafters of a target.
+//! Draft copies against the file itself, as drafters of a target.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What the head of a GGUF file says, read without loading the model: enough to tell which models
+//! What the header of a GGUF file says, read without loading the model: enough to tell which models
 //! speak the same vocabulary. The file may be anybody's, so nothing in it is believed: lengths are
 //! compared with bounds before anything is taken for them.
 
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use crate::hub::Split;
 
-/// Bytes of the longest head.
+/// Bytes of the longest header.
 const LONGEST_HEAD: u64 = 256 << 20;
 /// Bytes of the longest text that is read; a longer one is damage.
 const LONGEST_TEXT: u64 = 16 << 20;
 /// Entries of the longest list.
 const LONGEST_LIST: u64 = 1 << 24;
-/// Keys of the longest head.
+/// Keys of the longest header.
 const MOST_KEYS: u64 = 1 << 16;
 /// Lists within lists.
 const DEEPEST: u32 = 4;
@@ -34,7 +34,7 @@ mod kind {
     pub const U64: u32 = 10;
 }
 
-/// What the head of a model file says.
+/// What the header of a model file says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Header {
     /// `general.architecture`, like `qwen2`.
@@ -65,10 +65,10 @@ impl Fingerprint {
 }
 
 impl Header {
-    /// Reads the head of a file.
+    /// Reads the header of a file.
     ///
     /// # Errors
-    /// If it is no GGUF file, or its head is damaged.
+    /// If it is no GGUF file, or its header is damaged.
     pub fn read(path: &Path) -> io::Result<Self> {
         // To open a pipe is to wait for somebody who writes.
         if !std::fs::metadata(path)?.is_file() {
@@ -279,7 +279,7 @@ pub fn is_gguf_file(file: &Path) -> bool {
     begins().unwrap_or(false)
 }
 
-/// Heads of model files, made for tests.
+/// Headers of model files, made for tests.
 #[cfg(test)]
 pub mod testing {
     use super::kind;
@@ -289,8 +289,8 @@ pub mod testing {
         bytes.extend(text.as_bytes());
     }
 
-    /// The head of a file with these tokens.
-    pub fn head(architecture: &str, name: &str, tokens: &[String]) -> Vec<u8> {
+    /// The header of a file with these tokens.
+    pub fn header_bytes(architecture: &str, name: &str, tokens: &[String]) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(3_u32.to_le_bytes());
         bytes.extend(0_u64.to_le_bytes());
@@ -330,11 +330,11 @@ pub mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{head, tokens};
+    use super::testing::{header_bytes, tokens};
     use super::*;
 
     fn header(architecture: &str, tokens: &[String]) -> Header {
-        let bytes = head(architecture, "A Model", tokens);
+        let bytes = header_bytes(architecture, "A Model", tokens);
         Reader { from: &bytes[..] }.header().unwrap()
     }
 
@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_damaged_head_is_an_error_and_takes_no_memory() {
-        let whole = head("llama", "A", &tokens("t", 20));
+        let whole = header_bytes("llama", "A", &tokens("t", 20));
         for length in 0..whole.len() {
             assert!(
                 Reader {

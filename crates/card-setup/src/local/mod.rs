@@ -1,5 +1,5 @@
 //! Models that other tools keep on this machine, used where they lie: Ollama's ([`ollama`]) and LM
-//! Studio's ([`lmstudio`]); and what the head of any model file says ([`header`]).
+//! Studio's ([`lmstudio`]); and what the header of any model file says ([`header`]).
 
 pub mod header;
 pub mod lmstudio;

@@ -248,6 +248,9 @@ pub const DEFAULT_PAIR: &str = "qwen-coder";
 
 impl Catalogue {
     /// The built-in catalogue, or the one in `file`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no catalogue.
     pub fn load(file: Option<&Path>) -> Result<Self> {
         let Some(file) = file else {
             return Self::parse(include_str!("../../catalogue.toml"))
@@ -317,6 +320,9 @@ impl Catalogue {
     }
 
     /// The models behind the name of a pair or of a model: target, drafter.
+    ///
+    /// # Errors
+    /// If there is neither a pair nor a model of this name; the error lists the names there are.
     pub fn resolve(&self, name: &str) -> Result<(&CatalogueEntry, Option<&CatalogueEntry>)> {
         if let Some(pair) = self.pairs.iter().find(|p| p.name == name) {
             let find = |model: &str| {

@@ -23,7 +23,7 @@ const SMALLER: u64 = 2;
 const USUAL: f64 = 12.0;
 /// Candidates that are measured.
 pub const MOST_CANDIDATES: usize = 3;
-/// Files whose heads are read.
+/// Files whose headers are read.
 const MOST_HEADS: usize = 64;
 
 /// A model that could draft.
@@ -66,14 +66,14 @@ impl DrafterSearch {
     }
 }
 
-/// Heads of files that were read, since one file may be looked at for many targets.
+/// Headers of files that were read, kept since one file may be looked at for many targets.
 #[derive(Default)]
-pub struct Heads {
+pub struct HeaderCache {
     read: HashMap<PathBuf, Option<Header>>,
 }
 
-impl Heads {
-    /// The head of a file, if it has one.
+impl HeaderCache {
+    /// The header of a file, if it has one.
     fn of(&mut self, file: &Path) -> Option<Header> {
         let read = self.read.entry(file.to_owned());
         read.or_insert_with(|| Header::read(file).ok()).clone()
@@ -84,7 +84,7 @@ impl Heads {
 /// keep, and beside the file.
 pub fn plan(target: &Path, models: &ModelPlaces) -> DrafterSearch {
     let here = inventory::models(models);
-    plan_among(target, models, &here, &mut Heads::default())
+    plan_among(target, models, &here, &mut HeaderCache::default())
 }
 
 /// As [`plan`], among models that are known to be here.
@@ -92,9 +92,9 @@ pub fn plan_among(
     target: &Path,
     models: &ModelPlaces,
     here: &[LocalModel],
-    heads: &mut Heads,
+    headers: &mut HeaderCache,
 ) -> DrafterSearch {
-    let Some(head) = heads.of(target) else {
+    let Some(header) = headers.of(target) else {
         // Loading it says why.
         return DrafterSearch::default();
     };
@@ -108,19 +108,19 @@ pub fn plan_among(
         .filter(|model| real(&model.file) != own)
         .collect();
     small.truncate(MOST_HEADS);
-    let name = name_of(&head, target);
-    let family = models.catalogue.family(&head.architecture, &name);
+    let name = name_of(&header, target);
+    let family = models.catalogue.family(&header.architecture, &name);
     let preferred = family.map(|(_, entry)| entry.name.as_str());
     let mut ranked = Vec::new();
     let mut translated = None;
     for model in small {
-        let Some(other) = heads.of(&model.file) else {
+        let Some(other) = headers.of(&model.file) else {
             continue;
         };
         // A head that has a file of its own is no model that drafts by itself.
         let is_head = HeadFileKind::of_architecture(&other.architecture).is_some();
         let named = preferred == Some(model.name.as_str());
-        let speaks = other.speaks_as(&head);
+        let speaks = other.speaks_as(&header);
         if is_head || !(speaks || named) {
             continue;
         }
@@ -137,7 +137,7 @@ pub fn plan_among(
         }
         let rank = Rank {
             named: !named,
-            family: other.architecture != head.architecture,
+            family: other.architecture != header.architecture,
             far: (smaller / USUAL).ln().abs(),
         };
         ranked.push((rank, candidate));
@@ -171,10 +171,10 @@ struct Rank {
     far: f64,
 }
 
-/// What a model may be called: by its head, and by its file.
-fn name_of(head: &Header, file: &Path) -> String {
+/// What a model may be called: by its header, and by its file.
+fn name_of(header: &Header, file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    format!("{} {stem}", head.name.as_deref().unwrap_or_default())
+    format!("{} {stem}", header.name.as_deref().unwrap_or_default())
 }
 
 /// The models in the folder of a file.
@@ -209,7 +209,7 @@ fn beside(file: &Path) -> Vec<LocalModel> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::header::testing::{head, tokens};
+    use crate::local::header::testing::{header_bytes, tokens};
     use crate::models::catalogue::Catalogue;
     use crate::models::store::Store;
 
@@ -217,7 +217,7 @@ mod tests {
     fn folder(files: &[(&str, &str, &str, usize)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (name, architecture, start, bytes) in files {
-            let mut content = head(architecture, name, &tokens(start, 300));
+            let mut content = header_bytes(architecture, name, &tokens(start, 300));
             assert!(content.len() <= *bytes);
             content.resize(*bytes, 0);
             std::fs::write(dir.path().join(name), content).unwrap();
@@ -237,7 +237,7 @@ mod tests {
             &dir.path().join(target),
             &models,
             here,
-            &mut Heads::default(),
+            &mut HeaderCache::default(),
         )
     }
 

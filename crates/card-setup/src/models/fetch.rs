@@ -55,7 +55,7 @@ pub fn fetch(store: &Store, hub: &Hub, entry: &CatalogueEntry) -> Result<PathBuf
         }
     }
     let partial = Partial::open(&dir, entry)?;
-    check_room(&dir, entry, known, partial.length()?)?;
+    check_room(&dir, entry, known, partial.length())?;
     eprintln!(
         "fetching {} ({}, {})",
         entry.title,

@@ -21,6 +21,9 @@ pub struct Partial {
 
 impl Partial {
     /// Begins a file in `dir`, or goes on with the one there is.
+    ///
+    /// # Errors
+    /// If the folder for what is unpacked cannot be made.
     pub fn open(dir: &Path, entry: &CatalogueEntry) -> Result<Self> {
         let partial = Partial {
             file: dir.join(format!("{}.gguf.part", entry.name)),
@@ -36,14 +39,14 @@ impl Partial {
     }
 
     /// Bytes that are there, of whichever origin has brought more.
-    pub fn length(&self) -> Result<u64> {
+    pub fn length(&self) -> u64 {
         let hub = fs::metadata(&self.hub).map_or(0, |m| m.len());
-        Ok(self.done()?.1.max(hub))
+        self.done().1.max(hub)
     }
 
     /// Parts and bytes that are there, by the mark. The file may be longer: what comes after
     /// the mark is a part that did not arrive whole.
-    pub fn done(&self) -> Result<(usize, u64)> {
+    pub fn done(&self) -> (usize, u64) {
         let text = fs::read_to_string(&self.mark).unwrap_or_default();
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
         let (parts, bytes) = match (numbers.next(), numbers.next()) {
@@ -51,11 +54,11 @@ impl Partial {
             _ => (0, 0),
         };
         let have = fs::metadata(&self.file).map_or(0, |m| m.len());
-        Ok(if have >= bytes {
+        if have >= bytes {
             (parts, bytes)
         } else {
             (0, 0)
-        })
+        }
     }
 
     /// Removes all of it.

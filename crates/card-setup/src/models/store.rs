@@ -43,7 +43,7 @@ impl Store {
         self.root.join("models")
     }
 
-    /// Directory of lighter copies of draft models.
+    /// Directory of draft copies.
     pub fn drafters(&self) -> PathBuf {
         self.root.join("drafters")
     }

@@ -33,25 +33,25 @@ const NAMES: [(&str, &str); 26] = [
     ("-rea", "--reasoning"),
 ];
 
-/// What stands behind a flag that changes nothing here.
+/// How many values a flag takes that changes nothing here.
 #[derive(Clone, Copy, PartialEq)]
-enum FlagValue {
-    /// Nothing.
+enum Arity {
+    /// None.
     Nothing,
-    /// A value.
+    /// One.
     Value,
-    /// A value, or nothing: it is one of these if it is one.
+    /// One or none: what follows is the value if it is one of these words.
     Perhaps(&'static [&'static str]),
 }
 
-use FlagValue::{Nothing, Perhaps, Value};
+use Arity::{Nothing, Perhaps, Value};
 
 /// Words for whether something is used.
 const SWITCH: &[&str] = &["on", "off", "auto", "0", "1"];
 
 /// Flags of llama-server that change nothing here: how forwards are cut, how a file is read, and how
 /// far speculation goes, which the policy decides.
-const WITHOUT_EFFECT: [(&str, FlagValue); 43] = [
+const WITHOUT_EFFECT: [(&str, Arity); 43] = [
     ("-b", Value),
     ("--batch-size", Value),
     ("-ub", Value),
@@ -120,7 +120,7 @@ pub fn long_names(line: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
         }
         let (name, value) = split(&arg);
         let behind = WITHOUT_EFFECT.iter().find(|(flag, _)| name == *flag);
-        match behind {
+        match arity {
             Some((flag, behind)) if at >= begin => {
                 left_out.push((*flag).to_owned());
                 let next = args.peek().map(|(_, next)| next.as_os_str());
@@ -136,8 +136,8 @@ pub fn long_names(line: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
 }
 
 /// Whether the next argument is the value of a flag that is left out.
-fn takes(behind: FlagValue, next: Option<&OsStr>) -> bool {
-    match behind {
+fn takes(arity: Arity, next: Option<&OsStr>) -> bool {
+    match arity {
         Nothing => false,
         Value => next.is_some(),
         Perhaps(words) => next.is_some_and(|next| words.iter().any(|word| next == *word)),

@@ -179,7 +179,7 @@ impl TerminalChat<'_> {
                 summary,
                 before,
                 after,
-            }) => summary.print(*before, *after, &self.session.setup.holds),
+            }) => summary.print(*before, *after, &self.session.setup.guarantee),
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn run(args: &GenerateArgs, catalogue: &Catalogue) -> Result<ExitCode> {
     if !args.quiet {
         eprintln!();
         done.summary
-            .print(before, session.engine.lane_times(), &setup.holds);
+            .print(before, session.engine.lane_times(), &setup.guarantee);
         if done.finish == Finish::ContextFull {
             eprintln!(
                 "the context of {} tokens is full, so generation ended; raise --ctx for more",

@@ -6,7 +6,7 @@ use anyhow::Result;
 use card_setup::head;
 use card_setup::head_file;
 use card_setup::models::catalogue::Catalogue;
-use card_setup::models::drafters::{Heads, plan_among};
+use card_setup::models::drafters::{HeaderCache, plan_among};
 use card_setup::models::inventory::{LocalModel, models};
 use card_setup::models::locate::ModelPlaces;
 use card_setup::models::store::Store;
@@ -35,7 +35,7 @@ pub fn run(args: &ListArgs, catalogue: &Catalogue) -> Result<ExitCode> {
 /// The drafter of each model: the head in its own file, its pair's, the head beside it, else what would
 /// be found for it. Of a head, that it is one.
 fn drafters(here: &[LocalModel], all: &ModelPlaces) -> Vec<String> {
-    let mut heads = Heads::default();
+    let mut headers = HeaderCache::default();
     let drafter = |model: &LocalModel| {
         if let Some(own) = head::listed(&model.file) {
             return own.to_owned();
@@ -43,7 +43,7 @@ fn drafters(here: &[LocalModel], all: &ModelPlaces) -> Vec<String> {
         if let Some(draft) = all.catalogue.draft_of(&model.name) {
             return draft.name.clone();
         }
-        let found = || plan_among(&model.file, all, here, &mut heads).words();
+        let found = || plan_among(&model.file, all, here, &mut headers).words();
         head_file::listed(&model.file).unwrap_or_else(found)
     };
     here.iter().map(drafter).collect()

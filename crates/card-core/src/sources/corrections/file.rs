@@ -12,6 +12,16 @@ const HEAD_BYTES: usize = 24;
 const SUM_BYTES: usize = 8;
 
 /// Why a saved table cannot be used.
+///
+/// ```
+/// use card_core::sources::{Corrections, CorrectionsError};
+///
+/// let saved = Corrections::new(1 << 16, 42).to_bytes();
+/// assert!(Corrections::from_bytes(&saved, 42).is_ok());
+/// // In another vocabulary the same tokens mean something else.
+/// let other = Corrections::from_bytes(&saved, 43);
+/// assert!(matches!(other, Err(CorrectionsError::OtherVocabulary)));
+/// ```
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CorrectionsError {
     /// It is another kind of file, or one of an earlier version.
@@ -102,8 +112,8 @@ fn entry(b: &[u8]) -> ContextEntry {
     }
 }
 
-/// FNV-1a (Fowler, Noll & Vo). It finds what a disk or a slip did, not an enemy, who may as
-/// well write another file.
+/// FNV-1a (Fowler, Noll & Vo). It finds damage by accident. It is no protection against an
+/// attacker, who could as well write another file.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

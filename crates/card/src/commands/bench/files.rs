@@ -58,7 +58,7 @@ pub fn facts(args: &BenchArgs, setup: &Setup, baseline: Option<&str>) -> Vec<(St
             "placement".into(),
             setup.placement(None).map_or("–".into(), |p| p.to_string()),
         ),
-        ("exactness".into(), setup.holds.to_string()),
+        ("exactness".into(), setup.guarantee.to_string()),
         (
             "compared with".into(),
             baseline.unwrap_or("nothing").to_owned(),

@@ -1,4 +1,5 @@
-//! What holds of the text here, and by what: said at the start, in summaries and by servers.
+//! What is guaranteed of the text here, and by which means: said at the start, in summaries and by
+//! servers.
 
 use std::fmt;
 
@@ -8,26 +9,26 @@ use crate::kernels;
 use crate::loader::LoadedTarget;
 use crate::settings::Settings;
 
-/// What holds of the text, and by what.
+/// How close the text is to plain decoding's, and by which means that is kept (docs/exactness.md).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Holds {
+pub struct TextGuarantee {
     /// How close the text is to plain decoding's.
     pub level: Exactness,
-    /// By what means it holds; `None` if nothing is promised.
+    /// The means by which the level is kept; `None` if nothing is promised.
     pub means: Option<Means>,
     /// Whose kernels compute, in words.
     pub kernels: String,
 }
 
-impl Holds {
-    /// What holds of the text of a target that was loaded by these settings.
+impl TextGuarantee {
+    /// The guarantee for the text of a target that was loaded by these settings.
     pub fn of(settings: &Settings, target: &LoadedTarget) -> Self {
         let level = settings.exactness;
         let means = match level {
             Exactness::Exact => target.report.as_ref().map(|r| r.means()),
             Exactness::Fast => None,
         };
-        Holds {
+        TextGuarantee {
             level,
             means,
             kernels: kernels::called(settings, target.kernels),
@@ -42,9 +43,9 @@ impl Holds {
     }
 }
 
-impl fmt::Display for Holds {
+impl fmt::Display for TextGuarantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holds {
+        let TextGuarantee {
             level,
             means,
             kernels,
@@ -65,21 +66,21 @@ mod tests {
 
     #[test]
     fn it_is_said_in_one_sentence() {
-        let mut holds = Holds {
+        let mut guarantee = TextGuarantee {
             level: Exactness::Exact,
             means: Some(Means::AnyShape),
             kernels: "own kernels, AVX-512 VNNI".into(),
         };
         assert_eq!(
-            holds.to_string(),
+            guarantee.to_string(),
             "exact: every shape of forward gives the same logits (own kernels, AVX-512 VNNI)"
         );
-        assert!(holds.reuses());
+        assert!(guarantee.reuses());
         for means in [Means::OneClass, Means::NearTies, Means::PlainOnly] {
-            holds.means = Some(means);
-            assert!(!holds.reuses() && holds.to_string().starts_with("exact: "));
+            guarantee.means = Some(means);
+            assert!(!guarantee.reuses() && guarantee.to_string().starts_with("exact: "));
         }
-        (holds.level, holds.means) = (Exactness::Fast, None);
-        assert!(holds.reuses() && holds.to_string().starts_with("fast: "));
+        (guarantee.level, guarantee.means) = (Exactness::Fast, None);
+        assert!(guarantee.reuses() && guarantee.to_string().starts_with("fast: "));
     }
 }
