@@ -60,7 +60,7 @@ impl Protocol {
         parts.headers.remove(header::CONTENT_LENGTH);
         let response = Response::from_parts(parts, Body::from(json));
         match id {
-            Some(id) => anthropic::named(response, &id),
+            Some(id) => anthropic::request_id::named(response, &id),
             None => response,
         }
     }

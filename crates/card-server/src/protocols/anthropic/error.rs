@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use card_api::ApiError;
 use card_api::anthropic::response::error::AnthropicErrorAnswer;
 
-use super::{named, request_id};
+use super::request_id::{named, request_id};
 use crate::protocols::told::say_when;
 
 /// The error of the request `id` as JSON.

@@ -9,9 +9,10 @@ use card_api::anthropic::response::message::TokenCount;
 use card_api::{ApiError, GenerationJob};
 
 use super::answer::AnthropicAnswer;
+use super::error;
 use super::parts::AnswerWishes;
+use super::request_id::named;
 use super::version::check_version;
-use super::{error, named};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::request::{self, IncomingRequest, begin_with, small};

@@ -7,6 +7,7 @@
 //! | `parts.rs` | what of the model's text the client wants to see |
 //! | `blocks.rs` | the blocks of an answer, and the events that they are sent by |
 //! | `end.rs` | why an answer ended, and what it cost |
+//! | `request_id.rs` | the header that names a request |
 //! | `version.rs` | the header `anthropic-version` |
 //! | `error.rs` | errors |
 
@@ -16,14 +17,13 @@ mod end;
 pub(super) mod error;
 mod messages;
 mod parts;
+pub(super) mod request_id;
 mod stream;
 mod version;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::HeaderValue;
-use axum::response::Response;
 use axum::routing::post;
 
 use crate::app::App;
@@ -33,25 +33,9 @@ pub(super) const ROOT: &str = "/v1/messages";
 /// What paths below [`ROOT`] begin with.
 pub(super) const BELOW: &str = "/v1/messages/";
 
-/// The header that names a request, for whoever reports a fault.
-const REQUEST_ID: &str = "request-id";
-
 /// The paths at which it is spoken.
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route(ROOT, post(messages::messages))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
-}
-
-/// The response to the request `id`, which says so.
-pub(super) fn named(mut response: Response, id: &str) -> Response {
-    if let Ok(value) = HeaderValue::from_str(&request_id(id)) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
-}
-
-/// The name of the request `id` as clients read it.
-fn request_id(id: &str) -> String {
-    format!("req_{id}")
 }
