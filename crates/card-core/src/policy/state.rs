@@ -158,9 +158,15 @@ impl Policy {
     }
 
     /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
-    /// target and of the first drafter. No points change nothing.
+    /// target and of the first drafter. On lanes of their own both were at work while they were
+    /// measured, so of a gated drafter's target this is not the curve that holds now. No points
+    /// change nothing.
     pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
-        self.target.give(target.iter().copied());
+        let beside_drafters = match &mut self.gate {
+            Some(gate) if gate.is_closed() => gate.other_mut(),
+            _ => &mut self.target,
+        };
+        beside_drafters.give(target.iter().copied());
         self.drafts[0].give(draft.iter().copied());
     }
 
