@@ -260,10 +260,10 @@ impl Driver {
     }
 
     /// The forward found no room ([`DecodeError::NoRoom`]): cancels every sequence that has a
-    /// row in it, or only the one for which the model had no id; the others go on then. Returns
-    /// the sequences that were cancelled, at least one.
-    pub fn give_up(&mut self, forward: &Forward) -> BTreeSet<SequenceId> {
-        self.scheduler.abandon();
+    /// row in it, or only the one for which the model had no id; the others go on then, `now` on the
+    /// engine's clock. Returns the sequences that were cancelled, at least one.
+    pub fn give_up(&mut self, forward: &Forward, now: Duration) -> BTreeSet<SequenceId> {
+        self.scheduler.abandon(now);
         let mut sequences: BTreeSet<_> = forward.rows.iter().map(|r| r.sequence).collect();
         if let Some(refused) = self.refused.take()
             && sequences.contains(&refused)
@@ -480,7 +480,8 @@ mod tests {
         };
         let (mut driver, forward, why) = failed(full);
         assert!(matches!(why, DecodeError::NoRoom(_)), "{why}");
-        assert_eq!(driver.give_up(&forward), BTreeSet::from([SEQUENCE]));
+        let given_up = driver.give_up(&forward, Duration::ZERO);
+        assert_eq!(given_up, BTreeSet::from([SEQUENCE]));
         assert_eq!(driver.scheduler.running(), 0);
         let outputs = driver.scheduler.take_outputs();
         let last = outputs.last();
@@ -544,7 +545,7 @@ mod tests {
             };
             match driver.decode(&forward) {
                 Ok(()) => driver.complete(&forward, now),
-                Err(DecodeError::NoRoom(_)) => given_up.extend(driver.give_up(&forward)),
+                Err(DecodeError::NoRoom(_)) => given_up.extend(driver.give_up(&forward, now)),
                 Err(why) => panic!("{why}"),
             }
             for output in driver.scheduler.take_outputs() {

@@ -150,12 +150,15 @@ impl Scheduler {
         self.observe(&landed, tokens, without_drafters);
     }
 
-    /// The forward could not be done. Nothing was committed; the sequences go on as if
-    /// it had not been asked for.
-    pub fn abandon(&mut self) {
+    /// The forward could not be done, which is known `now`. Nothing was committed; the sequences go
+    /// on as if it had not been asked for. Its time is no part of the next round: that one was no
+    /// slower, and its drafters are no worse, because of it. Drafting before it is, since what was
+    /// drafted is still there.
+    pub fn abandon(&mut self, now: Duration) {
         let Some(flight) = self.in_flight.take() else {
             return;
         };
+        self.clock.ended += now.saturating_sub(flight.launched);
         // What the changes before it took is no part of the next forward's time.
         self.state_changes.take_spent();
         for part in &flight.parts {

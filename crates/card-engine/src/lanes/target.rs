@@ -323,7 +323,8 @@ impl TargetLane {
             }
             Err(DecodeError::NoRoom(error)) => {
                 let failure = Failure::Target(error.to_string());
-                for sequence in self.driver.give_up(forward) {
+                let now = self.meters.now();
+                for sequence in self.driver.give_up(forward, now) {
                     self.end(sequence, Event::Failed(failure.clone()));
                 }
                 Ok(())
