@@ -23,6 +23,7 @@ mod anew;
 mod catch_up;
 mod config;
 mod expand;
+mod leaf_room;
 mod proposals;
 mod read_ahead;
 mod sequence;
@@ -45,6 +46,7 @@ use crate::sampler::{Sampler, Sampling};
 use crate::scouted_text::ScoutedText;
 use crate::sources::Chain;
 use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
+use leaf_room::LeafRoom;
 use sequence::{DraftSequence, is_possible};
 use step::{DraftStep, ExpandRow};
 
@@ -198,8 +200,9 @@ impl Drafter {
     /// What it would do next, if anything.
     pub fn outlook(&mut self) -> Option<Outlook> {
         let mut best: Option<Outlook> = None;
-        let share = self.config.limits.leaves_each(self.sequences.len());
+        let room = LeafRoom::of(&self.config, &self.sequences);
         for (&sequence, draft) in &mut self.sequences {
+            let share = room.most(draft.places(&self.config));
             let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
             // Of equals the one with fewer rows, as where it catches up.
@@ -337,7 +340,8 @@ impl Drafter {
         if self.config.limits.rollback.is_free() {
             return;
         }
-        let states = self.config.limits.leaves_each(self.sequences.len());
+        let room = LeafRoom::of(&self.config, &self.sequences);
+        let states = room.most(draft.places(&self.config));
         let next = draft.next_of_chain(&self.config, states);
         let replica = &draft.replica;
         // What another drafter looks past is marked as expanded here.

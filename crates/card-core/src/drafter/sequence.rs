@@ -73,6 +73,16 @@ impl DraftSequence {
         }
     }
 
+    /// Places for leaves that its tree has: one of each decoded node, of a model that drafts chains,
+    /// since each has a state of its own.
+    pub(super) fn places(&self, config: &DrafterConfig) -> usize {
+        if config.limits.rollback.is_free() {
+            self.leaves
+        } else {
+            self.grown
+        }
+    }
+
     /// Whether drafts for it are of use now. A target that shares the lane takes none while it
     /// reads a prompt, or has others to decode first; until it has written something, drafting
     /// would hold up what it decodes meanwhile.

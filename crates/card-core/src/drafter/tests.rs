@@ -110,3 +110,38 @@ fn a_long_prompt_does_not_keep_others_from_drafting() {
     assert_eq!(tokens, [5, 4, 4, 4, 4, 4, 4, 4]);
     assert_eq!(drafted.expansions.len(), 1);
 }
+
+#[test]
+fn all_trees_together_have_no_more_leaves_than_there_are_places_for() {
+    let roomy = |config: &mut DrafterConfig| {
+        config.max_depth = 20;
+        config.cache_bytes = 1000 * BYTES_PER_NODE;
+    };
+    let mut drafter = drafter(roomy, &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.1, 0.1, 0.1, 1e-9, 1e-9]);
+    for _ in 0..5 {
+        step(&mut drafter, &model);
+    }
+    let leaves = |drafter: &Drafter, of: SequenceId| drafter.sequences[&of].leaves;
+    assert_eq!(leaves(&drafter, SEQUENCE), 8, "one alone has all of them");
+    // Others begin at once. Each has a share, but none is free.
+    let others = [2, 3, 4].map(SequenceId);
+    for other in others {
+        open(&mut drafter, other, vec![5]);
+    }
+    let all = |drafter: &Drafter| drafter.sequences.values().map(|d| d.leaves).sum::<usize>();
+    for _ in 0..4 {
+        step(&mut drafter, &model);
+        assert_eq!(all(&drafter), 8);
+    }
+    // A commit frees some.
+    drafter.handle(DraftInput::Commit {
+        sequence: SEQUENCE,
+        from: 1,
+        tokens: vec![0],
+    });
+    assert!(all(&drafter) < 8);
+    step(&mut drafter, &model);
+    assert!(others.iter().any(|&o| leaves(&drafter, o) > 0));
+    assert!(all(&drafter) <= 8);
+}
