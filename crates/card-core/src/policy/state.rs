@@ -3,7 +3,7 @@
 use super::budget::ExplorationBudget;
 use super::config::{Mode, PolicyConfig};
 use super::gate::DrafterGate;
-use super::rate::TokenRate;
+use super::rate::ReachedRates;
 use super::repair::{RejectionCost, Repair};
 use super::situation::Base;
 use super::state_cost::StateCost;
@@ -69,14 +69,8 @@ pub struct Policy {
     pub(super) drafts: [CostCurve; DRAFTERS],
     /// Milliseconds of the forwards of the target's head by rows.
     pub(super) head: CostCurve,
-    /// Tokens per millisecond of all rounds.
-    pub(super) overall: TokenRate,
-    /// Tokens per millisecond of the rounds in which no lookup chain led and no drafter was gated.
-    pub(super) unled: TokenRate,
-    /// Tokens per millisecond that those rounds would have reached without draft models.
-    pub(super) undrafted: TokenRate,
-    /// Whether a lookup chain leads in the round that was sized last.
-    pub(super) led: bool,
+    /// Tokens per millisecond so far.
+    pub(super) rates: ReachedRates,
     pub(super) exploration: ExplorationBudget,
     /// How the target takes tokens back.
     pub(super) rollback: Rollback,
@@ -104,10 +98,7 @@ impl Policy {
             gate: None,
             drafts,
             head: CostCurve::default(),
-            overall: TokenRate::default(),
-            unled: TokenRate::default(),
-            undrafted: TokenRate::default(),
-            led: false,
+            rates: ReachedRates::default(),
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,
             states: StateCost::default(),
@@ -198,7 +189,7 @@ impl Policy {
     /// λ, the value of time: tokens per millisecond with these sequences decoding, where no
     /// lookup chain leads. It is never below the rate of plain decoding.
     pub fn rate(&self, base: Base) -> f64 {
-        self.plain_rate(base.sequences).max(self.unled.get())
+        self.plain_rate(base.sequences).max(self.rates.unled())
     }
 
     /// The part of a round's [`DecisionTrace`] that does not come from a decision. This is all

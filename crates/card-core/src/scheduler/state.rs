@@ -10,15 +10,15 @@ use super::hidden::HiddenRows;
 use super::learned::Learned;
 use super::output::{Finish, Output};
 use super::pace::PromptPace;
+use super::reports::Reports;
 use super::request::{Request, RequestError};
-use super::round::DraftSpan;
 use super::sequence::Sequence;
 use super::state_changes::StateChanges;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
 use crate::forward::{CellNames, HiddenRow, KvOp};
-use crate::policy::{DecisionTrace, Policy};
+use crate::policy::Policy;
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
 use crate::sampler::Sampler;
@@ -103,22 +103,18 @@ use crate::types::{SequenceId, Tenant, Token};
 pub struct Scheduler {
     pub(super) config: SchedulerConfig,
     pub(super) policy: Policy,
-    /// The numbers behind the decisions since the last launch.
-    pub(super) trace: DecisionTrace,
     pub(super) sequences: BTreeMap<SequenceId, Sequence>,
     pub(super) prefixes: PrefixCache,
     pub(super) learned: Learned,
     pub(super) sampler: Sampler,
     pub(super) names: CellNames,
     pub(super) ops: Vec<KvOp>,
-    pub(super) outputs: Vec<Output>,
+    pub(super) reports: Reports,
     pub(super) in_flight: Option<InFlight>,
     pub(super) pace: PromptPace,
     pub(super) state_changes: StateChanges,
     pub(super) wait: DrafterWait,
     pub(super) clock: RoundClock,
-    /// Draft steps that were heard of since the last round.
-    pub(super) spans: Vec<DraftSpan>,
     pub(super) hidden: HiddenRows,
 }
 
@@ -145,19 +141,17 @@ impl Scheduler {
                 .padded_to(config.shapes.pad_to)
                 .at_most(most_filled_up(&config)),
             config,
-            trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
             learned,
             sampler: Sampler::looking_up_to(look),
             names: CellNames::new(),
             ops: Vec::new(),
-            outputs: Vec::new(),
+            reports: Reports::default(),
             in_flight: None,
             pace: PromptPace::default(),
             state_changes: StateChanges::default(),
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
-            spans: Vec::new(),
             hidden: HiddenRows::default(),
         }
     }
@@ -241,7 +235,7 @@ impl Scheduler {
             return;
         };
         admission::retire(sequence, seq, &mut self.prefixes, &mut self.ops);
-        self.outputs.push(why);
+        self.reports.say(why);
     }
 }
 
@@ -303,7 +297,7 @@ impl Scheduler {
 
     /// What happened since the last call.
     pub fn take_outputs(&mut self) -> Vec<Output> {
-        std::mem::take(&mut self.outputs)
+        self.reports.take_outputs()
     }
 
     /// Whether drafters on lanes of their own shall take no step until this changes: they cost
