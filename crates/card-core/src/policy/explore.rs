@@ -37,7 +37,8 @@ impl Policy {
                 - base_ms;
             f64::from(steps) > self.rate(base) * ms
         });
-        could_pay && self.exploration.affords(cost_ms)
+        let plain_ms = self.plain_forward_ms(base.sequences);
+        could_pay && self.exploration.affords(cost_ms, plain_ms)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::budget::EXPLORE;
+use super::budget::{EXPLORE, RoundTime};
 use super::config::Mode;
 use super::rate::WithoutDrafters;
 use super::situation::Base;
@@ -155,8 +155,13 @@ impl Policy {
             gate.settle(gain, EXPLORE * tokens, lose, &mut self.target);
         }
         let could_be_plain = self.config.mode == Mode::Auto;
+        let time = RoundTime {
+            ms,
+            plain_ms,
+            forward_ms: self.plain_forward_ms(base.sequences),
+        };
         self.exploration
-            .note_round(ms, plain_ms, speculated, could_be_plain);
+            .note_round(time, speculated, could_be_plain);
     }
 }
 

@@ -212,6 +212,11 @@ impl Policy {
         f64::from(sequences.max(1)) / ms
     }
 
+    /// Milliseconds of a forward of plain decoding at that rate.
+    pub(super) fn plain_forward_ms(&self, sequences: u32) -> f64 {
+        f64::from(sequences.max(1)) / self.plain_rate(sequences)
+    }
+
     /// What a rejected candidate makes the next forward do.
     pub(super) fn repair(&self) -> Repair {
         match self.rollback {
