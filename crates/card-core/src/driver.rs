@@ -223,13 +223,7 @@ impl Driver {
         clock: &dyn Fn() -> Duration,
     ) -> Result<(), DecodeError> {
         self.refused = None;
-        self.scheduler.take_ops(&mut self.ops);
-        // After a change that fails the others are of no use: the cache is emptied.
-        for op in self.ops.drain(..) {
-            let start = clock();
-            self.model.apply(op).map_err(DecodeError::Broken)?;
-            self.scheduler.applied(op, clock().saturating_sub(start));
-        }
+        self.apply_due(clock).map_err(DecodeError::Broken)?;
         let rest = self.scheduler.drafters_gated();
         if rest != self.drafters_rest {
             self.drafters_rest = rest;
@@ -246,6 +240,25 @@ impl Driver {
             }
             ModelError::Failed(_) => DecodeError::Broken(error),
         })
+    }
+
+    /// Applies the KV changes that are due. [`Driver::decode`] does so by itself; while nothing runs
+    /// ([`NextStep::Idle`]) nobody knows when the next forward comes, and what is over or was
+    /// forgotten would keep its cells until then. `clock` tells how long each change took. Not to be
+    /// called while a forward runs.
+    ///
+    /// # Errors
+    /// If the target fails. Nobody knows what its KV cache holds then, as with
+    /// [`DecodeError::Broken`].
+    pub fn apply_due(&mut self, clock: &dyn Fn() -> Duration) -> Result<(), ModelError> {
+        self.scheduler.take_ops(&mut self.ops);
+        // After a change that fails the others are of no use: the cache is emptied.
+        for op in self.ops.drain(..) {
+            let start = clock();
+            self.model.apply(op)?;
+            self.scheduler.applied(op, clock().saturating_sub(start));
+        }
+        Ok(())
     }
 
     /// The forward is decoded, and `now` it is over: verify, commit, correct. The target keeps the

@@ -142,16 +142,16 @@ impl PrefixCache {
         let adopted = self.adopt(new, running.clone(), ops);
         let taken: usize = running.clone().map(|r| r.end).sum();
         self.shrink(cells.saturating_sub(taken + new.end), ops);
-        self.give_up_states(new, adopted.tokens, running, ops);
+        let begun = (new.tenant, &new.tokens[..adopted.tokens]);
+        self.give_up_states(begun, running, ops);
         adopted
     }
 
     /// Gives up the states of texts that neither a kept stem nor a running sequence has any more, nor
-    /// the new one, of whose tokens `reused` are decoded.
-    fn give_up_states<'a>(
+    /// one of this tenant that has `begun` with these tokens.
+    pub(crate) fn give_up_states<'a>(
         &mut self,
-        new: NewSequence,
-        reused: usize,
+        begun: (Tenant, &[Token]),
         running: impl Iterator<Item = RunningSequence<'a>> + Clone,
         ops: &mut Vec<KvOp>,
     ) {
@@ -160,7 +160,7 @@ impl PrefixCache {
             let kept = stems
                 .iter()
                 .any(|s| s.tenant == tenant && s.tokens.starts_with(tokens));
-            let begun = new.tenant == tenant && new.tokens[..reused].starts_with(tokens);
+            let begun = begun.0 == tenant && begun.1.starts_with(tokens);
             let mut others = running.clone();
             kept || begun || others.any(|r| r.tenant == tenant && r.stem.starts_with(tokens))
         };

@@ -172,6 +172,8 @@ impl Scheduler {
         if self.sequences.is_empty() {
             self.clock.ended = now;
             self.pace.begin(now);
+            // What was carried out while nothing ran is no part of a forward's time.
+            self.state_changes.take_spent();
         }
         self.weigh_states();
         let (sequence, nothing) = (request.sequence, request.max_tokens == 0);
@@ -210,10 +212,16 @@ impl Scheduler {
         ran.into_keys().collect()
     }
 
-    /// Forgets a text of a tenant: what is kept for prompts to come and has more than half of it.
-    /// Sequences that run go on.
+    /// Forgets a text of a tenant: what is kept for prompts to come and has more than half of it, with
+    /// the states that were saved of it. Sequences that run go on. The KV cells are free when the
+    /// changes were [taken](Scheduler::take_ops) and carried out.
     pub fn forget_text(&mut self, tenant: Tenant, text: &[Token]) {
         self.prefixes.release_text(tenant, text, &mut self.ops);
+        let context = self.config.limits.context as usize;
+        let running = admission::stems(&self.sequences, context);
+        let nothing: &[Token] = &[];
+        self.prefixes
+            .give_up_states((tenant, nothing), running, &mut self.ops);
     }
 
     /// Rows of the next forward that are no prompt and no candidates: what the sequences that
@@ -277,7 +285,8 @@ impl Scheduler {
         running.filter_map(|(&id, seq)| seq.introduction(id))
     }
 
-    /// KV changes to apply to the target before the next forward, in order.
+    /// KV changes to apply to the target before the next forward, in order; while no sequence runs,
+    /// at once, so that what is over is free.
     pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
         out.append(&mut self.ops);
     }

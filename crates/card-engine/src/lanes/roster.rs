@@ -314,6 +314,16 @@ impl Roster {
         }
     }
 
+    /// Carries out what is due in the KV caches of the drafters on the target's lane, since nobody
+    /// knows when they take their next steps.
+    pub(crate) fn apply_due(&mut self) {
+        for i in 0..self.members.len() {
+            if let Err(why) = self.members[i].apply_due() {
+                self.fail(i, &why);
+            }
+        }
+    }
+
     /// Passes on what the drafters on other lanes drafted, and notices which of them hang. If
     /// one says more than the target can take in beside its work, the rest waits for the next
     /// call.

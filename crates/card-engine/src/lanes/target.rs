@@ -132,6 +132,10 @@ impl TargetLane {
                 NextStep::Wait(until) => self.wait(inbox, until),
                 NextStep::Idle => {
                     self.tell();
+                    if let Err(why) = self.apply_due() {
+                        tracing::error!("{why}");
+                        return why;
+                    }
                     if !self.idle(inbox) {
                         return ASKED.to_owned();
                     }
@@ -168,6 +172,18 @@ impl TargetLane {
         if let Some(command) = command {
             self.command(command);
         }
+    }
+
+    /// Nothing runs: what is over or was forgotten leaves the KV caches now, since nobody knows when
+    /// the next forward comes.
+    ///
+    /// # Errors
+    /// If the target is of no use any more, for this reason.
+    fn apply_due(&mut self) -> Result<(), String> {
+        self.roster.apply_due();
+        let meters = &self.meters;
+        let applied = self.driver.apply_due(&|| meters.now());
+        applied.or_else(|error| self.start_over(&error))
     }
 
     /// Waits for a command, since there is nothing to do; `false` if there will be none.
