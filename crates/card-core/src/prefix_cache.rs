@@ -10,7 +10,7 @@
 
 use crate::forward::{KvOp, Rollback};
 use crate::saved_states::SavedStates;
-use crate::types::{SequenceId, Tenant, Token};
+use crate::types::{SequenceId, Tenant, TextMark, Token};
 
 /// The stems that are kept, oldest first.
 ///
@@ -296,10 +296,8 @@ impl PrefixCache {
     }
 
     /// Releases the stems of a tenant that have more than half of a text.
-    pub(crate) fn release_text(&mut self, tenant: Tenant, text: &[Token], ops: &mut Vec<KvOp>) {
-        let has = |stem: &Stem| {
-            stem.tenant == tenant && 2 * common_prefix(&stem.tokens, text) > text.len()
-        };
+    pub(crate) fn release_text(&mut self, tenant: Tenant, text: TextMark, ops: &mut Vec<KvOp>) {
+        let has = |stem: &Stem| stem.tenant == tenant && text.is_of(&stem.tokens);
         let gone = self.stems.iter().filter(|stem| has(stem));
         ops.extend(gone.map(|stem| KvOp::Release {
             sequence: stem.sequence,

@@ -188,6 +188,9 @@ impl Drafter {
                 tokens,
             } => self.commit(sequence, from, &tokens),
             DraftInput::Close { sequence } => self.close(sequence),
+            DraftInput::Forget { tenant, text } => {
+                self.prefixes.release_text(tenant, text, &mut self.ops);
+            }
             DraftInput::Share(share) => self.share = share,
         }
     }

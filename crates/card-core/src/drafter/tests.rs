@@ -4,6 +4,7 @@ use super::*;
 use crate::cache::BYTES_PER_NODE;
 use crate::forward::{Limits, Rollback};
 use crate::protocol::Lanes;
+use crate::types::TextMark;
 
 const SEQUENCE: SequenceId = SequenceId(1);
 
@@ -144,4 +145,27 @@ fn all_trees_together_have_no_more_leaves_than_there_are_places_for() {
     step(&mut drafter, &model);
     assert!(others.iter().any(|&o| leaves(&drafter, o) > 0));
     assert!(all(&drafter) <= 8);
+}
+
+#[test]
+fn a_text_that_is_forgotten_leaves_nothing() {
+    let mut drafter = drafter(|_| (), &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.3, 1e-9, 1e-9, 1e-9, 1e-9]);
+    step(&mut drafter, &model);
+    let forget = |tenant| DraftInput::Forget {
+        tenant,
+        text: TextMark::of(&[5]),
+    };
+    drafter.handle(forget(Tenant::SHARED));
+    assert_eq!(drafter.running(), 1, "what is open goes on");
+    drafter.handle(DraftInput::Close { sequence: SEQUENCE });
+    drafter.handle(forget(Tenant(7)));
+    assert_eq!(drafter.held(), 1, "nobody else's goes");
+    let mut ops = Vec::new();
+    drafter.take_ops(&mut ops);
+    ops.clear();
+    drafter.handle(forget(Tenant::SHARED));
+    drafter.take_ops(&mut ops);
+    assert_eq!(ops, [KvOp::Release { sequence: SEQUENCE }]);
+    assert_eq!(drafter.held(), 0);
 }

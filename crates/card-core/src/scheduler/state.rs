@@ -22,7 +22,7 @@ use crate::policy::Policy;
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
 use crate::sampler::Sampler;
-use crate::types::{SequenceId, Tenant, Token};
+use crate::types::{SequenceId, Tenant, TextMark, Token};
 
 /// The scheduler: a state machine without clock or thread. See the [module](super) documentation.
 ///
@@ -216,7 +216,8 @@ impl Scheduler {
     /// the states that were saved of it. Sequences that run go on. The KV cells are free when the
     /// changes were [taken](Scheduler::take_ops) and carried out.
     pub fn forget_text(&mut self, tenant: Tenant, text: &[Token]) {
-        self.prefixes.release_text(tenant, text, &mut self.ops);
+        let mark = TextMark::of(text);
+        self.prefixes.release_text(tenant, mark, &mut self.ops);
         let context = self.config.limits.context as usize;
         let running = admission::stems(&self.sequences, context);
         let nothing: &[Token] = &[];

@@ -6,6 +6,7 @@ mod prob;
 mod rows;
 mod source;
 mod tenant;
+mod text_mark;
 
 pub use evidence::Evidence;
 pub use ids::{SequenceId, Token};
@@ -13,3 +14,4 @@ pub use prob::Prob;
 pub use rows::Rows;
 pub use source::{DRAFTERS, SOURCES, Source, SourceSet};
 pub use tenant::Tenant;
+pub use text_mark::TextMark;

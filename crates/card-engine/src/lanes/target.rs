@@ -240,7 +240,11 @@ impl TargetLane {
             Command::Learned(asked) => {
                 let _ = asked.send(self.driver.scheduler.learned().clone());
             }
-            Command::Forget(tenant, text) => self.driver.scheduler.forget_text(tenant, &text),
+            Command::Forget(tenant, text) => {
+                self.driver.scheduler.forget_text(tenant, &text);
+                self.roster.forget(tenant, &text);
+                self.roster.apply_due();
+            }
         }
     }
 
