@@ -225,7 +225,7 @@ impl Drafter {
     pub fn poll(&mut self, now: Duration) -> Option<Forward> {
         self.step = DraftStep::begin(now);
         catch_up::catch_up(
-            &self.sequences,
+            &mut self.sequences,
             &self.config,
             &self.cost,
             &mut self.names,

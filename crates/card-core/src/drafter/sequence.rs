@@ -38,6 +38,8 @@ pub(super) struct DraftSequence {
     pub(super) begun: bool,
     /// The root was decoded and looked past.
     pub(super) rooted: bool,
+    /// Steps since it last had rows in one that caught up, in which others had them.
+    pub(super) passed_over: u32,
     /// Leaves of the decoded part of the replica.
     pub(super) leaves: usize,
     /// Nodes of the decoded part of the replica.
@@ -67,6 +69,7 @@ impl DraftSequence {
             index: config.reads_ahead().then(|| TextIndex::new(&tokens)),
             begun: false,
             rooted: false,
+            passed_over: 0,
             leaves: 0,
             grown: 0,
             tokens,

@@ -169,3 +169,28 @@ fn a_text_that_is_forgotten_leaves_nothing() {
     assert_eq!(ops, [KvOp::Release { sequence: SEQUENCE }]);
     assert_eq!(drafter.held(), 0);
 }
+
+#[test]
+fn short_prompts_that_keep_coming_do_not_keep_a_long_one_from_being_read() {
+    const LONG: SequenceId = SequenceId(0);
+    let mut drafter = drafter(|_| (), &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.3, 1e-9, 1e-9, 1e-9, 1e-9]);
+    open(&mut drafter, LONG, vec![4; 40]);
+    for i in 0..45 {
+        // Each is as long as a step, and has nothing in common with another one.
+        drafter.handle(DraftInput::Open {
+            sequence: SequenceId(10 + i),
+            tenant: Tenant(10 + i),
+            tokens: vec![3; 8],
+            params: Sampling::default(),
+            end: 50,
+            grammar: None,
+        });
+        let (tokens, _) = step(&mut drafter, &model);
+        assert_eq!(tokens.len(), 8);
+    }
+    let decoded = drafter.sequences[&LONG].decoded;
+    assert!(decoded >= 32, "{decoded}");
+    let read = drafter.sequences.values().filter(|d| d.rooted).count();
+    assert!(read >= 35, "the others go on: {read}");
+}
