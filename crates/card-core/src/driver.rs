@@ -223,13 +223,7 @@ impl Driver {
         clock: &dyn Fn() -> Duration,
     ) -> Result<(), DecodeError> {
         self.refused = None;
-        self.scheduler.take_ops(&mut self.ops);
-        // After a change that fails the others are of no use: the cache is emptied.
-        for op in self.ops.drain(..) {
-            let start = clock();
-            self.model.apply(op).map_err(DecodeError::Broken)?;
-            self.scheduler.applied(op, clock().saturating_sub(start));
-        }
+        self.apply_due(clock).map_err(DecodeError::Broken)?;
         let rest = self.scheduler.drafters_gated();
         if rest != self.drafters_rest {
             self.drafters_rest = rest;
@@ -248,6 +242,25 @@ impl Driver {
         })
     }
 
+    /// Applies the KV changes that are due. [`Driver::decode`] does so by itself; while nothing runs
+    /// ([`NextStep::Idle`]) nobody knows when the next forward comes, and what is over or was
+    /// forgotten would keep its cells until then. `clock` tells how long each change took. Not to be
+    /// called while a forward runs.
+    ///
+    /// # Errors
+    /// If the target fails. Nobody knows what its KV cache holds then, as with
+    /// [`DecodeError::Broken`].
+    pub fn apply_due(&mut self, clock: &dyn Fn() -> Duration) -> Result<(), ModelError> {
+        self.scheduler.take_ops(&mut self.ops);
+        // After a change that fails the others are of no use: the cache is emptied.
+        for op in self.ops.drain(..) {
+            let start = clock();
+            self.model.apply(op)?;
+            self.scheduler.applied(op, clock().saturating_sub(start));
+        }
+        Ok(())
+    }
+
     /// The forward is decoded, and `now` it is over: verify, commit, correct. The target keeps the
     /// hidden states that its head will read, if it has one.
     pub fn complete(&mut self, forward: &Forward, now: Duration) {
@@ -260,10 +273,10 @@ impl Driver {
     }
 
     /// The forward found no room ([`DecodeError::NoRoom`]): cancels every sequence that has a
-    /// row in it, or only the one for which the model had no id; the others go on then. Returns
-    /// the sequences that were cancelled, at least one.
-    pub fn give_up(&mut self, forward: &Forward) -> BTreeSet<SequenceId> {
-        self.scheduler.abandon();
+    /// row in it, or only the one for which the model had no id; the others go on then, `now` on the
+    /// engine's clock. Returns the sequences that were cancelled, at least one.
+    pub fn give_up(&mut self, forward: &Forward, now: Duration) -> BTreeSet<SequenceId> {
+        self.scheduler.abandon(now);
         let mut sequences: BTreeSet<_> = forward.rows.iter().map(|r| r.sequence).collect();
         if let Some(refused) = self.refused.take()
             && sequences.contains(&refused)
@@ -480,7 +493,8 @@ mod tests {
         };
         let (mut driver, forward, why) = failed(full);
         assert!(matches!(why, DecodeError::NoRoom(_)), "{why}");
-        assert_eq!(driver.give_up(&forward), BTreeSet::from([SEQUENCE]));
+        let given_up = driver.give_up(&forward, Duration::ZERO);
+        assert_eq!(given_up, BTreeSet::from([SEQUENCE]));
         assert_eq!(driver.scheduler.running(), 0);
         let outputs = driver.scheduler.take_outputs();
         let last = outputs.last();
@@ -544,7 +558,7 @@ mod tests {
             };
             match driver.decode(&forward) {
                 Ok(()) => driver.complete(&forward, now),
-                Err(DecodeError::NoRoom(_)) => given_up.extend(driver.give_up(&forward)),
+                Err(DecodeError::NoRoom(_)) => given_up.extend(driver.give_up(&forward, now)),
                 Err(why) => panic!("{why}"),
             }
             for output in driver.scheduler.take_outputs() {

@@ -405,7 +405,8 @@ pub struct Limits {
     pub cells: usize,
     /// Rows of one forward.
     pub rows: usize,
-    /// Leaves of the trees of all sequences. Where [`Rollback`] is not free, a drafter counts each
+    /// Leaves of the trees of all sequences. A single chain of a sequence behind its stem has a place
+    /// in any case, so candidates that are to be verified may be one chain of each. Where [`Rollback`] is not free, a drafter counts each
     /// drafted token as one, since each has a state of its own.
     pub leaves: usize,
     /// How decoded tokens are taken back.

@@ -10,7 +10,7 @@
 
 use crate::forward::{KvOp, Rollback};
 use crate::saved_states::SavedStates;
-use crate::types::{SequenceId, Tenant, Token};
+use crate::types::{SequenceId, Tenant, TextMark, Token};
 
 /// The stems that are kept, oldest first.
 ///
@@ -143,16 +143,17 @@ impl PrefixCache {
         let adopted = self.adopt(new, running.clone(), ops);
         let taken: usize = running.clone().map(|r| r.end).sum();
         self.shrink(cells.saturating_sub(taken + new.end), ops);
-        self.give_up_states(new, adopted.tokens, running, ops);
+        let begun = (new.tenant, &new.tokens[..adopted.tokens]);
+        self.give_up_states(begun, running, ops);
         adopted
     }
 
     /// Gives up the saved states that nobody can go on from any more: neither a kept stem nor a
-    /// running sequence begins with their tokens, nor do the first `reused` tokens of the new one.
-    fn give_up_states<'a>(
+    /// running sequence begins with their tokens, nor does a text of this tenant that has `begun`
+    /// with these tokens.
+    pub(crate) fn give_up_states<'a>(
         &mut self,
-        new: NewSequence,
-        reused: usize,
+        begun: (Tenant, &[Token]),
         running: impl Iterator<Item = RunningSequence<'a>> + Clone,
         ops: &mut Vec<KvOp>,
     ) {
@@ -161,7 +162,7 @@ impl PrefixCache {
             let kept = stems
                 .iter()
                 .any(|s| s.tenant == tenant && s.tokens.starts_with(tokens));
-            let begun = new.tenant == tenant && new.tokens[..reused].starts_with(tokens);
+            let begun = begun.0 == tenant && begun.1.starts_with(tokens);
             let mut others = running.clone();
             kept || begun || others.any(|r| r.tenant == tenant && r.stem.starts_with(tokens))
         };
@@ -298,10 +299,8 @@ impl PrefixCache {
     }
 
     /// Releases the stems of a tenant that have more than half of a text.
-    pub(crate) fn release_text(&mut self, tenant: Tenant, text: &[Token], ops: &mut Vec<KvOp>) {
-        let has = |stem: &Stem| {
-            stem.tenant == tenant && 2 * common_prefix(&stem.tokens, text) > text.len()
-        };
+    pub(crate) fn release_text(&mut self, tenant: Tenant, text: TextMark, ops: &mut Vec<KvOp>) {
+        let has = |stem: &Stem| stem.tenant == tenant && text.is_of(&stem.tokens);
         let gone = self.stems.iter().filter(|stem| has(stem));
         ops.extend(gone.map(|stem| KvOp::Release {
             sequence: stem.sequence,

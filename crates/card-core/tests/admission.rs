@@ -10,7 +10,7 @@ use card_core::forward::{Limits, Model, Rollback};
 use card_core::protocol::{DraftInput, DraftPlan, DraftShare, Lanes};
 use card_core::sampler::{Sampling, SamplingParams};
 use card_core::synthetic::{Synthetic, SyntheticConfig};
-use card_core::types::{SequenceId, Source, Tenant, Token};
+use card_core::types::{SequenceId, Source, Tenant, TextMark, Token};
 use proptest::prelude::*;
 
 const VOCAB: usize = 23;
@@ -88,11 +88,16 @@ fn events() -> impl Strategy<Value = Vec<DrafterEvent>> {
     let close = name().prop_map(|sequence| DraftInput::Close { sequence });
     let share = (any::<u32>(), prop_oneof![0u32..4, any::<u32>()])
         .prop_map(|(index, of)| DraftInput::Share(DraftShare { index, of }));
+    let forget = tokens(50).prop_map(|text| DraftInput::Forget {
+        tenant: Tenant::SHARED,
+        text: TextMark::of(&text),
+    });
     let event = prop_oneof![
         4 => open.prop_map(DrafterEvent::Hears),
         8 => commit.prop_map(DrafterEvent::Hears),
         2 => close.prop_map(DrafterEvent::Hears),
         1 => share.prop_map(DrafterEvent::Hears),
+        1 => forget.prop_map(DrafterEvent::Hears),
         6 => (1u8..5).prop_map(DrafterEvent::Steps),
     ];
     prop::collection::vec(event, 1..80)

@@ -298,7 +298,7 @@ fn a_forward_that_fails_holds_no_candidate_for_ever() {
         }
     };
     assert!(matches!(launched, Action::Forward(f) if f.rows.len() > 1));
-    scene.scheduler.abandon();
+    scene.scheduler.abandon(scene.now);
     let before = scene.scheduler.cached(SEQUENCE).unwrap().1.evictions();
     scene.drafted(&[], &[(3, 1.0)]);
     let cache = scene.scheduler.cached(SEQUENCE).unwrap().1;

@@ -8,7 +8,8 @@ use card_core::scheduler::Shapes;
 /// What was found out about the models of a running engine.
 #[derive(Clone, Debug, Default)]
 pub struct EngineUpdate {
-    /// (rows, milliseconds) of the target's forwards; empty if nothing new is known.
+    /// (rows, milliseconds) of the target's forwards, on lanes of their own with the drafter at work
+    /// beside it; empty if nothing new is known.
     pub target: Vec<(u32, f64)>,
     /// The same of the first draft model.
     pub draft: Vec<(u32, f64)>,

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use card_core::protocol::{DraftInput, DraftShare};
-use card_core::types::{SequenceId, Tenant};
+use card_core::types::{SequenceId, Tenant, TextMark};
 
 use crate::limits::MOST_SEQUENCES;
 use crate::proto::{self, to_drafter};
@@ -57,6 +57,11 @@ pub fn input_out(input: DraftInput) -> proto::ToDrafter {
         DraftInput::Close { sequence } => What::Close(proto::Close {
             sequence: sequence.0,
         }),
+        DraftInput::Forget { tenant, text } => What::Forget(proto::Forget {
+            tenant: pseudonym(tenant),
+            tokens: text.tokens,
+            hash: text.hash,
+        }),
         DraftInput::Share(share) => What::Share(proto::Share {
             index: share.index,
             of: share.of,
@@ -102,6 +107,7 @@ impl Intake {
             Some(What::Open(open)) => self.open(open).map(Some).map_err(Refusal::Message),
             Some(What::Commit(commit)) => self.commit(commit).map_err(Refusal::Message),
             Some(What::Close(close)) => Ok(self.close(close.sequence)),
+            Some(What::Forget(forget)) => Ok(Some(forgotten(&forget))),
             Some(What::Share(share)) => shared(share).map(Some).map_err(Refusal::Message),
             Some(What::Welcome(_)) => Err(Refusal::Link("a second welcome".into())),
             None => Err(Refusal::Link("an unknown message".into())),
@@ -174,6 +180,17 @@ impl Intake {
         Some(DraftInput::Close {
             sequence: SequenceId(id),
         })
+    }
+}
+
+/// Whatever it names: who has no such text has nothing to forget.
+fn forgotten(forget: &proto::Forget) -> DraftInput {
+    DraftInput::Forget {
+        tenant: Tenant(forget.tenant),
+        text: TextMark {
+            tokens: forget.tokens,
+            hash: forget.hash,
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! The version of the protocol, and how much crosses a link at the most.
 
 /// Sides that differ in this do not understand each other. In 3, an expansion without tokens was
-/// refused.
+/// refused, and a target could not say that a text is to be forgotten.
 pub const PROTOCOL: u32 = 4;
 
 /// Most tokens of one sequence that cross a link.

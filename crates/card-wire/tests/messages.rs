@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use card_core::protocol::{DraftInput, DraftShare, Drafted, Expansion};
 use card_core::sampler::{Bias, LogitBias, Sampling, SamplingParams};
-use card_core::types::{Prob, Rows, SequenceId, Source, Tenant};
+use card_core::types::{Prob, Rows, SequenceId, Source, Tenant, TextMark};
 use card_wire::proto::{self, from_drafter, to_drafter, token_bias};
 use card_wire::{
     Intake, LONGEST, MOST_BYTES_FROM_DRAFTER, MOST_BYTES_TO_DRAFTER, MOST_CHILDREN, MOST_CONTEXT,
@@ -237,6 +237,10 @@ fn messages_arrive_as_they_were() {
             tokens: vec![9],
         },
         DraftInput::Share(DraftShare { index: 1, of: 2 }),
+        DraftInput::Forget {
+            tenant: Tenant::SHARED,
+            text: TextMark::of(&[1, 2, 3]),
+        },
         DraftInput::Close {
             sequence: SequenceId(7),
         },

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::best_children::BestChildren;
 use super::counts::Counts;
 use crate::cache::{CandidateCache, NodeId};
 use crate::mixer::{Mixer, Opinions};
@@ -43,6 +44,12 @@ pub struct Acceptance {
     tops: [f32; DRAFTERS],
     /// Mean calibrated probability of the best child that the target's head proposes.
     head_top: f32,
+    /// What became of the best children of each drafter; it is of this run only.
+    #[serde(skip)]
+    best: [BestChildren; DRAFTERS],
+    /// The same of the target's head.
+    #[serde(skip)]
+    head_best: BestChildren,
     /// Take the surest source's word instead of mixing, to measure what mixing brings.
     #[serde(skip)]
     pub unmixed: bool,
@@ -68,6 +75,8 @@ impl TryFrom<Saved> for Acceptance {
             mixer: saved.mixer,
             tops: saved.tops,
             head_top: saved.head_top,
+            best: Default::default(),
+            head_best: BestChildren::default(),
             unmixed: false,
         };
         if acceptance.fits() {
@@ -85,6 +94,8 @@ impl Default for Acceptance {
             mixer: Mixer::default(),
             tops: unknown_tops(),
             head_top: unknown_top(),
+            best: Default::default(),
+            head_best: BestChildren::default(),
             unmixed: false,
         }
     }
@@ -100,12 +111,23 @@ fn unknown_top() -> f32 {
 
 impl Acceptance {
     /// Probability that the best child of a drafter's next node is right: what to expect of a
-    /// draft that was not made yet.
+    /// draft that was not made yet. That is how sure the drafter was of late, but no more than what
+    /// the target decided allows.
     pub fn top(&self, source: Source) -> f32 {
         if source == Source::Head {
-            return self.head_top;
+            return self.head_top.min(self.head_best.most());
         }
-        source.drafter().map_or(UNKNOWN_TOP, |i| self.tops[i])
+        let known = |i: usize| self.tops[i].min(self.best[i].most());
+        source.drafter().map_or(UNKNOWN_TOP, known)
+    }
+
+    /// The target did or did not write the best child of a drafter.
+    fn note_best(&mut self, source: Source, written: bool) {
+        if source == Source::Head {
+            self.head_best.note(written);
+        } else if let Some(i) = source.drafter() {
+            self.best[i].note(written);
+        }
     }
 
     /// Learns from the calibrated probability of a best child.
@@ -205,6 +227,9 @@ impl Acceptance {
                 for (source, prob, rank) in evidence.iter() {
                     self.observe(source, prob, rank, written);
                     local.observe(source, prob, rank, written);
+                    if rank == 0 {
+                        self.note_best(source, written);
+                    }
                 }
                 if written {
                     next = Some(id);
@@ -307,6 +332,44 @@ mod tests {
         assert_ne!(earlier, text);
         let read: Acceptance = serde_json::from_str(&earlier).unwrap();
         assert_eq!(read.top(Source::Head), UNKNOWN_TOP);
+    }
+
+    /// A cache in which a drafter is sure that token 1 comes next.
+    fn sure_of_one() -> CandidateCache {
+        let mut cache = CandidateCache::new(0, 1 << 14);
+        let root = cache.root();
+        let added = cache.insert(root, 1, 0.97, 0.97, 0, Source::Draft);
+        assert!(added.is_some());
+        cache
+    }
+
+    #[test]
+    fn a_drafter_that_is_sure_and_wrong_is_not_believed_for_long() {
+        let (mut a, mut local) = (Acceptance::default(), Counts::default());
+        let cache = sure_of_one();
+        for _ in 0..6 {
+            let expected = a.expect_in(&local, Source::Draft, 0.97, 0);
+            a.observe_top(Source::Draft, Prob::clamped(expected));
+            a.learn(&mut local, &cache, &[2]);
+        }
+        assert!(a.top(Source::Draft) < 0.35, "{}", a.top(Source::Draft));
+        assert_eq!(a.top(Source::Draft2), UNKNOWN_TOP);
+        // Nor is it disbelieved for long when it is right.
+        for _ in 0..12 {
+            a.learn(&mut local, &cache, &[1]);
+        }
+        assert!(a.top(Source::Draft) > 0.7, "{}", a.top(Source::Draft));
+    }
+
+    #[test]
+    fn a_drafter_that_is_as_good_as_it_is_taken_to_be_is_never_believed_less() {
+        let (mut a, mut local) = (Acceptance::default(), Counts::default());
+        let cache = sure_of_one();
+        for i in 0..200 {
+            let token = if i % 7 == 3 { 2 } else { 1 };
+            a.learn(&mut local, &cache, &[token]);
+            assert_eq!(a.top(Source::Draft), UNKNOWN_TOP, "after {i}");
+        }
     }
 
     #[test]

@@ -6,7 +6,11 @@
 //! the source, with the weight of a dozen observations. Each sequence has counts of its own as
 //! well, whose prior is what all sequences say. Where several sources speak, the
 //! [mixer](crate::mixer) makes one probability of theirs.
+//!
+//! What to expect of a draft that was not made yet is how sure a drafter was of its best children of
+//! late, and no more than what became of them allows (`best_children`).
 
+mod best_children;
 mod calibration;
 mod counts;
 

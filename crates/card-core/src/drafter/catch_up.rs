@@ -10,12 +10,16 @@ use crate::forward::{CellNames, push_text};
 use crate::protocol::Lanes;
 use crate::types::SequenceId;
 
+/// A sequence that was passed over in so many steps, one behind the other, comes first in the next.
+const MOST_PASSED_OVER: u32 = 8;
+
 /// Adds rows for committed tokens that are not decoded yet, as many as one step takes: first of the
 /// sequences that have the fewest, so that one with a long prompt does not keep the others from
-/// drafting. If a sequence's last token is among them, its logits are looked past. `cost` is what
-/// is known of the model's forwards.
+/// drafting. Where others with fewer keep coming, it has a step of its own now and then. If a
+/// sequence's last token is among them, its logits are looked past. `cost` is what is known of the
+/// model's forwards.
 pub(super) fn catch_up(
-    sequences: &BTreeMap<SequenceId, DraftSequence>,
+    sequences: &mut BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
     cost: &CostCurve,
     names: &mut CellNames,
@@ -24,11 +28,23 @@ pub(super) fn catch_up(
     let most = most_rows(config, cost, sequences.len());
     let behind =
         |draft: &DraftSequence| !draft.rooted && draft.is_wanted(config) && draft.fits(config);
-    let mut waiting: Vec<_> = sequences.iter().filter(|(_, d)| behind(d)).collect();
-    waiting.sort_by_key(|(_, draft)| draft.pending());
-    for (&sequence, draft) in waiting {
+    let all = sequences
+        .iter_mut()
+        .map(|(&sequence, draft)| (sequence, draft));
+    let mut waiting: Vec<(SequenceId, &mut DraftSequence)> =
+        all.filter(|(_, draft)| behind(draft)).collect();
+    waiting.sort_by_key(|(_, draft)| {
+        let in_turn = draft.passed_over < MOST_PASSED_OVER;
+        (in_turn, draft.pending())
+    });
+    for (sequence, draft) in waiting {
         let room = most.saturating_sub(step.rows.len());
         let count = draft.pending().min(room);
+        draft.passed_over = if count > 0 {
+            0
+        } else {
+            draft.passed_over.saturating_add(1)
+        };
         let end = draft.decoded + count;
         let (tokens, range) = (&draft.tokens, draft.decoded..end);
         if let Some(tip) = push_text(&mut step.rows, names, sequence, tokens, range) {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::config::DrafterConfig;
+use super::leaf_room::LeafRoom;
 use super::sequence::DraftSequence;
 use super::step::DraftStep;
 use crate::cache::NodeId;
@@ -33,7 +34,7 @@ struct FrontierNode {
 }
 
 /// What the drafter could do next for this sequence, if anything. The number of rows is not
-/// bounded by what a forward can take. `share` is the sequence's share of the model's leaves.
+/// bounded by what a forward can take. `share` is how many leaves the sequence may have.
 pub(super) fn outlook(
     sequence: SequenceId,
     draft: &mut DraftSequence,
@@ -82,8 +83,8 @@ pub(super) fn expand(
     names: &mut CellNames,
     step: &mut DraftStep,
 ) -> f64 {
-    let most_leaves = config.limits.leaves_each(sequences.len());
-    let found = frontier(sequences, config, most_leaves);
+    let mut leaf_room = LeafRoom::of(config, sequences);
+    let found = frontier(sequences, config, leaf_room);
     let reaches: Vec<f64> = found.iter().map(|f| f64::from(f.reach)).collect();
     let (pays, forgone_ms) = rows_that_pay(config.lanes, cost, config.most_padded(), &reaches);
     let used: usize = sequences.values().map(|d| d.decoded + d.grown).sum();
@@ -92,17 +93,17 @@ pub(super) fn expand(
         let Some(draft) = sequences.get_mut(&found.sequence) else {
             continue;
         };
-        decode_node(draft, found, most_leaves, names, step);
+        decode_node(draft, found, config, &mut leaf_room, names, step);
     }
     forgone_ms
 }
 
 /// The nodes of highest reach that were not looked past, of all sequences, best first; of a model
-/// that drafts chains, one of each sequence. A sequence may have `most_leaves` leaves.
+/// that drafts chains, one of each sequence.
 fn frontier(
     sequences: &mut BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
-    most_leaves: usize,
+    leaf_room: LeafRoom,
 ) -> Vec<FrontierNode> {
     let most = MOST_NODES.max(MOST_EACH.saturating_mul(sequences.len()));
     let most = config.limits.rows.min(most);
@@ -112,6 +113,7 @@ fn frontier(
         if !draft.rooted || !draft.is_wanted(config) {
             continue;
         }
+        let most_leaves = leaf_room.most(draft.places(config));
         if config.limits.rollback.is_free() {
             let depth = draft.depth_limit(config);
             let replica = &mut draft.replica;
@@ -139,11 +141,13 @@ fn frontier(
     found
 }
 
-/// Adds the row of one node, unless the tree of its sequence has as many leaves as it may.
+/// Adds the row of one node, unless it needs a place for a leaf, and its sequence has as many of them
+/// as it may.
 fn decode_node(
     draft: &mut DraftSequence,
     found: &FrontierNode,
-    most_leaves: usize,
+    config: &DrafterConfig,
+    leaf_room: &mut LeafRoom,
     names: &mut CellNames,
     step: &mut DraftStep,
 ) {
@@ -158,12 +162,15 @@ fn decode_node(
         // The node is a guess, and the row of its parent found no room.
         return;
     }
-    if draft.adds_leaf(node) {
-        if draft.leaves >= most_leaves {
+    let adds_leaf = draft.adds_leaf(node);
+    if adds_leaf || !config.limits.rollback.is_free() {
+        let own = draft.places(config);
+        if own >= leaf_room.most(own) {
             return;
         }
-        draft.leaves += 1;
+        leaf_room.take();
     }
+    draft.leaves += usize::from(adds_leaf);
     let cell = names.take();
     draft.replica.set_tag(node, cell);
     draft.grown += 1;

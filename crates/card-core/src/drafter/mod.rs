@@ -24,6 +24,7 @@ mod anew;
 mod catch_up;
 mod config;
 mod expand;
+mod leaf_room;
 mod proposals;
 mod read_ahead;
 mod sequence;
@@ -46,6 +47,7 @@ use crate::sampler::{Sampler, Sampling};
 use crate::scouted_text::ScoutedText;
 use crate::sources::Chain;
 use crate::types::{Prob, Rows, SequenceId, Source, Tenant, Token};
+use leaf_room::LeafRoom;
 use sequence::{DraftSequence, is_possible};
 use step::{DraftStep, ExpandRow};
 
@@ -187,6 +189,9 @@ impl Drafter {
                 tokens,
             } => self.commit(sequence, from, &tokens),
             DraftInput::Close { sequence } => self.close(sequence),
+            DraftInput::Forget { tenant, text } => {
+                self.prefixes.release_text(tenant, text, &mut self.ops);
+            }
             DraftInput::Share(share) => self.share = share,
         }
     }
@@ -199,8 +204,9 @@ impl Drafter {
     /// What it would do next, if anything.
     pub fn outlook(&mut self) -> Option<Outlook> {
         let mut best: Option<Outlook> = None;
-        let share = self.config.limits.leaves_each(self.sequences.len());
+        let room = LeafRoom::of(&self.config, &self.sequences);
         for (&sequence, draft) in &mut self.sequences {
+            let share = room.most(draft.places(&self.config));
             let next = expand::outlook(sequence, draft, &self.config, share, &mut self.nodes);
             let Some(next) = next else { continue };
             // Of equal reaches the one with fewer rows counts, as in `catch_up`.
@@ -220,7 +226,7 @@ impl Drafter {
     pub fn poll(&mut self, now: Duration) -> Option<Forward> {
         self.step = DraftStep::begin(now);
         catch_up::catch_up(
-            &self.sequences,
+            &mut self.sequences,
             &self.config,
             &self.cost,
             &mut self.names,
@@ -339,7 +345,8 @@ impl Drafter {
         if self.config.limits.rollback.is_free() {
             return;
         }
-        let states = self.config.limits.leaves_each(self.sequences.len());
+        let room = LeafRoom::of(&self.config, &self.sequences);
+        let states = room.most(draft.places(&self.config));
         let next = draft.next_of_chain(&self.config, states);
         let replica = &draft.replica;
         // A child that is another drafter's part is marked as expanded here.

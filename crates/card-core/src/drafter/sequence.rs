@@ -38,6 +38,8 @@ pub(super) struct DraftSequence {
     pub(super) begun: bool,
     /// The root was decoded and looked past.
     pub(super) rooted: bool,
+    /// Steps since it last had rows in one that caught up, in which others had them.
+    pub(super) passed_over: u32,
     /// Leaves of the decoded part of the replica.
     pub(super) leaves: usize,
     /// Nodes of the decoded part of the replica.
@@ -67,9 +69,20 @@ impl DraftSequence {
             index: config.reads_ahead().then(|| TextIndex::new(&tokens)),
             begun: false,
             rooted: false,
+            passed_over: 0,
             leaves: 0,
             grown: 0,
             tokens,
+        }
+    }
+
+    /// Places for leaves that its tree has: one of each decoded node, of a model that drafts chains,
+    /// since each has a state of its own.
+    pub(super) fn places(&self, config: &DrafterConfig) -> usize {
+        if config.limits.rollback.is_free() {
+            self.leaves
+        } else {
+            self.grown
         }
     }
 

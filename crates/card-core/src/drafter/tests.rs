@@ -4,6 +4,7 @@ use super::*;
 use crate::cache::BYTES_PER_NODE;
 use crate::forward::{Limits, Rollback};
 use crate::protocol::Lanes;
+use crate::types::TextMark;
 
 const SEQUENCE: SequenceId = SequenceId(1);
 
@@ -109,4 +110,87 @@ fn a_long_prompt_does_not_keep_others_from_drafting() {
     let (tokens, drafted) = step(&mut drafter, &model);
     assert_eq!(tokens, [5, 4, 4, 4, 4, 4, 4, 4]);
     assert_eq!(drafted.expansions.len(), 1);
+}
+
+#[test]
+fn all_trees_together_have_no_more_leaves_than_there_are_places_for() {
+    let roomy = |config: &mut DrafterConfig| {
+        config.max_depth = 20;
+        config.cache_bytes = 1000 * BYTES_PER_NODE;
+    };
+    let mut drafter = drafter(roomy, &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.1, 0.1, 0.1, 1e-9, 1e-9]);
+    for _ in 0..5 {
+        step(&mut drafter, &model);
+    }
+    let leaves = |drafter: &Drafter, of: SequenceId| drafter.sequences[&of].leaves;
+    assert_eq!(leaves(&drafter, SEQUENCE), 8, "one alone has all of them");
+    // Others begin at once. Each has a share, but none is free.
+    let others = [2, 3, 4].map(SequenceId);
+    for other in others {
+        open(&mut drafter, other, vec![5]);
+    }
+    let all = |drafter: &Drafter| drafter.sequences.values().map(|d| d.leaves).sum::<usize>();
+    for _ in 0..4 {
+        step(&mut drafter, &model);
+        assert_eq!(all(&drafter), 8);
+    }
+    // A commit frees some.
+    drafter.handle(DraftInput::Commit {
+        sequence: SEQUENCE,
+        from: 1,
+        tokens: vec![0],
+    });
+    assert!(all(&drafter) < 8);
+    step(&mut drafter, &model);
+    assert!(others.iter().any(|&o| leaves(&drafter, o) > 0));
+    assert!(all(&drafter) <= 8);
+}
+
+#[test]
+fn a_text_that_is_forgotten_leaves_nothing() {
+    let mut drafter = drafter(|_| (), &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.3, 1e-9, 1e-9, 1e-9, 1e-9]);
+    step(&mut drafter, &model);
+    let forget = |tenant| DraftInput::Forget {
+        tenant,
+        text: TextMark::of(&[5]),
+    };
+    drafter.handle(forget(Tenant::SHARED));
+    assert_eq!(drafter.running(), 1, "what is open goes on");
+    drafter.handle(DraftInput::Close { sequence: SEQUENCE });
+    drafter.handle(forget(Tenant(7)));
+    assert_eq!(drafter.held(), 1, "nobody else's goes");
+    let mut ops = Vec::new();
+    drafter.take_ops(&mut ops);
+    ops.clear();
+    drafter.handle(forget(Tenant::SHARED));
+    drafter.take_ops(&mut ops);
+    assert_eq!(ops, [KvOp::Release { sequence: SEQUENCE }]);
+    assert_eq!(drafter.held(), 0);
+}
+
+#[test]
+fn short_prompts_that_keep_coming_do_not_keep_a_long_one_from_being_read() {
+    const LONG: SequenceId = SequenceId(0);
+    let mut drafter = drafter(|_| (), &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.3, 1e-9, 1e-9, 1e-9, 1e-9]);
+    open(&mut drafter, LONG, vec![4; 40]);
+    for i in 0..45 {
+        // Each is as long as a step, and has nothing in common with another one.
+        drafter.handle(DraftInput::Open {
+            sequence: SequenceId(10 + i),
+            tenant: Tenant(10 + i),
+            tokens: vec![3; 8],
+            params: Sampling::default(),
+            end: 50,
+            grammar: None,
+        });
+        let (tokens, _) = step(&mut drafter, &model);
+        assert_eq!(tokens.len(), 8);
+    }
+    let decoded = drafter.sequences[&LONG].decoded;
+    assert!(decoded >= 32, "{decoded}");
+    let read = drafter.sequences.values().filter(|d| d.rooted).count();
+    assert!(read >= 35, "the others go on: {read}");
 }

@@ -1,4 +1,10 @@
 //! How much time may be spent on trying what does not look best.
+//!
+//! Trials are paid for from a bucket: a share of the time flows in, what they lose is taken out, and
+//! it holds two plain forwards' time. So in any stretch of time trials lose no more than that share of
+//! it and what the bucket held, however well earlier text went.
+
+use super::lookahead::LOOKAHEAD;
 
 /// The share of the time that may go to draft steps that do not look profitable, to find out
 /// whether speculation pays by now. Trials of gated drafters earn the same share of tokens.
@@ -12,23 +18,41 @@ const REMEASURE: f64 = 0.005;
 /// not come too often where they lose nearly nothing.
 const LEAST_LOSS: f64 = 0.1;
 
-/// The account of exploration. All amounts are milliseconds, none is negative.
+/// Plain forwards' time that is saved up for trials at the most.
+const MOST_SAVED: f64 = 2.0;
+/// Plain forwards' time that is enough for any trial. One that costs more is paid off before the
+/// next, or it could never be.
+const ENOUGH: f64 = 1.5;
+/// Plain forwards' time that trials owe at the most. None costs more: a step is tried only if so many
+/// tokens that are right would pay for it. What a round loses beyond that is no trial's doing, as
+/// where the machine paused.
+const MOST_OWED: f64 = LOOKAHEAD as f64;
+
+/// The account of exploration, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExplorationBudget {
-    /// Time of all rounds.
-    total_ms: f64,
-    /// Time that was lost against plain decoding and not won back since.
-    explored_ms: f64,
+    /// What trials may lose; negative while they owe.
+    saved_ms: f64,
     /// Time since the last round without candidates; infinite before the first one.
     pub(super) since_plain_ms: f64,
 }
 
+/// What a round took, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RoundTime {
+    /// The round, drafting and waiting included.
+    pub(super) ms: f64,
+    /// Plain decoding of as many tokens.
+    pub(super) plain_ms: f64,
+    /// One forward of plain decoding.
+    pub(super) forward_ms: f64,
+}
+
 impl ExplorationBudget {
-    /// Nothing was spent, and plain decoding was never measured.
+    /// Nothing is saved, and plain decoding was never measured.
     pub(super) fn new() -> Self {
         ExplorationBudget {
-            total_ms: 0.0,
-            explored_ms: 0.0,
+            saved_ms: 0.0,
             since_plain_ms: f64::INFINITY,
         }
     }
@@ -39,32 +63,103 @@ impl ExplorationBudget {
         REMEASURE * self.since_plain_ms >= loss_ms.max(LEAST_LOSS * plain_ms)
     }
 
-    /// Whether a trial that costs `ms` is within the budget.
-    pub(super) fn affords(&self, ms: f64) -> bool {
-        self.explored_ms + ms < EXPLORE * self.total_ms
+    /// Whether a trial that costs `ms` is within the budget, where a plain forward takes
+    /// `forward_ms`.
+    pub(super) fn affords(&self, ms: f64, forward_ms: f64) -> bool {
+        self.saved_ms >= ms.min(ENOUGH * forward_ms)
     }
 
-    /// Notes a round of `ms` milliseconds. `speculated` says whether candidates joined it, and
-    /// `plain_ms` what plain decoding takes for as many tokens. What the round lost counts as
-    /// exploration if the policy could have chosen plain decoding (`could_be_plain`); half of
-    /// what a round wins is taken off again.
-    pub(super) fn note_round(
-        &mut self,
-        ms: f64,
-        plain_ms: f64,
-        speculated: bool,
-        could_be_plain: bool,
-    ) {
+    /// Notes a round. `speculated` says whether candidates joined it. What the round lost counts as
+    /// exploration if the policy could have chosen plain decoding (`could_be_plain`); half of what
+    /// a round wins is added.
+    pub(super) fn note_round(&mut self, time: RoundTime, speculated: bool, could_be_plain: bool) {
+        let RoundTime {
+            ms,
+            plain_ms,
+            forward_ms,
+        } = time;
         self.since_plain_ms = if speculated {
             self.since_plain_ms + ms
         } else {
             0.0
         };
-        self.total_ms += ms;
-        if ms > plain_ms && could_be_plain {
-            self.explored_ms += ms - plain_ms;
+        let lost_ms = if could_be_plain { ms - plain_ms } else { 0.0 };
+        let change_ms = if lost_ms > 0.0 {
+            -lost_ms
         } else {
-            self.explored_ms = (self.explored_ms - 0.5 * (plain_ms - ms)).max(0.0);
+            0.5 * (plain_ms - ms).max(0.0)
+        };
+        let saved_ms = self.saved_ms + EXPLORE * ms + change_ms;
+        self.saved_ms = saved_ms
+            .min(MOST_SAVED * forward_ms)
+            .max(-MOST_OWED * forward_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORWARD_MS: f64 = 10.0;
+
+    /// A round that takes `ms` where plain decoding takes `plain_ms`.
+    fn note(budget: &mut ExplorationBudget, ms: f64, plain_ms: f64) {
+        let time = RoundTime {
+            ms,
+            plain_ms,
+            forward_ms: FORWARD_MS,
+        };
+        budget.note_round(time, true, true);
+    }
+
+    /// Tries what costs `trial_ms` and brings nothing whenever that is affordable, for `ms`
+    /// milliseconds. Returns how often, and what it lost.
+    fn try_in_vain(budget: &mut ExplorationBudget, trial_ms: f64, ms: f64) -> (u32, f64) {
+        let (mut trials, mut went_by) = (0, 0.0);
+        while went_by < ms {
+            let tried = budget.affords(trial_ms, FORWARD_MS);
+            let round_ms = FORWARD_MS + if tried { trial_ms } else { 0.0 };
+            note(budget, round_ms, FORWARD_MS);
+            trials += u32::from(tried);
+            went_by += round_ms;
         }
+        (trials, f64::from(trials) * trial_ms)
+    }
+
+    #[test]
+    fn after_an_hour_of_good_text_a_minute_of_trials_loses_no_more_than_any_other() {
+        const MINUTE_MS: f64 = 60_000.0;
+        let mut budget = ExplorationBudget::new();
+        for _ in 0..300_000 {
+            note(&mut budget, 12.0, 3.0 * FORWARD_MS);
+        }
+        let (_, lost_ms) = try_in_vain(&mut budget, 5.0, MINUTE_MS);
+        let most = EXPLORE * MINUTE_MS + MOST_SAVED * FORWARD_MS + 5.0;
+        assert!(lost_ms <= most, "{lost_ms}");
+        assert!(lost_ms >= 0.9 * EXPLORE * MINUTE_MS, "{lost_ms}");
+    }
+
+    #[test]
+    fn a_trial_that_costs_more_than_is_ever_saved_is_made_and_paid_off() {
+        const TIME_MS: f64 = 600_000.0;
+        let dear_ms = 8.0 * FORWARD_MS;
+        let mut budget = ExplorationBudget::new();
+        assert!(!budget.affords(dear_ms, FORWARD_MS));
+        let (trials, lost_ms) = try_in_vain(&mut budget, dear_ms, TIME_MS);
+        assert!(trials > 100, "{trials}");
+        assert!(lost_ms <= EXPLORE * TIME_MS + dear_ms, "{lost_ms}");
+    }
+
+    #[test]
+    fn a_machine_that_paused_does_not_end_trials_for_long() {
+        let mut budget = ExplorationBudget::new();
+        note(&mut budget, 60_000.0, FORWARD_MS);
+        let mut rounds = 0;
+        while !budget.affords(5.0, FORWARD_MS) {
+            note(&mut budget, FORWARD_MS, FORWARD_MS);
+            rounds += 1;
+            assert!(rounds < 700, "nothing is tried any more");
+        }
+        assert!(rounds > 100, "{rounds}");
     }
 }

@@ -15,7 +15,7 @@ impl Policy {
     /// [`Mode::Auto`] has such rounds.
     pub(super) fn remeasures(&self, base: Base) -> bool {
         let plain_ms = self.forward_ms(base.sequences);
-        let rate = self.plain_rate(base.sequences).max(self.overall.get());
+        let rate = self.plain_rate(base.sequences).max(self.rates.overall());
         let changes_ms = self.changes_for_plain_ms(base.sequences);
         let loss_ms = plain_ms - f64::from(base.sequences) / rate + changes_ms;
         self.config.mode == Mode::Auto && self.exploration.plain_round_is_due(plain_ms, loss_ms)
@@ -37,7 +37,8 @@ impl Policy {
                 - base_ms;
             f64::from(steps) > self.rate(base) * ms
         });
-        could_pay && self.exploration.affords(cost_ms)
+        let plain_ms = self.plain_forward_ms(base.sequences);
+        could_pay && self.exploration.affords(cost_ms, plain_ms)
     }
 }
 

@@ -48,6 +48,11 @@ impl DrafterGate {
         self.other.ms(rows)
     }
 
+    /// What the target's forwards take in the state that does not hold now.
+    pub(super) fn other_mut(&mut self) -> &mut CostCurve {
+        &mut self.other
+    }
+
     /// Settles a round. `gain` is what the drafters brought in it, in tokens against the round
     /// without them (0 while the gate is closed), and `earned` the tokens that may go to
     /// trials because of it. The gate closes only if what was learned over many rounds says too
@@ -71,7 +76,11 @@ impl DrafterGate {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::Mode;
+    use super::super::state::Policy;
+    use super::super::testing::policy;
     use super::*;
+    use crate::protocol::Lanes;
 
     #[test]
     fn closes_when_the_account_is_empty_and_opens_when_it_is_full() {
@@ -93,6 +102,27 @@ mod tests {
         // A quarter of a token a round: sixteen rounds until the next trial.
         assert_eq!(rounds(&mut gate, 0.0, 0.25), (16, 12.0));
         assert!(!gate.is_closed());
+    }
+
+    #[test]
+    fn what_was_measured_beside_drafters_is_no_cost_of_a_target_without_them() {
+        let mut p = policy(Mode::Auto, &[(1, 12.0)], &[]);
+        p.config.lanes = Lanes::Disjoint;
+        let mut p = p.slowed_from(CostCurve::from_points([(1, 10.0)]));
+        let settle = |p: &mut Policy, gain: f64, earned: f64| {
+            let gate = p.gate.as_mut().unwrap();
+            gate.settle(gain, earned, true, &mut p.target);
+        };
+        settle(&mut p, -2.0, 0.0);
+        settle(&mut p, -2.0, 0.0);
+        assert!(p.drafters_gated());
+        p.give_costs(&[(1, 20.0)], &[]);
+        assert_eq!(p.target_cost().ms(1), 10.0);
+        settle(&mut p, 0.0, MOST);
+        assert!(!p.drafters_gated());
+        assert_eq!(p.target_cost().ms(1), 20.0);
+        p.give_costs(&[(1, 30.0)], &[]);
+        assert_eq!(p.target_cost().ms(1), 30.0);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::budget::EXPLORE;
+use super::budget::{EXPLORE, RoundTime};
 use super::config::Mode;
+use super::rate::WithoutDrafters;
 use super::situation::Base;
 use super::state::Policy;
 use crate::types::{Rows, Source};
@@ -61,24 +62,6 @@ pub enum Observation {
         /// or the target wrote them itself.
         without_drafters: u32,
     },
-}
-
-/// What a round would have been without draft models.
-#[derive(Clone, Copy)]
-struct WithoutDrafters {
-    tokens: f64,
-    ms: f64,
-}
-
-impl WithoutDrafters {
-    /// Tokens per millisecond.
-    fn rate(self) -> f64 {
-        if self.ms > 0.0 {
-            self.tokens / self.ms
-        } else {
-            0.0
-        }
-    }
 }
 
 impl Policy {
@@ -155,12 +138,9 @@ impl Policy {
         tokens: f64,
         without: WithoutDrafters,
     ) {
-        self.overall.add(tokens, ms);
-        let drafters_count = !self.led && !self.drafters_gated();
-        if drafters_count {
-            self.unled.add(tokens, ms);
-            self.undrafted.add(without.tokens, without.ms);
-        }
+        let drafters_count = !self.rates.is_led() && !self.drafters_gated();
+        self.rates
+            .add(tokens, ms, drafters_count.then_some(without));
         let plain_rate = self.plain_rate(base.sequences);
         let plain_ms = tokens / plain_rate;
         if let Some(gate) = &mut self.gate {
@@ -171,12 +151,17 @@ impl Policy {
             } else {
                 0.0
             };
-            let lose = self.unled.get() < self.undrafted.get().max(plain_rate);
+            let lose = self.rates.drafters_lose(plain_rate);
             gate.settle(gain, EXPLORE * tokens, lose, &mut self.target);
         }
         let could_be_plain = self.config.mode == Mode::Auto;
+        let time = RoundTime {
+            ms,
+            plain_ms,
+            forward_ms: self.plain_forward_ms(base.sequences),
+        };
         self.exploration
-            .note_round(ms, plain_ms, speculated, could_be_plain);
+            .note_round(time, speculated, could_be_plain);
     }
 }
 

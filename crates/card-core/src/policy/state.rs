@@ -3,7 +3,7 @@
 use super::budget::ExplorationBudget;
 use super::config::{Mode, PolicyConfig};
 use super::gate::DrafterGate;
-use super::rate::TokenRate;
+use super::rate::ReachedRates;
 use super::repair::{RejectionCost, Repair};
 use super::situation::Base;
 use super::state_cost::StateCost;
@@ -69,14 +69,8 @@ pub struct Policy {
     pub(super) drafts: [CostCurve; DRAFTERS],
     /// Milliseconds of the forwards of the target's head by rows.
     pub(super) head: CostCurve,
-    /// Tokens per millisecond of all rounds.
-    pub(super) overall: TokenRate,
-    /// Tokens per millisecond of the rounds in which no lookup chain led and no drafter was gated.
-    pub(super) unled: TokenRate,
-    /// Tokens per millisecond that those rounds would have reached without draft models.
-    pub(super) undrafted: TokenRate,
-    /// Whether a lookup chain leads in the round that was sized last.
-    pub(super) led: bool,
+    /// Tokens per millisecond so far.
+    pub(super) rates: ReachedRates,
     pub(super) exploration: ExplorationBudget,
     /// How the target takes tokens back.
     pub(super) rollback: Rollback,
@@ -104,10 +98,7 @@ impl Policy {
             gate: None,
             drafts,
             head: CostCurve::default(),
-            overall: TokenRate::default(),
-            unled: TokenRate::default(),
-            undrafted: TokenRate::default(),
-            led: false,
+            rates: ReachedRates::default(),
             exploration: ExplorationBudget::new(),
             rollback: Rollback::Free,
             states: StateCost::default(),
@@ -158,9 +149,15 @@ impl Policy {
     }
 
     /// Takes in costs that were measured while it ran: `(rows, milliseconds)` of forwards of the
-    /// target and of the first drafter. No points change nothing.
+    /// target and of the first drafter. On lanes of their own both were at work while they were
+    /// measured, so of a gated drafter's target this is not the curve that holds now. No points
+    /// change nothing.
     pub fn give_costs(&mut self, target: &[(u32, f64)], draft: &[(u32, f64)]) {
-        self.target.give(target.iter().copied());
+        let beside_drafters = match &mut self.gate {
+            Some(gate) if gate.is_closed() => gate.other_mut(),
+            _ => &mut self.target,
+        };
+        beside_drafters.give(target.iter().copied());
         self.drafts[0].give(draft.iter().copied());
     }
 
@@ -192,7 +189,7 @@ impl Policy {
     /// λ, the value of time: tokens per millisecond with these sequences decoding, where no
     /// lookup chain leads. It is never below the rate of plain decoding.
     pub fn rate(&self, base: Base) -> f64 {
-        self.plain_rate(base.sequences).max(self.unled.get())
+        self.plain_rate(base.sequences).max(self.rates.unled())
     }
 
     /// The part of a round's [`DecisionTrace`] that does not come from a decision. This is all
@@ -213,6 +210,11 @@ impl Policy {
         let other_ms = self.gate.iter().map(|gate| gate.other_ms(rows));
         let ms = other_ms.fold(self.target.ms(rows), f64::min);
         f64::from(sequences.max(1)) / ms
+    }
+
+    /// Milliseconds of a forward of plain decoding at that rate.
+    pub(super) fn plain_forward_ms(&self, sequences: u32) -> f64 {
+        f64::from(sequences.max(1)) / self.plain_rate(sequences)
     }
 
     /// What a rejected candidate makes the next forward do.

@@ -34,7 +34,8 @@ impl Policy {
             }
         };
         let best = candidates.first();
-        self.led = best.is_some_and(|c| c.marginal_value < LEADS);
+        let led = best.is_some_and(|c| c.marginal_value < LEADS);
+        self.rates.note_lead(led);
         VerifySize {
             size,
             rate: self.rate(base),

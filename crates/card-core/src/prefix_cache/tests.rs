@@ -49,10 +49,30 @@ fn a_text_is_released_and_those_of_others_stay() {
     ] {
         cache.keep(stem(id(n), tenant, tokens), &mut ops);
     }
-    cache.release_text(US, &[1, 2, 3, 4], &mut ops);
+    cache.release_text(US, TextMark::of(&[1, 2, 3, 4]), &mut ops);
     let released = |n| KvOp::Release { sequence: id(n) };
     assert_eq!(ops, [released(1), released(2)]);
     assert_eq!(cache.cells(), 8);
+}
+
+#[test]
+fn states_of_a_text_that_was_released_are_given_up_unless_a_running_one_has_it() {
+    let a = SequenceId(1);
+    let mut cache = PrefixCache::new(8, Rollback::Checkpoint);
+    cache.set_state_bytes(Some(100));
+    let mut ops = Vec::new();
+    cache.keep(stem(a, US, &[1, 2, 3, 4]), &mut ops);
+    cache.saved.save(a, US, &[1, 2], &mut ops);
+    cache.saved.save(a, US, &[1, 2, 3], &mut ops);
+    ops.clear();
+    cache.release_text(US, TextMark::of(&[1, 2, 3, 4]), &mut ops);
+    let running = [run(SequenceId(2), US, &[1, 2, 9])].into_iter();
+    let nothing: &[Token] = &[];
+    cache.give_up_states((US, nothing), running, &mut ops);
+    assert_eq!(
+        ops,
+        [KvOp::Release { sequence: a }, KvOp::Forget { state: 2 }]
+    );
 }
 
 #[test]

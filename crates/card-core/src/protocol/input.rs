@@ -2,7 +2,7 @@
 
 use crate::constraint::TextGrammar;
 use crate::sampler::Sampling;
-use crate::types::{SequenceId, Tenant, Token};
+use crate::types::{SequenceId, Tenant, TextMark, Token};
 
 /// What a drafter is told.
 ///
@@ -58,6 +58,13 @@ pub enum DraftInput {
     Close {
         /// The sequence.
         sequence: SequenceId,
+    },
+    /// What is kept of a text for prompts to come is to be forgotten. Sequences that are open go on.
+    Forget {
+        /// Whose text it is.
+        tenant: Tenant,
+        /// Which text.
+        text: TextMark,
     },
     /// Several drafters work for this target, and this is one's part.
     Share(DraftShare),

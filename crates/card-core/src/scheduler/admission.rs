@@ -54,13 +54,7 @@ pub(super) fn admit(
     let prompt = request.prompt;
     let context = config.limits.context as usize;
     let end = prompt.len().saturating_add(request.max_tokens as usize);
-    let others = running.iter().map(|(&sequence, s)| RunningSequence {
-        sequence,
-        tenant: s.tenant,
-        stem: &s.text.tokens[..s.text.decoded],
-        rolled_back: s.text.rolled_back,
-        end: s.text.end.min(context),
-    });
+    let others = stems(running, context);
     let new = NewSequence {
         sequence: request.sequence,
         tenant: request.tenant,
@@ -114,6 +108,20 @@ pub(super) fn admit(
         most_candidates: request.most_candidates.map_or(usize::MAX, |n| n as usize),
         decision: Decision::Batch,
     }
+}
+
+/// What running sequences have decoded, in a context of so many tokens.
+pub(super) fn stems(
+    running: &BTreeMap<SequenceId, Sequence>,
+    context: usize,
+) -> impl Iterator<Item = RunningSequence<'_>> + Clone {
+    running.iter().map(move |(&sequence, s)| RunningSequence {
+        sequence,
+        tenant: s.tenant,
+        stem: &s.text.tokens[..s.text.decoded],
+        rolled_back: s.text.rolled_back,
+        end: s.text.end.min(context),
+    })
 }
 
 /// A sequence is over: its decoded tokens stay for a prompt that begins alike, and the state behind

@@ -9,8 +9,6 @@ use crate::policy::Observation;
 use crate::protocol::{Drafted, Expansion};
 use crate::types::{Prob, SequenceId, Source, Token};
 
-/// Draft steps reported with a round.
-const MOST_SPANS: usize = 64;
 /// Expansions of one message that are looked at: more than any forward of a drafter has.
 const MOST_EXPANSIONS: usize = 256;
 
@@ -35,8 +33,8 @@ impl Scheduler {
                 self.hear(expansion, now);
             }
         }
-        if self.config.trace && self.spans.len() < MOST_SPANS {
-            self.spans.push(DraftSpan {
+        if self.config.trace {
+            self.reports.note_span(DraftSpan {
                 source: drafted.source,
                 start: drafted.started,
                 elapsed: drafted.elapsed,

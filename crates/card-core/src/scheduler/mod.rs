@@ -52,6 +52,7 @@ mod marks;
 mod members;
 mod output;
 mod pace;
+mod reports;
 mod request;
 mod round;
 mod saving;
@@ -70,7 +71,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::forward::{Forward, Logits};
-use crate::policy::{Base, DecisionTrace, Mode, Observation};
+use crate::policy::{Base, Mode, Observation};
 use crate::protocol::Outlook;
 use crate::sampler::Sampler;
 use crate::types::SequenceId;
@@ -138,11 +139,11 @@ impl Scheduler {
         let (mut tokens, mut without_drafters) = (0, 0);
         for part in &flight.parts {
             let mut round = commit::report(part, &flight, self.clock.ended, now);
-            round.drafts = std::mem::take(&mut self.spans);
+            round.drafts = self.reports.take_spans();
             let verdict = self.settle(part, &landed, &mut round);
             tokens += round.tokens.len() as u32;
             without_drafters += round.without_drafters() as u32;
-            self.outputs.push(Output::Round(Box::new(round)));
+            self.reports.say(Output::Round(Box::new(round)));
             if let Some(verdict) = verdict {
                 self.tell(part.sequence, verdict);
             }
@@ -150,12 +151,15 @@ impl Scheduler {
         self.observe(&landed, tokens, without_drafters);
     }
 
-    /// The forward could not be done. Nothing was committed; the sequences go on as if
-    /// it had not been asked for.
-    pub fn abandon(&mut self) {
+    /// The forward could not be done, which is known `now`. Nothing was committed; the sequences go
+    /// on as if it had not been asked for. Its time is no part of the next round: that one was no
+    /// slower, and its drafters are no worse, because of it. Drafting before it is, since what was
+    /// drafted is still there.
+    pub fn abandon(&mut self, now: Duration) {
         let Some(flight) = self.in_flight.take() else {
             return;
         };
+        self.clock.ended += now.saturating_sub(flight.launched);
         // What the changes before it took is no part of the next forward's time.
         self.state_changes.take_spent();
         for part in &flight.parts {
@@ -204,7 +208,7 @@ impl Scheduler {
             drafters,
             running: &mut self.sequences,
             policy: &mut self.policy,
-            trace: &mut self.trace,
+            trace: &mut self.reports.trace,
             wait: &mut self.wait,
             acceptance: &self.learned.acceptance,
             context: self.config.limits.context as usize,
@@ -219,7 +223,7 @@ impl Scheduler {
         let mut shape = 0;
         if let Some(prospect) = prospect {
             let size = self.policy.verify_size(prospect.base, &prospect.candidates);
-            self.trace.note_size(&size);
+            self.reports.trace.note_size(&size);
             chosen = prospect.best(size.size);
             shape = size.shape;
         }
@@ -252,21 +256,10 @@ impl Scheduler {
             launched: now,
             rows: forward.rows.len(),
             base,
-            trace: self.take_trace(base),
+            trace: self.reports.take_trace(self.policy.trace(base)),
             solo: members.solo,
         });
         Action::Forward(forward)
-    }
-
-    /// The numbers behind the round that is launched with `base`; the next one begins anew.
-    fn take_trace(&mut self, base: Base) -> DecisionTrace {
-        let shown = self.policy.trace(base);
-        DecisionTrace {
-            gated: shown.gated,
-            plain: shown.plain,
-            sequences: shown.sequences,
-            ..std::mem::take(&mut self.trace)
-        }
     }
 
     /// Verifies and commits one part of a forward. `None` if it makes no decision: its sequence
@@ -315,7 +308,7 @@ impl Scheduler {
             let length = self.tokens(sequence).map_or(0, <[_]>::len);
             let from = (length - written.len()) as u32;
             let tokens = Output::Tokens(sequence, from, written.to_vec());
-            self.outputs.push(tokens);
+            self.reports.say(tokens);
         }
         match verdict.end {
             WalkEnd::Failed(why) => self.end(sequence, Output::Failed(sequence, why)),

@@ -10,19 +10,19 @@ use super::hidden::HiddenRows;
 use super::learned::Learned;
 use super::output::{Finish, Output};
 use super::pace::PromptPace;
+use super::reports::Reports;
 use super::request::{Request, RequestError};
-use super::round::DraftSpan;
 use super::sequence::Sequence;
 use super::state_changes::StateChanges;
 use super::stem_rules::StemRules;
 use super::wait::DrafterWait;
 use crate::cache::CandidateCache;
 use crate::forward::{CellNames, HiddenRow, KvOp};
-use crate::policy::{DecisionTrace, Policy};
+use crate::policy::Policy;
 use crate::prefix_cache::PrefixCache;
 use crate::protocol::DraftInput;
 use crate::sampler::Sampler;
-use crate::types::{SequenceId, Tenant, Token};
+use crate::types::{SequenceId, Tenant, TextMark, Token};
 
 /// The scheduler: a state machine without clock or thread. See the [module](super) documentation.
 ///
@@ -103,22 +103,18 @@ use crate::types::{SequenceId, Tenant, Token};
 pub struct Scheduler {
     pub(super) config: SchedulerConfig,
     pub(super) policy: Policy,
-    /// The numbers behind the decisions since the last launch.
-    pub(super) trace: DecisionTrace,
     pub(super) sequences: BTreeMap<SequenceId, Sequence>,
     pub(super) prefixes: PrefixCache,
     pub(super) learned: Learned,
     pub(super) sampler: Sampler,
     pub(super) names: CellNames,
     pub(super) ops: Vec<KvOp>,
-    pub(super) outputs: Vec<Output>,
+    pub(super) reports: Reports,
     pub(super) in_flight: Option<InFlight>,
     pub(super) pace: PromptPace,
     pub(super) state_changes: StateChanges,
     pub(super) wait: DrafterWait,
     pub(super) clock: RoundClock,
-    /// Draft steps that were heard of since the last round.
-    pub(super) spans: Vec<DraftSpan>,
     pub(super) hidden: HiddenRows,
 }
 
@@ -145,19 +141,17 @@ impl Scheduler {
                 .padded_to(config.shapes.pad_to)
                 .at_most(most_filled_up(&config)),
             config,
-            trace: DecisionTrace::default(),
             sequences: BTreeMap::new(),
             learned,
             sampler: Sampler::looking_up_to(look),
             names: CellNames::new(),
             ops: Vec::new(),
-            outputs: Vec::new(),
+            reports: Reports::default(),
             in_flight: None,
             pace: PromptPace::default(),
             state_changes: StateChanges::default(),
             wait: DrafterWait::default(),
             clock: RoundClock::default(),
-            spans: Vec::new(),
             hidden: HiddenRows::default(),
         }
     }
@@ -178,6 +172,8 @@ impl Scheduler {
         if self.sequences.is_empty() {
             self.clock.ended = now;
             self.pace.begin(now);
+            // What was carried out while nothing ran is no part of a forward's time.
+            self.state_changes.take_spent();
         }
         self.weigh_states();
         let (sequence, nothing) = (request.sequence, request.max_tokens == 0);
@@ -216,10 +212,17 @@ impl Scheduler {
         ran.into_keys().collect()
     }
 
-    /// Forgets a text of a tenant: what is kept for prompts to come and has more than half of it.
-    /// Sequences that run go on.
+    /// Forgets a text of a tenant: what is kept for prompts to come and has more than half of it, with
+    /// the states that were saved of it. Sequences that run go on. The KV cells are free when the
+    /// changes were [taken](Scheduler::take_ops) and carried out.
     pub fn forget_text(&mut self, tenant: Tenant, text: &[Token]) {
-        self.prefixes.release_text(tenant, text, &mut self.ops);
+        let mark = TextMark::of(text);
+        self.prefixes.release_text(tenant, mark, &mut self.ops);
+        let context = self.config.limits.context as usize;
+        let running = admission::stems(&self.sequences, context);
+        let nothing: &[Token] = &[];
+        self.prefixes
+            .give_up_states((tenant, nothing), running, &mut self.ops);
     }
 
     /// Rows of the next forward that are no prompt and no candidates: what the sequences that
@@ -241,7 +244,7 @@ impl Scheduler {
             return;
         };
         admission::retire(sequence, seq, &mut self.prefixes, &mut self.ops);
-        self.outputs.push(why);
+        self.reports.say(why);
     }
 }
 
@@ -283,7 +286,8 @@ impl Scheduler {
         running.filter_map(|(&id, seq)| seq.introduction(id))
     }
 
-    /// KV changes to apply to the target before the next forward, in order.
+    /// KV changes to apply to the target before the next forward, in order; while no sequence runs,
+    /// at once, so that what is over is free.
     pub fn take_ops(&mut self, out: &mut Vec<KvOp>) {
         out.append(&mut self.ops);
     }
@@ -303,7 +307,7 @@ impl Scheduler {
 
     /// What happened since the last call.
     pub fn take_outputs(&mut self) -> Vec<Output> {
-        std::mem::take(&mut self.outputs)
+        self.reports.take_outputs()
     }
 
     /// Whether drafters on lanes of their own shall take no step until this changes: they cost

@@ -120,11 +120,41 @@ fn changes_before_a_forward_that_was_not_done_are_no_part_of_the_next_ones_time(
     next(&mut scheduler);
     let change = KvOp::Prune { sequence: SEQUENCE };
     scheduler.applied(change, Duration::from_millis(500));
-    scheduler.abandon();
+    scheduler.abandon(Duration::ZERO);
     let forward = next(&mut scheduler);
     model.forward(&forward).unwrap();
     scheduler.complete(&forward, &model, Duration::from_millis(10));
     let rows = forward.rows.len() as u32;
     let found = scheduler.policy().target_cost().ms(rows);
     assert!((found - 10.0).abs() < 0.01, "{found}");
+}
+
+#[test]
+fn a_forward_that_was_not_done_is_no_part_of_the_next_rounds_time() {
+    let ms = Duration::from_millis;
+    let (mut scheduler, mut model) = (scheduler(LIMITS), model(LIMITS));
+    scheduler.open(request(), ms(0)).unwrap();
+    let forward = next(&mut scheduler);
+    model.forward(&forward).unwrap();
+    scheduler.complete(&forward, &model, ms(10));
+    // The next one is launched after 5 ms, and found to be impossible after half a second.
+    assert!(matches!(scheduler.poll(ms(15), &[]), Action::Forward(_)));
+    let mut ops = Vec::new();
+    scheduler.take_ops(&mut ops);
+    for op in ops {
+        model.apply(op).unwrap();
+    }
+    scheduler.abandon(ms(515));
+    let Action::Forward(forward) = scheduler.poll(ms(515), &[]) else {
+        panic!("there is nothing to wait for");
+    };
+    model.forward(&forward).unwrap();
+    scheduler.take_outputs();
+    scheduler.complete(&forward, &model, ms(525));
+    let outputs = scheduler.take_outputs();
+    let rounds = outputs.iter().filter_map(|output| match output {
+        Output::Round(round) => Some((round.elapsed, round.forward)),
+        _ => None,
+    });
+    assert_eq!(rounds.collect::<Vec<_>>(), [(ms(15), ms(10))]);
 }

@@ -7,6 +7,7 @@ mod prob;
 mod rows;
 mod source;
 mod tenant;
+mod text_mark;
 
 pub use evidence::Evidence;
 pub use ids::{SequenceId, Token};
@@ -14,3 +15,4 @@ pub use prob::Prob;
 pub use rows::Rows;
 pub use source::{DRAFTERS, SOURCES, Source, SourceSet};
 pub use tenant::Tenant;
+pub use text_mark::TextMark;

@@ -89,10 +89,7 @@ impl DraftLane {
     /// any more.
     pub(super) fn step(&mut self) -> Result<Option<Drafted>, ModelError> {
         let start = self.meters.now();
-        self.drafter.take_ops(&mut self.ops);
-        for op in self.ops.drain(..) {
-            self.model.apply(op)?;
-        }
+        self.apply_due()?;
         let Some(forward) = self.drafter.poll(start) else {
             return Ok(None);
         };
@@ -111,6 +108,18 @@ impl DraftLane {
             self.meters.draft_forward(&forward, time);
         }
         Ok(Some(drafted))
+    }
+
+    /// Carries out the changes of the KV cache that are due, which a step does by itself.
+    ///
+    /// # Errors
+    /// If the model fails, as with [`DraftLane::step`].
+    pub(super) fn apply_due(&mut self) -> Result<(), ModelError> {
+        self.drafter.take_ops(&mut self.ops);
+        for op in self.ops.drain(..) {
+            self.model.apply(op)?;
+        }
+        Ok(())
     }
 
     /// The lane's thread: drafts until the engine hangs up or the model fails. Either way
@@ -148,9 +157,10 @@ impl DraftLane {
         }
     }
 
-    /// A step, with a heartbeat around it; none while the gate is shut.
+    /// A step, with a heartbeat around it; none while the gate is shut, but what is over is freed.
     fn step_unless_gated(&mut self, pulse: &Pulse) -> Result<Option<Drafted>, ModelError> {
         if pulse.is_gated() {
+            self.apply_due()?;
             return Ok(None);
         }
         pulse.begin(self.meters.now());

@@ -156,7 +156,8 @@ impl Link {
                 }
                 known
             }
-            DraftInput::Share(_) => true,
+            // It asks for no answer, and names a text without telling it.
+            DraftInput::Forget { .. } | DraftInput::Share(_) => true,
         };
         if news {
             self.outbox.push(input.clone());

@@ -96,6 +96,18 @@ impl Member {
         }
     }
 
+    /// Carries out what is due in the KV cache of a lane that takes its steps on the target's thread;
+    /// one with a thread of its own does so by itself.
+    ///
+    /// # Errors
+    /// If it is of no use any more, for this reason.
+    pub(super) fn apply_due(&mut self) -> Result<(), String> {
+        match &mut self.worker {
+            Worker::Local(lane) => guarded(|| lane.apply_due())?.map_err(|error| error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     /// The drafter begins to work.
     pub(super) fn begin(&mut self, worker: Worker, now: Duration) {
         self.life = self.life.after(LifeEvent::Started, now);

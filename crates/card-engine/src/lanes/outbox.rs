@@ -37,7 +37,7 @@ impl Outbox {
                 self.waiting.retain(|w| !matches!(w, DraftInput::Share(_)));
                 self.waiting.push_back(input);
             }
-            DraftInput::Open { .. } => {
+            DraftInput::Open { .. } | DraftInput::Forget { .. } => {
                 self.tokens += tokens_of(&input);
                 self.waiting.push_back(input);
             }
@@ -113,14 +113,14 @@ fn sequence_of(input: &DraftInput) -> Option<SequenceId> {
         DraftInput::Open { sequence, .. }
         | DraftInput::Commit { sequence, .. }
         | DraftInput::Close { sequence } => Some(*sequence),
-        DraftInput::Share(_) => None,
+        DraftInput::Forget { .. } | DraftInput::Share(_) => None,
     }
 }
 
 fn tokens_of(input: &DraftInput) -> usize {
     match input {
         DraftInput::Open { tokens, .. } | DraftInput::Commit { tokens, .. } => tokens.len(),
-        DraftInput::Close { .. } | DraftInput::Share(_) => 0,
+        DraftInput::Close { .. } | DraftInput::Forget { .. } | DraftInput::Share(_) => 0,
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    use card_core::types::Tenant;
+    use card_core::types::{Tenant, TextMark};
 
     fn open(sequence: u64, tokens: Vec<Token>) -> DraftInput {
         DraftInput::Open {
@@ -184,7 +184,7 @@ mod tests {
                 DraftInput::Close { sequence } => {
                     assert!(self.0.remove(&sequence.0).is_some());
                 }
-                DraftInput::Share(_) => {}
+                DraftInput::Forget { .. } | DraftInput::Share(_) => {}
             }
         }
     }
@@ -271,6 +271,21 @@ mod tests {
             outbox.push(commit(sequence, 100, &[1]));
             outbox.push(close(sequence));
         }
+        assert!(outbox.pop().is_none());
+    }
+
+    #[test]
+    fn a_text_is_forgotten_after_what_was_said_of_it() {
+        let mut outbox = Outbox::default();
+        let forget = DraftInput::Forget {
+            tenant: Tenant::SHARED,
+            text: TextMark::of(&[1]),
+        };
+        outbox.push(commit(1, 5, &[0]));
+        outbox.push(close(1));
+        outbox.push(forget);
+        assert!(matches!(outbox.pop(), Some(DraftInput::Close { .. })));
+        assert!(matches!(outbox.pop(), Some(DraftInput::Forget { .. })));
         assert!(outbox.pop().is_none());
     }
 

@@ -15,7 +15,7 @@ use card_core::driver::SharedLane;
 use card_core::forward::Model;
 use card_core::protocol::{DraftInput, DraftPlan, DraftShare, Drafted, Lanes, Outlook};
 use card_core::scheduler::Scheduler;
-use card_core::types::{DRAFTERS, Source};
+use card_core::types::{DRAFTERS, Source, Tenant, TextMark, Token};
 use crossbeam_channel::{Receiver, Select};
 
 use super::command::{Attachment, Command};
@@ -310,6 +310,31 @@ impl Roster {
                 && let Err(why) = member.tell(input, now)
             {
                 self.fail(i, why);
+            }
+        }
+    }
+
+    /// Tells all drafters that a text of a tenant is to be forgotten: whoever had a part of it has
+    /// heard that its sequence is over.
+    pub(crate) fn forget(&mut self, tenant: Tenant, text: &[Token]) {
+        let input = DraftInput::Forget {
+            tenant,
+            text: TextMark::of(text),
+        };
+        let now = self.meters.now();
+        for i in 0..self.members.len() {
+            if let Err(why) = self.members[i].tell(&input, now) {
+                self.fail(i, why);
+            }
+        }
+    }
+
+    /// Carries out what is due in the KV caches of the drafters on the target's lane, since nobody
+    /// knows when they take their next steps.
+    pub(crate) fn apply_due(&mut self) {
+        for i in 0..self.members.len() {
+            if let Err(why) = self.members[i].apply_due() {
+                self.fail(i, &why);
             }
         }
     }

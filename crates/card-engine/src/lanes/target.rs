@@ -132,6 +132,10 @@ impl TargetLane {
                 NextStep::Wait(until) => self.wait(inbox, until),
                 NextStep::Idle => {
                     self.tell();
+                    if let Err(why) = self.apply_due() {
+                        tracing::error!("{why}");
+                        return why;
+                    }
                     if !self.idle(inbox) {
                         return ASKED.to_owned();
                     }
@@ -168,6 +172,18 @@ impl TargetLane {
         if let Some(command) = command {
             self.command(command);
         }
+    }
+
+    /// Nothing runs: what is over or was forgotten leaves the KV caches now, since nobody knows when
+    /// the next forward comes.
+    ///
+    /// # Errors
+    /// If the target is of no use any more, for this reason.
+    fn apply_due(&mut self) -> Result<(), String> {
+        self.roster.apply_due();
+        let meters = &self.meters;
+        let applied = self.driver.apply_due(&|| meters.now());
+        applied.or_else(|error| self.start_over(&error))
     }
 
     /// Waits for a command, since there is nothing to do; `false` if there will be none.
@@ -224,7 +240,11 @@ impl TargetLane {
             Command::Learned(asked) => {
                 let _ = asked.send(self.driver.scheduler.learned().clone());
             }
-            Command::Forget(tenant, text) => self.driver.scheduler.forget_text(tenant, &text),
+            Command::Forget(tenant, text) => {
+                self.driver.scheduler.forget_text(tenant, &text);
+                self.roster.forget(tenant, &text);
+                self.roster.apply_due();
+            }
         }
     }
 
@@ -323,7 +343,8 @@ impl TargetLane {
             }
             Err(DecodeError::NoRoom(error)) => {
                 let failure = Failure::Target(error.to_string());
-                for sequence in self.driver.give_up(forward) {
+                let now = self.meters.now();
+                for sequence in self.driver.give_up(forward, now) {
                     self.end(sequence, Event::Failed(failure.clone()));
                 }
                 Ok(())
