@@ -13,6 +13,7 @@ mod message;
 mod others;
 mod prediction;
 mod prompt;
+mod reasoning;
 mod response_format;
 pub(crate) mod responses;
 mod schema_version;

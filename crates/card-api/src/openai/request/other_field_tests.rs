@@ -120,7 +120,6 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         (r#","grammar":"root ::= (""#, "grammar"),
         (r#","grammar":"root ::= \"a\"","json_schema":{}"#, "grammar"),
         (r#","modalities":["text","audio"]"#, "modalities"),
-        (r#","include_reasoning":false"#, "include_reasoning"),
         (r#","add_special_tokens":true"#, "add_special_tokens"),
         (r#","echo":true"#, "echo"),
         (

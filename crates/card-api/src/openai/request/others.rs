@@ -47,6 +47,9 @@ const LEAVE: &str = "leave it out";
 const GRAMMAR: &str = "send `grammar`, which holds from the first token on";
 const CHATS: &str = "ask /v1/chat/completions";
 const TOKENS: &str = "ask /completion, with `return_tokens`";
+const UNREAD: &str = "leave items of type `reasoning` unread, or ask /v1/chat/completions";
+/// The words for thoughts that are told apart from the answer.
+const TOLD_APART: Neutral = Neutral::Words(&["auto", "deepseek", "parsed"]);
 
 /// What changes how text is generated, on every path.
 const GENERATION: &[RefusedField] = &[
@@ -108,11 +111,6 @@ const GENERATION: &[RefusedField] = &[
     refused("return_token_ids", Neutral::Empty, TOKENS),
     refused("return_tokens_as_token_ids", Neutral::Empty, TOKENS),
     refused("return_hidden_states", Neutral::Empty, LEAVE),
-    refused(
-        "reasoning_format",
-        Neutral::Words(&["auto", "deepseek", "parsed"]),
-        "read `reasoning_content`",
-    ),
     refused("reasoning_budget_message", Neutral::Empty, LEAVE),
     refused(
         "thinking_token_budget",
@@ -145,6 +143,7 @@ const CHOICES: &[RefusedField] = &[
 
 /// What only completions have.
 const COMPLETION: &[RefusedField] = &[
+    refused("reasoning_format", TOLD_APART, "send a chat"),
     refused(
         "add_special_tokens",
         Neutral::True,
@@ -190,11 +189,6 @@ const CHAT: &[RefusedField] = &[
     ),
     refused("add_special_tokens", Neutral::Empty, LEAVE),
     refused(
-        "include_reasoning",
-        Neutral::True,
-        "leave `reasoning_content` unread",
-    ),
-    refused(
         "separate_reasoning",
         Neutral::True,
         "put `reasoning_content` and `content` together",
@@ -204,6 +198,8 @@ const CHAT: &[RefusedField] = &[
 
 /// What only `/v1/responses` has.
 const RESPONSE: &[RefusedField] = &[
+    refused("reasoning_format", TOLD_APART, UNREAD),
+    refused("include_reasoning", Neutral::True, UNREAD),
     refused("n", Neutral::Number(1.0), "ask once for each answer"),
     refused("n_cmpl", Neutral::Number(1.0), "ask once for each answer"),
     refused(
