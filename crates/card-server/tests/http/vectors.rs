@@ -256,6 +256,48 @@ async fn what_cannot_be_done_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn vectors_are_shorter_where_the_model_was_trained_for_it() {
+    let mut setup = of(VectorKind::OfText);
+    setup.config.llama_server.shortens_vectors = true;
+    let client = Client::start(&setup);
+    let raw = json!({ "input": "abc", "embd_normalize": -1 });
+    let raw = numbers(&client.post("/embedding", &raw).await.json()[0]["embedding"][0]);
+    assert_eq!(raw.len(), 4);
+    let body = |dimensions: usize| json!({ "input": "abc", "dimensions": dimensions });
+    for dimensions in 1..=4 {
+        let begin = &raw[..dimensions];
+        let wanted: Vec<f64> = begin.iter().map(|x| x / length(begin)).collect();
+        let openai = told(&client.post(EMBEDDINGS, &body(dimensions)).await);
+        let native = client.post("/embedding", &body(dimensions)).await.json();
+        let native = numbers(&native[0]["embedding"][0]);
+        let ollama = client.post("/api/embed", &body(dimensions)).await.json();
+        let ollama = numbers(&ollama["embeddings"][0]);
+        for vector in [&openai[0], &native, &ollama] {
+            assert_eq!(vector.len(), dimensions);
+            let same = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
+            assert!(
+                vector.iter().zip(&wanted).all(same),
+                "{vector:?} {wanted:?}"
+            );
+        }
+    }
+    for path in [EMBEDDINGS, "/embedding", "/api/embed"] {
+        let reply = client.post(path, &body(5)).await;
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        assert!(reply.text.contains("dimensions"), "{path}: {reply:?}");
+    }
+    // Where nobody says that it was, the field is refused with what to do.
+    let usual = Client::start(&of(VectorKind::OfText));
+    let reply = usual.post(EMBEDDINGS, &body(3)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(reply.text.contains("--matryoshka"), "{reply:?}");
+    setup.vectors = Some(VectorKind::OfTokens);
+    let tokens = Client::start(&setup);
+    let reply = tokens.post("/embedding", &body(3)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_writes_text_makes_no_vectors() {
     let client = Client::start(&setup());
     for path in [EMBEDDINGS, "/embeddings", "/embedding", "/rerank"] {
