@@ -361,6 +361,27 @@ async fn a_large_answer_waits_until_another_one_is_taken() {
     assert_eq!(waited.status, 200, "{}", waited.status);
 }
 
+#[tokio::test]
+async fn a_text_does_not_wait_for_a_long_list_of_others() {
+    let client = Client::start(&TestSetup {
+        // The list takes ten seconds alone, in the only slot there is.
+        forward: Duration::from_millis(5),
+        parallel: 1,
+        ..of(VectorKind::OfText)
+    });
+    let list = json!({ "input": vec!["abc"; 2000] }).to_string();
+    let bytes = request("POST", EMBEDDINGS, &["Host: localhost"], &list);
+    let mut long = client.open(&bytes);
+    client
+        .until("the list at work", |health| health["running"] == 1)
+        .await;
+    let short = client.post(EMBEDDINGS, &json!({ "input": "abc" })).await;
+    assert_eq!(told(&short).len(), 1);
+    long.set_nonblocking(true).unwrap();
+    let nothing = long.read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
 impl Client {
     /// Sees that the server still answers.
     async fn serves_vectors(&self) {
