@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
-use super::reasoning::{ChatReasoning, ReasoningFormat, ThoughtFields};
+use super::reasoning::{ChatReasoning, ChatThinking, ReasoningFormat, ThoughtFields};
 use super::template::{TemplateVariables, continues_last, template_options};
 use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
@@ -51,11 +51,16 @@ fields! {
         /// not, where the template has a switch.
         "reasoning_effort" => reasoning_effort: Name,
         /// Most tokens of thoughts: then they are ended, and the model answers. -1 for any number.
-        "thinking_budget_tokens" => thinking_budget_tokens: Int<-1, { limits::TOKEN }>,
+        "thinking_budget_tokens" | "thinking_budget"
+            => thinking_budget_tokens: Int<-1, { limits::TOKEN }>,
         /// The same, as llama-server calls it too.
         "reasoning_budget_tokens" => reasoning_budget_tokens: Int<-1, { limits::TOKEN }>,
-        /// The same two together, as OpenRouter's clients send them, with `enabled`, and with
-        /// `exclude`: then thoughts are not sent, and `usage` counts them.
+        /// Whether the model thinks, where its chat template has a switch.
+        "enable_thinking" => enable_thinking: bool,
+        /// The same, as clients of DeepSeek, GLM and LiteLLM send it: `{"type": "disabled"}`.
+        "thinking" => thinking: ChatThinking,
+        /// Effort, budget and switch together, as OpenRouter's clients send them, and `exclude`: with
+        /// that thoughts are not sent, and `usage` counts them.
         "reasoning" => reasoning: ChatReasoning,
         /// With false thoughts are not sent; `usage` counts them.
         "include_reasoning" => include_reasoning: bool,
@@ -156,6 +161,8 @@ fn thoughts(chat: &mut Chat) -> ThoughtFields {
     let budget = chat.reasoning_budget_tokens.or(chat.thinking_budget_tokens);
     ThoughtFields {
         reasoning: chat.reasoning.take(),
+        thinking: chat.thinking.take(),
+        enabled: chat.enable_thinking,
         effort: chat.reasoning_effort.take(),
         budget: budget.map(|most| most.0),
         include: chat.include_reasoning,

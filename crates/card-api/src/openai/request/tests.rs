@@ -8,7 +8,7 @@ use super::chat::Chat;
 use super::common::{Common, StreamOptions};
 use super::completion::Completion;
 use super::prediction::PredictionField;
-use super::reasoning::ChatReasoning;
+use super::reasoning::{ChatReasoning, ChatThinking};
 use super::response_format::{NamedSchema, ResponseFormat};
 use super::responses::{Reasoning, Response, TextOptions};
 use super::structured::StructuredOutputs;
@@ -62,6 +62,7 @@ fn the_document_and_the_parser_know_the_same_fields() {
     assert_eq!(fields::<TextOptions>(), TextOptions::NAMES);
     assert_eq!(fields::<Reasoning>(), Reasoning::NAMES);
     assert_eq!(fields::<ChatReasoning>(), ChatReasoning::NAMES);
+    assert_eq!(fields::<ChatThinking>(), ChatThinking::NAMES);
 }
 
 #[test]
@@ -482,82 +483,6 @@ fn thoughts_have_a_budget() {
     assert_eq!(budget(r#","reasoning_budget_tokens":512"#), Some(512));
     assert_eq!(budget(r#","thinking_budget_tokens":-1"#), None);
     assert!(chat(r#","thinking_budget_tokens":-2"#).is_err());
-}
-
-#[test]
-fn thoughts_are_hidden_in_whichever_words_it_is_said() {
-    let hidden = |extra: &str| chat(extra).unwrap().hides_thoughts;
-    for extra in [
-        r#","reasoning_format":"hidden""#,
-        r#","include_reasoning":false"#,
-        r#","reasoning":{"exclude":true}"#,
-        r#","reasoning":{"exclude":true},"include_reasoning":true"#,
-    ] {
-        assert!(hidden(extra), "{extra}");
-        let logprobs = chat(&format!(r#"{extra},"logprobs":true"#));
-        assert_eq!(refusal(logprobs).0, "logprobs", "{extra}");
-    }
-    for extra in [
-        "",
-        r#","reasoning_format":"parsed","include_reasoning":true,"reasoning":{}"#,
-        r#","reasoning_format":null,"include_reasoning":null,"reasoning":null"#,
-        r#","reasoning_format":"","reasoning":{"exclude":false}"#,
-    ] {
-        assert!(!hidden(extra), "{extra}");
-    }
-    for word in ["raw", "none", "hide"] {
-        let (field, message) = refusal(chat(&format!(r#","reasoning_format":"{word}""#)));
-        assert_eq!(field, "reasoning_format");
-        assert!(message.contains("hidden"), "{message}");
-    }
-}
-
-#[test]
-fn how_much_a_model_thinks_may_stand_in_an_object() {
-    let job = |extra: &str| chat(extra).unwrap();
-    let whole = job(r#","reasoning":{"effort":"low","max_tokens":9,"summary":"auto"}"#);
-    assert_eq!(whole.template.effort.as_deref(), Some("low"));
-    assert_eq!(
-        (whole.template.thinking, whole.thinking_budget),
-        (None, Some(9))
-    );
-    for (extra, thinking) in [
-        (r#","reasoning":{"effort":"none"}"#, Some(false)),
-        (r#","reasoning":{"enabled":false}"#, Some(false)),
-        (r#","reasoning":{"enabled":true}"#, Some(true)),
-        (
-            r#","reasoning":{"enabled":true,"effort":"high"}"#,
-            Some(true),
-        ),
-        (r#","reasoning":{"max_tokens":-1}"#, None),
-    ] {
-        assert_eq!(job(extra).template.thinking, thinking, "{extra}");
-    }
-    let same = job(r#","reasoning":{"effort":"low"},"reasoning_effort":"low""#);
-    assert_eq!(same.template.effort.as_deref(), Some("low"));
-    for (extra, field) in [
-        (
-            r#","reasoning":{"effort":"low"},"reasoning_effort":"high""#,
-            "reasoning.effort",
-        ),
-        (
-            r#","reasoning":{"max_tokens":1},"thinking_budget_tokens":2"#,
-            "reasoning.max_tokens",
-        ),
-        (
-            r#","reasoning":{"enabled":true,"effort":"none"}"#,
-            "reasoning.enabled",
-        ),
-        (
-            r#","reasoning":{"enabled":false},"reasoning_effort":"low""#,
-            "reasoning.enabled",
-        ),
-        (r#","reasoning":{"exclude":"yes"}"#, "reasoning.exclude"),
-        (r#","reasoning":{"max_tokens":-2}"#, "reasoning.max_tokens"),
-        (r#","reasoning":"low""#, "reasoning"),
-    ] {
-        assert_eq!(refusal(chat(extra)).0, field, "{extra}");
-    }
 }
 
 #[test]
