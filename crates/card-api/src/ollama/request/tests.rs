@@ -197,7 +197,9 @@ fn what_is_not_done_is_refused_by_name() {
     }
     let of_generate = [
         (json!({ "template": "{{ .Prompt }}" }), "template"),
-        (json!({ "suffix": "}" }), "suffix"),
+        (json!({ "raw": true, "suffix": "}" }), "suffix"),
+        (json!({ "system": "a", "suffix": "}" }), "system"),
+        (json!({ "think": false, "suffix": "}" }), "think"),
         (json!({ "images": ["x"] }), "images"),
         (json!({ "context": [1, 2] }), "context"),
         (json!({ "width": 512 }), "width"),
@@ -209,6 +211,26 @@ fn what_is_not_done_is_refused_by_name() {
         let error = generate(&more).unwrap_err();
         assert_eq!(error.param(), Some(path), "{more}: {error:?}");
     }
+}
+
+#[test]
+fn a_suffix_stands_behind_what_is_generated() {
+    let filled = |more: Value| {
+        let request = generate(&more).unwrap();
+        assert!(!request.loads_only && !request.job.chat, "{more}");
+        request.job.prompts
+    };
+    let fill = |prefix: &str| {
+        vec![PromptInput::Fill {
+            prefix: prefix.into(),
+            suffix: "}".into(),
+        }]
+    };
+    assert_eq!(filled(json!({ "suffix": "}" })), fill("hi"));
+    // The beginning of a file.
+    assert_eq!(filled(json!({ "prompt": "", "suffix": "}" })), fill(""));
+    let none = generate(&json!({ "suffix": "" })).unwrap();
+    assert!(none.job.chat);
 }
 
 #[test]
