@@ -1,7 +1,7 @@
 //! Vectors of texts and scores of documents, on a server that makes them and writes no text.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use card_server::VectorKind;
 use card_server::testing::TestSetup;
@@ -380,6 +380,31 @@ async fn a_text_does_not_wait_for_a_long_list_of_others() {
     long.set_nonblocking(true).unwrap();
     let nothing = long.read(&mut [0]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn who_leaves_is_not_worked_for_any_more() {
+    let client = Client::start(&TestSetup {
+        // The list takes far longer than its place is waited for.
+        forward: Duration::from_millis(50),
+        parallel: 1,
+        queue: 0,
+        ..of(VectorKind::OfText)
+    });
+    let list = json!({ "input": vec!["abc"; 2000] }).to_string();
+    let bytes = request("POST", EMBEDDINGS, &["Host: localhost"], &list);
+    let long = client.open(&bytes);
+    client
+        .until("the list at work", |health| health["running"] == 1)
+        .await;
+    let short = json!({ "input": "abc" });
+    assert_eq!(client.post(EMBEDDINGS, &short).await.status, 429);
+    drop(long);
+    let end = Instant::now() + Duration::from_secs(20);
+    while client.post(EMBEDDINGS, &short).await.status == 429 {
+        assert!(Instant::now() < end, "the place never came back");
+    }
+    client.serves_vectors().await;
 }
 
 impl Client {
