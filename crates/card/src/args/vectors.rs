@@ -39,7 +39,7 @@ pub struct VectorArgs {
     pub embd_normalize: i32,
     /// The model was trained so that the first numbers of its vectors are vectors too (Matryoshka):
     /// a request may ask for fewer numbers (dimensions)
-    #[arg(long)]
+    #[arg(long, env = "CARD_MATRYOSHKA", value_parser = BoolishValueParser::new())]
     pub matryoshka: bool,
 }
 
