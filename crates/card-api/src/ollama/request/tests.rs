@@ -122,6 +122,22 @@ fn messages_and_tools_are_as_templates_take_them() {
 }
 
 #[test]
+fn an_answer_goes_on_with_a_last_message_of_the_assistant() {
+    let user = json!({ "role": "user", "content": "Count" });
+    let text = json!({ "role": "assistant", "content": "1, 2," });
+    let goes_on = |messages: Value| {
+        let request = chat(&json!({ "messages": messages }));
+        request.map(|request| request.job.template.continues_last)
+    };
+    assert!(goes_on(json!([user, text])).unwrap());
+    assert!(!goes_on(json!([user, text, user])).unwrap());
+    let empty = json!({ "role": "assistant", "content": "" });
+    assert!(!goes_on(json!([user, empty])).unwrap());
+    let twice = goes_on(json!([user, text, text])).unwrap_err();
+    assert_eq!(twice.param(), Some("messages"));
+}
+
+#[test]
 fn formats_and_thinking_are_understood() {
     let shape = |format: Value| chat(&json!({ "format": format })).unwrap().job.shape;
     assert_eq!(shape(json!("")), None);

@@ -27,6 +27,7 @@ mod tool_choice;
 pub use chat::{parse_chat, parse_chat_with};
 pub use completion::{parse_completion, parse_completion_with};
 pub use responses::{ParsedResponse, ResponseEcho, parse_response, parse_response_with};
+pub(crate) use template::continues_last;
 
 #[cfg(test)]
 mod other_field_tests;
