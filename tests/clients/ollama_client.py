@@ -47,7 +47,7 @@ assert client.generate(model=model, keep_alive="5m").done_reason == "load"
 for call in [
     lambda: client.chat(model=model, messages=messages, options={"mirostat": 2}),
     lambda: client.chat(model=model, messages=[{"role": "user", "content": "a", "images": [b"\x89PNG"]}]),
-    lambda: client.generate(model=model, prompt="a", suffix="b"),
+    lambda: client.generate(model=model, prompt="a", suffix="b", raw=True),
     lambda: client.embed(model=model, input="a"),
     lambda: client.pull("llama3"),
     lambda: client.show("another"),

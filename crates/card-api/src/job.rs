@@ -54,6 +54,8 @@ pub struct GenerationJob {
     pub one_call: bool,
     /// Most tokens of thoughts: behind them the thoughts are ended, and the model answers.
     pub thinking_budget: Option<u32>,
+    /// Thoughts are not sent with an answer to a chat; usage counts them.
+    pub hides_thoughts: bool,
     /// How the model's chat template writes a conversation down.
     pub template: TemplateOptions,
     /// The functions that the model may call: an answer that is one JSON object is a call if it
@@ -94,6 +96,7 @@ impl GenerationJob {
             tools: false,
             one_call: false,
             thinking_budget: None,
+            hides_thoughts: false,
             template: TemplateOptions::default(),
             offered: Arc::default(),
             call_form: CallForm::Tools,

@@ -102,6 +102,9 @@ pub struct LlamaServerConfig {
     /// The order of the norm by which vectors are normalised where a request does not say: 2 for
     /// the length, -1 for none.
     pub embd_normalize: i32,
+    /// Whether a request may ask for the first numbers of a vector only: of a model that was trained
+    /// for it (Matryoshka).
+    pub shortens_vectors: bool,
     /// Other names of the model, for `/v1/models`; the model's own among them.
     pub aliases: Vec<String>,
     /// What the model is good for, in the operator's words, for `/v1/models`.
@@ -125,6 +128,7 @@ impl Default for LlamaServerConfig {
             slot_save_path: None,
             metrics: true,
             embd_normalize: 2,
+            shortens_vectors: false,
             aliases: Vec::new(),
             tags: Vec::new(),
             autoload: true,

@@ -2,6 +2,7 @@
 import { Chat } from "./chat.js";
 import { Conversations, asMarkdown, fileName } from "./conversations.js";
 import { SettingsDialog } from "./dialog.js";
+import { LoadingLine } from "./loading.js";
 import { Panel } from "./panel.js";
 import { Rounds } from "./rounds.js";
 import { readSettings } from "./settings.js";
@@ -56,15 +57,22 @@ function notice(text) {
 
 function askKey() { part("key-form").hidden = false; }
 
+const loading = new LoadingLine(
+  { line: part("loading"), text: part("loading-text"), bar: part("loading-bar"), part: part("loading-part") },
+  (path, options) => fetch(path, options),
+);
+
 const watch = new Watch(headers, (record) => {
   if (record.kind === "about") meet(record);
   rounds.hear(record);
   if (chat.running && record.request === chat.running.request) chat.redraw();
 }, (status) => {
   if (status === 401) askKey();
-  if (status === 503) notice(words().loading);
+  if (away && status !== 0) notice("");
   if (status === 0) notice(words().away);
-  away = status === 503 || status === 0;
+  away = status === 0;
+  if (status === 503) loading.look(words);
+  else loading.end();
 });
 
 const chat = new Chat({
@@ -83,6 +91,7 @@ async function meet(record) {
   about = record;
   if (away) notice("");
   away = false;
+  loading.end();
   part("key-form").hidden = true;
   session.setItem("card.key", part("key").value.trim());
   try { served = await models(headers()); } catch { served = []; }
@@ -141,6 +150,7 @@ function speak(next) {
   drawModel();
   drawList();
   panel.speak(words());
+  loading.draw(words());
   chat.show();
 }
 

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::bias::{BiasedText, NativeBiases};
 use super::gbnf;
-use super::neutral::{Harmless, NeutralFields};
+use super::neutral::{Harmless, NeutralFields, OfNative};
 use super::prompt::{MixedPrompt, NativePrompts};
 use super::samplers::{SamplerNames, Samplers};
 use super::stop::NativeStops;
@@ -19,6 +19,7 @@ use crate::reading::bounded::{Bounded, Name};
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::loose::Loose;
 use crate::reading::number::{Int, Real, Seed};
+use crate::reading::refused::Others;
 use crate::reading::schema::together;
 use crate::sampling::openai_defaults;
 
@@ -192,8 +193,9 @@ pub struct NativeOptions {
 /// # Errors
 /// Names the field that is wrong with its path, and how.
 pub fn parse_native(body: &[u8], defaults: &NativeDefaults) -> Result<NativeRequest, ApiError> {
-    let read: Read<((NativePrompt, Native), (NeutralFields, Harmless))> = fields::parse(body)?;
-    let ((prompt, native), (neutral, _)) = read.fields;
+    type Whole = ((NativePrompt, Native), (NeutralFields, Harmless));
+    let read: Read<(Whole, Others<OfNative>)> = fields::parse(body)?;
+    let (((prompt, native), (neutral, _)), _) = read.fields;
     let Some(prompts) = prompt.prompt else {
         return Err(ApiError::field("prompt", "there must be a prompt"));
     };
@@ -442,6 +444,7 @@ mod tests {
             assert_eq!(asked.job.unknown, 0, "{name}");
         }
         assert_eq!(with(r#""no_such_field":null"#).unwrap().job.unknown, 1);
+        assert!(with(r#""response_format":null,"tools":[]"#).is_ok());
     }
 
     #[test]
@@ -472,6 +475,12 @@ mod tests {
             ),
             (r#""response_fields":[1]"#, "response_fields[0]"),
             (r#""id_slot":"a""#, "id_slot"),
+            (
+                r#""response_format":{"type":"json_object"}"#,
+                "response_format",
+            ),
+            (r#""messages":[{"role":"user","content":"a"}]"#, "messages"),
+            (r#""tools":[{"type":"function"}]"#, "tools"),
         ] {
             let error = with(fields).unwrap_err();
             assert_eq!(error.param(), Some(param), "{fields}: {}", error.message());

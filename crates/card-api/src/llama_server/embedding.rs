@@ -29,7 +29,9 @@ fields! {
         "model" => model: Name,
         /// `float`, or `base64` for the bytes of the numbers (32 bits each, the low byte first).
         "encoding_format" => encoding_format: Name,
-        /// How many numbers a vector shall have: as many as the model gives, or nothing.
+        /// How many numbers a vector shall have: as many as the model gives, or fewer where the
+        /// server says that the model was trained for it (--matryoshka). The first ones are kept,
+        /// and normalised.
         "dimensions" => dimensions: Int<1, { i32::MAX as i64 }>,
         /// What becomes 1 of a vector: -1 for nothing, 0 for the largest number (then 32760), 1 for
         /// the sum, 2 for the length (the default), larger ones for the norm of that order.

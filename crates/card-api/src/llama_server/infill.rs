@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::completion::{Native, NativeDefaults, NativeRequest, with_neutral};
-use super::neutral::{Harmless, NeutralFields};
+use super::neutral::{Harmless, NeutralFields, OfNative};
 use super::prompt::MixedPrompt;
 use crate::error::ApiError;
 use crate::limits;
 use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, Read, fields};
+use crate::reading::refused::Others;
 use crate::reading::strict::Anything;
 
 fields! {
@@ -79,8 +80,9 @@ pub fn parse_infill(
     body: &[u8],
     defaults: &NativeDefaults,
 ) -> Result<(NativeRequest, InfillParts), ApiError> {
-    let read: Read<((InfillText, Native), (NeutralFields, Harmless))> = fields::parse(body)?;
-    let ((text, native), (neutral, _)) = read.fields;
+    type Whole = ((InfillText, Native), (NeutralFields, Harmless));
+    let read: Read<(Whole, Others<OfNative>)> = fields::parse(body)?;
+    let (((text, native), (neutral, _)), _) = read.fields;
     let missing = |name: &str| ApiError::field(name, format!("`{name}` is required"));
     let mut extra = Vec::new();
     for (i, piece) in text

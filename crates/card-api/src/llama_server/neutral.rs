@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::ApiError;
 use crate::reading::fields::fields;
+use crate::reading::refused::{Neutral, OtherFields, RefusedField};
 use crate::reading::strict::Anything;
 
 /// A list of which only its being empty counts.
@@ -165,6 +166,29 @@ fields! {
         "reasoning_budget_end_tags" | "reasoning_budget_end_tag" => reasoning_budget_end_tags: Anything,
         /// Without effect where `reasoning_budget_tokens` is negative.
         "reasoning_budget_message" => reasoning_budget_message: Anything,
+    }
+}
+
+/// The fields of other paths that would say what a native answer has to be. llama-server ignores
+/// them here; an answer without them would be a wrong one.
+pub(super) enum OfNative {}
+
+impl OtherFields for OfNative {
+    const REFUSED: &'static [&'static [RefusedField]] = &[&[
+        elsewhere("response_format", "send the schema as `json_schema`"),
+        elsewhere("structured_outputs", "send the schema as `json_schema`"),
+        elsewhere("guided_json", "send the schema as `json_schema`"),
+        elsewhere("messages", "ask /v1/chat/completions"),
+        elsewhere("tools", "ask /v1/chat/completions"),
+    ]];
+    const WITHOUT_EFFECT: &'static [&'static [(&'static str, &'static str)]] = &[];
+}
+
+const fn elsewhere(name: &'static str, instead: &'static str) -> RefusedField {
+    RefusedField {
+        name,
+        neutral: Neutral::Empty,
+        instead,
     }
 }
 

@@ -17,8 +17,13 @@ pub(crate) const BODY_BUDGET: usize = 64 << 20;
 /// Room for a body is taken in steps of this, as its bytes come; the first one is free, as the first
 /// one of an answer is.
 const STEP: usize = 64 << 10;
-/// Bytes of answers that are counted before they are made, in all.
-const ANSWER_BUDGET: usize = 256 << 20;
+/// Bytes up to which an answer that is counted before it is made is a small one.
+const SMALL_ANSWER: usize = 4 << 20;
+/// Bytes of small answers, in all. They have room of their own: with one room for all, whoever
+/// waits for a large part of it would be waited for by everybody who came later.
+const SMALL_ANSWERS: usize = 64 << 20;
+/// Bytes of all others.
+const LARGE_ANSWERS: usize = 192 << 20;
 /// Requests that are read and prepared at a time.
 const WORKSHOPS: usize = 2;
 /// How long the body of a refused request is read, so that its sender hears why.
@@ -32,8 +37,12 @@ pub(crate) struct Admission {
     slots: Arc<Semaphore>,
     /// Room for bodies and for what is made of them, in KiB.
     bodies: Arc<Semaphore>,
-    /// Room for answers that are counted before they are made, in KiB.
-    answers: Arc<Semaphore>,
+    /// Room for small answers that are counted before they are made, in KiB.
+    small_answers: Arc<Semaphore>,
+    /// Room for large ones.
+    large_answers: Arc<Semaphore>,
+    /// Texts that may become vectors at a time: one, as the model takes them.
+    texts: Arc<Semaphore>,
     /// Requests that may be read and prepared at a time.
     workshops: Arc<Semaphore>,
     /// Slots in all.
@@ -58,6 +67,12 @@ pub(crate) struct AdmissionPlace {
 
 /// A generation's slot.
 pub(crate) struct AdmissionSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A text's turn to become vectors.
+pub(crate) struct TextTurn {
+    _slot: AdmissionSlot,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -129,7 +144,9 @@ impl Admission {
             places: Arc::new(Semaphore::new(parallel + line)),
             slots: Arc::new(Semaphore::new(parallel)),
             bodies: Arc::new(Semaphore::new(kib(BODY_BUDGET.max(max_body)) as usize)),
-            answers: Arc::new(Semaphore::new(kib(ANSWER_BUDGET) as usize)),
+            small_answers: Arc::new(Semaphore::new(kib(SMALL_ANSWERS) as usize)),
+            large_answers: Arc::new(Semaphore::new(kib(LARGE_ANSWERS) as usize)),
+            texts: Arc::new(Semaphore::new(1)),
             workshops: Arc::new(Semaphore::new(WORKSHOPS)),
             parallel,
             line,
@@ -235,7 +252,7 @@ impl Admission {
 
     /// Waits until there is room for an answer of so many bytes, which it has until it was taken.
     /// Whoever waits has none yet, and whoever has some gives it back when its answer was taken, or is
-    /// broken off at its deadline.
+    /// broken off at its deadline. A small answer waits for small ones only.
     ///
     /// # Errors
     /// If there is none before `deadline`.
@@ -248,8 +265,13 @@ impl Admission {
         if bytes <= STEP {
             return Ok(());
         }
-        let wanted = kib(bytes.min(ANSWER_BUDGET) - STEP);
-        let room = before(deadline, self.answers.clone().acquire_many_owned(wanted)).await?;
+        let (answers, most) = if bytes <= SMALL_ANSWER {
+            (&self.small_answers, SMALL_ANSWER)
+        } else {
+            (&self.large_answers, LARGE_ANSWERS)
+        };
+        let wanted = kib(bytes.min(most) - STEP);
+        let room = before(deadline, answers.clone().acquire_many_owned(wanted)).await?;
         place.permits.push(room.map_err(|_| ApiError::draining())?);
         Ok(())
     }
@@ -291,6 +313,24 @@ impl Admission {
             Ok(permit) => Ok(AdmissionSlot { _permit: permit }),
             Err(_) => Err(ApiError::draining()),
         }
+    }
+
+    /// A text's turn to become vectors, in a slot. Turns are taken text by text, first come first
+    /// served, so that a request of many texts goes on in turn with the others: none of them waits
+    /// for more than one of its texts at a time.
+    ///
+    /// # Errors
+    /// If it does not come before `deadline`.
+    pub(crate) async fn text_turn(&self, deadline: RequestDeadline) -> Result<TextTurn, ApiError> {
+        if Instant::now() >= deadline.at {
+            return Err(deadline.passed());
+        }
+        let slot = self.slot(deadline).await?;
+        let permit = before(deadline, self.texts.clone().acquire_owned()).await?;
+        Ok(TextTurn {
+            _slot: slot,
+            _permit: permit.map_err(|_| ApiError::draining())?,
+        })
     }
 
     /// Reads and drops what a sender whose request was refused is still sending, for a
@@ -498,10 +538,10 @@ mod tests {
 
     #[tokio::test]
     async fn answers_wait_for_room_and_small_ones_need_none() {
-        let admission = admission(1, 3);
-        let mut places = [(); 3].map(|()| Some(admission.enter().unwrap()));
-        let [first, second, third] = &mut places;
-        let large = ANSWER_BUDGET / 2 + STEP;
+        let admission = admission(1, 4);
+        let mut places = [(); 4].map(|()| Some(admission.enter().unwrap()));
+        let [first, second, third, fourth] = &mut places;
+        let large = LARGE_ANSWERS / 2 + STEP;
         let room = admission.answer_room(first.as_mut().unwrap(), large + 1, soon());
         room.await.unwrap();
         let late = admission.answer_room(second.as_mut().unwrap(), large, now());
@@ -512,8 +552,34 @@ mod tests {
         let waiting = admission.answer_room(second.as_mut().unwrap(), usize::MAX, soon());
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        // Small ones do not wait behind it, and one that is a little larger than a small one does.
+        for bytes in [STEP + 1, SMALL_ANSWER, SMALL_ANSWER] {
+            let small = admission.answer_room(third.as_mut().unwrap(), bytes, now());
+            small.await.unwrap();
+        }
+        let late = admission.answer_room(fourth.as_mut().unwrap(), SMALL_ANSWER + 1, now());
+        assert_eq!(late.await.unwrap_err().status, 504);
         *first = None;
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn texts_of_a_long_list_go_on_in_turn_with_others() {
+        let admission = admission(4, 0);
+        let long = admission.text_turn(soon()).await.unwrap();
+        let short = admission.text_turn(soon());
+        tokio::pin!(short);
+        assert!(futures_util::poll!(short.as_mut()).is_pending());
+        // The next text of the list comes after the other one, which came before it.
+        drop(long);
+        let next = admission.text_turn(soon());
+        tokio::pin!(next);
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        drop(short.await.unwrap());
+        next.await.unwrap();
+        let late = admission.text_turn(now()).await;
+        assert_eq!(late.err().unwrap().status, 504);
+        assert_eq!((admission.running(), admission.waiting()), (0, 0));
     }
 
     #[tokio::test]

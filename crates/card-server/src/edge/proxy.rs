@@ -181,7 +181,7 @@ impl Edge {
     /// Whether it is not a stranger's page that asks.
     fn check(&self, parts: &Parts) -> Result<(), ApiError> {
         let site = Site {
-            listens: self.config.address.ip(),
+            local: self.config.address.ip().is_loopback(),
             names: &[],
             origins: &[],
         };

@@ -6,7 +6,7 @@
 //! | `library.rs` | models are loaded and unloaded with their engines |
 //! | `body.rs` | a body that is read here, to find out which model it names |
 //! | `lent.rs` | an answer of a model, which keeps the model loaded |
-//! | `known_paths.rs` | which paths need a model |
+//! | `known_paths.rs` | which paths need a model, and which one was meant |
 
 mod body;
 mod known_paths;
@@ -15,6 +15,7 @@ mod library;
 mod state;
 
 pub(crate) use body::ReadBody;
+pub(crate) use known_paths::KnownPaths;
 pub(crate) use lent::lent;
 pub(crate) use library::ResidentModel;
 pub(crate) use state::{AppLease, Front};

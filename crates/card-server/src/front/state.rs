@@ -40,7 +40,7 @@ pub(crate) struct Front {
     /// What is counted of the server itself.
     pub(crate) metrics: ServerMetrics,
     /// Which paths need a model.
-    pub(crate) paths: KnownPaths,
+    pub(crate) paths: Arc<KnownPaths>,
     /// The OpenAPI document as it is sent. It is made once, since making it takes milliseconds.
     pub(crate) document: Bytes,
     pub(crate) config: ServerConfig,
@@ -94,7 +94,7 @@ impl Front {
             lines,
             common,
             metrics,
-            paths: KnownPaths::of(&document),
+            paths: Arc::new(KnownPaths::of(&document)),
             document: document.to_string().into(),
             config,
             source,

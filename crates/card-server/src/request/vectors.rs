@@ -1,7 +1,7 @@
 //! Requests that are answered by vectors, without a generation.
 
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::response::Response;
 use card_api::ApiError;
@@ -49,7 +49,7 @@ pub(crate) fn embedder(app: &App) -> Result<&Arc<dyn Embedder>, ApiError> {
 type ReadTexts<X> = fn(&App, &[u8], &mut TokenLists<'_>) -> Result<X, ApiError>;
 
 /// Answers a request by vectors. `read` reads the texts of its body, and keeps what `answer`
-/// needs; both run in a workshop. The vectors are computed in a slot, like a generation.
+/// needs; both run in a workshop. The vector of each text is computed in a slot, like a generation.
 ///
 /// # Errors
 /// If the request is refused; that is written down already.
@@ -116,46 +116,43 @@ async fn computed<X: Send + 'static>(
             "prompt_tokens": tokens,
         })
     });
-    let slot = app.admission.slot(deadline).await?;
-    // Dropped with this future when the client leaves.
-    let client = Arc::new(());
-    let there = Arc::downgrade(&client);
-    let begin = Instant::now();
-    let work = move || {
-        let computed = compute(&*embedder, &texts, deadline, &there);
-        drop(texts);
-        drop((room, slot));
-        computed
-    };
-    let computed = tokio::task::spawn_blocking(work).await;
-    let texts = computed.map_err(|error| ApiError::internal(error.to_string()))??;
+    let (texts, taken) = compute(app, &embedder, texts, deadline).await?;
+    drop(room);
     app.metrics.prompt_tokens.inc_by(tokens as u64);
     let (read, decodes) = (tokens, texts.len());
-    app.metrics
-        .llama_server
-        .embedded(read, decodes, begin.elapsed());
+    app.metrics.llama_server.embedded(read, decodes, taken);
     let hold = incoming.hold(place, deadline);
     Ok((hold, kept, TextVectors { texts, tokens }))
 }
 
-/// The vectors of texts, one text after the other.
-fn compute(
-    embedder: &dyn Embedder,
-    texts: &[Vec<Token>],
+/// The vectors of each of some texts.
+type VectorsOfTexts = Vec<Vec<Vec<f32>>>;
+
+/// The vectors of texts, and what computing them took. They are computed one after the other, in
+/// turn with those of other requests. When the client leaves, this future ends, and with it the
+/// work behind the present text.
+async fn compute(
+    app: &App,
+    embedder: &Arc<dyn Embedder>,
+    texts: Vec<Vec<Token>>,
     deadline: RequestDeadline,
-    client: &Weak<()>,
-) -> Result<Vec<Vec<Vec<f32>>>, ApiError> {
-    let mut all = Vec::with_capacity(texts.len());
+) -> Result<(VectorsOfTexts, Duration), ApiError> {
+    let (mut all, mut taken) = (Vec::with_capacity(texts.len()), Duration::ZERO);
     for tokens in texts {
-        if Instant::now() >= deadline.at {
-            return Err(deadline.passed());
-        }
-        if client.strong_count() == 0 {
-            return Err(ApiError::internal("the client left"));
-        }
-        all.push(embedder.embed(tokens).map_err(ApiError::internal)?);
+        let turn = app.admission.text_turn(deadline).await?;
+        let embedder = embedder.clone();
+        let work = move || {
+            let begin = Instant::now();
+            let vectors = embedder.embed(&tokens);
+            drop(turn);
+            (vectors, begin.elapsed())
+        };
+        let computed = tokio::task::spawn_blocking(work).await;
+        let (vectors, time) = computed.map_err(|error| ApiError::internal(error.to_string()))?;
+        all.push(vectors.map_err(ApiError::internal)?);
+        taken += time;
     }
-    Ok(all)
+    Ok((all, taken))
 }
 
 /// How many numbers the vectors of these texts have.

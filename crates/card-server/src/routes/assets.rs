@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = web![
     "chat.js",
     "conversations.js",
     "dialog.js",
+    "loading.js",
     "markdown.js",
     "marks.js",
     "offsets.js",

@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::clock::RequestDeadline;
-use crate::front::{AppLease, Front, ReadBody, ResidentModel, lent};
+use crate::front::{AppLease, Front, KnownPaths, ReadBody, ResidentModel, lent};
 use crate::protocols::openai::error::OpenAiError;
 use crate::protocols::{anthropic, llama_server, ollama, openai};
 use crate::query::query_value;
@@ -27,7 +27,7 @@ use crate::query::query_value;
 pub(super) async fn dispatch(
     State(front): State<Arc<Front>>,
     Extension(caller): Extension<Caller>,
-    request: Request,
+    mut request: Request,
 ) -> Response {
     let path = request.uri().path().to_owned();
     if let Some(words) = in_place_of(&path) {
@@ -38,6 +38,7 @@ pub(super) async fn dispatch(
     if asks_what_all_are(&front, &request) {
         return llama_server::router_props(&front).into_response();
     }
+    request.extensions_mut().insert(front.paths.clone());
     match to_answer(&front, &caller, request).await {
         Ok((request, Answerer::Named(lease))) => {
             let response = answer(&lease.model, request).await;
@@ -90,8 +91,10 @@ async fn to_answer(
         if let Some(model) = front.models.loaded().into_iter().next() {
             return Ok((request, Answerer::Anybody(model)));
         }
-        let known = front.paths.pattern(&path).is_some();
-        let error = if known { no_method() } else { no_path() };
+        let error = match front.paths.pattern(&path) {
+            Some(_) => no_method(),
+            None => no_path(&front.paths, method.as_str(), &path),
+        };
         return Err(unread(&front.admission, request, error).await);
     }
     let in_query = query_value(request.uri().query(), "model");
@@ -170,7 +173,13 @@ async fn unread(admission: &Admission, request: Request, error: ApiError) -> Api
 
 /// Refuses a path that no protocol has.
 async fn refuse_path(State(app): State<Arc<App>>, request: Request) -> OpenAiError {
-    OpenAiError(unread(&app.admission, request, no_path()).await)
+    let known = request.extensions().get::<Arc<KnownPaths>>();
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let error = known.map_or_else(
+        || ApiError::not_found(NO_PATH),
+        |known| no_path(known, method, path),
+    );
+    OpenAiError(unread(&app.admission, request, error).await)
 }
 
 /// Refuses a method that the path of a protocol does not take.
@@ -186,9 +195,17 @@ pub(super) async fn refuse_method_here(
     OpenAiError(unread(&front.admission, request, no_method()).await)
 }
 
-/// There is no such path.
-fn no_path() -> ApiError {
-    ApiError::not_found("no such path; docs/serving.md lists them")
+/// What is said of a path that nobody knows, and that is like none.
+const NO_PATH: &str = "no such path; GET /openapi.json has them all, among them GET /v1/models and \
+                       /health, POST /v1/chat/completions, /v1/completions, /v1/responses, \
+                       /v1/embeddings, /v1/messages, /api/chat and /completion";
+
+/// There is no such path; it says which one was likely meant.
+fn no_path(known: &KnownPaths, method: &str, path: &str) -> ApiError {
+    match known.nearest(method, path) {
+        Some(meant) => ApiError::not_found(format!("no such path; did you mean {meant}?")),
+        None => ApiError::not_found(NO_PATH),
+    }
 }
 
 /// The path does not take the method.

@@ -1,5 +1,7 @@
 //! A model that makes vectors of bytes.
 
+use std::time::Duration;
+
 use card_core::types::Token;
 
 use crate::text::{Embedder, VectorKind};
@@ -15,6 +17,8 @@ const BETWEEN: Token = 257;
 pub(super) struct ByteEmbedder {
     pub(super) kind: VectorKind,
     pub(super) context: u32,
+    /// What each text takes.
+    pub(super) forward: Duration,
 }
 
 impl ByteEmbedder {
@@ -50,6 +54,9 @@ impl Embedder for ByteEmbedder {
     }
 
     fn embed(&self, tokens: &[Token]) -> Result<Vec<Vec<f32>>, String> {
+        if !self.forward.is_zero() {
+            std::thread::sleep(self.forward);
+        }
         let each = tokens.iter().enumerate();
         let each = each.map(|(position, &token)| Self::vector(position, token));
         Ok(match self.kind {

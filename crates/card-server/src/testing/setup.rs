@@ -228,7 +228,7 @@ fn model_served(setup: &TestSetup, name: &str, seed: u64) -> std::io::Result<Ser
         context: setup.context,
         note: Some("a synthetic model".into()),
         exactness: exactness(),
-        embedder: setup.vectors.map(|kind| embedder(kind, setup.context)),
+        embedder: setup.vectors.map(|kind| embedder(kind, setup)),
         file: None,
         drafter: Some("noisy".into()),
         sampling: None,
@@ -236,8 +236,12 @@ fn model_served(setup: &TestSetup, name: &str, seed: u64) -> std::io::Result<Ser
     })
 }
 
-fn embedder(kind: VectorKind, context: u32) -> Arc<dyn Embedder> {
-    Arc::new(ByteEmbedder { kind, context })
+fn embedder(kind: VectorKind, setup: &TestSetup) -> Arc<dyn Embedder> {
+    Arc::new(ByteEmbedder {
+        kind,
+        context: setup.context,
+        forward: setup.forward,
+    })
 }
 
 /// A synthetic model; a draft model has noise, so that it errs.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{CHAT, COMPLETIONS, Client, setup};
-use crate::common::{hello, with};
+use crate::common::{hello, refused, with};
 
 #[tokio::test]
 async fn errors_have_a_form_and_tell_no_secrets() {
@@ -115,6 +115,40 @@ async fn an_answer_ends_before_its_stop_text_and_usage_counts_what_was_written()
     assert_eq!(choice["finish_reason"], "stop");
     let content = choice["message"]["content"].as_str();
     assert_eq!(content.unwrap_or_default(), "", "{answer}");
+}
+
+#[tokio::test]
+async fn thoughts_that_are_not_wanted_are_not_sent_and_still_count() {
+    let client = Client::start(&setup());
+    let more = json!({ "grammar": "root ::= \"<think>abcd</think>ef\"", "max_tokens": 60 });
+    let body = with(hello(), &more);
+    let shown = client.post(CHAT, &body).await.json();
+    let message = &shown["choices"][0]["message"];
+    assert_eq!(message["reasoning_content"], "abcd", "{shown}");
+    for words in [
+        json!({ "reasoning_format": "hidden" }),
+        json!({ "include_reasoning": false }),
+        json!({ "reasoning": { "exclude": true } }),
+    ] {
+        let body = with(body.clone(), &words);
+        let hidden = client.post(CHAT, &body).await.json();
+        let message = &hidden["choices"][0]["message"];
+        assert_eq!(message["content"], "ef", "{words}: {hidden}");
+        assert!(message.get("reasoning_content").is_none(), "{hidden}");
+        assert_eq!(
+            hidden["usage"]["completion_tokens"],
+            shown["usage"]["completion_tokens"]
+        );
+        let usage = json!({ "stream": true, "stream_options": { "include_usage": true } });
+        let stream = client.post(CHAT, &with(body.clone(), &usage)).await;
+        assert!(!stream.text.contains("abcd"), "{words}: {stream:?}");
+        assert!(!stream.text.contains("reasoning_content"), "{stream:?}");
+        assert!(stream.text.contains("\"content\":\""), "{stream:?}");
+        let reply = client
+            .post(CHAT, &with(body, &json!({ "logprobs": true })))
+            .await;
+        refused(&reply, "logprobs", "tokens of thoughts");
+    }
 }
 
 #[tokio::test]

@@ -75,6 +75,42 @@ async fn a_path_of_another_server_is_refused_with_what_there_is_in_its_place() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_misspelled_is_refused_with_the_one_that_was_meant() {
+    let mut several = setup();
+    several.others = vec!["other".to_owned()];
+    for setup in [setup(), several] {
+        let client = Client::start(&setup);
+        for (method, path, meant) in [
+            (
+                "POST",
+                "/v1/chat/completion",
+                "did you mean POST /v1/chat/completions?",
+            ),
+            (
+                "POST",
+                "/v1/v1/chat/completions",
+                "did you mean POST /v1/chat/completions?",
+            ),
+            ("GET", "/v1/model", "did you mean GET /v1/models?"),
+            ("POST", "/v1/audio/speech", "GET /openapi.json has them all"),
+        ] {
+            let reply = client.ask(method, path, &[], "{}").await;
+            assert_eq!(reply.status, 404, "{path}: {reply:?}");
+            let (_, message) = reply.error();
+            assert!(message.contains(meant), "{path}: {message}");
+        }
+        // Nothing of a path comes back.
+        let path = format!("/{}", "nowhere".repeat(100));
+        let reply = client.ask("GET", &path, &[], "").await;
+        assert_eq!(reply.status, 404, "{reply:?}");
+        assert!(!reply.text.contains("nowhere") && reply.text.len() < 500);
+        let anthropic = client.post("/v1/messages/count_token", &json!({})).await;
+        assert_eq!(anthropic.json()["type"], "error", "{anthropic:?}");
+        assert!(anthropic.text.contains("POST /v1/messages/count_tokens"));
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_leaves_says_so_first_and_still_takes_requests() {
     let mut setup = TestSetup {
         // The engine's end cuts the delay short, which is far longer than this test.

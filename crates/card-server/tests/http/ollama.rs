@@ -116,6 +116,34 @@ async fn a_format_shapes_the_text() {
 }
 
 #[tokio::test]
+async fn an_answer_goes_on_with_a_last_message_of_the_assistant() {
+    let client = Client::start(&setup());
+    let messages = json!([
+        { "role": "user", "content": "hello" },
+        { "role": "assistant", "content": "ab" },
+    ]);
+    let more = json!({ "messages": messages, "stream": false });
+    let answer = client.post(CHAT, &with(chat(), &more)).await.json();
+    // A token for each byte and each mark: the turn of the user, and what there is of the other.
+    let (user, assistant) = ("user\nhello".len() + 3, "assistant\nab".len() + 1);
+    assert_eq!(answer["prompt_eval_count"], user + assistant, "{answer}");
+}
+
+#[tokio::test]
+async fn a_suffix_is_filled_in_before_by_a_model_that_can() {
+    let body = with(prompt(), &json!({ "suffix": "cde", "stream": false }));
+    let mut fills = setup();
+    fills.fills = true;
+    let answer = Client::start(&fills).post(GENERATE, &body).await.json();
+    // The vocabulary's three tokens, and a token for each byte.
+    assert_eq!(answer["prompt_eval_count"], 3 + 8, "{answer}");
+    assert!(answer["response"].is_string());
+    let reply = Client::start(&setup()).post(GENERATE, &body).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(error(&reply).contains("no tokens to fill in the middle"));
+}
+
+#[tokio::test]
 async fn thinking_is_switched_off_in_the_template() {
     let client = Client::start(&setup());
     let count = async |more: Value| {

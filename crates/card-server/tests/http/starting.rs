@@ -105,9 +105,22 @@ async fn whoever_asks_for_a_model_meanwhile_hears_when_to_ask_again() {
     assert_eq!(ollama["error"], "Loading model");
     let anthropic = client.post("/v1/messages", &hello()).await.json();
     assert_eq!(anthropic["type"], "error");
-    for path in ["/props", "/slots", "/live"] {
+    for path in ["/props", "/slots", "/live", "/v1/no/such/path"] {
         let reply = client.get(path).await;
         assert_eq!(reply.status, 503, "{path}: {reply:?}");
+    }
+    // As llama-server's clients read it.
+    for path in ["/props", "/slots"] {
+        let error = client.get(path).await.json()["error"].clone();
+        assert_eq!(
+            (&error["code"], &error["message"], &error["type"]),
+            (
+                &json!(503),
+                &json!("Loading model"),
+                &json!("unavailable_error")
+            ),
+            "{path}"
+        );
     }
     gate.open();
 }

@@ -1,7 +1,7 @@
 //! Vectors of texts and scores of documents, on a server that makes them and writes no text.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use card_server::VectorKind;
 use card_server::testing::TestSetup;
@@ -256,6 +256,48 @@ async fn what_cannot_be_done_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn vectors_are_shorter_where_the_model_was_trained_for_it() {
+    let mut setup = of(VectorKind::OfText);
+    setup.config.llama_server.shortens_vectors = true;
+    let client = Client::start(&setup);
+    let raw = json!({ "input": "abc", "embd_normalize": -1 });
+    let raw = numbers(&client.post("/embedding", &raw).await.json()[0]["embedding"][0]);
+    assert_eq!(raw.len(), 4);
+    let body = |dimensions: usize| json!({ "input": "abc", "dimensions": dimensions });
+    for dimensions in 1..=4 {
+        let begin = &raw[..dimensions];
+        let wanted: Vec<f64> = begin.iter().map(|x| x / length(begin)).collect();
+        let openai = told(&client.post(EMBEDDINGS, &body(dimensions)).await);
+        let native = client.post("/embedding", &body(dimensions)).await.json();
+        let native = numbers(&native[0]["embedding"][0]);
+        let ollama = client.post("/api/embed", &body(dimensions)).await.json();
+        let ollama = numbers(&ollama["embeddings"][0]);
+        for vector in [&openai[0], &native, &ollama] {
+            assert_eq!(vector.len(), dimensions);
+            let same = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
+            assert!(
+                vector.iter().zip(&wanted).all(same),
+                "{vector:?} {wanted:?}"
+            );
+        }
+    }
+    for path in [EMBEDDINGS, "/embedding", "/api/embed"] {
+        let reply = client.post(path, &body(5)).await;
+        assert_eq!(reply.status, 400, "{path}: {reply:?}");
+        assert!(reply.text.contains("dimensions"), "{path}: {reply:?}");
+    }
+    // Where nobody says that it was, the field is refused with what to do.
+    let usual = Client::start(&of(VectorKind::OfText));
+    let reply = usual.post(EMBEDDINGS, &body(3)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    assert!(reply.text.contains("--matryoshka"), "{reply:?}");
+    setup.vectors = Some(VectorKind::OfTokens);
+    let tokens = Client::start(&setup);
+    let reply = tokens.post("/embedding", &body(3)).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_writes_text_makes_no_vectors() {
     let client = Client::start(&setup());
     for path in [EMBEDDINGS, "/embeddings", "/embedding", "/rerank"] {
@@ -317,6 +359,54 @@ async fn a_large_answer_waits_until_another_one_is_taken() {
     };
     let (waited, ()) = tokio::join!(client.post("/embedding", &large), others);
     assert_eq!(waited.status, 200, "{}", waited.status);
+}
+
+#[tokio::test]
+async fn a_text_does_not_wait_for_a_long_list_of_others() {
+    let client = Client::start(&TestSetup {
+        // The list takes ten seconds alone, in the only slot there is.
+        forward: Duration::from_millis(5),
+        parallel: 1,
+        ..of(VectorKind::OfText)
+    });
+    let list = json!({ "input": vec!["abc"; 2000] }).to_string();
+    let bytes = request("POST", EMBEDDINGS, &["Host: localhost"], &list);
+    let mut long = client.open(&bytes);
+    client
+        .until("the list at work", |health| health["running"] == 1)
+        .await;
+    let short = client.post(EMBEDDINGS, &json!({ "input": "abc" })).await;
+    assert_eq!(told(&short).len(), 1);
+    long.set_nonblocking(true).unwrap();
+    let nothing = long.read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[tokio::test]
+async fn who_leaves_is_not_worked_for_any_more() {
+    let client = Client::start(&TestSetup {
+        // The list takes far longer than its place is waited for.
+        forward: Duration::from_millis(50),
+        parallel: 1,
+        queue: 0,
+        ..of(VectorKind::OfText)
+    });
+    let list = json!({ "input": vec!["abc"; 2000] }).to_string();
+    let bytes = request("POST", EMBEDDINGS, &["Host: localhost"], &list);
+    let long = client.open(&bytes);
+    client
+        .until("the list at work", |health| health["running"] == 1)
+        .await;
+    let short = json!({ "input": "abc" });
+    assert_eq!(client.post(EMBEDDINGS, &short).await.status, 429);
+    drop(long);
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut reply = client.post(EMBEDDINGS, &short).await;
+    while reply.status == 429 {
+        assert!(Instant::now() < end, "the place never came back");
+        reply = client.post(EMBEDDINGS, &short).await;
+    }
+    assert_eq!(told(&reply).len(), 1);
 }
 
 impl Client {

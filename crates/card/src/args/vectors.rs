@@ -37,6 +37,10 @@ pub struct VectorArgs {
     #[arg(long, default_value_t = 2, allow_hyphen_values = true, value_name = "N",
           value_parser = clap::value_parser!(i32).range(-1..=1000))]
     pub embd_normalize: i32,
+    /// The model was trained so that the first numbers of its vectors are vectors too (Matryoshka):
+    /// a request may ask for fewer numbers (dimensions)
+    #[arg(long, env = "CARD_MATRYOSHKA", value_parser = BoolishValueParser::new())]
+    pub matryoshka: bool,
 }
 
 impl VectorArgs {
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn flags_are_those_of_llama_server() {
         let args = read(&["--embedding", "--pooling", "last", "--embd-normalize", "-1"]).unwrap();
-        assert!(args.wanted());
+        assert!(args.wanted() && !args.matryoshka);
         assert_eq!(
             (args.pooling(), args.embd_normalize),
             (Some(Pooling::Last), -1)
@@ -103,5 +107,6 @@ mod tests {
         assert_eq!((args.wanted(), args.pooling()), (true, Some(Pooling::Rank)));
         assert!(read(&["--reranking", "--pooling", "mean"]).is_none());
         assert!(read(&["--pooling", "max"]).is_none());
+        assert!(read(&["--matryoshka"]).unwrap().matryoshka);
     }
 }

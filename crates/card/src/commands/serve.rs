@@ -129,6 +129,7 @@ fn llama_server(args: &ServeArgs) -> LlamaServerConfig {
         slot_save_path: told.slot_save_path.clone(),
         metrics: !told.no_metrics,
         embd_normalize: args.vectors.embd_normalize,
+        shortens_vectors: args.vectors.matryoshka,
         aliases: args.names(),
         tags: told.tags.clone(),
         autoload: !told.no_models_autoload,

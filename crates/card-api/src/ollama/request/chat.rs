@@ -13,6 +13,7 @@ use crate::error::ApiError;
 use crate::job::PromptInput;
 use crate::limits;
 use crate::offered_tool::{OfferedTool, for_template, offer};
+use crate::openai::request::continues_last;
 use crate::reading::bounded::Bounded;
 use crate::reading::fields::{self, fields};
 use crate::reading::schema::together;
@@ -75,6 +76,7 @@ pub fn parse_ollama_chat_with(
     let messages = messages.into_iter().enumerate();
     let messages = messages.map(|(i, message)| message.0.check(i));
     let messages = messages.collect::<Result<Value, ApiError>>()?;
+    job.template.continues_last = continues_last(&messages, None, None)?;
     let tools = chat.tools.map(|tools| tools.0).unwrap_or_default();
     let tools = tools.into_iter().enumerate();
     let tools = tools.map(|(i, tool)| tool.0.check(i));

@@ -26,7 +26,8 @@ fields! {
         /// Cut off the end of a text that is too long, which is the default; with false such a
         /// text is an error.
         "truncate" => truncate: bool,
-        /// How many numbers a vector shall have: as many as the model gives, or nothing.
+        /// How many numbers a vector shall have: as many as the model gives, or fewer where the
+        /// server says that the model was trained for it (--matryoshka).
         "dimensions" => dimensions: Int<1, { i32::MAX as i64 }>,
         /// Without effect: nothing is sampled.
         "options" => options: Anything,

@@ -26,7 +26,8 @@ fields! {
         "system" => system: String,
         /// Whether the prompt is a text as it is, without a chat template around it.
         "raw" => raw: bool,
-        /// Text behind what is generated is not supported.
+        /// Text behind what is generated, by a model that can fill in the middle; the prompt stands
+        /// before it, without a chat template.
         "suffix" => suffix: String,
         /// Templates of a request's own are not supported.
         "template" => template: String,
@@ -80,34 +81,48 @@ pub fn parse_generate_with(
     generate.check_unsupported()?;
     let raw = generate.raw.unwrap_or(false);
     let system = generate.system.filter(|system| !system.is_empty());
-    let mut job = common.job(!raw, defaults)?;
+    let suffix = generate.suffix.filter(|suffix| !suffix.is_empty());
+    let bare = raw || suffix.is_some();
+    let mut job = common.job(!bare, defaults)?;
     let prompt = generate.prompt.unwrap_or_default();
-    if raw {
+    if bare {
         if system.is_some() {
-            let why = "a raw prompt has no place for instructions; write them into it";
+            let why = "a raw prompt, or one with a suffix, has no place for instructions; write them \
+                       into it";
             return Err(ApiError::field("system", why));
         }
         if job.template.thinking.is_some() {
-            let why = "a raw prompt has no switch for thinking; write it into it";
+            let why =
+                "a raw prompt, or one with a suffix, has no switch for thinking; leave it out";
             return Err(ApiError::field("think", why));
         }
     }
-    if prompt.is_empty() {
+    if prompt.is_empty() && suffix.is_none() {
         return Ok(OllamaRequest {
             job,
             loads_only: true,
         });
     }
-    job.prompts = vec![if raw {
-        PromptInput::Text(prompt)
-    } else {
-        let system = system.map(|system| json!({ "role": "system", "content": system }));
-        let user = json!({ "role": "user", "content": prompt });
-        PromptInput::Chat {
-            messages: system.into_iter().chain([user]).collect(),
-            tools: None,
+    let input = match suffix {
+        Some(_) if raw => {
+            let why = "a raw prompt is all of the text; leave `raw` out, or `suffix`";
+            return Err(ApiError::field("suffix", why));
         }
-    }];
+        Some(suffix) => PromptInput::Fill {
+            prefix: prompt,
+            suffix,
+        },
+        None if raw => PromptInput::Text(prompt),
+        None => {
+            let system = system.map(|system| json!({ "role": "system", "content": system }));
+            let user = json!({ "role": "user", "content": prompt });
+            PromptInput::Chat {
+                messages: system.into_iter().chain([user]).collect(),
+                tools: None,
+            }
+        }
+    };
+    job.prompts = vec![input];
     Ok(OllamaRequest {
         job,
         loads_only: false,
@@ -121,11 +136,6 @@ impl GenerateFields {
             Some(text) if !text.is_empty() => Err(ApiError::field(path, format!("{path}: {why}"))),
             _ => Ok(()),
         };
-        given(
-            "suffix",
-            &self.suffix,
-            "filling in before a suffix is not supported; leave it out",
-        )?;
         given(
             "template",
             &self.template,

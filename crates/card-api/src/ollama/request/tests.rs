@@ -122,6 +122,22 @@ fn messages_and_tools_are_as_templates_take_them() {
 }
 
 #[test]
+fn an_answer_goes_on_with_a_last_message_of_the_assistant() {
+    let user = json!({ "role": "user", "content": "Count" });
+    let text = json!({ "role": "assistant", "content": "1, 2," });
+    let goes_on = |messages: Value| {
+        let request = chat(&json!({ "messages": messages }));
+        request.map(|request| request.job.template.continues_last)
+    };
+    assert!(goes_on(json!([user, text])).unwrap());
+    assert!(!goes_on(json!([user, text, user])).unwrap());
+    let empty = json!({ "role": "assistant", "content": "" });
+    assert!(!goes_on(json!([user, empty])).unwrap());
+    let twice = goes_on(json!([user, text, text])).unwrap_err();
+    assert_eq!(twice.param(), Some("messages"));
+}
+
+#[test]
 fn formats_and_thinking_are_understood() {
     let shape = |format: Value| chat(&json!({ "format": format })).unwrap().job.shape;
     assert_eq!(shape(json!("")), None);
@@ -197,7 +213,9 @@ fn what_is_not_done_is_refused_by_name() {
     }
     let of_generate = [
         (json!({ "template": "{{ .Prompt }}" }), "template"),
-        (json!({ "suffix": "}" }), "suffix"),
+        (json!({ "raw": true, "suffix": "}" }), "suffix"),
+        (json!({ "system": "a", "suffix": "}" }), "system"),
+        (json!({ "think": false, "suffix": "}" }), "think"),
         (json!({ "images": ["x"] }), "images"),
         (json!({ "context": [1, 2] }), "context"),
         (json!({ "width": 512 }), "width"),
@@ -209,6 +227,26 @@ fn what_is_not_done_is_refused_by_name() {
         let error = generate(&more).unwrap_err();
         assert_eq!(error.param(), Some(path), "{more}: {error:?}");
     }
+}
+
+#[test]
+fn a_suffix_stands_behind_what_is_generated() {
+    let filled = |more: Value| {
+        let request = generate(&more).unwrap();
+        assert!(!request.loads_only && !request.job.chat, "{more}");
+        request.job.prompts
+    };
+    let fill = |prefix: &str| {
+        vec![PromptInput::Fill {
+            prefix: prefix.into(),
+            suffix: "}".into(),
+        }]
+    };
+    assert_eq!(filled(json!({ "suffix": "}" })), fill("hi"));
+    // The beginning of a file.
+    assert_eq!(filled(json!({ "prompt": "", "suffix": "}" })), fill(""));
+    let none = generate(&json!({ "suffix": "" })).unwrap();
+    assert!(none.job.chat);
 }
 
 #[test]

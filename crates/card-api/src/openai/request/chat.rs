@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
+use super::reasoning::{ChatReasoning, ChatThinking, ReasoningFormat, ThoughtFields};
 use super::template::{TemplateVariables, continues_last, template_options};
 use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
@@ -50,9 +51,22 @@ fields! {
         /// not, where the template has a switch.
         "reasoning_effort" => reasoning_effort: Name,
         /// Most tokens of thoughts: then they are ended, and the model answers. -1 for any number.
-        "thinking_budget_tokens" => thinking_budget_tokens: Int<-1, { limits::TOKEN }>,
+        "thinking_budget_tokens" | "thinking_budget"
+            => thinking_budget_tokens: Int<-1, { limits::TOKEN }>,
         /// The same, as llama-server calls it too.
         "reasoning_budget_tokens" => reasoning_budget_tokens: Int<-1, { limits::TOKEN }>,
+        /// Whether the model thinks, where its chat template has a switch.
+        "enable_thinking" => enable_thinking: bool,
+        /// The same, as clients of DeepSeek, GLM and LiteLLM send it: `{"type": "disabled"}`.
+        "thinking" => thinking: ChatThinking,
+        /// Effort, budget and switch together, as OpenRouter's clients send them, and `exclude`: with
+        /// that thoughts are not sent, and `usage` counts them.
+        "reasoning" => reasoning: ChatReasoning,
+        /// With false thoughts are not sent; `usage` counts them.
+        "include_reasoning" => include_reasoning: bool,
+        /// `hidden`: thoughts are not sent; `usage` counts them. With `auto`, `deepseek` or
+        /// `parsed` they are `reasoning_content`, as where nothing is said.
+        "reasoning_format" => reasoning_format: ReasoningFormat,
         /// Variables for the model's chat template, like `enable_thinking`.
         "chat_template_kwargs" => chat_template_kwargs: TemplateVariables,
         /// Whether the prompt ends where the assistant's next message begins; it does where
@@ -113,16 +127,25 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
         return Err(ApiError::field("top_logprobs", why));
     }
     job.logprobs = wanted.then(|| chat.top_logprobs.map_or(0, |n| n.0 as usize));
+    let thoughts = thoughts(&mut chat).check()?;
+    if thoughts.hidden && wanted {
+        let why = "`logprobs` would tell the tokens of thoughts that shall not be sent; leave it \
+                   out, or have the thoughts sent";
+        return Err(ApiError::field("logprobs", why));
+    }
+    job.thinking_budget = thoughts.budget;
+    job.hides_thoughts = thoughts.hidden;
     let begins = chat.add_generation_prompt;
     let continues = continues_last(&messages, chat.continue_final_message, begins)?;
     job.template = template_options(
         chat.chat_template_kwargs.take(),
-        chat.reasoning_effort.take(),
+        thoughts.effort,
         begins,
         continues,
     );
-    let budget = chat.reasoning_budget_tokens.or(chat.thinking_budget_tokens);
-    job.thinking_budget = budget.and_then(|most| u32::try_from(most.0).ok());
+    if thoughts.enabled.is_some() {
+        job.template.thinking = thoughts.enabled;
+    }
     job.llama.timings_per_token = job.stream && chat.timings_per_token.unwrap_or(false);
     job.llama.progress = job.stream && chat.return_progress.unwrap_or(false);
     job.llama.verbose = chat.verbose.unwrap_or(false);
@@ -131,6 +154,20 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
     let tools = calling.arrange(&mut job, parallel)?;
     job.prompts = vec![PromptInput::Chat { messages, tools }];
     Ok(job)
+}
+
+/// The fields that say how the model thinks, and whether its thoughts are told.
+fn thoughts(chat: &mut Chat) -> ThoughtFields {
+    let budget = chat.reasoning_budget_tokens.or(chat.thinking_budget_tokens);
+    ThoughtFields {
+        reasoning: chat.reasoning.take(),
+        thinking: chat.thinking.take(),
+        enabled: chat.enable_thinking,
+        effort: chat.reasoning_effort.take(),
+        budget: budget.map(|most| most.0),
+        include: chat.include_reasoning,
+        format: chat.reasoning_format,
+    }
 }
 
 /// What a model may call, and whether it has to.

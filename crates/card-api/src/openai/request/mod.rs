@@ -13,6 +13,7 @@ mod message;
 mod others;
 mod prediction;
 mod prompt;
+mod reasoning;
 mod response_format;
 pub(crate) mod responses;
 mod schema_version;
@@ -26,6 +27,7 @@ mod tool_choice;
 pub use chat::{parse_chat, parse_chat_with};
 pub use completion::{parse_completion, parse_completion_with};
 pub use responses::{ParsedResponse, ResponseEcho, parse_response, parse_response_with};
+pub(crate) use template::continues_last;
 
 #[cfg(test)]
 mod other_field_tests;

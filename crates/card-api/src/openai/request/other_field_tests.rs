@@ -89,6 +89,8 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         r#""return_token_ids":true"#,
         r#""stop_regex":"a+""#,
         r#""image_data":[{"id":1,"data":""}]"#,
+        r#""extra_body":{"guided_choice":["a"]}"#,
+        r#""options":{"temperature":0}"#,
     ] {
         let name = extra.split('"').nth(1).unwrap();
         let (param, message) = refusal(chat(&format!(",{extra}")));
@@ -120,8 +122,12 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         (r#","grammar":"root ::= (""#, "grammar"),
         (r#","grammar":"root ::= \"a\"","json_schema":{}"#, "grammar"),
         (r#","modalities":["text","audio"]"#, "modalities"),
-        (r#","include_reasoning":false"#, "include_reasoning"),
         (r#","add_special_tokens":true"#, "add_special_tokens"),
+        (r#","prompt":"a""#, "prompt"),
+        (r#","suffix":"a""#, "suffix"),
+        (r#","system":"be terse""#, "system"),
+        (r#","max_output_tokens":1"#, "max_output_tokens"),
+        (r#","think":false"#, "think"),
         (r#","echo":true"#, "echo"),
         (
             r#","structured_outputs":{"regex":"a"}"#,

@@ -46,7 +46,12 @@ const STOP: &str = "send texts as `stop`, and bias tokens by `logit_bias`";
 const LEAVE: &str = "leave it out";
 const GRAMMAR: &str = "send `grammar`, which holds from the first token on";
 const CHATS: &str = "ask /v1/chat/completions";
+const ITSELF: &str = "put its fields into the body itself";
+const MESSAGES: &str = "write it into `messages`";
 const TOKENS: &str = "ask /completion, with `return_tokens`";
+const UNREAD: &str = "leave items of type `reasoning` unread, or ask /v1/chat/completions";
+/// The words for thoughts that are told apart from the answer.
+const TOLD_APART: Neutral = Neutral::Words(&["auto", "deepseek", "parsed"]);
 
 /// What changes how text is generated, on every path.
 const GENERATION: &[RefusedField] = &[
@@ -108,11 +113,6 @@ const GENERATION: &[RefusedField] = &[
     refused("return_token_ids", Neutral::Empty, TOKENS),
     refused("return_tokens_as_token_ids", Neutral::Empty, TOKENS),
     refused("return_hidden_states", Neutral::Empty, LEAVE),
-    refused(
-        "reasoning_format",
-        Neutral::Words(&["auto", "deepseek", "parsed"]),
-        "read `reasoning_content`",
-    ),
     refused("reasoning_budget_message", Neutral::Empty, LEAVE),
     refused(
         "thinking_token_budget",
@@ -131,6 +131,10 @@ const GENERATION: &[RefusedField] = &[
     ),
     refused("vllm_xargs", Neutral::Empty, LEAVE),
     refused("kv_transfer_params", Neutral::Empty, LEAVE),
+    refused("extra_body", Neutral::Empty, ITSELF),
+    refused("sampling_params", Neutral::Empty, ITSELF),
+    refused("options", Neutral::Empty, ITSELF),
+    refused("format", Neutral::Empty, SCHEMA),
 ];
 
 /// What asks for answers to choose from.
@@ -145,6 +149,11 @@ const CHOICES: &[RefusedField] = &[
 
 /// What only completions have.
 const COMPLETION: &[RefusedField] = &[
+    refused("messages", Neutral::Empty, CHATS),
+    refused("tools", Neutral::Empty, CHATS),
+    refused("tool_choice", Neutral::Words(&["none", "auto"]), CHATS),
+    refused("functions", Neutral::Empty, CHATS),
+    refused("reasoning_format", TOLD_APART, "send a chat"),
     refused(
         "add_special_tokens",
         Neutral::True,
@@ -169,6 +178,13 @@ const COMPLETION: &[RefusedField] = &[
 
 /// What only chats have.
 const CHAT: &[RefusedField] = &[
+    refused("prompt", Neutral::Empty, MESSAGES),
+    refused("suffix", Neutral::Empty, "ask /v1/completions"),
+    refused("input", Neutral::Empty, MESSAGES),
+    refused("instructions", Neutral::Empty, MESSAGES),
+    refused("system", Neutral::Empty, MESSAGES),
+    refused("max_output_tokens", Neutral::Empty, "send `max_tokens`"),
+    refused("think", Neutral::True, "send `enable_thinking`"),
     refused("audio", Neutral::Empty, LEAVE),
     refused("modalities", Neutral::Words(&["text"]), "ask for text"),
     refused(
@@ -190,11 +206,6 @@ const CHAT: &[RefusedField] = &[
     ),
     refused("add_special_tokens", Neutral::Empty, LEAVE),
     refused(
-        "include_reasoning",
-        Neutral::True,
-        "leave `reasoning_content` unread",
-    ),
-    refused(
         "separate_reasoning",
         Neutral::True,
         "put `reasoning_content` and `content` together",
@@ -204,6 +215,9 @@ const CHAT: &[RefusedField] = &[
 
 /// What only `/v1/responses` has.
 const RESPONSE: &[RefusedField] = &[
+    refused("messages", Neutral::Empty, "send them as `input`"),
+    refused("reasoning_format", TOLD_APART, UNREAD),
+    refused("include_reasoning", Neutral::True, UNREAD),
     refused("n", Neutral::Number(1.0), "ask once for each answer"),
     refused("n_cmpl", Neutral::Number(1.0), "ask once for each answer"),
     refused(

@@ -56,18 +56,36 @@ impl ResponseFormat {
     /// anything. A schema beside `json_object` counts too, as llama-server has it.
     ///
     /// # Errors
-    /// If the type is unknown, or its schema is missing.
+    /// If the type is unknown, or its schema is missing, or stands where it would not hold.
     pub(super) fn shape(
         self,
         paths: &FormatPaths,
     ) -> Result<Option<(AnswerShape, &'static str)>, ApiError> {
         let kind = self.kind.map(|k| k.0).unwrap_or_default();
+        let named = self.json_schema.is_some();
         let nested = self.json_schema.and_then(|s| s.schema);
+        let place = if nested.is_some() {
+            paths.nested
+        } else {
+            paths.flat
+        };
+        if named && nested.is_none() && kind != "text" {
+            let why = format!("`json_schema` has no schema; it must be {}", paths.nested);
+            return Err(ApiError::field(paths.nested, why));
+        }
+        if nested.is_some() && self.schema.is_some() && nested != self.schema {
+            let why = "there are two schemas, which are not the same; leave one of them out";
+            return Err(ApiError::field(paths.flat, why));
+        }
         let shape = |schema: Loose| AnswerShape::Schema(dated(schema.0));
         let nested = nested.map(|schema| (shape(schema), paths.nested));
         let flat = self.schema.map(|schema| (shape(schema), paths.flat));
         let schema = nested.or(flat);
         match kind.as_str() {
+            "text" if named || schema.is_some() => {
+                let why = "a format of type text has no schema; say json_schema";
+                Err(ApiError::field(place, why))
+            }
             "text" => Ok(None),
             "json_object" => Ok(schema.or(Some((AnswerShape::Object, paths.kind)))),
             "json_schema" => {
@@ -79,6 +97,49 @@ impl ResponseFormat {
                 let why = format!("{other:?} is not text, json_object or json_schema");
                 Err(ApiError::field(paths.kind, why))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::openai::request::tests::{chat, refusal};
+
+    #[test]
+    fn a_schema_holds_or_is_refused_wherever_it_stands() {
+        let nested = "response_format.json_schema.schema";
+        let flat = "response_format.schema";
+        for (format, field) in [
+            (r#"{"type":"text","schema":{"enum":["a"]}}"#, flat),
+            (
+                r#"{"type":"text","json_schema":{"schema":{"enum":["a"]}}}"#,
+                nested,
+            ),
+            (r#"{"type":"text","json_schema":{"enum":["a"]}}"#, flat),
+            // A schema without what stands around it.
+            (
+                r#"{"type":"json_object","json_schema":{"enum":["a"]}}"#,
+                nested,
+            ),
+            (
+                r#"{"type":"json_schema","json_schema":{"enum":["a"]}}"#,
+                nested,
+            ),
+            (
+                r#"{"type":"json_schema","json_schema":{"schema":{"enum":["a"]}},"schema":{}}"#,
+                flat,
+            ),
+        ] {
+            let (param, message) = refusal(chat(&format!(r#","response_format":{format}"#)));
+            assert_eq!(param, field, "{format}: {message}");
+        }
+        for format in [
+            r#"{"type":"text","schema":null,"json_schema":null}"#,
+            r#"{"type":"json_schema","json_schema":{"schema":true},"schema":true}"#,
+            r#"{"type":"json_object","json_schema":{"schema":{"enum":["a"]}}}"#,
+        ] {
+            let parsed = chat(&format!(r#","response_format":{format}"#));
+            assert!(parsed.is_ok(), "{format}: {parsed:?}");
         }
     }
 }

@@ -61,7 +61,7 @@ impl JsonSchema for TemplateVariables {
 ///
 /// # Errors
 /// Names the field, if both shall be, or there is no such text.
-pub(super) fn continues_last(
+pub(crate) fn continues_last(
     messages: &Value,
     asked: Option<bool>,
     begins: Option<bool>,

@@ -8,6 +8,7 @@ use super::chat::Chat;
 use super::common::{Common, StreamOptions};
 use super::completion::Completion;
 use super::prediction::PredictionField;
+use super::reasoning::{ChatReasoning, ChatThinking};
 use super::response_format::{NamedSchema, ResponseFormat};
 use super::responses::{Reasoning, Response, TextOptions};
 use super::structured::StructuredOutputs;
@@ -60,6 +61,8 @@ fn the_document_and_the_parser_know_the_same_fields() {
     assert_eq!(fields::<Response>(), Response::NAMES);
     assert_eq!(fields::<TextOptions>(), TextOptions::NAMES);
     assert_eq!(fields::<Reasoning>(), Reasoning::NAMES);
+    assert_eq!(fields::<ChatReasoning>(), ChatReasoning::NAMES);
+    assert_eq!(fields::<ChatThinking>(), ChatThinking::NAMES);
 }
 
 #[test]

@@ -32,7 +32,7 @@ async fn same_with_v1(State(app): State<Arc<App>>, mut request: Request) -> Resp
     *request.uri_mut() = uri;
     let none = || async {
         OpenAiError(ApiError::not_found(
-            "no such path; docs/serving.md lists them",
+            "no such path; GET /openapi.json has them all",
         ))
     };
     let method = || async { OpenAiError(ApiError::method("the path does not take this method")) };

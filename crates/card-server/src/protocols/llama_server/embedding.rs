@@ -21,7 +21,7 @@ use crate::protocols::openai::error::OpenAiError;
 use crate::request::{
     IncomingRequest, TextVectors, TokenLists, embedded_tokens, embedder, vectors,
 };
-use crate::text::VectorKind;
+use crate::text::{Embedder, VectorKind};
 
 /// How the vectors of a request are told.
 struct ToldVectors {
@@ -31,6 +31,8 @@ struct ToldVectors {
     base64: bool,
     /// The order by which they are normalised.
     order: i32,
+    /// How many of their numbers are told, the first ones; `None` for all.
+    dimensions: Option<usize>,
 }
 
 /// Either form of an answer.
@@ -108,7 +110,7 @@ fn read(
     lists: &mut TokenLists<'_>,
 ) -> Result<ToldVectors, ApiError> {
     let embedder = &**embedder(app)?;
-    check_dimensions(embedder.width(), request.dimensions)?;
+    let dimensions = told_dimensions(app, embedder, request.dimensions)?;
     for text in &request.inputs {
         lists.add(|| embedded_tokens(app, embedder, request.field, text))?;
     }
@@ -118,27 +120,44 @@ fn read(
         order: request
             .normalize
             .unwrap_or(app.config.llama_server.embd_normalize),
+        dimensions,
     })
 }
 
-/// Whether vectors of so many numbers can be had.
+/// How many of the first numbers of a vector are told; `None` for all. Only of a model that was
+/// trained for it are they a vector, and no file says whether one was.
 ///
 /// # Errors
-/// If the model's have another number.
-pub(in crate::protocols) fn check_dimensions(
-    width: usize,
+/// If the model's vectors cannot have so many.
+pub(in crate::protocols) fn told_dimensions(
+    app: &App,
+    embedder: &dyn Embedder,
     wanted: Option<usize>,
-) -> Result<(), ApiError> {
-    match wanted {
-        Some(wanted) if wanted != width => {
-            let why = format!(
-                "the model's vectors have {width} numbers, and cannot be made shorter or longer; \
-                 leave `dimensions` out"
-            );
-            Err(ApiError::field("dimensions", why))
+) -> Result<Option<usize>, ApiError> {
+    let width = embedder.width();
+    let shortens = app.config.llama_server.shortens_vectors;
+    let why = match wanted {
+        None => return Ok(None),
+        Some(wanted) if wanted == width => return Ok(None),
+        Some(wanted) if wanted > width => {
+            format!("the model's vectors have {width} numbers; ask for at most so many")
         }
-        _ => Ok(()),
-    }
+        Some(_) if embedder.kind() != VectorKind::OfText => {
+            "only the vector of a whole text can be shorter; leave `dimensions` out".to_owned()
+        }
+        Some(wanted) if shortens => return Ok(Some(wanted)),
+        Some(_) => format!(
+            "the model's vectors have {width} numbers. Fewer are a vector only if the model was \
+             trained for it (Matryoshka): start the server with --matryoshka then, else leave \
+             `dimensions` out"
+        ),
+    };
+    Err(ApiError::field("dimensions", why))
+}
+
+/// The first numbers of a vector, or all.
+pub(in crate::protocols) fn shorten(vector: &mut Vec<f32>, dimensions: Option<usize>) {
+    vector.truncate(dimensions.unwrap_or(usize::MAX));
 }
 
 fn answer(app: &App, told: ToldVectors, vectors: TextVectors) -> VectorAnswer {
@@ -150,6 +169,7 @@ fn answer(app: &App, told: ToldVectors, vectors: TextVectors) -> VectorAnswer {
     let order = if pooled { told.order } else { -1 };
     let each = texts.into_iter().enumerate().map(|(index, mut vectors)| {
         for vector in &mut vectors {
+            shorten(vector, told.dimensions);
             normalise(vector, order);
         }
         (index, vectors)

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
-pub(super) use embedding::check_dimensions;
+pub(super) use embedding::{shorten, told_dimensions};
 pub(crate) use models::router_props;
 pub(super) use settings::sampling;
 

@@ -13,7 +13,7 @@ use card_core::types::Token;
 use super::error;
 use crate::app::App;
 use crate::caller::Caller;
-use crate::protocols::llama_server::check_dimensions;
+use crate::protocols::llama_server::{shorten, told_dimensions};
 use crate::protocols::norm::{EUCLIDEAN, normalise};
 use crate::request::{
     IncomingRequest, TextVectors, TokenLists, check_bytes, check_tokens, embedder, vectors,
@@ -26,6 +26,8 @@ struct EmbedAsked {
     model: String,
     /// When the request was read.
     since: Instant,
+    /// How many of the first numbers of a vector are told; `None` for all.
+    dimensions: Option<usize>,
 }
 
 /// Vectors of texts.
@@ -68,12 +70,16 @@ fn read(
                    --pooling";
         return Err(ApiError::not_supported(why));
     }
-    check_dimensions(embedder.width(), request.dimensions)?;
+    let dimensions = told_dimensions(app, embedder, request.dimensions)?;
     for text in &request.inputs {
         lists.add(|| tokens_of(app, embedder, &request, text))?;
     }
     let model = request.model.unwrap_or_else(|| app.model.name.clone());
-    Ok(EmbedAsked { model, since })
+    Ok(EmbedAsked {
+        model,
+        since,
+        dimensions,
+    })
 }
 
 /// The tokens of a text, without its end if it is too long and that may be.
@@ -104,10 +110,11 @@ fn tokens_of(
     Ok(tokens)
 }
 
-/// The vector of each text, of length 1.
-fn units(vectors: TextVectors) -> impl Iterator<Item = Vec<f32>> {
-    vectors.texts.into_iter().map(|vectors| {
+/// The vector of each text, of length 1, with so many numbers if that is said.
+fn units(vectors: TextVectors, dimensions: Option<usize>) -> impl Iterator<Item = Vec<f32>> {
+    vectors.texts.into_iter().map(move |vectors| {
         let mut vector = vectors.into_iter().next().unwrap_or_default();
+        shorten(&mut vector, dimensions);
         normalise(&mut vector, EUCLIDEAN);
         vector
     })
@@ -119,12 +126,12 @@ fn many(_: &App, asked: EmbedAsked, vectors: TextVectors) -> OllamaEmbed {
         prompt_eval_count: vectors.tokens,
         total_duration: asked.since.elapsed().as_nanos() as u64,
         load_duration: 0,
-        embeddings: units(vectors).collect(),
+        embeddings: units(vectors, asked.dimensions).collect(),
     }
 }
 
-fn one(_: &App, _: EmbedAsked, vectors: TextVectors) -> OllamaEmbedding {
+fn one(_: &App, asked: EmbedAsked, vectors: TextVectors) -> OllamaEmbedding {
     OllamaEmbedding {
-        embedding: units(vectors).next().unwrap_or_default(),
+        embedding: units(vectors, asked.dimensions).next().unwrap_or_default(),
     }
 }

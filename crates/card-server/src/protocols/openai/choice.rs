@@ -19,6 +19,8 @@ pub(super) struct AnswerChoice {
     text: String,
     /// The thoughts so far, of an answer that is sent as a whole.
     thought: String,
+    /// Whether the client wants no thoughts.
+    hides_thoughts: bool,
     /// Tells thoughts, text and calls of tools apart.
     reader: AnswerReader,
     /// In which form calls stand in the answer.
@@ -45,6 +47,7 @@ impl AnswerChoice {
             chat: job.chat,
             text: String::new(),
             thought: String::new(),
+            hides_thoughts: job.hides_thoughts,
             reader: running.reader(),
             form: job.call_form,
             calls: Vec::new(),
@@ -142,6 +145,7 @@ impl AnswerChoice {
         let mut chunks = Vec::new();
         for part in parts {
             let (delta, text) = match part {
+                SpokenPart::Thought(_) if self.hides_thoughts => continue,
                 SpokenPart::Text(text) if self.whole => {
                     self.text.push_str(&text);
                     continue;
