@@ -18,7 +18,7 @@ pub struct Hello {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ToDrafter {
-    #[prost(oneof = "to_drafter::What", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "to_drafter::What", tags = "1, 2, 3, 4, 5, 6")]
     pub what: ::core::option::Option<to_drafter::What>,
 }
 /// Nested message and enum types in `ToDrafter`.
@@ -35,6 +35,8 @@ pub mod to_drafter {
         Close(super::Close),
         #[prost(message, tag = "5")]
         Share(super::Share),
+        #[prost(message, tag = "6")]
+        Forget(super::Forget),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -136,6 +138,19 @@ pub struct Share {
     pub index: u32,
     #[prost(uint32, tag = "2")]
     pub of: u32,
+}
+/// What is kept of a text for prompts to come is to be forgotten. The text is recognised, not told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Forget {
+    /// As in Open.
+    #[prost(fixed64, tag = "1")]
+    pub tenant: u64,
+    /// Tokens from its beginning that are hashed, more than half of it.
+    #[prost(uint32, tag = "2")]
+    pub tokens: u32,
+    /// FNV-1a of 64 bits, a token at a time.
+    #[prost(fixed64, tag = "3")]
+    pub hash: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromDrafter {

@@ -181,7 +181,7 @@ impl Edge {
     /// Whether it is not a stranger's page that asks.
     fn check(&self, parts: &Parts) -> Result<(), ApiError> {
         let site = Site {
-            local: self.config.address.ip().is_loopback(),
+            local: self.config.address.ip().to_canonical().is_loopback(),
             names: &[],
             origins: &[],
         };

@@ -33,7 +33,7 @@ pub fn constraint(job: &GenerationJob) -> Option<Result<Box<dyn Constraint>, Api
 /// What a client would hear.
 pub fn lets_in(listens: IpAddr, request: &Parts) -> Result<(), ApiError> {
     let site = Site {
-        local: listens.is_loopback(),
+        local: listens.to_canonical().is_loopback(),
         names: &[],
         origins: &[],
     };
