@@ -19,6 +19,7 @@ mod error;
 mod listing;
 mod name;
 mod partial;
+mod patience;
 mod record;
 mod words;
 
