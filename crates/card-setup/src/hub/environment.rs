@@ -60,6 +60,17 @@ pub fn endpoint() -> Result<Url, HubError> {
     })
 }
 
+/// The host that `HF_ENDPOINT` names, with its port; `None` if it names none.
+pub fn own_host() -> Option<String> {
+    let named = std::env::var("HF_ENDPOINT").ok()?;
+    let url = parse_endpoint(named.trim()).ok()?;
+    let host = url.host_str()?;
+    Some(match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
+}
+
 /// A variable of the environment, if it is set.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)

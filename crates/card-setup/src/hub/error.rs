@@ -17,6 +17,15 @@ pub enum HubError {
         /// The text.
         name: String,
     },
+    /// The name is that of a revision.
+    #[error(
+        "{name:?} names a revision, and card fetches main only; leave it out, or download that file \
+         by other means and name it (-m ./FILE.gguf)"
+    )]
+    Revision {
+        /// The name.
+        name: String,
+    },
     /// A setting of the environment is of no use.
     #[error("{variable} is set, but {why}")]
     Environment {
