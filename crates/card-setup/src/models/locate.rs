@@ -104,7 +104,17 @@ impl<'a> ModelPlaces<'a> {
         Ok(match self.name(text)? {
             ModelName::File(file) => alone(file.to_owned()),
             ModelName::Hub(name) => alone(self.hub.file(&name)?),
-            ModelName::Ollama(name) => alone(ollama::find(name, &ollama::folders())?.file()?),
+            ModelName::Ollama(name) => {
+                let kept = ollama::find(name, &ollama::folders())?;
+                for adapter in kept.adapters() {
+                    tracing::warn!(
+                        "{} has a LoRA adapter, which is left out; --lora {} adds it",
+                        kept.card_name(),
+                        adapter.display()
+                    );
+                }
+                alone(kept.file()?)
+            }
             ModelName::LmStudio(name) => alone(lmstudio::find(name, &lmstudio::folders())?.file),
             ModelName::Catalogue(name) => {
                 let (target, draft) = self.resolve(name)?;
