@@ -207,7 +207,7 @@ mod tests {
         let [newer, older] = usual;
         assert_eq!(
             folders_of(home),
-            [chosen, moved.join("models"), newer.clone(), older.clone()]
+            [chosen, moved.join("models"), newer, older]
         );
         for settings in [
             "{",
