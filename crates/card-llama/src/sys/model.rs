@@ -133,7 +133,8 @@ impl LoadedModel {
         params.progress_callback = Some(on_progress);
         params.progress_callback_user_data = (&raw mut report).cast();
         // SAFETY: the lists of devices and of places and the callback outlive the call.
-        let handle = unsafe { Handle::load(path, params) }?;
+        let handle = unsafe { Handle::load(path, params) };
+        let handle = handle.map_err(|error| of_patterns(error, &settings.places))?;
         if !settings.is_head {
             check_kind(&handle, path)?;
         }
@@ -300,6 +301,28 @@ unsafe extern "C" fn on_progress(part: f32, data: *mut c_void) -> bool {
     let report = unsafe { &mut *data.cast::<&mut dyn FnMut(f32)>() };
     // A panic must not reach llama.cpp; it ends the loading.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| report(part))).is_ok()
+}
+
+/// Why a model does not load: where the patterns of its places are none, that is the reason, and not
+/// the file.
+fn of_patterns(error: LlamaError, places: &[TensorPlace]) -> LlamaError {
+    /// Words of C++'s libraries about patterns.
+    const WORDS: [&str; 4] = [
+        "regex",
+        "regular expression",
+        "expression contained",
+        "Parenthesis",
+    ];
+    match &error {
+        LlamaError::Load { why, .. } if WORDS.iter().any(|word| why.contains(word)) => {
+            let patterns: Vec<&str> = places.iter().map(|p| p.pattern.as_str()).collect();
+            match patterns.as_slice() {
+                [] => error,
+                all => LlamaError::Pattern(all.join(",")),
+            }
+        }
+        _ => error,
+    }
 }
 
 /// The context that llama.cpp reads in a file. Some files say 0, and more than llama.cpp counts is
