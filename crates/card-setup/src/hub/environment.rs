@@ -141,8 +141,9 @@ fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// The token: `HF_TOKEN` (or `HUGGING_FACE_HUB_TOKEN`, its older name), else the file `HF_TOKEN_PATH`, else the file that a login left. `None`
-/// if there is none, or `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set and `HF_TOKEN` is not.
+/// The token: `HF_TOKEN` (or `HUGGING_FACE_HUB_TOKEN`, its older name), else the file
+/// `HF_TOKEN_PATH`, else the file that a login left. `None` if there is none, or
+/// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set and the first two are not.
 ///
 /// # Errors
 /// If a token was named that no header carries.
