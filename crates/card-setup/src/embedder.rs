@@ -26,7 +26,7 @@ pub fn load(
     let models = ModelPlaces::new(catalogue, &store, settings.offline)?;
     let file = models.locate(&settings.model)?.file;
     let options = EmbedderOptions {
-        context: settings.ctx,
+        context: settings.asked_context(),
         pooling,
         threads: devices::threads(settings.threads),
         gpu_layers: settings.gpu_layers,

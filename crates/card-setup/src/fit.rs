@@ -58,7 +58,7 @@ pub fn fitted(settings: &Settings, files: &ModelFiles) -> Option<Settings> {
 
 fn plan(settings: &Settings, files: &ModelFiles, free: u64) -> Result<Fit> {
     let sizes = LayerSizes::of_file(&files.target)?;
-    let context = settings.ctx.unwrap_or(room::DEFAULT_CONTEXT);
+    let context = settings.asked_context().unwrap_or(room::DEFAULT_CONTEXT);
     let cells = u64::from(context) * u64::from(settings.parallel) + u64::from(room::SPARE_CELLS);
     let kept_bytes = |shape: KvShape, types: CacheTypes, role: &'static str| {
         let states = contexts::state_bytes(&shape, role, settings.parallel);

@@ -33,7 +33,7 @@ pub fn room_for(settings: &Settings, catalogue: &Catalogue) -> Result<bool> {
         all.push(Occupant::draft(settings, file, &found.target)?);
     }
     let wish = Wish {
-        context: Some(settings.ctx.unwrap_or(DEFAULT_CONTEXT)),
+        context: Some(settings.asked_context().unwrap_or(DEFAULT_CONTEXT)),
         trained: u32::MAX,
         sequences: settings.parallel,
     };

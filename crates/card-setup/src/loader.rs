@@ -277,7 +277,7 @@ impl<'a> Loader<'a> {
         };
         // Pages of a file count as free, though the weights in them are needed. Who asks for a
         // context may want them to be read again and again.
-        let in_file = kernels == Kernels::GgmlPlain && settings.ctx.is_none();
+        let in_file = kernels == Kernels::GgmlPlain && settings.asked_context().is_none();
         let missing = if in_file { info.bytes } else { 0 };
         let target = KvShape::of_file(model.path());
         let target = target.map(|shape| Occupant::target(settings, shape, missing));

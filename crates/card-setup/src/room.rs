@@ -14,6 +14,8 @@ use crate::settings::Settings;
 
 /// Tokens of context where the settings do not say.
 pub const DEFAULT_CONTEXT: u32 = 4096;
+/// Most tokens of context that a model's file is believed to have been trained for.
+const LONGEST_CONTEXT: u32 = 1 << 20;
 /// Contexts are whole multiples of this many tokens where they are made to fit.
 const STEP: u64 = 256;
 /// Part of the free memory that a context which nobody asked for leaves to other programs, to
@@ -164,7 +166,8 @@ impl Need {
 /// What is asked of a context.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
-    /// Tokens that were asked for; `None` for what is usual.
+    /// Tokens that were asked for; `None` for what is usual, 0 for all that the target was trained
+    /// for.
     pub context: Option<u32>,
     /// Tokens that the target was trained for.
     pub trained: u32,
@@ -175,6 +178,11 @@ pub struct Wish {
 impl Wish {
     fn usual(self) -> u32 {
         DEFAULT_CONTEXT.min(self.trained)
+    }
+
+    /// The number of tokens that was asked for, if one was.
+    fn number(self) -> Option<u32> {
+        self.context.filter(|tokens| *tokens > 0)
     }
 }
 
@@ -192,6 +200,7 @@ pub fn context(wish: Wish, occupants: &[Occupant], room: Room) -> Result<u32> {
         here_longest.min(gpus_longest)
     };
     let (context, fits) = match wish.context {
+        Some(0) => (wish.trained.min(LONGEST_CONTEXT), longest(LEFT_FREE)),
         // What was asked for may take all that is free.
         Some(asked) => (asked, longest(u64::MAX)),
         None => (wish.usual(), longest(LEFT_FREE)),
@@ -214,7 +223,7 @@ pub fn context(wish: Wish, occupants: &[Occupant], room: Room) -> Result<u32> {
         "let each token take less with --cache-type-k q8_0 --cache-type-v q8_0, {fewer_states}lower \
          --parallel, or choose a smaller model"
     );
-    if wish.context.is_some() {
+    if wish.number().is_some() {
         bail!("{what}: lower --ctx, {shorter}");
     }
     if fits == 0 {
@@ -387,6 +396,15 @@ mod tests {
             1 << 20
         );
         assert_eq!(context(wish(None), &[], plenty).unwrap(), 4096);
+        // All that it was trained for, as far as there is room.
+        let all = |room: Room| context(wish(Some(0)), &[occupant()], room).unwrap();
+        assert_eq!(all(plenty), 32_768);
+        assert_eq!(all(here(2 * GIB)), 1280);
+        let unsaid = Wish {
+            trained: u32::MAX,
+            ..wish(Some(0))
+        };
+        assert_eq!(context(unsaid, &[], unknown).unwrap(), LONGEST_CONTEXT);
     }
 
     #[test]

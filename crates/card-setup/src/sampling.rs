@@ -7,6 +7,8 @@ use card_core::sampler::{SamplingError, SamplingParams};
 use card_llama::LlamaModel;
 use serde::{Deserialize, Serialize};
 
+use crate::hub::shown;
+
 /// Settings of sampling, as far as somebody said them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -41,7 +43,11 @@ impl SamplingSettings {
     /// What metadata says, whose values `meta` gives by the end of their names.
     fn recommended(meta: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut found = SamplingSettings::default();
-        let counted = |name: &str| number::<i64>(meta, name);
+        // Some files have whole numbers as floats.
+        let counted = |name: &str| {
+            let number = number::<f64>(meta, name).filter(|n| n.is_finite());
+            number.map(|n| n.round() as i64)
+        };
         let mut take = |name: &str, change: &mut dyn FnMut(&mut SamplingSettings)| {
             let mut next = found;
             change(&mut next);
@@ -119,9 +125,16 @@ impl SamplingSettings {
     }
 }
 
-/// A number of the metadata; `None` if there is none, or it is something else.
+/// A number of the metadata; `None` if there is none, or it is something else, with a line in the
+/// log then.
 fn number<T: FromStr>(meta: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<T> {
-    meta(name)?.trim().parse().ok()
+    let text = meta(name)?;
+    let number = text.trim().parse().ok();
+    if number.is_none() {
+        let text = shown(&text);
+        tracing::warn!("the model's general.sampling.{name} is not used: {text:?} is no number");
+    }
+    number
 }
 
 #[cfg(test)]
@@ -156,7 +169,15 @@ mod tests {
         };
         assert_eq!(found, expected);
         assert_eq!(recommended(&[("top_k", "-1")]).top_k, Some(0));
-        assert_eq!(recommended(&[("top_k", "many")]).top_k, None);
+        assert_eq!(recommended(&[("top_k", "20.000000")]).top_k, Some(20));
+        for wrong in ["many", "nan", "inf", "[1, 2]", ""] {
+            assert_eq!(recommended(&[("top_k", wrong)]).top_k, None, "{wrong}");
+        }
+        let most = recommended(&[("top_k", "1e300"), ("penalty_last_n", "-1e300")]);
+        assert_eq!(
+            (most.top_k, most.repeat_last_n),
+            (Some(u32::MAX), Some(u32::MAX))
+        );
         assert!(found.cuts_off() && !recommended(&[("temp", "0.7")]).cuts_off());
     }
 

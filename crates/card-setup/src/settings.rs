@@ -47,7 +47,7 @@ pub struct Settings {
     /// for a share that is measured.
     pub draft_threads: Option<u32>,
     /// Tokens of context, prompt included; `None` for 4096, or for what the model was trained
-    /// for if that is less.
+    /// for if that is less; 0 for all that it was trained for, as far as there is room.
     pub ctx: Option<u32>,
     /// Layers of the target on GPUs; `None` for all.
     pub gpu_layers: Option<u32>,
@@ -147,6 +147,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The number of tokens of context that is asked for, if one is.
+    pub fn asked_context(&self) -> Option<u32> {
+        self.ctx.filter(|tokens| *tokens > 0)
+    }
+
     /// Types of the numbers that the target's KV cache keeps.
     pub fn target_cache(&self) -> CacheTypes {
         CacheTypes {

@@ -47,7 +47,7 @@ impl ModelSource for ServedModels {
     fn list(&self) -> Vec<ListedModel> {
         let listed = self.list.models.iter().map(|model| ListedModel {
             name: model.name.clone(),
-            context: model.settings.ctx,
+            context: model.settings.asked_context(),
             drafter: named_drafter(&model.settings),
         });
         listed.collect()

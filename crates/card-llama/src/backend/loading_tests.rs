@@ -73,6 +73,11 @@ fn a_model_loads_with_its_experts_on_the_cpu_and_not_with_a_broken_pattern() {
     ] {
         assert!(load(vec![wrong.clone()]).is_err(), "{wrong:?}");
     }
+    // The file is not to blame, and is not to be fetched again.
+    for wrong in ["(", "x[", "*"] {
+        let error = load(vec![place(wrong, "CPU")]).unwrap_err().to_string();
+        assert!(error.contains("cannot find tensors"), "{error}");
+    }
     let _ = std::fs::remove_file(file);
 }
 

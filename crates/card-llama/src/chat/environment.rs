@@ -5,8 +5,8 @@
 //! values and its json, `raise_exception`, `strftime_now`, `{% generation %}`.
 //!
 //! What minijinja has not, and no template of llama.cpp's `models/templates` needs: `%` between a
-//! text and values, `varargs` and `kwargs` in macros, a default of a macro's parameter that names
-//! another one. Nothing is escaped for HTML, neither where a template says `safe`: in Python a
+//! text in a variable and values, `varargs` and `kwargs` in macros, a default of a macro's parameter
+//! that names another one. Nothing is escaped for HTML, neither where a template says `safe`: in Python a
 //! text marked so escapes what is added to it, which no model was trained with.
 
 use minijinja::syntax::SyntaxConfig;

@@ -12,6 +12,7 @@ mod error;
 mod filters;
 mod json;
 mod numbers;
+mod percent;
 mod source;
 mod strings;
 mod template;

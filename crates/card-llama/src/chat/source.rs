@@ -2,10 +2,13 @@
 //!
 //! minijinja takes no tags of others, and transformers has one: `{% generation %}` marks what the
 //! assistant wrote, for training. It writes its body, and what its body sets ends with it. So does
-//! the body of `{% with %}`, which takes its place.
+//! the body of `{% with %}`, which takes its place. `%` between a text and values becomes `format`
+//! ([`percent`]).
 
-/// The source with `with` for `generation`, and lines that end as jinja2 reads them. Lines keep
-/// their numbers.
+use super::percent;
+
+/// The source with `with` for `generation` and `format` for `%`, and lines that end as jinja2 reads
+/// them. Lines keep their numbers.
 pub(super) fn prepared(source: &str) -> String {
     let source = source.replace("\r\n", "\n").replace('\r', "\n");
     let mut made = String::with_capacity(source.len());
@@ -28,6 +31,9 @@ pub(super) fn prepared(source: &str) -> String {
                 made.push_str(&rest[..end]);
                 rest = &rest[end..];
                 continue;
+            }
+            _ if tag.starts_with("{{") || tag.starts_with("{%") => {
+                made.push_str(&percent::rewritten(tag));
             }
             _ => made.push_str(tag),
         }

@@ -72,6 +72,15 @@ bool is_wasteful(const struct ggml_tensor * t) {
     return packed_bytes(t) > 2 * ggml_nbytes(t) + (1u << 20);
 }
 
+// Whether these numbers scale what a matrix gives, as files of BitNet, of NVFP4 and of Gemma 4's
+// experts have them (`attn_q.scale`). llama.cpp asks about them as if they were a matrix, by the name
+// before the dot, and then multiplies them number by number, which only ggml does.
+bool is_scale(const struct ggml_tensor * t) {
+    const char * suffix = std::strrchr(t->name, '.');
+    return suffix != nullptr &&
+           (std::strcmp(suffix, ".scale") == 0 || std::strcmp(suffix, ".input_scale") == 0);
+}
+
 class product_traits : public tensor_traits {
   public:
     bool work_size(int, const struct ggml_tensor * op, size_t & size) override {
@@ -133,7 +142,8 @@ class card_buffer_type : public extra_buffer_type {
             return false;
         }
         // llama.cpp asks with an empty buffer whether weights may be put here.
-        if (op->src[0]->buffer->size == 0 && (!offered || is_wasteful(op->src[0]))) {
+        const struct ggml_tensor * w = op->src[0];
+        if (w->buffer->size == 0 && (!offered || is_wasteful(w) || is_scale(w))) {
             return false;
         }
         const struct ggml_tensor * x = op->src[1];

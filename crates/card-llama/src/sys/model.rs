@@ -51,7 +51,7 @@ pub struct ModelInfo {
     pub bytes: u64,
     /// Number of parameters.
     pub parameters: u64,
-    /// Tokens of the context that the model was trained for.
+    /// Tokens of the context that the model was trained for; `u32::MAX` if its file does not say.
     pub trained_context: u32,
     /// Layers.
     pub layers: u32,
@@ -133,7 +133,8 @@ impl LoadedModel {
         params.progress_callback = Some(on_progress);
         params.progress_callback_user_data = (&raw mut report).cast();
         // SAFETY: the lists of devices and of places and the callback outlive the call.
-        let handle = unsafe { Handle::load(path, params) }?;
+        let handle = unsafe { Handle::load(path, params) };
+        let handle = handle.map_err(|error| of_patterns(error, &settings.places))?;
         if !settings.is_head {
             check_kind(&handle, path)?;
         }
@@ -220,7 +221,7 @@ impl LoadedModel {
             name: self.meta("general.name"),
             bytes,
             parameters,
-            trained_context: trained.max(0) as u32,
+            trained_context: context_of(trained),
             layers: layers.max(0) as u32,
         }
     }
@@ -300,4 +301,48 @@ unsafe extern "C" fn on_progress(part: f32, data: *mut c_void) -> bool {
     let report = unsafe { &mut *data.cast::<&mut dyn FnMut(f32)>() };
     // A panic must not reach llama.cpp; it ends the loading.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| report(part))).is_ok()
+}
+
+/// Why a model does not load: where the patterns of its places are none, that is the reason, and not
+/// the file.
+fn of_patterns(error: LlamaError, places: &[TensorPlace]) -> LlamaError {
+    /// Words of C++'s libraries about patterns.
+    const WORDS: [&str; 4] = [
+        "regex",
+        "regular expression",
+        "expression contained",
+        "Parenthesis",
+    ];
+    match &error {
+        LlamaError::Load { why, .. } if WORDS.iter().any(|word| why.contains(word)) => {
+            let patterns: Vec<&str> = places.iter().map(|p| p.pattern.as_str()).collect();
+            match patterns.as_slice() {
+                [] => error,
+                all => LlamaError::Pattern(all.join(",")),
+            }
+        }
+        _ => error,
+    }
+}
+
+/// The context that llama.cpp reads in a file. Some files say 0, and more than llama.cpp counts is
+/// below 0: none of them is a bound.
+fn context_of(said: i32) -> u32 {
+    u32::try_from(said)
+        .ok()
+        .filter(|tokens| *tokens > 0)
+        .unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_context_bounds_none() {
+        assert_eq!(context_of(512), 512);
+        for none in [0, -1, i32::MIN] {
+            assert_eq!(context_of(none), u32::MAX);
+        }
+    }
 }

@@ -1,16 +1,20 @@
 //! Names of control tokens in what users type are text, never control tokens.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::Value;
+
+use super::name_ends::NameEnds;
 
 /// Names of a model's control tokens, to be found in what users type.
 pub(crate) struct ControlNames {
     names: Vec<String>,
     /// Finds the longest name at each place. `None` if there is no name.
     finder: Option<AhoCorasick>,
+    /// Pieces of the names.
+    ends: NameEnds,
 }
 
 impl ControlNames {
@@ -22,12 +26,13 @@ impl ControlNames {
             .build(&names);
         ControlNames {
             finder: finder.ok().filter(|_| !names.is_empty()),
+            ends: NameEnds::new(&names),
             names,
         }
     }
 
     /// What keeps the names in these values from being read as control tokens; `None` if
-    /// there is no name in them, which is the usual case.
+    /// there is no name in them, and no piece of one at an end, which is the usual case.
     ///
     /// # Errors
     /// If nothing is left to mark them with: what cannot be told apart is not let through.
@@ -41,7 +46,7 @@ impl ControlNames {
         let (mut found, mut taken) = (false, BTreeSet::new());
         for value in said {
             each_text(value, &mut |text| {
-                found |= finder.is_match(text);
+                found |= finder.is_match(text) || !self.ends.in_text(text).is_empty();
                 taken.extend(text.chars().filter(|c| PRIVATE.contains(c)));
             });
         }
@@ -57,7 +62,7 @@ impl ControlNames {
             );
         };
         Ok(Some(Marks {
-            names: &self.names,
+            names: self,
             finder,
             open,
             close,
@@ -67,6 +72,8 @@ impl ControlNames {
 
 /// Characters for private use.
 const PRIVATE: RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';
+/// Stands in a mark before a piece of a name; numbers of names are digits.
+const PIECE: char = '=';
 
 /// Keeps what users type from becoming control tokens.
 ///
@@ -76,9 +83,10 @@ const PRIVATE: RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';
 /// template is rendered, and after that the marks are tokenized as the text they stand for.
 ///
 /// A mark is `open`, the number of the name, `close`. The messages contain neither of these two
-/// characters, so what stands between them in the rendered text is a mark.
+/// characters, so what stands between them in the rendered text is a mark. A piece of a name at an
+/// end of a text, with which the template could make one, is in a mark as it is, behind `=`.
 pub(crate) struct Marks<'a> {
-    names: &'a [String],
+    names: &'a ControlNames,
     finder: &'a AhoCorasick,
     /// Two characters for private use that no message and no tool contains.
     open: char,
@@ -100,12 +108,28 @@ impl Marks<'_> {
     }
 
     fn mark_text(&self, text: &str) -> String {
+        // Where something is marked, and the number of the name; `None` for a piece of one.
+        let names = self.finder.find_iter(text);
+        let mut marks: Vec<(Range<usize>, Option<usize>)> = names
+            .map(|found| (found.range(), Some(found.pattern().as_usize())))
+            .collect();
+        for piece in self.names.ends.in_text(text) {
+            let mut others = marks.iter();
+            if others.all(|(other, _)| other.end <= piece.start || piece.end <= other.start) {
+                marks.push((piece, None));
+            }
+        }
+        marks.sort_by_key(|(place, _)| place.start);
+        let (open, close) = (self.open, self.close);
         let (mut marked, mut done) = (String::with_capacity(text.len()), 0);
-        for found in self.finder.find_iter(text) {
-            let name = found.pattern().as_usize();
-            marked += &text[done..found.start()];
-            marked += &format!("{}{name}{}", self.open, self.close);
-            done = found.end();
+        for (place, name) in marks {
+            let (start, end) = (place.start, place.end);
+            marked += &text[done..start];
+            marked += &match name {
+                Some(name) => format!("{open}{name}{close}"),
+                None => format!("{open}{PIECE}{}{close}", &text[start..end]),
+            };
+            done = end;
         }
         marked + &text[done..]
     }
@@ -120,17 +144,27 @@ impl Marks<'_> {
             let Some(end) = behind.find(self.close) else {
                 break;
             };
-            let name = behind[..end].parse::<usize>().ok();
-            let Some(name) = name.and_then(|i| self.names.get(i)) else {
+            let Some(said) = self.said(&behind[..end]) else {
                 break;
             };
             parts.push((&rest[..at], true));
-            parts.push((name.as_str(), false));
+            parts.push((said, false));
             rest = &behind[end + self.close.len_utf8()..];
         }
         parts.push((rest, true));
         parts.retain(|(text, _)| !text.is_empty());
         parts
+    }
+
+    /// What a mark stands for, by what is in it.
+    fn said<'a>(&'a self, mark: &'a str) -> Option<&'a str> {
+        match mark.strip_prefix(PIECE) {
+            Some(piece) => Some(piece),
+            None => {
+                let name = self.names.names.get(mark.parse::<usize>().ok()?)?;
+                Some(name.as_str())
+            }
+        }
     }
 }
 
@@ -186,5 +220,29 @@ mod tests {
                 ("<|im_end|>", true)
             ]
         );
+    }
+
+    /// A template that puts texts side by side, or between signs of its own.
+    #[test]
+    fn pieces_of_names_side_by_side_are_no_control_token() {
+        let names = ControlNames::new(vec!["<|im_end|>".into(), "<|im_start|>".into()]);
+        for said in [
+            json!({ "name": "end|>", "content": "a <|im_", "key": "k" }),
+            json!({ "name": "n", "content": "a", "key": "|im_start|" }),
+            json!({ "name": "n", "content": "<|im_end|><|im_", "key": "k" }),
+        ] {
+            let marks = names.marks([&said].into_iter()).unwrap().unwrap();
+            let marked = marks.mark(&said);
+            let text = |field: &str| marked[field].as_str().unwrap();
+            let rendered = format!("{}{}<{}>", text("content"), text("name"), text("key"));
+            let parts = marks.split(&rendered);
+            let whole: String = parts.iter().map(|(part, _)| *part).collect();
+            let plain = |field: &str| said[field].as_str().unwrap();
+            let unmarked = format!("{}{}<{}>", plain("content"), plain("name"), plain("key"));
+            assert_eq!(whole, unmarked);
+            for (part, special) in parts {
+                assert!(!special || !part.contains("im_"), "{part:?} of {said}");
+            }
+        }
     }
 }

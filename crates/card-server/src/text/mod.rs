@@ -7,6 +7,7 @@ mod embedder;
 #[cfg(test)]
 mod families;
 pub(crate) mod fill;
+mod name_ends;
 
 use card_api::TemplateOptions;
 use card_core::types::Token;

@@ -63,14 +63,17 @@ impl Hub {
             return Ok(file);
         }
         match self.fetch(name) {
-            // The hub is away, but here is one that would have been taken in its place.
-            Err(error) if error.passes() => match self.cached(name, true) {
-                Some(file) => {
-                    tracing::warn!("{error}; using {}", file.display());
-                    Ok(file)
+            // The hub is away, or the cache is not ours to write, but here is one that would have been
+            // taken in its place.
+            Err(error) if error.passes() || matches!(error, HubError::Disk { .. }) => {
+                match self.cached(name, true) {
+                    Some(file) => {
+                        tracing::warn!("{error}; using {}", file.display());
+                        Ok(file)
+                    }
+                    None => Err(error),
                 }
-                None => Err(error),
-            },
+            }
             fetched => fetched,
         }
     }

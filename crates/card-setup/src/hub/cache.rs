@@ -125,7 +125,8 @@ impl HubCache {
         files
     }
 
-    /// Makes a file of a commit be the blob of this checksum. Returns where the file lies.
+    /// Makes a file of a commit be the blob of this checksum, if it is not yet: a cache may be one
+    /// that only others write, and another program may be opening the file. Returns where it lies.
     ///
     /// # Errors
     /// If the cache cannot be written.
@@ -138,6 +139,10 @@ impl HubCache {
     ) -> Result<PathBuf, HubError> {
         let file = self.repo(repo).join("snapshots").join(commit).join(path);
         let above = "../".repeat(2 + path.matches('/').count());
+        let to = format!("{above}blobs/{sum}");
+        if fs::read_link(&file).is_ok_and(|there| there == Path::new(&to)) {
+            return Ok(file);
+        }
         let make = || -> io::Result<()> {
             if let Some(folder) = file.parent() {
                 fs::create_dir_all(folder)?;
@@ -146,7 +151,7 @@ impl HubCache {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            make_link(&format!("{above}blobs/{sum}"), &self.blob(repo, sum), &file)
+            make_link(&to, &self.blob(repo, sum), &file)
         };
         make().map_err(|why| disk(&file, why))?;
         Ok(file)
@@ -157,6 +162,9 @@ impl HubCache {
     /// # Errors
     /// If the cache cannot be written.
     pub fn set_commit(&self, repo: &RepoId, commit: &str) -> Result<(), HubError> {
+        if self.commit(repo).as_deref() == Some(commit) {
+            return Ok(());
+        }
         let file = self.repo(repo).join("refs/main");
         let write = || -> io::Result<()> {
             if let Some(folder) = file.parent() {
@@ -363,6 +371,32 @@ mod tests {
         // What is no commit leads nowhere.
         fs::write(dir.path().join("models--a--b/refs/main"), "../../etc").unwrap();
         assert_eq!(paths(&cache).len(), 3);
+    }
+
+    /// Another program may be opening it, and the cache may be one that only others write.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_linked_already_is_left_as_it_is() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path(), &[("m.gguf", "one")]);
+        let sum = format!("{:064x}", 0);
+        let link = || cache.link(&repo(), COMMIT, "m.gguf", &sum).unwrap();
+        // A second name of the link itself: one that is made anew has no other.
+        fs::hard_link(link(), dir.path().join("second")).unwrap();
+        assert_eq!(fs::symlink_metadata(link()).unwrap().nlink(), 2);
+        // One that leads elsewhere is made anew.
+        fs::remove_file(link()).unwrap();
+        std::os::unix::fs::symlink("elsewhere", dir.path().join("other")).unwrap();
+        fs::rename(
+            dir.path().join("other"),
+            dir.path()
+                .join("models--a--b/snapshots")
+                .join(COMMIT)
+                .join("m.gguf"),
+        )
+        .unwrap();
+        assert_eq!(fs::read_to_string(link()).unwrap(), "one");
     }
 
     #[test]

@@ -56,13 +56,27 @@ pub fn is_model(path: &str) -> bool {
         && Split::of(path).is_none_or(|split| split.index == 1)
 }
 
-/// The quantisation that a name of a file ends with, in capital letters.
+/// The quantisation that a name of a file ends with, or else that of its folder, in capital letters.
 pub fn quant(path: &str) -> Option<String> {
     let stem = match Split::of(path) {
         Some(split) => split.prefix,
         None => path.get(..path.len().checked_sub(".gguf".len())?)?,
     };
-    let end = stem.rsplit(['-', '.', '/']).next()?;
+    let (folder, name) = stem.rsplit_once('/').unwrap_or(("", stem));
+    let kinds = ["Q", "IQ", "TQ", "F", "BF", "MXFP", "NVFP"];
+    let of_folder = || {
+        let quant = last_word(folder)?;
+        kinds
+            .iter()
+            .any(|kind| quant.starts_with(kind))
+            .then_some(quant)
+    };
+    last_word(name).or_else(of_folder)
+}
+
+/// The last word of a name in capital letters, if it may be a quantisation.
+fn last_word(name: &str) -> Option<String> {
+    let end = name.rsplit(['-', '.', '/', ' ']).next()?;
     let known = end.contains(|c: char| c.is_ascii_digit())
         && end.starts_with(|c: char| c.is_ascii_alphabetic())
         && end.len() >= 2
@@ -92,7 +106,7 @@ pub fn choose(paths: &[&str], wanted: &Wanted) -> Result<Vec<String>, (String, V
 }
 
 /// The first model whose name has the quantisation as a word of its own, else the first that has
-/// it as the end of a word.
+/// it as the end of a word, else the first in a folder that ends with it.
 fn with_quant<'a>(models: &[&'a str], quant: &str) -> Option<&'a str> {
     let quant = quant.to_ascii_lowercase();
     let has = |path: &str, alone: bool| {
@@ -105,7 +119,17 @@ fn with_quant<'a>(models: &[&'a str], quant: &str) -> Option<&'a str> {
         })
     };
     let find = |alone| models.iter().copied().find(|path| has(path, alone));
-    find(true).or_else(|| find(false))
+    let inside = |path: &&&str| {
+        let path = path.to_ascii_lowercase();
+        let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+        folders.split('/').any(|folder| {
+            let before = folder.strip_suffix(quant.as_str());
+            before.is_some_and(|before| before.is_empty() || before.ends_with(['-', '.', ' ']))
+        })
+    };
+    find(true)
+        .or_else(|| find(false))
+        .or_else(|| models.iter().find(inside).copied())
 }
 
 /// All parts of the model of which `path` is one.
@@ -201,6 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_may_name_the_quantisation() {
+        let all = [
+            "m-BF16.gguf",
+            "Q8_0/m-00001-of-00002.gguf",
+            "Q8_0/m-00002-of-00002.gguf",
+            "UD-IQ2_M/m.gguf",
+        ];
+        assert_eq!(chosen(&all, &quantised("q8_0")), all[1..3]);
+        assert_eq!(chosen(&all, &quantised("IQ2_M")), [all[3]]);
+        assert_eq!(chosen(&all, &Wanted::Usual), all[1..3]);
+        let (_, known) = choose(&all, &quantised("8_0")).unwrap_err();
+        assert_eq!(known, ["BF16", "Q8_0", "IQ2_M"]);
+        assert_eq!(quant("llama-2/m.gguf"), None);
+    }
+
+    #[test]
     fn a_split_model_is_all_of_its_parts_in_order() {
         let all = [
             "q/m-Q4_K_M-00002-of-00002.gguf",
@@ -231,6 +271,7 @@ mod tests {
     fn quantisations_are_read_from_names() {
         assert_eq!(quant("a/m-Q4_K_M.gguf").as_deref(), Some("Q4_K_M"));
         assert_eq!(quant("m.q8_0.gguf").as_deref(), Some("Q8_0"));
+        assert_eq!(quant("my m Q5_K_M.gguf").as_deref(), Some("Q5_K_M"));
         assert_eq!(quant("m-BF16-00001-of-00009.gguf").as_deref(), Some("BF16"));
         assert_eq!(quant("m-instruct.gguf"), None);
         assert_eq!(quant("x"), None);

@@ -26,8 +26,6 @@ const MOST_REDIRECTS: usize = 6;
 const CONNECT: Duration = Duration::from_secs(30);
 /// Time for an answer to begin, and for each next piece of it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Most time after which a hub may want to be asked again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A hub, and who asks it.
 pub struct HubClient {
@@ -126,7 +124,7 @@ impl HubClient {
             if !is_redirect(status) {
                 return match status {
                     200 | 206 => Ok(answer),
-                    _ => Err(refusal(&url, &mut answer)),
+                    _ => Err(self.refusal(&url, &mut answer)),
                 };
             }
             url = self.redirected(&url, answer.headers())?;
@@ -156,7 +154,7 @@ impl HubClient {
                     continue;
                 }
             } else if status != 200 {
-                return Err(refusal(&url, &mut answer));
+                return Err(self.refusal(&url, &mut answer));
             }
             return Ok(answer.headers().clone());
         }
@@ -219,6 +217,35 @@ impl HubClient {
             Err(malformed("it leads to an address that is not encrypted"))
         }
     }
+
+    /// What was refused, with the reason.
+    fn refusal(&self, url: &Url, answer: &mut Response<Body>) -> HubError {
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?.to_str().ok()?;
+            Some(shown(value)).filter(|v| !v.is_empty())
+        };
+        let (code, message) = (header("x-error-code"), header("x-error-message"));
+        let (host, status) = (host(url), answer.status().as_u16());
+        if url.origin() != self.endpoint.origin() {
+            return HubError::RefusedElsewhere { host, status };
+        }
+        let said = message.or_else(|| {
+            #[derive(serde::Deserialize)]
+            struct HubAnswer {
+                error: String,
+            }
+            let body = answer.body_mut().with_config().limit(LARGEST_MESSAGE);
+            let bytes = body.read_to_vec().ok()?;
+            let said: HubAnswer = serde_json::from_slice(&bytes).ok()?;
+            Some(shown(&said.error))
+        });
+        HubError::Refused {
+            host,
+            status,
+            code,
+            said,
+        }
+    }
 }
 
 fn is_redirect(status: u16) -> bool {
@@ -248,34 +275,7 @@ fn unreachable(url: &Url, error: &ureq::Error) -> HubError {
 /// When the hub wants to be asked again.
 fn wait(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get("retry-after")?.to_str().ok()?;
-    let wait = Duration::from_secs(seconds.trim().parse().ok()?);
-    Some(wait.min(LONGEST_WAIT))
-}
-
-/// What a hub refused, with its reason.
-fn refusal(url: &Url, answer: &mut Response<Body>) -> HubError {
-    let header = |name: &str| {
-        let value = answer.headers().get(name)?.to_str().ok()?;
-        Some(shown(value)).filter(|v| !v.is_empty())
-    };
-    let (code, message) = (header("x-error-code"), header("x-error-message"));
-    let status = answer.status().as_u16();
-    let said = message.or_else(|| {
-        #[derive(serde::Deserialize)]
-        struct HubAnswer {
-            error: String,
-        }
-        let body = answer.body_mut().with_config().limit(LARGEST_MESSAGE);
-        let bytes = body.read_to_vec().ok()?;
-        let said: HubAnswer = serde_json::from_slice(&bytes).ok()?;
-        Some(shown(&said.error))
-    });
-    HubError::Refused {
-        host: host(url),
-        status,
-        code,
-        said,
-    }
+    Some(Duration::from_secs(seconds.trim().parse().ok()?))
 }
 
 #[cfg(test)]

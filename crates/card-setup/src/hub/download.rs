@@ -3,7 +3,6 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
 
 use indicatif::ProgressBar;
 use ureq::http::{HeaderMap, header};
@@ -13,12 +12,8 @@ use super::cache::disk;
 use super::client::HubClient;
 use super::error::HubError;
 use super::partial::{HubPartial, PIECE};
+use super::patience;
 use super::words::shown;
-
-/// Tries in a row that may bring nothing.
-const MOST_IDLE: u32 = 4;
-/// Wait after the first of them; each next wait is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// A file to fetch.
 pub struct Download<'a> {
@@ -76,11 +71,10 @@ impl Download<'_> {
         part: &Path,
         bar: &ProgressBar,
     ) -> Result<(), HubError> {
-        let mut idle = 0;
+        let (mut idle, mut furthest) = (0, partial.length());
         while partial.length() < self.bytes {
-            let before = partial.length();
             let received = self.receive(client, partial, part, bar);
-            let wait = match &received {
+            let after = match &received {
                 Ok(()) => None,
                 Err(HubError::Busy { after, .. }) => *after,
                 Err(error) if error.passes() => None,
@@ -89,19 +83,17 @@ impl Download<'_> {
             if partial.length() >= self.bytes {
                 break;
             }
-            idle = if partial.length() > before {
-                0
-            } else {
-                idle + 1
-            };
-            if idle >= MOST_IDLE {
+            // What is begun anew gets no further by that.
+            let further = partial.length() > furthest;
+            idle = if further { 0 } else { idle + 1 };
+            furthest = furthest.max(partial.length());
+            let Some(wait) = patience::before_next(after, idle) else {
                 let ended = || HubError::Unreachable {
                     host: self.url.host_str().unwrap_or("?").to_owned(),
                     why: "the connection ends before the file does".to_owned(),
                 };
                 return Err(received.err().unwrap_or_else(ended));
-            }
-            let wait = wait.unwrap_or(FIRST_WAIT * 2_u32.pow(idle));
+            };
             tracing::info!(
                 "{} of {} bytes of {} are here; going on in {} ms",
                 partial.length(),
@@ -123,14 +115,23 @@ impl Download<'_> {
         bar: &ProgressBar,
     ) -> Result<(), HubError> {
         let from = partial.length();
-        let answer = client.open(&self.url, from)?;
+        let mut anew = || {
+            bar.set_position(bar.position().saturating_sub(from));
+            partial.restart().map_err(|why| disk(part, why))
+        };
+        let answer = match client.open(&self.url, from) {
+            // It has no such part, or sends none.
+            Err(error) if from > 0 && is_no_part(&error) => return anew(),
+            answer => answer?,
+        };
         let whole = answer.status().as_u16() == 200;
         if whole && from > 0 {
-            // It does not send parts.
-            bar.set_position(bar.position().saturating_sub(from));
-            partial.restart().map_err(|why| disk(part, why))?;
+            anew()?;
         }
         if !whole && starts_at(answer.headers()) != Some(from) {
+            if from > 0 {
+                return anew();
+            }
             return Err(HubError::Malformed {
                 what: shown(self.file),
                 why: "another part of the file arrives than was asked for".into(),
@@ -165,6 +166,14 @@ impl Download<'_> {
             bar.inc(n as u64);
         }
     }
+}
+
+/// Whether an address refuses because of the part of a file that was asked for.
+fn is_no_part(error: &HubError) -> bool {
+    matches!(
+        error,
+        HubError::Refused { status: 416, .. } | HubError::RefusedElsewhere { status: 416, .. }
+    )
 }
 
 /// The byte at which a part begins, by its header `Content-Range: bytes 5-9/10`.

@@ -25,9 +25,13 @@ fn is_yes(value: &str) -> bool {
 
 /// Which variable says that nothing is to be fetched; `None` if none does.
 pub fn offline() -> Option<&'static str> {
-    ["HF_HUB_OFFLINE", "LLAMA_ARG_OFFLINE"]
-        .into_iter()
-        .find(|variable| says_yes(variable))
+    [
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "LLAMA_ARG_OFFLINE",
+    ]
+    .into_iter()
+    .find(|variable| says_yes(variable))
 }
 
 /// The folder of the cache: `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, else `hub` in the hub's home.
@@ -60,26 +64,49 @@ pub fn endpoint() -> Result<Url, HubError> {
     })
 }
 
+/// The host that `HF_ENDPOINT` names, with its port; `None` if it names none.
+pub fn own_host() -> Option<String> {
+    let named = std::env::var("HF_ENDPOINT").ok()?;
+    let url = parse_endpoint(named.trim()).ok()?;
+    let host = url.host_str()?;
+    Some(match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
+}
+
 /// A variable of the environment, if it is set.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// A folder that a variable names. One that is empty names none, and `~` is the user's home, as other
+/// tools of the hub have it.
+fn folder(read: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
+    let named = read(name).filter(|folder| !folder.is_empty())?;
+    let named = PathBuf::from(named);
+    if let Ok(inside) = named.strip_prefix("~")
+        && let Some(home) = read("HOME")
+    {
+        return Some(Path::new(&home).join(inside));
+    }
+    Some(named)
+}
+
 /// The folder of the cache, by the variables that `read` reads.
 fn cache_of(read: impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    read("HF_HUB_CACHE")
-        .or_else(|| read("HUGGINGFACE_HUB_CACHE"))
-        .map_or_else(|| home_of(&read).join("hub"), PathBuf::from)
+    folder(&read, "HF_HUB_CACHE")
+        .or_else(|| folder(&read, "HUGGINGFACE_HUB_CACHE"))
+        .unwrap_or_else(|| home_of(&read).join("hub"))
 }
 
 /// The hub's home, where its tools keep cache and token: `HF_HOME`, else `huggingface` in the
 /// folder of caches, by the variables that `read` reads.
 fn home_of(read: &impl Fn(&str) -> Option<OsString>) -> PathBuf {
-    if let Some(home) = read("HF_HOME") {
-        return PathBuf::from(home);
+    if let Some(home) = folder(read, "HF_HOME") {
+        return home;
     }
-    let caches = read("XDG_CACHE_HOME").map(PathBuf::from);
-    let caches = caches.unwrap_or_else(|| {
+    let caches = folder(read, "XDG_CACHE_HOME").unwrap_or_else(|| {
         let home = read("HOME").unwrap_or_else(|| "/tmp".into());
         Path::new(&home).join(".cache")
     });
@@ -114,22 +141,25 @@ fn parse_endpoint(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// The token: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else the file that a login left. `None`
-/// if there is none, or `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set and `HF_TOKEN` is not.
+/// The token: `HF_TOKEN` (or `HUGGING_FACE_HUB_TOKEN`, its older name), else the file
+/// `HF_TOKEN_PATH`, else the file that a login left. `None` if there is none, or
+/// `HF_HUB_DISABLE_IMPLICIT_TOKEN` is set and the first two are not.
 ///
 /// # Errors
 /// If a token was named that no header carries.
 pub fn token() -> Result<Option<SecretText>, HubError> {
-    if let Ok(token) = std::env::var("HF_TOKEN")
-        && !token.trim().is_empty()
-    {
-        return checked(token, "HF_TOKEN").map(Some);
+    for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
+        if let Ok(token) = std::env::var(name)
+            && !token.trim().is_empty()
+        {
+            return checked(token, name).map(Some);
+        }
     }
     if says_yes("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
         return Ok(None);
     }
-    let named = std::env::var_os("HF_TOKEN_PATH").filter(|path| !path.is_empty());
-    let file = named.map_or_else(|| home_of(&variable).join("token"), PathBuf::from);
+    let named = folder(&variable, "HF_TOKEN_PATH");
+    let file = named.unwrap_or_else(|| home_of(&variable).join("token"));
     match read_token(&file) {
         Some(token) => checked(token, "HF_TOKEN_PATH").map(Some),
         None => Ok(None),
@@ -195,6 +225,18 @@ mod tests {
         set.push(("HF_HUB_CACHE", "/newer"));
         assert_eq!(of(&set), Path::new("/newer"));
         assert_eq!(of(&[]), Path::new("/tmp/.cache/huggingface/hub"));
+        // What is set to nothing, as in a file for containers, is not set.
+        let names = ["XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE"];
+        let mut set: Vec<_> = names.map(|name| (name, "")).into();
+        set.push(("HOME", "/home/u"));
+        assert_eq!(of(&set), Path::new("/home/u/.cache/huggingface/hub"));
+        let home = ("HOME", "/home/u");
+        assert_eq!(
+            of(&[home, ("HF_HOME", "~/hf")]),
+            Path::new("/home/u/hf/hub")
+        );
+        assert_eq!(of(&[home, ("HF_HUB_CACHE", "~")]), Path::new("/home/u"));
+        assert_eq!(of(&[home, ("HF_HUB_CACHE", "~x/y")]), Path::new("~x/y"));
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub enum HubError {
         /// The text.
         name: String,
     },
+    /// The name is that of a revision.
+    #[error(
+        "{name:?} names a revision, and card fetches main only; leave it out, or download that file \
+         by other means and name it (-m ./FILE.gguf)"
+    )]
+    Revision {
+        /// The name.
+        name: String,
+    },
     /// A setting of the environment is of no use.
     #[error("{variable} is set, but {why}")]
     Environment {
@@ -51,7 +60,10 @@ pub enum HubError {
         why: String,
     },
     /// The hub has too much to do, or fails for now.
-    #[error("the hub at {host} answers {status} for now; try again later")]
+    #[error(
+        "the hub at {host} answers {status} for now; try again {}",
+        later_words(after)
+    )]
     Busy {
         /// Host of the address.
         host: String,
@@ -71,6 +83,18 @@ pub enum HubError {
         code: Option<String>,
         /// What the hub says, made safe to show.
         said: Option<String>,
+    },
+    /// A host that is not the hub's refuses, to which the hub leads for what a file holds.
+    #[error(
+        "{host}, to which the hub leads for this file, answers {status}. Its addresses hold for a \
+         while only, and only from where the hub was asked: try again, without a proxy for one of \
+         the two hosts"
+    )]
+    RefusedElsewhere {
+        /// Host of the address.
+        host: String,
+        /// The status of the answer.
+        status: u16,
     },
     /// There is no such repository, or none that may be seen.
     #[error("the hub has no repository {repo}{}{}", near_words(near), token_words(*token))]
@@ -95,6 +119,21 @@ pub enum HubError {
         page: String,
         /// Whether a token was sent.
         token: bool,
+    },
+    /// The hub refuses without a reason that is known.
+    #[error(
+        "the hub does not let this account read {repo}{}. If {page} asks for conditions to be \
+         accepted, accept them, once; HF_TOKEN has to be a token with the right to read it (or log \
+         in with `hf auth login`)",
+        said_words(said)
+    )]
+    Forbidden {
+        /// The repository.
+        repo: String,
+        /// Address of its page.
+        page: String,
+        /// What the hub says, made safe to show.
+        said: Option<String>,
     },
     /// The hub does not know the token.
     #[error(
@@ -196,6 +235,13 @@ fn near_words(near: &[String]) -> String {
         String::new()
     } else {
         format!("; it has {}", near.join(", "))
+    }
+}
+
+fn later_words(after: &Option<Duration>) -> String {
+    match after {
+        Some(after) => format!("in {} s, as it asks", after.as_secs()),
+        None => "later".to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::client::HubClient;
 use super::error::HubError;
 use super::name::{RepoId, is_gguf, is_safe_path};
+use super::patience;
 use super::words::shown;
 
 /// Files of the largest repository that is looked at.
@@ -70,8 +71,7 @@ pub fn list(client: &HubClient, repo: &RepoId) -> Result<RepoListing, HubError> 
     ];
     let mut url = client.address(&parts);
     url.set_query(Some("blobs=true"));
-    let info: Info = client
-        .json(&url, repo.as_str())
+    let info: Info = patience::ask(|| client.json(&url, repo.as_str()))
         .map_err(|error| explained(client, repo, error))?;
     let malformed = |why: &str| HubError::Malformed {
         what: repo.to_string(),
@@ -122,8 +122,8 @@ pub fn sum_of(
     commit: &str,
     path: &str,
 ) -> Result<(u64, String), HubError> {
-    let headers = client
-        .headers(&client.file_address(repo, commit, path))
+    let address = client.file_address(repo, commit, path);
+    let headers = patience::ask(|| client.headers(&address))
         .map_err(|error| explained(client, repo, error))?;
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
     let tag = header("x-linked-etag").or_else(|| header("etag"));
@@ -170,10 +170,13 @@ fn licence(card: Option<&Value>, tags: Option<&[Value]>) -> Option<String> {
 
 /// What a refusal means where a repository was asked for.
 pub fn explained(client: &HubClient, repo: &RepoId, error: HubError) -> HubError {
-    let HubError::Refused { status, code, .. } = &error else {
+    let HubError::Refused {
+        status, code, said, ..
+    } = &error
+    else {
         return error;
     };
-    let (status, code) = (*status, code.clone());
+    let (status, code, said) = (*status, code.clone(), said.clone());
     let token = client.has_token();
     let none = || HubError::NoRepo {
         repo: repo.to_string(),
@@ -186,16 +189,25 @@ pub fn explained(client: &HubClient, repo: &RepoId, error: HubError) -> HubError
             page: client.page(repo),
             token,
         },
+        (404, Some(code @ ("EntryNotFound" | "RevisionNotFound"))) => HubError::NoFile {
+            repo: repo.to_string(),
+            what: if code == "EntryNotFound" {
+                "no file of that name (any more)".to_owned()
+            } else {
+                "no branch main".to_owned()
+            },
+            near: Vec::new(),
+        },
         (404, _) | (401, Some("RepoNotFound")) => none(),
         // Whoever sends no token is told the same of what is missing and of what is private.
         (401, _) if !token => none(),
         (401, _) => HubError::Token {
             repo: repo.to_string(),
         },
-        (403, _) => HubError::Gated {
+        (403, _) => HubError::Forbidden {
             repo: repo.to_string(),
             page: client.page(repo),
-            token,
+            said,
         },
         _ => error,
     }

@@ -19,12 +19,14 @@ mod error;
 mod listing;
 mod name;
 mod partial;
+mod patience;
 mod record;
 mod words;
 
 pub use access::{Hub, model_in};
 pub use cache::{CachedFile, HubCache};
 pub use choice::{Split, is_model, quant};
+pub use environment::own_host;
 pub use error::HubError;
 pub use name::{HubName, PREFIX, RepoId, Wanted, is_gguf};
 pub use words::shown;

@@ -8,6 +8,16 @@ use super::words::{is_unseen, shown};
 /// What stands before the name of a hub's model, where a model of any kind may be named.
 pub const PREFIX: &str = "hf:";
 
+/// The hub's hosts, without their top-level domain: browsers show the long one, and names of other
+/// tools begin with the short one.
+const HOSTS: [&str; 3] = ["huggingface", "www.huggingface", "hf"];
+/// The top-level domain of the hub's hosts.
+const DOMAIN: &str = ".co";
+/// The revision of a repository that is fetched.
+const REVISION: &str = "main";
+/// The quantisation of those who name none, in llama-server's words.
+const ANY: &str = "latest";
+
 /// Characters of the longest name of a repository, owner included.
 const LONGEST_REPO: usize = 200;
 /// Bytes of the longest path of a file.
@@ -104,8 +114,9 @@ impl HubName {
     /// [`PREFIX`].
     ///
     /// # Errors
-    /// If it is none of them.
+    /// If it is none of them, or names another revision than main (`OWNER/REPO@REVISION`).
     pub fn parse(text: &str) -> Result<Self, HubError> {
+        let text = text.strip_suffix('/').unwrap_or(text);
         let wrong = || HubError::Name { name: shown(text) };
         let slash = text.match_indices('/').nth(1).map(|(at, _)| at);
         if let Some(at) = slash {
@@ -114,17 +125,60 @@ impl HubName {
                 return Err(wrong());
             }
             return Ok(HubName {
-                repo: RepoId::parse(&text[..at])?,
+                repo: repo_of(&text[..at], text)?,
                 wanted: Wanted::File(path.to_owned()),
             });
         }
         let (repo, wanted) = match text.split_once(':') {
+            Some((repo, quant)) if quant.eq_ignore_ascii_case(ANY) => (repo, Wanted::Usual),
             Some((repo, quant)) if is_quant(quant) => (repo, Wanted::Quant(quant.to_owned())),
             Some(_) => return Err(wrong()),
             None => (text, Wanted::Usual),
         };
-        let repo = RepoId::parse(repo).map_err(|_| wrong())?;
+        let repo = repo_of(repo, text)?;
         Ok(HubName { repo, wanted })
+    }
+
+    /// What a text means that is an address of the hub, as a browser shows it, or begins with the
+    /// hub's host, as names of other tools do; `None` for any other text. `also` is a further host of
+    /// the hub, with its port.
+    pub fn of_page(text: &str, also: Option<&str>) -> Option<Result<Self, HubError>> {
+        let schemes = ["https://", "http://"];
+        let bare = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+        let (host, path) = bare.unwrap_or(text).split_once('/')?;
+        let lower = host.to_ascii_lowercase();
+        let of_hub = |name: &str| HOSTS.contains(&name);
+        let known = lower.strip_suffix(DOMAIN).is_some_and(of_hub)
+            || also.is_some_and(|also| also.eq_ignore_ascii_case(host));
+        known.then(|| HubName::at(path, text))
+    }
+
+    /// The model at a path of the hub's pages. `text` is the whole name, for errors.
+    fn at(path: &str, text: &str) -> Result<Self, HubError> {
+        let wrong = || HubError::Name { name: shown(text) };
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = decoded(path).ok_or_else(wrong)?;
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let main = |revision: &str| match revision {
+            REVISION => Ok(()),
+            _ => Err(HubError::Revision { name: shown(text) }),
+        };
+        match parts.as_slice() {
+            [owner, repo, "tree", revision, folders @ ..] => {
+                main(revision)?;
+                let folder = folders.last().map(|folder| format!(":{folder}"));
+                HubName::parse(&format!("{owner}/{repo}{}", folder.unwrap_or_default()))
+            }
+            [owner, repo, "blob" | "resolve", revision, file @ ..] if !file.is_empty() => {
+                main(revision)?;
+                HubName::parse(&format!("{owner}/{repo}/{}", file.join("/")))
+            }
+            _ => HubName::parse(&parts.join("/")),
+        }
+        .map_err(|error| match error {
+            HubError::Name { .. } => wrong(),
+            error => error,
+        })
     }
 }
 
@@ -137,6 +191,38 @@ impl fmt::Display for HubName {
             Wanted::File(path) => write!(f, "{PREFIX}{repo}/{path}"),
         }
     }
+}
+
+/// The repository that a part of a name says, which may name its revision. `text` is the whole name,
+/// for errors.
+fn repo_of(repo: &str, text: &str) -> Result<RepoId, HubError> {
+    let (repo, revision) = repo.split_once('@').unwrap_or((repo, REVISION));
+    let repo = RepoId::parse(repo).map_err(|_| HubError::Name { name: shown(text) })?;
+    if revision == REVISION {
+        Ok(repo)
+    } else {
+        Err(HubError::Revision { name: shown(text) })
+    }
+}
+
+/// A path of an address with its escaped bytes; `None` if they are no text.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, behind @ ..] = rest {
+        rest = behind;
+        let byte = match (first, behind) {
+            (b'%', [high, low, behind @ ..]) => {
+                rest = behind;
+                let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                (digit(high)? * 16 + digit(low)?) as u8
+            }
+            (b'%', _) => return None,
+            (first, _) => *first,
+        };
+        bytes.push(byte);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn is_quant(text: &str) -> bool {
@@ -184,6 +270,67 @@ mod tests {
         let name = HubName::parse("a/b:Q8_0").unwrap();
         assert_eq!(name.wanted, Wanted::Quant("Q8_0".into()));
         assert_eq!((name.repo.owner(), name.repo.name()), ("a", "b"));
+    }
+
+    #[test]
+    fn a_name_may_be_written_as_other_tools_and_browsers_have_it() {
+        for (text, name) in [
+            ("a/b/", "hf:a/b"),
+            ("a/b:latest", "hf:a/b"),
+            ("a/b@main", "hf:a/b"),
+            ("a/b@main:Q8_0", "hf:a/b:Q8_0"),
+            ("a/b@main/c.gguf", "hf:a/b/c.gguf"),
+        ] {
+            assert_eq!(HubName::parse(text).unwrap().to_string(), name, "{text}");
+        }
+        let page = |text: &str| HubName::of_page(text, Some("127.0.0.1:8000"));
+        for (text, name) in [
+            ("https://hf.co/a/b", "hf:a/b"),
+            ("https://hf.co/a/b/", "hf:a/b"),
+            ("https://hf.co/a/b?library=llama-cpp", "hf:a/b"),
+            ("https://hf.co/a/b/tree/main", "hf:a/b"),
+            ("https://hf.co/a/b/tree/main/Q8_0", "hf:a/b:Q8_0"),
+            (
+                "https://hf.co/a/b/blob/main/x/c%20d.gguf",
+                "hf:a/b/x/c d.gguf",
+            ),
+            (
+                "http://127.0.0.1:8000/a/b/resolve/main/c.gguf?download=true",
+                "hf:a/b/c.gguf",
+            ),
+            ("hf.co/a/b:Q4_K_M", "hf:a/b:Q4_K_M"),
+            (format!("HuggingFace{DOMAIN}/a/b").as_str(), "hf:a/b"),
+        ] {
+            assert_eq!(page(text).unwrap().unwrap().to_string(), name, "{text}");
+        }
+        for other in ["a/b", "https://example.test/a/b", "x.gguf", "hf.co"] {
+            assert!(page(other).is_none(), "{other}");
+        }
+        for wrong in [
+            "hf.co/a",
+            "hf.co/a/b/discussions/1",
+            "hf.co/a/b/blob/main/",
+            "hf.co/a/b/blob/main/c.bin",
+            "hf.co/a/b/blob/main/%2e%2e/c.gguf",
+            "hf.co/a/b/blob/main/%zz.gguf",
+            "hf.co/a/b/blob/main/%",
+            "hf.co/a/b/blob/main/%ff.gguf",
+        ] {
+            let error = page(wrong).unwrap().unwrap_err().to_string();
+            assert!(
+                error.contains("names no model of a hub"),
+                "{wrong}: {error}"
+            );
+        }
+        for revision in [
+            page("hf.co/a/b/blob/v2/c.gguf").unwrap(),
+            page("hf.co/a/b/tree/0123").unwrap(),
+            HubName::parse("a/b@v2"),
+            HubName::parse("a/b@v2:Q8_0"),
+        ] {
+            let error = revision.unwrap_err().to_string();
+            assert!(error.contains("main"), "{error}");
+        }
     }
 
     #[test]

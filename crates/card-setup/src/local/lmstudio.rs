@@ -15,6 +15,8 @@ pub const PREFIX: &str = "lmstudio:";
 const DEEPEST: usize = 5;
 /// Files that are looked at.
 const MOST: usize = 20_000;
+/// Bytes of the largest file of settings.
+const LARGEST_SETTINGS: u64 = 1 << 20;
 /// The quantisation that is meant where a name fits several files of one repository.
 const USUAL: &str = "Q4_K_M";
 
@@ -34,24 +36,40 @@ impl LmStudioModel {
     }
 }
 
-/// Folders in which LM Studio keeps models: the newer, the older, and one that the user chose.
+/// Folders in which LM Studio keeps models: those that the user chose, the newer and the older.
 pub fn folders() -> Vec<PathBuf> {
-    let Some(home) = dirs::home_dir() else {
-        return Vec::new();
-    };
-    let mut folders = vec![
-        home.join(".lmstudio/models"),
-        home.join(".cache/lm-studio/models"),
-    ];
-    let pointer = home.join(".lmstudio-home-pointer");
-    let small = fs::metadata(&pointer).is_ok_and(|m| m.is_file() && m.len() <= 4096);
-    if let Some(text) = small.then(|| fs::read_to_string(&pointer).ok()).flatten() {
-        let chosen = Path::new(text.trim()).join("models");
-        if chosen.is_absolute() && !folders.contains(&chosen) {
-            folders.insert(0, chosen);
+    dirs::home_dir().map_or_else(Vec::new, |home| folders_of(&home))
+}
+
+/// The same of the user whose home this is.
+fn folders_of(home: &Path) -> Vec<PathBuf> {
+    let pointer = read_small(&home.join(".lmstudio-home-pointer"));
+    let pointed = pointer.map(|text| PathBuf::from(text.trim()));
+    let usual = [home.join(".lmstudio"), home.join(".cache/lm-studio")];
+    let homes: Vec<PathBuf> = pointed.into_iter().chain(usual).collect();
+    let chosen = homes.iter().filter_map(|home| downloads(home));
+    let own = homes.iter().map(|home| home.join("models"));
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for folder in chosen.chain(own) {
+        if folder.is_absolute() && !folders.contains(&folder) {
+            folders.push(folder);
         }
     }
     folders
+}
+
+/// The folder for models that the settings in LM Studio's home name.
+fn downloads(home: &Path) -> Option<PathBuf> {
+    let text = read_small(&home.join("settings.json"))?;
+    let settings: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let folder = settings.get("downloadsFolder")?.as_str()?;
+    Some(PathBuf::from(folder))
+}
+
+/// The text of a file of LM Studio's, if it has no more than such files have.
+fn read_small(file: &Path) -> Option<String> {
+    let small = fs::metadata(file).is_ok_and(|m| m.is_file() && m.len() <= LARGEST_SETTINGS);
+    small.then(|| fs::read_to_string(file).ok()).flatten()
 }
 
 /// The models in these folders, by path.
@@ -172,6 +190,34 @@ mod tests {
         }
         let folders = [dir.path().to_owned()];
         (dir, folders)
+    }
+
+    #[test]
+    fn folders_that_the_user_chose_come_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path();
+        let usual = [".lmstudio/models", ".cache/lm-studio/models"].map(|f| home.join(f));
+        assert_eq!(folders_of(home), usual);
+        let (moved, chosen) = (home.join("moved"), home.join("chosen"));
+        fs::create_dir_all(&moved).unwrap();
+        let pointer = home.join(".lmstudio-home-pointer");
+        fs::write(pointer, format!("{}\n", moved.display())).unwrap();
+        let settings = serde_json::json!({ "downloadsFolder": chosen }).to_string();
+        fs::write(moved.join("settings.json"), settings).unwrap();
+        let [newer, older] = usual;
+        assert_eq!(
+            folders_of(home),
+            [chosen, moved.join("models"), newer, older]
+        );
+        for settings in [
+            "{",
+            "[]",
+            r#"{"downloadsFolder": 7}"#,
+            r#"{"downloadsFolder": "x"}"#,
+        ] {
+            fs::write(moved.join("settings.json"), settings).unwrap();
+            assert_eq!(folders_of(home)[0], moved.join("models"), "{settings}");
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn names(folder: &Path) -> Vec<String> {
 /// If there is none, or several registries have one.
 pub fn find(name: &str, folders: &[PathBuf]) -> Result<OllamaModel> {
     let all = models(folders);
+    let name = name.strip_prefix("https://").unwrap_or(name);
     let tagged = match name.rsplit_once('/').map_or(name, |(_, last)| last) {
         last if last.contains(':') => name.to_owned(),
         _ => format!("{name}:{LATEST}"),
@@ -137,7 +138,8 @@ pub fn find(name: &str, folders: &[PathBuf]) -> Result<OllamaModel> {
     let is = |model: &&OllamaModel| {
         let full = format!("{}/{}", model.registry, model.name);
         let library = format!("{LIBRARY}/{}", model.name);
-        let named = [&model.name, &full, &library];
+        let whole = format!("{}/{library}", model.registry);
+        let named = [&model.name, &full, &library, &whole];
         named
             .iter()
             .any(|known| known.eq_ignore_ascii_case(&tagged))
@@ -239,6 +241,16 @@ impl OllamaModel {
         Ok(file)
     }
 
+    /// The LoRA adapters that Ollama runs the model with, as far as they are here.
+    pub fn adapters(&self) -> Vec<PathBuf> {
+        let layers = self.read().map(|manifest| manifest.layers);
+        let layers = layers.unwrap_or_default().into_iter();
+        let adapters = layers.filter(|layer| layer.kind.ends_with(".image.adapter"));
+        adapters
+            .filter_map(|layer| layer.blob(&self.root))
+            .collect()
+    }
+
     /// Removes the model as Ollama would: the name, and the blobs that no other name needs. Returns
     /// the bytes that became free.
     ///
@@ -332,6 +344,9 @@ mod tests {
         assert_eq!(file("qwen3").unwrap(), blob(root, 'c'));
         assert_eq!(file("me/mine:v1").unwrap(), blob(root, 'd'));
         assert_eq!(file("one.test/me/mine:v1").unwrap(), blob(root, 'd'));
+        let whole = "one.test/library/qwen3:8b";
+        assert_eq!(file(whole).unwrap(), blob(root, 'b'));
+        assert_eq!(file(&format!("https://{whole}")).unwrap(), blob(root, 'b'));
         let error = file("qwen3:70b").unwrap_err().to_string();
         assert!(
             error.contains("qwen3:8b") && error.contains("ollama pull"),
@@ -342,6 +357,19 @@ mod tests {
         let error = file("qwen3:8b").unwrap_err().to_string();
         assert!(error.contains("ollama:two.test/qwen3:8b"), "{error}");
         assert_eq!(file("two.test/qwen3:8b").unwrap(), blob(root, 'e'));
+    }
+
+    #[test]
+    fn adapters_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let adapter = "application/vnd.ollama.image.adapter";
+        let layers = [(MODEL, 'a', "GGUF"), (adapter, 'b', "GGUF adapter")];
+        keep(root, "r/library/tuned/latest", &layers);
+        keep(root, "r/library/plain/latest", &layers[..1]);
+        let of = |name| find(name, &[root.to_owned()]).unwrap().adapters();
+        assert_eq!(of("tuned"), [blob(root, 'b')]);
+        assert!(of("plain").is_empty());
     }
 
     #[test]

@@ -453,8 +453,8 @@ mod tests {
             ),
             ("llama", "Mistral Small 3.2 24B", "Mistral and Ministral 3"),
             ("gpt-oss", "gpt-oss-120b", "gpt-oss"),
-            ("glm4moe", "GLM-4.6", "GLM 4.5 to 4.7"),
-            ("deepseek2", "DeepSeek-V3.1", "DeepSeek V3 and R1"),
+            ("glm4moe", "GLM-4.6", "GLM 4 and 5"),
+            ("deepseek2", "DeepSeek-V3.1", "DeepSeek V3, V4 and R1"),
             ("phi3", "Phi-3-medium-4k-instruct", "Phi 3"),
             ("granitehybrid", "Granite 4.0 H Small", "Granite 4"),
             ("lfm2moe", "LFM2-8B-A1B", "LFM2"),
@@ -481,6 +481,43 @@ mod tests {
         }
         for pair in &c.pairs {
             assert!(c.model(&pair.draft).is_some() && c.model(&pair.target).is_some());
+        }
+    }
+
+    #[test]
+    fn members_of_families_are_known_by_the_names_that_files_have() {
+        let c = Catalogue::load(None).unwrap();
+        for (architecture, name, draft) in [
+            ("qwen35moe", "Qwen3.6-35B-A3B", "qwen3.5-0.8b"),
+            ("qwen3moe", "Qwen3 Coder 30B A3B Instruct", "qwen3-0.6b"),
+            (
+                "qwen2",
+                "Deepseek R1 Distill Qwen 14B",
+                "deepseek-r1-distill-qwen-1.5b",
+            ),
+            ("deci", "Llama-3_3-Nemotron-Super-49B-v1_5", "llama-3.2-1b"),
+            ("gemma3n", "Gemma 3n E4B It", "gemma-3-270m"),
+            ("llama", "Mistral-Nemo-Instruct-2407", "ministral-3-3b"),
+            ("llama", "Ministral-8B-Instruct-2410", "ministral-3-3b"),
+            (
+                "mistral3",
+                "Ministral 3 14B Instruct 2512",
+                "ministral-3-3b",
+            ),
+            ("glm4", "GLM-4-32B-0414", "glm-4.5-draft"),
+            ("deepseek2", "GLM-4.7-Flash", "glm-4.5-draft"),
+            ("glm-dsa", "GLM-5", "glm-4.5-draft"),
+            ("deepseek2", "DeepSeek-V3.1-Terminus", "deepseek-v3-draft"),
+            ("deepseek4", "DeepSeek-V4-Flash", "deepseek-v3-draft"),
+            ("lfm2moe", "LFM2.5 8B A1B", "lfm2-350m"),
+            ("granitehybrid", "Granite 4.0 H Small", "granite-4.0-350m"),
+        ] {
+            let family = c.family(architecture, name);
+            let found = family.map(|(_, entry)| entry.name.as_str());
+            assert_eq!(found, Some(draft), "{architecture} {name}");
+        }
+        for (architecture, name) in [("phi3", "Phi 4"), ("llama", "TinyLlama"), ("mamba2", "")] {
+            assert!(c.family(architecture, name).is_none(), "{name}");
         }
     }
 

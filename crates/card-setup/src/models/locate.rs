@@ -61,13 +61,27 @@ impl<'a> ModelPlaces<'a> {
     /// places do; a file of the working folder that is called like one is written as `./NAME`.
     ///
     /// # Errors
-    /// If it begins as a name of the hub and is none.
+    /// If it begins as a name of the hub and is none, or is an address of another host.
     pub fn name<'n>(&self, text: &'n str) -> Result<ModelName<'n>> {
         if self.catalogue.knows(text) {
             return Ok(ModelName::Catalogue(text));
         }
-        if let Some(rest) = text.strip_prefix(hub::PREFIX) {
+        let rest = text.strip_prefix(hub::PREFIX);
+        let file = rest.is_none() && Path::new(text).exists();
+        let also = hub::own_host();
+        let page = HubName::of_page(rest.unwrap_or(text), also.as_deref());
+        if let Some(page) = page.filter(|_| !file) {
+            return Ok(ModelName::Hub(page?));
+        }
+        if let Some(rest) = rest {
             return Ok(ModelName::Hub(HubName::parse(rest)?));
+        }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            bail!(
+                "{:?} is an address, and card fetches from the hub only (hf:OWNER/REPO); download \
+                 the file by other means and name it (-m ./FILE.gguf)",
+                hub::shown(text)
+            );
         }
         if let Some(rest) = text.strip_prefix(ollama::PREFIX) {
             return Ok(ModelName::Ollama(rest));
@@ -90,7 +104,17 @@ impl<'a> ModelPlaces<'a> {
         Ok(match self.name(text)? {
             ModelName::File(file) => alone(file.to_owned()),
             ModelName::Hub(name) => alone(self.hub.file(&name)?),
-            ModelName::Ollama(name) => alone(ollama::find(name, &ollama::folders())?.file()?),
+            ModelName::Ollama(name) => {
+                let kept = ollama::find(name, &ollama::folders())?;
+                for adapter in kept.adapters() {
+                    tracing::warn!(
+                        "{} has a LoRA adapter, which is left out; --lora {} adds it",
+                        kept.card_name(),
+                        adapter.display()
+                    );
+                }
+                alone(kept.file()?)
+            }
             ModelName::LmStudio(name) => alone(lmstudio::find(name, &lmstudio::folders())?.file),
             ModelName::Catalogue(name) => {
                 let (target, draft) = self.resolve(name)?;
@@ -165,6 +189,13 @@ mod tests {
         assert_eq!(name("lmstudio:a/b.gguf"), ModelName::LmStudio("a/b.gguf"));
         let hub = HubName::parse("a/b:Q8_0").unwrap();
         assert_eq!(name("hf:a/b:Q8_0"), ModelName::Hub(hub));
+        let page = "https://hf.co/a/b/resolve/main/c.gguf?download=true";
+        for text in [page.to_owned(), format!("hf:{page}")] {
+            let file = HubName::parse("a/b/c.gguf").unwrap();
+            assert_eq!(models.name(&text).unwrap(), ModelName::Hub(file));
+        }
+        let error = models.name("https://example.test/c.gguf").unwrap_err();
+        assert!(error.to_string().contains("from the hub only"), "{error}");
         assert!(models.name("hf:nonsense").is_err());
         let error = models
             .locate("a/b")

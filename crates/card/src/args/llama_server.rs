@@ -119,12 +119,12 @@ pub fn long_names(line: Vec<OsString>) -> (Vec<OsString>, Vec<String>) {
             break;
         }
         let (name, value) = split(&arg);
-        let behind = WITHOUT_EFFECT.iter().find(|(flag, _)| name == *flag);
-        match arity {
-            Some((flag, behind)) if at >= begin => {
+        let known = WITHOUT_EFFECT.iter().find(|(flag, _)| name == *flag);
+        match known {
+            Some((flag, arity)) if at >= begin => {
                 left_out.push((*flag).to_owned());
                 let next = args.peek().map(|(_, next)| next.as_os_str());
-                if value.is_none() && takes(*behind, next) {
+                if value.is_none() && takes(*arity, next) {
                     args.next();
                 }
             }

@@ -14,9 +14,7 @@ use super::fit::{FitArgs, Switch};
 use super::hub::HubArgs;
 use super::link::LinkArgs;
 use super::template::TemplateArgs;
-use super::values::{
-    ALL_LAYERS, FlagValue, LEAST_CONTEXT, MOST_CONTEXT, layers, one_of, possible_value, sizes,
-};
+use super::values::{ALL_LAYERS, FlagValue, context_length, layers, one_of, possible_value, sizes};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Models")]
@@ -75,8 +73,8 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1024))]
     pub draft_threads: Option<u32>,
     /// Tokens of context, prompt included [default: 4096, or what the model was trained for; less
-    /// where memory is short, which is said]
-    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", value_parser = value_parser!(u32).range(i64::from(LEAST_CONTEXT)..=i64::from(MOST_CONTEXT)))]
+    /// where memory is short, which is said]; 0 for all that it was trained for
+    #[arg(short, long, visible_alias = "ctx-size", value_name = "N", value_parser = context_length)]
     pub ctx: Option<u32>,
     /// Layers of the target on the GPU: a number, or all [default: all]
     #[arg(long, visible_alias = "n-gpu-layers", value_name = "N", value_parser = layers)]
@@ -280,6 +278,19 @@ mod tests {
     struct CommandLine {
         #[command(flatten)]
         model: ModelArgs,
+    }
+
+    #[test]
+    fn a_context_is_a_number_or_all_there_is() {
+        for (text, tokens) in [("0", Some(0)), ("64", Some(64)), ("1048576", Some(1 << 20))] {
+            assert_eq!(context_length(text).ok(), tokens);
+        }
+        for wrong in ["63", "1048577", "-1", "4k", ""] {
+            assert!(
+                context_length(wrong).unwrap_err().contains("or 0"),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -41,6 +41,18 @@ fn whole(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     })
 }
 
+/// Tokens of context; 0 for all that the model was trained for, as llama-server has it.
+pub fn context_length(text: &str) -> Result<u32, String> {
+    let number = text.parse::<u32>().ok();
+    let allowed = |n: &u32| *n == 0 || (LEAST_CONTEXT..=MOST_CONTEXT).contains(n);
+    number.filter(allowed).ok_or_else(|| {
+        format!(
+            "it is a whole number from {LEAST_CONTEXT} to {MOST_CONTEXT}, or 0 for all that the \
+             model was trained for"
+        )
+    })
+}
+
 /// Seconds, up to a day.
 pub fn seconds(least: u64) -> impl TypedValueParser<Value = u64> {
     let range = least..=86_400;

@@ -68,7 +68,7 @@ impl ModelSource for VectorModel {
     fn list(&self) -> Vec<ListedModel> {
         vec![ListedModel {
             name: self.name.clone(),
-            context: self.settings.ctx,
+            context: self.settings.asked_context(),
             drafter: None,
         }]
     }

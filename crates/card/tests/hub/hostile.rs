@@ -1,10 +1,11 @@
 //! A hub that refuses, lies, or means harm.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
-use crate::server::{COMMIT, HubServer, Reply, content, described, repository, sum};
+use crate::server::{COMMIT, HubServer, Reply, Request, content, described, repository, sum};
 use crate::{Home, incomplete, said};
 
 #[test]
@@ -226,4 +227,80 @@ fn what_does_not_fit_is_not_begun() {
     pulled.fails("not enough disk space");
     pulled.fails("HF_HUB_CACHE");
     assert!(hub.asked_for_files().is_empty());
+}
+
+#[test]
+fn a_hub_that_has_too_much_to_do_is_asked_again_when_it_asks_for_it() {
+    let (home, model) = (Home::new(), content(5_000));
+    let whole = repository(&[("toy-Q4_K_M.gguf", &model)]);
+    let (lists, files) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let hub = HubServer::start(move |request| {
+        let asked = if request.path.starts_with("/api/") {
+            &lists
+        } else {
+            &files
+        };
+        if asked.fetch_add(1, Ordering::SeqCst) < 2 {
+            return Reply::status(429).with("retry-after", "0");
+        }
+        whole(request)
+    });
+    home.pull(&hub).works();
+    assert_eq!(fs::read(home.blob(&model)).unwrap(), model);
+    // Nobody waits an hour for it without knowing.
+    let home = Home::new();
+    let hub = HubServer::start(|_| Reply::status(503).with("retry-after", "3600"));
+    home.pull(&hub).fails("try again in 3600 s");
+    assert_eq!(hub.asked().len(), 1);
+}
+
+#[test]
+fn a_refusal_is_told_for_what_it_is() {
+    let (home, model) = (Home::new(), content(5_000));
+    let refused = |reply: Reply| {
+        let whole = repository(&[("toy-Q4_K_M.gguf", &model)]);
+        let hub = HubServer::start(move |request| {
+            if request.path.contains("/resolve/") {
+                return reply.clone();
+            }
+            whole(request)
+        });
+        home.pull(&hub)
+    };
+    let other = HubServer::start(|_| Reply::status(403));
+    let to = format!("{}/blob?signed=1", other.url);
+    let elsewhere = refused(Reply::status(302).with("location", to));
+    elsewhere.fails("to which the hub leads");
+    assert!(!elsewhere.err.contains("gated"), "{}", elsewhere.err);
+    let gone = Reply::status(404).with("x-error-code", "EntryNotFound");
+    refused(gone).fails("me/toy-GGUF has no file of that name");
+    let words = "Enable access to gated repositories in the token's settings";
+    let forbidden = refused(Reply::status(403).with("x-error-message", words));
+    forbidden.fails(words);
+    forbidden.fails("HF_TOKEN");
+}
+
+#[test]
+fn a_hub_without_the_part_that_is_missing_is_begun_with_anew() {
+    let model = content(50_000);
+    let wrong = Reply::status(206)
+        .with("content-range", "bytes 7-9/50000")
+        .with_body(vec![1; 3]);
+    for refusal in [Reply::status(416), wrong] {
+        let home = Home::new();
+        let whole = repository(&[("toy-Q4_K_M.gguf", &model)]);
+        let hub = HubServer::start(move |request| {
+            if request.range.is_some() {
+                return refusal.clone();
+            }
+            whole(request)
+        });
+        let part = incomplete(&home.blob(&model));
+        fs::create_dir_all(part.parent().unwrap()).unwrap();
+        fs::write(&part, &model[..20_000]).unwrap();
+        home.pull(&hub).works();
+        assert_eq!(fs::read(home.blob(&model)).unwrap(), model);
+        let asked: Vec<usize> = hub.asked_for_files().iter().map(Request::start).collect();
+        assert_eq!(asked, [20_000, 0]);
+    }
 }

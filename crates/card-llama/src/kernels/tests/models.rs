@@ -387,6 +387,50 @@ fn with_ggmls_kernels_no_weights_are_laid_out_for_the_own_ones() {
     std::fs::remove_file(file).unwrap();
 }
 
+/// Numbers that scale what a matrix gives are asked for as if they were a matrix, and used otherwise:
+/// with own kernels such a model ended the process.
+#[test]
+fn scales_of_matrices_are_left_to_ggml() {
+    let _turn = turn();
+    let there = card_kernels().is_ok();
+    let text = text(40, 11);
+    for (experts, matrices) in [
+        (0, ["attn_q", "attn_output", "ffn_down"]),
+        (6, ["attn_k", "ffn_up_exps", "ffn_down_exps"]),
+    ] {
+        let name = format!("scales-{experts}");
+        let plain = Tiny::deep(&format!("{name}-without"), experts).write();
+        let mut tiny = Tiny::deep(&name, experts);
+        for layer in 0..3 {
+            for matrix in matrices {
+                // One number for a matrix, or one for each expert's.
+                let count = if matrix.ends_with("_exps") {
+                    experts
+                } else {
+                    1
+                };
+                let scale = format!("blk.{layer}.{matrix}.scale");
+                tiny = tiny.weights(&scale, &[count], vec![0.75; count as usize]);
+            }
+        }
+        let scaled = tiny.write();
+        let model = load(&scaled, Kernels::Card);
+        assert_eq!(model.has_card_kernels(), there);
+        let own = logits(&model, &text, 2);
+        let ggmls = logits(&load(&scaled, Kernels::Ggml), &text, 2);
+        let without = logits(&load(&plain, Kernels::Card), &text, 2);
+        let (apart, moved) = (furthest(&own, &ggmls), furthest(&own, &without));
+        assert!(moved.is_finite() && moved > 0.0, "{name}: {moved}");
+        // Of experts that are nearly as good as each other, rounding may choose.
+        if experts == 0 {
+            assert!(apart < 0.1 && moved > 2.0 * apart, "{moved}, {apart}");
+        }
+        for file in [plain, scaled] {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+}
+
 /// Attention changes hands when the first model with own kernels is loaded and the last is
 /// freed, whatever is decoded meanwhile.
 #[test]

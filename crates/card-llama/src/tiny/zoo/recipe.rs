@@ -500,7 +500,8 @@ fn adapters(keys: &mut ZooKeys) {
 
 /// Whether a tensor that llama.cpp would take is left out of the model.
 pub(super) fn left_out(architecture: &str, tensor: &str) -> bool {
-    // Scales that only weights of four bits have; the router's, which Gemma 4 has, is another.
+    // Scales that only weights of a few bits have (`kernels/tests/models.rs` looks at them); the
+    // router's, which Gemma 4 has, is another.
     let scale = tensor.ends_with(".scale") && !tensor.ends_with("ffn_gate_inp.scale");
     // With it the graph would be RWKV 6's, of which the other tensors are missing.
     let first = architecture == "rwkv6qwen2" && tensor.contains("time_mix_first");
