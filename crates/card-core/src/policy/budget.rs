@@ -4,7 +4,7 @@
 //! it holds two plain forwards' time. So in any stretch of time trials lose no more than that share of
 //! it and what the bucket held, however well earlier text went.
 
-use super::lookahead::LOOKAHEAD;
+use super::config::LOOKAHEAD;
 
 /// The share of the time that may go to draft steps that do not look profitable, to find out
 /// whether speculation pays by now. Trials of gated drafters earn the same share of tokens.

@@ -21,6 +21,10 @@ pub enum Mode {
     Auto,
 }
 
+/// The most further draft steps that are looked ahead. Cost curves have jumps, and the policy
+/// must see past one.
+pub(super) const LOOKAHEAD: u32 = 12;
+
 /// The fixed settings of a [`Policy`](super::Policy).
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyConfig {

@@ -110,7 +110,7 @@ impl Policy {
         }
         let tried = at_work.iter().find(|o| {
             let Outlook { source, rows, .. } = *o.outlook;
-            self.config.mode == Mode::Card || self.may_explore(situation.base, source, rows)
+            self.config.mode == Mode::Card || self.may_explore(situation, source, rows)
         });
         tried.map(|o| o.outlook.source)
     }

@@ -4,9 +4,9 @@
 //! decoding, and draft steps that do not look profitable. Both are bounded by a share of the
 //! time ([`ExplorationBudget`](super::budget::ExplorationBudget)).
 
+use super::config::LOOKAHEAD;
 use super::config::Mode;
-use super::lookahead::LOOKAHEAD;
-use super::situation::Base;
+use super::situation::{Base, Situation};
 use super::state::Policy;
 use crate::types::Source;
 
@@ -22,8 +22,10 @@ impl Policy {
     }
 
     /// Whether a draft step that does not look profitable may be tried all the same: it would
-    /// pay for a drafter that is always right, and the budget affords the step.
-    pub(super) fn may_explore(&self, base: Base, source: Source, rows: u32) -> bool {
+    /// pay for a drafter that is always right, as far as there are tokens left to write, and the
+    /// budget affords the step.
+    pub(super) fn may_explore(&self, situation: &Situation, source: Source, rows: u32) -> bool {
+        let base = situation.base;
         let (first_ms, step_ms) = (
             self.next_step_ms(source, rows),
             self.further_step_ms(source),
@@ -32,7 +34,9 @@ impl Policy {
         let taken_back_ms = self.rejection_cost().take_back_ms;
         let longer_ms = self.forward_ms(base.rows + 1) - base_ms;
         let cost_ms = first_ms + longer_ms + taken_back_ms;
-        let could_pay = (1..=LOOKAHEAD.min(self.longest)).any(|steps| {
+        // The last token comes with the forward that verifies the others.
+        let wanted = situation.tokens_left.saturating_sub(1);
+        let could_pay = (1..=LOOKAHEAD.min(self.longest).min(wanted)).any(|steps| {
             let ms = first_ms + step_ms * f64::from(steps - 1) + self.forward_ms(base.rows + steps)
                 - base_ms;
             f64::from(steps) > self.rate(base) * ms

@@ -5,15 +5,12 @@
 //! probability of a drafter's best child, so the j-th further step adds a candidate of
 //! probability aʲ below the node it starts from.
 
+use super::config::LOOKAHEAD;
 use super::situation::{Candidate, Coverage, DraftOption, Situation, expected_tokens};
 use super::state::Policy;
 use super::trace::Foresight;
 use crate::protocol::Outlook;
 use crate::types::SequenceId;
-
-/// The most further draft steps that are looked ahead. Cost curves have jumps, and the policy
-/// must see past one.
-pub(super) const LOOKAHEAD: u32 = 12;
 
 /// The best number of further draft steps, and what it is worth.
 #[derive(Clone, Copy, Debug)]

@@ -113,7 +113,7 @@ impl Policy {
     /// Milliseconds that a round of `ms` would have taken if no drafter on another lane had slowed
     /// its forward of so many rows down.
     fn ms_without_drafters(&self, rows: u32, forward: Duration, ms: f64) -> f64 {
-        /// No drafter makes a forward take ten times as long; where it seems so, the curves are off.
+        /// No drafter makes a forward take ten times as long. Where one seems to, the cost curves are wrong.
         const LEAST: f64 = 0.1;
         let Some(gate) = self.gate.as_ref().filter(|gate| !gate.is_closed()) else {
             return ms;

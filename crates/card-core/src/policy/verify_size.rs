@@ -23,7 +23,7 @@ impl Policy {
         let size = match self.config.mode {
             Mode::Plain => 0,
             Mode::DraftThenVerify => candidates.len(),
-            // What is measured is not filled up.
+            // A plain round that measures is not padded: its time is to be that of its own rows.
             _ if self.remeasures(base) => 0,
             Mode::Card | Mode::Auto => {
                 let least = usize::from(self.config.mode == Mode::Card).min(candidates.len());

@@ -194,7 +194,8 @@ fn stop(cache: &CandidateCache, tree: &VerifyTree, verdict: &Verdict) -> Option<
     })
 }
 
-/// Adds to the report what was decided; what only the report has, the verdict gives away.
+/// Adds to the report what was decided. Fields that nobody but the report needs are moved out of
+/// the verdict.
 fn report_verdict(round: &mut Round, seq: &Sequence, part: &BatchPart, verdict: &mut Verdict) {
     let accepted = verdict.accepted.iter().filter_map(|&i| {
         let candidate = seq.candidates.cache.get(part.tree.nodes[i].node);

@@ -51,7 +51,7 @@ impl Hold<'_> {
 
     /// Whether a drafter that shares the lane, or the target's head, takes a step first.
     fn draft_first(&mut self, prospect: &Prospect, outlooks: &[Outlook]) -> Option<Action> {
-        // What is not asked leaves the trace of what was.
+        // A decision that is not made keeps the trace of the one before.
         let shared = self.drafters && self.policy.config().lanes == Lanes::Shared;
         let heads = outlooks.iter().any(|o| o.source == Source::Head);
         if !shared && !heads {

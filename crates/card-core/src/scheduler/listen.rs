@@ -22,12 +22,12 @@ impl Scheduler {
     /// of is for the caller to know.
     pub fn drafted(&mut self, drafted: &Drafted, now: Duration) {
         let expansions = self.sound(drafted);
-        // A message that speaks of nothing the drafter was told of teaches nothing, its times
-        // neither. A forward that only reads the prompt has no expansions at all.
+        // A message whose expansions are all of sequences that the drafter was not told of is
+        // ignored, its times too. A forward that only reads the prompt has no expansions at all.
         if expansions.is_empty() && !drafted.expansions.is_empty() {
             return;
         }
-        // Nobody waits for the target's head, so its answers are none that were waited for.
+        // The target never waits for its head, so an answer of the head ends no wait.
         if drafted.source != Source::Head {
             for expansion in &expansions {
                 self.hear(expansion, now);

@@ -39,7 +39,7 @@ impl Members {
             decoding.map(|(&id, _)| id)
         };
         let solo = first(|s| s.decision == Decision::Solo);
-        // Taking turns with what decodes.
+        // A prompt takes turns with the sequences that decode.
         let waits = shapes.prefill_alone && others_first && decoding().next().is_some();
         let prefill = first(|s| s.text.prefilling()).filter(|_| !waits);
         let sequences = match (solo, prefill) {

@@ -374,7 +374,7 @@ fn verify(
     landed: &Landed,
 ) -> Verdict {
     let (shapes, flight) = (config.shapes, landed.flight);
-    // Another forward than the one that re-decides may have decided a near-tie otherwise.
+    // A near-tie is decided by a forward of its own; any other forward may decide it differently.
     let rows = flight.rows.max(landed.forward.pad_to);
     let wider = rows != shapes.redecide_rows && !part.prefill && !flight.solo;
     let walk = VerifyWalk {

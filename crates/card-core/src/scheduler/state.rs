@@ -131,7 +131,8 @@ impl Scheduler {
     pub fn new(config: SchedulerConfig, policy: Policy, learned: Learned) -> Self {
         let rules = StemRules::of(&config);
         let bound = config.shapes.redecide_below.unwrap_or(0.0);
-        // Twice of what counts, so that nothing depends on the last bit.
+        // The sampler looks at tokens twice as far from the best as the bound, so that the rounding of a
+        // difference at the bound does not matter.
         let look = 2.0 * config.near_tie.max(bound);
         Scheduler {
             prefixes: prefixes(&config),
