@@ -1,7 +1,8 @@
 //! Messages between machines: understood and the same when sent on, or refused.
 #![no_main]
 
-use card_core::types::Rows;
+use card_core::protocol::DraftInput;
+use card_core::types::{Rows, Tenant};
 use card_wire::{self as wire, Intake, Refusal, SharedVocabulary, proto};
 use prost::Message;
 
@@ -12,6 +13,18 @@ const VOCABULARY: SharedVocabulary = SharedVocabulary {
 
 fn intake() -> Intake {
     Intake::new(VOCABULARY, 4096, 4)
+}
+
+/// A message without its tenant's name, which is another one on each link; and whether that is the
+/// shared one.
+fn nameless(mut input: DraftInput) -> (bool, String) {
+    let shared = match &mut input {
+        DraftInput::Open { tenant, .. } | DraftInput::Forget { tenant, .. } => {
+            std::mem::replace(tenant, Tenant::SHARED) == Tenant::SHARED
+        }
+        _ => true,
+    };
+    (shared, format!("{input:?}"))
 }
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -29,10 +42,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         );
         match intake().take(message) {
             Ok(Some(input)) => {
-                let shown = format!("{input:?}");
+                let shown = nameless(input.clone());
                 let again = intake().take(wire::input_out(input));
                 let again = again.expect("what we sent").expect("what we sent");
-                assert_eq!(format!("{again:?}"), shown);
+                assert_eq!(nameless(again), shown);
             }
             Ok(None) => {}
             Err(refusal) => assert_eq!(matches!(refusal, Refusal::Link(_)), broken),

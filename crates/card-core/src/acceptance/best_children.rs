@@ -6,6 +6,8 @@
 
 /// The share that earlier decisions keep with each new one: about the last twenty count.
 const KEEP: f32 = 0.95;
+/// The share that decisions of other texts keep where a text begins.
+const KEEP_OF_OTHERS: f32 = 0.5;
 /// Standard errors up to which a probability may lie above what was seen. A drafter that is as good
 /// as it is taken to be is hardly ever bounded by that.
 const ERRORS: f32 = 1.5;
@@ -24,6 +26,13 @@ impl BestChildren {
     pub(super) fn note(&mut self, right: bool) {
         self.right = KEEP * self.right + f32::from(u8::from(right));
         self.decided = KEEP * self.decided + 1.0;
+    }
+
+    /// Another text begins: what was decided in others bounds less there. A drafter that one text
+    /// proved wrong is tried again a few texts later, though nothing of it was decided meanwhile.
+    pub(super) fn begin_text(&mut self) {
+        self.right *= KEEP_OF_OTHERS;
+        self.decided *= KEEP_OF_OTHERS;
     }
 
     /// The highest probability that goes with what was decided: the upper end of Wilson's interval
@@ -63,6 +72,19 @@ mod tests {
         // Half of them.
         let half = of((0..100).map(|i| i % 2 == 0)).most();
         assert!((0.55..0.75).contains(&half), "{half}");
+    }
+
+    #[test]
+    fn a_text_that_proved_a_drafter_wrong_bounds_the_next_texts_less_and_less() {
+        let mut best = of([false; 10]);
+        let mut bounds = vec![best.most()];
+        for _ in 0..4 {
+            best.begin_text();
+            bounds.push(best.most());
+        }
+        assert!(bounds[0] < 0.25, "{bounds:?}");
+        assert!(bounds.is_sorted(), "{bounds:?}");
+        assert!(bounds[4] > 0.7, "{bounds:?}");
     }
 
     #[test]

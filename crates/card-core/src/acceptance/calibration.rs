@@ -121,6 +121,14 @@ impl Acceptance {
         source.drafter().map_or(UNKNOWN_TOP, known)
     }
 
+    /// Another text begins: what the target decided in others says less of how good drafters are
+    /// in it.
+    pub fn begin_text(&mut self) {
+        for best in self.best.iter_mut().chain([&mut self.head_best]) {
+            best.begin_text();
+        }
+    }
+
     /// The target did or did not write the best child of a drafter.
     fn note_best(&mut self, source: Source, written: bool) {
         if source == Source::Head {

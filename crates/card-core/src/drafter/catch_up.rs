@@ -10,19 +10,21 @@ use crate::forward::{CellNames, push_text};
 use crate::protocol::Lanes;
 use crate::types::SequenceId;
 
-/// A sequence that was passed over in so many steps, one behind the other, comes first in the next.
+/// A sequence that was passed over in so many steps, one behind the other, comes first in a step; and
+/// of so many steps, one at most is such a turn, however many sequences wait for theirs.
 const MOST_PASSED_OVER: u32 = 8;
 
 /// Adds rows for committed tokens that are not decoded yet, as many as one step takes: first of the
 /// sequences that have the fewest, so that one with a long prompt does not keep the others from
-/// drafting. Where others with fewer keep coming, it has a step of its own now and then. If a
-/// sequence's last token is among them, its logits are looked past. `cost` is what is known of the
-/// model's forwards.
+/// drafting. Where others with fewer keep coming, it has a step of its own now and then: `since_turn`
+/// counts the steps since the last one. If a sequence's last token is among them, its logits are looked
+/// past. `cost` is what is known of the model's forwards.
 pub(super) fn catch_up(
     sequences: &mut BTreeMap<SequenceId, DraftSequence>,
     config: &DrafterConfig,
     cost: &CostCurve,
     names: &mut CellNames,
+    since_turn: &mut u32,
     step: &mut DraftStep,
 ) {
     let most = most_rows(config, cost, sequences.len());
@@ -33,10 +35,14 @@ pub(super) fn catch_up(
         .map(|(&sequence, draft)| (sequence, draft));
     let mut waiting: Vec<(SequenceId, &mut DraftSequence)> =
         all.filter(|(_, draft)| behind(draft)).collect();
-    waiting.sort_by_key(|(_, draft)| {
-        let in_turn = draft.passed_over < MOST_PASSED_OVER;
-        (in_turn, draft.pending())
-    });
+    waiting.sort_by_key(|(_, draft)| draft.pending());
+    *since_turn = since_turn.saturating_add(1);
+    let oldest = (0..waiting.len()).max_by_key(|&i| waiting[i].1.passed_over);
+    let in_turn = |i: &usize| waiting[*i].1.passed_over >= MOST_PASSED_OVER;
+    if let Some(i) = oldest.filter(|i| *since_turn > MOST_PASSED_OVER && in_turn(i)) {
+        waiting[..=i].rotate_right(1);
+        *since_turn = 0;
+    }
     for (sequence, draft) in waiting {
         let room = most.saturating_sub(step.rows.len());
         let count = draft.pending().min(room);

@@ -3,7 +3,7 @@
 //! Each sequence may have an equal share of them. Where sequences begin while another one has grown a
 //! tree, that tree may be larger than its share is now, and no leaf of it goes before the next commit.
 //! So what is free bounds a sequence too: all trees together never have more leaves than there are
-//! places for.
+//! places for, but for one chain of each sequence, which needs none.
 //!
 //! [`Limits::leaves`]: crate::forward::Limits::leaves
 
@@ -20,6 +20,9 @@ pub(super) struct LeafRoom {
     each: usize,
     /// Places that no sequence has.
     free: usize,
+    /// Places that a sequence has in any case: its first chain goes on where its text ends, and takes
+    /// no place from others where the model's state goes back freely.
+    least: usize,
 }
 
 impl LeafRoom {
@@ -32,12 +35,14 @@ impl LeafRoom {
         LeafRoom {
             each: config.limits.leaves_each(sequences.len()),
             free: config.limits.leaves.saturating_sub(taken),
+            least: usize::from(config.limits.rollback.is_free()),
         }
     }
 
     /// Places that a sequence may have which has `own` of them.
     pub(super) fn most(self, own: usize) -> usize {
-        self.each.min(own.saturating_add(self.free))
+        let free = self.each.min(own.saturating_add(self.free));
+        free.max(self.least)
     }
 
     /// A sequence took a place.

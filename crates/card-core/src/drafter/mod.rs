@@ -128,6 +128,8 @@ pub struct Drafter {
     ops: Vec<KvOp>,
     /// The forward that runs, or the last one.
     step: DraftStep,
+    /// Steps since a sequence that was passed over had its turn.
+    since_turn: u32,
     /// Room for nodes and children, to allocate nothing per token.
     nodes: Vec<NodeId>,
     children: Vec<(Token, Prob)>,
@@ -148,6 +150,7 @@ impl Drafter {
             names: CellNames::new(),
             ops: Vec::new(),
             step: DraftStep::default(),
+            since_turn: 0,
             nodes: Vec::new(),
             children: Vec::new(),
             guesses: Chain::new(),
@@ -230,6 +233,7 @@ impl Drafter {
             &self.config,
             &self.cost,
             &mut self.names,
+            &mut self.since_turn,
             &mut self.step,
         );
         if self.step.rows.is_empty() {

@@ -133,8 +133,14 @@ fn all_trees_together_have_no_more_leaves_than_there_are_places_for() {
     let all = |drafter: &Drafter| drafter.sequences.values().map(|d| d.leaves).sum::<usize>();
     for _ in 0..4 {
         step(&mut drafter, &model);
-        assert_eq!(all(&drafter), 8);
+        assert!(leaves(&drafter, SEQUENCE) <= 8);
+        // A chain takes no place.
+        assert!(others.iter().all(|&o| leaves(&drafter, o) <= 1));
     }
+    assert!(
+        others.iter().all(|&o| leaves(&drafter, o) == 1),
+        "each has a chain"
+    );
     // A commit frees some.
     drafter.handle(DraftInput::Commit {
         sequence: SEQUENCE,
@@ -143,7 +149,7 @@ fn all_trees_together_have_no_more_leaves_than_there_are_places_for() {
     });
     assert!(all(&drafter) < 8);
     step(&mut drafter, &model);
-    assert!(others.iter().any(|&o| leaves(&drafter, o) > 0));
+    assert!(others.iter().any(|&o| leaves(&drafter, o) > 1));
     assert!(all(&drafter) <= 8);
 }
 
@@ -168,6 +174,34 @@ fn a_text_that_is_forgotten_leaves_nothing() {
     drafter.take_ops(&mut ops);
     assert_eq!(ops, [KvOp::Release { sequence: SEQUENCE }]);
     assert_eq!(drafter.held(), 0);
+}
+
+#[test]
+fn long_prompts_that_wait_for_their_turn_do_not_keep_one_that_drafts_from_drafting() {
+    let mut drafter = drafter(|_| (), &[(1, 1.0), (8, 1.0)]);
+    let model = Same::of(&[0.7, 0.3, 1e-9, 1e-9, 1e-9, 1e-9]);
+    for i in 0..12 {
+        drafter.handle(DraftInput::Open {
+            sequence: SequenceId(10 + i),
+            tenant: Tenant(10 + i),
+            tokens: vec![3; 90],
+            params: Sampling::default(),
+            end: 99,
+            grammar: None,
+        });
+    }
+    let mut served = 0;
+    for from in 1..=36 {
+        let news = DraftInput::Commit {
+            sequence: SEQUENCE,
+            from,
+            tokens: vec![0],
+        };
+        drafter.handle(news);
+        step(&mut drafter, &model);
+        served += u32::from(drafter.sequences[&SEQUENCE].rooted);
+    }
+    assert!(served >= 30, "{served} of 36");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(super) struct ExplorationBudget {
     saved_ms: f64,
     /// Time since the last round without candidates; infinite before the first one.
     pub(super) since_plain_ms: f64,
+    /// Whether a drafter took a step on the target's lane since the last round.
+    pub(super) drafted: bool,
 }
 
 /// What a round took, in milliseconds.
@@ -54,6 +56,7 @@ impl ExplorationBudget {
         ExplorationBudget {
             saved_ms: 0.0,
             since_plain_ms: f64::INFINITY,
+            drafted: false,
         }
     }
 
@@ -71,7 +74,8 @@ impl ExplorationBudget {
 
     /// Notes a round. `speculated` says whether candidates joined it. What the round lost counts as
     /// exploration if the policy could have chosen plain decoding (`could_be_plain`); half of what
-    /// a round wins is added.
+    /// a round wins is added. A round in which nothing was drafted and nothing verified neither
+    /// lost nor won: what it took beyond a forward is the engine's own work, and noise.
     pub(super) fn note_round(&mut self, time: RoundTime, speculated: bool, could_be_plain: bool) {
         let RoundTime {
             ms,
@@ -83,8 +87,11 @@ impl ExplorationBudget {
         } else {
             0.0
         };
+        let tried = std::mem::take(&mut self.drafted) || speculated;
         let lost_ms = if could_be_plain { ms - plain_ms } else { 0.0 };
-        let change_ms = if lost_ms > 0.0 {
+        let change_ms = if !tried {
+            0.0
+        } else if lost_ms > 0.0 {
             -lost_ms
         } else {
             0.5 * (plain_ms - ms).max(0.0)
@@ -148,6 +155,25 @@ mod tests {
         let (trials, lost_ms) = try_in_vain(&mut budget, dear_ms, TIME_MS);
         assert!(trials > 100, "{trials}");
         assert!(lost_ms <= EXPLORE * TIME_MS + dear_ms, "{lost_ms}");
+    }
+
+    #[test]
+    fn what_every_plain_round_takes_beyond_its_forward_is_no_trial() {
+        let mut budget = ExplorationBudget::new();
+        let time = RoundTime {
+            ms: 1.05 * FORWARD_MS,
+            plain_ms: FORWARD_MS,
+            forward_ms: FORWARD_MS,
+        };
+        for _ in 0..200 {
+            budget.note_round(time, false, true);
+        }
+        assert!(budget.affords(5.0, FORWARD_MS));
+        // A step in vain is one, though nothing of it was verified.
+        let before = budget.saved_ms;
+        budget.drafted = true;
+        budget.note_round(time, false, true);
+        assert!(budget.saved_ms < before);
     }
 
     #[test]

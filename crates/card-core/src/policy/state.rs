@@ -137,6 +137,11 @@ impl Policy {
         self
     }
 
+    /// A drafter takes a step on the target's lane, for which the next round pays.
+    pub(crate) fn note_drafted(&mut self) {
+        self.exploration.drafted = true;
+    }
+
     /// Says that drafters on lanes of their own slow the target down: without them its forwards
     /// take what `alone` says. In [`Mode::Auto`] such drafters are gated while they cost more
     /// than they bring.

@@ -85,7 +85,9 @@ impl Hold<'_> {
             .collect();
         let decision = self.policy.draft_first(&prospect.situation(), &options);
         self.trace.note_draft(&decision);
-        if decision.source.is_none() {
+        if decision.source.is_some() {
+            self.policy.note_drafted();
+        } else {
             self.policy
                 .note_not_drafted(&prospect.situation(), &options);
         }

@@ -159,7 +159,9 @@ impl Scheduler {
         let Some(flight) = self.in_flight.take() else {
             return;
         };
-        self.clock.ended += now.saturating_sub(flight.launched);
+        let ended = self.clock.ended + now.saturating_sub(flight.launched);
+        // A sequence may have begun meanwhile, and with it the round.
+        self.clock.ended = ended.min(now);
         // What the changes before it took is no part of the next forward's time.
         self.state_changes.take_spent();
         for part in &flight.parts {

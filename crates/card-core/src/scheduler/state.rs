@@ -187,6 +187,7 @@ impl Scheduler {
             now,
         );
         self.sequences.insert(sequence, seq);
+        self.learned.acceptance.begin_text();
         if nothing {
             self.finish(sequence, Finish::Length);
         }

@@ -2,7 +2,9 @@
 
 use super::Token;
 
-/// Marks a text: whoever has more than half of it can say so, and who has not learns no token.
+/// Marks a text: whoever has more than half of it can say so. Who has not can only guess: a short text,
+/// or one that is easily guessed, can be found from its mark. So a mark goes to those alone who were
+/// told a text of the same tenant.
 ///
 /// ```
 /// use card_core::types::TextMark;

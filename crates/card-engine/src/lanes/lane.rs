@@ -160,8 +160,10 @@ impl DraftLane {
     /// A step, with a heartbeat around it; none while the gate is shut, but what is over is freed.
     fn step_unless_gated(&mut self, pulse: &Pulse) -> Result<Option<Drafted>, ModelError> {
         if pulse.is_gated() {
-            self.apply_due()?;
-            return Ok(None);
+            pulse.begin(self.meters.now());
+            let applied = self.apply_due();
+            pulse.end();
+            return applied.map(|()| None);
         }
         pulse.begin(self.meters.now());
         let stepped = self.step();

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use card_core::protocol::{DraftInput, Drafted};
-use card_core::types::SequenceId;
+use card_core::types::{SequenceId, Tenant};
 use crossbeam_channel::{TryRecvError, TrySendError};
 
 use super::outbox::Outbox;
@@ -39,6 +39,8 @@ const SLACK: Duration = Duration::from_secs(1);
 /// single message a sound drafter may have nothing to say.
 const UNANSWERED: u32 = 4;
 
+/// Tenants that are known apart.
+const MOST_TENANTS: usize = 1 << 16;
 /// Messages that one channel holds, each way.
 const CAPACITY: usize = 256;
 
@@ -78,6 +80,8 @@ pub(super) struct Link {
     outbox: Outbox,
     /// Sequences that the drafter was told of and that still run.
     told: HashSet<SequenceId>,
+    /// Tenants of whom it was told a text; [`MOST_TENANTS`] of them stand for all.
+    tenants: HashSet<Tenant>,
     /// The answers that it owes.
     owed: Owed,
     /// When it was first told something.
@@ -100,6 +104,7 @@ impl Link {
             from: end.from,
             outbox: Outbox::default(),
             told: HashSet::new(),
+            tenants: HashSet::new(),
             owed: Owed::default(),
             since: None,
             claimed: Duration::ZERO,
@@ -136,8 +141,13 @@ impl Link {
     pub(super) fn tell(&mut self, input: &DraftInput, now: Duration) -> Result<(), &'static str> {
         self.since.get_or_insert(now);
         let news = match input {
-            DraftInput::Open { sequence, .. } => {
+            DraftInput::Open {
+                sequence, tenant, ..
+            } => {
                 self.told.insert(*sequence);
+                if self.tenants.len() < MOST_TENANTS {
+                    self.tenants.insert(*tenant);
+                }
                 self.owed.told(now);
                 true
             }
@@ -156,8 +166,11 @@ impl Link {
                 }
                 known
             }
-            // It asks for no answer, and names a text without telling it.
-            DraftInput::Forget { .. } | DraftInput::Share(_) => true,
+            // It asks for no answer. Its mark is of no use but to who was told the text.
+            DraftInput::Forget { tenant, .. } => {
+                self.tenants.contains(tenant) || self.tenants.len() == MOST_TENANTS
+            }
+            DraftInput::Share(_) => true,
         };
         if news {
             self.outbox.push(input.clone());
@@ -274,7 +287,7 @@ impl Owed {
 mod tests {
     use card_core::protocol::Expansion;
     use card_core::sampler::Sampling;
-    use card_core::types::{Prob, Rows, Source, Tenant, Token};
+    use card_core::types::{Prob, Rows, Source, TextMark, Token};
 
     use super::*;
 
@@ -327,6 +340,27 @@ mod tests {
     fn remote() -> (Link, DraftEnd) {
         let (near, far) = ends(Duration::ZERO);
         (Link::remote(near, None), far)
+    }
+
+    #[test]
+    fn a_text_that_is_forgotten_is_named_to_those_only_who_were_told_one_of_its_tenant() {
+        let forget = |tenant| DraftInput::Forget {
+            tenant,
+            text: TextMark::of(&[1, 2, 3]),
+        };
+        let (mut link, far) = remote();
+        link.tell(&forget(Tenant::SHARED), AT(1)).unwrap();
+        assert!(far.inbox.try_recv().is_err(), "it was told nothing");
+        link.tell(&open(1), AT(2)).unwrap();
+        link.tell(&close(1), AT(3)).unwrap();
+        link.tell(&forget(Tenant(9)), AT(4)).unwrap();
+        link.tell(&forget(Tenant::SHARED), AT(5)).unwrap();
+        let heard = std::iter::from_fn(|| far.inbox.try_recv().ok());
+        let forgotten = heard.filter_map(|input| match input {
+            DraftInput::Forget { tenant, .. } => Some(tenant),
+            _ => None,
+        });
+        assert_eq!(forgotten.collect::<Vec<_>>(), [Tenant::SHARED]);
     }
 
     #[test]

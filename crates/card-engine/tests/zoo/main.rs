@@ -35,7 +35,7 @@ const ONE_HEAD_FILE: &str = "one_head_file";
 
 /// Every kind of memory, and architectures with something of their own: experts, convolutions,
 /// delta nets, states that llama.cpp can take back some tokens of and states that it cannot.
-const SAMPLE: [&str; 13] = [
+const SAMPLE: [&str; 14] = [
     "llama",
     "gemma3",
     "gpt-oss",
@@ -43,6 +43,7 @@ const SAMPLE: [&str; 13] = [
     "dots3note",
     "deepseek4",
     "mamba2",
+    "rwkv6",
     "rwkv7",
     "qwen35",
     "nemotron_h",

@@ -81,6 +81,12 @@ bool is_scale(const struct ggml_tensor * t) {
            (std::strcmp(suffix, ".scale") == 0 || std::strcmp(suffix, ".input_scale") == 0);
 }
 
+// Whether these are RWKV 6's five matrices in one tensor, which it multiplies through a view of
+// another shape: a view is no weight of ours.
+bool is_viewed(const struct ggml_tensor * t) {
+    return t->ne[2] > 1 && std::strstr(t->name, ".time_mix_w2.") != nullptr;
+}
+
 class product_traits : public tensor_traits {
   public:
     bool work_size(int, const struct ggml_tensor * op, size_t & size) override {
@@ -143,7 +149,7 @@ class card_buffer_type : public extra_buffer_type {
         }
         // llama.cpp asks with an empty buffer whether weights may be put here.
         const struct ggml_tensor * w = op->src[0];
-        if (w->buffer->size == 0 && (!offered || is_wasteful(w) || is_scale(w))) {
+        if (w->buffer->size == 0 && (!offered || is_wasteful(w) || is_scale(w) || is_viewed(w))) {
             return false;
         }
         const struct ggml_tensor * x = op->src[1];

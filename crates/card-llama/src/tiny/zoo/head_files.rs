@@ -31,6 +31,9 @@ pub fn head_file(target: &Architecture, seed: u64) -> Result<PathBuf, LlamaError
     let _ = card_kernels();
     let keys = recipe::eagle3(target.name());
     let make = |tensor: &str, shape: &[u64]| {
+        if recipe::is_scale(tensor) {
+            return None;
+        }
         let mut shape = shape.to_vec();
         if tensor == "output.weight" {
             shape[1] = u64::from(FEW);
@@ -63,7 +66,7 @@ pub fn block_head_file(
     let make = |tensor: &str, shape: &[u64]| {
         let borrowed = ["token_embd.weight", "output.weight"].contains(&tensor);
         let made = || (shape.to_vec(), weights::weights(seed, tensor, shape));
-        (!borrowed).then(made)
+        (!borrowed && !recipe::is_scale(tensor)).then(made)
     };
     write_model_with("dflash", &keys, make, |mut file| {
         if markov {
@@ -96,7 +99,7 @@ pub fn right_head_file(target: &Architecture, seed: u64) -> Result<PathBuf, Llam
     // What goes past attention is the state after its norm, whose weights are small.
     keys.set("norm_before_residual", true);
     write_model(NAME, &keys, |tensor, shape| {
-        if tensor == "output.weight" {
+        if tensor == "output.weight" || recipe::is_scale(tensor) {
             return None;
         }
         let sharp = |mut made: Vec<f32>| {
@@ -123,6 +126,6 @@ pub fn forgetful(architecture: &Architecture, seed: u64) -> Result<PathBuf, Llam
     let _ = card_kernels();
     let keys = recipe::recipe(name, architecture.experts());
     write_model(name, &keys, |tensor, shape| {
-        Some(hardly_adding(seed, tensor, shape))
+        (!recipe::is_scale(tensor)).then(|| hardly_adding(seed, tensor, shape))
     })
 }

@@ -94,6 +94,6 @@ fn write(
     let keys = recipe::with_head(name, architecture.experts(), layers);
     write_model(name, &keys, |tensor, shape| {
         let shared = SHARED.iter().any(|part| tensor.contains(part));
-        (!shared).then(|| weights(tensor, shape))
+        (!shared && !recipe::is_scale(tensor)).then(|| weights(tensor, shape))
     })
 }

@@ -500,10 +500,14 @@ fn adapters(keys: &mut ZooKeys) {
 
 /// Whether a tensor that llama.cpp would take is left out of the model.
 pub(super) fn left_out(architecture: &str, tensor: &str) -> bool {
-    // Scales that only weights of a few bits have (`kernels/tests/models.rs` looks at them); the
-    // router's, which Gemma 4 has, is another.
-    let scale = tensor.ends_with(".scale") && !tensor.ends_with("ffn_gate_inp.scale");
     // With it the graph would be RWKV 6's, of which the other tensors are missing.
     let first = architecture == "rwkv6qwen2" && tensor.contains("time_mix_first");
-    scale || tensor.ends_with(".input_scale") || first
+    tensor.ends_with(".input_scale") || first
+}
+
+/// Whether a tensor scales what a matrix gives, as files of few bits a weight have them. Models have
+/// them here; heads do not, whose weights are to give what is known. The router's, which Gemma 4
+/// has, is another.
+pub(super) fn is_scale(tensor: &str) -> bool {
+    tensor.ends_with(".scale") && !tensor.ends_with("ffn_gate_inp.scale")
 }
