@@ -8,6 +8,7 @@ mod embedder;
 mod families;
 pub(crate) mod fill;
 mod name_ends;
+mod replacements;
 
 use card_api::TemplateOptions;
 use card_core::types::Token;
