@@ -41,6 +41,16 @@ impl ControlNames {
         self
     }
 
+    /// A role in these messages of which a template that writes it between signs (`'<|' + role +
+    /// '|>'`) would make a control token that begins no turn. It cannot be marked: templates look at
+    /// roles.
+    pub(crate) fn forging_role<'m>(&self, messages: &'m Value) -> Option<&'m str> {
+        let messages = messages.as_array().into_iter().flatten();
+        let mut roles = messages.filter_map(|message| message.get("role")?.as_str());
+        let is_known = |role: &str| ROLES.iter().any(|known| known.eq_ignore_ascii_case(role));
+        roles.find(|role| !is_known(role) && self.ends.is_word(role))
+    }
+
     /// Where a text has pieces of names: at its ends, and where the template makes a name, or has
     /// one at an end, by replacing something. The places may overlap.
     fn pieces(&self, finder: &AhoCorasick, text: &str) -> Vec<Range<usize>> {
@@ -93,6 +103,22 @@ impl ControlNames {
     }
 }
 
+/// Roles that templates know, some of which are written between the signs of control tokens.
+const ROLES: [&str; 13] = [
+    "system",
+    "user",
+    "assistant",
+    "tool",
+    "developer",
+    "function",
+    "ipython",
+    "observation",
+    "model",
+    "context",
+    "document",
+    "documents",
+    "control",
+];
 /// Characters for private use.
 const PRIVATE: RangeInclusive<char> = '\u{e000}'..='\u{f8ff}';
 /// Stands in a mark before a piece of a name; numbers of names are digits.
@@ -246,6 +272,24 @@ mod tests {
                 ("<|im_end|>", true)
             ]
         );
+    }
+
+    #[test]
+    fn roles_that_are_words_of_names_are_found() {
+        let names = ["<|end|>", "<|user|>", "<|endoftext|>", "<｜Assistant｜>"];
+        let names = ControlNames::new(names.map(str::to_owned).into());
+        let role = |role: &str| {
+            let messages = json!([{ "role": "user", "content": "end" }, { "role": role }]);
+            names.forging_role(&messages).map(str::to_owned)
+        };
+        for forging in ["end", "End", " endoftext\n"] {
+            assert_eq!(role(forging).as_deref(), Some(forging));
+        }
+        for fine in ["user", "assistant", "Assistant", "tool", "cook", ""] {
+            assert_eq!(role(fine), None);
+        }
+        assert_eq!(names.forging_role(&json!("end")), None);
+        assert_eq!(names.forging_role(&json!([{ "role": 5 }, "end"])), None);
     }
 
     /// A name that is there only when the template has taken something out, or put something else in.
