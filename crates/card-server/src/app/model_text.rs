@@ -41,6 +41,10 @@ impl ModelText {
     pub(crate) fn new(tokenizer: Arc<dyn Tokenizer>, template: Option<Arc<dyn Template>>) -> Self {
         let source = template.as_ref().and_then(|template| template.source());
         let source = source.unwrap_or_default();
+        let all_sources = template
+            .as_ref()
+            .and_then(|template| template.all_sources());
+        let all_sources = all_sources.unwrap_or_default();
         let format = AnswerFormat::of_template(&source);
         let knows_tools = template
             .as_ref()
@@ -65,7 +69,7 @@ impl ModelText {
             fill: FillMarks::of(&*tokenizer, begin),
             begin_tokens,
             end_tokens: tokenizer.end_tokens(),
-            control_names: ControlNames::new(tokenizer.control_texts()).written_by(&source),
+            control_names: ControlNames::new(tokenizer.control_texts()).written_by(&all_sources),
             grammars: Grammars::new(tokenizer.clone()),
             tokenizer,
             template,

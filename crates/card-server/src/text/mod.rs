@@ -73,6 +73,11 @@ pub trait Template: Send + Sync {
     fn source(&self) -> Option<String> {
         None
     }
+
+    /// The template itself, and the one that conversations with tools take where that is another.
+    fn all_sources(&self) -> Option<String> {
+        self.source()
+    }
 }
 
 /// Tokens without those that begin every text of the model, where these stand before them.
