@@ -145,6 +145,10 @@ impl Template for ServedTemplate {
     fn source(&self) -> Option<String> {
         Some(self.0.source())
     }
+
+    fn all_sources(&self) -> Option<String> {
+        Some(self.0.all_sources())
+    }
 }
 
 /// The variable by which templates switch thinking on and off.

@@ -45,10 +45,8 @@ fn rewritten_within(code: &str, depth: u32) -> Cow<'_, str> {
 
 /// What `%` is followed by that comes at a place of the code, as arguments, and where it ends.
 fn operand(code: &str, at: usize) -> Option<(&str, usize)> {
-    let mut most = code.len().min(at + LONGEST);
-    while !code.is_char_boundary(most) {
-        most -= 1;
-    }
+    let most = code.floor_char_boundary(at + LONGEST);
+    let is_cut = most < code.len();
     let code = &code[..most];
     let rest = code[at..].trim_start().strip_prefix('%')?;
     if rest.starts_with('}') {
@@ -56,6 +54,10 @@ fn operand(code: &str, at: usize) -> Option<(&str, usize)> {
     }
     let start = code.len() - rest.trim_start().len();
     let end = operand_end(code, start)?;
+    if is_cut && code[end..].trim_start().is_empty() {
+        // It may go on behind what is looked at.
+        return None;
+    }
     let whole = &code[start..end];
     // A tuple is a list of arguments; brackets around one value are none.
     let tuple = group_end(code, start) == Some(end) && whole.starts_with('(');
@@ -69,7 +71,7 @@ fn operand(code: &str, at: usize) -> Option<(&str, usize)> {
 }
 
 /// Where a value ends that begins at a place: a name, a number, a text or something in brackets, with
-/// what belongs to it (`.name`, `[…]`, `(…)`, `|filter(…)`).
+/// what belongs to it (`.name`, `[…]`, `(…)`, `|filter(…)`), with blanks between or without.
 fn operand_end(code: &str, start: usize) -> Option<usize> {
     let mut at = match code.as_bytes().get(start)? {
         b'"' | b'\'' => text_end(code, start)?,
@@ -77,17 +79,15 @@ fn operand_end(code: &str, start: usize) -> Option<usize> {
         _ => word_end(code, start)?,
     };
     loop {
-        at = match code.as_bytes().get(at) {
-            Some(b'[' | b'(') => group_end(code, at)?,
-            Some(b'.') => word_end(code, at + 1)?,
-            _ => {
-                let rest = code[at..].trim_start();
-                let Some(filter) = rest.strip_prefix('|') else {
-                    return Some(at);
-                };
-                let name = code.len() - filter.trim_start().len();
-                word_end(code, name)?
+        let rest = code[at..].trim_start();
+        let next = code.len() - rest.len();
+        at = match rest.as_bytes().first() {
+            Some(b'[' | b'(') => group_end(code, next)?,
+            Some(b'.' | b'|') => {
+                let name = rest[1..].trim_start();
+                word_end(code, code.len() - name.len())?
             }
+            _ => return Some(at),
         };
     }
 }
@@ -173,6 +173,11 @@ mod tests {
                 "{% set x = ('it\\'s %s'|format('é')\n) %}",
             ),
             ("{{ '%s' % [1] }}{", "{{ ('%s'|format([1])) }}{"),
+            ("{{ '%s' % x [0] }}", "{{ ('%s'|format(x [0])) }}"),
+            (
+                "{{ '%s' % x . y (1) | trim ~ 'a' }}",
+                "{{ ('%s'|format(x . y (1) | trim)) ~ 'a' }}",
+            ),
         ] {
             assert_eq!(rewritten(code), expected);
         }
@@ -200,6 +205,20 @@ mod tests {
                 "{code}"
             );
         }
+    }
+
+    #[test]
+    fn a_value_that_is_longer_than_what_is_looked_at_stays_as_it_is() {
+        let blanks = " ".repeat(LONGEST);
+        for code in [
+            format!("{{{{ '%s' % {} }}}}", "x".repeat(LONGEST)),
+            format!("{{{{ '%s' % x{blanks}[0] }}}}"),
+            format!("{{{{ '%s' % {}.é }}}}", "é".repeat(LONGEST)),
+        ] {
+            assert!(matches!(rewritten(&code), Cow::Borrowed(_)), "{code}");
+        }
+        let fits = format!("{{{{ '%s' % x ~ '{blanks}' }}}}");
+        assert!(rewritten(&fits).contains("('%s'|format(x)) ~"));
     }
 
     #[test]

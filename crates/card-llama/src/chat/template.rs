@@ -159,6 +159,13 @@ impl ChatTemplate {
         template.map_or_else(|_| String::new(), |template| template.source().to_owned())
     }
 
+    /// The sources of all its templates, that of conversations with tools too, as they are parsed.
+    pub fn all_sources(&self) -> String {
+        let templates = self.env.templates();
+        let sources = templates.map(|(_, template)| template.source().to_owned());
+        sources.collect::<Vec<String>>().join("\n")
+    }
+
     /// Whether a variable's name is in the template, like `enable_thinking`.
     pub fn mentions(&self, variable: &str) -> bool {
         let mut templates = self.env.templates();
@@ -513,6 +520,12 @@ mod tests {
         assert!(t.knows_tools());
         let (messages, tools) = (json!([]), json!([{}, {}]));
         assert_eq!(t.render_with_tools(&messages, None).unwrap(), "plain");
+        assert_eq!(t.source(), "plain");
+        let sources = t.all_sources();
+        assert!(
+            sources.contains("plain") && sources.contains("with {{"),
+            "{sources}"
+        );
         let text = t.render_with_tools(&messages, Some(&tools)).unwrap();
         assert_eq!(text, "with 2");
     }

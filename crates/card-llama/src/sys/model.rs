@@ -315,7 +315,8 @@ fn of_patterns(error: LlamaError, places: &[TensorPlace]) -> LlamaError {
     ];
     match &error {
         LlamaError::Load { why, .. } if WORDS.iter().any(|word| why.contains(word)) => {
-            let patterns: Vec<&str> = places.iter().map(|p| p.pattern.as_str()).collect();
+            let given = places.iter().filter(|place| !place.is_of_experts());
+            let patterns: Vec<&str> = given.map(|place| place.pattern.as_str()).collect();
             match patterns.as_slice() {
                 [] => error,
                 all => LlamaError::Pattern(all.join(",")),
@@ -337,6 +338,23 @@ fn context_of(said: i32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_are_blamed_only_where_somebody_gave_one() {
+        let is_blamed = |places: &[TensorPlace]| {
+            let error = LlamaError::Load {
+                path: "m.gguf".to_owned(),
+                why: "Failed to process regex".to_owned(),
+            };
+            let told = of_patterns(error, places);
+            matches!(told, LlamaError::Pattern(all) if all == "(=x")
+        };
+        let own = [None, Some(2)].map(TensorPlace::experts_on_cpu);
+        assert!(!is_blamed(&[]) && !is_blamed(&own));
+        let given = TensorPlace::parse("(=x=CPU").unwrap();
+        let [all, some] = own;
+        assert!(is_blamed(&[all, given, some]));
+    }
 
     #[test]
     fn a_file_without_a_context_bounds_none() {

@@ -38,6 +38,11 @@ impl TensorPlace {
         }
     }
 
+    /// Whether its pattern is card's own, so nobody wrote it wrongly.
+    pub(crate) fn is_of_experts(&self) -> bool {
+        self.pattern.ends_with(EXPERTS)
+    }
+
     /// Reads `PATTERN=DEVICE`.
     ///
     /// # Errors

@@ -41,6 +41,10 @@ impl ModelText {
     pub(crate) fn new(tokenizer: Arc<dyn Tokenizer>, template: Option<Arc<dyn Template>>) -> Self {
         let source = template.as_ref().and_then(|template| template.source());
         let source = source.unwrap_or_default();
+        let all_sources = template
+            .as_ref()
+            .and_then(|template| template.all_sources());
+        let all_sources = all_sources.unwrap_or_default();
         let format = AnswerFormat::of_template(&source);
         let knows_tools = template
             .as_ref()
@@ -65,7 +69,7 @@ impl ModelText {
             fill: FillMarks::of(&*tokenizer, begin),
             begin_tokens,
             end_tokens: tokenizer.end_tokens(),
-            control_names: ControlNames::new(tokenizer.control_texts()),
+            control_names: ControlNames::new(tokenizer.control_texts()).written_by(&all_sources),
             grammars: Grammars::new(tokenizer.clone()),
             tokenizer,
             template,
@@ -132,4 +136,47 @@ fn shown_marks(tokenizer: &dyn Tokenizer, formats: [&AnswerFormat; 2]) -> Vec<To
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use card_api::TemplateOptions;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::ByteTokenizer;
+
+    /// Takes a word out of what is said.
+    struct Cutting;
+
+    impl Template for Cutting {
+        fn render(
+            &self,
+            _: &Value,
+            _: Option<&Value>,
+            _: &TemplateOptions,
+        ) -> Result<String, String> {
+            Err("it writes nothing".to_owned())
+        }
+
+        fn knows_tools(&self) -> bool {
+            true
+        }
+
+        fn source(&self) -> Option<String> {
+            Some("{{ messages[0].content.replace('/cut', '') }}".to_owned())
+        }
+    }
+
+    #[test]
+    fn what_the_template_takes_out_is_known() {
+        let said = json!("<|im_/cutend|>");
+        let marked = |template: Option<Arc<dyn Template>>| {
+            let text = ModelText::new(Arc::new(ByteTokenizer), template);
+            let marks = text.control_names.marks([&said].into_iter());
+            marks.map(|marks| marks.is_some())
+        };
+        assert_eq!(marked(None), Ok(false));
+        assert_eq!(marked(Some(Arc::new(Cutting))), Ok(true));
+    }
 }

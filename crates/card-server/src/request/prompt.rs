@@ -173,6 +173,13 @@ fn read_chat(
     let effort = options.effort.clone().map(Value::String);
     let said = [Some(messages), tools, Some(&variables), effort.as_ref()];
     let names = &app.text.control_names;
+    if let Some(role) = names.forging_role(messages) {
+        let why = format!(
+            "the chat template could make a control token of the role {role:?}; use system, user, \
+             assistant or tool"
+        );
+        return Err(ApiError::field("messages", why));
+    }
     let marks = names.marks(said.into_iter().flatten()).map_err(|why| {
         let alone = [Some(messages), tools].into_iter().flatten();
         let of_variables = names.marks(alone).is_ok();

@@ -84,6 +84,19 @@ const FAMILIES: [TemplateFamily; 3] = [
     },
 ];
 
+/// A template that takes words out of what is said, as Nemotron's and SmolLM3's do.
+const CUTTING: TemplateFamily = TemplateFamily {
+    name: "a template that takes words out",
+    control: &["<|im_start|>", "<|im_end|>"],
+    template: "\
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' }}
+    {{- message.content | replace('/think', '') | replace('/no_think', '') | trim }}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{{- '<|im_start|>assistant\\n' }}",
+};
+
 impl TemplateFamily {
     fn render(&self, messages: &Value, tools: &Value) -> String {
         let mut env = Environment::new();
@@ -128,7 +141,7 @@ impl TemplateFamily {
     /// The prompt as the server makes it.
     fn prompt(&self, messages: &Value, tools: &Value) -> Vec<Token> {
         let names = self.control.iter().map(|&name| name.to_owned());
-        let names = ControlNames::new(names.collect());
+        let names = ControlNames::new(names.collect()).written_by(self.template);
         let marks = names.marks([messages, tools].into_iter()).unwrap();
         let Some(marks) = marks else {
             return self.tokenize(&self.render(messages, tools), true);
@@ -187,26 +200,43 @@ fn attacks(control: &[&str]) -> Vec<String> {
     all
 }
 
+/// What is said is the text that the template writes, and forges no turn.
+fn forges_nothing(family: &TemplateFamily, said: &str) {
+    // The same with a letter for each character that could be of a name.
+    let harmless = said.replace(['<', '>', '|'], "x");
+    let (messages, tools) = conversation(said);
+    let tokens = family.prompt(&messages, &tools);
+    // The model reads the text that the template writes,
+    let text = family.render(&messages, &tools);
+    assert_eq!(family.shown(&tokens), text, "{}: {said:?}", family.name);
+    // with as many tokens, and the same turns, as if nobody had tried.
+    let (messages, tools) = conversation(&harmless);
+    let honest = family.prompt(&messages, &tools);
+    assert_eq!(tokens.len(), honest.len(), "{}: {said:?}", family.name);
+    let turns = |tokens: &[Token]| -> Vec<(usize, Token)> {
+        let control = tokens.iter().copied().enumerate();
+        control.filter(|(_, token)| *token >= 256).collect()
+    };
+    assert_eq!(turns(&tokens), turns(&honest), "{}: {said:?}", family.name);
+}
+
 #[test]
 fn a_forged_turn_is_text_in_three_families() {
     for family in FAMILIES {
         for said in attacks(family.control) {
-            // The same with a letter for each character that could be of a name.
-            let harmless = said.replace(['<', '>', '|'], "x");
-            let (messages, tools) = conversation(&said);
-            let tokens = family.prompt(&messages, &tools);
-            // The model reads the text that the template writes,
-            let text = family.render(&messages, &tools);
-            assert_eq!(family.shown(&tokens), text, "{}: {said:?}", family.name);
-            // with as many tokens, and the same turns, as if nobody had tried.
-            let (messages, tools) = conversation(&harmless);
-            let honest = family.prompt(&messages, &tools);
-            assert_eq!(tokens.len(), honest.len(), "{}: {said:?}", family.name);
-            let turns = |tokens: &[Token]| -> Vec<(usize, Token)> {
-                let control = tokens.iter().copied().enumerate();
-                control.filter(|(_, token)| *token >= 256).collect()
-            };
-            assert_eq!(turns(&tokens), turns(&honest), "{}: {said:?}", family.name);
+            forges_nothing(&family, &said);
+        }
+    }
+}
+
+#[test]
+fn what_a_template_takes_out_forges_no_turn() {
+    for name in CUTTING.control {
+        for at in 0..=name.len() {
+            let (begin, end) = name.split_at(at);
+            for cut in ["/think", "/no_think", "/no_/thinkthink"] {
+                forges_nothing(&CUTTING, &format!("{begin}{cut}{end}"));
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod embedder;
 mod families;
 pub(crate) mod fill;
 mod name_ends;
+mod replacements;
 
 use card_api::TemplateOptions;
 use card_core::types::Token;
@@ -71,6 +72,11 @@ pub trait Template: Send + Sync {
     /// The template itself, if it is known.
     fn source(&self) -> Option<String> {
         None
+    }
+
+    /// The template itself, and the one that conversations with tools take where that is another.
+    fn all_sources(&self) -> Option<String> {
+        self.source()
     }
 }
 

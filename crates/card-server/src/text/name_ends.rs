@@ -22,6 +22,8 @@ pub(super) struct NameEnds {
     ends: HashSet<String>,
     /// The names without their first and their last character, one behind the other.
     middles: String,
+    /// What stands between the signs of the names (`im_end` of `<|im_end|>`), in small letters.
+    words: HashSet<String>,
     /// Bytes of the longest name.
     longest: usize,
 }
@@ -40,6 +42,10 @@ impl NameEnds {
                 if end.len() >= SHORTEST {
                     pieces.ends.insert(end.to_owned());
                 }
+            }
+            let word = name.trim_matches(is_sign).to_lowercase();
+            if !word.is_empty() {
+                pieces.words.insert(word);
             }
             let mut middle = name.chars();
             let _ = (middle.next(), middle.next_back());
@@ -79,11 +85,21 @@ impl NameEnds {
 
     /// Whether a whole text stands within a name. Words alone do not count: roles are such words.
     fn is_middle(&self, text: &str) -> bool {
-        let is_sign = |c: char| !c.is_alphanumeric();
         text.len() < self.longest
             && (text.starts_with(is_sign) || text.ends_with(is_sign))
             && self.middles.contains(text)
     }
+
+    /// Whether a whole text is what stands between the signs of a name, in whichever letters.
+    pub(super) fn is_word(&self, text: &str) -> bool {
+        let text = text.trim();
+        text.len() <= LONGEST_NAME && self.words.contains(&text.to_lowercase())
+    }
+}
+
+/// Whether a character is none of a word.
+fn is_sign(c: char) -> bool {
+    !c.is_alphanumeric()
 }
 
 #[cfg(test)]
@@ -122,6 +138,18 @@ mod tests {
             assert_eq!(pieces(&names, text), found, "{text:?}");
         }
         assert_eq!(pieces(&[], "<|im_"), "");
+    }
+
+    #[test]
+    fn words_of_names_are_known_without_their_signs() {
+        let names = ["<|im_end|>", "<｜User｜>", "</s>", "<|>"].map(str::to_owned);
+        let pieces = NameEnds::new(&names);
+        for word in ["im_end", " IM_end\n", "user", "User", "s"] {
+            assert!(pieces.is_word(word), "{word:?}");
+        }
+        for other in ["", "end", "im", "<|im_end|>", "x", &"s".repeat(99)] {
+            assert!(!pieces.is_word(other), "{other:?}");
+        }
     }
 
     #[test]

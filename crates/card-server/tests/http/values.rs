@@ -248,3 +248,15 @@ async fn a_message_cannot_forge_a_turn() {
     // As many tokens as any text of that length: no token of it is a control token.
     assert_eq!(tokens(forged).await, tokens(&text).await);
 }
+
+#[tokio::test]
+async fn a_role_that_is_a_word_of_a_control_token_is_refused() {
+    let client = Client::start(&setup());
+    let said =
+        |role: &str| json!({ "messages": [{ "role": role, "content": "a" }], "max_tokens": 1 });
+    let reply = client.post(CHAT, &said("im_end")).await;
+    refused(&reply, "messages", "im_end");
+    let (_, why) = reply.error();
+    assert!(why.contains("use system, user"), "{why}");
+    assert_eq!(client.post(CHAT, &said("cook")).await.status, 200);
+}

@@ -20,6 +20,9 @@ use super::error::HubError;
 use super::listing::is_hex;
 use super::name::{RepoId, is_gguf, is_safe_path};
 
+/// Bytes of the longest file that names a commit.
+const LONGEST_REF: u64 = 256;
+
 /// Folders within folders that are looked into.
 const DEEPEST: usize = 8;
 /// Files of a repository that are looked at.
@@ -77,7 +80,9 @@ impl HubCache {
 
     /// The commit that was the newest when a repository was last asked for.
     fn commit(&self, repo: &RepoId) -> Option<String> {
-        let text = fs::read_to_string(self.repo(repo).join("refs/main")).ok()?;
+        let file = self.repo(repo).join("refs/main");
+        let fits = fs::metadata(&file).is_ok_and(|m| m.is_file() && m.len() <= LONGEST_REF);
+        let text = fits.then(|| fs::read_to_string(&file).ok())??;
         let commit = text.trim();
         is_hex(commit, 40).then(|| commit.to_owned())
     }
@@ -369,8 +374,15 @@ mod tests {
         cache.set_commit(&repo(), &other).unwrap();
         assert_eq!(paths(&cache), ["old.gguf", "m.gguf", "x/y/n.gguf"]);
         // What is no commit leads nowhere.
-        fs::write(dir.path().join("models--a--b/refs/main"), "../../etc").unwrap();
+        let newest = dir.path().join("models--a--b/refs/main");
+        fs::write(&newest, "../../etc").unwrap();
         assert_eq!(paths(&cache).len(), 3);
+        // What is longer than a commit is not read whole.
+        fs::write(&newest, format!("{other}\n")).unwrap();
+        assert_eq!(cache.commit(&repo()), Some(other.clone()));
+        let long = format!("{other}{}", " ".repeat(LONGEST_REF as usize));
+        fs::write(&newest, long).unwrap();
+        assert_eq!(cache.commit(&repo()), None);
     }
 
     /// Another program may be opening it, and the cache may be one that only others write.

@@ -64,15 +64,24 @@ pub fn endpoint() -> Result<Url, HubError> {
     })
 }
 
-/// The host that `HF_ENDPOINT` names, with its port; `None` if it names none.
-pub fn own_host() -> Option<String> {
+/// What `HF_ENDPOINT` names, without scheme: the host, with its port, and the path where the hub
+/// begins, if it has one (`mirror.test/hub`). `None` if it names nothing.
+pub fn own_address() -> Option<String> {
     let named = std::env::var("HF_ENDPOINT").ok()?;
     let url = parse_endpoint(named.trim()).ok()?;
-    let host = url.host_str()?;
-    Some(match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    })
+    address_of(&url)
+}
+
+fn address_of(url: &Url) -> Option<String> {
+    let mut address = url.host_str()?.to_owned();
+    if let Some(port) = url.port() {
+        address += &format!(":{port}");
+    }
+    let path = url.path().trim_matches('/');
+    if !path.is_empty() {
+        address += &format!("/{path}");
+    }
+    Some(address)
 }
 
 /// A variable of the environment, if it is set.
@@ -196,6 +205,19 @@ mod tests {
         }
         for bad in ["", "mirror.test", "file:///etc", "ftp://x", "https://u:p@x"] {
             assert!(parse_endpoint(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_a_host_and_may_have_a_path() {
+        for (text, address) in [
+            ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+            ("https://mirror.test", "mirror.test"),
+            ("https://Mirror.test/hub/", "mirror.test/hub"),
+            ("https://mirror.test:8443/a/b?c#d", "mirror.test:8443/a/b"),
+        ] {
+            let url = parse_endpoint(text).unwrap();
+            assert_eq!(address_of(&url).as_deref(), Some(address), "{text}");
         }
     }
 

@@ -26,7 +26,7 @@ mod words;
 pub use access::{Hub, model_in};
 pub use cache::{CachedFile, HubCache};
 pub use choice::{Split, is_model, quant};
-pub use environment::own_host;
+pub use environment::own_address;
 pub use error::HubError;
 pub use name::{HubName, PREFIX, RepoId, Wanted, is_gguf};
 pub use words::shown;

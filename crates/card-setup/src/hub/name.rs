@@ -141,16 +141,24 @@ impl HubName {
 
     /// What a text means that is an address of the hub, as a browser shows it, or begins with the
     /// hub's host, as names of other tools do; `None` for any other text. `also` is a further host of
-    /// the hub, with its port.
+    /// the hub, with its port, and the path where the hub begins there, if it has one.
     pub fn of_page(text: &str, also: Option<&str>) -> Option<Result<Self, HubError>> {
         let schemes = ["https://", "http://"];
         let bare = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
         let (host, path) = bare.unwrap_or(text).split_once('/')?;
         let lower = host.to_ascii_lowercase();
         let of_hub = |name: &str| HOSTS.contains(&name);
-        let known = lower.strip_suffix(DOMAIN).is_some_and(of_hub)
-            || also.is_some_and(|also| also.eq_ignore_ascii_case(host));
-        known.then(|| HubName::at(path, text))
+        let own = also.and_then(|also| {
+            let (own, folder) = also.split_once('/').unwrap_or((also, ""));
+            let path = own.eq_ignore_ascii_case(host).then_some(path)?;
+            if folder.is_empty() {
+                return Some(path);
+            }
+            path.strip_prefix(folder)?.strip_prefix('/')
+        });
+        let known = lower.strip_suffix(DOMAIN).is_some_and(of_hub);
+        let path = own.or(known.then_some(path))?;
+        Some(HubName::at(path, text))
     }
 
     /// The model at a path of the hub's pages. `text` is the whole name, for errors.
@@ -270,6 +278,24 @@ mod tests {
         let name = HubName::parse("a/b:Q8_0").unwrap();
         assert_eq!(name.wanted, Wanted::Quant("Q8_0".into()));
         assert_eq!((name.repo.owner(), name.repo.name()), ("a", "b"));
+    }
+
+    #[test]
+    fn a_hub_of_ones_own_may_begin_at_a_path() {
+        let page = |text: &str| HubName::of_page(text, Some("mirror.test/hf"));
+        for (text, name) in [
+            (
+                "https://mirror.test/hf/a/b/blob/main/c.gguf",
+                "hf:a/b/c.gguf",
+            ),
+            ("Mirror.test/hf/a/b:Q8_0", "hf:a/b:Q8_0"),
+            ("https://hf.co/a/b", "hf:a/b"),
+        ] {
+            assert_eq!(page(text).unwrap().unwrap().to_string(), name, "{text}");
+        }
+        for other in ["https://mirror.test/a/b", "https://mirror.test/hfx/a/b"] {
+            assert!(page(other).is_none(), "{other}");
+        }
     }
 
     #[test]

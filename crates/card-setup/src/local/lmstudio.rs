@@ -1,5 +1,6 @@
 //! Models that LM Studio keeps, as PUBLISHER/REPOSITORY/FILE.gguf below one folder.
 
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,10 @@ pub const PREFIX: &str = "lmstudio:";
 
 /// Folders within folders that are looked into.
 const DEEPEST: usize = 5;
-/// Files that are looked at.
+/// Models that are listed.
 const MOST: usize = 20_000;
+/// Files and folders that are looked at below one folder: a user may have chosen `/` for models.
+const MOST_ENTRIES: usize = 200_000;
 /// Bytes of the largest file of settings.
 const LARGEST_SETTINGS: u64 = 1 << 20;
 /// The quantisation that is meant where a name fits several files of one repository.
@@ -76,32 +79,51 @@ fn read_small(file: &Path) -> Option<String> {
 pub fn models(folders: &[PathBuf]) -> Vec<LmStudioModel> {
     let mut found: Vec<LmStudioModel> = Vec::new();
     for root in folders {
-        let mut open = vec![(String::new(), root.clone(), 0)];
-        while let Some((before, folder, depth)) = open.pop() {
-            let Ok(entries) = fs::read_dir(&folder) else {
-                continue;
-            };
-            for entry in entries.flatten() {
-                let Ok(name) = entry.file_name().into_string() else {
-                    continue;
-                };
-                let (path, file) = (format!("{before}{name}"), entry.path());
-                // Users put links to files and folders here, which lead no deeper than others.
-                match fs::metadata(&file) {
-                    Ok(known) if known.is_dir() && depth < DEEPEST => {
-                        open.push((format!("{path}/"), file, depth + 1));
-                    }
-                    Ok(known) if known.is_file() && is_model(&path) && found.len() < MOST => {
-                        found.push(LmStudioModel { path, file });
-                    }
-                    _ => {}
-                }
-            }
+        if !add_models(root, MOST_ENTRIES, &mut found) {
+            tracing::warn!(
+                "{} has too many files for a folder of models, so some of its models may be left \
+                 out; choose a folder for models alone in LM Studio, or name a file itself \
+                 (-m ./FILE.gguf)",
+                root.display()
+            );
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     found
+}
+
+/// Adds the models below a folder, and looks at so many files and folders at most: first at those
+/// that lie least deep. Returns whether that was all.
+fn add_models(root: &Path, most: usize, found: &mut Vec<LmStudioModel>) -> bool {
+    let mut open = VecDeque::from([(String::new(), root.to_owned(), 0)]);
+    let mut seen = 0;
+    while let Some((before, folder, depth)) = open.pop_front() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            if seen >= most || found.len() >= MOST {
+                return false;
+            }
+            seen += 1;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let (path, file) = (format!("{before}{name}"), entry.path());
+            // Users put links to files and folders here, which lead no deeper than others.
+            match fs::metadata(&file) {
+                Ok(known) if known.is_dir() && depth < DEEPEST => {
+                    open.push_back((format!("{path}/"), file, depth + 1));
+                }
+                Ok(known) if known.is_file() && is_model(&path) => {
+                    found.push(LmStudioModel { path, file });
+                }
+                _ => {}
+            }
+        }
+    }
+    true
 }
 
 /// The model that a name (without [`PREFIX`]) means in these folders: its path, or words that are
@@ -165,7 +187,14 @@ fn meant<'a>(name: &str, all: &'a [LmStudioModel]) -> Vec<&'a LmStudioModel> {
         let path = model.path.to_ascii_lowercase();
         !words.is_empty() && words.iter().all(|word| path.contains(word))
     };
-    let found: Vec<&LmStudioModel> = all.iter().filter(fits).collect();
+    // One file may be there by two paths, where one folder is in another or a link leads to it.
+    let mut files = HashSet::new();
+    let mut is_new = |model: &&LmStudioModel| {
+        let real = fs::canonicalize(&model.file);
+        files.insert(real.unwrap_or_else(|_| model.file.clone()))
+    };
+    let fitting = all.iter().filter(fits);
+    let found: Vec<&LmStudioModel> = fitting.filter(|model| is_new(model)).collect();
     let folder = |model: &LmStudioModel| model.file.parent().map(Path::to_owned);
     let one_folder = found.windows(2).all(|two| folder(two[0]) == folder(two[1]));
     let usual = |model: &&&LmStudioModel| quant(&model.path).as_deref() == Some(USUAL);
@@ -255,6 +284,42 @@ mod tests {
         );
         assert!(find("two m", &folders).is_ok());
         assert!(find("", &folders).is_err());
+    }
+
+    #[test]
+    fn a_folder_of_everything_is_looked_at_in_bounded_time() {
+        let (dir, _) = shelf(&["deep/a/b/c.gguf", "x/one/m.gguf", "n.gguf"]);
+        let looked_at = |most: usize| {
+            let mut found = Vec::new();
+            let whole = add_models(dir.path(), most, &mut found);
+            (whole, found.len())
+        };
+        // Three on top, then two folders in them, then a folder and a file, then a file.
+        assert_eq!(looked_at(8), (true, 3));
+        assert_eq!(looked_at(7), (false, 2));
+        assert_eq!(looked_at(3), (false, 1));
+        assert_eq!(looked_at(0), (false, 0));
+    }
+
+    #[test]
+    fn one_file_by_two_paths_is_one_model() {
+        let (dir, [models]) = shelf(&["a/one/m-Q8_0.gguf"]);
+        let above = dir.path().parent().unwrap().to_owned();
+        let inside = dir.path().file_name().unwrap().to_str().unwrap();
+        let file = models.join("a/one/m-Q8_0.gguf");
+        let twice = [
+            LmStudioModel {
+                path: "a/one/m-Q8_0.gguf".to_owned(),
+                file: file.clone(),
+            },
+            LmStudioModel {
+                path: format!("{inside}/a/one/m-Q8_0.gguf"),
+                file: above.join(inside).join("a/./one/m-Q8_0.gguf"),
+            },
+        ];
+        assert_eq!(meant("one m", &twice), [&twice[0]]);
+        // Each path by itself still means it.
+        assert_eq!(meant(&twice[1].path, &twice), [&twice[1]]);
     }
 
     #[test]

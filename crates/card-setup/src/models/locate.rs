@@ -68,7 +68,7 @@ impl<'a> ModelPlaces<'a> {
         }
         let rest = text.strip_prefix(hub::PREFIX);
         let file = rest.is_none() && Path::new(text).exists();
-        let also = hub::own_host();
+        let also = hub::own_address();
         let page = HubName::of_page(rest.unwrap_or(text), also.as_deref());
         if let Some(page) = page.filter(|_| !file) {
             return Ok(ModelName::Hub(page?));

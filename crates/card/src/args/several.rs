@@ -102,9 +102,13 @@ impl TableModel {
             return Err("a model has a name, and says which model it is".to_owned());
         }
         let allowed = LEAST_CONTEXT..=MOST_CONTEXT;
-        if fields.context.is_some_and(|n| !allowed.contains(&n)) {
+        if fields
+            .context
+            .is_some_and(|n| n != 0 && !allowed.contains(&n))
+        {
             return Err(format!(
-                "context must be from {LEAST_CONTEXT} to {MOST_CONTEXT} tokens"
+                "context must be from {LEAST_CONTEXT} to {MOST_CONTEXT} tokens, or 0 for all that \
+                 the model was trained for"
             ));
         }
         Ok(TableModel {
@@ -147,6 +151,9 @@ mod tests {
         let long = parsed("'a b' = { model = 'a', draft = 'none', context = 512 }").unwrap();
         assert_eq!(long.fields.context, Some(512));
         assert_eq!(long.fields.draft.as_deref(), Some("none"));
+        // As for --ctx: all that the model was trained for.
+        let trained = parsed("a = { model = 'b', context = 0 }").unwrap();
+        assert_eq!(trained.fields.context, Some(0));
         for model in [short, long] {
             assert_eq!(parsed(&model.line()), Ok(model.clone()), "{}", model.line());
         }
