@@ -115,21 +115,28 @@ fn text_end(code: &str, start: usize) -> Option<usize> {
     None
 }
 
-/// Where the brackets end that open at a place. What stands in texts closes none.
+/// Where the brackets end that open at a place; `None` where one is closed by another kind. What
+/// stands in texts closes none.
 fn group_end(code: &str, start: usize) -> Option<usize> {
-    let (mut at, mut open) = (start, 0_usize);
+    let mut at = start;
+    // What closes the brackets that are open.
+    let mut open = Vec::new();
     while let Some(byte) = code.as_bytes().get(at) {
         match byte {
             b'"' | b'\'' => {
                 at = text_end(code, at)?;
                 continue;
             }
-            b'(' | b'[' | b'{' => open += 1,
-            b')' | b']' | b'}' => open = open.checked_sub(1)?,
+            b'(' => open.push(b')'),
+            b'[' => open.push(b']'),
+            b'{' => open.push(b'}'),
+            b')' | b']' | b'}' => {
+                open.pop().filter(|closing| closing == byte)?;
+            }
             _ => {}
         }
         at += 1;
-        if open == 0 {
+        if open.is_empty() {
             return Some(at);
         }
     }
