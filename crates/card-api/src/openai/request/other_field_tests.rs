@@ -91,6 +91,7 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         r#""image_data":[{"id":1,"data":""}]"#,
         r#""extra_body":{"guided_choice":["a"]}"#,
         r#""options":{"temperature":0}"#,
+        r#""options":{"num_ctx":8192,"temperature":0}"#,
     ] {
         let name = extra.split('"').nth(1).unwrap();
         let (param, message) = refusal(chat(&format!(",{extra}")));
@@ -103,6 +104,7 @@ fn what_is_known_and_not_done_is_refused_by_name() {
     let neutral = r#","grammar":null,"best_of":1,"mirostat":0,"ignore_eos":false,"lora":[],
         "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null,
         "reasoning_format":"auto","include_reasoning":true,"add_special_tokens":false,"n_indent":0,
+        "options":{"num_ctx":8192,"num_gpu":99},
         "speculative.n_max":16,"adaptive_target":-1,"grammar_triggers":[],"n_cmpl":1"#;
     assert!(chat(neutral).is_ok());
     for (extra, field) in [

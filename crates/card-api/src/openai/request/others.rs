@@ -53,6 +53,18 @@ const UNREAD: &str = "leave items of type `reasoning` unread, or ask /v1/chat/co
 /// The words for thoughts that are told apart from the answer.
 const TOLD_APART: Neutral = Neutral::Words(&["auto", "deepseek", "parsed"]);
 
+/// Ollama's options of the machine: they say what the server was started with, and change no text.
+const OF_MACHINE: Neutral = Neutral::Members(&[
+    "num_ctx",
+    "num_keep",
+    "num_batch",
+    "num_gpu",
+    "num_thread",
+    "main_gpu",
+    "use_mmap",
+    "use_mlock",
+]);
+
 /// What changes how text is generated, on every path.
 const GENERATION: &[RefusedField] = &[
     refused("guided_choice", Neutral::Empty, SCHEMA),
@@ -133,7 +145,7 @@ const GENERATION: &[RefusedField] = &[
     refused("kv_transfer_params", Neutral::Empty, LEAVE),
     refused("extra_body", Neutral::Empty, ITSELF),
     refused("sampling_params", Neutral::Empty, ITSELF),
-    refused("options", Neutral::Empty, ITSELF),
+    refused("options", OF_MACHINE, ITSELF),
     refused("format", Neutral::Empty, SCHEMA),
 ];
 
