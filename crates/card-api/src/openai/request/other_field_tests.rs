@@ -100,6 +100,8 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         let body = format!(r#"{{"prompt":"a",{extra}}}"#);
         assert_eq!(refusal(parse_completion(body.as_bytes())).0, name);
     }
+    let budget = parse_completion(br#"{"prompt":"a","thinking_budget":7}"#);
+    assert_eq!(refusal(budget).0, "thinking_budget");
     // What asks for nothing is let through.
     let neutral = r#","grammar":null,"best_of":1,"mirostat":0,"ignore_eos":false,"lora":[],
         "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null,
@@ -129,7 +131,7 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         (r#","suffix":"a""#, "suffix"),
         (r#","system":"be terse""#, "system"),
         (r#","max_output_tokens":1"#, "max_output_tokens"),
-        (r#","think":false"#, "think"),
+        (r#","think":"a lot""#, "think"),
         (r#","echo":true"#, "echo"),
         (
             r#","structured_outputs":{"regex":"a"}"#,

@@ -49,7 +49,9 @@ const CHATS: &str = "ask /v1/chat/completions";
 const ITSELF: &str = "put its fields into the body itself";
 const MESSAGES: &str = "write it into `messages`";
 const TOKENS: &str = "ask /completion, with `return_tokens`";
-const UNREAD: &str = "leave items of type `reasoning` unread, or ask /v1/chat/completions";
+/// What a client may do that wants no thoughts in a response.
+pub(super) const UNREAD: &str =
+    "leave items of type `reasoning` unread, or ask /v1/chat/completions";
 /// The words for thoughts that are told apart from the answer.
 const TOLD_APART: Neutral = Neutral::Words(&["auto", "deepseek", "parsed"]);
 
@@ -181,6 +183,7 @@ const COMPLETION: &[RefusedField] = &[
         Neutral::Number(-1.0),
         "send a chat",
     ),
+    refused("thinking_budget", Neutral::Number(-1.0), "send a chat"),
     refused(
         "reasoning_budget_tokens",
         Neutral::Number(-1.0),
@@ -196,7 +199,6 @@ const CHAT: &[RefusedField] = &[
     refused("instructions", Neutral::Empty, MESSAGES),
     refused("system", Neutral::Empty, MESSAGES),
     refused("max_output_tokens", Neutral::Empty, "send `max_tokens`"),
-    refused("think", Neutral::True, "send `enable_thinking`"),
     refused("audio", Neutral::Empty, LEAVE),
     refused("modalities", Neutral::Words(&["text"]), "ask for text"),
     refused(
@@ -263,8 +265,6 @@ const RESPONSE: &[RefusedField] = &[
     refused("timings_per_token", Neutral::Empty, CHATS),
     refused("return_progress", Neutral::Empty, CHATS),
     refused("continue_final_message", Neutral::Empty, CHATS),
-    refused("thinking_budget_tokens", Neutral::Number(-1.0), CHATS),
-    refused("reasoning_budget_tokens", Neutral::Number(-1.0), CHATS),
     refused("echo", Neutral::Empty, LEAVE),
     refused(
         "logprobs",

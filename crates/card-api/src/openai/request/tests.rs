@@ -10,7 +10,7 @@ use super::completion::Completion;
 use super::prediction::PredictionField;
 use super::reasoning::{ChatReasoning, ChatThinking};
 use super::response_format::{NamedSchema, ResponseFormat};
-use super::responses::{Reasoning, Response, TextOptions};
+use super::responses::{Response, TextOptions};
 use super::structured::StructuredOutputs;
 use super::tool::{Function, Tool};
 use super::{parse_chat, parse_completion};
@@ -60,7 +60,6 @@ fn the_document_and_the_parser_know_the_same_fields() {
     assert_eq!(fields::<StructuredOutputs>(), StructuredOutputs::NAMES);
     assert_eq!(fields::<Response>(), Response::NAMES);
     assert_eq!(fields::<TextOptions>(), TextOptions::NAMES);
-    assert_eq!(fields::<Reasoning>(), Reasoning::NAMES);
     assert_eq!(fields::<ChatReasoning>(), ChatReasoning::NAMES);
     assert_eq!(fields::<ChatThinking>(), ChatThinking::NAMES);
 }
