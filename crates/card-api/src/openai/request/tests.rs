@@ -266,6 +266,7 @@ fn messages_are_as_templates_take_them() {
 fn messages_without_text_and_lists_without_members_are_taken() {
     let body = br#"{"messages":[
         {"role":"user","content":[]},
+        {"role":"user","content":[{"text":""},{"text":"a"},{"text":"b"}]},
         {"role":"assistant","content":null},
         {"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},
         {"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"1"}]}],"tools":[]}"#;
@@ -274,8 +275,15 @@ fn messages_without_text_and_lists_without_members_are_taken() {
         panic!("a chat");
     };
     let texts = messages.as_array().unwrap().iter().map(|m| &m["content"]);
-    assert_eq!(texts.collect::<Vec<_>>(), ["", "", "no", "1"]);
+    assert_eq!(texts.collect::<Vec<_>>(), ["", "a\nb", "", "no", "1"]);
     assert!(tools.is_none() && !job.tools);
+}
+
+#[test]
+fn parts_of_a_prediction_are_one_text() {
+    let parts = r#"[{"type":"text","text":"fn f"},{"type":"text","text":"() {}\n"}]"#;
+    let job = chat(&format!(r#","prediction":{{"type":"content","content":{parts}}}"#));
+    assert_eq!(job.unwrap().prediction, "fn f() {}\n");
 }
 
 #[test]

@@ -125,6 +125,7 @@ const TEXT_FORMAT: FormatPaths = FormatPaths {
     kind: "text.format.type",
     nested: "text.format.schema",
     flat: "text.format.schema",
+    foreign: "text.format.response_schema",
 };
 
 /// By this name an answer's log probabilities are asked for.

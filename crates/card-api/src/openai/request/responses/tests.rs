@@ -44,6 +44,7 @@ fn items_become_messages() {
     let body = json!({ "instructions": "a", "input": [
         { "role": "developer", "content": "b" },
         { "type": "message", "role": "user", "content": [
+            { "type": "input_text", "text": "" },
             { "type": "input_text", "text": "c" }, { "type": "input_text", "text": "d" }] },
         { "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": null,
           "content": [{ "type": "reasoning_text", "text": "hm" }] },
@@ -156,6 +157,11 @@ fn what_is_wrong_beside_the_input_is_named_with_its_path() {
         (
             json!({ "input": "a", "text": { "format": { "type": "json_schema" } } }),
             "text.format.schema",
+        ),
+        (
+            json!({ "input": "a", "text": {
+                "format": { "type": "json_object", "response_schema": {} } } }),
+            "text.format.response_schema",
         ),
         (
             json!({ "input": "a", "tools": [{ "type": "mcp" }] }),
