@@ -203,8 +203,8 @@ fn reads_variable(source: &str, name: &str) -> bool {
 /// Whether a piece of a template's code reads a variable at the first place where it stands; `None`
 /// if it stands nowhere. Texts in quotes, members of something and names of arguments are no places.
 fn code_reads(code: &str, name: &str) -> Option<bool> {
-    let (mut quote, mut word, mut last) = (None, String::new(), String::new());
-    let mut member = false;
+    let (mut word, mut last) = (String::new(), String::new());
+    let (mut quote, mut member): (Option<char>, bool) = (None, false);
     let mut characters = code.chars().chain([' ']).peekable();
     while let Some(c) = characters.next() {
         if quote.is_some() {
@@ -219,10 +219,11 @@ fn code_reads(code: &str, name: &str) -> Option<bool> {
         if word == name && !member && !argument {
             return Some(!["set", "for"].contains(&last.as_str()));
         }
-        if !word.is_empty() {
+        let ended = !word.is_empty();
+        if ended {
             last = std::mem::take(&mut word);
         }
-        member = c == '.' || (member && c.is_whitespace());
+        member = c == '.' || (member && !ended && c.is_whitespace());
         quote = Some(c).filter(|c| ['"', '\''].contains(c));
     }
     None
@@ -286,6 +287,7 @@ mod tests {
             (deepseek, true),
             (granite, true),
             ("{{ thinking == true }}", true),
+            ("{% if m. thinking and thinking %}", true),
             (of_messages, false),
             (own, false),
             (argument, false),

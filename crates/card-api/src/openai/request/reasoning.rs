@@ -360,6 +360,10 @@ mod tests {
                 "{extra}"
             );
         }
+    }
+
+    #[test]
+    fn fields_that_say_otherwise_of_thoughts_are_named() {
         for (extra, field) in [
             (
                 r#","reasoning":{"effort":"low"},"reasoning_effort":"high""#,
