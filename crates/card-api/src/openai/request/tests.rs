@@ -282,7 +282,9 @@ fn messages_without_text_and_lists_without_members_are_taken() {
 #[test]
 fn parts_of_a_prediction_are_one_text() {
     let parts = r#"[{"type":"text","text":"fn f"},{"type":"text","text":"() {}\n"}]"#;
-    let job = chat(&format!(r#","prediction":{{"type":"content","content":{parts}}}"#));
+    let job = chat(&format!(
+        r#","prediction":{{"type":"content","content":{parts}}}"#
+    ));
     assert_eq!(job.unwrap().prediction, "fn f() {}\n");
 }
 
