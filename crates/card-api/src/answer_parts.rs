@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::answer_format::AnswerFormat;
 use crate::bare_call::BareCallFinder;
 use crate::call_reader::CallReader;
-use crate::channels::ChannelReader;
+use crate::channels::{ChannelPlace, ChannelReader};
 use crate::job::OfferedFunction;
 use crate::spoken_part::add_part;
 use crate::thoughts::{ThoughtSplitter, Told};
@@ -23,6 +23,8 @@ pub enum Thinking {
     MayBegin,
     /// It does: the prompt ends within the thoughts.
     Began,
+    /// It does if it says so, though the prompt ends within the text of the answer.
+    AnswerBegan,
 }
 
 /// How an answer is read.
@@ -110,7 +112,12 @@ impl AnswerReader {
         } = how;
         let began = thinking == Thinking::Began;
         if format.channels && thinking != Thinking::Never && !forced_call {
-            let reader = ChannelReader::new(began, offered, whole_calls);
+            let at = match thinking {
+                Thinking::Began => ChannelPlace::Thought,
+                Thinking::AnswerBegan => ChannelPlace::Text,
+                Thinking::Never | Thinking::MayBegin => ChannelPlace::Header,
+            };
+            let reader = ChannelReader::new(at, offered, whole_calls);
             return AnswerReader {
                 reader: FormatReader::Channels(reader),
                 one_call,

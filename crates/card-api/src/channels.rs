@@ -44,12 +44,16 @@ pub(crate) struct ChannelReader {
     calls: usize,
 }
 
+/// Where a text is in a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum ChannelPlace {
+pub(crate) enum ChannelPlace {
     /// In a header.
     Header,
+    /// In thoughts.
     Thought,
+    /// In text for the user.
     Text,
+    /// In the arguments of a call.
     Call,
     /// Behind the arguments of a call.
     Called,
@@ -65,18 +69,18 @@ struct ChannelCall {
 }
 
 impl ChannelReader {
-    /// A reader; with `began` the prompt ends within the thoughts. With `whole` a call is told
-    /// when it is whole.
-    pub(crate) fn new(began: bool, offered: Option<Arc<[OfferedFunction]>>, whole: bool) -> Self {
+    /// A reader of a text that begins at this place of a message. With `whole` a call is told when
+    /// it is whole.
+    pub(crate) fn new(
+        at: ChannelPlace,
+        offered: Option<Arc<[OfferedFunction]>>,
+        whole: bool,
+    ) -> Self {
         ChannelReader {
             offered,
             whole,
             held: String::new(),
-            at: if began {
-                ChannelPlace::Thought
-            } else {
-                ChannelPlace::Header
-            },
+            at,
             header: String::new(),
             call: None,
             calls: 0,

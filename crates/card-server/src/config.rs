@@ -158,6 +158,17 @@ impl Default for DefaultSampling {
 }
 
 impl ServerConfig {
+    /// The addresses to listen on, each once, in the order in which they are named.
+    pub fn distinct_hosts(&self) -> Vec<IpAddr> {
+        let mut distinct = Vec::new();
+        for host in &self.hosts {
+            if !distinct.contains(host) {
+                distinct.push(*host);
+            }
+        }
+        distinct
+    }
+
     /// Whether only programs of this machine reach the server.
     pub fn is_local(&self) -> bool {
         self.hosts.iter().all(|h| h.to_canonical().is_loopback())

@@ -124,7 +124,12 @@ impl Template for ServedTemplate {
         tools: Option<&Value>,
         options: &TemplateOptions,
     ) -> Result<String, String> {
-        let kwargs = variables(options, |name| self.0.mentions(name));
+        let source = self.0.source();
+        let knows = |name: &str| match name {
+            SHORT_SWITCH => reads_variable(&source, name),
+            _ => self.0.mentions(name),
+        };
+        let kwargs = variables(options, knows);
         let text = self.0.render_conversation(&Conversation {
             tools,
             kwargs: Some(&kwargs),
@@ -139,7 +144,7 @@ impl Template for ServedTemplate {
     }
 
     fn switches_thinking(&self) -> bool {
-        self.0.mentions(THINKING)
+        self.0.mentions(THINKING) || reads_variable(&self.0.source(), SHORT_SWITCH)
     }
 
     fn source(&self) -> Option<String> {
@@ -153,6 +158,9 @@ impl Template for ServedTemplate {
 
 /// The variable by which templates switch thinking on and off.
 const THINKING: &str = "enable_thinking";
+/// The same in templates of DeepSeek V3.1, Granite 3 and Kimi. Other templates have the word in texts
+/// and as a member of messages.
+const SHORT_SWITCH: &str = "thinking";
 /// The variable by which templates hear how much the model thinks.
 const EFFORT: &str = "reasoning_effort";
 
@@ -160,14 +168,69 @@ const EFFORT: &str = "reasoning_effort";
 /// before those that stand for its other fields.
 fn variables(options: &TemplateOptions, knows: impl Fn(&str) -> bool) -> Map<String, Value> {
     let mut all = options.variables.clone();
-    let thinking = options.thinking.map(Value::from);
+    let switched = [THINKING, SHORT_SWITCH]
+        .iter()
+        .any(|&name| all.contains_key(name));
+    let thinking = options.thinking.filter(|_| !switched).map(Value::from);
     let effort = options.effort.clone().map(Value::from);
-    for (name, value) in [(THINKING, thinking), (EFFORT, effort)] {
+    for (name, value) in [
+        (THINKING, thinking.clone()),
+        (SHORT_SWITCH, thinking),
+        (EFFORT, effort),
+    ] {
         if let Some(value) = value.filter(|_| knows(name)) {
             all.entry(name).or_insert(value);
         }
     }
     all
+}
+
+/// Whether a template reads a variable that is not its own: its name stands in the template's code as
+/// a word, and at the first such place it is not set there.
+fn reads_variable(source: &str, name: &str) -> bool {
+    let first = |marks: [&str; 2], text: &str| {
+        let found = marks.into_iter().filter_map(|mark| text.find(mark));
+        found.min()
+    };
+    let mut rest = source;
+    while let Some(at) = first(["{{", "{%"], rest) {
+        let inner = &rest[at + 2..];
+        let (code, behind) = inner.split_at(first(["}}", "%}"], inner).unwrap_or(inner.len()));
+        if let Some(reads) = code_reads(code, name) {
+            return reads;
+        }
+        rest = behind;
+    }
+    false
+}
+
+/// Whether a piece of a template's code reads a variable at the first place where it stands; `None`
+/// if it stands nowhere. Texts in quotes, members of something and names of arguments are no places.
+fn code_reads(code: &str, name: &str) -> Option<bool> {
+    let (mut word, mut last) = (String::new(), String::new());
+    let (mut quote, mut member): (Option<char>, bool) = (None, false);
+    let mut characters = code.chars().chain([' ']).peekable();
+    while let Some(c) = characters.next() {
+        if quote.is_some() {
+            quote = quote.filter(|&end| end != c);
+            continue;
+        }
+        if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+            continue;
+        }
+        let argument = c == '=' && characters.peek() != Some(&'=') && last != "set";
+        if word == name && !member && !argument {
+            return Some(!["set", "for"].contains(&last.as_str()));
+        }
+        let ended = !word.is_empty();
+        if ended {
+            last = std::mem::take(&mut word);
+        }
+        member = c == '.' || (member && !ended && c.is_whitespace());
+        quote = Some(c).filter(|c| ['"', '\''].contains(c));
+    }
+    None
 }
 
 /// What holds of the text, as a server says it.
@@ -214,6 +277,42 @@ mod tests {
         let made = variables(&options, |_| true);
         let both = json!({ "enable_thinking": true, "reasoning_effort": "high" });
         assert_eq!(Value::Object(made), both);
+    }
+
+    #[test]
+    fn a_switch_is_set_by_either_of_its_names() {
+        let deepseek = "{% if not thinking is defined %}{% set thinking = false %}{% endif %}";
+        let granite = "{%- if thinking %}{{ 'Think.' }}{%- endif %}";
+        let of_messages = "{{ m.thinking }}{{ m['thinking'] }}{{ 'thinking' }} thinking";
+        let own = "{% set thinking = m.thinking %}{% if thinking %}{{ thinking }}{% endif %}";
+        let argument = "{% set ns = namespace(thinking=false) %}{{ ns.thinking }}";
+        let other = "{% if enable_thinking %}{% endif %}";
+        for (source, reads) in [
+            (deepseek, true),
+            (granite, true),
+            ("{{ thinking == true }}", true),
+            ("{% if m. thinking and thinking %}", true),
+            (of_messages, false),
+            (own, false),
+            (argument, false),
+            (other, false),
+            ("{{ thinking", true),
+            ("{{ 'thinking", false),
+            ("", false),
+        ] {
+            assert_eq!(reads_variable(source, SHORT_SWITCH), reads, "{source}");
+        }
+        let mut options = TemplateOptions {
+            thinking: Some(true),
+            ..TemplateOptions::default()
+        };
+        let made = variables(&options, |name| name == SHORT_SWITCH);
+        assert_eq!(Value::Object(made), json!({ "thinking": true }));
+        options
+            .variables
+            .insert("thinking".to_owned(), json!(false));
+        let made = variables(&options, |_| true);
+        assert_eq!(Value::Object(made), json!({ "thinking": false }));
     }
 
     #[test]

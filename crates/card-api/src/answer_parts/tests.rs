@@ -162,6 +162,26 @@ fn a_stream_tells_a_call_as_it_comes() {
 }
 
 #[test]
+fn an_answer_that_has_begun_goes_on_in_its_channel() {
+    let how = ReadAs {
+        format: AnswerFormat::of_template("<|channel|><|message|>"),
+        thinking: Thinking::AnswerBegan,
+        offered: None,
+        ..streamed("")
+    };
+    let written = "to= 3, 4<|end|><|start|>assistant<|channel|>analysis<|message|>hm";
+    let wanted = vec![
+        SpokenPart::Text("to= 3, 4".into()),
+        SpokenPart::Thought("hm".into()),
+    ];
+    for cut in 0..=written.len() {
+        let (before, after) = written.split_at(cut);
+        let found = joined(how.clone(), &[before, after]);
+        assert_eq!(found, (wanted.clone(), 0), "{cut}");
+    }
+}
+
+#[test]
 fn a_forced_call_follows_thoughts_and_is_told_as_it_comes() {
     let how = ReadAs {
         thinking: Thinking::Began,

@@ -30,6 +30,8 @@ pub(crate) enum Neutral {
     Words(&'static [&'static str]),
     /// True; false asks for something then.
     True,
+    /// An object that has none but these members.
+    Members(&'static [&'static str]),
 }
 
 /// The known fields of a path that are not done.
@@ -64,6 +66,8 @@ impl RefusedField {
     fn asks_nothing(&self, value: &Value) -> bool {
         let word =
             |text: &str| matches!(self.neutral, Neutral::Words(words) if words.contains(&text));
+        let member =
+            |name: &str| matches!(self.neutral, Neutral::Members(all) if all.contains(&name));
         match value {
             Value::Null => true,
             Value::Bool(value) => *value == matches!(self.neutral, Neutral::True),
@@ -72,7 +76,7 @@ impl RefusedField {
             }
             Value::String(text) => text.is_empty() || word(text),
             Value::Array(list) => list.iter().all(|v| v.as_str().is_some_and(word)),
-            Value::Object(fields) => fields.is_empty(),
+            Value::Object(fields) => fields.keys().all(|name| member(name)),
         }
     }
 }
@@ -117,6 +121,11 @@ mod tests {
                 neutral: Neutral::True,
                 instead: "leave it out",
             },
+            RefusedField {
+                name: "settings",
+                neutral: Neutral::Members(&["threads", "layers"]),
+                instead: "leave it out",
+            },
         ]];
         const WITHOUT_EFFECT: &'static [&'static [(&'static str, &'static str)]] = &[];
     }
@@ -132,6 +141,8 @@ mod tests {
             r#"{"beams":1,"modalities":["text"],"prompted":true}"#,
             r#"{"beams":null,"modalities":"text"}"#,
             r#"{"beams":1.0,"modalities":[],"prompted":null,"other":7}"#,
+            r#"{"settings":{}}"#,
+            r#"{"settings":{"threads":4,"layers":[1]}}"#,
         ] {
             assert_eq!(refused(body), None, "{body}");
         }
@@ -143,6 +154,8 @@ mod tests {
             (r#"{"modalities":[["text"]]}"#, "modalities"),
             (r#"{"prompted":false}"#, "prompted"),
             (r#"{"prompted":"yes"}"#, "prompted"),
+            (r#"{"settings":{"threads":4,"heat":1}}"#, "settings"),
+            (r#"{"settings":["threads"]}"#, "settings"),
         ] {
             assert_eq!(refused(body).as_deref(), Some(field), "{body}");
         }

@@ -9,14 +9,17 @@ use card_api::ApiError;
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::waiting::Waiting;
 use crate::clock::{LONGEST, RequestDeadline};
 use crate::config::ServerConfig;
 
 /// Bytes of bodies that are held at a time, in all; at least one of the largest size.
 pub(crate) const BODY_BUDGET: usize = 64 << 20;
-/// Room for a body is taken in steps of this, as its bytes come; the first one is free, as the first
-/// one of an answer is.
+/// Room for a body is taken in steps of this, as its bytes come; the first one is free.
 const STEP: usize = 64 << 10;
+/// Bytes up to which an answer that is counted before it is made needs no room, so that few texts do
+/// not wait behind lists: all such answers together are bounded by the places.
+const FREE_ANSWER: usize = 256 << 10;
 /// Bytes up to which an answer that is counted before it is made is a small one.
 const SMALL_ANSWER: usize = 4 << 20;
 /// Bytes of small answers, in all. They have room of their own: with one room for all, whoever
@@ -252,7 +255,8 @@ impl Admission {
 
     /// Waits until there is room for an answer of so many bytes, which it has until it was taken.
     /// Whoever waits has none yet, and whoever has some gives it back when its answer was taken, or is
-    /// broken off at its deadline. A small answer waits for small ones only.
+    /// broken off at its deadline. A small answer waits for small ones only, and one of at most
+    /// [`FREE_ANSWER`] bytes for none.
     ///
     /// # Errors
     /// If there is none before `deadline`.
@@ -262,7 +266,7 @@ impl Admission {
         bytes: usize,
         deadline: RequestDeadline,
     ) -> Result<(), ApiError> {
-        if bytes <= STEP {
+        if bytes <= FREE_ANSWER {
             return Ok(());
         }
         let (answers, most) = if bytes <= SMALL_ANSWER {
@@ -270,7 +274,7 @@ impl Admission {
         } else {
             (&self.large_answers, LARGE_ANSWERS)
         };
-        let wanted = kib(bytes.min(most) - STEP);
+        let wanted = kib(bytes.min(most) - FREE_ANSWER);
         let room = before(deadline, answers.clone().acquire_many_owned(wanted)).await?;
         place.permits.push(room.map_err(|_| ApiError::draining())?);
         Ok(())
@@ -387,23 +391,6 @@ async fn before<T>(
 ) -> Result<T, ApiError> {
     let waited = tokio::time::timeout_at(deadline.at.into(), what).await;
     waited.map_err(|_| deadline.passed())
-}
-
-/// A wait for a slot that is counted as long as this lives, so that a caller that goes away is
-/// not counted any more.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Waiting(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 #[cfg(test)]
@@ -541,24 +528,31 @@ mod tests {
         let admission = admission(1, 4);
         let mut places = [(); 4].map(|()| Some(admission.enter().unwrap()));
         let [first, second, third, fourth] = &mut places;
-        let large = LARGE_ANSWERS / 2 + STEP;
+        let large = LARGE_ANSWERS / 2 + FREE_ANSWER;
         let room = admission.answer_room(first.as_mut().unwrap(), large + 1, soon());
         room.await.unwrap();
         let late = admission.answer_room(second.as_mut().unwrap(), large, now());
         assert_eq!(late.await.unwrap_err().status, 504);
-        let small = admission.answer_room(third.as_mut().unwrap(), STEP, now());
-        small.await.unwrap();
         // An answer that was taken gives its room to who waits.
         let waiting = admission.answer_room(second.as_mut().unwrap(), usize::MAX, soon());
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         // Small ones do not wait behind it, and one that is a little larger than a small one does.
-        for bytes in [STEP + 1, SMALL_ANSWER, SMALL_ANSWER] {
-            let small = admission.answer_room(third.as_mut().unwrap(), bytes, now());
+        let (third, fourth) = (third.as_mut().unwrap(), fourth.as_mut().unwrap());
+        for bytes in [FREE_ANSWER + 1, SMALL_ANSWER, SMALL_ANSWER] {
+            let small = admission.answer_room(third, bytes, now());
             small.await.unwrap();
         }
-        let late = admission.answer_room(fourth.as_mut().unwrap(), SMALL_ANSWER + 1, now());
+        let late = admission.answer_room(fourth, SMALL_ANSWER + 1, now());
         assert_eq!(late.await.unwrap_err().status, 504);
+        // One of few texts waits for nobody, however many lists there are.
+        let mut lists = true;
+        while lists {
+            let list = admission.answer_room(third, SMALL_ANSWER, now());
+            lists = list.await.is_ok();
+        }
+        let free = admission.answer_room(fourth, FREE_ANSWER, now());
+        free.await.unwrap();
         *first = None;
         waiting.await.unwrap();
     }

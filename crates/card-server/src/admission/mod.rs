@@ -8,13 +8,14 @@
 //! |---|---|---|
 //! | places | generations + line | a connection and its head |
 //! | bodies | 64 MiB in all, beside the first 64 KiB of each | themselves, tokens of texts for vectors |
-//! | vectors | 256 MiB in all, beside the first 64 KiB of each answer; of that 64 MiB for answers of up to 4 MiB | their numbers and their text |
+//! | vectors | 256 MiB in all, beside answers of up to 256 KiB; of that 64 MiB for answers of up to 4 MiB | their numbers and their text |
 //! | workshops | 2 | parsing, rendering, tokenizing, compiling grammars |
 //! | texts | 1 becomes vectors at a time, in a slot | a forward |
 //! | slots | generations at a time | KV cells, a thread |
 
 mod held_body;
 mod line;
+mod waiting;
 
 pub(crate) use held_body::AnswerHold;
 #[cfg(test)]

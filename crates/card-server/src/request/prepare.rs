@@ -99,8 +99,9 @@ pub(super) fn prepare(
     } = read_prompts(app, &job)?;
     let thinking = match (job.chat, begin_thoughts) {
         (false, _) => Thinking::Never,
-        (true, false) => Thinking::MayBegin,
         (true, true) => Thinking::Began,
+        (true, false) if job.template.continues_last => Thinking::AnswerBegan,
+        (true, false) => Thinking::MayBegin,
     };
     let thoughts = thoughts(app, thinking, end_thoughts);
     let compile = |shape| {
@@ -160,7 +161,7 @@ fn thoughts(app: &App, thinking: Thinking, ended: bool) -> Option<ThoughtFrame> 
         close: format.thought_close(),
     };
     match thinking {
-        Thinking::Never => None,
+        Thinking::Never | Thinking::AnswerBegan => None,
         Thinking::Began => Some(thoughts(None)),
         Thinking::MayBegin => {
             let may = app.text.thinks && !ended;
@@ -185,7 +186,12 @@ fn frame(
     let tools = job.tools && answers;
     AnswerFrame {
         thoughts,
-        answer_open: format.answer_open(),
+        // Where the answer goes on with a message, the prompt has it.
+        answer_open: if job.template.continues_last {
+            ""
+        } else {
+            format.answer_open()
+        },
         call_opens: if tools {
             app.text.call_format.call_opens().collect()
         } else {

@@ -1,5 +1,6 @@
 //! Tokens of a prompt, and of the answer that a client expects.
 
+use card_api::answer_format::AnswerFormat;
 use card_api::{ApiError, PromptInput, TemplateOptions};
 use card_core::types::Token;
 use serde_json::{Map, Value};
@@ -98,17 +99,24 @@ pub(crate) fn chat_text(
     options: &TemplateOptions,
 ) -> Result<String, ApiError> {
     let options = with_defaults(app, options);
-    written(template_of(app)?, messages, tools, &options)
+    written(
+        template_of(app)?,
+        app.text.format,
+        messages,
+        tools,
+        &options,
+    )
 }
 
 /// A conversation as a template writes it down, whatever it has a place for: tools are spoken of
 /// where it has none for them, and the prompt ends with the last message where the answer goes on
-/// with that.
+/// with that, in the words of `format`.
 ///
 /// # Errors
 /// What the template has against it.
 fn written(
     template: &dyn Template,
+    format: &AnswerFormat,
     messages: &Value,
     tools: Option<&Value>,
     options: &TemplateOptions,
@@ -120,8 +128,10 @@ fn written(
             continues_last: false,
             ..options.clone()
         };
-        let text = written(template, &Value::from(before.to_vec()), tools, &whole)?;
-        return Ok(text + last["content"].as_str().unwrap_or_default());
+        let before = Value::from(before.to_vec());
+        let text = written(template, format, &before, tools, &whole)?;
+        let content = last["content"].as_str().unwrap_or_default();
+        return Ok(with_answer_begun(text, format, content));
     }
     if template.knows_tools() || !speaks_of_tools(messages, tools) {
         return render(template, messages, tools, options);
@@ -132,6 +142,45 @@ fn written(
         let spoken = with_tools_in_text(messages, tools, Speaker::User);
         render(template, &spoken, None, options).map_err(|_| error)
     })
+}
+
+/// A prompt that ends where an answer begins, and behind it the beginning of that answer. What the
+/// template opens before an answer is closed again, since the model would take the text for part of
+/// its thoughts.
+fn with_answer_begun(text: String, format: &AnswerFormat, content: &str) -> String {
+    let (open, close) = (format.thought_open(), format.thought_close());
+    if !format.answer_open().is_empty() {
+        return text + format.answer_open() + content;
+    }
+    if !ends_with(&text, open) {
+        return text + content;
+    }
+    if let Some(thought) = content.trim_start().strip_prefix(open) {
+        // The client's text opens the thoughts that the template has opened already.
+        return text.trim_end().to_owned() + thought;
+    }
+    if content.contains(close) {
+        return text + content;
+    }
+    // Marks stand on lines of their own, or all on one line.
+    let (before, behind) = if text.ends_with('\n') {
+        ("\n", "\n\n")
+    } else {
+        ("", "")
+    };
+    text + before + close + behind + content
+}
+
+/// Whether the beginning of an answer ends within thoughts, which it opens and does not close.
+fn ends_within_thoughts(format: &AnswerFormat, content: &str) -> bool {
+    format.answer_open().is_empty()
+        && content.trim_start().starts_with(format.thought_open())
+        && !content.contains(format.thought_close())
+}
+
+/// Whether a text ends with a mark; white space at the end is no part of either.
+fn ends_with(text: &str, mark: &str) -> bool {
+    text.trim_end().ends_with(mark.trim_end())
 }
 
 /// A conversation as a template writes it down.
@@ -187,23 +236,28 @@ fn read_chat(
         ApiError::field(field, why)
     });
     let format = app.text.format;
-    let ends_with = |text: &str, mark: &str| text.trim_end().ends_with(mark.trim_end());
-    let read = |text: &str, tokens: Vec<Token>| ReadPrompt {
+    let read = |text: &str, messages: &Value, tokens: Vec<Token>| ReadPrompt {
         tokens,
-        begins_thought: ends_with(text, format.thought_open()),
+        begins_thought: if options.continues_last {
+            let last = messages.as_array().and_then(|all| all.last());
+            let content = last.and_then(|message| message["content"].as_str());
+            content.is_some_and(|content| ends_within_thoughts(format, content))
+        } else {
+            ends_with(text, format.thought_open())
+        },
         ends_thought: ends_with(text, format.thought_close()),
     };
     let Some(marks) = marks? else {
-        let text = written(template, messages, tools, options)?;
+        let text = written(template, format, messages, tools, options)?;
         let tokens = tokenize(app, "messages", &[(&text, true)])?;
-        return Ok(read(&text, tokens));
+        return Ok(read(&text, messages, tokens));
     };
     let messages = marks.mark(messages);
     let tools = tools.map(|t| marks.mark(t));
-    let options = marked(&marks, options);
-    let text = written(template, &messages, tools.as_ref(), &options)?;
+    let marked = marked(&marks, options);
+    let text = written(template, format, &messages, tools.as_ref(), &marked)?;
     let tokens = tokenize(app, "messages", &marks.split(&text))?;
-    Ok(read(&text, tokens))
+    Ok(read(&text, &messages, tokens))
 }
 
 /// The options with marks in place of names of control tokens.
@@ -303,6 +357,43 @@ mod tests {
 
         fn knows_tools(&self) -> bool {
             false
+        }
+    }
+
+    #[test]
+    fn what_a_template_opens_is_closed_before_an_answer_that_has_begun() {
+        let think = AnswerFormat::by_default();
+        let harmony = AnswerFormat::of_template("<|channel|><|message|>");
+        let whole = "A:<think>\n\n</think>\n\nyes";
+        for (format, text, content, wanted) in [
+            (think, "A:", "yes", "A:yes"),
+            (think, "A:<think>\n", "yes", whole),
+            (think, "A:<think>", "yes", "A:<think></think>yes"),
+            (
+                think,
+                "A:<think>\n",
+                "hm</think>yes",
+                "A:<think>\nhm</think>yes",
+            ),
+            (think, "A:<think>\n", "<think>hm", "A:<think>hm"),
+            (think, "A:<think></think>", "yes", "A:<think></think>yes"),
+            (
+                harmony,
+                "<|start|>assistant",
+                "yes",
+                "<|start|>assistant<|channel|>final<|message|>yes",
+            ),
+        ] {
+            let text = with_answer_begun(text.to_owned(), format, content);
+            assert_eq!(text, wanted);
+        }
+        for (format, content, within) in [
+            (think, "yes", false),
+            (think, "\n<think>hm", true),
+            (think, "<think>hm</think>yes", false),
+            (harmony, "<|channel|>analysis<|message|>hm", false),
+        ] {
+            assert_eq!(ends_within_thoughts(format, content), within, "{content}");
         }
     }
 

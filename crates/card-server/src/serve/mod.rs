@@ -4,6 +4,7 @@
 mod tasks;
 mod tls;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,9 +28,9 @@ const LAST_KEEP: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown` comes, and for the time of `drain_delay` after that; then lets running
-/// generations finish. It listens at once: `listening` hears the first address, and the port is that
-/// of all of them. Then the default model is loaded, if there is one; until that is done `/health`
-/// and all paths that need a model answer 503, and `ready` hears when it is.
+/// generations finish. It listens at once: `listening` hears the address that is named first, and the
+/// port is that of all of them. Then the default model is loaded, if there is one; until that is done
+/// `/health` and all paths that need a model answer 503, and `ready` hears when it is.
 ///
 /// # Errors
 /// If the address, the certificate or the audit log cannot be used, or the default model cannot be
@@ -42,7 +43,7 @@ pub async fn serve(
     listening: impl FnOnce(SocketAddr),
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    let (listeners, address) = listen_on_all(&config.hosts, config.port)?;
+    let (listeners, address) = listen_on_all(&config.distinct_hosts(), config.port)?;
     let tls = config.tls.as_ref();
     let tls = tls.map(|(cert, key)| acceptor(cert, key)).transpose()?;
     raise_open_files(config.connections.most);
@@ -88,20 +89,61 @@ pub async fn serve(
     ended
 }
 
-/// Listens on all addresses, at the same port; returns the first of them too.
+/// Listens on all addresses, at the same port; returns the one that is named first too. An address
+/// that a wildcard among them listens on already needs nothing of its own.
 fn listen_on_all(
     hosts: &[IpAddr],
     port: u16,
 ) -> Result<(Vec<tokio::net::TcpListener>, SocketAddr), ServeError> {
-    let [first, more @ ..] = hosts else {
+    let Some(&named) = hosts.first() else {
         return Err(ServeError::NoAddress);
     };
-    let (listener, address) = listen(SocketAddr::new(*first, port))?;
-    let mut listeners = vec![listener];
-    for host in more {
-        listeners.push(listen(SocketAddr::new(*host, address.port()))?.0);
+    let mut port = port;
+    let (mut listeners, mut wildcards) = (Vec::new(), Vec::new());
+    for host in wildcards_first(hosts) {
+        match listen(SocketAddr::new(host, port)) {
+            Ok((listener, own)) => {
+                port = own.port();
+                listeners.push(listener);
+                if host.is_unspecified() {
+                    wildcards.push(host);
+                }
+            }
+            Err(error) if in_use(&error) && wildcards.iter().any(|&all| covers(all, host)) => {}
+            Err(error) => return Err(error),
+        }
     }
-    Ok((listeners, address))
+    Ok((listeners, SocketAddr::new(named, port)))
+}
+
+/// The addresses in the order in which they are listened on: before the others those that stand for
+/// all addresses, IPv6's first, since it may stand for those of IPv4 too.
+fn wildcards_first(hosts: &[IpAddr]) -> Vec<IpAddr> {
+    let mut hosts = hosts.to_vec();
+    hosts.sort_by_key(|host| match host {
+        host if !host.is_unspecified() => 2,
+        IpAddr::V6(_) => 0,
+        IpAddr::V4(_) => 1,
+    });
+    hosts
+}
+
+/// Whether an address cannot be listened on since somebody does.
+fn in_use(error: &ServeError) -> bool {
+    matches!(error, ServeError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse)
+}
+
+/// Whether a wildcard that is listened on takes the connections to `host` too. On Linux nobody else
+/// can listen there then; other systems let both be listened on.
+fn covers(wildcard: IpAddr, host: IpAddr) -> bool {
+    let same = wildcard.is_ipv6() == host.is_ipv6();
+    cfg!(target_os = "linux") && (same || (wildcard.is_ipv6() && takes_both()))
+}
+
+/// Whether Linux lets a listener of IPv6's wildcard take connections of IPv4 too.
+fn takes_both() -> bool {
+    let only = std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    only.is_ok_and(|only| only.trim() == "0")
 }
 
 /// Listens on an address; returns the one that the system gave.
@@ -140,5 +182,46 @@ async fn until_it_ends(
     tokio::select! {
         _ = serving => Ok(()),
         why = dead(front) => Err(ServeError::Engine(why)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn hosts(names: &str) -> Vec<IpAddr> {
+        names.split(' ').map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn wildcards_are_listened_on_before_what_they_cover() {
+        for (named, order) in [
+            ("0.0.0.0 ::", ":: 0.0.0.0"),
+            ("127.0.0.1 0.0.0.0", "0.0.0.0 127.0.0.1"),
+            ("127.0.0.2 ::1 :: 127.0.0.1", ":: 127.0.0.2 ::1 127.0.0.1"),
+        ] {
+            assert_eq!(wildcards_first(&hosts(named)), hosts(order));
+        }
+        let all = hosts("0.0.0.0 :: ::1");
+        assert!(!covers(all[0], all[2]));
+        assert_eq!(covers(all[1], all[2]), cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn an_address_is_listened_on_once() {
+        let config = ServerConfig {
+            hosts: hosts("127.0.0.1 ::1 127.0.0.1"),
+            ..ServerConfig::default()
+        };
+        assert_eq!(config.distinct_hosts(), hosts("127.0.0.1 ::1"));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_somebody_else_has_is_an_error() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let refused = listen_on_all(&hosts("127.0.0.1"), port).unwrap_err();
+        assert!(in_use(&refused), "{refused}");
     }
 }

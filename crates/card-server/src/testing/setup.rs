@@ -14,13 +14,13 @@ use card_engine::{Draft, Engine, Options};
 
 use super::embedder::ByteEmbedder;
 use super::model::PacedModel;
-use super::template::Turns;
+use super::template::{ThinkingTurns, Turns};
 use super::tokenizer::{ByteTokenizer, FILL_TOKENS, FillTokenizer, TOKENS};
 use crate::caller::keys::Key;
 use crate::config::ServerConfig;
 use crate::registry::{ListedModel, ModelSource};
 use crate::served::ServedModel;
-use crate::text::{Embedder, Tokenizer, VectorKind};
+use crate::text::{Embedder, Template, Tokenizer, VectorKind};
 
 /// What to serve.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct TestSetup {
     pub break_after: Option<u64>,
     /// Whether the vocabulary has tokens to fill in the middle of a text with.
     pub fills: bool,
+    /// Whether the chat template begins each answer with thoughts.
+    pub opens_thoughts: bool,
     /// What the server makes of texts, if it makes vectors and writes none.
     pub vectors: Option<VectorKind>,
     /// Names of further models, beside the default one, which is called `synthetic`.
@@ -143,6 +145,7 @@ impl Default for TestSetup {
             forward: Duration::ZERO,
             break_after: None,
             fills: false,
+            opens_thoughts: false,
             vectors: None,
             others: Vec::new(),
             default_model: true,
@@ -220,10 +223,15 @@ fn model_served(setup: &TestSetup, name: &str, seed: u64) -> std::io::Result<Ser
     } else {
         Arc::new(ByteTokenizer)
     };
+    let template: Arc<dyn Template> = if setup.opens_thoughts {
+        Arc::new(ThinkingTurns)
+    } else {
+        Arc::new(Turns)
+    };
     Ok(ServedModel {
         engine: Arc::new(engine),
         tokenizer,
-        template: Some(Arc::new(Turns)),
+        template: Some(template),
         name: name.to_owned(),
         context: setup.context,
         note: Some("a synthetic model".into()),

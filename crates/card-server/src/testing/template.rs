@@ -10,6 +10,9 @@ use crate::text::Template;
 /// is off, the assistant's turn begins with thoughts that are over.
 pub struct Turns;
 
+/// The same, where the assistant's turn begins with thoughts unless these are off.
+pub(super) struct ThinkingTurns;
+
 /// Thoughts that are over.
 const NO_THOUGHTS: &str = "<think>\n\n</think>\n\n";
 
@@ -32,9 +35,7 @@ impl Template for Turns {
         if options.begins_answer {
             whole += TURN;
             whole += "assistant\n";
-            let asked = options.variables.get("enable_thinking");
-            let thinking = asked.and_then(Value::as_bool).or(options.thinking);
-            if thinking == Some(false) {
+            if !thinks(options) {
                 whole += NO_THOUGHTS;
             }
         }
@@ -48,4 +49,36 @@ impl Template for Turns {
     fn switches_thinking(&self) -> bool {
         true
     }
+}
+
+impl Template for ThinkingTurns {
+    fn render(
+        &self,
+        messages: &Value,
+        tools: Option<&Value>,
+        options: &TemplateOptions,
+    ) -> Result<String, String> {
+        let mut whole = Turns.render(messages, tools, options)?;
+        if options.begins_answer && thinks(options) {
+            whole += "<think>\n";
+        }
+        Ok(whole)
+    }
+
+    fn knows_tools(&self) -> bool {
+        true
+    }
+
+    fn switches_thinking(&self) -> bool {
+        true
+    }
+}
+
+/// Whether the model thinks: it does where nothing is said.
+fn thinks(options: &TemplateOptions) -> bool {
+    let asked = options.variables.get("enable_thinking");
+    asked
+        .and_then(Value::as_bool)
+        .or(options.thinking)
+        .unwrap_or(true)
 }

@@ -314,6 +314,41 @@ async fn an_answer_goes_on_with_the_last_message() {
     );
 }
 
+#[tokio::test]
+async fn an_answer_that_goes_on_is_no_part_of_thoughts_that_its_template_opens() {
+    let mut setup = setup();
+    setup.opens_thoughts = true;
+    let client = Client::start(&setup);
+    let body = |said: &str| {
+        let messages = json!([
+            { "role": "user", "content": "hello" },
+            { "role": "assistant", "content": said },
+        ]);
+        json!({ "messages": messages, "max_tokens": 8, "verbose": true })
+    };
+    let shape = json!({ "grammar": "root ::= \"yes\"" });
+    for more in [json!({}), json!({ "reasoning_format": "hidden" })] {
+        let asked = with(with(body("ab"), &shape), &more);
+        let answer = client.post(CHAT, &asked).await.json();
+        let prompt = answer["__verbose"]["prompt"].as_str().unwrap();
+        assert!(
+            prompt.ends_with("assistant\n<think>\n\n</think>\n\nab"),
+            "{prompt}"
+        );
+        let message = &answer["choices"][0]["message"];
+        assert_eq!(message["content"], "yes", "{answer}");
+        assert!(message.get("reasoning_content").is_none(), "{answer}");
+    }
+    // Thoughts that the client begins are gone on with, and are not sent where they are hidden.
+    let hidden = json!({ "reasoning_format": "hidden" });
+    let asked = with(body("<think>\nhm"), &hidden);
+    let answer = client.post(CHAT, &asked).await.json();
+    let prompt = answer["__verbose"]["prompt"].as_str().unwrap();
+    assert!(prompt.ends_with("assistant\n<think>\nhm"), "{prompt}");
+    let content = answer["choices"][0]["message"]["content"].as_str();
+    assert_eq!(content.unwrap_or_default(), "", "{answer}");
+}
+
 /// The control tokens that the template writes around a turn and a half.
 const CONTROLS: &str = "<|im_start|><|im_end|><|im_start|>";
 

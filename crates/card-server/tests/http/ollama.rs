@@ -130,6 +130,24 @@ async fn an_answer_goes_on_with_a_last_message_of_the_assistant() {
 }
 
 #[tokio::test]
+async fn an_answer_that_goes_on_is_no_part_of_thoughts_that_its_template_opens() {
+    let mut setup = setup();
+    setup.opens_thoughts = true;
+    let client = Client::start(&setup);
+    let messages = json!([
+        { "role": "user", "content": "hello" },
+        { "role": "assistant", "content": "ab" },
+    ]);
+    let more = json!({ "messages": messages, "stream": false });
+    let answer = client.post(CHAT, &with(chat(), &more)).await.json();
+    let (user, assistant) = ("user\nhello".len() + 3, "assistant\nab".len() + 1);
+    let closed = "<think>\n\n</think>\n\n".len();
+    let prompt = user + assistant + closed;
+    assert_eq!(answer["prompt_eval_count"], prompt, "{answer}");
+    assert!(answer["message"].get("thinking").is_none(), "{answer}");
+}
+
+#[tokio::test]
 async fn a_suffix_is_filled_in_before_by_a_model_that_can() {
     let body = with(prompt(), &json!({ "suffix": "cde", "stream": false }));
     let mut fills = setup();

@@ -3,7 +3,7 @@
 #[cfg(target_os = "linux")]
 use std::io::{Read, Write};
 #[cfg(target_os = "linux")]
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 
 use card_server::ServeError;
 use card_server::testing::{LoadGate, TestSetup};
@@ -147,13 +147,42 @@ async fn it_listens_at_several_addresses() {
     setup.config.hosts = vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
     let client = Client::start(&setup);
     assert_eq!(client.get("/health").await.status, 200);
+    answers_at(&client, "127.0.0.2");
+}
+
+/// A server answers at an address of this machine, at the port that it said.
+#[cfg(target_os = "linux")]
+fn answers_at(client: &Client, host: &str) {
     let (_, port) = client.server.url.rsplit_once(':').unwrap();
-    let mut stream = TcpStream::connect(format!("127.0.0.2:{port}")).unwrap();
-    let asked = b"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.2\r\nConnection: close\r\n\r\n";
-    stream.write_all(asked).unwrap();
+    let mut stream = TcpStream::connect(format!("{host}:{port}")).unwrap();
+    let asked = format!("GET /v1/models HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(asked.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_wildcard_may_stand_beside_addresses_that_it_covers() {
+    let (all, every, one) = ("0.0.0.0", "::", "127.0.0.1");
+    let has_ipv6 = TcpListener::bind("[::]:0").is_ok();
+    for named in [
+        [one, one],
+        [all, one],
+        [one, all],
+        [all, every],
+        [every, one],
+    ] {
+        // A machine without IPv6 has no such address.
+        if named.contains(&every) && !has_ipv6 {
+            continue;
+        }
+        let mut setup = setup();
+        let hosts = named.iter().map(|host| host.parse().unwrap());
+        setup.config.hosts = hosts.collect();
+        answers_at(&Client::start(&setup), one);
+    }
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(super) fn run_server(
         "http"
     };
     let page = config.page;
-    let more: Vec<IpAddr> = config.hosts.iter().skip(1).copied().collect();
+    let more: Vec<IpAddr> = config.distinct_hosts().into_iter().skip(1).collect();
     let serving = words(default, count);
     let at_a_time = config.models.most.min(count);
     let runtime = tokio::runtime::Builder::new_multi_thread()

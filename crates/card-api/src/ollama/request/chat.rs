@@ -76,7 +76,8 @@ pub fn parse_ollama_chat_with(
     let messages = messages.into_iter().enumerate();
     let messages = messages.map(|(i, message)| message.0.check(i));
     let messages = messages.collect::<Result<Value, ApiError>>()?;
-    job.template.continues_last = continues_last(&messages, None, None)?;
+    // Of two messages of the assistant's at the end none is gone on with.
+    job.template.continues_last = continues_last(&messages, None, None).unwrap_or(false);
     let tools = chat.tools.map(|tools| tools.0).unwrap_or_default();
     let tools = tools.into_iter().enumerate();
     let tools = tools.map(|(i, tool)| tool.0.check(i));

@@ -91,7 +91,8 @@ pub fn parse_generate_with(
                        into it";
             return Err(ApiError::field("system", why));
         }
-        if job.template.thinking.is_some() {
+        // Without a template nothing thinks, so false asks for nothing.
+        if job.template.thinking == Some(true) {
             let why =
                 "a raw prompt, or one with a suffix, has no switch for thinking; leave it out";
             return Err(ApiError::field("think", why));

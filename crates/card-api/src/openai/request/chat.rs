@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::common::Common;
 use super::message::Message;
 use super::others::OfChat;
-use super::reasoning::{ChatReasoning, ChatThinking, ReasoningFormat, ThoughtFields};
+use super::reasoning::{ChatReasoning, ChatThink, ChatThinking, ReasoningFormat, ThoughtFields};
 use super::template::{TemplateVariables, continues_last, template_options};
 use super::tool::{Function, Tool};
 use super::tool_choice::ToolChoice;
@@ -59,6 +59,9 @@ fields! {
         "enable_thinking" => enable_thinking: bool,
         /// The same, as clients of DeepSeek, GLM and LiteLLM send it: `{"type": "disabled"}`.
         "thinking" => thinking: ChatThinking,
+        /// The same, as Ollama's clients send it; `low`, `medium` and `high` say how much, as
+        /// `reasoning_effort`.
+        "think" => think: ChatThink,
         /// Effort, budget and switch together, as OpenRouter's clients send them, and `exclude`: with
         /// that thoughts are not sent, and `usage` counts them.
         "reasoning" => reasoning: ChatReasoning,
@@ -158,13 +161,14 @@ pub fn parse_chat_with(body: &[u8], defaults: &SamplingParams) -> Result<Generat
 
 /// The fields that say how the model thinks, and whether its thoughts are told.
 fn thoughts(chat: &mut Chat) -> ThoughtFields {
-    let budget = chat.reasoning_budget_tokens.or(chat.thinking_budget_tokens);
     ThoughtFields {
         reasoning: chat.reasoning.take(),
         thinking: chat.thinking.take(),
+        think: chat.think.take(),
         enabled: chat.enable_thinking,
         effort: chat.reasoning_effort.take(),
-        budget: budget.map(|most| most.0),
+        budget: chat.thinking_budget_tokens,
+        reasoning_budget: chat.reasoning_budget_tokens,
         include: chat.include_reasoning,
         format: chat.reasoning_format,
     }

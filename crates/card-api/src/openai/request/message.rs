@@ -132,8 +132,7 @@ pub(crate) struct Content(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        loose::count::<D::Error>()?;
-        deserializer.deserialize_any(AnyContent)
+        read_content(deserializer, "\n").map(Content)
     }
 }
 
@@ -143,57 +142,79 @@ impl JsonSchema for Content {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "Text, or parts that are text, which become a line each.",
-            "anyOf": [
-                { "type": "string" },
-                {
-                    "type": "array",
-                    "maxItems": PARTS,
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "type": { "enum": ["text"] },
-                            "text": { "type": "string" },
-                        },
-                        "required": ["type", "text"],
-                    },
-                },
-            ],
-        })
+        content_schema("Text, or parts that are text, which become a line each.")
     }
 }
 
-struct AnyContent;
+/// Reads text, or parts of type text, between which stands `between`.
+///
+/// # Errors
+/// If it is something else, or there are too many parts.
+pub(super) fn read_content<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    between: &'static str,
+) -> Result<String, D::Error> {
+    loose::count::<D::Error>()?;
+    deserializer.deserialize_any(AnyContent { between })
+}
+
+/// The schema of text, or parts of type text.
+pub(super) fn content_schema(description: &str) -> Schema {
+    json_schema!({
+        "description": description,
+        "anyOf": [
+            { "type": "string" },
+            {
+                "type": "array",
+                "maxItems": PARTS,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "type": { "enum": ["text"] },
+                        "text": { "type": "string" },
+                    },
+                    "required": ["type", "text"],
+                },
+            },
+        ],
+    })
+}
+
+/// Reads a content.
+struct AnyContent {
+    /// What stands between its parts.
+    between: &'static str,
+}
 
 impl<'de> Visitor<'de> for AnyContent {
-    type Value = Content;
+    type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("text or a list of parts")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Content, E> {
-        Ok(Content(text.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
     }
 
-    fn visit_string<E: Error>(self, text: String) -> Result<Content, E> {
-        Ok(Content(text))
+    fn visit_string<E: Error>(self, text: String) -> Result<String, E> {
+        Ok(text)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<String, A::Error> {
         let mut all = String::new();
         let mut parts = 0;
         while let Some(TextPart(text)) = seq.next_element()? {
             room::<A::Error>(parts, PARTS)?;
-            // A line each, as llama-server and vLLM put them together.
-            if parts > 0 {
-                all.push('\n');
+            // Nothing stands before the first text. Those of a message are a line each, as
+            // llama-server and vLLM put them together.
+            if !all.is_empty() {
+                all.push_str(self.between);
             }
             parts += 1;
             all.push_str(&text);
         }
-        Ok(Content(all))
+        Ok(all)
     }
 }
 

@@ -91,6 +91,7 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         r#""image_data":[{"id":1,"data":""}]"#,
         r#""extra_body":{"guided_choice":["a"]}"#,
         r#""options":{"temperature":0}"#,
+        r#""options":{"num_ctx":8192,"temperature":0}"#,
     ] {
         let name = extra.split('"').nth(1).unwrap();
         let (param, message) = refusal(chat(&format!(",{extra}")));
@@ -99,10 +100,13 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         let body = format!(r#"{{"prompt":"a",{extra}}}"#);
         assert_eq!(refusal(parse_completion(body.as_bytes())).0, name);
     }
+    let budget = parse_completion(br#"{"prompt":"a","thinking_budget":7}"#);
+    assert_eq!(refusal(budget).0, "thinking_budget");
     // What asks for nothing is let through.
     let neutral = r#","grammar":null,"best_of":1,"mirostat":0,"ignore_eos":false,"lora":[],
         "modalities":["text"],"typical_p":1.0,"add_generation_prompt":true,"audio":null,
         "reasoning_format":"auto","include_reasoning":true,"add_special_tokens":false,"n_indent":0,
+        "options":{"num_ctx":8192,"num_gpu":99},
         "speculative.n_max":16,"adaptive_target":-1,"grammar_triggers":[],"n_cmpl":1"#;
     assert!(chat(neutral).is_ok());
     for (extra, field) in [
@@ -127,7 +131,7 @@ fn what_is_known_and_not_done_is_refused_by_name() {
         (r#","suffix":"a""#, "suffix"),
         (r#","system":"be terse""#, "system"),
         (r#","max_output_tokens":1"#, "max_output_tokens"),
-        (r#","think":false"#, "think"),
+        (r#","think":"a lot""#, "think"),
         (r#","echo":true"#, "echo"),
         (
             r#","structured_outputs":{"regex":"a"}"#,

@@ -49,9 +49,23 @@ const CHATS: &str = "ask /v1/chat/completions";
 const ITSELF: &str = "put its fields into the body itself";
 const MESSAGES: &str = "write it into `messages`";
 const TOKENS: &str = "ask /completion, with `return_tokens`";
-const UNREAD: &str = "leave items of type `reasoning` unread, or ask /v1/chat/completions";
+/// What a client may do that wants no thoughts in a response.
+pub(super) const UNREAD: &str =
+    "leave items of type `reasoning` unread, or ask /v1/chat/completions";
 /// The words for thoughts that are told apart from the answer.
 const TOLD_APART: Neutral = Neutral::Words(&["auto", "deepseek", "parsed"]);
+
+/// Ollama's options of the machine: they say what the server was started with, and change no text.
+const OF_MACHINE: Neutral = Neutral::Members(&[
+    "num_ctx",
+    "num_keep",
+    "num_batch",
+    "num_gpu",
+    "num_thread",
+    "main_gpu",
+    "use_mmap",
+    "use_mlock",
+]);
 
 /// What changes how text is generated, on every path.
 const GENERATION: &[RefusedField] = &[
@@ -133,7 +147,7 @@ const GENERATION: &[RefusedField] = &[
     refused("kv_transfer_params", Neutral::Empty, LEAVE),
     refused("extra_body", Neutral::Empty, ITSELF),
     refused("sampling_params", Neutral::Empty, ITSELF),
-    refused("options", Neutral::Empty, ITSELF),
+    refused("options", OF_MACHINE, ITSELF),
     refused("format", Neutral::Empty, SCHEMA),
 ];
 
@@ -169,6 +183,7 @@ const COMPLETION: &[RefusedField] = &[
         Neutral::Number(-1.0),
         "send a chat",
     ),
+    refused("thinking_budget", Neutral::Number(-1.0), "send a chat"),
     refused(
         "reasoning_budget_tokens",
         Neutral::Number(-1.0),
@@ -184,7 +199,6 @@ const CHAT: &[RefusedField] = &[
     refused("instructions", Neutral::Empty, MESSAGES),
     refused("system", Neutral::Empty, MESSAGES),
     refused("max_output_tokens", Neutral::Empty, "send `max_tokens`"),
-    refused("think", Neutral::True, "send `enable_thinking`"),
     refused("audio", Neutral::Empty, LEAVE),
     refused("modalities", Neutral::Words(&["text"]), "ask for text"),
     refused(
@@ -251,8 +265,6 @@ const RESPONSE: &[RefusedField] = &[
     refused("timings_per_token", Neutral::Empty, CHATS),
     refused("return_progress", Neutral::Empty, CHATS),
     refused("continue_final_message", Neutral::Empty, CHATS),
-    refused("thinking_budget_tokens", Neutral::Number(-1.0), CHATS),
-    refused("reasoning_budget_tokens", Neutral::Number(-1.0), CHATS),
     refused("echo", Neutral::Empty, LEAVE),
     refused(
         "logprobs",

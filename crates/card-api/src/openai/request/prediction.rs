@@ -1,6 +1,11 @@
 //! `prediction`: the answer that the client expects.
 
-use super::message::Content;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+use super::message::{content_schema, read_content};
 use crate::error::ApiError;
 use crate::reading::bounded::Name;
 use crate::reading::fields::fields;
@@ -14,7 +19,29 @@ fields! {
         "type" => kind: Name,
         /// The text.
         #[schemars(required)]
-        "content" => content: Content,
+        "content" => content: Expected,
+    }
+}
+
+/// Text, or parts of type text, which are one text as they follow each other: what stands in a file
+/// that was cut into parts is found again as it is.
+pub(crate) struct Expected(String);
+
+impl<'de> Deserialize<'de> for Expected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_content(deserializer, "").map(Expected)
+    }
+}
+
+impl JsonSchema for Expected {
+    fn schema_name() -> Cow<'static, str> {
+        "ExpectedContent".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        content_schema(
+            "Text, or parts that are text, which are one text as they follow each other.",
+        )
     }
 }
 

@@ -14,16 +14,15 @@ use crate::reading::fields::fields;
 use crate::reading::number::Int;
 
 fields! {
-    /// How a chat's model thinks, as OpenRouter's clients say it.
-    #[allow(dead_code, reason = "fields without effect are not read")]
+    /// How a model thinks, as OpenRouter's clients say it, and those of `/v1/responses`.
     struct ChatReasoning {
-        /// The same as `reasoning_effort`.
+        /// How much it thinks, as `reasoning_effort` of a chat.
         "effort" => effort: Name,
         /// The same as `thinking_budget_tokens`.
         "max_tokens" => max_tokens: Int<-1, { limits::TOKEN }>,
         /// Whether the model thinks, where its chat template has a switch.
         "enabled" => enabled: bool,
-        /// With true thoughts are not sent; `usage` counts them.
+        /// With true thoughts of a chat are not sent; `usage` counts them. A response refuses it.
         "exclude" => exclude: bool,
         /// Without effect: thoughts are told in full, and a summary is not made.
         "summary" => summary: Name,
@@ -54,6 +53,66 @@ impl ChatThinking {
                 Err(ApiError::field("thinking.type", why))
             }
         }
+    }
+}
+
+/// Whether a chat's model thinks, or how much, as Ollama's clients say it (`think`).
+pub(crate) enum ChatThink {
+    /// Whether it thinks.
+    Switch(bool),
+    /// How much, as `reasoning_effort`.
+    Effort(Name),
+}
+
+/// How much a model thinks, in Ollama's words.
+const LEVELS: [&str; 3] = ["low", "medium", "high"];
+
+impl<'de> Deserialize<'de> for ChatThink {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SwitchOrLevel)
+    }
+}
+
+/// Reads it.
+struct SwitchOrLevel;
+
+impl Visitor<'_> for SwitchOrLevel {
+    type Value = ChatThink;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true, false, low, medium or high")
+    }
+
+    fn visit_bool<E: Error>(self, thinks: bool) -> Result<ChatThink, E> {
+        Ok(ChatThink::Switch(thinks))
+    }
+
+    fn visit_str<E: Error>(self, level: &str) -> Result<ChatThink, E> {
+        if level.is_empty() || LEVELS.contains(&level) {
+            return Name::new(level).map(ChatThink::Effort);
+        }
+        Err(E::custom(
+            "it is not true, false, low, medium or high; send another word as `reasoning_effort`",
+        ))
+    }
+}
+
+impl JsonSchema for ChatThink {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ChatThink".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "boolean" },
+                { "type": "string", "enum": LEVELS },
+            ],
+        })
     }
 }
 
@@ -127,14 +186,21 @@ pub(super) struct ThoughtsAsked {
     pub(super) hidden: bool,
 }
 
+/// A budget in tokens, -1 for none.
+pub(super) type BudgetTokens = Int<-1, { limits::TOKEN }>;
+
 /// The fields of a chat that say it.
+#[derive(Default)]
 pub(super) struct ThoughtFields {
     pub(super) reasoning: Option<ChatReasoning>,
     pub(super) thinking: Option<ChatThinking>,
+    pub(super) think: Option<ChatThink>,
     pub(super) enabled: Option<bool>,
     pub(super) effort: Option<Name>,
-    /// A budget, -1 for none.
-    pub(super) budget: Option<i64>,
+    /// `thinking_budget_tokens`.
+    pub(super) budget: Option<BudgetTokens>,
+    /// `reasoning_budget_tokens`.
+    pub(super) reasoning_budget: Option<BudgetTokens>,
     pub(super) include: Option<bool>,
     pub(super) format: Option<ReasoningFormat>,
 }
@@ -147,19 +213,42 @@ impl ThoughtFields {
     pub(super) fn check(self) -> Result<ThoughtsAsked, ApiError> {
         let reasoning = self.reasoning.unwrap_or_default();
         let thinking = self.thinking.unwrap_or_default();
-        let effort = once(self.effort, reasoning.effort, "reasoning.effort")?;
-        let tokens = |most: Int<-1, { limits::TOKEN }>| most.0;
-        let of_reasoning = reasoning.max_tokens.map(tokens);
-        let of_thinking = thinking.budget_tokens.map(tokens);
-        let budget = once(self.budget, of_reasoning, "reasoning.max_tokens")?;
-        let budget = once(budget, of_thinking, "thinking.budget_tokens")?;
+        let (switch, level) = match self.think {
+            Some(ChatThink::Switch(thinks)) => (Some(thinks), None),
+            Some(ChatThink::Effort(word)) => (None, Some(word)),
+            None => (None, None),
+        };
+        let said = |word: Option<Name>| word.filter(|word| !word.0.is_empty());
+        let words = [
+            (said(self.effort), "reasoning_effort"),
+            (said(reasoning.effort), "reasoning.effort"),
+            (said(level), "think"),
+        ];
+        // Where the word stands that says how much.
+        let first = words.iter().find(|(word, _)| word.is_some());
+        let effort_at = first.map_or("reasoning_effort", |(_, path)| *path);
+        let mut effort = None;
+        for (word, path) in words {
+            effort = once(effort, word, path)?;
+        }
+        let budget = once(
+            self.budget,
+            self.reasoning_budget,
+            "reasoning_budget_tokens",
+        )?;
+        let budget = once(budget, reasoning.max_tokens, "reasoning.max_tokens")?;
+        let budget = once(budget, thinking.budget_tokens, "thinking.budget_tokens")?;
         let enabled = once(self.enabled, reasoning.enabled, "reasoning.enabled")?;
         let enabled = once(enabled, thinking.enabled()?, "thinking.type")?;
-        let word = effort.as_ref().map_or("", |word| word.0.as_str());
-        if enabled.is_some_and(|thinks| !word.is_empty() && thinks != (word != "none")) {
-            let why = "reasoning_effort: another field says otherwise of whether the model thinks; \
-                       leave one of them out";
-            return Err(ApiError::field("reasoning_effort", why));
+        let enabled = once(enabled, switch, "think")?;
+        // A model thinks exactly if the word is not `none`.
+        let none = effort.as_ref().map(|word| word.0 == "none");
+        if enabled.is_some() && none == enabled {
+            let why = format!(
+                "{effort_at}: another field says otherwise of whether the model thinks; leave one \
+                 of them out"
+            );
+            return Err(ApiError::field(effort_at, why));
         }
         let hidden = self.format == Some(ReasoningFormat::Hidden)
             || self.include == Some(false)
@@ -167,7 +256,7 @@ impl ThoughtFields {
         Ok(ThoughtsAsked {
             effort,
             enabled,
-            budget: budget.and_then(|most| u32::try_from(most).ok()),
+            budget: budget.and_then(|most| u32::try_from(most.0).ok()),
             hidden,
         })
     }
@@ -243,6 +332,9 @@ mod tests {
             ),
             (r#","reasoning":{"max_tokens":-1}"#, None),
             (r#","enable_thinking":false"#, Some(false)),
+            (r#","think":false"#, Some(false)),
+            (r#","think":true,"enable_thinking":true"#, Some(true)),
+            (r#","think":null,"reasoning_effort":"""#, None),
             (r#","thinking":{"type":"disabled"}"#, Some(false)),
             (
                 r#","thinking":{"type":"auto"},"enable_thinking":null"#,
@@ -257,8 +349,21 @@ mod tests {
         ] {
             assert_eq!(job(extra).thinking_budget, Some(7), "{extra}");
         }
-        let same = job(r#","reasoning":{"effort":"low"},"reasoning_effort":"low""#);
-        assert_eq!(same.template.effort.as_deref(), Some("low"));
+        for extra in [
+            r#","reasoning":{"effort":"low"},"reasoning_effort":"low""#,
+            r#","reasoning":{"effort":"low"},"reasoning_effort":"""#,
+            r#","reasoning":{"effort":""},"think":"low""#,
+        ] {
+            assert_eq!(
+                job(extra).template.effort.as_deref(),
+                Some("low"),
+                "{extra}"
+            );
+        }
+    }
+
+    #[test]
+    fn fields_that_say_otherwise_of_thoughts_are_named() {
         for (extra, field) in [
             (
                 r#","reasoning":{"effort":"low"},"reasoning_effort":"high""#,
@@ -270,8 +375,17 @@ mod tests {
             ),
             (
                 r#","reasoning":{"enabled":true,"effort":"none"}"#,
-                "reasoning_effort",
+                "reasoning.effort",
             ),
+            (
+                r#","reasoning_budget_tokens":1,"thinking_budget_tokens":2"#,
+                "reasoning_budget_tokens",
+            ),
+            (r#","think":"low","reasoning_effort":"high""#, "think"),
+            (r#","think":"low","enable_thinking":false"#, "think"),
+            (r#","think":true,"enable_thinking":false"#, "think"),
+            (r#","think":"a lot""#, "think"),
+            (r#","think":1"#, "think"),
             (
                 r#","enable_thinking":false,"reasoning_effort":"low""#,
                 "reasoning_effort",

@@ -17,6 +17,8 @@ pub(super) struct FormatPaths {
     pub(super) nested: &'static str,
     /// Its schema, where it stands in the format itself.
     pub(super) flat: &'static str,
+    /// Its schema, as Gemini's clients call it.
+    pub(super) foreign: &'static str,
 }
 
 /// The paths of `response_format`.
@@ -24,6 +26,7 @@ pub(super) const RESPONSE_FORMAT: FormatPaths = FormatPaths {
     kind: "response_format.type",
     nested: "response_format.json_schema.schema",
     flat: "response_format.schema",
+    foreign: "response_format.response_schema",
 };
 
 fields! {
@@ -36,6 +39,8 @@ fields! {
         "json_schema" => json_schema: NamedSchema,
         /// The schema, where it has no name.
         "schema" => schema: Loose,
+        /// Refused: send the schema as `schema`.
+        "response_schema" => response_schema: Loose,
     }
 
     /// A schema with a name.
@@ -56,11 +61,16 @@ impl ResponseFormat {
     /// anything. A schema beside `json_object` counts too, as llama-server has it.
     ///
     /// # Errors
-    /// If the type is unknown, or its schema is missing, or stands where it would not hold.
+    /// If the type is unknown, or its schema is missing, or stands where it would not hold or is not
+    /// looked for.
     pub(super) fn shape(
         self,
         paths: &FormatPaths,
     ) -> Result<Option<(AnswerShape, &'static str)>, ApiError> {
+        if self.response_schema.is_some() {
+            let why = "send the schema as `schema`, or in `json_schema`";
+            return Err(ApiError::field(paths.foreign, why));
+        }
         let kind = self.kind.map(|k| k.0).unwrap_or_default();
         let named = self.json_schema.is_some();
         let nested = self.json_schema.and_then(|s| s.schema);
@@ -128,6 +138,10 @@ mod tests {
             (
                 r#"{"type":"json_schema","json_schema":{"schema":{"enum":["a"]}},"schema":{}}"#,
                 flat,
+            ),
+            (
+                r#"{"type":"json_object","response_schema":{"enum":["a"]}}"#,
+                "response_format.response_schema",
             ),
         ] {
             let (param, message) = refusal(chat(&format!(r#","response_format":{format}"#)));

@@ -10,7 +10,7 @@ use super::completion::Completion;
 use super::prediction::PredictionField;
 use super::reasoning::{ChatReasoning, ChatThinking};
 use super::response_format::{NamedSchema, ResponseFormat};
-use super::responses::{Reasoning, Response, TextOptions};
+use super::responses::{Response, TextOptions};
 use super::structured::StructuredOutputs;
 use super::tool::{Function, Tool};
 use super::{parse_chat, parse_completion};
@@ -60,7 +60,6 @@ fn the_document_and_the_parser_know_the_same_fields() {
     assert_eq!(fields::<StructuredOutputs>(), StructuredOutputs::NAMES);
     assert_eq!(fields::<Response>(), Response::NAMES);
     assert_eq!(fields::<TextOptions>(), TextOptions::NAMES);
-    assert_eq!(fields::<Reasoning>(), Reasoning::NAMES);
     assert_eq!(fields::<ChatReasoning>(), ChatReasoning::NAMES);
     assert_eq!(fields::<ChatThinking>(), ChatThinking::NAMES);
 }
@@ -267,6 +266,7 @@ fn messages_are_as_templates_take_them() {
 fn messages_without_text_and_lists_without_members_are_taken() {
     let body = br#"{"messages":[
         {"role":"user","content":[]},
+        {"role":"user","content":[{"text":""},{"text":"a"},{"text":"b"}]},
         {"role":"assistant","content":null},
         {"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},
         {"role":"tool","tool_call_id":"c","content":[{"type":"text","text":"1"}]}],"tools":[]}"#;
@@ -275,8 +275,17 @@ fn messages_without_text_and_lists_without_members_are_taken() {
         panic!("a chat");
     };
     let texts = messages.as_array().unwrap().iter().map(|m| &m["content"]);
-    assert_eq!(texts.collect::<Vec<_>>(), ["", "", "no", "1"]);
+    assert_eq!(texts.collect::<Vec<_>>(), ["", "a\nb", "", "no", "1"]);
     assert!(tools.is_none() && !job.tools);
+}
+
+#[test]
+fn parts_of_a_prediction_are_one_text() {
+    let parts = r#"[{"type":"text","text":"fn f"},{"type":"text","text":"() {}\n"}]"#;
+    let job = chat(&format!(
+        r#","prediction":{{"type":"content","content":{parts}}}"#
+    ));
+    assert_eq!(job.unwrap().prediction, "fn f() {}\n");
 }
 
 #[test]

@@ -283,7 +283,7 @@ fn content(content: Option<&Value>, path: &str) -> Result<String, ApiError> {
         };
         let text = part.get(field).and_then(Value::as_str);
         let why = "a part has no text";
-        if i > 0 {
+        if !all.is_empty() {
             all.push('\n');
         }
         all.push_str(text.ok_or_else(|| ApiError::field(format!("{path}[{i}].{field}"), why))?);

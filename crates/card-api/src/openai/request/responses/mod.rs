@@ -17,7 +17,8 @@ use self::input::{Recall, ResponseInput};
 use self::tools::{ResponseTools, answered_choice};
 use super::chat::Calling;
 use super::common::Common;
-use super::others::OfResponse;
+use super::others::{OfResponse, UNREAD};
+use super::reasoning::{ChatReasoning, ChatThinking, ThoughtFields};
 use super::response_format::{FormatPaths, ResponseFormat};
 use super::template::{TemplateVariables, template_options};
 use super::tool_choice::ToolChoice;
@@ -27,7 +28,7 @@ use crate::limits;
 use crate::reading::bounded::{Bounded, Name};
 use crate::reading::fields::{self, Read, fields};
 use crate::reading::loose::Loose;
-use crate::reading::number::{LogprobCount, MaxTokens};
+use crate::reading::number::{Int, LogprobCount, MaxTokens};
 use crate::reading::refused::Others;
 use crate::reading::schema::{described, together};
 use crate::sampling::openai_defaults;
@@ -62,7 +63,16 @@ fields! {
         /// What the answer has beside the text: `message.output_text.logprobs`.
         "include" => include: Bounded<Name, { limits::NAMES }>,
         /// How the model thinks.
-        "reasoning" => reasoning: Reasoning,
+        "reasoning" => reasoning: ChatReasoning,
+        /// Most tokens of thoughts: then they are ended, and the model answers. -1 for any number.
+        "thinking_budget_tokens" | "thinking_budget"
+            => thinking_budget_tokens: Int<-1, { limits::TOKEN }>,
+        /// The same, as llama-server calls it too.
+        "reasoning_budget_tokens" => reasoning_budget_tokens: Int<-1, { limits::TOKEN }>,
+        /// Whether the model thinks, where its chat template has a switch.
+        "enable_thinking" => enable_thinking: bool,
+        /// The same, as clients of DeepSeek, GLM and LiteLLM send it: `{"type": "disabled"}`.
+        "thinking" => thinking: ChatThinking,
         /// Report that many of the most probable tokens.
         "top_logprobs" => top_logprobs: LogprobCount,
         /// Variables for the model's chat template, like `enable_thinking`.
@@ -78,15 +88,6 @@ fields! {
         "format" => format: ResponseFormat,
         /// A hint for models that take one.
         "verbosity" => verbosity: Name,
-    }
-
-    /// How a model thinks.
-    struct Reasoning {
-        /// How much a model thinks whose chat template takes a word for that; with `none` it does
-        /// not, where the template has a switch.
-        "effort" => effort: Name,
-        /// Thoughts are told in full; a summary is not made.
-        "summary" => summary: Name,
     }
 }
 
@@ -124,6 +125,7 @@ const TEXT_FORMAT: FormatPaths = FormatPaths {
     kind: "text.format.type",
     nested: "text.format.schema",
     flat: "text.format.schema",
+    foreign: "text.format.response_schema",
 };
 
 /// By this name an answer's log probabilities are asked for.
@@ -212,17 +214,26 @@ pub fn parse_response_with(
 /// The job of a response, and what its answer repeats.
 fn answer(
     mut job: GenerationJob,
-    response: Response,
+    mut response: Response,
     mut fields: Map<String, Value>,
     recall: &Recall<'_>,
 ) -> Result<ParsedResponse, ApiError> {
     set_logprobs(&mut job, &response)?;
+    let thoughts = thoughts(&mut response).check()?;
+    if thoughts.hidden {
+        let why = format!("a response has its thoughts; {UNREAD}");
+        return Err(ApiError::field("reasoning.exclude", why));
+    }
+    job.thinking_budget = thoughts.budget;
     job.template = template_options(
         response.chat_template_kwargs,
-        response.reasoning.and_then(|r| r.effort),
+        thoughts.effort,
         response.add_generation_prompt,
         false,
     );
+    if thoughts.enabled.is_some() {
+        job.template.thinking = thoughts.enabled;
+    }
     let format = response.text.and_then(|t| t.format);
     if let Some((shape, field)) = format.map(|f| f.shape(&TEXT_FORMAT)).transpose()?.flatten() {
         if job.shape.is_some() {
@@ -262,6 +273,18 @@ fn answer(
             remember: remembers(response.store),
         },
     })
+}
+
+/// The fields that say how the model thinks.
+fn thoughts(response: &mut Response) -> ThoughtFields {
+    ThoughtFields {
+        reasoning: response.reasoning.take(),
+        thinking: response.thinking.take(),
+        enabled: response.enable_thinking,
+        budget: response.thinking_budget_tokens,
+        reasoning_budget: response.reasoning_budget_tokens,
+        ..ThoughtFields::default()
+    }
 }
 
 /// Log probabilities are asked for by a name in `include`, or by how many there shall be.

@@ -44,6 +44,7 @@ fn items_become_messages() {
     let body = json!({ "instructions": "a", "input": [
         { "role": "developer", "content": "b" },
         { "type": "message", "role": "user", "content": [
+            { "type": "input_text", "text": "" },
             { "type": "input_text", "text": "c" }, { "type": "input_text", "text": "d" }] },
         { "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": null,
           "content": [{ "type": "reasoning_text", "text": "hm" }] },
@@ -158,6 +159,11 @@ fn what_is_wrong_beside_the_input_is_named_with_its_path() {
             "text.format.schema",
         ),
         (
+            json!({ "input": "a", "text": {
+                "format": { "type": "json_object", "response_schema": {} } } }),
+            "text.format.response_schema",
+        ),
+        (
             json!({ "input": "a", "tools": [{ "type": "mcp" }] }),
             "tools[0].type",
         ),
@@ -178,6 +184,58 @@ fn what_is_wrong_beside_the_input_is_named_with_its_path() {
             "tool_choice",
         ),
     ]);
+}
+
+#[test]
+fn how_a_model_thinks_is_said_as_in_a_chat() {
+    let job = |more: Value| {
+        let mut body = json!({ "input": "a" });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        parse(&body).map(|parsed| parsed.job)
+    };
+    for (more, thinking) in [
+        (json!({ "reasoning": { "effort": "none" } }), Some(false)),
+        (json!({ "reasoning": { "enabled": false } }), Some(false)),
+        (json!({ "enable_thinking": true }), Some(true)),
+        (json!({ "thinking": { "type": "disabled" } }), Some(false)),
+        (json!({ "reasoning": { "exclude": false } }), None),
+    ] {
+        let template = job(more.clone()).unwrap().template;
+        assert_eq!(template.thinking, thinking, "{more}");
+    }
+    for more in [
+        json!({ "reasoning": { "max_tokens": 7 } }),
+        json!({ "thinking": { "type": "enabled", "budget_tokens": 7 } }),
+        json!({ "thinking_budget": 7 }),
+        json!({ "reasoning_budget_tokens": 7 }),
+    ] {
+        assert_eq!(
+            job(more.clone()).unwrap().thinking_budget,
+            Some(7),
+            "{more}"
+        );
+    }
+    let effort = job(json!({ "reasoning": { "effort": "low" } })).unwrap();
+    assert_eq!(effort.template.effort.as_deref(), Some("low"));
+    for (more, field) in [
+        (
+            json!({ "reasoning": { "exclude": true } }),
+            "reasoning.exclude",
+        ),
+        (
+            json!({ "reasoning": { "enabled": true, "effort": "none" } }),
+            "reasoning.effort",
+        ),
+        (
+            json!({ "reasoning": { "max_tokens": 1 }, "thinking_budget": 2 }),
+            "reasoning.max_tokens",
+        ),
+    ] {
+        let error = job(more.clone()).unwrap_err();
+        assert_eq!(error.param(), Some(field), "{more}");
+    }
 }
 
 #[test]
