@@ -348,7 +348,7 @@ mod tests {
             tenant,
             text: TextMark::of(&[1, 2, 3]),
         };
-        let (mut link, far) = remote();
+        let (mut link, mut far) = remote();
         link.tell(&forget(Tenant::SHARED), AT(1)).unwrap();
         assert!(far.inbox.try_recv().is_err(), "it was told nothing");
         link.tell(&open(1), AT(2)).unwrap();
