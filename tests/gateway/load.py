@@ -117,6 +117,11 @@ class Load:
         with self.lock:
             return sum(url == server.url for url in self.streaming.values())
 
+    def has_broken(self):
+        """Whether a stream has failed that had begun, and said so."""
+        with self.lock:
+            return any(o.stream and o.status == 200 and o.error for o in self.outcomes)
+
     def stop(self):
         """Waits for what was asked; returns what became of everything."""
         self.ending = True
