@@ -8,13 +8,16 @@ mod made_up;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use card_core::forward::{KvOp, Model};
+use card_core::forward::Model;
 use card_core::policy::Mode;
 use card_core::protocol::{DraftInput, Drafted, Expansion, Lanes};
-use card_core::types::{Prob, Rows, Source, Tenant, Token};
+use card_core::types::{Prob, Rows, Source, Token};
 use card_engine::{Dial, Draft, DraftEnd, Engine, Failure, Generate, Options, ends};
 use crossbeam_channel::bounded;
-use made_up::{Call, alone, before, model, options, plain, read, request, slow, until};
+use made_up::{
+    Call, alone, before, counting_releases, model, options, plain, read,
+    releases_what_is_forgotten, request, slow, until,
+};
 
 fn on_lanes_of_their_own() -> Options {
     options(Mode::Card, Lanes::Disjoint)
@@ -161,21 +164,8 @@ fn an_engine_whose_drafter_hangs_can_be_dropped() {
 
 #[test]
 fn one_on_the_targets_lane_forgets_what_is_erased() {
-    let released: Arc<Mutex<u32>> = Arc::default();
-    let count = released.clone();
-    let drafter = before(0.4, move |call| {
-        if let Call::Apply(KvOp::Release { .. }) = call {
-            *count.lock().unwrap() += 1;
-        }
-        Ok(())
-    });
+    let (drafter, released) = counting_releases(0.4);
     let taking_turns = options(Mode::Card, Lanes::Shared);
     let engine = Engine::start(Box::new(model(0.0)), [drafter], taking_turns).unwrap();
-    let asked = request(0);
-    let prompt = asked.prompt.clone();
-    let answer = read(&engine.generate(asked).unwrap());
-    let text = [prompt, answer].concat();
-    assert_eq!(*released.lock().unwrap(), 0, "it is kept");
-    engine.forget(Tenant::SHARED, text).unwrap();
-    until(|| *released.lock().unwrap() == 1);
+    releases_what_is_forgotten(&engine, &released);
 }

@@ -14,11 +14,11 @@ use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
 use card_core::scheduler::{Finish, RequestError};
-use card_core::types::Tenant;
 use card_engine::{Engine, Event, Failure, Generate, Health, Options, Stream};
 use crossbeam_channel::{Sender, bounded};
 use made_up::{
-    Call, alone, before, failure, model, options, plain, read, request, try_read, until,
+    Call, alone, before, counting_releases, failure, model, options, plain, read,
+    releases_what_is_forgotten, request, try_read, until,
 };
 
 /// A target whose `nth` call of a kind fails, once.
@@ -295,20 +295,7 @@ fn impossible_sampling_is_refused_before_anything_begins() {
 
 #[test]
 fn what_is_forgotten_is_released_though_nothing_is_asked_any_more() {
-    let released: Arc<Mutex<u32>> = Arc::default();
-    let count = released.clone();
-    let target = before(0.0, move |call| {
-        if let Call::Apply(KvOp::Release { .. }) = call {
-            *count.lock().unwrap() += 1;
-        }
-        Ok(())
-    });
+    let (target, released) = counting_releases(0.0);
     let engine = plain(target, options(Mode::Auto, Lanes::Shared));
-    let asked = request(0);
-    let prompt = asked.prompt.clone();
-    let answer = read(&engine.generate(asked).unwrap());
-    let text = [prompt, answer].concat();
-    assert_eq!(*released.lock().unwrap(), 0, "it is kept");
-    engine.forget(Tenant::SHARED, text).unwrap();
-    until(|| *released.lock().unwrap() == 1);
+    releases_what_is_forgotten(&engine, &released);
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use card_core::forward::{Forward, KvOp, Limits, Logits, Model, ModelError, Rollback};
@@ -9,7 +11,7 @@ use card_core::policy::Mode;
 use card_core::protocol::Lanes;
 use card_core::sampler::SamplingParams;
 use card_core::synthetic::{Synthetic, SyntheticConfig};
-use card_core::types::Token;
+use card_core::types::{Tenant, Token};
 use card_engine::{Draft, Engine, Event, Generate, Options, Stream};
 
 pub const LIMITS: Limits = Limits {
@@ -88,6 +90,32 @@ where
 {
     let inner = model(noise);
     Box::new(Before { inner, first })
+}
+
+/// A model that counts the stems that are released, and its count.
+pub fn counting_releases(noise: f32) -> (Box<dyn Model + Send>, Arc<AtomicU32>) {
+    let released: Arc<AtomicU32> = Arc::default();
+    let count = released.clone();
+    let model = before(noise, move |call| {
+        if let Call::Apply(KvOp::Release { .. }) = call {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    (model, released)
+}
+
+/// Has a text written and then forgotten: the model that counts keeps it until then, and releases it
+/// though nothing is asked any more.
+pub fn releases_what_is_forgotten(engine: &Engine, released: &AtomicU32) {
+    let asked = request(0);
+    let prompt = asked.prompt.clone();
+    let answer = read(&engine.generate(asked).unwrap());
+    assert_eq!(released.load(Ordering::Relaxed), 0, "it is kept");
+    engine
+        .forget(Tenant::SHARED, [prompt, answer].concat())
+        .unwrap();
+    until(|| released.load(Ordering::Relaxed) == 1);
 }
 
 /// A target that takes a little, so that a drafter on another lane has time to draft.
